@@ -1,0 +1,47 @@
+/* Arrays in files: NumPy .npy in and out, extended XYZ out. */
+#ifndef EQFLOW_ARRAY_H
+#define EQFLOW_ARRAY_H
+
+#include "eqflow/context.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define EQF_ARRAY_MAX_DIMS 8
+
+/* A dense float32 array, C order. data is the holder's: eqf_array_clear frees it. */
+typedef struct eqf_array {
+    float *data;
+    unsigned num_dims;
+    size_t shape[EQF_ARRAY_MAX_DIMS];
+} eqf_array;
+#define EQF_ARRAY_INIT {NULL, 0, {0}}
+
+/* Product of the shape; 1 for a scalar. */
+size_t eqf_array_count(const eqf_array *array);
+void eqf_array_clear(eqf_array *array);
+
+/* Reads float32 or float64 (either byte order), C or Fortran order, format versions 1-3.
+ * Errors: IO (missing, unreadable), FORMAT (truncated, not .npy, other dtype, too many dimensions, more
+ * data than the header says), OUT_OF_MEMORY. The message names the file and what to do. */
+eqf_status eqf_array_read_npy(eqf_context *ctx, const char *path, eqf_array *array_out);
+
+/* Writes atomically: temporary file beside, fsync, rename. Errors: IO (nothing overwritten). */
+eqf_status eqf_array_write_npy(eqf_context *ctx, const char *path, const eqf_array *array);
+
+/* Reads configurations as [B, N, D] from a file of shape [B, N, D] or [B, N*D]; subtracts each
+ * configuration's centre of mass and gives the largest one removed (max_offset_out, length, or NULL).
+ * Errors: those of eqf_array_read_npy, FORMAT for another shape, an empty array, NaN or infinity. */
+eqf_status eqf_array_read_configurations(eqf_context *ctx, const char *path, unsigned num_particles,
+                                         unsigned space_dim, eqf_array *array_out, double *max_offset_out);
+
+/* Extended XYZ, one frame a configuration: x [B, N, D] (missing coordinates are 0), element is the symbol
+ * written for each particle, energy and log_prob [B] or NULL go to the comment line. Atomic. */
+eqf_status eqf_array_write_xyz(eqf_context *ctx, const char *path, const eqf_array *x, const char *element,
+                               const float *energy, const float *log_prob);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

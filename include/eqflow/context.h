@@ -1,0 +1,60 @@
+/* The context: device, queue, program cache and last error of everything made from it. */
+#ifndef EQFLOW_CONTEXT_H
+#define EQFLOW_CONTEXT_H
+
+#include <stddef.h>
+
+#include "eqflow/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Owns: the OpenCL context, queue and programs, the last error message.
+ * Threads: one thread at a time per context; different contexts are independent. */
+typedef struct eqf_context eqf_context;
+
+typedef enum eqf_log_level { EQF_LOG_DEBUG, EQF_LOG_INFO, EQF_LOG_WARNING } eqf_log_level;
+
+/* message is one line without newline, valid during the call only. */
+typedef void (*eqf_log_callback)(void *user, eqf_log_level level, const char *message);
+
+typedef struct eqf_context_options {
+    unsigned version;         /* set by EQF_CONTEXT_OPTIONS_INIT */
+    eqf_log_callback log;     /* NULL: silent */
+    void *log_user;           /* handed to log */
+    const char *kernel_path;  /* NULL: the kernels inside the library; else a folder that replaces cl/ */
+    const char *cache_path;   /* NULL: $XDG_CACHE_HOME/eqflow or ~/.cache/eqflow; "": no cache on disk */
+} eqf_context_options;
+#define EQF_CONTEXT_OPTIONS_INIT {1, NULL, NULL, NULL, NULL}
+
+/* What a long call reports while it works; return true to ask it to stop (EQF_ERROR_INTERRUPTED). */
+typedef struct eqf_progress {
+    const char *stage; /* static text: "burn-in", "sampling", ... */
+    double done, total;
+} eqf_progress;
+typedef int (*eqf_progress_callback)(void *user, const eqf_progress *progress);
+
+/* Makes a context without a device: files and models work, device calls open the default device at
+ * first need. options may be NULL. Errors: OUT_OF_MEMORY, INVALID_ARGUMENT; *ctx_out is then NULL. */
+eqf_status eqf_context_create(const eqf_context_options *options, eqf_context **ctx_out);
+
+/* Opens the device that selector names: NULL or "auto" (GPU before CPU), an index of
+ * eqf_device_list, "cpu", "gpu", "accelerator", or a part of the device's or vendor's name in any
+ * case. At most once per context. Errors: NO_PLATFORM, NO_DEVICE, DEVICE. */
+eqf_status eqf_context_open_device(eqf_context *ctx, const char *selector);
+
+/* The message of the last failed call, one line; "" if none. Valid until the next call on ctx. */
+const char *eqf_context_error(const eqf_context *ctx);
+
+/* Destroys what ctx owns and sets *ctx to NULL; NULL is accepted. Destroy all that was made from the
+ * context first. */
+void eqf_context_destroy(eqf_context **ctx);
+
+/* Frees memory that a function of this library handed over. */
+void eqf_free(void *memory);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,47 @@
+/* OpenCL devices: what is here, and which one a context uses. */
+#ifndef EQFLOW_DEVICE_H
+#define EQFLOW_DEVICE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "eqflow/context.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum eqf_device_type {
+    EQF_DEVICE_CPU,
+    EQF_DEVICE_GPU,
+    EQF_DEVICE_ACCELERATOR,
+    EQF_DEVICE_OTHER
+} eqf_device_type;
+
+typedef struct eqf_device_info {
+    unsigned index; /* position in eqf_device_list */
+    eqf_device_type type;
+    char name[128], vendor[128], driver_version[128];
+    char platform_name[128], platform_version[128], device_version[128];
+    unsigned compute_units, max_clock_mhz;
+    uint64_t global_memory_bytes, max_allocation_bytes, local_memory_bytes;
+    size_t max_work_group_size;
+    bool has_fp64, has_compiler, is_available;
+    bool is_chosen;         /* what "auto" would open */
+    char choice_reason[96]; /* why it is or is not chosen */
+    /* The values the device layer uses there (see platforms/). */
+    char profile_name[64];
+    unsigned vector_width; /* V: samples a work-item carries */
+} eqf_device_info;
+
+/* Every device of every platform, in the loader's order. The array is the caller's: eqf_free.
+ * Errors: NO_PLATFORM, OUT_OF_MEMORY; a platform without devices is skipped, with a log line. */
+eqf_status eqf_device_list(eqf_context *ctx, eqf_device_info **devices_out, size_t *num_devices_out);
+
+/* The open device of ctx (opens the default one if none is). */
+eqf_status eqf_context_device(eqf_context *ctx, eqf_device_info *device_out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

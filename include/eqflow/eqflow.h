@@ -1,0 +1,19 @@
+/* eqflow: equivariant continuous normalizing flows with exact likelihood, on any OpenCL device. */
+#ifndef EQFLOW_EQFLOW_H
+#define EQFLOW_EQFLOW_H
+
+#include "eqflow/array.h"
+#include "eqflow/context.h"
+#include "eqflow/device.h"
+#include "eqflow/estimate.h"
+#include "eqflow/flow.h"
+#include "eqflow/mcmc.h"
+#include "eqflow/model.h"
+#include "eqflow/potential.h"
+#include "eqflow/preset.h"
+#include "eqflow/selftest.h"
+#include "eqflow/status.h"
+#include "eqflow/train.h"
+#include "eqflow/version.h"
+
+#endif

@@ -1,0 +1,66 @@
+/* Estimates from samples: plain host arithmetic in double, no device, no context.
+ * Every function returns EQF_OK, EQF_ERROR_INVALID_ARGUMENT (fewer numbers than it needs) or
+ * EQF_ERROR_NON_FINITE (a NaN or an infinity that has no meaning there). */
+#ifndef EQFLOW_ESTIMATE_H
+#define EQFLOW_ESTIMATE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "eqflow/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* log_weight = -energy - log_prob, unnormalised. energy +inf (or NaN: a configuration outside the
+ * potential's domain) gives -inf: weight zero. All arrays [num]. */
+eqf_status eqf_estimate_log_weights(size_t num, const float *energy, const float *log_prob,
+                                    double *log_weights_out);
+
+/* Summary of reverse importance weights (samples of the model). */
+typedef struct eqf_weight_summary {
+    size_t num_samples;
+    double ess;                    /* Kish: (sum w)^2 / sum w^2 */
+    double ess_fraction;           /* ess / num_samples */
+    double max_weight_fraction;    /* largest w / sum w */
+    double log_z;                  /* ln of the mean weight */
+    double log_z_standard_error;   /* delta method: sqrt((1/ess_fraction - 1)/num) */
+} eqf_weight_summary;
+eqf_status eqf_estimate_weights(size_t num, const double *log_weights, eqf_weight_summary *summary_out);
+
+/* Mean of values with its standard error, samples independent. */
+eqf_status eqf_estimate_mean(size_t num, const double *values, double *mean_out, double *standard_error_out);
+
+/* Self-normalised importance average sum w f / sum w, with the delta-method standard error
+ * sqrt(sum w^2 (f - mean)^2) / sum w. Values at weight zero are ignored, finite or not. */
+eqf_status eqf_estimate_reweighted_mean(size_t num, const double *log_weights, const double *values,
+                                        double *mean_out, double *standard_error_out);
+
+/* Same average with a bootstrap standard error (num_resamples draws, Philox, reproducible from seed). */
+eqf_status eqf_estimate_reweighted_bootstrap(size_t num, const double *log_weights, const double *values,
+                                             unsigned num_resamples, uint64_t seed, double *mean_out,
+                                             double *standard_error_out);
+
+/* Integrated autocorrelation time, in steps of the series: tau = 1 + 2 sum rho, summed over chains'
+ * mean autocorrelation and cut by Geyer's initial positive pair sequence. series [num_chains, num_steps]. */
+eqf_status eqf_estimate_autocorrelation_time(size_t num_chains, size_t num_steps, const double *series,
+                                             double *tau_out);
+
+/* Split R-hat (Gelman et al., Bayesian Data Analysis 3, 11.4). series [num_chains, num_steps]. */
+eqf_status eqf_estimate_split_r_hat(size_t num_chains, size_t num_steps, const double *series,
+                                    double *r_hat_out);
+
+/* Density histogram on [low, high): density_out [num_bins] integrates to the fraction of the weight
+ * inside. log_weights NULL: equal weights. Non-finite values count as outside. */
+eqf_status eqf_estimate_histogram(size_t num, const double *values, const double *log_weights, double low,
+                                  double high, size_t num_bins, double *density_out);
+
+/* Pair distances |x_i - x_j|, i<j: x [B, N, D] -> distance_out [B, N(N-1)/2]. */
+eqf_status eqf_estimate_pair_distances(size_t batch_size, unsigned num_particles, unsigned space_dim,
+                                       const float *x, float *distance_out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,78 @@
+/* The flow: prior + dynamics + integrator on the device, in both directions, with exact log-density.
+ *   x(1) = x(0) + int_0^1 v dt,   log_prob(x) = prior.log_prob(z) - log_det,   log_det = int_0^1 div v dt
+ * (Koehler et al. 2020, eq. 5-7). The divergence is the exact divergence of the field that is integrated. */
+#ifndef EQFLOW_FLOW_H
+#define EQFLOW_FLOW_H
+
+#include "eqflow/model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum eqf_field_evaluation {
+    EQF_FIELD_TABLE, /* interpolated per-stage table, checked against direct summation when built */
+    EQF_FIELD_DIRECT /* the Gaussians summed for each pair: the oracle */
+} eqf_field_evaluation;
+
+typedef enum eqf_direction { EQF_PRIOR_TO_DATA, EQF_DATA_TO_PRIOR } eqf_direction;
+
+typedef struct eqf_flow_options {
+    unsigned version;
+    unsigned num_steps; /* 0: the model's */
+    eqf_field_evaluation field_evaluation;
+} eqf_flow_options;
+#define EQF_FLOW_OPTIONS_INIT {1, 0, EQF_FIELD_TABLE}
+
+/* Owns: device buffers and programs; copies what it needs of the model. Immutable but for set_params.
+ * Threads: those of its context. */
+typedef struct eqf_flow eqf_flow;
+
+/* options may be NULL. Errors: INVALID_ARGUMENT, KERNEL_BUILD, NON_FINITE, those of the device. */
+eqf_status eqf_flow_create(eqf_context *ctx, const eqf_model *model, const eqf_flow_options *options,
+                           eqf_flow **flow_out);
+void eqf_flow_destroy(eqf_flow **flow);
+
+/* New values of all parameters (num_params floats), as when a model is trained. */
+eqf_status eqf_flow_set_params(eqf_flow *flow, const float *params);
+
+/* Samples first_sample ... first_sample + num_samples - 1 of the stream `seed`: the result for one sample
+ * does not depend on how the calls are cut. x_out [num_samples, N, D]; log_prob_out [num_samples] or NULL. */
+eqf_status eqf_flow_sample(eqf_flow *flow, uint64_t seed, uint64_t first_sample, size_t num_samples,
+                           float *x_out, float *log_prob_out);
+
+/* log_prob_out [B] of centred configurations x [B, N, D] (nats, normalised on the mean-free subspace);
+ * z_out [B, N, D] their latents, or NULL. Non-finite input gives non-finite output for that sample only. */
+eqf_status eqf_flow_log_prob(eqf_flow *flow, size_t batch_size, const float *x, float *log_prob_out,
+                             float *z_out);
+
+/* One solve: x_in [B, N, D] -> x_out [B, N, D] and log_det_out [B] = log|det d x_out / d x_in|. */
+eqf_status eqf_flow_transform(eqf_flow *flow, eqf_direction direction, size_t batch_size, const float *x_in,
+                              float *x_out, float *log_det_out);
+
+/* The field itself at one time t: velocity_out [B, N, D], divergence_out [B]. With EQF_FIELD_TABLE t must be
+ * one of the stage times j/(2 num_steps). */
+eqf_status eqf_flow_velocity(eqf_flow *flow, double t, size_t batch_size, const float *x,
+                             float *velocity_out, float *divergence_out);
+
+/* What a loss evaluation adds up; means over the batch. loss = nll + integration_penalty * error, with
+ * error = sum over steps of h (|k2 - k3|^2 + (div2 - div3)^2) of RK4's two mid-point stages. */
+typedef struct eqf_loss {
+    double loss, nll, integration_error;
+} eqf_loss;
+
+/* Negative log-likelihood of x [B, N, D] and its exact gradient through the discretised flow (DTO):
+ * gradient_out [num_trained] and adjoint_x_out [B, N, D] (d loss / d x), each may be NULL. */
+eqf_status eqf_flow_nll_gradient(eqf_flow *flow, double integration_penalty, size_t batch_size,
+                                 const float *x, eqf_loss *loss_out, float *gradient_out,
+                                 float *adjoint_x_out);
+
+/* Normalised log density of the mean-free Gaussian prior and its samples, z [B, N, D]. */
+eqf_status eqf_flow_prior_log_prob(eqf_flow *flow, size_t batch_size, const float *z, float *log_prob_out);
+eqf_status eqf_flow_prior_sample(eqf_flow *flow, uint64_t seed, uint64_t first_sample, size_t num_samples,
+                                 float *z_out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

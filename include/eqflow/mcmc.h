@@ -1,0 +1,52 @@
+/* Metropolis Monte Carlo with many chains on the device: equilibrium data, and the yardstick. */
+#ifndef EQFLOW_MCMC_H
+#define EQFLOW_MCMC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "eqflow/potential.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A sweep proposes one Gaussian displacement for each particle in turn. Chains start from random
+ * configurations, are independent, and give one configuration each time `thinning` sweeps have passed
+ * after burn-in. The displacement is tuned in burn-in only, per chain group, and then frozen. */
+typedef struct eqf_mcmc_options {
+    unsigned version;
+    unsigned num_chains;       /* 0: chosen from num_samples */
+    unsigned num_burn_in;      /* sweeps; 0: 4000 */
+    unsigned thinning;         /* sweeps between kept configurations; 0: 200 */
+    double start_scale;        /* sd of the random start; 0: chosen from the potential */
+    double target_acceptance;  /* 0: 0.4 */
+    uint64_t seed;
+    bool is_centred;           /* subtract each sample's centre of mass (true in INIT) */
+    eqf_progress_callback progress;
+    void *progress_user;
+} eqf_mcmc_options;
+#define EQF_MCMC_OPTIONS_INIT {1, 0, 0, 0, 0.0, 0.0, 0, true, NULL, NULL}
+
+typedef struct eqf_mcmc_diagnostics {
+    unsigned num_chains, num_burn_in, thinning;
+    uint64_t num_sweeps;              /* per chain, burn-in included */
+    double acceptance;                /* fraction of accepted moves after burn-in */
+    double step_size;                 /* frozen displacement sd */
+    double autocorrelation_time;      /* integrated, of the energy, in sweeps */
+    double split_r_hat;               /* of the energy */
+    double effective_samples;         /* independent samples the kept ones are worth */
+    double mean_energy, mean_energy_standard_error;
+} eqf_mcmc_diagnostics;
+
+/* Draws num_samples configurations: x_out [num_samples, N, D] float32, energy_out [num_samples] or NULL
+ * (caller's arrays). Same seed, device and version: same bits. Errors: INVALID_ARGUMENT, INTERRUPTED,
+ * NON_FINITE (a chain left the finite numbers), and those of the device. */
+eqf_status eqf_mcmc_sample(eqf_context *ctx, const eqf_potential_options *potential,
+                           const eqf_mcmc_options *options, size_t num_samples, float *x_out,
+                           float *energy_out, eqf_mcmc_diagnostics *diagnostics_out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

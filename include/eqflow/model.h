@@ -1,0 +1,105 @@
+/* The model: everything needed to sample again - system, prior, dynamics, integrator, parameters and
+ * training history - on the host and in one file. */
+#ifndef EQFLOW_MODEL_H
+#define EQFLOW_MODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "eqflow/potential.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum eqf_dynamics_kind { EQF_DYNAMICS_RADIAL } eqf_dynamics_kind;
+
+/* How the distance Gaussians start (docs/method.md; Koehler et al. 2020, appendix). */
+typedef enum eqf_radial_layout {
+    EQF_RADIAL_UNIFORM,   /* centres linspace(0, distance_max), one width distance_gamma */
+    EQF_RADIAL_DENSE_CORE /* the authors' LJ-13 law: centres and widths grow quadratically from 1.5 */
+} eqf_radial_layout;
+
+typedef struct eqf_dynamics_options {
+    eqf_dynamics_kind kind;
+    /* radial */
+    unsigned num_distance; /* K Gaussians in distance */
+    unsigned num_time;     /* M Gaussians in time, centres linspace(0, 1) */
+    eqf_radial_layout layout;
+    double distance_max;   /* largest centre, length */
+    double distance_gamma; /* width of EQF_RADIAL_UNIFORM, length */
+    double time_gamma;     /* width of EQF_RADIAL_UNIFORM in time */
+} eqf_dynamics_options;
+
+typedef enum eqf_integrator_method { EQF_INTEGRATOR_RK4 } eqf_integrator_method;
+
+typedef struct eqf_integrator_options {
+    eqf_integrator_method method;
+    unsigned num_steps; /* equal steps over t in [0, 1] */
+} eqf_integrator_options;
+
+typedef struct eqf_model_options {
+    unsigned version;
+    char preset[32]; /* the system's name: "dw4", or "" */
+    eqf_potential_options potential; /* the target; also gives N and D */
+    double prior_scale;              /* sd of the mean-free Gaussian prior, length */
+    eqf_dynamics_options dynamics;
+    eqf_integrator_options integrator;
+    uint64_t seed; /* of the initial parameters */
+} eqf_model_options;
+#define EQF_MODEL_OPTIONS_INIT                                                                   \
+    {1, "", EQF_POTENTIAL_OPTIONS_INIT, 1.0,                                                     \
+     {EQF_DYNAMICS_RADIAL, 50, 10, EQF_RADIAL_UNIFORM, 8.0, 0.5, 0.3}, {EQF_INTEGRATOR_RK4, 20}, 0}
+
+/* One line of the training history. Means over the steps since the line before; held_out_nll is NaN
+ * where it was not measured. */
+typedef struct eqf_history_row {
+    uint64_t step;
+    double seconds; /* wall time in training so far */
+    double loss, nll, held_out_nll, gradient_norm, learning_rate;
+} eqf_history_row;
+
+/* A named part of the flat parameter vector; row-major. */
+typedef struct eqf_param_slice {
+    const char *name; /* "radial.weights", ...: also the tensor's name in the file */
+    unsigned num_dims;
+    size_t shape[2];
+    size_t offset, count; /* in floats */
+    bool is_trained;      /* false: a constant such as the centres, at the end of the vector */
+} eqf_param_slice;
+
+/* Owns: parameters and history, on the host. Threads: one at a time. */
+typedef struct eqf_model eqf_model;
+
+/* A fresh model, parameters drawn from options->seed (W ~ N(0,1)/sqrt(K), bias and importance 0).
+ * Errors: INVALID_ARGUMENT, OUT_OF_MEMORY. */
+eqf_status eqf_model_create(eqf_context *ctx, const eqf_model_options *options, eqf_model **model_out);
+eqf_status eqf_model_copy(eqf_context *ctx, const eqf_model *model, eqf_model **model_out);
+void eqf_model_destroy(eqf_model **model);
+
+/* Views into the model, valid until it changes or dies. */
+const eqf_model_options *eqf_model_options_of(const eqf_model *model);
+/* Flat float32 parameters: first the num_trained trained ones, then constants; num_params in all. */
+size_t eqf_model_num_params(const eqf_model *model);
+size_t eqf_model_num_trained(const eqf_model *model);
+const float *eqf_model_params(const eqf_model *model);
+size_t eqf_model_num_slices(const eqf_model *model);
+const eqf_param_slice *eqf_model_slice(const eqf_model *model, size_t index);
+/* The training history, oldest first; *num_rows_out may be 0. */
+const eqf_history_row *eqf_model_history(const eqf_model *model, size_t *num_rows_out);
+/* The library version that made the model ("0.1.0"). */
+const char *eqf_model_version(const eqf_model *model);
+
+/* Copies num_params floats in; NON_FINITE if one is not finite. */
+eqf_status eqf_model_set_params(eqf_context *ctx, eqf_model *model, const float *params);
+eqf_status eqf_model_add_history(eqf_context *ctx, eqf_model *model, const eqf_history_row *row);
+
+/* One safetensors file; docs/file-formats.md. Save is atomic (temporary file, fsync, rename).
+ * Errors: IO; load also FORMAT (not ours, corrupt, newer format), UNSUPPORTED. */
+eqf_status eqf_model_save(eqf_context *ctx, const eqf_model *model, const char *path);
+eqf_status eqf_model_load(eqf_context *ctx, const char *path, eqf_model **model_out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

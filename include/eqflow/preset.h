@@ -1,0 +1,40 @@
+/* Presets: the systems of the literature with all their constants, ready to train. */
+#ifndef EQFLOW_PRESET_H
+#define EQFLOW_PRESET_H
+
+#include "eqflow/mcmc.h"
+#include "eqflow/train.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct eqf_preset {
+    const char *name;  /* "dw4" */
+    const char *title; /* "4 particles in a plane, double-well pairs" */
+    eqf_model_options model;
+    eqf_training_options training;
+    eqf_mcmc_options mcmc;
+    size_t default_num_train; /* data that train makes for itself */
+    /* Known of the target with these constants (docs/method.md, section 5); NaN where unknown. Nats, the
+     * prior's constant included in entropy. */
+    double entropy, entropy_error;
+    double log_z, log_z_error;
+    double mean_energy;
+} eqf_preset;
+
+/* Static; num_presets_out entries. */
+const eqf_preset *eqf_presets(size_t *num_presets_out);
+/* NULL if there is no such preset. */
+const eqf_preset *eqf_preset_find(const char *name);
+/* True if the potential has exactly the preset's constants, so that the known figures hold. */
+bool eqf_preset_matches(const eqf_preset *preset, const eqf_potential_options *potential);
+
+/* Default training options for num_train samples of the preset's system (small sets train shorter). */
+void eqf_preset_training_options(const eqf_preset *preset, size_t num_train,
+                                 eqf_training_options *options_out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,29 @@
+/* Known-answer self-test of the device: each kernel against a double-precision host computation. */
+#ifndef EQFLOW_SELFTEST_H
+#define EQFLOW_SELFTEST_H
+
+#include <stdbool.h>
+
+#include "eqflow/context.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct eqf_selftest_result {
+    const char *name; /* static: "radial velocity", ... */
+    double error;     /* largest deviation measured */
+    double tolerance;
+    bool has_passed;
+} eqf_selftest_result;
+
+/* Called once a check; name order is fixed. */
+typedef void (*eqf_selftest_callback)(void *user, const eqf_selftest_result *result);
+
+/* Runs every check on ctx's device. SELF_TEST if one failed (all are run and reported first). */
+eqf_status eqf_selftest(eqf_context *ctx, eqf_selftest_callback callback, void *user);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

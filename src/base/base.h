@@ -1,0 +1,67 @@
+/* The ground floor: errors, log, memory, files, JSON. Everything in src/ may use it. */
+#ifndef EQF_BASE_H
+#define EQF_BASE_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "eqflow/context.h"
+
+#if defined(__GNUC__)
+#define EQF__PRINTF(format_index, first) __attribute__((format(printf, format_index, first)))
+#else
+#define EQF__PRINTF(format_index, first)
+#endif
+
+struct eqf__device;   /* src/device/ocl.h */
+struct eqf__programs; /* src/program/program.h */
+
+struct eqf_context {
+    char error[1024];
+    eqf_log_callback log;
+    void *log_user;
+    char *kernel_path; /* NULL: embedded kernels */
+    char *cache_path;  /* "" : no disk cache */
+    struct eqf__device *device;     /* NULL until opened */
+    struct eqf__programs *programs; /* NULL until the first program */
+};
+
+/* Stores the message (one line, no newline, no name of the call) and returns status. ctx may be NULL. */
+eqf_status eqf__fail(eqf_context *ctx, eqf_status status, const char *format, ...) EQF__PRINTF(3, 4);
+void eqf__log(eqf_context *ctx, eqf_log_level level, const char *format, ...) EQF__PRINTF(3, 4);
+
+/* Zeroed memory for count items; on failure reports OUT_OF_MEMORY in ctx and gives NULL. count 0 gives a
+ * pointer that may be freed. what names the thing for the message. */
+void *eqf__alloc(eqf_context *ctx, size_t count, size_t item_size, const char *what);
+char *eqf__strdup(eqf_context *ctx, const char *text);
+
+/* Runs expression; on failure returns its status from the calling function. */
+#define EQF__TRY(expression)                              \
+    do {                                                  \
+        eqf_status eqf__try_status = (expression);        \
+        if (eqf__try_status != EQF_OK) return eqf__try_status; \
+    } while (0)
+
+/* ---- Files ------------------------------------------------------------------------------------ */
+
+/* A file that appears whole or not at all: temporary name beside path, fsync, rename, fsync of the folder. */
+typedef struct eqf__file_writer {
+    FILE *stream;
+    char *path, *temporary_path;
+} eqf__file_writer;
+
+/* Errors: IO with the path, the system's reason and what to do (folder missing, not writable, disk full). */
+eqf_status eqf__file_begin(eqf_context *ctx, const char *path, eqf__file_writer *writer_out);
+eqf_status eqf__file_write(eqf_context *ctx, eqf__file_writer *writer, const void *bytes, size_t num_bytes);
+/* Makes the file visible under path; on failure the old file is untouched and the temporary one gone. */
+eqf_status eqf__file_commit(eqf_context *ctx, eqf__file_writer *writer);
+/* Drops what was begun; harmless after commit. */
+void eqf__file_abandon(eqf__file_writer *writer);
+
+/* Whole file in memory, NUL-terminated beyond num_bytes; the caller frees it. Errors: IO, OUT_OF_MEMORY. */
+eqf_status eqf__file_read(eqf_context *ctx, const char *path, unsigned char **bytes_out, size_t *num_bytes_out);
+
+#endif

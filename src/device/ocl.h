@@ -1,0 +1,47 @@
+/* The open OpenCL device of a context, its buffers, and how OpenCL errors become ours. */
+#ifndef EQF_OCL_H
+#define EQF_OCL_H
+
+#define CL_TARGET_OPENCL_VERSION 120
+#include <CL/cl.h>
+
+#include "base.h"
+#include "eqflow/device.h"
+
+typedef struct eqf__device {
+    cl_platform_id ocl_platform;
+    cl_device_id id;
+    cl_context context;
+    cl_command_queue queue; /* in order */
+    eqf_device_info info;
+    /* Profile: what the kernels are built with and how they are launched. */
+    unsigned vector_width;     /* V */
+    unsigned num_partials;     /* work-items that accumulate gradients: fixed per device class, so that results do
+                                  not depend on the thread count */
+    uint64_t launch_iterations; /* most loop iterations of one work-item in one launch; 0: no limit */
+    char build_options[256];
+} eqf__device;
+
+/* The device, opened by default rules if none is open yet. */
+eqf_status eqf__device_get(eqf_context *ctx, eqf__device **device_out);
+void eqf__device_close(eqf_context *ctx);
+
+/* OpenCL code -> status, with the code's name in the message. what: what was being done, for people. */
+eqf_status eqf__ocl_fail(eqf_context *ctx, cl_int error, const char *what);
+const char *eqf__ocl_error_name(cl_int error);
+#define EQF__OCL(ctx, call, what)                                                     \
+    do {                                                                              \
+        cl_int eqf__ocl_code = (call);                                                \
+        if (eqf__ocl_code != CL_SUCCESS) return eqf__ocl_fail(ctx, eqf__ocl_code, what); \
+    } while (0)
+
+/* Read-write buffer of num_bytes (0 is made 4); h_data NULL: uninitialised. what names it in messages, e.g.
+ * "the trajectory checkpoints". Errors: DEVICE_MEMORY (says how much, and to reduce the batch), DEVICE. */
+eqf_status eqf__buffer_create(eqf_context *ctx, size_t num_bytes, const void *h_data, const char *what,
+                              cl_mem *buffer_out);
+void eqf__buffer_destroy(cl_mem *buffer);
+/* Blocking copies. */
+eqf_status eqf__buffer_write(eqf_context *ctx, cl_mem buffer, size_t offset, size_t num_bytes, const void *h_data);
+eqf_status eqf__buffer_read(eqf_context *ctx, cl_mem buffer, size_t offset, size_t num_bytes, void *h_data);
+
+#endif

@@ -1,0 +1,37 @@
+/* Safetensors: a JSON header and raw little-endian tensors (https://github.com/huggingface/safetensors). */
+#ifndef EQF_TENSOR_FILE_H
+#define EQF_TENSOR_FILE_H
+
+#include "base.h"
+
+typedef enum eqf__tensor_type { EQF__TENSOR_F32, EQF__TENSOR_F64, EQF__TENSOR_U64 } eqf__tensor_type;
+
+typedef struct eqf__tensor {
+    const char *name;
+    eqf__tensor_type type;
+    unsigned num_dims;
+    size_t shape[4];
+    const void *data; /* C order */
+} eqf__tensor;
+
+/* Writes atomically. metadata_json is stored whole as the string value of the key "eqflow" in __metadata__.
+ * Same input, same bytes. Errors: IO. */
+eqf_status eqf__tensor_file_write(eqf_context *ctx, const char *path, const char *metadata_json, size_t num_tensors,
+                                  const eqf__tensor *tensors);
+
+/* A file in memory; tensors' names and data point into it. */
+typedef struct eqf__tensor_file {
+    unsigned char *bytes;
+    char *metadata_json; /* value of "eqflow" in __metadata__, or NULL if a foreign file has none */
+    size_t num_tensors;
+    eqf__tensor *tensors;
+    char **names;
+} eqf__tensor_file;
+
+/* Reads and checks everything: header length, JSON, dtypes, shapes against offsets, no overlap, no hole, file size.
+ * Tensor types other than the three are FORMAT errors naming the tensor. Errors: IO, FORMAT, OUT_OF_MEMORY. */
+eqf_status eqf__tensor_file_read(eqf_context *ctx, const char *path, eqf__tensor_file *file_out);
+const eqf__tensor *eqf__tensor_file_find(const eqf__tensor_file *file, const char *name);
+void eqf__tensor_file_clear(eqf__tensor_file *file);
+
+#endif

@@ -1,0 +1,45 @@
+/* Kernel text + defines -> program -> kernels, and their launch. */
+#ifndef EQF_PROGRAM_H
+#define EQF_PROGRAM_H
+
+#include "ocl.h"
+
+/* A built program, owned by the context (built once per distinct text and options, freed with it). */
+typedef struct eqf__program eqf__program;
+
+/* Builds (or finds) the program made of the named files of cl/ in order, e.g. "common/real.clh",
+ * with defines, a string of -D options: "-D N=4 -D D=2". V and the device's own options are added here.
+ * files ends with NULL. Errors: KERNEL_BUILD (names file list, device, and where source and log were saved). */
+eqf_status eqf__program_get(eqf_context *ctx, const char *name, const char *const *files, const char *defines,
+                            eqf__program **program_out);
+
+/* A kernel with its name for messages. The holder destroys it. */
+typedef struct eqf__kernel {
+    cl_kernel id;
+    const char *name; /* static */
+} eqf__kernel;
+eqf_status eqf__kernel_create(eqf_context *ctx, eqf__program *program, const char *name, eqf__kernel *kernel_out);
+void eqf__kernel_destroy(eqf__kernel *kernel);
+
+/* One argument of a launch. */
+typedef struct eqf__argument {
+    size_t num_bytes;
+    const void *value;
+} eqf__argument;
+#define EQF__ARG(variable) ((eqf__argument){sizeof(variable), &(variable)})
+
+/* Sets the arguments and enqueues a 1-D range of global_size work-items in groups of local_size (local_size 0: 1).
+ * global_size is rounded up to a multiple of local_size; kernels check their index. global_size 0: nothing. */
+eqf_status eqf__launch(eqf_context *ctx, const eqf__kernel *kernel, size_t global_size, size_t local_size,
+                       size_t num_arguments, const eqf__argument *arguments);
+/* EQF__LAUNCH(ctx, kernel, global, local, EQF__ARG(a), EQF__ARG(b), ...) */
+#define EQF__LAUNCH(ctx, kernel, global_size, local_size, ...)                                              \
+    eqf__launch(ctx, kernel, global_size, local_size,                                                       \
+                sizeof((eqf__argument[]){__VA_ARGS__}) / sizeof(eqf__argument), (eqf__argument[]){__VA_ARGS__})
+
+/* Waits until all that was launched is done; reports what went wrong meanwhile. */
+eqf_status eqf__finish(eqf_context *ctx);
+
+void eqf__programs_destroy(eqf_context *ctx);
+
+#endif
