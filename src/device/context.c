@@ -1,0 +1,312 @@
+/* The context's life, the list of devices, and the choice of one. */
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ocl.h"
+#include "profile.h"
+#include "program.h"
+
+static eqf_status copy_cache_path(eqf_context *ctx, const char *given) {
+    const char *off = getenv("EQFLOW_CACHE");
+    if (off != NULL && strcmp(off, "off") == 0) given = "";
+    if (given != NULL) {
+        ctx->cache_path = eqf__strdup(ctx, given);
+    } else {
+        const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+        char path[768] = "";
+        if (base != NULL && base[0] == '/')
+            snprintf(path, sizeof path, "%s/eqflow", base);
+        else if (home != NULL && home[0] == '/')
+            snprintf(path, sizeof path, "%s/.cache/eqflow", home);
+        ctx->cache_path = eqf__strdup(ctx, path);
+    }
+    return ctx->cache_path == NULL ? EQF_ERROR_OUT_OF_MEMORY : EQF_OK;
+}
+
+eqf_status eqf_context_create(const eqf_context_options *options, eqf_context **ctx_out) {
+    *ctx_out = NULL;
+    if (options != NULL && options->version != 1) return EQF_ERROR_INVALID_ARGUMENT;
+    eqf_context *ctx = calloc(1, sizeof *ctx);
+    if (ctx == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    const char *kernel_path = options != NULL && options->kernel_path != NULL ? options->kernel_path
+                                                                              : getenv("EQFLOW_KERNEL_PATH");
+    if (options != NULL) {
+        ctx->log = options->log;
+        ctx->log_user = options->log_user;
+    }
+    eqf_status status = copy_cache_path(ctx, options != NULL ? options->cache_path : NULL);
+    if (status == EQF_OK && kernel_path != NULL && kernel_path[0] != '\0') {
+        ctx->kernel_path = eqf__strdup(ctx, kernel_path);
+        if (ctx->kernel_path == NULL) status = EQF_ERROR_OUT_OF_MEMORY;
+    }
+    if (status != EQF_OK) {
+        eqf_context_destroy(&ctx);
+        return status;
+    }
+    *ctx_out = ctx;
+    return EQF_OK;
+}
+
+void eqf_context_destroy(eqf_context **ctx) {
+    if (ctx == NULL || *ctx == NULL) return;
+    eqf__programs_destroy(*ctx);
+    eqf__device_close(*ctx);
+    free((*ctx)->kernel_path);
+    free((*ctx)->cache_path);
+    free(*ctx);
+    *ctx = NULL;
+}
+
+/* ---- Listing ---------------------------------------------------------------------------------------------------------- */
+
+static void trim(char *text) {
+    size_t length = strlen(text);
+    while (length > 0 && isspace((unsigned char)text[length - 1])) text[--length] = '\0';
+    size_t start = strspn(text, " ");
+    memmove(text, text + start, length - start + 1);
+}
+
+static void device_text(cl_device_id id, cl_device_info what, char *text, size_t size) {
+    char value[512] = "";
+    clGetDeviceInfo(id, what, sizeof value - 1, value, NULL);
+    trim(value);
+    snprintf(text, size, "%.*s", (int)size - 1, value);
+}
+
+static void platform_text(cl_platform_id id, cl_platform_info what, char *text, size_t size) {
+    char value[512] = "";
+    clGetPlatformInfo(id, what, sizeof value - 1, value, NULL);
+    trim(value);
+    snprintf(text, size, "%.*s", (int)size - 1, value);
+}
+
+static void describe(cl_platform_id ocl_platform, eqf__device *device) {
+    eqf_device_info *info = &device->info;
+    cl_device_id id = device->id;
+    platform_text(ocl_platform, CL_PLATFORM_NAME, info->platform_name, sizeof info->platform_name);
+    platform_text(ocl_platform, CL_PLATFORM_VERSION, info->platform_version, sizeof info->platform_version);
+    device_text(id, CL_DEVICE_NAME, info->name, sizeof info->name);
+    device_text(id, CL_DEVICE_VENDOR, info->vendor, sizeof info->vendor);
+    device_text(id, CL_DRIVER_VERSION, info->driver_version, sizeof info->driver_version);
+    device_text(id, CL_DEVICE_VERSION, info->device_version, sizeof info->device_version);
+    cl_device_type type = 0;
+    clGetDeviceInfo(id, CL_DEVICE_TYPE, sizeof type, &type, NULL);
+    info->type = type & CL_DEVICE_TYPE_CPU           ? EQF_DEVICE_CPU
+                 : type & CL_DEVICE_TYPE_GPU         ? EQF_DEVICE_GPU
+                 : type & CL_DEVICE_TYPE_ACCELERATOR ? EQF_DEVICE_ACCELERATOR
+                                                     : EQF_DEVICE_OTHER;
+    cl_uint number = 0;
+    if (clGetDeviceInfo(id, CL_DEVICE_MAX_COMPUTE_UNITS, sizeof number, &number, NULL) == CL_SUCCESS)
+        info->compute_units = number;
+    if (clGetDeviceInfo(id, CL_DEVICE_MAX_CLOCK_FREQUENCY, sizeof number, &number, NULL) == CL_SUCCESS)
+        info->max_clock_mhz = number;
+    cl_ulong bytes = 0;
+    if (clGetDeviceInfo(id, CL_DEVICE_GLOBAL_MEM_SIZE, sizeof bytes, &bytes, NULL) == CL_SUCCESS)
+        info->global_memory_bytes = bytes;
+    if (clGetDeviceInfo(id, CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof bytes, &bytes, NULL) == CL_SUCCESS)
+        info->max_allocation_bytes = bytes;
+    if (clGetDeviceInfo(id, CL_DEVICE_LOCAL_MEM_SIZE, sizeof bytes, &bytes, NULL) == CL_SUCCESS)
+        info->local_memory_bytes = bytes;
+    clGetDeviceInfo(id, CL_DEVICE_MAX_WORK_GROUP_SIZE, sizeof info->max_work_group_size, &info->max_work_group_size,
+                    NULL);
+    cl_bool flag = CL_FALSE;
+    info->has_compiler =
+        clGetDeviceInfo(id, CL_DEVICE_COMPILER_AVAILABLE, sizeof flag, &flag, NULL) == CL_SUCCESS && flag;
+    info->is_available = clGetDeviceInfo(id, CL_DEVICE_AVAILABLE, sizeof flag, &flag, NULL) == CL_SUCCESS && flag;
+    cl_device_fp_config fp64 = 0;
+    info->has_fp64 = clGetDeviceInfo(id, CL_DEVICE_DOUBLE_FP_CONFIG, sizeof fp64, &fp64, NULL) == CL_SUCCESS && fp64 != 0;
+    eqf__profile_apply(device);
+}
+
+static bool is_usable(const eqf_device_info *info) {
+    return info->is_available && info->has_compiler && info->max_allocation_bytes > 0;
+}
+
+/* Marks the device that "auto" opens: GPU, then CPU, then the rest; the first of its kind. */
+static void mark_default(eqf__device *devices, size_t num_devices) {
+    static const eqf_device_type order[] = {EQF_DEVICE_GPU, EQF_DEVICE_CPU, EQF_DEVICE_ACCELERATOR, EQF_DEVICE_OTHER};
+    static const char *const type_names[] = {"CPU", "GPU", "accelerator", "device"};
+    bool is_found = false;
+    for (size_t o = 0; o < 4; o++) {
+        for (size_t d = 0; d < num_devices; d++) {
+            eqf_device_info *info = &devices[d].info;
+            if (info->type != order[o]) continue;
+            if (!is_usable(info)) {
+                snprintf(info->choice_reason, sizeof info->choice_reason, "not usable: %s",
+                         !info->is_available   ? "the driver says it is not available"
+                         : !info->has_compiler ? "it has no kernel compiler"
+                                               : "it reports no memory");
+            } else if (!is_found) {
+                info->is_chosen = is_found = true;
+                snprintf(info->choice_reason, sizeof info->choice_reason, "first %s; GPUs come before CPUs",
+                         type_names[info->type]);
+            } else {
+                snprintf(info->choice_reason, sizeof info->choice_reason, "another device comes first: use --device %u",
+                         info->index);
+            }
+        }
+    }
+}
+
+static const char no_platform_message[] =
+    "no OpenCL implementation is installed: install one, on Debian for example pocl-opencl-icd (any CPU), or your GPU "
+    "vendor's driver";
+
+/* All devices of all platforms; *devices_out is the caller's (free). */
+static eqf_status find_devices(eqf_context *ctx, eqf__device **devices_out, size_t *num_devices_out) {
+    *devices_out = NULL;
+    *num_devices_out = 0;
+    cl_platform_id ocl_platforms[64];
+    cl_uint num_platforms = 0;
+    cl_int error = clGetPlatformIDs(64, ocl_platforms, &num_platforms);
+    if (error != CL_SUCCESS || num_platforms == 0)
+        return eqf__fail(ctx, EQF_ERROR_NO_PLATFORM, no_platform_message);
+    if (num_platforms > 64) num_platforms = 64;
+    eqf__device *devices = NULL;
+    size_t num_devices = 0;
+    for (cl_uint p = 0; p < num_platforms; p++) {
+        cl_device_id ids[64];
+        cl_uint num_ids = 0;
+        error = clGetDeviceIDs(ocl_platforms[p], CL_DEVICE_TYPE_ALL, 64, ids, &num_ids);
+        if (error != CL_SUCCESS || num_ids == 0) {
+            char name[128];
+            platform_text(ocl_platforms[p], CL_PLATFORM_NAME, name, sizeof name);
+            eqf__log(ctx, EQF_LOG_DEBUG, "platform %s has no device", name);
+            continue;
+        }
+        if (num_ids > 64) num_ids = 64;
+        eqf__device *more = realloc(devices, (num_devices + num_ids) * sizeof *devices);
+        if (more == NULL) {
+            free(devices);
+            return eqf__fail(ctx, EQF_ERROR_OUT_OF_MEMORY, "not enough memory for the list of devices");
+        }
+        devices = more;
+        for (cl_uint d = 0; d < num_ids; d++) {
+            eqf__device *device = &devices[num_devices];
+            memset(device, 0, sizeof *device);
+            device->id = ids[d];
+            device->ocl_platform = ocl_platforms[p];
+            device->info.index = (unsigned)num_devices++;
+            describe(ocl_platforms[p], device);
+        }
+    }
+    mark_default(devices, num_devices);
+    *devices_out = devices;
+    *num_devices_out = num_devices;
+    return EQF_OK;
+}
+
+eqf_status eqf_device_list(eqf_context *ctx, eqf_device_info **devices_out, size_t *num_devices_out) {
+    *devices_out = NULL;
+    *num_devices_out = 0;
+    eqf__device *devices;
+    size_t num_devices;
+    EQF__TRY(find_devices(ctx, &devices, &num_devices));
+    eqf_device_info *infos = eqf__alloc(ctx, num_devices, sizeof *infos, "the list of devices");
+    if (infos != NULL)
+        for (size_t d = 0; d < num_devices; d++) infos[d] = devices[d].info;
+    free(devices);
+    if (infos == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    *devices_out = infos;
+    *num_devices_out = num_devices;
+    return EQF_OK;
+}
+
+/* ---- Choosing --------------------------------------------------------------------------------------------------------- */
+
+static bool contains(const char *text, const char *part) {
+    size_t length = strlen(part);
+    for (; *text; text++) {
+        size_t i = 0;
+        while (i < length && text[i] && tolower((unsigned char)text[i]) == tolower((unsigned char)part[i])) i++;
+        if (i == length) return true;
+    }
+    return false;
+}
+
+static bool is_selected(const eqf_device_info *info, const char *selector) {
+    if (selector == NULL || selector[0] == '\0' || strcmp(selector, "auto") == 0) return info->is_chosen;
+    char *end;
+    unsigned long index = strtoul(selector, &end, 10);
+    if (isdigit((unsigned char)selector[0]) && *end == '\0') return info->index == index;
+    if (strcmp(selector, "cpu") == 0) return info->type == EQF_DEVICE_CPU;
+    if (strcmp(selector, "gpu") == 0) return info->type == EQF_DEVICE_GPU;
+    if (strcmp(selector, "accelerator") == 0) return info->type == EQF_DEVICE_ACCELERATOR;
+    return contains(info->name, selector) || contains(info->vendor, selector) || contains(info->platform_name, selector);
+}
+
+static eqf_status open_device(eqf_context *ctx, const eqf__device *found) {
+    if (!is_usable(&found->info))
+        return eqf__fail(ctx, EQF_ERROR_NO_DEVICE, "%s cannot be used: %s", found->info.name, found->info.choice_reason);
+    eqf__device *device = eqf__alloc(ctx, 1, sizeof *device, "the device");
+    if (device == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    *device = *found;
+    ctx->device = device;
+    cl_int error;
+    device->context = clCreateContext(NULL, 1, &device->id, NULL, NULL, &error);
+    if (error != CL_SUCCESS) {
+        device->context = NULL;
+        eqf_status status = eqf__ocl_fail(ctx, error, "while it was opened");
+        eqf__device_close(ctx);
+        return status;
+    }
+    device->queue = clCreateCommandQueue(device->context, device->id, 0, &error);
+    if (error != CL_SUCCESS) {
+        device->queue = NULL;
+        eqf_status status = eqf__ocl_fail(ctx, error, "while its queue was made");
+        eqf__device_close(ctx);
+        return status;
+    }
+    eqf__log(ctx, EQF_LOG_DEBUG, "device %u: %s (%s), %s", device->info.index, device->info.name,
+             device->info.platform_name, device->info.choice_reason);
+    return EQF_OK;
+}
+
+eqf_status eqf_context_open_device(eqf_context *ctx, const char *selector) {
+    if (ctx->device != NULL)
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "this context already uses %s", ctx->device->info.name);
+    if (selector == NULL) selector = getenv("EQFLOW_DEVICE");
+    eqf__device *devices;
+    size_t num_devices;
+    EQF__TRY(find_devices(ctx, &devices, &num_devices));
+    eqf_status status;
+    if (num_devices == 0) {
+        status = eqf__fail(ctx, EQF_ERROR_NO_DEVICE,
+                           "OpenCL is installed but offers no device: install pocl-opencl-icd to use the CPU, or set "
+                           "RUSTICL_ENABLE for Mesa");
+    } else {
+        const eqf__device *found = NULL;
+        for (size_t d = 0; d < num_devices && found == NULL; d++)
+            if (is_selected(&devices[d].info, selector)) found = &devices[d];
+        if (found != NULL)
+            status = open_device(ctx, found);
+        else
+            status = eqf__fail(ctx, EQF_ERROR_NO_DEVICE, "no device matches '%s': 'eqflow devices' lists the %zu here",
+                               selector == NULL ? "auto" : selector, num_devices);
+    }
+    free(devices);
+    return status;
+}
+
+eqf_status eqf__device_get(eqf_context *ctx, eqf__device **device_out) {
+    *device_out = NULL;
+    if (ctx->device == NULL) EQF__TRY(eqf_context_open_device(ctx, NULL));
+    *device_out = ctx->device;
+    return EQF_OK;
+}
+
+void eqf__device_close(eqf_context *ctx) {
+    if (ctx->device == NULL) return;
+    if (ctx->device->queue != NULL) clReleaseCommandQueue(ctx->device->queue);
+    if (ctx->device->context != NULL) clReleaseContext(ctx->device->context);
+    free(ctx->device);
+    ctx->device = NULL;
+}
+
+eqf_status eqf_context_device(eqf_context *ctx, eqf_device_info *device_out) {
+    eqf__device *device;
+    EQF__TRY(eqf__device_get(ctx, &device));
+    *device_out = device->info;
+    return EQF_OK;
+}

@@ -1,0 +1,118 @@
+/* OpenCL errors in words, and buffers. */
+#include <string.h>
+
+#include "ocl.h"
+
+const char *eqf__ocl_error_name(cl_int error) {
+    switch (error) {
+#define EQF_CASE(name) \
+    case name: return #name;
+        EQF_CASE(CL_SUCCESS)
+        EQF_CASE(CL_DEVICE_NOT_FOUND)
+        EQF_CASE(CL_DEVICE_NOT_AVAILABLE)
+        EQF_CASE(CL_COMPILER_NOT_AVAILABLE)
+        EQF_CASE(CL_MEM_OBJECT_ALLOCATION_FAILURE)
+        EQF_CASE(CL_OUT_OF_RESOURCES)
+        EQF_CASE(CL_OUT_OF_HOST_MEMORY)
+        EQF_CASE(CL_BUILD_PROGRAM_FAILURE)
+        EQF_CASE(CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST)
+        EQF_CASE(CL_COMPILE_PROGRAM_FAILURE)
+        EQF_CASE(CL_LINK_PROGRAM_FAILURE)
+        EQF_CASE(CL_INVALID_VALUE)
+        EQF_CASE(CL_INVALID_PLATFORM)
+        EQF_CASE(CL_INVALID_DEVICE)
+        EQF_CASE(CL_INVALID_CONTEXT)
+        EQF_CASE(CL_INVALID_COMMAND_QUEUE)
+        EQF_CASE(CL_INVALID_MEM_OBJECT)
+        EQF_CASE(CL_INVALID_BINARY)
+        EQF_CASE(CL_INVALID_BUILD_OPTIONS)
+        EQF_CASE(CL_INVALID_PROGRAM)
+        EQF_CASE(CL_INVALID_PROGRAM_EXECUTABLE)
+        EQF_CASE(CL_INVALID_KERNEL_NAME)
+        EQF_CASE(CL_INVALID_KERNEL_DEFINITION)
+        EQF_CASE(CL_INVALID_KERNEL)
+        EQF_CASE(CL_INVALID_ARG_INDEX)
+        EQF_CASE(CL_INVALID_ARG_VALUE)
+        EQF_CASE(CL_INVALID_ARG_SIZE)
+        EQF_CASE(CL_INVALID_KERNEL_ARGS)
+        EQF_CASE(CL_INVALID_WORK_GROUP_SIZE)
+        EQF_CASE(CL_INVALID_WORK_ITEM_SIZE)
+        EQF_CASE(CL_INVALID_EVENT)
+        EQF_CASE(CL_INVALID_OPERATION)
+        EQF_CASE(CL_INVALID_BUFFER_SIZE)
+#undef EQF_CASE
+        case -1001: return "CL_PLATFORM_NOT_FOUND_KHR";
+    }
+    return "an OpenCL code without a name";
+}
+
+eqf_status eqf__ocl_fail(eqf_context *ctx, cl_int error, const char *what) {
+    const char *device = ctx->device != NULL ? ctx->device->info.name : "the device";
+    switch (error) {
+        case CL_MEM_OBJECT_ALLOCATION_FAILURE:
+        case CL_OUT_OF_RESOURCES:
+            return eqf__fail(ctx, EQF_ERROR_DEVICE_MEMORY,
+                             "%s ran out of memory %s (%s): use a smaller batch or fewer samples at once", device, what,
+                             eqf__ocl_error_name(error));
+        case CL_OUT_OF_HOST_MEMORY:
+            return eqf__fail(ctx, EQF_ERROR_OUT_OF_MEMORY, "out of host memory %s (%s): use a smaller batch", what,
+                             eqf__ocl_error_name(error));
+        default:
+            return eqf__fail(ctx, EQF_ERROR_DEVICE, "OpenCL error %d, %s, on %s %s", error, eqf__ocl_error_name(error),
+                             device, what);
+    }
+}
+
+eqf_status eqf__buffer_create(eqf_context *ctx, size_t num_bytes, const void *h_data, const char *what,
+                              cl_mem *buffer_out) {
+    *buffer_out = NULL;
+    eqf__device *device;
+    EQF__TRY(eqf__device_get(ctx, &device));
+    if (num_bytes == 0) {
+        num_bytes = 4;
+        h_data = NULL;
+    }
+    if (num_bytes > device->info.max_allocation_bytes)
+        return eqf__fail(ctx, EQF_ERROR_DEVICE_MEMORY,
+                         "%s need %.1f MiB in one piece but %s allows %.1f MiB: use a smaller batch or fewer samples at once",
+                         what, (double)num_bytes / 1048576.0, device->info.name,
+                         (double)device->info.max_allocation_bytes / 1048576.0);
+    cl_int error;
+    cl_mem_flags flags = CL_MEM_READ_WRITE | (h_data != NULL ? CL_MEM_COPY_HOST_PTR : 0);
+    /* The host pointer is only read (COPY_HOST_PTR), but the API takes it without const. */
+    union {
+        const void *in;
+        void *out;
+    } pointer = {h_data};
+    *buffer_out = clCreateBuffer(device->context, flags, num_bytes, pointer.out, &error);
+    if (error != CL_SUCCESS) {
+        *buffer_out = NULL;
+        if (error == CL_MEM_OBJECT_ALLOCATION_FAILURE || error == CL_OUT_OF_RESOURCES ||
+            error == CL_OUT_OF_HOST_MEMORY || error == CL_INVALID_BUFFER_SIZE)
+            return eqf__fail(ctx, EQF_ERROR_DEVICE_MEMORY,
+                             "%s has no room for %s (%.1f MiB, %s): use a smaller batch or fewer samples at once",
+                             device->info.name, what, (double)num_bytes / 1048576.0, eqf__ocl_error_name(error));
+        return eqf__ocl_fail(ctx, error, what);
+    }
+    return EQF_OK;
+}
+
+void eqf__buffer_destroy(cl_mem *buffer) {
+    if (*buffer != NULL) clReleaseMemObject(*buffer);
+    *buffer = NULL;
+}
+
+eqf_status eqf__buffer_write(eqf_context *ctx, cl_mem buffer, size_t offset, size_t num_bytes, const void *h_data) {
+    if (num_bytes == 0) return EQF_OK;
+    EQF__OCL(ctx,
+             clEnqueueWriteBuffer(ctx->device->queue, buffer, CL_TRUE, offset, num_bytes, h_data, 0, NULL, NULL),
+             "while copying to the device");
+    return EQF_OK;
+}
+
+eqf_status eqf__buffer_read(eqf_context *ctx, cl_mem buffer, size_t offset, size_t num_bytes, void *h_data) {
+    if (num_bytes == 0) return EQF_OK;
+    EQF__OCL(ctx, clEnqueueReadBuffer(ctx->device->queue, buffer, CL_TRUE, offset, num_bytes, h_data, 0, NULL, NULL),
+             "while copying from the device");
+    return EQF_OK;
+}

@@ -1,0 +1,42 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "profile.h"
+
+/* Native vector width in floats, as the device reports it; 1 if it does not say. */
+static unsigned native_float_width(cl_device_id id) {
+    cl_uint width = 1;
+    if (clGetDeviceInfo(id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof width, &width, NULL) != CL_SUCCESS) return 1;
+    return width;
+}
+
+void eqf__profile_apply(eqf__device *device) {
+    eqf_device_info *info = &device->info;
+    const char *name = "generic";
+    device->vector_width = 1;
+    device->num_partials = 64;
+    device->launch_iterations = 0;
+    /* Division and square root stay correctly rounded where the device can: the likelihood is certified in float32. */
+    snprintf(device->build_options, sizeof device->build_options, "-cl-std=CL1.2");
+    if (strstr(info->platform_name, "rusticl") != NULL) {
+        /* Mesa's llvmpipe ends every loop of a work-item after 65,535 turns in one launch, silently; wide vectors compile for minutes. */
+        name = "mesa-llvmpipe";
+        device->num_partials = 8;
+        device->launch_iterations = 65535;
+    } else if (strstr(info->platform_name, "Oclgrind") != NULL) {
+        name = "oclgrind";
+        device->vector_width = 1;
+        device->num_partials = 4;
+    } else if (info->type == EQF_DEVICE_CPU) {
+        /* One work-item carries V samples: PoCL does not vectorise across work-items around inner loops. */
+        unsigned width = native_float_width(device->id);
+        device->vector_width = width >= 16 ? 16 : 8;
+        device->num_partials = 8;
+        name = width >= 16 ? "cpu-avx512" : "cpu";
+    } else if (info->type == EQF_DEVICE_GPU) {
+        name = "gpu";
+        device->num_partials = 64;
+    }
+    snprintf(info->profile_name, sizeof info->profile_name, "%s", name);
+    info->vector_width = device->vector_width;
+}

@@ -1,0 +1,241 @@
+/* Programs: assembled from the files of cl/, built once per context, their failures explained. */
+#include "program.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "embedded_kernels.h"
+
+struct eqf__program {
+    eqf__program *next;
+    char *source;
+    char *options;
+    const char *name;
+    cl_program id;
+};
+
+struct eqf__programs {
+    eqf__program *first;
+};
+
+/* ---- Text ------------------------------------------------------------------------------------------------------------- */
+
+typedef struct text_buffer {
+    char *text;
+    size_t length, capacity;
+} text_buffer;
+
+static eqf_status append(eqf_context *ctx, text_buffer *buffer, const char *text, size_t length) {
+    if (buffer->length + length + 1 > buffer->capacity) {
+        size_t capacity = 2 * (buffer->length + length + 1);
+        char *grown = realloc(buffer->text, capacity);
+        if (grown == NULL) return eqf__fail(ctx, EQF_ERROR_OUT_OF_MEMORY, "not enough memory for kernel text");
+        buffer->text = grown;
+        buffer->capacity = capacity;
+    }
+    memcpy(buffer->text + buffer->length, text, length);
+    buffer->length += length;
+    buffer->text[buffer->length] = '\0';
+    return EQF_OK;
+}
+
+static eqf_status append_file(eqf_context *ctx, text_buffer *buffer, const char *file) {
+    /* Compiler messages then name the file under cl/, not a line of the assembled text. */
+    char line[256];
+    int length = snprintf(line, sizeof line, "#line 1 \"cl/%s\"\n", file);
+    EQF__TRY(append(ctx, buffer, line, (size_t)length));
+    const char *embedded = NULL;
+    for (const eqf__embedded_kernel *kernel = eqf__embedded_kernels; kernel->name != NULL; kernel++)
+        if (strcmp(kernel->name, file) == 0) embedded = kernel->text;
+    if (ctx->kernel_path != NULL) {
+        char path[1024];
+        snprintf(path, sizeof path, "%s/%s", ctx->kernel_path, file);
+        if (access(path, R_OK) == 0) {
+            unsigned char *bytes;
+            size_t num_bytes;
+            EQF__TRY(eqf__file_read(ctx, path, &bytes, &num_bytes));
+            eqf_status status = append(ctx, buffer, (const char *)bytes, num_bytes);
+            free(bytes);
+            return status;
+        }
+    }
+    if (embedded == NULL)
+        return eqf__fail(ctx, EQF_ERROR_NOT_FOUND, "there is no kernel file cl/%s in this library", file);
+    return append(ctx, buffer, embedded, strlen(embedded));
+}
+
+static eqf_status assemble(eqf_context *ctx, const char *const *files, char **source_out) {
+    text_buffer buffer = {NULL, 0, 0};
+    for (; *files != NULL; files++) {
+        eqf_status status = append_file(ctx, &buffer, *files);
+        if (status == EQF_OK) status = append(ctx, &buffer, "\n", 1);
+        if (status != EQF_OK) {
+            free(buffer.text);
+            return status;
+        }
+    }
+    *source_out = buffer.text;
+    return EQF_OK;
+}
+
+/* ---- Building --------------------------------------------------------------------------------------------------------- */
+
+/* Saves source and log where the message can point to; the first line of the log that speaks of an error goes into the message. */
+static eqf_status report_build_failure(eqf_context *ctx, const char *name, const char *source, const char *options,
+                                       cl_program id, cl_int error) {
+    const eqf__device *device = ctx->device;
+    size_t size = 0;
+    clGetProgramBuildInfo(id, device->id, CL_PROGRAM_BUILD_LOG, 0, NULL, &size);
+    char *log = calloc(size + 1, 1);
+    if (log != NULL && size > 0) clGetProgramBuildInfo(id, device->id, CL_PROGRAM_BUILD_LOG, size, log, NULL);
+    char first[256] = "";
+    if (log != NULL) {
+        const char *line = strstr(log, "error");
+        if (line != NULL) {
+            while (line > log && line[-1] != '\n') line--;
+            snprintf(first, sizeof first, "%.*s", (int)strcspn(line, "\n"), line);
+        }
+    }
+    const char *folder = getenv("TMPDIR");
+    char path[512];
+    snprintf(path, sizeof path, "%s/eqflow-build-%s-%ld.log", folder != NULL ? folder : "/tmp", name, (long)getpid());
+    FILE *stream = fopen(path, "w");
+    if (stream != NULL) {
+        fprintf(stream, "program: %s\ndevice: %s\ndriver: %s\noptions: %s\n---- log ----\n%s\n---- source ----\n%s\n",
+                name, device->info.name, device->info.driver_version, options, log != NULL ? log : "", source);
+        fclose(stream);
+    } else {
+        snprintf(path, sizeof path, "(could not be written)");
+    }
+    free(log);
+    return eqf__fail(ctx, EQF_ERROR_KERNEL_BUILD, "kernel program '%s' did not build on %s (%s)%s%s; options, log and source: %s",
+                     name, device->info.name, eqf__ocl_error_name(error), first[0] ? ": " : "", first, path);
+}
+
+static eqf_status build(eqf_context *ctx, const char *name, const char *source, const char *options, cl_program *id_out) {
+    eqf__device *device = ctx->device;
+    cl_int error;
+    cl_program id = clCreateProgramWithSource(device->context, 1, &source, NULL, &error);
+    if (error != CL_SUCCESS) return eqf__ocl_fail(ctx, error, "while a program was made");
+    error = clBuildProgram(id, 1, &device->id, options, NULL, NULL);
+    if (error != CL_SUCCESS) {
+        eqf_status status = report_build_failure(ctx, name, source, options, id, error);
+        clReleaseProgram(id);
+        return status;
+    }
+    *id_out = id;
+    return EQF_OK;
+}
+
+static void program_free(eqf__program *program) {
+    if (program->id != NULL) clReleaseProgram(program->id);
+    free(program->source);
+    free(program->options);
+    free(program);
+}
+
+eqf_status eqf__program_get(eqf_context *ctx, const char *name, const char *const *files, const char *defines,
+                            eqf__program **program_out) {
+    *program_out = NULL;
+    eqf__device *device;
+    EQF__TRY(eqf__device_get(ctx, &device));
+    if (ctx->programs == NULL) {
+        ctx->programs = eqf__alloc(ctx, 1, sizeof *ctx->programs, "the program list");
+        if (ctx->programs == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    }
+    char *source;
+    EQF__TRY(assemble(ctx, files, &source));
+    size_t size = strlen(defines) + sizeof device->build_options + 32;
+    char *options = eqf__alloc(ctx, size, 1, "build options");
+    if (options == NULL) {
+        free(source);
+        return EQF_ERROR_OUT_OF_MEMORY;
+    }
+    /* A V of its own in defines wins: some programs are scalar by nature. */
+    if (strstr(defines, "-D V=") != NULL)
+        snprintf(options, size, "%s %s", device->build_options, defines);
+    else
+        snprintf(options, size, "%s -D V=%u %s", device->build_options, device->vector_width, defines);
+    for (eqf__program *program = ctx->programs->first; program != NULL; program = program->next) {
+        if (strcmp(program->options, options) == 0 && strcmp(program->source, source) == 0) {
+            free(source);
+            free(options);
+            *program_out = program;
+            return EQF_OK;
+        }
+    }
+    eqf__program *program = eqf__alloc(ctx, 1, sizeof *program, "a program");
+    if (program == NULL) {
+        free(source);
+        free(options);
+        return EQF_ERROR_OUT_OF_MEMORY;
+    }
+    program->source = source;
+    program->options = options;
+    program->name = name;
+    eqf_status status = build(ctx, name, source, options, &program->id);
+    if (status != EQF_OK) {
+        program_free(program);
+        return status;
+    }
+    program->next = ctx->programs->first;
+    ctx->programs->first = program;
+    *program_out = program;
+    return EQF_OK;
+}
+
+void eqf__programs_destroy(eqf_context *ctx) {
+    if (ctx->programs == NULL) return;
+    for (eqf__program *program = ctx->programs->first; program != NULL;) {
+        eqf__program *next = program->next;
+        program_free(program);
+        program = next;
+    }
+    free(ctx->programs);
+    ctx->programs = NULL;
+}
+
+/* ---- Kernels ---------------------------------------------------------------------------------------------------------- */
+
+eqf_status eqf__kernel_create(eqf_context *ctx, eqf__program *program, const char *name, eqf__kernel *kernel_out) {
+    cl_int error;
+    kernel_out->name = name;
+    kernel_out->id = clCreateKernel(program->id, name, &error);
+    if (error != CL_SUCCESS) {
+        kernel_out->id = NULL;
+        return eqf__fail(ctx, EQF_ERROR_KERNEL_BUILD, "kernel '%s' is not in program '%s' (%s)", name, program->name,
+                         eqf__ocl_error_name(error));
+    }
+    return EQF_OK;
+}
+
+void eqf__kernel_destroy(eqf__kernel *kernel) {
+    if (kernel->id != NULL) clReleaseKernel(kernel->id);
+    kernel->id = NULL;
+}
+
+eqf_status eqf__launch(eqf_context *ctx, const eqf__kernel *kernel, size_t global_size, size_t local_size,
+                       size_t num_arguments, const eqf__argument *arguments) {
+    if (global_size == 0) return EQF_OK;
+    if (local_size == 0) local_size = 1;
+    global_size = (global_size + local_size - 1) / local_size * local_size;
+    for (size_t a = 0; a < num_arguments; a++) {
+        cl_int error = clSetKernelArg(kernel->id, (cl_uint)a, arguments[a].num_bytes, arguments[a].value);
+        if (error != CL_SUCCESS)
+            return eqf__fail(ctx, EQF_ERROR_DEVICE, "argument %zu of kernel '%s' was refused (%s)", a, kernel->name,
+                             eqf__ocl_error_name(error));
+    }
+    cl_int error = clEnqueueNDRangeKernel(ctx->device->queue, kernel->id, 1, NULL, &global_size, &local_size, 0, NULL, NULL);
+    if (error != CL_SUCCESS) {
+        char what[128];
+        snprintf(what, sizeof what, "while kernel '%s' was launched", kernel->name);
+        return eqf__ocl_fail(ctx, error, what);
+    }
+    return EQF_OK;
+}
+
+eqf_status eqf__finish(eqf_context *ctx) {
+    EQF__OCL(ctx, clFinish(ctx->device->queue), "while kernels ran");
+    return EQF_OK;
+}
