@@ -37,7 +37,8 @@ static void test_potentials(void **state) {
             double expected = ref_potential_energy(&potential, h_x + 6 * b, expected_force), largest = 0.0;
             test_compare(&worst, b, fabs(energy[b] - expected) / fmax(fabs(expected), 1.0));
             for (size_t n = 0; n < 6; ++n) largest = fmax(largest, fabs(expected_force[n]));
-            for (size_t n = 0; n < 6; ++n) test_compare(&worst, b, fabs(force[6 * b + n] - expected_force[n]) / largest);
+            for (size_t n = 0; n < 6; ++n)
+                test_compare(&worst, b, fabs(force[6 * b + n] - expected_force[n]) / largest);
         }
         free(x);
         free(energy);
