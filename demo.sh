@@ -13,7 +13,7 @@ usage() {
 }
 
 seed=1
-device=auto
+device=()
 while [ $# -gt 0 ]; do
     case $1 in
     --seed | --device)
@@ -21,7 +21,7 @@ while [ $# -gt 0 ]; do
             say "error: $1 needs a value" >&2
             exit 2
         fi
-        if [ "$1" = --seed ]; then seed=$2; else device=$2; fi
+        if [ "$1" = --seed ]; then seed=$2; else device=(--device "$2"); fi
         shift 2
         ;;
     -h | --help)
@@ -60,16 +60,16 @@ started=$SECONDS
 run "The OpenCL devices of this machine" \
     $eqflow devices
 run "Equilibrium configurations of four particles with double-well pairs, by Metropolis Monte Carlo" \
-    $eqflow data dw4 -n 20000 --seed "$seed" --device "$device" -o $out/dw4.npy
+    $eqflow data dw4 -n 20000 --seed "$seed" "${device[@]}" -o $out/dw4.npy
 run "A second, independent set, which training never sees: the likelihood is judged on it" \
-    $eqflow data dw4 -n 20000 --seed $((seed + 1)) --device "$device" -o $out/dw4-test.npy
+    $eqflow data dw4 -n 20000 --seed $((seed + 1)) "${device[@]}" -o $out/dw4-test.npy
 run "Training the equivariant flow on them by maximum likelihood" \
-    $eqflow train dw4 --data $out/dw4.npy --seed "$seed" --device "$device" -o $out/dw4.safetensors
+    $eqflow train dw4 --data $out/dw4.npy --seed "$seed" "${device[@]}" -o $out/dw4.safetensors
 run "New configurations from the flow, each with its exact log-density" \
-    $eqflow sample $out/dw4.safetensors -n 10000 --seed "$seed" --device "$device" \
+    $eqflow sample $out/dw4.safetensors -n 10000 --seed "$seed" "${device[@]}" \
     -o $out/samples.npy --log-prob $out/samples-log-prob.npy --xyz $out/samples.xyz
 run "How good is it? Likelihood, reweighting to the true energy, and the report" \
-    $eqflow evaluate $out/dw4.safetensors --data $out/dw4-test.npy -n 100000 --seed "$seed" --device "$device" \
+    $eqflow evaluate $out/dw4.safetensors --data $out/dw4-test.npy -n 100000 --seed "$seed" "${device[@]}" \
     --report $out/report.html
 
 say ""
