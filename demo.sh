@@ -36,6 +36,13 @@ while [ $# -gt 0 ]; do
     esac
 done
 
+case $seed in
+'' | *[!0-9]*)
+    say "error: --seed needs a whole number, not '$seed'" >&2
+    exit 2
+    ;;
+esac
+
 # run WHY COMMAND...: says in words what comes, shows the command so that it can be repeated, runs it.
 run() {
     local why=$1

@@ -10,12 +10,13 @@ say() {
 quietly() {
     local what=$1 log code=0
     shift
+    # The log is kept if the command fails, so that its whole output can be read or sent.
     log=$(mktemp "${TMPDIR:-/tmp}/eqflow-setup.XXXXXX")
     "$@" >"$log" 2>&1 </dev/null || code=$?
     if [ "$code" -ne 0 ]; then
         {
             say "error: $what failed (exit $code). The command was:"
-            say "    $*"
+            say "    ${*/#as_root/sudo}"
             say "The end of its output; all of it is in $log:"
             tail -n 40 "$log" | sed 's/^/    /'
         } >&2
@@ -57,7 +58,7 @@ install_packages() {
     if [ "${#missing[@]}" -eq 0 ]; then
         return
     fi
-    say "Installing ${#missing[@]} Debian packages: ${missing[*]}"
+    say "Installing Debian packages: ${missing[*]}"
     if [ "$(id -u)" -ne 0 ] && ! command -v sudo >/dev/null; then
         {
             say "error: installing needs root, and there is no sudo. As root, run this, then start again:"
