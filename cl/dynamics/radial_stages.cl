@@ -1,0 +1,334 @@
+/* From the radial field's parameters to its stage data, and from gradients of the stage data to gradients of the parameters.
+ * K distance Gaussians, M time Gaussians; stage j is time t_j = j / (num_stages - 1). Everything here is independent of the batch.
+ * The parameter vector (src/dynamics/radial_params.h): */
+#define AT_WEIGHTS 0
+#define AT_BIAS (K * M)
+#define AT_IMPORTANCE (AT_BIAS + M)
+#define AT_LOG_GAMMAS (AT_IMPORTANCE + K)
+#define AT_TIME_LOG_GAMMAS (AT_LOG_GAMMAS + K)
+#define AT_CENTERS (AT_TIME_LOG_GAMMAS + M)
+#define AT_TIME_CENTERS (AT_CENTERS + K)
+#define EPSILON ((real)1e-6) /* of the Gaussians' normalisation */
+#define STAGES_AT_ONCE 4     /* stages a work-item contracts together: each basis value is loaded once for all of them */
+
+/* ---- Parameters -> stage data ----------------------------------------------------------------------------------------- */
+
+/* One work-item a stage. time_basis [num_stages][M] = T_m(t_j); coefficients [num_stages][K+1]: A_k = sum_m T_m W_km, then
+ * B = sum_m T_m (b_m + sum_k c_k^2 W_km). */
+__kernel void radial_time(__global const real *params, __global real *time_basis, __global real *coefficients,
+                          uint num_stages) {
+    uint j = get_global_id(0);
+    if (j >= num_stages) return;
+    real t = (real)j / (real)(num_stages - 1), sum = 0, basis[M];
+    for (uint m = 0; m < M; m++) {
+        real u = (t - params[AT_TIME_CENTERS + m]) * exp(-params[AT_TIME_LOG_GAMMAS + m]);
+        basis[m] = exp(-u * u);
+        sum += basis[m];
+    }
+    real bias = 0;
+    for (uint m = 0; m < M; m++) {
+        basis[m] /= EPSILON + sum;
+        time_basis[j * M + m] = basis[m];
+        bias += basis[m] * params[AT_BIAS + m];
+    }
+    for (uint k = 0; k < K; k++) {
+        real weight = 0, importance = params[AT_IMPORTANCE + k];
+        for (uint m = 0; m < M; m++) weight += basis[m] * params[AT_WEIGHTS + k * M + m];
+        coefficients[j * (K + 1) + k] = weight;
+        bias += importance * importance * weight;
+    }
+    coefficients[j * (K + 1) + K] = bias;
+}
+
+/* One work-item. gaussians [2K]: mu_k, 1/gamma_k. geometry [8] as in radial_table.clh: the fine cells end at d_fine, the coarse ones
+ * where the last Gaussian has died: exp(-6.2^2) = 2e-17 is far below the 1e-6 of the normaliser. */
+__kernel void radial_shared(__global const real *params, __global real *gaussians, __global real *geometry, real d_fine,
+                            uint num_fine, uint num_coarse) {
+    if (get_global_id(0) != 0) return;
+    real d_end = (real)1.25 * d_fine;
+    for (uint k = 0; k < K; k++) {
+        real center = params[AT_CENTERS + k], gamma = exp(params[AT_LOG_GAMMAS + k]);
+        gaussians[k] = center;
+        gaussians[K + k] = (real)1.0 / gamma;
+        d_end = fmax(d_end, center + (real)6.2 * gamma);
+    }
+    real h_fine = d_fine / (real)num_fine, h_coarse = (d_end - d_fine) / (real)num_coarse;
+    geometry[0] = (real)1.0 / h_fine;
+    geometry[1] = h_fine;
+    geometry[2] = d_fine;
+    geometry[3] = (real)1.0 / h_coarse;
+    geometry[4] = h_coarse;
+    geometry[5] = (real)num_fine;
+    geometry[6] = (real)(num_fine + num_coarse);
+    geometry[7] = 0;
+}
+
+/* Left end of a cell (node index) in distance. */
+inline real node_distance(__global const real *geometry, uint node) {
+    real index = (real)node;
+    return index < geometry[5] ? index * geometry[1] : geometry[2] + (index - geometry[5]) * geometry[4];
+}
+
+inline realv place_of_nodes(__global const real *geometry, uint node_block, real fraction) {
+    real place[V];
+    for (uint lane = 0; lane < V; lane++) {
+        uint node = node_block * V + lane;
+        real width = (real)node < geometry[5] ? geometry[1] : geometry[4];
+        place[lane] = node_distance(geometry, node) + fraction * width;
+    }
+    return load_lanes(place);
+}
+
+/* One work-item per V nodes. basis [num_node_blocks][K][2][V]: R_k and R'_k at d = node + fraction of its cell. */
+__kernel void radial_basis(__global const real *gaussians, __global const real *geometry, __global real *basis,
+                           real fraction, uint num_node_blocks) {
+    uint block = get_global_id(0);
+    if (block >= num_node_blocks) return;
+    basis += (size_t)block * K * 2 * V;
+    realv d = place_of_nodes(geometry, block, fraction);
+    realv sum = 0, slope = 0;
+    for (uint k = 0; k < K; k++) {
+        real inverse_gamma = gaussians[K + k];
+        realv u = (d - gaussians[k]) * inverse_gamma;
+        realv g = exp2_clamped((real)-1.4426950408889634 * u * u);
+        realv g1 = (real)-2.0 * inverse_gamma * u * g;
+        sum += g;
+        slope += g1;
+        store_lanes(basis + (k * 2) * V, g);
+        store_lanes(basis + (k * 2 + 1) * V, g1);
+    }
+    realv p = (real)1.0 / (EPSILON + sum), p1 = -slope * p * p;
+    for (uint k = 0; k < K; k++) {
+        realv g = load_lanes(basis + (k * 2) * V), g1 = load_lanes(basis + (k * 2 + 1) * V);
+        store_lanes(basis + (k * 2) * V, g * p);
+        store_lanes(basis + (k * 2 + 1) * V, g1 * p + g * p1);
+    }
+}
+
+/* One work-item per (STAGES_AT_ONCE stages, V nodes). values [num_stages][2][num_node_blocks*V]: phi and phi' at the nodes. */
+__kernel void radial_nodes(__global const real *coefficients, __global const real *basis, __global real *values,
+                           uint num_stages, uint num_node_blocks) {
+    uint block = get_global_id(0) % num_node_blocks, first = get_global_id(0) / num_node_blocks * STAGES_AT_ONCE;
+    if (first >= num_stages) return;
+    realv phi0[STAGES_AT_ONCE], phi1[STAGES_AT_ONCE];
+    __global const real *weights[STAGES_AT_ONCE];
+    for (uint s = 0; s < STAGES_AT_ONCE; s++) {
+        weights[s] = coefficients + min(first + s, num_stages - 1) * (K + 1);
+        phi0[s] = (realv)weights[s][K];
+        phi1[s] = 0;
+    }
+    basis += (size_t)block * K * 2 * V;
+    for (uint k = 0; k < K; k++) {
+        realv r0 = load_lanes(basis + (k * 2) * V), r1 = load_lanes(basis + (k * 2 + 1) * V);
+        for (uint s = 0; s < STAGES_AT_ONCE; s++) {
+            phi0[s] = fma((realv)weights[s][k], r0, phi0[s]);
+            phi1[s] = fma((realv)weights[s][k], r1, phi1[s]);
+        }
+    }
+    for (uint s = 0; s < STAGES_AT_ONCE && first + s < num_stages; s++) {
+        __global real *out = values + (size_t)(first + s) * 2 * num_node_blocks * V + block * V;
+        store_lanes(out, phi0[s]);
+        store_lanes(out + num_node_blocks * V, phi1[s]);
+    }
+}
+
+/* One work-item per (stage, V cells). cells [num_stages][STAGE_SIZE]: cubic Hermite coefficients in s = d - left end; the last cell is
+ * constant. */
+__kernel void radial_cells(__global const real *values, __global const real *geometry, __global real *cells,
+                           uint num_stages, uint num_node_blocks) {
+    uint block = get_global_id(0) % num_node_blocks, j = get_global_id(0) / num_node_blocks;
+    if (j >= num_stages) return;
+    __global const real *phi0 = values + (size_t)j * 2 * num_node_blocks * V, *phi1 = phi0 + num_node_blocks * V;
+    uint last = (uint)geometry[6];
+    for (uint lane = 0; lane < V; lane++) {
+        uint cell = block * V + lane;
+        if (cell > last) return;
+        real inverse = (real)cell < geometry[5] ? geometry[0] : geometry[3];
+        real4 piece = (real4)(phi0[cell], 0, 0, 0);
+        if (cell < last) {
+            real m0 = phi1[cell], m1 = phi1[cell + 1], rise = (phi0[cell + 1] - phi0[cell]) * inverse;
+            piece.s1 = m0;
+            piece.s2 = ((real)3.0 * rise - (real)2.0 * m0 - m1) * inverse;
+            piece.s3 = (m0 + m1 - (real)2.0 * rise) * inverse * inverse;
+        }
+        vstore4(piece, cell, cells + (size_t)j * STAGE_SIZE);
+    }
+}
+
+/* One work-item a stage: how far the pieces are from direct summation where a cubic Hermite piece's slope errs most, at
+ * (3 - sqrt 3)/6 of each cell. values: direct sums there (radial_basis with that fraction, radial_nodes).
+ *   errors [num_stages][2]: largest |d dphi'| + D |dphi|, and largest |d phi'| + D |phi|, its scale */
+__kernel void radial_check(__global const real *values, __global const real *geometry, __global const real *cells,
+                           __global real *errors, real fraction, uint num_stages, uint num_node_blocks) {
+    uint j = get_global_id(0);
+    if (j >= num_stages) return;
+    __global const real *phi0 = values + (size_t)j * 2 * num_node_blocks * V, *phi1 = phi0 + num_node_blocks * V;
+    uint last = (uint)geometry[6];
+    real worst = 0, scale = 0;
+    for (uint cell = 0; cell < last; cell++) {
+        real4 piece = vload4(cell, cells + (size_t)j * STAGE_SIZE);
+        real s = fraction * ((real)cell < geometry[5] ? geometry[1] : geometry[4]), d = node_distance(geometry, cell) + s;
+        real value = fma(fma(fma(piece.s3, s, piece.s2), s, piece.s1), s, piece.s0);
+        real slope = fma(fma((real)3.0 * piece.s3, s, (real)2.0 * piece.s2), s, piece.s1);
+        real error = d * fabs(slope - phi1[cell]) + (real)D * fabs(value - phi0[cell]);
+        worst = error <= worst ? worst : error; /* NaN counts as worst */
+        scale = fmax(scale, d * fabs(phi1[cell]) + (real)D * fabs(phi0[cell]));
+    }
+    errors[2 * j] = worst;
+    errors[2 * j + 1] = scale;
+}
+
+/* ---- Gradients of stage data -> gradients of parameters ---------------------------------------------------------------- */
+
+/* One work-item per (stage, V nodes): the transpose of radial_cells. cell_gradients [num_stages][STAGE_SIZE] ->
+ * node_gradients [num_stages][2][num_node_blocks*V], zero in padding. */
+__kernel void radial_node_gradients(__global const real *cell_gradients, __global const real *geometry,
+                                    __global real *node_gradients, uint num_stages, uint num_node_blocks) {
+    uint block = get_global_id(0) % num_node_blocks, j = get_global_id(0) / num_node_blocks;
+    if (j >= num_stages) return;
+    __global const real *cells = cell_gradients + (size_t)j * STAGE_SIZE;
+    __global real *out0 = node_gradients + (size_t)j * 2 * num_node_blocks * V, *out1 = out0 + num_node_blocks * V;
+    uint last = (uint)geometry[6];
+    for (uint lane = 0; lane < V; lane++) {
+        uint node = block * V + lane;
+        real value = 0, slope = 0;
+        if (node < last) { /* left end of its own cell */
+            real4 g = vload4(node, cells);
+            real inverse = (real)node < geometry[5] ? geometry[0] : geometry[3];
+            value += g.s0 - (real)3.0 * inverse * inverse * g.s2 + (real)2.0 * inverse * inverse * inverse * g.s3;
+            slope += g.s1 - (real)2.0 * inverse * g.s2 + inverse * inverse * g.s3;
+        } else if (node == last) {
+            value += cells[(size_t)last * 4];
+        }
+        if (node > 0 && node <= last) { /* right end of the cell before */
+            real4 g = vload4(node - 1, cells);
+            real inverse = (real)(node - 1) < geometry[5] ? geometry[0] : geometry[3];
+            value += (real)3.0 * inverse * inverse * g.s2 - (real)2.0 * inverse * inverse * inverse * g.s3;
+            slope += inverse * inverse * g.s3 - inverse * g.s2;
+        }
+        out0[node] = value;
+        out1[node] = slope;
+    }
+}
+
+/* One work-item per STAGES_AT_ONCE stages: grad_coefficients [num_stages][K+1] (d loss / d A_k, B). */
+__kernel void radial_contract_coefficients(__global const real *node_gradients, __global const real *basis,
+                                           __global real *grad_coefficients, uint num_stages, uint num_node_blocks) {
+    uint first = get_global_id(0) * STAGES_AT_ONCE;
+    if (first >= num_stages) return;
+    for (uint k = 0; k <= K; k++) {
+        realv sum[STAGES_AT_ONCE];
+        for (uint s = 0; s < STAGES_AT_ONCE; s++) sum[s] = 0;
+        for (uint block = 0; block < num_node_blocks; block++) {
+            realv r0 = 1, r1 = 0;
+            if (k < K) {
+                r0 = load_lanes(basis + (((size_t)block * K + k) * 2) * V);
+                r1 = load_lanes(basis + (((size_t)block * K + k) * 2 + 1) * V);
+            }
+            for (uint s = 0; s < STAGES_AT_ONCE; s++) {
+                __global const real *g = node_gradients +
+                                         (size_t)min(first + s, num_stages - 1) * 2 * num_node_blocks * V + block * V;
+                sum[s] = fma(load_lanes(g), r0, fma(load_lanes(g + num_node_blocks * V), r1, sum[s]));
+            }
+        }
+        for (uint s = 0; s < STAGES_AT_ONCE && first + s < num_stages; s++)
+            grad_coefficients[(first + s) * (K + 1) + k] = sum_lanes(sum[s]);
+    }
+}
+
+/* One work-item per V nodes: its part of d loss / d ln gamma_k, partial_widths [num_node_blocks][K_PADDED].
+ * With H_k = sum_j (d loss / d phi) A_k and H'_k likewise for phi', at a node: loss = sum_k H_k R_k + H'_k R'_k, R = g p,
+ * R' = g' p + g p', p = 1/(EPSILON + S), p' = -S' p^2; d g / d ln gamma = 2 u^2 g, d g' / d ln gamma = (2 u^2 - 2) g'. */
+__kernel void radial_contract_widths(__global const real *node_gradients, __global const real *coefficients,
+                                     __global const real *gaussians, __global const real *geometry,
+                                     __global real *partial_widths, uint num_stages, uint num_node_blocks) {
+    uint block = get_global_id(0);
+    if (block >= num_node_blocks) return;
+    realv pull0[K], pull1[K];
+    for (uint k = 0; k < K; k++) pull0[k] = pull1[k] = 0;
+    for (uint j = 0; j < num_stages; j++) {
+        __global const real *g = node_gradients + (size_t)j * 2 * num_node_blocks * V + block * V;
+        realv g0 = load_lanes(g), g1 = load_lanes(g + num_node_blocks * V);
+        for (uint k = 0; k < K; k++) {
+            real weight = coefficients[j * (K + 1) + k];
+            pull0[k] = fma((realv)weight, g0, pull0[k]);
+            pull1[k] = fma((realv)weight, g1, pull1[k]);
+        }
+    }
+    realv d = place_of_nodes(geometry, block, 0);
+    realv sum = 0, slope = 0, n0 = 0, n1 = 0, m0 = 0;
+    for (uint k = 0; k < K; k++) {
+        real inverse_gamma = gaussians[K + k];
+        realv u = (d - gaussians[k]) * inverse_gamma;
+        realv g = exp2_clamped((real)-1.4426950408889634 * u * u), g1 = (real)-2.0 * inverse_gamma * u * g;
+        sum += g;
+        slope += g1;
+        n0 = fma(pull0[k], g, fma(pull1[k], g1, n0)); /* sum H g + H' g' */
+        m0 = fma(pull1[k], g, m0);                    /* sum H' g */
+    }
+    realv p = (real)1.0 / (EPSILON + sum), p1 = -slope * p * p;
+    realv grad_slope = -m0 * p * p;
+    realv grad_sum = -n0 * p * p + (real)2.0 * m0 * slope * p * p * p;
+    for (uint k = 0; k < K; k++) {
+        real inverse_gamma = gaussians[K + k];
+        realv u = (d - gaussians[k]) * inverse_gamma;
+        realv g = exp2_clamped((real)-1.4426950408889634 * u * u), g1 = (real)-2.0 * inverse_gamma * u * g;
+        realv grad_g = fma(pull0[k], p, fma(pull1[k], p1, grad_sum));
+        realv grad_g1 = fma(pull1[k], p, grad_slope);
+        realv u2 = (real)2.0 * u * u;
+        partial_widths[(size_t)block * K_PADDED + k] = sum_lanes(grad_g * u2 * g + grad_g1 * (u2 - (real)2.0) * g1);
+    }
+    for (uint k = K; k < K_PADDED; k++) partial_widths[(size_t)block * K_PADDED + k] = 0;
+}
+
+/* K + 1 work-items: item k < K writes the gradients of W_k., c_k and ln gamma_k; item K those of b and the time widths.
+ * gradient [AT_CENTERS] is written whole. */
+__kernel void radial_gradient(__global const real *params, __global const real *time_basis,
+                              __global const real *grad_coefficients, __global const real *grad_widths,
+                              __global real *gradient, uint num_stages) {
+    uint k = get_global_id(0);
+    if (k > K) return;
+    if (k < K) {
+        real importance = params[AT_IMPORTANCE + k], grad_square = 0;
+        for (uint m = 0; m < M; m++) {
+            real grad_weight = 0;
+            for (uint j = 0; j < num_stages; j++) {
+                real grad_bias = grad_coefficients[j * (K + 1) + K];
+                grad_weight += time_basis[j * M + m] *
+                               (grad_coefficients[j * (K + 1) + k] + importance * importance * grad_bias);
+                grad_square += time_basis[j * M + m] * grad_bias * params[AT_WEIGHTS + k * M + m];
+            }
+            gradient[AT_WEIGHTS + k * M + m] = grad_weight;
+        }
+        gradient[AT_IMPORTANCE + k] = (real)2.0 * importance * grad_square;
+        gradient[AT_LOG_GAMMAS + k] = grad_widths[k];
+        return;
+    }
+    real grad_time[M], inner[M], constant_part[M];
+    for (uint m = 0; m < M; m++) {
+        real grad_bias = 0, part = params[AT_BIAS + m];
+        for (uint j = 0; j < num_stages; j++) grad_bias += time_basis[j * M + m] * grad_coefficients[j * (K + 1) + K];
+        for (uint i = 0; i < K; i++) {
+            real importance = params[AT_IMPORTANCE + i];
+            part += importance * importance * params[AT_WEIGHTS + i * M + m];
+        }
+        gradient[AT_BIAS + m] = grad_bias;
+        constant_part[m] = part;
+        grad_time[m] = 0;
+    }
+    for (uint j = 0; j < num_stages; j++) {
+        /* T_m = G_m / (EPSILON + S): d T_m / d ln gamma_n = 2 u_n^2 T_n (delta_mn - T_m). */
+        real t = (real)j / (real)(num_stages - 1), projected = 0;
+        for (uint m = 0; m < M; m++) {
+            real pull = grad_coefficients[j * (K + 1) + K] * constant_part[m];
+            for (uint i = 0; i < K; i++) pull += grad_coefficients[j * (K + 1) + i] * params[AT_WEIGHTS + i * M + m];
+            inner[m] = pull;
+            projected += pull * time_basis[j * M + m];
+        }
+        for (uint m = 0; m < M; m++) {
+            real u = (t - params[AT_TIME_CENTERS + m]) * exp(-params[AT_TIME_LOG_GAMMAS + m]);
+            grad_time[m] += (real)2.0 * u * u * time_basis[j * M + m] * (inner[m] - projected);
+        }
+    }
+    for (uint m = 0; m < M; m++) gradient[AT_TIME_LOG_GAMMAS + m] = grad_time[m];
+}

@@ -1,0 +1,108 @@
+/* Metropolis Monte Carlo (Metropolis et al. 1953): V chains a work-item, chain = block * V + lane.
+ * State: x_blocked [num_blocks][N*D][V]. Random numbers: Philox counter (chain, sweep, particle, stream), so a trajectory does
+ * not depend on how its sweeps are cut into launches, nor on the other chains.
+ * Defines: N, D; the file before promises potential_energy and potential_energy_change. */
+#define STREAM_START 0x6d637374u
+#define STREAM_SWEEP 0x6d637377u
+
+inline uintv chain_index(uint block) { return (uintv)(block * V) + lane_index(); }
+
+/* D standard normals and one uniform on (0, 1) from one Philox call. For D = 3 the four words all go into normals; as
+ * uniform_open looks at the upper 23 bits of a word only, the low bytes of the four make the fifth. */
+inline void draw_move(uint seed_low, uint seed_high, uintv chain, uint sweep, uint particle, uint stream, realv *normals,
+                      realv *uniform) {
+    uintv words[4];
+    random_words(seed_low, seed_high, chain, (uintv)sweep, particle, stream, words);
+    realv n[4];
+    normal_pair(words[0], words[1], &n[0], &n[1]);
+#if D == 3
+    normal_pair(words[2], words[3], &n[2], &n[3]);
+    uintv fifth = (words[0] << 24) | ((words[1] & 0xffu) << 16) | ((words[2] & 0xffu) << 8) | (words[3] & 0xffu);
+    *uniform = uniform_open(fifth);
+#else
+    *uniform = uniform_open(words[2]);
+#endif
+    for (uint d = 0; d < D; d++) normals[d] = n[d];
+}
+
+inline void load_state(__global const real *x_blocked, uint block, realv *x) {
+    for (uint c = 0; c < N * D; c++) x[c] = load_lanes(x_blocked + ((size_t)block * (N * D) + c) * V);
+}
+
+inline void store_state(__global real *x_blocked, uint block, const realv *x) {
+    for (uint c = 0; c < N * D; c++) store_lanes(x_blocked + ((size_t)block * (N * D) + c) * V, x[c]);
+}
+
+/* Gaussian clouds of sd start_scale. */
+__kernel void mcmc_start(__global real *x_blocked, uint num_blocks, uint seed_low, uint seed_high, real start_scale) {
+    uint block = get_global_id(0);
+    if (block >= num_blocks) return;
+    realv x[N * D];
+    for (uint i = 0; i < N; i++) {
+        realv normals[D], unused;
+        draw_move(seed_low, seed_high, chain_index(block), 0, i, STREAM_START, normals, &unused);
+        for (uint d = 0; d < D; d++) x[i * D + d] = start_scale * normals[d];
+    }
+    store_state(x_blocked, block, x);
+}
+
+/* Sweeps first_sweep ... first_sweep + num_sweeps - 1: each particle in turn is offered a Gaussian displacement of sd
+ * step_size. accepted [num_blocks][V] is set to the number of moves taken here.
+ * series [num_steps][num_series_blocks][V]: the energy of the first blocks after every series_interval sweeps, counted
+ * from series_start. */
+__kernel void mcmc_sweeps(__global real *x_blocked, __global uint *accepted, __global real *series, uint num_blocks,
+                          uint seed_low, uint seed_high, uint first_sweep, uint num_sweeps, real step_size, uint series_start,
+                          uint series_interval, uint num_series_steps, uint num_series_blocks) {
+    uint block = get_global_id(0);
+    if (block >= num_blocks) return;
+    uintv chain = chain_index(block), num_accepted = 0;
+    realv x[N * D];
+    load_state(x_blocked, block, x);
+    for (uint sweep = first_sweep; sweep < first_sweep + num_sweeps; sweep++) {
+        for (uint i = 0; i < N; i++) {
+            realv moved[D], uniform;
+            draw_move(seed_low, seed_high, chain, sweep, i, STREAM_SWEEP, moved, &uniform);
+            for (uint d = 0; d < D; d++) moved[d] = x[i * D + d] + step_size * moved[d];
+            realv change = potential_energy_change(x, i, moved);
+            /* Taken if uniform < exp(-change). Written as a refusal, so that of an overlapping start (change NaN, from inf to
+             * inf) the chain can walk away; -inf is taken, +inf refused. */
+            integerv is_refused = change > -log(uniform);
+            for (uint d = 0; d < D; d++) x[i * D + d] = select_lanes(moved[d], x[i * D + d], is_refused);
+            num_accepted += select((uintv)1, (uintv)0, is_refused);
+        }
+        uint sampled = sweep + 1 - series_start; /* sweeps since the series began */
+        if (block < num_series_blocks && sampled % series_interval == 0 && sampled / series_interval <= num_series_steps) {
+            size_t step = sampled / series_interval - 1;
+            store_lanes(series + (step * num_series_blocks + block) * V, potential_energy(x));
+        }
+    }
+    store_state(x_blocked, block, x);
+    store_lanes(accepted + (size_t)block * V, num_accepted);
+}
+
+/* Keeps the present configurations: x [num_chains, N*D] in the host's layout, energy [num_chains]. With is_centred the centre
+ * of mass is removed from the state too: no energy depends on it, and a free cluster would otherwise drift to where
+ * float32 is coarse. */
+__kernel void mcmc_keep(__global real *x_blocked, __global real *x_kept, __global real *energy_kept, uint num_blocks,
+                        uint num_chains, uint is_centred) {
+    uint block = get_global_id(0);
+    if (block >= num_blocks) return;
+    realv x[N * D];
+    load_state(x_blocked, block, x);
+    if (is_centred) {
+        for (uint d = 0; d < D; d++) {
+            realv mean = 0.0f;
+            for (uint i = 0; i < N; i++) mean += x[i * D + d];
+            mean *= (real)1.0 / (real)N;
+            for (uint i = 0; i < N; i++) x[i * D + d] -= mean;
+        }
+        store_state(x_blocked, block, x);
+    }
+    realv energy = potential_energy(x);
+    for (uint lane = 0; lane < V; lane++) {
+        size_t chain = (size_t)block * V + lane;
+        if (chain >= num_chains) break;
+        for (uint c = 0; c < N * D; c++) x_kept[chain * (N * D) + c] = ((real *)&x[c])[lane];
+        energy_kept[chain] = ((real *)&energy)[lane];
+    }
+}

@@ -1,0 +1,31 @@
+/* Reduced energies and forces of x_blocked [num_blocks][N*D][V]; energy_blocked [num_blocks][V], force_blocked as x_blocked.
+ * One work-item a block. Two kernels, because forces cost three times as much. */
+
+/* True in the lanes where a coordinate is NaN or infinite: an infinitely far particle must not pass for a free one. */
+inline integerv is_any_non_finite(const realv *x) {
+    integerv found = 0;
+    for (uint c = 0; c < N * D; c++) found |= !isfinite(x[c]);
+    return found;
+}
+
+inline void load_block(__global const real *x_blocked, uint block, realv *x) {
+    for (uint c = 0; c < N * D; c++) x[c] = load_lanes(x_blocked + ((size_t)block * (N * D) + c) * V);
+}
+
+__kernel void evaluate_energy(__global const real *x_blocked, __global real *energy_blocked, uint num_blocks) {
+    uint block = get_global_id(0);
+    if (block >= num_blocks) return;
+    realv x[N * D];
+    load_block(x_blocked, block, x);
+    realv energy = select_lanes(potential_energy(x), (realv)NAN, is_any_non_finite(x));
+    store_lanes(energy_blocked + (size_t)block * V, energy);
+}
+
+__kernel void evaluate_force(__global const real *x_blocked, __global real *force_blocked, uint num_blocks) {
+    uint block = get_global_id(0);
+    if (block >= num_blocks) return;
+    realv x[N * D], force[N * D];
+    load_block(x_blocked, block, x);
+    potential_force(x, force);
+    for (uint c = 0; c < N * D; c++) store_lanes(force_blocked + ((size_t)block * (N * D) + c) * V, force[c]);
+}

@@ -1,0 +1,104 @@
+/* The mean-free Gaussian prior: unit normal on the subspace of zero centre of mass, (N-1) D free degrees of freedom, scaled.
+ *   log_prob(z) = -|z|^2 / (2 scale^2) - (N-1) D (ln scale + 0.5 ln 2 pi)
+ * State is blocked, [num_blocks][N*D][V]; numbers per sample [num_blocks][V]. One work-item a block. */
+#define STREAM_PRIOR 0x7072696fu /* counter word 3: numbers of the prior never meet those of other uses */
+
+inline void remove_mean(realv *x) {
+    for (uint a = 0; a < D; a++) {
+        realv mean = 0;
+        for (uint i = 0; i < N; i++) mean += x[i * D + a];
+        mean *= (real)(1.0 / N);
+        for (uint i = 0; i < N; i++) x[i * D + a] -= mean;
+    }
+}
+
+/* Sample first_sample + b: Philox counter (sample low, sample high, number, STREAM_PRIOR), key = seed. */
+__kernel void prior_sample(__global real *x_blocked, uint seed_low, uint seed_high, ulong first_sample, real scale,
+                           uint num_blocks) {
+    uint block = get_global_id(0);
+    if (block >= num_blocks) return;
+    realv x[N * D + 3];
+    uintv low, high;
+    ulong first = first_sample + (ulong)block * V;
+    low = (uint)first + lane_index();
+    high = (uintv)(uint)(first >> 32) + select((uintv)0, (uintv)1, low < (uintv)(uint)first);
+    for (uint c = 0; c < N * D; c += 4) {
+        uintv words[4];
+        random_words(seed_low, seed_high, low, high, c / 4, STREAM_PRIOR, words);
+        normal_pair(words[0], words[1], &x[c], &x[c + 1]);
+        normal_pair(words[2], words[3], &x[c + 2], &x[c + 3]);
+    }
+    remove_mean(x);
+    for (uint c = 0; c < N * D; c++) store_lanes(x_blocked + ((size_t)block * (N * D) + c) * V, scale * x[c]);
+}
+
+/* Subtracts each configuration's centre of mass, in place. */
+__kernel void centre(__global real *x_blocked, uint num_blocks) {
+    uint block = get_global_id(0);
+    if (block >= num_blocks) return;
+    realv x[N * D];
+    for (uint c = 0; c < N * D; c++) x[c] = load_lanes(x_blocked + ((size_t)block * (N * D) + c) * V);
+    remove_mean(x);
+    for (uint c = 0; c < N * D; c++) store_lanes(x_blocked + ((size_t)block * (N * D) + c) * V, x[c]);
+}
+
+inline realv gaussian_log_prob(const realv *z, real scale, real constant_term) {
+    realv square = 0;
+    for (uint c = 0; c < N * D; c++) square = fma(z[c], z[c], square);
+    return (real)-0.5 * square / (scale * scale) - constant_term;
+}
+
+/* log_prob = prior.log_prob(z) + sign * log_det. */
+__kernel void prior_log_prob(__global const real *z_blocked, __global const real *log_det, __global real *log_prob,
+                             real scale, real constant_term, real sign, uint num_blocks) {
+    uint block = get_global_id(0);
+    if (block >= num_blocks) return;
+    realv z[N * D];
+    for (uint c = 0; c < N * D; c++) z[c] = load_lanes(z_blocked + ((size_t)block * (N * D) + c) * V);
+    realv value = gaussian_log_prob(z, scale, constant_term) + sign * load_lanes(log_det + (size_t)block * V);
+    store_lanes(log_prob + (size_t)block * V, value);
+}
+
+/* log_prob += sign * log_det. */
+__kernel void add_log_det(__global real *log_prob, __global const real *log_det, real sign, uint num_blocks) {
+    uint block = get_global_id(0);
+    if (block >= num_blocks) return;
+    store_lanes(log_prob + (size_t)block * V,
+                load_lanes(log_prob + (size_t)block * V) + sign * load_lanes(log_det + (size_t)block * V));
+}
+
+/* Start of the reverse solve for the mean negative log-likelihood of batch_size samples, after data -> prior:
+ * nll = -prior.log_prob(z) - log_det;  adjoint_z = weight z / scale^2,  adjoint_log_det = -weight,
+ * weight = 1/batch_size, 0 in padding lanes. */
+__kernel void nll_seed(__global const real *z_blocked, __global const real *log_det, __global real *adjoint_z,
+                       __global real *adjoint_log_det, __global real *weight, __global real *nll,
+                       __global real *error, real scale, real constant_term, uint batch_size, uint num_blocks) {
+    uint block = get_global_id(0);
+    if (block >= num_blocks) return;
+    realv z[N * D];
+    for (uint c = 0; c < N * D; c++) z[c] = load_lanes(z_blocked + ((size_t)block * (N * D) + c) * V);
+    uintv sample = block * V + lane_index();
+    realv is_real = min(convert_realv((uintv)batch_size - min(sample, (uintv)batch_size)), (realv)1.0f);
+    realv share = is_real / (real)batch_size;
+    for (uint c = 0; c < N * D; c++)
+        store_lanes(adjoint_z + ((size_t)block * (N * D) + c) * V, share * z[c] / (scale * scale));
+    store_lanes(adjoint_log_det + (size_t)block * V, -share);
+    store_lanes(weight + (size_t)block * V, share);
+    store_lanes(error + (size_t)block * V, (realv)0);
+    store_lanes(nll + (size_t)block * V,
+                -gaussian_log_prob(z, scale, constant_term) - load_lanes(log_det + (size_t)block * V));
+}
+
+/* One work-item. sums [2] = weighted sums over the batch of nll and error, in sample order. */
+__kernel void loss_sums(__global const real *nll, __global const real *error, __global const real *weight,
+                        __global real *sums, uint num_blocks) {
+    if (get_global_id(0) != 0) return;
+    realv nll_sum = 0, error_sum = 0;
+    for (uint block = 0; block < num_blocks; block++) {
+        realv share = load_lanes(weight + (size_t)block * V);
+        nll_sum += share * load_lanes(nll + (size_t)block * V);
+        error_sum += share * load_lanes(error + (size_t)block * V);
+    }
+    sums[0] = sum_lanes(nll_sum);
+    sums[1] = sum_lanes(error_sum);
+}

@@ -1,0 +1,289 @@
+/* The radial field's host side: stage coefficients, the interpolation table and its resolution, parameter gradients.
+ * Equations: cl/dynamics/radial_stages.cl. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "field.h"
+#include "radial_params.h"
+
+/* Table resolution: doubled from the first until the error is small; beyond the last, Gaussians are summed directly. */
+#define FIRST_NUM_FINE 512u
+#define LAST_NUM_FINE 4096u
+/* Largest error of d phi' + D phi between nodes, relative to its largest size at that stage: a few float32 roundings. */
+#define TABLE_TOLERANCE 3e-6
+/* Where a cubic Hermite piece's slope errs most: (3 - sqrt 3)/6 of the cell. */
+#define CHECK_FRACTION 0.21132487f
+
+typedef struct radial_state {
+    unsigned num_fine, num_coarse, vector_width;
+    size_t num_nodes, num_node_blocks, stage_size, widths_padded;
+    bool has_gradient;
+    cl_mem d_time_basis, d_coefficients, d_gaussians, d_geometry;
+    cl_mem d_basis, d_values, d_check_basis, d_check_values, d_cells, d_errors;
+    cl_mem d_stage_sums, d_node_gradients, d_grad_coefficients, d_partial_widths, d_width_sums;
+    eqf__kernel time, shared, basis, nodes, cells, check;
+    eqf__kernel sum, node_gradients, contract_coefficients, contract_widths, gradient;
+} radial_state;
+
+static size_t round_up(size_t count, size_t multiple) { return (count + multiple - 1) / multiple * multiple; }
+
+/* ---- Life ------------------------------------------------------------------------------------------------------------- */
+
+/* What depends on the table's resolution. */
+static void release_resolution(radial_state *state) {
+    cl_mem *buffers[] = {&state->d_basis,  &state->d_values,     &state->d_check_basis,    &state->d_check_values,
+                         &state->d_cells,  &state->d_errors,     &state->d_stage_sums,     &state->d_node_gradients,
+                         &state->d_grad_coefficients, &state->d_partial_widths, &state->d_width_sums};
+    for (size_t b = 0; b < sizeof buffers / sizeof buffers[0]; b++) eqf__buffer_destroy(buffers[b]);
+    eqf__kernel *kernels[] = {&state->time,  &state->shared,         &state->basis,
+                              &state->nodes, &state->cells,          &state->check,
+                              &state->sum,   &state->node_gradients, &state->contract_coefficients,
+                              &state->contract_widths, &state->gradient};
+    for (size_t k = 0; k < sizeof kernels / sizeof kernels[0]; k++) eqf__kernel_destroy(kernels[k]);
+}
+
+static void radial_destroy(eqf__field *field) {
+    radial_state *state = field->state;
+    if (state == NULL) return;
+    release_resolution(state);
+    eqf__buffer_destroy(&state->d_time_basis);
+    eqf__buffer_destroy(&state->d_coefficients);
+    eqf__buffer_destroy(&state->d_gaussians);
+    eqf__buffer_destroy(&state->d_geometry);
+    eqf__buffer_destroy(&field->d_params);
+    free(state);
+    field->state = NULL;
+}
+
+static eqf_status create_kernels(eqf__field *field) {
+    eqf_context *ctx = field->ctx;
+    radial_state *state = field->state;
+    static const char *const files[] = {"common/real.clh", "common/sum.cl", "dynamics/radial_stages.cl", NULL};
+    char defines[256];
+    snprintf(defines, sizeof defines, "-D N=%u -D D=%u -D K=%u -D M=%u -D STAGE_SIZE=%zu -D K_PADDED=%zu",
+             field->num_particles, field->space_dim, field->options.num_distance, field->options.num_time,
+             state->stage_size, state->widths_padded);
+    eqf__program *program;
+    EQF__TRY(eqf__program_get(ctx, "radial_stages", files, defines, &program));
+    EQF__TRY(eqf__kernel_create(ctx, program, "radial_time", &state->time));
+    EQF__TRY(eqf__kernel_create(ctx, program, "radial_shared", &state->shared));
+    EQF__TRY(eqf__kernel_create(ctx, program, "radial_basis", &state->basis));
+    EQF__TRY(eqf__kernel_create(ctx, program, "radial_nodes", &state->nodes));
+    EQF__TRY(eqf__kernel_create(ctx, program, "radial_cells", &state->cells));
+    EQF__TRY(eqf__kernel_create(ctx, program, "radial_check", &state->check));
+    EQF__TRY(eqf__kernel_create(ctx, program, "sum_partials", &state->sum));
+    EQF__TRY(eqf__kernel_create(ctx, program, "radial_node_gradients", &state->node_gradients));
+    EQF__TRY(eqf__kernel_create(ctx, program, "radial_contract_coefficients", &state->contract_coefficients));
+    EQF__TRY(eqf__kernel_create(ctx, program, "radial_contract_widths", &state->contract_widths));
+    return eqf__kernel_create(ctx, program, "radial_gradient", &state->gradient);
+}
+
+/* Sizes, buffers, kernels and the integrator's defines for a table of num_fine cells, or for direct summation. */
+static eqf_status set_resolution(eqf__field *field, eqf_field_evaluation evaluation, unsigned num_fine) {
+    eqf_context *ctx = field->ctx;
+    radial_state *state = field->state;
+    const bool has_table = evaluation == EQF_FIELD_TABLE;
+    const size_t num_distance = field->options.num_distance, num_stages = field->num_stages;
+    release_resolution(state);
+    field->evaluation = evaluation;
+    state->num_fine = num_fine;
+    state->num_coarse = num_fine / 2;
+    state->num_nodes = state->num_fine + state->num_coarse + 1;
+    state->num_node_blocks = (state->num_nodes + state->vector_width - 1) / state->vector_width;
+    state->stage_size = has_table ? round_up(4 * state->num_nodes, 16) : num_distance + 1;
+    state->widths_padded = round_up(num_distance, 16);
+    field->grad_stage_size = round_up(state->stage_size, 16);
+    field->grad_shared_size = state->widths_padded;
+    size_t f = 0;
+    field->files[f++] = has_table ? "dynamics/radial_table.clh" : "dynamics/radial.clh";
+    field->files[f] = NULL;
+    snprintf(field->defines, sizeof field->defines,
+             "-D N=%u -D D=%u -D K=%u -D STAGE_SIZE=%zu -D GRAD_STAGE_SIZE=%zu -D GRAD_SHARED_SIZE=%zu",
+             field->num_particles, field->space_dim, has_table ? 0 : field->options.num_distance, state->stage_size,
+             field->grad_stage_size, field->grad_shared_size);
+    EQF__TRY(create_kernels(field));
+    const size_t nodes_padded = state->num_node_blocks * state->vector_width;
+    if (has_table) {
+        size_t basis_bytes = nodes_padded * num_distance * 2 * sizeof(float);
+        size_t values_bytes = num_stages * 2 * nodes_padded * sizeof(float);
+        EQF__TRY(eqf__buffer_create(ctx, basis_bytes, NULL, "the radial basis", &state->d_basis));
+        EQF__TRY(eqf__buffer_create(ctx, basis_bytes, NULL, "the radial basis", &state->d_check_basis));
+        EQF__TRY(eqf__buffer_create(ctx, values_bytes, NULL, "the field's nodes", &state->d_values));
+        EQF__TRY(eqf__buffer_create(ctx, values_bytes, NULL, "the field's nodes", &state->d_check_values));
+        EQF__TRY(eqf__buffer_create(ctx, num_stages * state->stage_size * sizeof(float), NULL, "the field's table",
+                                    &state->d_cells));
+        EQF__TRY(eqf__buffer_create(ctx, num_stages * 2 * sizeof(float), NULL, "the table's errors", &state->d_errors));
+    }
+    if (state->has_gradient) {
+        EQF__TRY(eqf__buffer_create(ctx, num_stages * field->grad_stage_size * sizeof(float), NULL,
+                                    "the stage gradients", &state->d_stage_sums));
+        EQF__TRY(eqf__buffer_create(ctx, num_stages * (num_distance + 1) * sizeof(float), NULL,
+                                    "the coefficient gradients", &state->d_grad_coefficients));
+        EQF__TRY(eqf__buffer_create(ctx, state->widths_padded * sizeof(float), NULL, "the width gradients",
+                                    &state->d_width_sums));
+        if (has_table) {
+            EQF__TRY(eqf__buffer_create(ctx, num_stages * 2 * nodes_padded * sizeof(float), NULL, "the node gradients",
+                                        &state->d_node_gradients));
+            EQF__TRY(eqf__buffer_create(ctx, state->num_node_blocks * state->widths_padded * sizeof(float), NULL,
+                                        "the width gradients", &state->d_partial_widths));
+        }
+    }
+    field->d_stages = has_table ? state->d_cells : state->d_coefficients;
+    field->d_shared = has_table ? state->d_geometry : state->d_gaussians;
+    return EQF_OK;
+}
+
+/* ---- Parameters -> stage data ------------------------------------------------------------------------------------------ */
+
+static eqf_status build_stages(eqf__field *field) {
+    eqf_context *ctx = field->ctx;
+    radial_state *state = field->state;
+    cl_uint num_stages = field->num_stages, num_node_blocks = (cl_uint)state->num_node_blocks;
+    cl_uint num_fine = state->num_fine, num_coarse = state->num_coarse;
+    cl_float d_fine = (cl_float)field->options.distance_max, fraction = 0;
+    EQF__TRY(EQF__LAUNCH(ctx, &state->time, num_stages, 1, EQF__ARG(field->d_params), EQF__ARG(state->d_time_basis),
+                         EQF__ARG(state->d_coefficients), EQF__ARG(num_stages)));
+    EQF__TRY(EQF__LAUNCH(ctx, &state->shared, 1, 1, EQF__ARG(field->d_params), EQF__ARG(state->d_gaussians),
+                         EQF__ARG(state->d_geometry), EQF__ARG(d_fine), EQF__ARG(num_fine), EQF__ARG(num_coarse)));
+    if (field->evaluation == EQF_FIELD_DIRECT) return EQF_OK;
+    EQF__TRY(EQF__LAUNCH(ctx, &state->basis, num_node_blocks, 1, EQF__ARG(state->d_gaussians),
+                         EQF__ARG(state->d_geometry), EQF__ARG(state->d_basis), EQF__ARG(fraction),
+                         EQF__ARG(num_node_blocks)));
+    size_t stage_tiles = (num_stages + 3) / 4; /* STAGES_AT_ONCE */
+    EQF__TRY(EQF__LAUNCH(ctx, &state->nodes, stage_tiles * num_node_blocks, 1, EQF__ARG(state->d_coefficients),
+                         EQF__ARG(state->d_basis), EQF__ARG(state->d_values), EQF__ARG(num_stages),
+                         EQF__ARG(num_node_blocks)));
+    return EQF__LAUNCH(ctx, &state->cells, (size_t)num_stages * num_node_blocks, 1, EQF__ARG(state->d_values),
+                       EQF__ARG(state->d_geometry), EQF__ARG(state->d_cells), EQF__ARG(num_stages),
+                       EQF__ARG(num_node_blocks));
+}
+
+/* The table's largest error relative to the largest |d phi'| + D |phi| of its stage; NaN if the parameters give NaN. */
+static eqf_status measure_error(eqf__field *field, double *error_out) {
+    eqf_context *ctx = field->ctx;
+    radial_state *state = field->state;
+    cl_uint num_stages = field->num_stages, num_node_blocks = (cl_uint)state->num_node_blocks;
+    cl_float fraction = CHECK_FRACTION;
+    EQF__TRY(EQF__LAUNCH(ctx, &state->basis, num_node_blocks, 1, EQF__ARG(state->d_gaussians),
+                         EQF__ARG(state->d_geometry), EQF__ARG(state->d_check_basis), EQF__ARG(fraction),
+                         EQF__ARG(num_node_blocks)));
+    size_t stage_tiles = (num_stages + 3) / 4;
+    EQF__TRY(EQF__LAUNCH(ctx, &state->nodes, stage_tiles * num_node_blocks, 1, EQF__ARG(state->d_coefficients),
+                         EQF__ARG(state->d_check_basis), EQF__ARG(state->d_check_values), EQF__ARG(num_stages),
+                         EQF__ARG(num_node_blocks)));
+    EQF__TRY(EQF__LAUNCH(ctx, &state->check, num_stages, 1, EQF__ARG(state->d_check_values),
+                         EQF__ARG(state->d_geometry), EQF__ARG(state->d_cells), EQF__ARG(state->d_errors),
+                         EQF__ARG(fraction), EQF__ARG(num_stages), EQF__ARG(num_node_blocks)));
+    float *errors = eqf__alloc(ctx, 2 * (size_t)num_stages, sizeof *errors, "the table's errors");
+    if (errors == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    eqf_status status = eqf__buffer_read(ctx, state->d_errors, 0, 2 * (size_t)num_stages * sizeof *errors, errors);
+    double worst = 0;
+    for (size_t j = 0; j < num_stages && status == EQF_OK; j++) {
+        double relative = errors[2 * j] / (errors[2 * j + 1] + 1e-3);
+        if (!(relative <= worst)) worst = relative;
+    }
+    free(errors);
+    *error_out = worst;
+    return status;
+}
+
+static eqf_status radial_prepare(eqf__field *field, bool check) {
+    radial_state *state = field->state;
+    for (;;) {
+        EQF__TRY(build_stages(field));
+        if (!check || field->evaluation == EQF_FIELD_DIRECT) return EQF_OK;
+        double error;
+        EQF__TRY(measure_error(field, &error));
+        if (!isfinite(error))
+            return eqf__fail(field->ctx, EQF_ERROR_NON_FINITE, "the field's parameters give non-finite velocities");
+        eqf__log(field->ctx, EQF_LOG_DEBUG, "table of %u + %u cells: relative error %.2g", state->num_fine,
+                 state->num_coarse, error);
+        if (error <= TABLE_TOLERANCE) return EQF_OK;
+        if (state->num_fine < LAST_NUM_FINE) {
+            EQF__TRY(set_resolution(field, EQF_FIELD_TABLE, 2 * state->num_fine));
+        } else {
+            eqf__log(field->ctx, EQF_LOG_WARNING,
+                     "the field's Gaussians are too narrow for a table (error %.2g with %u cells): summing them directly, "
+                     "which is slower", error, state->num_fine);
+            EQF__TRY(set_resolution(field, EQF_FIELD_DIRECT, state->num_fine));
+        }
+    }
+}
+
+/* ---- Gradients --------------------------------------------------------------------------------------------------------- */
+
+static eqf_status sum_partials(eqf__field *field, cl_mem d_partials, cl_mem d_sum, size_t num_partials, size_t num) {
+    radial_state *state = field->state;
+    cl_uint partials = (cl_uint)num_partials, numbers = (cl_uint)num;
+    return EQF__LAUNCH(field->ctx, &state->sum, num / state->vector_width, 1, EQF__ARG(d_partials), EQF__ARG(d_sum),
+                       EQF__ARG(partials), EQF__ARG(numbers));
+}
+
+static eqf_status contract_table(eqf__field *field, cl_mem d_grad_stages, size_t num_partials) {
+    eqf_context *ctx = field->ctx;
+    radial_state *state = field->state;
+    cl_uint num_stages = field->num_stages, num_node_blocks = (cl_uint)state->num_node_blocks;
+    EQF__TRY(sum_partials(field, d_grad_stages, state->d_stage_sums, num_partials, num_stages * field->grad_stage_size));
+    EQF__TRY(EQF__LAUNCH(ctx, &state->node_gradients, (size_t)num_stages * num_node_blocks, 1,
+                         EQF__ARG(state->d_stage_sums), EQF__ARG(state->d_geometry), EQF__ARG(state->d_node_gradients),
+                         EQF__ARG(num_stages), EQF__ARG(num_node_blocks)));
+    EQF__TRY(EQF__LAUNCH(ctx, &state->contract_coefficients, (num_stages + 3) / 4, 1, EQF__ARG(state->d_node_gradients),
+                         EQF__ARG(state->d_basis), EQF__ARG(state->d_grad_coefficients), EQF__ARG(num_stages),
+                         EQF__ARG(num_node_blocks)));
+    EQF__TRY(EQF__LAUNCH(ctx, &state->contract_widths, num_node_blocks, 1, EQF__ARG(state->d_node_gradients),
+                         EQF__ARG(state->d_coefficients), EQF__ARG(state->d_gaussians), EQF__ARG(state->d_geometry),
+                         EQF__ARG(state->d_partial_widths), EQF__ARG(num_stages), EQF__ARG(num_node_blocks)));
+    return sum_partials(field, state->d_partial_widths, state->d_width_sums, num_node_blocks, state->widths_padded);
+}
+
+static eqf_status contract_direct(eqf__field *field, cl_mem d_grad_stages, cl_mem d_grad_shared, size_t num_partials) {
+    radial_state *state = field->state;
+    EQF__TRY(sum_partials(field, d_grad_stages, state->d_stage_sums, num_partials,
+                          field->num_stages * field->grad_stage_size));
+    /* Rows of grad_stage_size to rows of K + 1. */
+    size_t source[3] = {0, 0, 0}, region[3] = {(field->options.num_distance + 1) * sizeof(float), field->num_stages, 1};
+    EQF__OCL(field->ctx,
+             clEnqueueCopyBufferRect(field->ctx->device->queue, state->d_stage_sums, state->d_grad_coefficients, source,
+                                     source, region, field->grad_stage_size * sizeof(float), 0, region[0], 0, 0, NULL, NULL),
+             "while gradients were copied");
+    return sum_partials(field, d_grad_shared, state->d_width_sums, num_partials, state->widths_padded);
+}
+
+static eqf_status radial_contract(eqf__field *field, cl_mem d_grad_stages, cl_mem d_grad_shared, size_t num_partials,
+                                  cl_mem d_gradient) {
+    radial_state *state = field->state;
+    cl_uint num_stages = field->num_stages;
+    if (field->evaluation == EQF_FIELD_TABLE)
+        EQF__TRY(contract_table(field, d_grad_stages, num_partials));
+    else
+        EQF__TRY(contract_direct(field, d_grad_stages, d_grad_shared, num_partials));
+    return EQF__LAUNCH(field->ctx, &state->gradient, field->options.num_distance + 1, 1, EQF__ARG(field->d_params),
+                       EQF__ARG(state->d_time_basis), EQF__ARG(state->d_grad_coefficients),
+                       EQF__ARG(state->d_width_sums), EQF__ARG(d_gradient), EQF__ARG(num_stages));
+}
+
+eqf_status eqf__radial_field_create(eqf__field *field, bool has_gradient) {
+    eqf_context *ctx = field->ctx;
+    eqf__device *device;
+    EQF__TRY(eqf__device_get(ctx, &device));
+    radial_state *state = eqf__alloc(ctx, 1, sizeof *state, "the radial field");
+    if (state == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    field->state = state;
+    field->destroy = radial_destroy;
+    field->prepare = radial_prepare;
+    field->contract = radial_contract;
+    state->has_gradient = has_gradient;
+    state->vector_width = device->vector_width;
+    eqf_param_slice slices[EQF__RADIAL_NUM_SLICES];
+    field->num_params = eqf__radial_layout(&field->options, slices, &field->num_trained);
+    const size_t num_distance = field->options.num_distance, num_time = field->options.num_time;
+    EQF__TRY(eqf__buffer_create(ctx, field->num_params * sizeof(float), NULL, "the parameters", &field->d_params));
+    EQF__TRY(eqf__buffer_create(ctx, field->num_stages * num_time * sizeof(float), NULL, "the time basis",
+                                &state->d_time_basis));
+    EQF__TRY(eqf__buffer_create(ctx, field->num_stages * (num_distance + 1) * sizeof(float), NULL,
+                                "the stage coefficients", &state->d_coefficients));
+    EQF__TRY(eqf__buffer_create(ctx, 2 * num_distance * sizeof(float), NULL, "the Gaussians", &state->d_gaussians));
+    EQF__TRY(eqf__buffer_create(ctx, 8 * sizeof(float), NULL, "the table's geometry", &state->d_geometry));
+    return set_resolution(field, field->evaluation, FIRST_NUM_FINE);
+}

@@ -1,0 +1,212 @@
+/* The flow on host arrays: chunks go to the device, are solved there whole, and come back. */
+#include "eqflow/flow.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "flow_internal.h"
+
+static size_t num_blocks_of(const eqf_flow *flow, size_t batch_size) {
+    return (batch_size + flow->vector_width - 1) / flow->vector_width;
+}
+
+/* ---- Life ------------------------------------------------------------------------------------------------------------- */
+
+static eqf_status create_chunk_buffers(eqf_flow *flow) {
+    eqf_context *ctx = flow->ctx;
+    /* About 8 MiB a chunk: enough to fill any device, little enough to stay in a CPU's last cache level. */
+    size_t samples = ((size_t)2 << 20) / flow->num_dof;
+    flow->chunk_size = samples / 64 * 64 > 0 ? samples / 64 * 64 : 64;
+    if (flow->chunk_size > 32768) flow->chunk_size = 32768;
+    size_t rows = flow->chunk_size * flow->num_dof * sizeof(float), numbers = flow->chunk_size * sizeof(float);
+    EQF__TRY(eqf__buffer_create(ctx, rows, NULL, "configurations", &flow->d_rows));
+    EQF__TRY(eqf__buffer_create(ctx, rows, NULL, "configurations", &flow->d_x));
+    EQF__TRY(eqf__buffer_create(ctx, numbers, NULL, "log-densities", &flow->d_log_det));
+    return eqf__buffer_create(ctx, numbers, NULL, "log-densities", &flow->d_log_prob);
+}
+
+eqf_status eqf__flow_reassemble(eqf_flow *flow) {
+    eqf__trajectory_clear(&flow->trajectory);
+    return eqf__trajectory_create(flow->ctx, flow->field, flow->num_steps, &flow->trajectory);
+}
+
+static eqf_status create_parts(eqf_flow *flow, const eqf_model *model, const eqf_flow_options *options) {
+    const eqf_model_options *made = eqf_model_options_of(model);
+    eqf__device *device;
+    EQF__TRY(eqf__device_get(flow->ctx, &device));
+    const unsigned num_particles = made->potential.num_particles, space_dim = made->potential.space_dim;
+    flow->vector_width = device->vector_width;
+    flow->num_partials = device->num_partials;
+    flow->num_steps = options->num_steps > 0 ? options->num_steps : made->integrator.num_steps;
+    if (flow->num_steps > 100000)
+        return eqf__fail(flow->ctx, EQF_ERROR_INVALID_ARGUMENT, "%u integration steps are more than the 100000 allowed",
+                         flow->num_steps);
+    flow->num_dof = (size_t)num_particles * space_dim;
+    EQF__TRY(eqf__prior_create(flow->ctx, num_particles, space_dim, made->prior_scale, &flow->prior));
+    EQF__TRY(eqf__field_create(flow->ctx, num_particles, space_dim, &made->dynamics, 2 * flow->num_steps + 1,
+                               options->field_evaluation, true, &flow->field));
+    bool has_changed;
+    EQF__TRY(eqf__field_set_params(flow->field, eqf_model_params(model), &has_changed));
+    EQF__TRY(eqf__flow_reassemble(flow));
+    return create_chunk_buffers(flow);
+}
+
+eqf_status eqf_flow_create(eqf_context *ctx, const eqf_model *model, const eqf_flow_options *options,
+                           eqf_flow **flow_out) {
+    *flow_out = NULL;
+    const eqf_flow_options defaults = EQF_FLOW_OPTIONS_INIT;
+    if (options == NULL) options = &defaults;
+    if (options->version != 1)
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "flow options are of an unknown version %u", options->version);
+    eqf_flow *flow = eqf__alloc(ctx, 1, sizeof *flow, "the flow");
+    if (flow == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    flow->ctx = ctx;
+    eqf_status status = create_parts(flow, model, options);
+    if (status != EQF_OK) {
+        eqf_flow_destroy(&flow);
+        return status;
+    }
+    *flow_out = flow;
+    return EQF_OK;
+}
+
+void eqf_flow_destroy(eqf_flow **flow) {
+    if (flow == NULL || *flow == NULL) return;
+    eqf_flow *dying = *flow;
+    eqf__gradient_workspace_clear(&dying->workspace);
+    eqf__buffer_destroy(&dying->d_rows);
+    eqf__buffer_destroy(&dying->d_x);
+    eqf__buffer_destroy(&dying->d_log_det);
+    eqf__buffer_destroy(&dying->d_log_prob);
+    eqf__trajectory_clear(&dying->trajectory);
+    eqf__field_destroy(&dying->field);
+    eqf__prior_clear(&dying->prior);
+    free(dying);
+    *flow = NULL;
+}
+
+eqf_status eqf_flow_set_params(eqf_flow *flow, const float *params) {
+    bool has_changed;
+    EQF__TRY(eqf__field_set_params(flow->field, params, &has_changed));
+    if (!has_changed) return EQF_OK;
+    eqf__gradient_workspace_clear(&flow->workspace);
+    return eqf__flow_reassemble(flow);
+}
+
+/* ---- Solves ------------------------------------------------------------------------------------------------------------ */
+
+static eqf_status upload(eqf_flow *flow, size_t count, const float *x) {
+    EQF__TRY(eqf__buffer_write(flow->ctx, flow->d_rows, 0, count * flow->num_dof * sizeof(float), x));
+    return eqf__prior_pack(&flow->prior, count, flow->d_rows, flow->d_x);
+}
+
+static eqf_status download(eqf_flow *flow, size_t count, cl_mem d_x, float *x_out) {
+    EQF__TRY(eqf__prior_unpack(&flow->prior, count, d_x, flow->d_rows));
+    return eqf__buffer_read(flow->ctx, flow->d_rows, 0, count * flow->num_dof * sizeof(float), x_out);
+}
+
+static eqf_status zero_log_det(eqf_flow *flow, size_t num_blocks, cl_mem d_log_det) {
+    return eqf__prior_fill_zero(&flow->prior, d_log_det, num_blocks * flow->vector_width);
+}
+
+static eqf_status sample_chunk(eqf_flow *flow, uint64_t seed, uint64_t first, size_t count, float *x_out,
+                               float *log_prob_out) {
+    size_t blocks = num_blocks_of(flow, count);
+    EQF__TRY(eqf__prior_sample(&flow->prior, seed, first, blocks, flow->d_x));
+    EQF__TRY(zero_log_det(flow, blocks, flow->d_log_det));
+    EQF__TRY(eqf__prior_log_prob(&flow->prior, blocks, flow->d_x, flow->d_log_det, 0.0f, flow->d_log_prob));
+    EQF__TRY(eqf__trajectory_solve(&flow->trajectory, EQF_PRIOR_TO_DATA, blocks, flow->d_x, flow->d_log_det, NULL));
+    EQF__TRY(eqf__prior_add_log_det(&flow->prior, blocks, flow->d_log_prob, flow->d_log_det, -1.0f));
+    EQF__TRY(download(flow, count, flow->d_x, x_out));
+    if (log_prob_out == NULL) return EQF_OK;
+    return eqf__buffer_read(flow->ctx, flow->d_log_prob, 0, count * sizeof(float), log_prob_out);
+}
+
+eqf_status eqf_flow_sample(eqf_flow *flow, uint64_t seed, uint64_t first_sample, size_t num_samples, float *x_out,
+                           float *log_prob_out) {
+    for (size_t done = 0; done < num_samples;) {
+        size_t count = num_samples - done < flow->chunk_size ? num_samples - done : flow->chunk_size;
+        EQF__TRY(sample_chunk(flow, seed, first_sample + done, count, x_out + done * flow->num_dof,
+                              log_prob_out != NULL ? log_prob_out + done : NULL));
+        done += count;
+    }
+    return EQF_OK;
+}
+
+eqf_status eqf__flow_launch_log_prob(eqf_flow *flow, size_t num_blocks, cl_mem d_x, cl_mem d_log_det, cl_mem d_log_prob) {
+    EQF__TRY(zero_log_det(flow, num_blocks, d_log_det));
+    EQF__TRY(eqf__trajectory_solve(&flow->trajectory, EQF_DATA_TO_PRIOR, num_blocks, d_x, d_log_det, NULL));
+    return eqf__prior_log_prob(&flow->prior, num_blocks, d_x, d_log_det, 1.0f, d_log_prob);
+}
+
+eqf_status eqf_flow_log_prob(eqf_flow *flow, size_t batch_size, const float *x, float *log_prob_out, float *z_out) {
+    for (size_t done = 0; done < batch_size;) {
+        size_t count = batch_size - done < flow->chunk_size ? batch_size - done : flow->chunk_size;
+        size_t blocks = num_blocks_of(flow, count);
+        EQF__TRY(upload(flow, count, x + done * flow->num_dof));
+        EQF__TRY(eqf__prior_centre(&flow->prior, blocks, flow->d_x));
+        EQF__TRY(eqf__flow_launch_log_prob(flow, blocks, flow->d_x, flow->d_log_det, flow->d_log_prob));
+        EQF__TRY(eqf__buffer_read(flow->ctx, flow->d_log_prob, 0, count * sizeof(float), log_prob_out + done));
+        if (z_out != NULL) EQF__TRY(download(flow, count, flow->d_x, z_out + done * flow->num_dof));
+        done += count;
+    }
+    return EQF_OK;
+}
+
+eqf_status eqf_flow_transform(eqf_flow *flow, eqf_direction direction, size_t batch_size, const float *x_in,
+                              float *x_out, float *log_det_out) {
+    for (size_t done = 0; done < batch_size;) {
+        size_t count = batch_size - done < flow->chunk_size ? batch_size - done : flow->chunk_size;
+        size_t blocks = num_blocks_of(flow, count);
+        EQF__TRY(upload(flow, count, x_in + done * flow->num_dof));
+        EQF__TRY(zero_log_det(flow, blocks, flow->d_log_det));
+        EQF__TRY(eqf__trajectory_solve(&flow->trajectory, direction, blocks, flow->d_x, flow->d_log_det, NULL));
+        EQF__TRY(download(flow, count, flow->d_x, x_out + done * flow->num_dof));
+        EQF__TRY(eqf__buffer_read(flow->ctx, flow->d_log_det, 0, count * sizeof(float), log_det_out + done));
+        done += count;
+    }
+    return EQF_OK;
+}
+
+eqf_status eqf_flow_velocity(eqf_flow *flow, double t, size_t batch_size, const float *x, float *velocity_out,
+                             float *divergence_out) {
+    double position = t * 2.0 * flow->num_steps;
+    if (!(fabs(position - nearbyint(position)) < 1e-6) || position < -0.5 || position > 2.0 * flow->num_steps + 0.5)
+        return eqf__fail(flow->ctx, EQF_ERROR_INVALID_ARGUMENT, "t = %g is not a stage time j/%u", t, 2 * flow->num_steps);
+    unsigned stage = (unsigned)nearbyint(position);
+    for (size_t done = 0; done < batch_size;) {
+        size_t count = batch_size - done < flow->chunk_size ? batch_size - done : flow->chunk_size;
+        size_t blocks = num_blocks_of(flow, count);
+        EQF__TRY(upload(flow, count, x + done * flow->num_dof));
+        /* In place: each work-item reads its configuration before it writes the velocity. */
+        EQF__TRY(eqf__trajectory_field(&flow->trajectory, stage, blocks, flow->d_x, flow->d_x, flow->d_log_det));
+        EQF__TRY(download(flow, count, flow->d_x, velocity_out + done * flow->num_dof));
+        EQF__TRY(eqf__buffer_read(flow->ctx, flow->d_log_det, 0, count * sizeof(float), divergence_out + done));
+        done += count;
+    }
+    return EQF_OK;
+}
+
+eqf_status eqf_flow_prior_log_prob(eqf_flow *flow, size_t batch_size, const float *z, float *log_prob_out) {
+    for (size_t done = 0; done < batch_size;) {
+        size_t count = batch_size - done < flow->chunk_size ? batch_size - done : flow->chunk_size;
+        size_t blocks = num_blocks_of(flow, count);
+        EQF__TRY(upload(flow, count, z + done * flow->num_dof));
+        EQF__TRY(zero_log_det(flow, blocks, flow->d_log_det));
+        EQF__TRY(eqf__prior_log_prob(&flow->prior, blocks, flow->d_x, flow->d_log_det, 0.0f, flow->d_log_prob));
+        EQF__TRY(eqf__buffer_read(flow->ctx, flow->d_log_prob, 0, count * sizeof(float), log_prob_out + done));
+        done += count;
+    }
+    return EQF_OK;
+}
+
+eqf_status eqf_flow_prior_sample(eqf_flow *flow, uint64_t seed, uint64_t first_sample, size_t num_samples, float *z_out) {
+    for (size_t done = 0; done < num_samples;) {
+        size_t count = num_samples - done < flow->chunk_size ? num_samples - done : flow->chunk_size;
+        EQF__TRY(eqf__prior_sample(&flow->prior, seed, first_sample + done, num_blocks_of(flow, count), flow->d_x));
+        EQF__TRY(download(flow, count, flow->d_x, z_out + done * flow->num_dof));
+        done += count;
+    }
+    return EQF_OK;
+}

@@ -1,0 +1,43 @@
+/* The flow's inside, for training. */
+#ifndef EQF_FLOW_INTERNAL_H
+#define EQF_FLOW_INTERNAL_H
+
+#include "gaussian.h"
+#include "trajectory.h"
+
+/* Device memory of one loss evaluation with gradient over at most max_blocks blocks. */
+typedef struct eqf__gradient_workspace {
+    size_t max_blocks, num_partials, grad_stages_count, grad_shared_count; /* counts in floats */
+    cl_mem d_x;       /* [max_blocks][N*D][V]: the batch, in; overwritten by its latents */
+    cl_mem d_log_det, d_adjoint_log_det, d_weight, d_nll, d_error; /* [max_blocks][V] */
+    cl_mem d_adjoint_x;   /* [max_blocks][N*D][V]: d loss / d x, out */
+    cl_mem d_checkpoints; /* [num_steps][max_blocks][N*D][V] */
+    cl_mem d_grad_stages, d_grad_shared; /* partial gradients */
+    cl_mem d_gradient;    /* [num_trained], out */
+    cl_mem d_sums;        /* [2]: mean nll, mean integration error, out */
+} eqf__gradient_workspace;
+
+struct eqf_flow {
+    eqf_context *ctx;
+    unsigned num_steps, vector_width, num_partials;
+    size_t num_dof;
+    eqf__field *field;
+    eqf__prior prior;
+    eqf__trajectory trajectory;
+    /* Buffers of the host-array calls, for chunk_size samples. */
+    size_t chunk_size;
+    cl_mem d_rows, d_x, d_log_det, d_log_prob;
+    eqf__gradient_workspace workspace; /* of eqf_flow_nll_gradient; grows */
+};
+
+eqf_status eqf__gradient_workspace_create(eqf_flow *flow, size_t batch_size, eqf__gradient_workspace *workspace_out);
+void eqf__gradient_workspace_clear(eqf__gradient_workspace *workspace);
+/* Launches all of one evaluation on workspace->d_x (packed, centred); nothing is read back. */
+eqf_status eqf__flow_launch_gradient(eqf_flow *flow, eqf__gradient_workspace *workspace, size_t batch_size,
+                                     double integration_penalty);
+/* Launches data -> prior of d_x (packed) and its log_prob [num_blocks][V]. */
+eqf_status eqf__flow_launch_log_prob(eqf_flow *flow, size_t num_blocks, cl_mem d_x, cl_mem d_log_det, cl_mem d_log_prob);
+/* Assembles the trajectory programs anew after the field's defines changed. */
+eqf_status eqf__flow_reassemble(eqf_flow *flow);
+
+#endif

@@ -1,0 +1,95 @@
+#include "trajectory.h"
+
+#include <string.h>
+
+/* Loop turns that one RK4 step of one work-item costs: four evaluations over all pairs, times the Gaussians of a pair if summed
+ * directly (twice, with gradients). The longest single loop is what llvmpipe limits; the whole is what a watchdog sees. */
+static size_t turns_per_step(const eqf__field *field) {
+    size_t pairs = (size_t)field->num_particles * (field->num_particles - 1) / 2;
+    size_t per_pair = field->evaluation == EQF_FIELD_DIRECT ? 2 * (size_t)field->options.num_distance : 1;
+    return 4 * (pairs * per_pair + (size_t)field->num_particles * field->space_dim);
+}
+
+eqf_status eqf__trajectory_create(eqf_context *ctx, const eqf__field *field, unsigned num_steps,
+                                  eqf__trajectory *trajectory_out) {
+    memset(trajectory_out, 0, sizeof *trajectory_out);
+    eqf__device *device;
+    EQF__TRY(eqf__device_get(ctx, &device));
+    trajectory_out->ctx = ctx;
+    trajectory_out->field = field;
+    trajectory_out->num_steps = num_steps;
+    trajectory_out->steps_per_launch = num_steps;
+    if (device->launch_iterations > 0) {
+        size_t steps = (size_t)(device->launch_iterations / turns_per_step(field));
+        trajectory_out->steps_per_launch = steps < 1 ? 1 : steps > num_steps ? num_steps : steps;
+    }
+    const char *files[8] = {"common/real.clh"};
+    size_t f = 1;
+    for (size_t i = 0; field->files[i] != NULL; i++) files[f++] = field->files[i];
+    files[f++] = "integrator/rk4.cl";
+    files[f] = NULL;
+    eqf__program *program;
+    EQF__TRY(eqf__program_get(ctx, "trajectory", files, field->defines, &program));
+    EQF__TRY(eqf__kernel_create(ctx, program, "trajectory", &trajectory_out->forward));
+    EQF__TRY(eqf__kernel_create(ctx, program, "trajectory_adjoint", &trajectory_out->adjoint));
+    EQF__TRY(eqf__kernel_create(ctx, program, "field_at_stage", &trajectory_out->at_stage));
+    return eqf__buffer_create(ctx, 4, NULL, "an empty buffer", &trajectory_out->d_nothing);
+}
+
+void eqf__trajectory_clear(eqf__trajectory *trajectory) {
+    eqf__buffer_destroy(&trajectory->d_nothing);
+    eqf__kernel_destroy(&trajectory->forward);
+    eqf__kernel_destroy(&trajectory->adjoint);
+    eqf__kernel_destroy(&trajectory->at_stage);
+}
+
+eqf_status eqf__trajectory_solve(const eqf__trajectory *trajectory, eqf_direction direction, size_t num_blocks,
+                                 cl_mem d_x, cl_mem d_log_det, cl_mem d_checkpoints) {
+    const eqf__field *field = trajectory->field;
+    cl_uint blocks = (cl_uint)num_blocks, num_steps = trajectory->num_steps, has_checkpoints = d_checkpoints != NULL;
+    cl_int sign = direction == EQF_PRIOR_TO_DATA ? 1 : -1;
+    cl_mem checkpoints = has_checkpoints ? d_checkpoints : trajectory->d_nothing;
+    for (cl_uint begin = 0; begin < num_steps;) {
+        cl_uint end = begin + (cl_uint)trajectory->steps_per_launch;
+        if (end > num_steps) end = num_steps;
+        EQF__TRY(EQF__LAUNCH(trajectory->ctx, &trajectory->forward, num_blocks, 1, EQF__ARG(d_x), EQF__ARG(d_log_det),
+                             EQF__ARG(field->d_stages), EQF__ARG(field->d_shared), EQF__ARG(checkpoints),
+                             EQF__ARG(has_checkpoints), EQF__ARG(blocks), EQF__ARG(num_steps), EQF__ARG(sign),
+                             EQF__ARG(begin), EQF__ARG(end)));
+        begin = end;
+    }
+    return EQF_OK;
+}
+
+eqf_status eqf__trajectory_reverse(const eqf__trajectory *trajectory, eqf_direction direction, size_t num_blocks,
+                                   const eqf__trajectory_gradient *gradient) {
+    const eqf__field *field = trajectory->field;
+    cl_uint blocks = (cl_uint)num_blocks, num_steps = trajectory->num_steps;
+    cl_uint num_partials = (cl_uint)gradient->num_partials;
+    cl_int sign = direction == EQF_PRIOR_TO_DATA ? 1 : -1;
+    /* A work-item of the reverse takes several blocks one after the other: fewer steps fit a launch. */
+    size_t blocks_each = (num_blocks + num_partials - 1) / num_partials;
+    size_t steps = trajectory->num_steps;
+    if (trajectory->steps_per_launch < steps) steps = trajectory->steps_per_launch / (2 * (blocks_each ? blocks_each : 1));
+    if (steps < 1) steps = 1;
+    for (cl_uint end = num_steps; end > 0;) {
+        cl_uint begin = end > steps ? end - (cl_uint)steps : 0;
+        EQF__TRY(EQF__LAUNCH(trajectory->ctx, &trajectory->adjoint, num_partials, 1, EQF__ARG(gradient->d_checkpoints),
+                             EQF__ARG(gradient->d_adjoint_x), EQF__ARG(gradient->d_adjoint_log_det),
+                             EQF__ARG(gradient->d_weight), EQF__ARG(gradient->d_error), EQF__ARG(field->d_stages),
+                             EQF__ARG(field->d_shared), EQF__ARG(gradient->d_grad_stages),
+                             EQF__ARG(gradient->d_grad_shared), EQF__ARG(gradient->penalty), EQF__ARG(blocks),
+                             EQF__ARG(num_partials), EQF__ARG(num_steps), EQF__ARG(sign), EQF__ARG(begin), EQF__ARG(end)));
+        end = begin;
+    }
+    return EQF_OK;
+}
+
+eqf_status eqf__trajectory_field(const eqf__trajectory *trajectory, unsigned stage, size_t num_blocks, cl_mem d_x,
+                                 cl_mem d_velocity, cl_mem d_divergence) {
+    const eqf__field *field = trajectory->field;
+    cl_uint blocks = (cl_uint)num_blocks, stage_index = stage;
+    return EQF__LAUNCH(trajectory->ctx, &trajectory->at_stage, num_blocks, 1, EQF__ARG(d_x), EQF__ARG(d_velocity),
+                       EQF__ARG(d_divergence), EQF__ARG(field->d_stages), EQF__ARG(field->d_shared), EQF__ARG(blocks),
+                       EQF__ARG(stage_index));
+}

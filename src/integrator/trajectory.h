@@ -1,0 +1,40 @@
+/* Trajectories: a field and an integrator assembled into one program, solved in both directions and reversed.
+ * All state is blocked: [num_blocks][N*D][V]; numbers per sample are [num_blocks][V]. */
+#ifndef EQF_TRAJECTORY_H
+#define EQF_TRAJECTORY_H
+
+#include "field.h"
+
+typedef struct eqf__trajectory {
+    eqf_context *ctx;
+    const eqf__field *field; /* borrowed */
+    unsigned num_steps;
+    size_t steps_per_launch; /* forward; the reverse takes a quarter */
+    cl_mem d_nothing;        /* stands in for checkpoints where none are kept */
+    eqf__kernel forward, adjoint, at_stage;
+} eqf__trajectory;
+
+/* field must have 2 num_steps + 1 stages and outlive the trajectory. Assemble again when the field's defines change. */
+eqf_status eqf__trajectory_create(eqf_context *ctx, const eqf__field *field, unsigned num_steps,
+                                  eqf__trajectory *trajectory_out);
+void eqf__trajectory_clear(eqf__trajectory *trajectory);
+
+/* d_x in place, d_log_det += integral of the divergence along the way. d_checkpoints [num_steps][num_blocks][N*D][V] or NULL. */
+eqf_status eqf__trajectory_solve(const eqf__trajectory *trajectory, eqf_direction direction, size_t num_blocks,
+                                 cl_mem d_x, cl_mem d_log_det, cl_mem d_checkpoints);
+
+/* What the reverse solve reads and writes: cl/integrator/rk4.cl, trajectory_adjoint. Gradients are added to. */
+typedef struct eqf__trajectory_gradient {
+    cl_mem d_checkpoints, d_adjoint_x, d_adjoint_log_det, d_weight, d_error;
+    cl_mem d_grad_stages, d_grad_shared;
+    size_t num_partials;
+    float penalty;
+} eqf__trajectory_gradient;
+eqf_status eqf__trajectory_reverse(const eqf__trajectory *trajectory, eqf_direction direction, size_t num_blocks,
+                                   const eqf__trajectory_gradient *gradient);
+
+/* velocity [num_blocks][N*D][V] and divergence [num_blocks][V] at stage time t_stage. */
+eqf_status eqf__trajectory_field(const eqf__trajectory *trajectory, unsigned stage, size_t num_blocks, cl_mem d_x,
+                                 cl_mem d_velocity, cl_mem d_divergence);
+
+#endif

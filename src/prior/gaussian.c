@@ -1,0 +1,82 @@
+#include "gaussian.h"
+
+#include <math.h>
+#include <string.h>
+
+eqf_status eqf__prior_create(eqf_context *ctx, unsigned num_particles, unsigned space_dim, double scale,
+                             eqf__prior *prior_out) {
+    memset(prior_out, 0, sizeof *prior_out);
+    eqf__device *device;
+    EQF__TRY(eqf__device_get(ctx, &device));
+    const double half_log_two_pi = 0.91893853320467274178;
+    prior_out->ctx = ctx;
+    prior_out->scale = (float)scale;
+    prior_out->constant_term = (float)((num_particles - 1) * space_dim * (log(scale) + half_log_two_pi));
+    prior_out->num_dof = num_particles * space_dim;
+    prior_out->vector_width = device->vector_width;
+    static const char *const files[] = {"common/real.clh", "common/philox.clh", "common/random.clh", "common/pack.cl",
+                                        "common/sum.cl",   "prior/gaussian.cl", NULL};
+    char defines[64];
+    snprintf(defines, sizeof defines, "-D N=%u -D D=%u", num_particles, space_dim);
+    eqf__program *program;
+    EQF__TRY(eqf__program_get(ctx, "prior", files, defines, &program));
+    EQF__TRY(eqf__kernel_create(ctx, program, "prior_sample", &prior_out->sample));
+    EQF__TRY(eqf__kernel_create(ctx, program, "centre", &prior_out->centre));
+    EQF__TRY(eqf__kernel_create(ctx, program, "prior_log_prob", &prior_out->log_prob));
+    EQF__TRY(eqf__kernel_create(ctx, program, "add_log_det", &prior_out->add_log_det));
+    EQF__TRY(eqf__kernel_create(ctx, program, "nll_seed", &prior_out->seed));
+    EQF__TRY(eqf__kernel_create(ctx, program, "loss_sums", &prior_out->loss_sums));
+    EQF__TRY(eqf__kernel_create(ctx, program, "pack", &prior_out->pack));
+    EQF__TRY(eqf__kernel_create(ctx, program, "unpack", &prior_out->unpack));
+    return eqf__kernel_create(ctx, program, "fill_zero", &prior_out->fill_zero);
+}
+
+void eqf__prior_clear(eqf__prior *prior) {
+    eqf__kernel *kernels[] = {&prior->sample,    &prior->centre, &prior->log_prob, &prior->add_log_det, &prior->seed,
+                              &prior->loss_sums, &prior->pack,   &prior->unpack,   &prior->fill_zero};
+    for (size_t k = 0; k < sizeof kernels / sizeof kernels[0]; k++) eqf__kernel_destroy(kernels[k]);
+}
+
+eqf_status eqf__prior_sample(const eqf__prior *prior, uint64_t seed, uint64_t first_sample, size_t num_blocks, cl_mem d_x) {
+    cl_uint low = (cl_uint)seed, high = (cl_uint)(seed >> 32), blocks = (cl_uint)num_blocks;
+    cl_ulong first = first_sample;
+    return EQF__LAUNCH(prior->ctx, &prior->sample, num_blocks, 1, EQF__ARG(d_x), EQF__ARG(low), EQF__ARG(high),
+                       EQF__ARG(first), EQF__ARG(prior->scale), EQF__ARG(blocks));
+}
+
+eqf_status eqf__prior_centre(const eqf__prior *prior, size_t num_blocks, cl_mem d_x) {
+    cl_uint blocks = (cl_uint)num_blocks;
+    return EQF__LAUNCH(prior->ctx, &prior->centre, num_blocks, 1, EQF__ARG(d_x), EQF__ARG(blocks));
+}
+
+eqf_status eqf__prior_log_prob(const eqf__prior *prior, size_t num_blocks, cl_mem d_z, cl_mem d_log_det, float sign,
+                               cl_mem d_log_prob) {
+    cl_uint blocks = (cl_uint)num_blocks;
+    return EQF__LAUNCH(prior->ctx, &prior->log_prob, num_blocks, 1, EQF__ARG(d_z), EQF__ARG(d_log_det),
+                       EQF__ARG(d_log_prob), EQF__ARG(prior->scale), EQF__ARG(prior->constant_term), EQF__ARG(sign),
+                       EQF__ARG(blocks));
+}
+
+eqf_status eqf__prior_add_log_det(const eqf__prior *prior, size_t num_blocks, cl_mem d_log_prob, cl_mem d_log_det,
+                                  float sign) {
+    cl_uint blocks = (cl_uint)num_blocks;
+    return EQF__LAUNCH(prior->ctx, &prior->add_log_det, num_blocks, 1, EQF__ARG(d_log_prob), EQF__ARG(d_log_det),
+                       EQF__ARG(sign), EQF__ARG(blocks));
+}
+
+eqf_status eqf__prior_pack(const eqf__prior *prior, size_t batch_size, cl_mem d_x, cl_mem d_x_blocked) {
+    cl_uint batch = (cl_uint)batch_size;
+    return EQF__LAUNCH(prior->ctx, &prior->pack, (batch_size + prior->vector_width - 1) / prior->vector_width, 1,
+                       EQF__ARG(d_x), EQF__ARG(d_x_blocked), EQF__ARG(batch), EQF__ARG(prior->num_dof));
+}
+
+eqf_status eqf__prior_unpack(const eqf__prior *prior, size_t batch_size, cl_mem d_x_blocked, cl_mem d_x) {
+    cl_uint batch = (cl_uint)batch_size;
+    return EQF__LAUNCH(prior->ctx, &prior->unpack, (batch_size + prior->vector_width - 1) / prior->vector_width, 1,
+                       EQF__ARG(d_x_blocked), EQF__ARG(d_x), EQF__ARG(batch), EQF__ARG(prior->num_dof));
+}
+
+eqf_status eqf__prior_fill_zero(const eqf__prior *prior, cl_mem d_buffer, size_t num) {
+    cl_uint numbers = (cl_uint)num;
+    return EQF__LAUNCH(prior->ctx, &prior->fill_zero, num / prior->vector_width, 1, EQF__ARG(d_buffer), EQF__ARG(numbers));
+}

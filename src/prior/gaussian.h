@@ -1,0 +1,32 @@
+/* The mean-free Gaussian prior on the device. Equations: cl/prior/gaussian.cl. Blocked state throughout. */
+#ifndef EQF_GAUSSIAN_H
+#define EQF_GAUSSIAN_H
+
+#include "program.h"
+
+typedef struct eqf__prior {
+    eqf_context *ctx;
+    float scale, constant_term; /* (N-1) D (ln scale + 0.5 ln 2 pi) */
+    eqf__kernel sample, centre, log_prob, add_log_det, seed, loss_sums, pack, unpack, fill_zero;
+    unsigned num_dof, vector_width;
+} eqf__prior;
+
+eqf_status eqf__prior_create(eqf_context *ctx, unsigned num_particles, unsigned space_dim, double scale,
+                             eqf__prior *prior_out);
+void eqf__prior_clear(eqf__prior *prior);
+
+/* Samples first_sample ... of the stream seed into d_x [num_blocks][N*D][V]. */
+eqf_status eqf__prior_sample(const eqf__prior *prior, uint64_t seed, uint64_t first_sample, size_t num_blocks, cl_mem d_x);
+eqf_status eqf__prior_centre(const eqf__prior *prior, size_t num_blocks, cl_mem d_x);
+/* d_log_prob = log_prob(z) + sign * d_log_det. */
+eqf_status eqf__prior_log_prob(const eqf__prior *prior, size_t num_blocks, cl_mem d_z, cl_mem d_log_det, float sign,
+                               cl_mem d_log_prob);
+eqf_status eqf__prior_add_log_det(const eqf__prior *prior, size_t num_blocks, cl_mem d_log_prob, cl_mem d_log_det, float sign);
+
+/* Layout and filling, for everything with the same N and D. */
+eqf_status eqf__prior_pack(const eqf__prior *prior, size_t batch_size, cl_mem d_x, cl_mem d_x_blocked);
+eqf_status eqf__prior_unpack(const eqf__prior *prior, size_t batch_size, cl_mem d_x_blocked, cl_mem d_x);
+/* num floats, a multiple of 16. */
+eqf_status eqf__prior_fill_zero(const eqf__prior *prior, cl_mem d_buffer, size_t num);
+
+#endif
