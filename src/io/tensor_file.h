@@ -19,7 +19,7 @@ typedef struct eqf__tensor {
 eqf_status eqf__tensor_file_write(eqf_context *ctx, const char *path, const char *metadata_json, size_t num_tensors,
                                   const eqf__tensor *tensors);
 
-/* A file in memory; tensors' names and data point into it. */
+/* A file in memory; tensors' names and data point into it. Data are aligned to 8 bytes and in this machine's order. */
 typedef struct eqf__tensor_file {
     unsigned char *bytes;
     char *metadata_json; /* value of "eqflow" in __metadata__, or NULL if a foreign file has none */
@@ -31,6 +31,9 @@ typedef struct eqf__tensor_file {
 /* Reads and checks everything: header length, JSON, dtypes, shapes against offsets, no overlap, no hole, file size.
  * Tensor types other than the three are FORMAT errors naming the tensor. Errors: IO, FORMAT, OUT_OF_MEMORY. */
 eqf_status eqf__tensor_file_read(eqf_context *ctx, const char *path, eqf__tensor_file *file_out);
+/* The same on bytes in memory; path is for messages only. */
+eqf_status eqf__tensor_file_parse(eqf_context *ctx, const char *path, const unsigned char *bytes, size_t num_bytes,
+                                  eqf__tensor_file *file_out);
 const eqf__tensor *eqf__tensor_file_find(const eqf__tensor_file *file, const char *name);
 void eqf__tensor_file_clear(eqf__tensor_file *file);
 

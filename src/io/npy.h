@@ -1,0 +1,16 @@
+/* The .npy parser on bytes in memory: what the readers of array.h and the fuzz tests share.
+ * Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html */
+#ifndef EQF_NPY_H
+#define EQF_NPY_H
+
+#include "base.h"
+#include "eqflow/array.h"
+
+/* path is for messages only. As eqf_array_read_npy and eqf_array_read_configurations, but for IO. */
+eqf_status eqf__npy_parse(eqf_context *ctx, const char *path, const unsigned char *bytes, size_t num_bytes,
+                          eqf_array *array_out);
+eqf_status eqf__npy_parse_configurations(eqf_context *ctx, const char *path, const unsigned char *bytes,
+                                         size_t num_bytes, unsigned num_particles, unsigned space_dim,
+                                         eqf_array *array_out, double *max_offset_out);
+
+#endif

@@ -1,0 +1,81 @@
+/* Extended XYZ (https://github.com/libAtoms/extxyz): what OVITO, VMD and ASE open. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base.h"
+#include "eqflow/array.h"
+
+/* Nine digits give a float32 back exactly. The decimal point is a point whatever locale the program runs in. */
+enum { NUMBER_BYTES = 40 };
+static void number_text(float value, char text[NUMBER_BYTES]) {
+    if (!isfinite(value)) {
+        snprintf(text, NUMBER_BYTES, isnan(value) ? "nan" : value > 0 ? "inf" : "-inf");
+        return;
+    }
+    char local[NUMBER_BYTES];
+    snprintf(local, sizeof local, "%.9g", (double)value);
+    size_t length = 0;
+    bool is_in_point = false;
+    for (const char *c = local; *c != '\0'; c++) {
+        bool is_point = strchr("0123456789+-e", *c) == NULL; /* of one or more bytes */
+        if (!is_point || !is_in_point) text[length++] = is_point ? '.' : *c;
+        is_in_point = is_point;
+    }
+    text[length] = '\0';
+}
+
+static eqf_status write_text(eqf_context *ctx, eqf__file_writer *writer, const char *text) {
+    return eqf__file_write(ctx, writer, text, strlen(text));
+}
+
+/* x [N, D] */
+static eqf_status write_frame(eqf_context *ctx, eqf__file_writer *writer, size_t num_particles, size_t space_dim,
+                              const float *x, const char *element, const float *energy, const float *log_prob) {
+    char line[128], number[NUMBER_BYTES];
+    snprintf(line, sizeof line, "%zu\nProperties=species:S:1:pos:R:3 pbc=\"F F F\"", num_particles);
+    EQF__TRY(write_text(ctx, writer, line));
+    if (energy != NULL) {
+        number_text(*energy, number);
+        snprintf(line, sizeof line, " energy=%s", number);
+        EQF__TRY(write_text(ctx, writer, line));
+    }
+    if (log_prob != NULL) {
+        number_text(*log_prob, number);
+        snprintf(line, sizeof line, " log_prob=%s", number);
+        EQF__TRY(write_text(ctx, writer, line));
+    }
+    EQF__TRY(write_text(ctx, writer, "\n"));
+    for (size_t i = 0; i < num_particles; i++) {
+        EQF__TRY(write_text(ctx, writer, element));
+        for (size_t d = 0; d < 3; d++) {
+            number_text(d < space_dim ? x[i * space_dim + d] : 0.0f, number);
+            EQF__TRY(write_text(ctx, writer, " "));
+            EQF__TRY(write_text(ctx, writer, number));
+        }
+        EQF__TRY(write_text(ctx, writer, "\n"));
+    }
+    return EQF_OK;
+}
+
+eqf_status eqf_array_write_xyz(eqf_context *ctx, const char *path, const eqf_array *x, const char *element,
+                               const float *energy, const float *log_prob) {
+    if (path == NULL || x == NULL || element == NULL)
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "path, x or element is NULL");
+    if (x->num_dims != 3 || x->shape[2] == 0 || x->shape[2] > 3)
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "XYZ files hold configurations [B, N, D] with D 1, 2 or 3");
+    if (x->data == NULL && eqf_array_count(x) != 0)
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the array has a shape but no data");
+    if (*element == '\0' || strlen(element) > 16 || strpbrk(element, " \t\r\n\"") != NULL)
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the element must be a short word such as Ar");
+    eqf__file_writer writer;
+    EQF__TRY(eqf__file_begin(ctx, path, &writer));
+    eqf_status status = EQF_OK;
+    size_t num_dof = x->shape[1] * x->shape[2];
+    for (size_t b = 0; status == EQF_OK && b < x->shape[0]; b++)
+        status = write_frame(ctx, &writer, x->shape[1], x->shape[2], x->data + b * num_dof, element,
+                             energy != NULL ? &energy[b] : NULL, log_prob != NULL ? &log_prob[b] : NULL);
+    if (status == EQF_OK) status = eqf__file_commit(ctx, &writer);
+    eqf__file_abandon(&writer);
+    return status;
+}
