@@ -1,0 +1,141 @@
+#include "radial_params.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include <Random123/philox.h>
+
+enum { MAX_NUM_DISTANCE = 4096, MAX_NUM_TIME = 256 };
+
+/* Last word of the Philox counter for start values: "init". Other streams have other words. */
+static const uint32_t init_stream = 0x696e6974;
+
+/* ---- Options ---------------------------------------------------------------------------------- */
+
+static eqf_status check_length(eqf_context *ctx, const char *name, double value, bool is_used) {
+    if (isfinite(value) && (!is_used || (value >= 1e-6 && value <= 1e6))) return EQF_OK;
+    return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "%s of the radial dynamics is %g: it must be 1e-6 to 1e6", name,
+                     value);
+}
+
+eqf_status eqf__radial_check(eqf_context *ctx, const eqf_dynamics_options *options) {
+    if (options->num_distance < 1 || options->num_distance > MAX_NUM_DISTANCE)
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
+                         "num_distance of the radial dynamics is %u: it must be 1 to %d", options->num_distance,
+                         MAX_NUM_DISTANCE);
+    if (options->num_time < 1 || options->num_time > MAX_NUM_TIME)
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "num_time of the radial dynamics is %u: it must be 1 to %d",
+                         options->num_time, MAX_NUM_TIME);
+    if (options->layout != EQF_RADIAL_UNIFORM && options->layout != EQF_RADIAL_DENSE_CORE)
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
+                         "layout of the radial dynamics is %u: there is no such layout", (unsigned)options->layout);
+    bool is_uniform = options->layout == EQF_RADIAL_UNIFORM;
+    EQF__TRY(check_length(ctx, "distance_max", options->distance_max, true));
+    EQF__TRY(check_length(ctx, "distance_gamma", options->distance_gamma, is_uniform));
+    return check_length(ctx, "time_gamma", options->time_gamma, is_uniform);
+}
+
+/* ---- Layout ----------------------------------------------------------------------------------- */
+
+size_t eqf__radial_layout(const eqf_dynamics_options *options, eqf_param_slice slices_out[EQF__RADIAL_NUM_SLICES],
+                          size_t *num_trained_out) {
+    const size_t num_distance = options->num_distance, num_time = options->num_time;
+    const eqf_param_slice slices[EQF__RADIAL_NUM_SLICES] = {
+        [EQF__RADIAL_WEIGHTS] = {"radial.weights", 2, {num_distance, num_time}, 0, 0, true},
+        [EQF__RADIAL_BIAS] = {"radial.bias", 1, {num_time, 0}, 0, 0, true},
+        [EQF__RADIAL_IMPORTANCE] = {"radial.importance", 1, {num_distance, 0}, 0, 0, true},
+        [EQF__RADIAL_DISTANCE_LOG_GAMMAS] = {"radial.distance_log_gammas", 1, {num_distance, 0}, 0, 0, true},
+        [EQF__RADIAL_TIME_LOG_GAMMAS] = {"radial.time_log_gammas", 1, {num_time, 0}, 0, 0, true},
+        [EQF__RADIAL_DISTANCE_CENTERS] = {"radial.distance_centers", 1, {num_distance, 0}, 0, 0, false},
+        [EQF__RADIAL_TIME_CENTERS] = {"radial.time_centers", 1, {num_time, 0}, 0, 0, false},
+    };
+    size_t offset = 0, num_trained = 0;
+    for (unsigned n = 0; n < EQF__RADIAL_NUM_SLICES; n++) {
+        slices_out[n] = slices[n];
+        slices_out[n].offset = offset;
+        slices_out[n].count = slices[n].num_dims == 2 ? slices[n].shape[0] * slices[n].shape[1] : slices[n].shape[0];
+        offset += slices_out[n].count;
+        if (slices_out[n].is_trained) num_trained = offset;
+    }
+    *num_trained_out = num_trained;
+    return offset;
+}
+
+/* ---- Start values ----------------------------------------------------------------------------- */
+
+/* Standard normal number `index` of a seed: one Philox4x32-10 block, Box-Muller in double. */
+static double normal_at(uint64_t seed, uint32_t index) {
+    philox4x32_key_t key = {{(uint32_t)seed, (uint32_t)(seed >> 32)}};
+    philox4x32_ctr_t counter = {{index, 0, 0, init_stream}};
+    philox4x32_ctr_t random = philox4x32(counter, key);
+    const double unit = 0x1p-53; /* 53 bits of the 64, so that the conversion to double is exact */
+    double radial = (double)(((((uint64_t)random.v[0] << 32) | random.v[1]) >> 11) + 1) * unit; /* (0, 1] */
+    double angular = (double)((((uint64_t)random.v[2] << 32) | random.v[3]) >> 11) * unit;      /* [0, 1) */
+    const double two_pi = 6.283185307179586476925;
+    return sqrt(-2.0 * log(radial)) * cos(two_pi * angular);
+}
+
+/* Point n of num from 0 to last, both ends included. */
+static double linspace_at(double last, unsigned num, unsigned n) {
+    return num == 1 ? 0.0 : last * (double)n / (double)(num - 1);
+}
+
+static int compare_doubles(const void *left, const void *right) {
+    double a = *(const double *)left, b = *(const double *)right;
+    return (a > b) - (a < b);
+}
+
+/* The authors' LJ-13 law with L = distance_max for their 16 and 2 L for their 32 (docs/method.md, section 2):
+ *   centres = sort(2 ((s - 1.5)/(2 L))^2 L), s = linspace(0, L);   gamma = 0.3 + 3 ((centre - 1.5)/(2 L))^2 L
+ *   time gamma = (0.3 + 2 ((t - 0.5)/2)^2)/sqrt(10)
+ * centers_out [K] in double. */
+static void dense_core_centers(unsigned num_distance, double distance_max, double *centers_out) {
+    for (unsigned k = 0; k < num_distance; k++) {
+        double u = (linspace_at(distance_max, num_distance, k) - 1.5) / (2.0 * distance_max);
+        centers_out[k] = 2.0 * u * u * distance_max;
+    }
+    qsort(centers_out, num_distance, sizeof *centers_out, compare_doubles);
+}
+
+static double dense_core_gamma(double center, double distance_max) {
+    double u = (center - 1.5) / (2.0 * distance_max);
+    return 0.3 + 3.0 * u * u * distance_max;
+}
+
+static double dense_core_time_gamma(double t) {
+    double u = (t - 0.5) / 2.0;
+    return (0.3 + 2.0 * u * u) / sqrt(10.0);
+}
+
+eqf_status eqf__radial_init_params(eqf_context *ctx, const eqf_dynamics_options *options, uint64_t seed,
+                                   float *params_out) {
+    eqf_param_slice slices[EQF__RADIAL_NUM_SLICES];
+    size_t num_trained;
+    eqf__radial_layout(options, slices, &num_trained);
+    const unsigned num_distance = options->num_distance, num_time = options->num_time;
+    const bool is_uniform = options->layout == EQF_RADIAL_UNIFORM;
+    double *centers = eqf__alloc(ctx, num_distance, sizeof *centers, "centres");
+    if (centers == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+
+    float *weights = params_out + slices[EQF__RADIAL_WEIGHTS].offset;
+    for (size_t n = 0; n < slices[EQF__RADIAL_WEIGHTS].count; n++)
+        weights[n] = (float)(normal_at(seed, (uint32_t)n) / sqrt((double)num_distance));
+    for (unsigned m = 0; m < num_time; m++) params_out[slices[EQF__RADIAL_BIAS].offset + m] = 0.0f;
+    for (unsigned k = 0; k < num_distance; k++) params_out[slices[EQF__RADIAL_IMPORTANCE].offset + k] = 0.0f;
+
+    if (!is_uniform) dense_core_centers(num_distance, options->distance_max, centers);
+    for (unsigned k = 0; k < num_distance; k++) {
+        if (is_uniform) centers[k] = linspace_at(options->distance_max, num_distance, k);
+        double gamma = is_uniform ? options->distance_gamma : dense_core_gamma(centers[k], options->distance_max);
+        params_out[slices[EQF__RADIAL_DISTANCE_CENTERS].offset + k] = (float)centers[k];
+        params_out[slices[EQF__RADIAL_DISTANCE_LOG_GAMMAS].offset + k] = (float)log(gamma);
+    }
+    for (unsigned m = 0; m < num_time; m++) {
+        double t = linspace_at(1.0, num_time, m);
+        double gamma = is_uniform ? options->time_gamma : dense_core_time_gamma(t);
+        params_out[slices[EQF__RADIAL_TIME_CENTERS].offset + m] = (float)t;
+        params_out[slices[EQF__RADIAL_TIME_LOG_GAMMAS].offset + m] = (float)log(gamma);
+    }
+    free(centers);
+    return EQF_OK;
+}

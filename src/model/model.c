@@ -1,0 +1,189 @@
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "eqflow/version.h"
+#include "model_internal.h"
+#include "radial_params.h"
+
+enum { MAX_NUM_STEPS = 100000 };
+
+/* ---- The dynamics kinds: a new field adds a case to each switch, and a name in model_file.c --- */
+
+_Static_assert((int)EQF__RADIAL_NUM_SLICES <= (int)EQF__MODEL_MAX_SLICES, "a model holds the slices of every kind");
+
+static eqf_status dynamics_check(eqf_context *ctx, const eqf_dynamics_options *options) {
+    switch (options->kind) {
+        case EQF_DYNAMICS_RADIAL: return eqf__radial_check(ctx, options);
+    }
+    return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "kind of the dynamics is %u: there is no such kind",
+                     (unsigned)options->kind);
+}
+
+static void dynamics_layout(eqf_model *model) {
+    switch (model->options.dynamics.kind) {
+        case EQF_DYNAMICS_RADIAL:
+            model->num_params = eqf__radial_layout(&model->options.dynamics, model->slices, &model->num_trained);
+            model->num_slices = EQF__RADIAL_NUM_SLICES;
+            break;
+    }
+}
+
+static eqf_status dynamics_init_params(eqf_context *ctx, eqf_model *model) {
+    switch (model->options.dynamics.kind) {
+        case EQF_DYNAMICS_RADIAL:
+            return eqf__radial_init_params(ctx, &model->options.dynamics, model->options.seed, model->params);
+    }
+    return EQF_ERROR_INVALID_ARGUMENT; /* not reached: dynamics_check has refused it */
+}
+
+/* ---- Making ----------------------------------------------------------------------------------- */
+
+static eqf_status check_options(eqf_context *ctx, const eqf_model_options *options) {
+    if (options->version != 1)
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
+                         "version of the model options is %u: start from EQF_MODEL_OPTIONS_INIT", options->version);
+    const char *end = memchr(options->preset, '\0', sizeof options->preset);
+    for (const char *c = options->preset; end != NULL && c < end; c++)
+        if ((unsigned char)*c <= 32 || (unsigned char)*c > 126) end = NULL;
+    if (end == NULL)
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
+                         "preset of the model must be a name of at most 31 printable ASCII characters without spaces");
+    EQF__TRY(eqf_potential_check(ctx, &options->potential));
+    /* Bounds in which the prior and its log-density are good float32 numbers. */
+    if (!(options->prior_scale >= 1e-6 && options->prior_scale <= 1e6))
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "prior_scale of the model is %g: it must be 1e-6 to 1e6",
+                         options->prior_scale);
+    EQF__TRY(dynamics_check(ctx, &options->dynamics));
+    if (options->integrator.method != EQF_INTEGRATOR_RK4)
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "method of the integrator is %u: there is no such method",
+                         (unsigned)options->integrator.method);
+    if (options->integrator.num_steps < 1 || options->integrator.num_steps > MAX_NUM_STEPS)
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "num_steps of the integrator is %u: it must be 1 to %d",
+                         options->integrator.num_steps, MAX_NUM_STEPS);
+    return EQF_OK;
+}
+
+eqf_status eqf__model_allocate(eqf_context *ctx, const eqf_model_options *options, eqf_model **model_out) {
+    *model_out = NULL;
+    EQF__TRY(check_options(ctx, options));
+    eqf_model *model = eqf__alloc(ctx, 1, sizeof *model, "a model");
+    if (model == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    model->options = *options;
+    /* What follows the name's end would be dead bytes of the caller. */
+    size_t length = strlen(options->preset);
+    memset(model->options.preset + length, 0, sizeof model->options.preset - length);
+    snprintf(model->version, sizeof model->version, "%s", eqf_version());
+    dynamics_layout(model);
+    model->params = eqf__alloc(ctx, model->num_params, sizeof *model->params, "the parameters");
+    if (model->params == NULL) {
+        eqf_model_destroy(&model);
+        return EQF_ERROR_OUT_OF_MEMORY;
+    }
+    *model_out = model;
+    return EQF_OK;
+}
+
+eqf_status eqf_model_create(eqf_context *ctx, const eqf_model_options *options, eqf_model **model_out) {
+    if (model_out == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "model_out is NULL");
+    *model_out = NULL;
+    if (options == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the model options are NULL");
+    eqf_model *model;
+    EQF__TRY(eqf__model_allocate(ctx, options, &model));
+    eqf_status status = dynamics_init_params(ctx, model);
+    if (status == EQF_OK)
+        *model_out = model;
+    else
+        eqf_model_destroy(&model);
+    return status;
+}
+
+eqf_status eqf_model_copy(eqf_context *ctx, const eqf_model *model, eqf_model **model_out) {
+    if (model_out == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "model_out is NULL");
+    *model_out = NULL;
+    if (model == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the model is NULL");
+    eqf_model *copy;
+    EQF__TRY(eqf__model_allocate(ctx, &model->options, &copy));
+    memcpy(copy->version, model->version, sizeof copy->version);
+    memcpy(copy->params, model->params, model->num_params * sizeof *copy->params);
+    copy->rows = eqf__alloc(ctx, model->num_rows, sizeof *copy->rows, "the training history");
+    if (copy->rows == NULL) {
+        eqf_model_destroy(&copy);
+        return EQF_ERROR_OUT_OF_MEMORY;
+    }
+    if (model->num_rows > 0) memcpy(copy->rows, model->rows, model->num_rows * sizeof *copy->rows);
+    copy->num_rows = copy->row_capacity = model->num_rows;
+    *model_out = copy;
+    return EQF_OK;
+}
+
+void eqf_model_destroy(eqf_model **model) {
+    if (model == NULL || *model == NULL) return;
+    free((*model)->params);
+    free((*model)->rows);
+    free(*model);
+    *model = NULL;
+}
+
+/* ---- Looking ---------------------------------------------------------------------------------- */
+
+const eqf_model_options *eqf_model_options_of(const eqf_model *model) {
+    return &model->options;
+}
+size_t eqf_model_num_params(const eqf_model *model) {
+    return model->num_params;
+}
+size_t eqf_model_num_trained(const eqf_model *model) {
+    return model->num_trained;
+}
+const float *eqf_model_params(const eqf_model *model) {
+    return model->params;
+}
+size_t eqf_model_num_slices(const eqf_model *model) {
+    return model->num_slices;
+}
+const char *eqf_model_version(const eqf_model *model) {
+    return model->version;
+}
+
+const eqf_param_slice *eqf_model_slice(const eqf_model *model, size_t index) {
+    return index < model->num_slices ? &model->slices[index] : NULL;
+}
+
+const eqf_history_row *eqf_model_history(const eqf_model *model, size_t *num_rows_out) {
+    *num_rows_out = model->num_rows;
+    return model->rows;
+}
+
+/* ---- Changing --------------------------------------------------------------------------------- */
+
+eqf_status eqf_model_set_params(eqf_context *ctx, eqf_model *model, const float *params) {
+    if (model == NULL || params == NULL)
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the model or params is NULL");
+    for (size_t s = 0; s < model->num_slices; s++)
+        for (size_t n = 0; n < model->slices[s].count; n++)
+            if (!isfinite(params[model->slices[s].offset + n]))
+                return eqf__fail(ctx, EQF_ERROR_NON_FINITE, "number %zu of %s is %g: the model keeps its parameters", n,
+                                 model->slices[s].name, (double)params[model->slices[s].offset + n]);
+    memcpy(model->params, params, model->num_params * sizeof *params);
+    return EQF_OK;
+}
+
+eqf_status eqf_model_add_history(eqf_context *ctx, eqf_model *model, const eqf_history_row *row) {
+    if (model == NULL || row == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the model or row is NULL");
+    if (row->step > INT64_MAX)
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
+                         "step of the history row is above 2^63 - 1, JSON's largest integer");
+    if (model->num_rows == model->row_capacity) {
+        size_t capacity = model->row_capacity == 0 ? 64 : 2 * model->row_capacity;
+        eqf_history_row *rows = NULL;
+        if (capacity <= SIZE_MAX / sizeof *rows) rows = realloc(model->rows, capacity * sizeof *rows);
+        if (rows == NULL)
+            return eqf__fail(ctx, EQF_ERROR_OUT_OF_MEMORY, "not enough memory for %zu rows of training history",
+                             capacity);
+        model->rows = rows;
+        model->row_capacity = capacity;
+    }
+    model->rows[model->num_rows++] = *row;
+    return EQF_OK;
+}
