@@ -13,14 +13,15 @@ extern "C" {
 
 /* A sweep proposes one Gaussian displacement for each particle in turn. Chains start from random
  * configurations, are independent, and give one configuration each time `thinning` sweeps have passed
- * after burn-in. The displacement is tuned in burn-in only, per chain group, and then frozen. */
+ * after burn-in. The displacement is tuned in burn-in only, one for all chains, and then frozen. Samples are
+ * ordered by (kept configuration, chain). */
 typedef struct eqf_mcmc_options {
     unsigned version;
     unsigned num_chains;       /* 0: chosen from num_samples */
     unsigned num_burn_in;      /* sweeps; 0: 4000 */
     unsigned thinning;         /* sweeps between kept configurations; 0: 200 */
     double start_scale;        /* sd of the random start; 0: chosen from the potential */
-    double target_acceptance;  /* 0: 0.4 */
+    double target_acceptance;  /* 0: 0.2 */
     uint64_t seed;
     bool is_centred;           /* subtract each sample's centre of mass (true in INIT) */
     eqf_progress_callback progress;
@@ -28,6 +29,7 @@ typedef struct eqf_mcmc_options {
 } eqf_mcmc_options;
 #define EQF_MCMC_OPTIONS_INIT {1, 0, 0, 0, 0.0, 0.0, 0, true, NULL, NULL}
 
+/* NaN where the run is too short to tell (docs/sampling.md). All zero if num_samples was 0. */
 typedef struct eqf_mcmc_diagnostics {
     unsigned num_chains, num_burn_in, thinning;
     uint64_t num_sweeps;              /* per chain, burn-in included */

@@ -1,0 +1,204 @@
+/* Estimates from weighted and from independent samples. All arithmetic is double; weights are handled as logarithms
+ * and shifted by their largest before they are exponentiated. */
+#include "eqflow/estimate.h"
+
+#include <math.h>
+#include <stdbool.h>
+
+#include <Random123/philox.h>
+
+#include "estimate.h"
+
+eqf_status eqf_estimate_log_weights(size_t num, const float *energy, const float *log_prob, double *log_weights_out) {
+    if (num > 0 && (energy == NULL || log_prob == NULL || log_weights_out == NULL)) return EQF_ERROR_INVALID_ARGUMENT;
+    for (size_t b = 0; b < num; b++) {
+        double energy_b = energy[b], log_prob_b = log_prob[b];
+        if (isnan(energy_b) || energy_b == INFINITY) {
+            /* Outside the potential's domain: of weight zero, whatever the model says of it. */
+            log_weights_out[b] = -INFINITY;
+            continue;
+        }
+        if (!isfinite(energy_b) || !isfinite(log_prob_b)) return EQF_ERROR_NON_FINITE;
+        log_weights_out[b] = -energy_b - log_prob_b;
+    }
+    return EQF_OK;
+}
+
+/* The largest log-weight, by which all are shifted. NON_FINITE for NaN, +inf, or if every weight is zero. */
+static eqf_status find_shift(size_t num, const double *log_weights, double *shift_out) {
+    double shift = -INFINITY;
+    for (size_t b = 0; b < num; b++) {
+        if (isnan(log_weights[b]) || log_weights[b] == INFINITY) return EQF_ERROR_NON_FINITE;
+        if (log_weights[b] > shift) shift = log_weights[b];
+    }
+    if (shift == -INFINITY) return EQF_ERROR_NON_FINITE;
+    *shift_out = shift;
+    return EQF_OK;
+}
+
+eqf_status eqf_estimate_weights(size_t num, const double *log_weights, eqf_weight_summary *summary_out) {
+    if (num == 0 || log_weights == NULL || summary_out == NULL) return EQF_ERROR_INVALID_ARGUMENT;
+    double shift;
+    eqf_status status = find_shift(num, log_weights, &shift);
+    if (status != EQF_OK) return status;
+
+    double sum = 0.0, sum_of_squares = 0.0;
+    for (size_t b = 0; b < num; b++) {
+        double weight = exp(log_weights[b] - shift);
+        sum += weight;
+        sum_of_squares += weight * weight;
+    }
+    double count = (double)num;
+    double ess = fmin(sum * sum / sum_of_squares, count); /* rounding may lift equal weights above count */
+    *summary_out = (eqf_weight_summary){
+        .num_samples = num,
+        .ess = ess,
+        .ess_fraction = ess / count,
+        .max_weight_fraction = 1.0 / sum, /* the largest shifted weight is exactly 1 */
+        .log_z = shift + log(sum / count),
+        .log_z_standard_error = sqrt((count / ess - 1.0) / count),
+    };
+    return EQF_OK;
+}
+
+eqf_status eqf_estimate_mean(size_t num, const double *values, double *mean_out, double *standard_error_out) {
+    if (num < 2 || values == NULL || mean_out == NULL || standard_error_out == NULL) return EQF_ERROR_INVALID_ARGUMENT;
+    double sum = 0.0;
+    for (size_t b = 0; b < num; b++) {
+        if (!isfinite(values[b])) return EQF_ERROR_NON_FINITE;
+        sum += values[b];
+    }
+    double count = (double)num, mean = sum / count, sum_of_squares = 0.0;
+    for (size_t b = 0; b < num; b++) sum_of_squares += (values[b] - mean) * (values[b] - mean);
+    *mean_out = mean;
+    *standard_error_out = sqrt(sum_of_squares / (count - 1.0) / count);
+    return isfinite(mean) && isfinite(*standard_error_out) ? EQF_OK : EQF_ERROR_NON_FINITE;
+}
+
+/* sum w f / sum w and the sum of the shifted weights. */
+static eqf_status reweighted_mean(size_t num, const double *log_weights, const double *values, double shift,
+                                  double *mean_out, double *sum_of_weights_out) {
+    double sum = 0.0, sum_of_weights = 0.0;
+    for (size_t b = 0; b < num; b++) {
+        double weight = exp(log_weights[b] - shift);
+        if (weight == 0.0) continue;
+        if (!isfinite(values[b])) return EQF_ERROR_NON_FINITE;
+        sum += weight * values[b];
+        sum_of_weights += weight;
+    }
+    *mean_out = sum / sum_of_weights;
+    *sum_of_weights_out = sum_of_weights;
+    return isfinite(*mean_out) ? EQF_OK : EQF_ERROR_NON_FINITE;
+}
+
+eqf_status eqf_estimate_reweighted_mean(size_t num, const double *log_weights, const double *values, double *mean_out,
+                                        double *standard_error_out) {
+    if (num == 0 || log_weights == NULL || values == NULL || mean_out == NULL || standard_error_out == NULL)
+        return EQF_ERROR_INVALID_ARGUMENT;
+    double shift, mean, sum_of_weights;
+    eqf_status status = find_shift(num, log_weights, &shift);
+    if (status == EQF_OK) status = reweighted_mean(num, log_weights, values, shift, &mean, &sum_of_weights);
+    if (status != EQF_OK) return status;
+
+    double sum_of_squares = 0.0;
+    for (size_t b = 0; b < num; b++) {
+        double weight = exp(log_weights[b] - shift);
+        if (weight == 0.0) continue;
+        double deviation = weight * (values[b] - mean);
+        sum_of_squares += deviation * deviation;
+    }
+    *mean_out = mean;
+    *standard_error_out = sqrt(sum_of_squares) / sum_of_weights;
+    return isfinite(*standard_error_out) ? EQF_OK : EQF_ERROR_NON_FINITE;
+}
+
+/* An index below num from 64 random bits; 53 of them decide, so that num up to 2^53 is drawn evenly. */
+static size_t index_from_words(uint32_t high, uint32_t low, size_t num) {
+    double uniform = (double)((((uint64_t)high << 32) | low) >> 11) * 0x1p-53;
+    size_t index = (size_t)(uniform * (double)num);
+    return index < num ? index : num - 1;
+}
+
+eqf_status eqf_estimate_reweighted_bootstrap(size_t num, const double *log_weights, const double *values,
+                                             unsigned num_resamples, uint64_t seed, double *mean_out,
+                                             double *standard_error_out) {
+    if (num == 0 || num_resamples < 2 || log_weights == NULL || values == NULL || mean_out == NULL ||
+        standard_error_out == NULL)
+        return EQF_ERROR_INVALID_ARGUMENT;
+    double shift, mean, sum_of_weights;
+    eqf_status status = find_shift(num, log_weights, &shift);
+    if (status == EQF_OK) status = reweighted_mean(num, log_weights, values, shift, &mean, &sum_of_weights);
+    if (status != EQF_OK) return status;
+
+    philox4x32_key_t key = {{(uint32_t)seed, (uint32_t)(seed >> 32)}};
+    /* Welford's running variance of the resampled means. */
+    double mean_of_means = 0.0, sum_of_squares = 0.0;
+    size_t num_means = 0;
+    for (unsigned resample = 0; resample < num_resamples; resample++) {
+        double sum = 0.0, resample_weights = 0.0;
+        for (size_t draw = 0; draw < num; draw += 2) {
+            uint64_t pair = draw / 2;
+            philox4x32_ctr_t counter = {{(uint32_t)pair, (uint32_t)(pair >> 32), resample, EQF__STREAM_BOOTSTRAP}};
+            philox4x32_ctr_t words = philox4x32(counter, key);
+            size_t last = num - draw < 2 ? 1 : 2;
+            for (size_t k = 0; k < last; k++) {
+                size_t b = index_from_words(words.v[2 * k], words.v[2 * k + 1], num);
+                double weight = exp(log_weights[b] - shift);
+                if (weight == 0.0) continue;
+                sum += weight * values[b];
+                resample_weights += weight;
+            }
+        }
+        /* A resample that caught no weight has no mean; it is left out. */
+        if (resample_weights == 0.0) continue;
+        double resample_mean = sum / resample_weights, step = resample_mean - mean_of_means;
+        num_means++;
+        mean_of_means += step / (double)num_means;
+        sum_of_squares += step * (resample_mean - mean_of_means);
+    }
+    if (num_means < 2) return EQF_ERROR_NON_FINITE;
+    *mean_out = mean;
+    *standard_error_out = sqrt(sum_of_squares / (double)(num_means - 1));
+    return isfinite(*standard_error_out) ? EQF_OK : EQF_ERROR_NON_FINITE;
+}
+
+eqf_status eqf_estimate_histogram(size_t num, const double *values, const double *log_weights, double low, double high,
+                                  size_t num_bins, double *density_out) {
+    if (num == 0 || num_bins == 0 || values == NULL || density_out == NULL || !(low < high) || !isfinite(high - low))
+        return EQF_ERROR_INVALID_ARGUMENT;
+    double shift = 0.0;
+    if (log_weights != NULL) {
+        eqf_status status = find_shift(num, log_weights, &shift);
+        if (status != EQF_OK) return status;
+    }
+    double bin_width = (high - low) / (double)num_bins, sum_of_weights = 0.0;
+    for (size_t k = 0; k < num_bins; k++) density_out[k] = 0.0;
+    for (size_t b = 0; b < num; b++) {
+        double weight = log_weights == NULL ? 1.0 : exp(log_weights[b] - shift);
+        sum_of_weights += weight;
+        if (!(values[b] >= low && values[b] < high)) continue; /* NaN too */
+        size_t bin = (size_t)((values[b] - low) / bin_width);
+        density_out[bin < num_bins ? bin : num_bins - 1] += weight; /* the quotient may round up to num_bins */
+    }
+    for (size_t k = 0; k < num_bins; k++) density_out[k] /= sum_of_weights * bin_width;
+    return EQF_OK;
+}
+
+eqf_status eqf_estimate_pair_distances(size_t batch_size, unsigned num_particles, unsigned space_dim, const float *x,
+                                       float *distance_out) {
+    if (num_particles < 2 || space_dim == 0 || (batch_size > 0 && (x == NULL || distance_out == NULL)))
+        return EQF_ERROR_INVALID_ARGUMENT;
+    for (size_t b = 0; b < batch_size; b++) {
+        const float *x_b = x + b * num_particles * space_dim; /* [N, D] */
+        for (unsigned i = 0; i < num_particles; i++)
+            for (unsigned j = i + 1; j < num_particles; j++) {
+                double squared = 0.0;
+                for (unsigned d = 0; d < space_dim; d++) {
+                    double difference = (double)x_b[i * space_dim + d] - (double)x_b[j * space_dim + d];
+                    squared += difference * difference;
+                }
+                *distance_out++ = (float)sqrt(squared);
+            }
+    }
+    return EQF_OK;
+}

@@ -1,0 +1,8 @@
+/* What the files of src/estimate share. */
+#ifndef EQF_ESTIMATE_INTERNAL_H
+#define EQF_ESTIMATE_INTERNAL_H
+
+/* Philox stream of the bootstrap (last counter word), apart from those of the kernels. */
+#define EQF__STREAM_BOOTSTRAP 0x626f6f74u
+
+#endif

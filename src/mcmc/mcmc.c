@@ -1,0 +1,417 @@
+/* Many Metropolis chains on the device: start, burn-in with step-size tuning, sampling, diagnostics. */
+#include "eqflow/mcmc.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "eqflow/estimate.h"
+#include "ocl.h"
+#include "potential.h"
+#include "program.h"
+
+/* Most sweeps of one launch: progress and Ctrl-C wait for no more. */
+#define MAX_LAUNCH_SWEEPS 256u
+/* The energy series behind the autocorrelation time: every so many sweeps, for the first chains and steps only, so that
+ * it stays below 4 MiB however long the run. */
+#define SERIES_INTERVAL 5u
+#define MAX_SERIES_CHAINS 256u
+#define MAX_SERIES_STEPS 4096u
+/* Burn-in is cut into about this many rounds; the step size is tuned after each of those in its first three quarters. */
+#define NUM_BURN_IN_ROUNDS 80u
+/* Configurations that a chain gives by default: its sampling then takes as many sweeps as its burn-in. */
+#define DEFAULT_KEPT 20u
+#define DEFAULT_MIN_CHAINS 64u
+#define DEFAULT_MAX_CHAINS 2048u
+/* Measured: the energy of dw4 (lj13) decorrelates in 25 (92) sweeps at 0.15, 29 (88) at 0.2, 41 (107) at 0.3, 54 (126) at
+ * 0.4. */
+#define DEFAULT_ACCEPTANCE 0.2
+
+/* The options with every default filled in, and what follows from them. */
+typedef struct mcmc_plan {
+    unsigned num_chains, num_burn_in, thinning;
+    double start_scale, target_acceptance, step_size;
+    size_t num_kept; /* configurations a chain gives */
+    unsigned num_blocks;
+    unsigned launch_sweeps;
+    unsigned num_series_chains, num_series_blocks, num_series_steps;
+} mcmc_plan;
+
+typedef struct mcmc_run {
+    eqf_context *ctx;
+    const eqf_mcmc_options *options;
+    mcmc_plan plan;
+    cl_uint num_particles, num_dof;
+    size_t local_size;
+    eqf__kernel start, sweeps, keep;
+    cl_mem x_blocked;                           /* [num_blocks][N*D][V] */
+    cl_mem accepted;                            /* [num_blocks][V] */
+    cl_mem series;                              /* [num_series_steps][num_series_blocks][V] */
+    cl_mem x_kept;                              /* [num_chains, N*D] */
+    cl_mem energy_kept;                         /* [num_chains] */
+    cl_uint *h_accepted;                        /* [num_blocks][V] */
+    uint64_t num_sweeps_done, num_sweeps_total; /* per chain */
+    double step_size;
+    double num_accepted, num_proposed; /* since they were last set to zero */
+} mcmc_run;
+
+/* ---- Plan ------------------------------------------------------------------------------------------------------------- */
+
+static eqf_status check_options(eqf_context *ctx, const eqf_mcmc_options *options) {
+    if (options->version != 1)
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
+                         "MCMC options of version %u are unknown: start from EQF_MCMC_OPTIONS_INIT", options->version);
+    if (!(options->start_scale >= 0.0) || !isfinite(options->start_scale))
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
+                         "start_scale is %g: it must be positive, or 0 for the default", options->start_scale);
+    if (!(options->target_acceptance >= 0.0 && options->target_acceptance < 1.0))
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
+                         "target_acceptance is %g: it must lie between 0 and 1, or be 0 for the default",
+                         options->target_acceptance);
+    return EQF_OK;
+}
+
+/* The potential's own length, by which starts and first displacements are measured. */
+static double potential_length(const eqf_potential_options *potential) {
+    double length =
+        potential->kind == EQF_POTENTIAL_LENNARD_JONES ? potential->r_min : potential->distance_offset / 4.0;
+    return fabs(length) > 0.0 ? fabs(length) : 1.0;
+}
+
+static double default_start_scale(const eqf_potential_options *potential) {
+    double length = potential_length(potential);
+    if (potential->kind == EQF_POTENTIAL_LENNARD_JONES)
+        return 0.6 * length * pow(potential->num_particles, 1.0 / potential->space_dim); /* about one particle a cell */
+    return 2.0 * length;
+}
+
+/* Upper bound on the loop turns of one sweep, all loops counted: moves, their pairs and coordinates, and the energy. */
+static uint64_t iterations_per_sweep(uint64_t num_particles, uint64_t space_dim) {
+    return 1 + num_particles * (num_particles + 2) * (2 * space_dim + 2);
+}
+
+static unsigned min_unsigned(unsigned a, unsigned b) {
+    return a < b ? a : b;
+}
+
+/* Few long chains cost less burn-in than many short ones and let R-hat speak; a GPU needs thousands to be busy, and is not
+ * slower for them. */
+static unsigned default_num_chains(const eqf__device *device, size_t num_samples) {
+    size_t wanted = num_samples / DEFAULT_KEPT;
+    if (wanted < DEFAULT_MIN_CHAINS) wanted = DEFAULT_MIN_CHAINS;
+    if (wanted > DEFAULT_MAX_CHAINS || device->info.type == EQF_DEVICE_GPU) wanted = DEFAULT_MAX_CHAINS;
+    if (wanted > num_samples) wanted = num_samples;
+    unsigned V = device->vector_width;
+    return ((unsigned)wanted + V - 1) / V * V;
+}
+
+static eqf_status make_plan(eqf_context *ctx, const eqf_potential_options *potential, const eqf_mcmc_options *options,
+                            size_t num_samples, mcmc_plan *plan) {
+    const eqf__device *device = ctx->device;
+    unsigned V = device->vector_width;
+    unsigned wanted = options->num_chains > 0 ? options->num_chains : default_num_chains(device, num_samples);
+    uint64_t state_bytes = ((uint64_t)wanted + V) * potential->num_particles * potential->space_dim * sizeof(float);
+    if (wanted > UINT32_MAX - V || state_bytes > SIZE_MAX / 2)
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "%u chains are too many: use fewer", wanted);
+    plan->num_chains = wanted;
+    plan->num_blocks = (wanted + V - 1) / V;
+    plan->num_burn_in = options->num_burn_in > 0 ? options->num_burn_in : 4000;
+    plan->thinning = options->thinning > 0 ? options->thinning : 200;
+    plan->start_scale = options->start_scale > 0.0 ? options->start_scale : default_start_scale(potential);
+    plan->target_acceptance = options->target_acceptance > 0.0 ? options->target_acceptance : DEFAULT_ACCEPTANCE;
+    plan->step_size = 0.2 * potential_length(potential);
+    plan->num_kept = (num_samples + wanted - 1) / wanted;
+
+    /* Sweeps are counted in the 32 bits of a Philox counter word. */
+    if (plan->num_kept > (UINT32_MAX - plan->num_burn_in) / plan->thinning)
+        return eqf__fail(
+            ctx, EQF_ERROR_INVALID_ARGUMENT,
+            "%zu samples from %u chains need more than 4294967295 sweeps: use more chains or less thinning",
+            num_samples, wanted);
+    plan->launch_sweeps = MAX_LAUNCH_SWEEPS;
+    if (device->launch_iterations > 0) {
+        uint64_t most =
+            device->launch_iterations / iterations_per_sweep(potential->num_particles, potential->space_dim);
+        plan->launch_sweeps = most < 1 ? 1 : min_unsigned(MAX_LAUNCH_SWEEPS, (unsigned)most);
+    }
+    plan->num_series_chains = min_unsigned(wanted, MAX_SERIES_CHAINS);
+    plan->num_series_blocks = (plan->num_series_chains + V - 1) / V;
+    uint64_t series_steps = (uint64_t)plan->num_kept * plan->thinning / SERIES_INTERVAL;
+    plan->num_series_steps = series_steps < MAX_SERIES_STEPS ? (unsigned)series_steps : MAX_SERIES_STEPS;
+    return EQF_OK;
+}
+
+/* ---- Run -------------------------------------------------------------------------------------------------------------- */
+
+static void run_clear(mcmc_run *run) {
+    eqf__kernel_destroy(&run->start);
+    eqf__kernel_destroy(&run->sweeps);
+    eqf__kernel_destroy(&run->keep);
+    eqf__buffer_destroy(&run->x_blocked);
+    eqf__buffer_destroy(&run->accepted);
+    eqf__buffer_destroy(&run->series);
+    eqf__buffer_destroy(&run->x_kept);
+    eqf__buffer_destroy(&run->energy_kept);
+    free(run->h_accepted);
+}
+
+static eqf_status run_prepare(mcmc_run *run, const eqf_potential_options *potential) {
+    eqf_context *ctx = run->ctx;
+    const mcmc_plan *plan = &run->plan;
+    unsigned V = ctx->device->vector_width;
+    char defines[EQF__POTENTIAL_DEFINES_SIZE];
+    EQF__TRY(eqf__potential_program_defines(ctx, potential, defines, sizeof defines));
+    const char *files[] = {"common/real.clh",    "common/philox.clh",
+                           "common/random.clh",  EQF__POTENTIAL_FILES(potential->kind),
+                           "mcmc/metropolis.cl", NULL};
+    eqf__program *program;
+    EQF__TRY(eqf__program_get(ctx, "mcmc", files, defines, &program));
+    EQF__TRY(eqf__kernel_create(ctx, program, "mcmc_start", &run->start));
+    EQF__TRY(eqf__kernel_create(ctx, program, "mcmc_sweeps", &run->sweeps));
+    EQF__TRY(eqf__kernel_create(ctx, program, "mcmc_keep", &run->keep));
+
+    size_t num_lanes = (size_t)plan->num_blocks * V;
+    size_t series_reals = (size_t)plan->num_series_steps * plan->num_series_blocks * V;
+    EQF__TRY(eqf__buffer_create(ctx, num_lanes * run->num_dof * sizeof(float), NULL, "the chains", &run->x_blocked));
+    EQF__TRY(eqf__buffer_create(ctx, num_lanes * sizeof(cl_uint), NULL, "the chains' acceptance", &run->accepted));
+    EQF__TRY(eqf__buffer_create(ctx, series_reals * sizeof(float), NULL, "the energy series", &run->series));
+    EQF__TRY(eqf__buffer_create(ctx, num_lanes * run->num_dof * sizeof(float), NULL, "the kept configurations",
+                                &run->x_kept));
+    EQF__TRY(eqf__buffer_create(ctx, num_lanes * sizeof(float), NULL, "the kept energies", &run->energy_kept));
+    run->h_accepted = eqf__alloc(ctx, num_lanes, sizeof(cl_uint), "the chains' acceptance");
+    return run->h_accepted == NULL ? EQF_ERROR_OUT_OF_MEMORY : EQF_OK;
+}
+
+static eqf_status start_chains(mcmc_run *run) {
+    cl_uint num_blocks = run->plan.num_blocks;
+    cl_uint seed_low = (cl_uint)run->options->seed, seed_high = (cl_uint)(run->options->seed >> 32);
+    cl_float start_scale = (cl_float)run->plan.start_scale;
+    return EQF__LAUNCH(run->ctx, &run->start, num_blocks, run->local_size, EQF__ARG(run->x_blocked),
+                       EQF__ARG(num_blocks), EQF__ARG(seed_low), EQF__ARG(seed_high), EQF__ARG(start_scale));
+}
+
+static eqf_status report_progress(const mcmc_run *run, const char *stage) {
+    if (run->options->progress == NULL) return EQF_OK;
+    eqf_progress progress = {stage, (double)run->num_sweeps_done, (double)run->num_sweeps_total};
+    if (run->options->progress(run->options->progress_user, &progress) == 0) return EQF_OK;
+    return eqf__fail(run->ctx, EQF_ERROR_INTERRUPTED, "MCMC was stopped on request after %llu of %llu sweeps",
+                     (unsigned long long)run->num_sweeps_done, (unsigned long long)run->num_sweeps_total);
+}
+
+/* Takes num_sweeps sweeps in as many launches as the device needs, and counts moves. */
+static eqf_status take_sweeps(mcmc_run *run, const char *stage, unsigned num_sweeps) {
+    const mcmc_plan *plan = &run->plan;
+    cl_uint num_blocks = plan->num_blocks;
+    cl_uint seed_low = (cl_uint)run->options->seed, seed_high = (cl_uint)(run->options->seed >> 32);
+    cl_float step_size = (cl_float)run->step_size;
+    cl_uint series_start = plan->num_burn_in, series_interval = SERIES_INTERVAL;
+    cl_uint num_series_steps = plan->num_series_steps;
+    cl_uint num_series_blocks = run->num_sweeps_done < plan->num_burn_in ? 0 : plan->num_series_blocks;
+    for (unsigned done = 0; done < num_sweeps;) {
+        cl_uint first_sweep = (cl_uint)run->num_sweeps_done;
+        cl_uint count = min_unsigned(num_sweeps - done, plan->launch_sweeps);
+        EQF__TRY(EQF__LAUNCH(run->ctx, &run->sweeps, num_blocks, run->local_size, EQF__ARG(run->x_blocked),
+                             EQF__ARG(run->accepted), EQF__ARG(run->series), EQF__ARG(num_blocks), EQF__ARG(seed_low),
+                             EQF__ARG(seed_high), EQF__ARG(first_sweep), EQF__ARG(count), EQF__ARG(step_size),
+                             EQF__ARG(series_start), EQF__ARG(series_interval), EQF__ARG(num_series_steps),
+                             EQF__ARG(num_series_blocks)));
+        /* The read waits for the launch, so progress is what has been done and not what has been asked for. */
+        EQF__TRY(eqf__buffer_read(run->ctx, run->accepted, 0, plan->num_chains * sizeof(cl_uint), run->h_accepted));
+        for (unsigned chain = 0; chain < plan->num_chains; chain++) run->num_accepted += run->h_accepted[chain];
+        run->num_proposed += (double)count * plan->num_chains * run->num_particles;
+        done += count;
+        run->num_sweeps_done += count;
+        EQF__TRY(report_progress(run, stage));
+    }
+    return EQF_OK;
+}
+
+/* Accepted fraction of the moves since the last call. */
+static double take_acceptance(mcmc_run *run) {
+    double acceptance = run->num_proposed > 0.0 ? run->num_accepted / run->num_proposed : 0.0;
+    run->num_accepted = run->num_proposed = 0.0;
+    return acceptance;
+}
+
+/* One step size for all chains, moved towards the target acceptance by what all of them accepted in a round. Its last
+ * quarter burn-in keeps the step size that sampling will have. */
+static eqf_status burn_in(mcmc_run *run) {
+    const mcmc_plan *plan = &run->plan;
+    unsigned num_tuned = plan->num_burn_in - plan->num_burn_in / 4;
+    unsigned round_sweeps = (plan->num_burn_in + NUM_BURN_IN_ROUNDS - 1) / NUM_BURN_IN_ROUNDS;
+    if (round_sweeps > 50) round_sweeps = 50;
+    while (run->num_sweeps_done < plan->num_burn_in) {
+        unsigned left = plan->num_burn_in - (unsigned)run->num_sweeps_done;
+        EQF__TRY(take_sweeps(run, "burn-in", min_unsigned(left, round_sweeps)));
+        double acceptance = take_acceptance(run);
+        /* The logarithm of the step follows the acceptance's error; 1.5 settles in a few rounds, as acceptance falls by
+         * about 0.3 when the step grows by a factor of e. */
+        if (run->num_sweeps_done <= num_tuned) run->step_size *= exp(1.5 * (acceptance - plan->target_acceptance));
+        /* A potential that does not hold its particles accepts everything: the step must not grow for ever. */
+        run->step_size = fmin(run->step_size, 10.0 * plan->start_scale);
+    }
+    return EQF_OK;
+}
+
+/* Reads what the chains gave: x_out [count, N*D], energies [count], both float32, count at most num_chains. */
+static eqf_status keep_configurations(mcmc_run *run, size_t count, float *x_out, float *energy_out) {
+    cl_uint num_blocks = run->plan.num_blocks, num_chains = run->plan.num_chains, is_centred = run->options->is_centred;
+    EQF__TRY(EQF__LAUNCH(run->ctx, &run->keep, num_blocks, run->local_size, EQF__ARG(run->x_blocked),
+                         EQF__ARG(run->x_kept), EQF__ARG(run->energy_kept), EQF__ARG(num_blocks), EQF__ARG(num_chains),
+                         EQF__ARG(is_centred)));
+    EQF__TRY(eqf__buffer_read(run->ctx, run->x_kept, 0, count * run->num_dof * sizeof(float), x_out));
+    EQF__TRY(eqf__buffer_read(run->ctx, run->energy_kept, 0, count * sizeof(float), energy_out));
+    for (size_t b = 0; b < count; b++)
+        if (!isfinite(energy_out[b]))
+            return eqf__fail(
+                run->ctx, EQF_ERROR_NON_FINITE,
+                "chain %zu has energy %g after %llu sweeps: use a longer burn-in or a larger start_scale, so "
+                "that overlapping particles find apart",
+                b, (double)energy_out[b], (unsigned long long)run->num_sweeps_done);
+    return EQF_OK;
+}
+
+/* ---- Diagnostics ------------------------------------------------------------------------------------------------------- */
+
+/* The energy series of the first chains, [num_series_chains, num_series_steps] double. */
+static eqf_status read_series(mcmc_run *run, double **series_out) {
+    const mcmc_plan *plan = &run->plan;
+    size_t num_steps = plan->num_series_steps, row = (size_t)plan->num_series_blocks * run->ctx->device->vector_width;
+    float *raw = eqf__alloc(run->ctx, num_steps * row, sizeof(float), "the energy series");
+    double *series = eqf__alloc(run->ctx, num_steps * plan->num_series_chains, sizeof(double), "the energy series");
+    eqf_status status = raw == NULL || series == NULL ? EQF_ERROR_OUT_OF_MEMORY : EQF_OK;
+    if (status == EQF_OK) status = eqf__buffer_read(run->ctx, run->series, 0, num_steps * row * sizeof(float), raw);
+    if (status == EQF_OK)
+        for (size_t chain = 0; chain < plan->num_series_chains; chain++)
+            for (size_t step = 0; step < num_steps; step++)
+                series[chain * num_steps + step] = (double)raw[step * row + chain];
+    free(raw);
+    if (status != EQF_OK) {
+        free(series);
+        return status;
+    }
+    *series_out = series;
+    return EQF_OK;
+}
+
+/* Variance about the pooled mean; NaN from fewer than two values. */
+static double variance_of(size_t num, const double *values) {
+    double mean, standard_error;
+    if (eqf_estimate_mean(num, values, &mean, &standard_error) != EQF_OK) return NAN;
+    return standard_error * standard_error * (double)num;
+}
+
+/* Split R-hat over the whole run: from the dense series where it spans the run, else from the kept energies. */
+static double whole_run_r_hat(const mcmc_plan *plan, const double *series, size_t num_samples,
+                              const double *kept_energies) {
+    double r_hat;
+    uint64_t spanned = (uint64_t)plan->num_series_steps * SERIES_INTERVAL;
+    if (spanned + SERIES_INTERVAL > (uint64_t)plan->num_kept * plan->thinning) {
+        if (eqf_estimate_split_r_hat(plan->num_series_chains, plan->num_series_steps, series, &r_hat) == EQF_OK)
+            return r_hat;
+        return NAN;
+    }
+    size_t num_steps = num_samples / plan->num_chains; /* kept by every chain */
+    double *by_chain = calloc((size_t)plan->num_chains * (num_steps > 0 ? num_steps : 1), sizeof *by_chain);
+    if (by_chain == NULL) return NAN;
+    for (size_t step = 0; step < num_steps; step++)
+        for (size_t chain = 0; chain < plan->num_chains; chain++)
+            by_chain[chain * num_steps + step] = kept_energies[step * plan->num_chains + chain];
+    if (eqf_estimate_split_r_hat(plan->num_chains, num_steps, by_chain, &r_hat) != EQF_OK) r_hat = NAN;
+    free(by_chain);
+    return r_hat;
+}
+
+static eqf_status diagnose(mcmc_run *run, size_t num_samples, const float *energies, double acceptance,
+                           eqf_mcmc_diagnostics *diagnostics) {
+    const mcmc_plan *plan = &run->plan;
+    *diagnostics = (eqf_mcmc_diagnostics){
+        .num_chains = plan->num_chains,
+        .num_burn_in = plan->num_burn_in,
+        .thinning = plan->thinning,
+        .num_sweeps = run->num_sweeps_done,
+        .acceptance = acceptance,
+        .step_size = run->step_size,
+        .autocorrelation_time = NAN,
+        .split_r_hat = NAN,
+    };
+    double *series = NULL;
+    double *kept = eqf__alloc(run->ctx, num_samples, sizeof *kept, "the energies");
+    eqf_status status = kept == NULL ? EQF_ERROR_OUT_OF_MEMORY : read_series(run, &series);
+    if (status != EQF_OK) {
+        free(kept);
+        return status;
+    }
+    for (size_t b = 0; b < num_samples; b++) {
+        kept[b] = (double)energies[b];
+        diagnostics->mean_energy += kept[b] / (double)num_samples;
+    }
+    double tau; /* in steps of the series */
+    size_t num_series = (size_t)plan->num_series_chains * plan->num_series_steps;
+    if (eqf_estimate_autocorrelation_time(plan->num_series_chains, plan->num_series_steps, series, &tau) == EQF_OK)
+        diagnostics->autocorrelation_time = tau * SERIES_INTERVAL;
+    diagnostics->split_r_hat = whole_run_r_hat(plan, series, num_samples, kept);
+
+    /* Chains are independent of each other. Within one, kept configurations are `thinning` sweeps apart; if correlation
+     * decays as exp(-2 t / tau), whose integral is tau, the sum over them is (1 + rho)/(1 - rho) = coth(thinning / tau). */
+    double num_independent = (double)(num_samples < plan->num_chains ? num_samples : plan->num_chains);
+    diagnostics->effective_samples = num_independent;
+    if (diagnostics->autocorrelation_time > 0.0)
+        diagnostics->effective_samples =
+            fmax(num_independent, (double)num_samples * tanh(plan->thinning / diagnostics->autocorrelation_time));
+    double variance = num_samples >= 32 ? variance_of(num_samples, kept) : variance_of(num_series, series);
+    diagnostics->mean_energy_standard_error = sqrt(variance / diagnostics->effective_samples);
+    free(series);
+    free(kept);
+    return EQF_OK;
+}
+
+/* ---- The call ---------------------------------------------------------------------------------------------------------- */
+
+static eqf_status run_chains(mcmc_run *run, const eqf_potential_options *potential, size_t num_samples, float *x_out,
+                             float *energies, eqf_mcmc_diagnostics *diagnostics_out) {
+    const mcmc_plan *plan = &run->plan;
+    EQF__TRY(run_prepare(run, potential));
+    EQF__TRY(start_chains(run));
+    EQF__TRY(burn_in(run));
+    take_acceptance(run);
+    for (size_t first = 0; first < num_samples; first += plan->num_chains) {
+        size_t count = num_samples - first < plan->num_chains ? num_samples - first : plan->num_chains;
+        EQF__TRY(take_sweeps(run, "sampling", plan->thinning));
+        EQF__TRY(keep_configurations(run, count, x_out + first * run->num_dof, energies + first));
+    }
+    double acceptance = take_acceptance(run);
+    if (diagnostics_out == NULL) return EQF_OK;
+    return diagnose(run, num_samples, energies, acceptance, diagnostics_out);
+}
+
+eqf_status eqf_mcmc_sample(eqf_context *ctx, const eqf_potential_options *potential, const eqf_mcmc_options *options,
+                           size_t num_samples, float *x_out, float *energy_out, eqf_mcmc_diagnostics *diagnostics_out) {
+    const eqf_mcmc_options defaults = EQF_MCMC_OPTIONS_INIT;
+    if (options == NULL) options = &defaults;
+    EQF__TRY(eqf_potential_check(ctx, potential));
+    EQF__TRY(check_options(ctx, options));
+    if (diagnostics_out != NULL) *diagnostics_out = (eqf_mcmc_diagnostics){0};
+    if (num_samples == 0) return EQF_OK;
+    if (x_out == NULL)
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "no room for the configurations: x_out is NULL");
+
+    eqf__device *device;
+    EQF__TRY(eqf__device_get(ctx, &device));
+    mcmc_run run = {.ctx = ctx, .options = options};
+    EQF__TRY(make_plan(ctx, potential, options, num_samples, &run.plan));
+    run.num_particles = potential->num_particles;
+    run.num_dof = potential->num_particles * potential->space_dim;
+    run.local_size = device->vector_width > 1 ? 1 : 64;
+    run.step_size = run.plan.step_size;
+    run.num_sweeps_total = run.plan.num_burn_in + (uint64_t)run.plan.num_kept * run.plan.thinning;
+    float *energies = energy_out;
+    if (energies == NULL) {
+        energies = eqf__alloc(ctx, num_samples, sizeof *energies, "the energies");
+        if (energies == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    }
+    eqf_status status = run_chains(&run, potential, num_samples, x_out, energies, diagnostics_out);
+    run_clear(&run);
+    if (energies != energy_out) free(energies);
+    return status;
+}

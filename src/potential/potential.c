@@ -1,0 +1,135 @@
+/* Potentials on the device: kernel text, constants, and batches of energies and forces. */
+#include "eqflow/potential.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ocl.h"
+#include "potential.h"
+#include "program.h"
+
+const char *eqf__potential_kernel_file(eqf_potential_kind kind) {
+    return kind == EQF_POTENTIAL_LENNARD_JONES ? "potential/lennard_jones.clh" : "potential/double_well.clh";
+}
+
+/* Appends -D name=value as a float literal with the nine digits that fix a float. printf follows the locale's decimal
+ * point, the kernel compiler does not: whatever stands after the first digit becomes a point. */
+static void append_define(char *buffer, size_t size, const char *name, double value) {
+    char number[64];
+    snprintf(number, sizeof number, "%.8e", (double)(float)value);
+    size_t lead = number[0] == '-' ? 2 : 1;
+    size_t fraction = lead + strcspn(number + lead, "0123456789");
+    size_t length = strlen(buffer);
+    snprintf(buffer + length, size - length, " -D %s=%.*s.%sf", name, (int)lead, number, number + fraction);
+}
+
+eqf_status eqf__potential_program_defines(eqf_context *ctx, const eqf_potential_options *potential, char *buffer,
+                                          size_t size) {
+    EQF__TRY(eqf_potential_check(ctx, potential));
+    double temperature = potential->temperature;
+    snprintf(buffer, size, "-D N=%u -D D=%u", potential->num_particles, potential->space_dim);
+    if (potential->kind == EQF_POTENTIAL_DOUBLE_WELL) {
+        append_define(buffer, size, "DW_OFFSET", potential->distance_offset);
+        append_define(buffer, size, "DW_LINEAR", potential->linear / temperature);
+        append_define(buffer, size, "DW_QUADRATIC", potential->quadratic / temperature);
+        append_define(buffer, size, "DW_QUARTIC", potential->quartic / temperature);
+    } else {
+        append_define(buffer, size, "LJ_EPSILON", potential->epsilon / temperature);
+        append_define(buffer, size, "LJ_SQUARED_R_MIN", potential->r_min * potential->r_min);
+        if (potential->trap_strength != 0.0)
+            append_define(buffer, size, "LJ_TRAP",
+                          potential->trap_strength / (2.0 * potential->num_particles * temperature));
+    }
+    return EQF_OK;
+}
+
+/* Samples evaluated in one go: bounds the device memory. */
+#define CHUNK_REALS ((size_t)1 << 23)
+
+typedef struct evaluation {
+    eqf__kernel pack, unpack, energy, force;
+    cl_mem x, x_blocked, result, result_blocked;
+} evaluation;
+
+static void evaluation_clear(evaluation *work) {
+    eqf__kernel_destroy(&work->pack);
+    eqf__kernel_destroy(&work->unpack);
+    eqf__kernel_destroy(&work->energy);
+    eqf__kernel_destroy(&work->force);
+    eqf__buffer_destroy(&work->x);
+    eqf__buffer_destroy(&work->x_blocked);
+    eqf__buffer_destroy(&work->result);
+    eqf__buffer_destroy(&work->result_blocked);
+}
+
+static eqf_status evaluation_prepare(eqf_context *ctx, const eqf_potential_options *potential, size_t chunk,
+                                     bool has_force, evaluation *work) {
+    eqf__device *device;
+    EQF__TRY(eqf__device_get(ctx, &device));
+    char defines[EQF__POTENTIAL_DEFINES_SIZE];
+    EQF__TRY(eqf__potential_program_defines(ctx, potential, defines, sizeof defines));
+    const char *files[] = {"common/real.clh", EQF__POTENTIAL_FILES(potential->kind), "potential/energy.cl",
+                           "common/pack.cl", NULL};
+    eqf__program *program;
+    EQF__TRY(eqf__program_get(ctx, "potential", files, defines, &program));
+    EQF__TRY(eqf__kernel_create(ctx, program, "pack", &work->pack));
+    EQF__TRY(eqf__kernel_create(ctx, program, "unpack", &work->unpack));
+    EQF__TRY(eqf__kernel_create(ctx, program, "evaluate_energy", &work->energy));
+    EQF__TRY(eqf__kernel_create(ctx, program, "evaluate_force", &work->force));
+    size_t num_dof = (size_t)potential->num_particles * potential->space_dim;
+    size_t padded = (chunk + device->vector_width - 1) / device->vector_width * device->vector_width;
+    size_t result_reals = padded * (has_force ? num_dof : 1);
+    EQF__TRY(eqf__buffer_create(ctx, padded * num_dof * sizeof(float), NULL, "the configurations", &work->x));
+    EQF__TRY(eqf__buffer_create(ctx, padded * num_dof * sizeof(float), NULL, "the configurations", &work->x_blocked));
+    EQF__TRY(eqf__buffer_create(ctx, result_reals * sizeof(float), NULL, "the energies and forces", &work->result));
+    return eqf__buffer_create(ctx, result_reals * sizeof(float), NULL, "the energies and forces",
+                              &work->result_blocked);
+}
+
+/* x [batch_size, N*D] -> energy_out [batch_size] or NULL, force_out [batch_size, N*D] or NULL, batch_size at most a chunk. */
+static eqf_status evaluate_chunk(eqf_context *ctx, const evaluation *work, cl_uint batch_size, cl_uint num_dof,
+                                 const float *x, float *energy_out, float *force_out) {
+    unsigned V = ctx->device->vector_width;
+    size_t local_size = V > 1 ? 1 : 64;
+    cl_uint num_blocks = (batch_size + V - 1) / V, one = 1;
+    EQF__TRY(eqf__buffer_write(ctx, work->x, 0, (size_t)batch_size * num_dof * sizeof(float), x));
+    EQF__TRY(EQF__LAUNCH(ctx, &work->pack, num_blocks, local_size, EQF__ARG(work->x), EQF__ARG(work->x_blocked),
+                         EQF__ARG(batch_size), EQF__ARG(num_dof)));
+    if (energy_out != NULL) {
+        EQF__TRY(EQF__LAUNCH(ctx, &work->energy, num_blocks, local_size, EQF__ARG(work->x_blocked),
+                             EQF__ARG(work->result_blocked), EQF__ARG(num_blocks)));
+        EQF__TRY(EQF__LAUNCH(ctx, &work->unpack, num_blocks, local_size, EQF__ARG(work->result_blocked),
+                             EQF__ARG(work->result), EQF__ARG(batch_size), EQF__ARG(one)));
+        EQF__TRY(eqf__buffer_read(ctx, work->result, 0, (size_t)batch_size * sizeof(float), energy_out));
+    }
+    if (force_out != NULL) {
+        EQF__TRY(EQF__LAUNCH(ctx, &work->force, num_blocks, local_size, EQF__ARG(work->x_blocked),
+                             EQF__ARG(work->result_blocked), EQF__ARG(num_blocks)));
+        EQF__TRY(EQF__LAUNCH(ctx, &work->unpack, num_blocks, local_size, EQF__ARG(work->result_blocked),
+                             EQF__ARG(work->result), EQF__ARG(batch_size), EQF__ARG(num_dof)));
+        EQF__TRY(eqf__buffer_read(ctx, work->result, 0, (size_t)batch_size * num_dof * sizeof(float), force_out));
+    }
+    return EQF_OK;
+}
+
+eqf_status eqf_potential_evaluate(eqf_context *ctx, const eqf_potential_options *potential, size_t batch_size,
+                                  const float *x, float *energy_out, float *force_out) {
+    EQF__TRY(eqf_potential_check(ctx, potential));
+    if (batch_size == 0 || (energy_out == NULL && force_out == NULL)) return EQF_OK;
+    if (x == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "no configurations: x is NULL");
+    size_t num_dof = (size_t)potential->num_particles * potential->space_dim;
+    size_t chunk = num_dof < CHUNK_REALS ? CHUNK_REALS / num_dof : 1;
+    if (chunk > batch_size) chunk = batch_size;
+
+    evaluation work = {0};
+    eqf_status status = evaluation_prepare(ctx, potential, chunk, force_out != NULL, &work);
+    for (size_t first = 0; status == EQF_OK && first < batch_size; first += chunk) {
+        size_t count = batch_size - first < chunk ? batch_size - first : chunk;
+        status = evaluate_chunk(ctx, &work, (cl_uint)count, (cl_uint)num_dof, x + first * num_dof,
+                                energy_out == NULL ? NULL : energy_out + first,
+                                force_out == NULL ? NULL : force_out + first * num_dof);
+    }
+    evaluation_clear(&work);
+    return status;
+}

@@ -1,0 +1,18 @@
+/* The kernel side of a potential, for every program that needs energies: kernel text and constants. */
+#ifndef EQF_POTENTIAL_INTERNAL_H
+#define EQF_POTENTIAL_INTERNAL_H
+
+#include "base.h"
+#include "eqflow/potential.h"
+
+/* Files of cl/ that follow common/real.clh and give potential_energy, potential_force and potential_energy_change
+ * (cl/potential/pair_sum.clh says how). */
+#define EQF__POTENTIAL_FILES(kind) eqf__potential_kernel_file(kind), "potential/pair_sum.clh"
+const char *eqf__potential_kernel_file(eqf_potential_kind kind);
+
+#define EQF__POTENTIAL_DEFINES_SIZE 512
+/* N, D and the constants as -D options, the same in every locale. Errors: those of eqf_potential_check. */
+eqf_status eqf__potential_program_defines(eqf_context *ctx, const eqf_potential_options *potential, char *buffer,
+                                          size_t size);
+
+#endif
