@@ -69,23 +69,24 @@ inline real node_distance(__global const real *geometry, uint node) {
     return index < geometry[5] ? index * geometry[1] : geometry[2] + (index - geometry[5]) * geometry[4];
 }
 
-inline realv place_of_nodes(__global const real *geometry, uint node_block, real fraction) {
+/* Distances of V points of the grid that has points_per_cell in each cell: 2 are its left end and its middle; 1 is at `fraction`. */
+inline realv place_of_points(__global const real *geometry, uint point_block, uint points_per_cell, real fraction) {
     real place[V];
     for (uint lane = 0; lane < V; lane++) {
-        uint node = node_block * V + lane;
-        real width = (real)node < geometry[5] ? geometry[1] : geometry[4];
-        place[lane] = node_distance(geometry, node) + fraction * width;
+        uint point = point_block * V + lane, cell = point / points_per_cell;
+        real width = (real)cell < geometry[5] ? geometry[1] : geometry[4];
+        place[lane] = node_distance(geometry, cell) + (fraction + (real)0.5 * (real)(point % points_per_cell)) * width;
     }
     return load_lanes(place);
 }
 
-/* One work-item per V nodes. basis [num_node_blocks][K][2][V]: R_k and R'_k at d = node + fraction of its cell. */
+/* One work-item per V points. basis [num_point_blocks][K][2][V]: R_k and R'_k there. */
 __kernel void radial_basis(__global const real *gaussians, __global const real *geometry, __global real *basis,
-                           real fraction, uint num_node_blocks) {
+                           uint points_per_cell, real fraction, uint num_point_blocks) {
     uint block = get_global_id(0);
-    if (block >= num_node_blocks) return;
+    if (block >= num_point_blocks) return;
     basis += (size_t)block * K * 2 * V;
-    realv d = place_of_nodes(geometry, block, fraction);
+    realv d = place_of_points(geometry, block, points_per_cell, fraction);
     realv sum = 0, slope = 0;
     for (uint k = 0; k < K; k++) {
         real inverse_gamma = gaussians[K + k];
@@ -105,10 +106,10 @@ __kernel void radial_basis(__global const real *gaussians, __global const real *
     }
 }
 
-/* One work-item per (STAGES_AT_ONCE stages, V nodes). values [num_stages][2][num_node_blocks*V]: phi and phi' at the nodes. */
-__kernel void radial_nodes(__global const real *coefficients, __global const real *basis, __global real *values,
-                           uint num_stages, uint num_node_blocks) {
-    uint block = get_global_id(0) % num_node_blocks, first = get_global_id(0) / num_node_blocks * STAGES_AT_ONCE;
+/* One work-item per (STAGES_AT_ONCE stages, V points). values [num_stages][2][num_point_blocks*V]: phi and phi' there. */
+__kernel void radial_points(__global const real *coefficients, __global const real *basis, __global real *values,
+                           uint num_stages, uint num_point_blocks) {
+    uint block = get_global_id(0) % num_point_blocks, first = get_global_id(0) / num_point_blocks * STAGES_AT_ONCE;
     if (first >= num_stages) return;
     realv phi0[STAGES_AT_ONCE], phi1[STAGES_AT_ONCE];
     __global const real *weights[STAGES_AT_ONCE];
@@ -126,43 +127,44 @@ __kernel void radial_nodes(__global const real *coefficients, __global const rea
         }
     }
     for (uint s = 0; s < STAGES_AT_ONCE && first + s < num_stages; s++) {
-        __global real *out = values + (size_t)(first + s) * 2 * num_node_blocks * V + block * V;
+        __global real *out = values + (size_t)(first + s) * 2 * num_point_blocks * V + block * V;
         store_lanes(out, phi0[s]);
-        store_lanes(out + num_node_blocks * V, phi1[s]);
+        store_lanes(out + num_point_blocks * V, phi1[s]);
     }
 }
 
-/* One work-item per (stage, V cells). cells [num_stages][STAGE_SIZE]: cubic Hermite coefficients in s = d - left end; the last cell is
- * constant. */
+/* One work-item per (stage, V cells). cells [num_stages][STAGE_SIZE]: phi' is the parabola through the slopes at both ends and the
+ * middle, phi its integral from the value at the left end. (Hermite pieces from both end values would carry the values' float rounding
+ * divided by the width into the slope.) The last cell is constant. */
 __kernel void radial_cells(__global const real *values, __global const real *geometry, __global real *cells,
-                           uint num_stages, uint num_node_blocks) {
-    uint block = get_global_id(0) % num_node_blocks, j = get_global_id(0) / num_node_blocks;
+                           uint num_stages, uint num_cell_blocks, uint num_point_blocks) {
+    uint block = get_global_id(0) % num_cell_blocks, j = get_global_id(0) / num_cell_blocks;
     if (j >= num_stages) return;
-    __global const real *phi0 = values + (size_t)j * 2 * num_node_blocks * V, *phi1 = phi0 + num_node_blocks * V;
+    __global const real *phi0 = values + (size_t)j * 2 * num_point_blocks * V, *phi1 = phi0 + num_point_blocks * V;
     uint last = (uint)geometry[6];
     for (uint lane = 0; lane < V; lane++) {
         uint cell = block * V + lane;
         if (cell > last) return;
         real inverse = (real)cell < geometry[5] ? geometry[0] : geometry[3];
-        real4 piece = (real4)(phi0[cell], 0, 0, 0);
+        real4 piece = (real4)(phi0[2 * cell], 0, 0, 0);
         if (cell < last) {
-            real m0 = phi1[cell], m1 = phi1[cell + 1], rise = (phi0[cell + 1] - phi0[cell]) * inverse;
+            real m0 = phi1[2 * cell], middle = phi1[2 * cell + 1], m1 = phi1[2 * cell + 2];
             piece.s1 = m0;
-            piece.s2 = ((real)3.0 * rise - (real)2.0 * m0 - m1) * inverse;
-            piece.s3 = (m0 + m1 - (real)2.0 * rise) * inverse * inverse;
+            piece.s2 = (real)0.5 * ((real)4.0 * middle - (real)3.0 * m0 - m1) * inverse;
+            piece.s3 = (real)(2.0 / 3.0) * ((m0 - middle) + (m1 - middle)) * inverse * inverse;
         }
         vstore4(piece, cell, cells + (size_t)j * STAGE_SIZE);
     }
 }
 
-/* One work-item a stage: how far the pieces are from direct summation where a cubic Hermite piece's slope errs most, at
- * (3 - sqrt 3)/6 of each cell. values: direct sums there (radial_basis with that fraction, radial_nodes).
+/* One work-item a stage: how far the pieces are from direct summation where a parabola through three slopes errs most, at
+ * (3 - sqrt 3)/6 of each cell. values: direct sums there (radial_basis with that fraction, radial_points).
  *   errors [num_stages][2]: largest |d dphi'| + D |dphi|, and largest |d phi'| + D |phi|, its scale */
 __kernel void radial_check(__global const real *values, __global const real *geometry, __global const real *cells,
-                           __global real *errors, real fraction, uint num_stages, uint num_node_blocks) {
+                           __global real *errors, real fraction, uint num_stages, uint num_point_blocks) {
     uint j = get_global_id(0);
     if (j >= num_stages) return;
-    __global const real *phi0 = values + (size_t)j * 2 * num_node_blocks * V, *phi1 = phi0 + num_node_blocks * V;
+    __global const real *phi0 = values + (size_t)j * 2 * num_point_blocks * V, *phi1 = phi0 + num_point_blocks * V;
     uint last = (uint)geometry[6];
     real worst = 0, scale = 0;
     for (uint cell = 0; cell < last; cell++) {
@@ -180,55 +182,58 @@ __kernel void radial_check(__global const real *values, __global const real *geo
 
 /* ---- Gradients of stage data -> gradients of parameters ---------------------------------------------------------------- */
 
-/* One work-item per (stage, V nodes): the transpose of radial_cells. cell_gradients [num_stages][STAGE_SIZE] ->
- * node_gradients [num_stages][2][num_node_blocks*V], zero in padding. */
-__kernel void radial_node_gradients(__global const real *cell_gradients, __global const real *geometry,
-                                    __global real *node_gradients, uint num_stages, uint num_node_blocks) {
-    uint block = get_global_id(0) % num_node_blocks, j = get_global_id(0) / num_node_blocks;
+/* One work-item per (stage, V points): the transpose of radial_cells. cell_gradients [num_stages][STAGE_SIZE] ->
+ * point_gradients [num_stages][2][num_point_blocks*V], zero in padding. */
+__kernel void radial_point_gradients(__global const real *cell_gradients, __global const real *geometry,
+                                     __global real *point_gradients, uint num_stages, uint num_point_blocks) {
+    uint block = get_global_id(0) % num_point_blocks, j = get_global_id(0) / num_point_blocks;
     if (j >= num_stages) return;
     __global const real *cells = cell_gradients + (size_t)j * STAGE_SIZE;
-    __global real *out0 = node_gradients + (size_t)j * 2 * num_node_blocks * V, *out1 = out0 + num_node_blocks * V;
+    __global real *out0 = point_gradients + (size_t)j * 2 * num_point_blocks * V, *out1 = out0 + num_point_blocks * V;
     uint last = (uint)geometry[6];
     for (uint lane = 0; lane < V; lane++) {
-        uint node = block * V + lane;
+        uint point = block * V + lane, cell = point / 2;
         real value = 0, slope = 0;
-        if (node < last) { /* left end of its own cell */
-            real4 g = vload4(node, cells);
-            real inverse = (real)node < geometry[5] ? geometry[0] : geometry[3];
-            value += g.s0 - (real)3.0 * inverse * inverse * g.s2 + (real)2.0 * inverse * inverse * inverse * g.s3;
-            slope += g.s1 - (real)2.0 * inverse * g.s2 + inverse * inverse * g.s3;
-        } else if (node == last) {
-            value += cells[(size_t)last * 4];
+        if (cell < last) {
+            real4 g = vload4(cell, cells);
+            real inverse = (real)cell < geometry[5] ? geometry[0] : geometry[3];
+            if (point % 2 == 0) {
+                value = g.s0;
+                slope = g.s1 - (real)1.5 * inverse * g.s2 + (real)(2.0 / 3.0) * inverse * inverse * g.s3;
+            } else {
+                slope = (real)2.0 * inverse * g.s2 - (real)(4.0 / 3.0) * inverse * inverse * g.s3;
+            }
+        } else if (point == 2 * last) {
+            value = cells[(size_t)last * 4];
         }
-        if (node > 0 && node <= last) { /* right end of the cell before */
-            real4 g = vload4(node - 1, cells);
-            real inverse = (real)(node - 1) < geometry[5] ? geometry[0] : geometry[3];
-            value += (real)3.0 * inverse * inverse * g.s2 - (real)2.0 * inverse * inverse * inverse * g.s3;
-            slope += inverse * inverse * g.s3 - inverse * g.s2;
+        if (point % 2 == 0 && cell > 0 && cell <= last) { /* right end of the cell before */
+            real4 g = vload4(cell - 1, cells);
+            real inverse = (real)(cell - 1) < geometry[5] ? geometry[0] : geometry[3];
+            slope += (real)(2.0 / 3.0) * inverse * inverse * g.s3 - (real)0.5 * inverse * g.s2;
         }
-        out0[node] = value;
-        out1[node] = slope;
+        out0[point] = value;
+        out1[point] = slope;
     }
 }
 
 /* One work-item per STAGES_AT_ONCE stages: grad_coefficients [num_stages][K+1] (d loss / d A_k, B). */
-__kernel void radial_contract_coefficients(__global const real *node_gradients, __global const real *basis,
-                                           __global real *grad_coefficients, uint num_stages, uint num_node_blocks) {
+__kernel void radial_contract_coefficients(__global const real *point_gradients, __global const real *basis,
+                                           __global real *grad_coefficients, uint num_stages, uint num_point_blocks) {
     uint first = get_global_id(0) * STAGES_AT_ONCE;
     if (first >= num_stages) return;
     for (uint k = 0; k <= K; k++) {
         realv sum[STAGES_AT_ONCE];
         for (uint s = 0; s < STAGES_AT_ONCE; s++) sum[s] = 0;
-        for (uint block = 0; block < num_node_blocks; block++) {
+        for (uint block = 0; block < num_point_blocks; block++) {
             realv r0 = 1, r1 = 0;
             if (k < K) {
                 r0 = load_lanes(basis + (((size_t)block * K + k) * 2) * V);
                 r1 = load_lanes(basis + (((size_t)block * K + k) * 2 + 1) * V);
             }
             for (uint s = 0; s < STAGES_AT_ONCE; s++) {
-                __global const real *g = node_gradients +
-                                         (size_t)min(first + s, num_stages - 1) * 2 * num_node_blocks * V + block * V;
-                sum[s] = fma(load_lanes(g), r0, fma(load_lanes(g + num_node_blocks * V), r1, sum[s]));
+                __global const real *g = point_gradients +
+                                         (size_t)min(first + s, num_stages - 1) * 2 * num_point_blocks * V + block * V;
+                sum[s] = fma(load_lanes(g), r0, fma(load_lanes(g + num_point_blocks * V), r1, sum[s]));
             }
         }
         for (uint s = 0; s < STAGES_AT_ONCE && first + s < num_stages; s++)
@@ -236,26 +241,26 @@ __kernel void radial_contract_coefficients(__global const real *node_gradients, 
     }
 }
 
-/* One work-item per V nodes: its part of d loss / d ln gamma_k, partial_widths [num_node_blocks][K_PADDED].
- * With H_k = sum_j (d loss / d phi) A_k and H'_k likewise for phi', at a node: loss = sum_k H_k R_k + H'_k R'_k, R = g p,
+/* One work-item per V points: its part of d loss / d ln gamma_k, partial_widths [num_point_blocks][K_PADDED].
+ * With H_k = sum_j (d loss / d phi) A_k and H'_k likewise for phi', at a point: loss = sum_k H_k R_k + H'_k R'_k, R = g p,
  * R' = g' p + g p', p = 1/(EPSILON + S), p' = -S' p^2; d g / d ln gamma = 2 u^2 g, d g' / d ln gamma = (2 u^2 - 2) g'. */
-__kernel void radial_contract_widths(__global const real *node_gradients, __global const real *coefficients,
+__kernel void radial_contract_widths(__global const real *point_gradients, __global const real *coefficients,
                                      __global const real *gaussians, __global const real *geometry,
-                                     __global real *partial_widths, uint num_stages, uint num_node_blocks) {
+                                     __global real *partial_widths, uint num_stages, uint num_point_blocks) {
     uint block = get_global_id(0);
-    if (block >= num_node_blocks) return;
+    if (block >= num_point_blocks) return;
     realv pull0[K], pull1[K];
     for (uint k = 0; k < K; k++) pull0[k] = pull1[k] = 0;
     for (uint j = 0; j < num_stages; j++) {
-        __global const real *g = node_gradients + (size_t)j * 2 * num_node_blocks * V + block * V;
-        realv g0 = load_lanes(g), g1 = load_lanes(g + num_node_blocks * V);
+        __global const real *g = point_gradients + (size_t)j * 2 * num_point_blocks * V + block * V;
+        realv g0 = load_lanes(g), g1 = load_lanes(g + num_point_blocks * V);
         for (uint k = 0; k < K; k++) {
             real weight = coefficients[j * (K + 1) + k];
             pull0[k] = fma((realv)weight, g0, pull0[k]);
             pull1[k] = fma((realv)weight, g1, pull1[k]);
         }
     }
-    realv d = place_of_nodes(geometry, block, 0);
+    realv d = place_of_points(geometry, block, 2, 0);
     realv sum = 0, slope = 0, n0 = 0, n1 = 0, m0 = 0;
     for (uint k = 0; k < K; k++) {
         real inverse_gamma = gaussians[K + k];

@@ -11,19 +11,19 @@
 #define FIRST_NUM_FINE 512u
 #define LAST_NUM_FINE 4096u
 /* Largest error of d phi' + D phi between nodes, relative to its largest size at that stage: a few float32 roundings. */
-#define TABLE_TOLERANCE 3e-6
-/* Where a cubic Hermite piece's slope errs most: (3 - sqrt 3)/6 of the cell. */
+#define TABLE_TOLERANCE 5e-6
+/* Where a parabola through the slopes at both ends and the middle errs most: (3 - sqrt 3)/6 of the cell. */
 #define CHECK_FRACTION 0.21132487f
 
 typedef struct radial_state {
     unsigned num_fine, num_coarse, vector_width;
-    size_t num_nodes, num_node_blocks, stage_size, widths_padded;
+    size_t num_cells, num_cell_blocks, num_point_blocks, stage_size, widths_padded;
     bool has_gradient;
     cl_mem d_time_basis, d_coefficients, d_gaussians, d_geometry;
     cl_mem d_basis, d_values, d_check_basis, d_check_values, d_cells, d_errors;
-    cl_mem d_stage_sums, d_node_gradients, d_grad_coefficients, d_partial_widths, d_width_sums;
-    eqf__kernel time, shared, basis, nodes, cells, check;
-    eqf__kernel sum, node_gradients, contract_coefficients, contract_widths, gradient;
+    cl_mem d_stage_sums, d_point_gradients, d_grad_coefficients, d_partial_widths, d_width_sums;
+    eqf__kernel time, shared, basis, points, cells, check;
+    eqf__kernel sum, point_gradients, contract_coefficients, contract_widths, gradient;
 } radial_state;
 
 static size_t round_up(size_t count, size_t multiple) { return (count + multiple - 1) / multiple * multiple; }
@@ -33,12 +33,12 @@ static size_t round_up(size_t count, size_t multiple) { return (count + multiple
 /* What depends on the table's resolution. */
 static void release_resolution(radial_state *state) {
     cl_mem *buffers[] = {&state->d_basis,  &state->d_values,     &state->d_check_basis,    &state->d_check_values,
-                         &state->d_cells,  &state->d_errors,     &state->d_stage_sums,     &state->d_node_gradients,
+                         &state->d_cells,  &state->d_errors,     &state->d_stage_sums,     &state->d_point_gradients,
                          &state->d_grad_coefficients, &state->d_partial_widths, &state->d_width_sums};
     for (size_t b = 0; b < sizeof buffers / sizeof buffers[0]; b++) eqf__buffer_destroy(buffers[b]);
     eqf__kernel *kernels[] = {&state->time,  &state->shared,         &state->basis,
-                              &state->nodes, &state->cells,          &state->check,
-                              &state->sum,   &state->node_gradients, &state->contract_coefficients,
+                              &state->points, &state->cells,          &state->check,
+                              &state->sum,   &state->point_gradients, &state->contract_coefficients,
                               &state->contract_widths, &state->gradient};
     for (size_t k = 0; k < sizeof kernels / sizeof kernels[0]; k++) eqf__kernel_destroy(kernels[k]);
 }
@@ -69,11 +69,11 @@ static eqf_status create_kernels(eqf__field *field) {
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_time", &state->time));
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_shared", &state->shared));
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_basis", &state->basis));
-    EQF__TRY(eqf__kernel_create(ctx, program, "radial_nodes", &state->nodes));
+    EQF__TRY(eqf__kernel_create(ctx, program, "radial_points", &state->points));
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_cells", &state->cells));
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_check", &state->check));
     EQF__TRY(eqf__kernel_create(ctx, program, "sum_partials", &state->sum));
-    EQF__TRY(eqf__kernel_create(ctx, program, "radial_node_gradients", &state->node_gradients));
+    EQF__TRY(eqf__kernel_create(ctx, program, "radial_point_gradients", &state->point_gradients));
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_contract_coefficients", &state->contract_coefficients));
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_contract_widths", &state->contract_widths));
     return eqf__kernel_create(ctx, program, "radial_gradient", &state->gradient);
@@ -89,9 +89,10 @@ static eqf_status set_resolution(eqf__field *field, eqf_field_evaluation evaluat
     field->evaluation = evaluation;
     state->num_fine = num_fine;
     state->num_coarse = num_fine / 2;
-    state->num_nodes = state->num_fine + state->num_coarse + 1;
-    state->num_node_blocks = (state->num_nodes + state->vector_width - 1) / state->vector_width;
-    state->stage_size = has_table ? round_up(4 * state->num_nodes, 16) : num_distance + 1;
+    state->num_cells = state->num_fine + state->num_coarse + 1;
+    state->num_cell_blocks = (state->num_cells + state->vector_width - 1) / state->vector_width;
+    state->num_point_blocks = (2 * state->num_cells + state->vector_width - 2) / state->vector_width; /* 2 cells - 1 */
+    state->stage_size = has_table ? round_up(4 * state->num_cells, 16) : num_distance + 1;
     state->widths_padded = round_up(num_distance, 16);
     field->grad_stage_size = round_up(state->stage_size, 16);
     field->grad_shared_size = state->widths_padded;
@@ -103,14 +104,15 @@ static eqf_status set_resolution(eqf__field *field, eqf_field_evaluation evaluat
              field->num_particles, field->space_dim, has_table ? 0 : field->options.num_distance, state->stage_size,
              field->grad_stage_size, field->grad_shared_size);
     EQF__TRY(create_kernels(field));
-    const size_t nodes_padded = state->num_node_blocks * state->vector_width;
+    const size_t points_padded = state->num_point_blocks * state->vector_width;
     if (has_table) {
-        size_t basis_bytes = nodes_padded * num_distance * 2 * sizeof(float);
-        size_t values_bytes = num_stages * 2 * nodes_padded * sizeof(float);
+        size_t basis_bytes = points_padded * num_distance * 2 * sizeof(float);
+        size_t values_bytes = num_stages * 2 * points_padded * sizeof(float);
         EQF__TRY(eqf__buffer_create(ctx, basis_bytes, NULL, "the radial basis", &state->d_basis));
+        /* The check's points are one a cell: half as many. */
         EQF__TRY(eqf__buffer_create(ctx, basis_bytes, NULL, "the radial basis", &state->d_check_basis));
-        EQF__TRY(eqf__buffer_create(ctx, values_bytes, NULL, "the field's nodes", &state->d_values));
-        EQF__TRY(eqf__buffer_create(ctx, values_bytes, NULL, "the field's nodes", &state->d_check_values));
+        EQF__TRY(eqf__buffer_create(ctx, values_bytes, NULL, "the field's points", &state->d_values));
+        EQF__TRY(eqf__buffer_create(ctx, values_bytes, NULL, "the field's points", &state->d_check_values));
         EQF__TRY(eqf__buffer_create(ctx, num_stages * state->stage_size * sizeof(float), NULL, "the field's table",
                                     &state->d_cells));
         EQF__TRY(eqf__buffer_create(ctx, num_stages * 2 * sizeof(float), NULL, "the table's errors", &state->d_errors));
@@ -123,9 +125,9 @@ static eqf_status set_resolution(eqf__field *field, eqf_field_evaluation evaluat
         EQF__TRY(eqf__buffer_create(ctx, state->widths_padded * sizeof(float), NULL, "the width gradients",
                                     &state->d_width_sums));
         if (has_table) {
-            EQF__TRY(eqf__buffer_create(ctx, num_stages * 2 * nodes_padded * sizeof(float), NULL, "the node gradients",
-                                        &state->d_node_gradients));
-            EQF__TRY(eqf__buffer_create(ctx, state->num_node_blocks * state->widths_padded * sizeof(float), NULL,
+            EQF__TRY(eqf__buffer_create(ctx, num_stages * 2 * points_padded * sizeof(float), NULL, "the point gradients",
+                                        &state->d_point_gradients));
+            EQF__TRY(eqf__buffer_create(ctx, state->num_point_blocks * state->widths_padded * sizeof(float), NULL,
                                         "the width gradients", &state->d_partial_widths));
         }
     }
@@ -139,42 +141,43 @@ static eqf_status set_resolution(eqf__field *field, eqf_field_evaluation evaluat
 static eqf_status build_stages(eqf__field *field) {
     eqf_context *ctx = field->ctx;
     radial_state *state = field->state;
-    cl_uint num_stages = field->num_stages, num_node_blocks = (cl_uint)state->num_node_blocks;
-    cl_uint num_fine = state->num_fine, num_coarse = state->num_coarse;
+    cl_uint num_stages = field->num_stages, num_point_blocks = (cl_uint)state->num_point_blocks;
+    cl_uint num_fine = state->num_fine, num_coarse = state->num_coarse, points_per_cell = 2;
+    cl_uint num_cell_blocks = (cl_uint)state->num_cell_blocks;
     cl_float d_fine = (cl_float)field->options.distance_max, fraction = 0;
     EQF__TRY(EQF__LAUNCH(ctx, &state->time, num_stages, 1, EQF__ARG(field->d_params), EQF__ARG(state->d_time_basis),
                          EQF__ARG(state->d_coefficients), EQF__ARG(num_stages)));
     EQF__TRY(EQF__LAUNCH(ctx, &state->shared, 1, 1, EQF__ARG(field->d_params), EQF__ARG(state->d_gaussians),
                          EQF__ARG(state->d_geometry), EQF__ARG(d_fine), EQF__ARG(num_fine), EQF__ARG(num_coarse)));
     if (field->evaluation == EQF_FIELD_DIRECT) return EQF_OK;
-    EQF__TRY(EQF__LAUNCH(ctx, &state->basis, num_node_blocks, 1, EQF__ARG(state->d_gaussians),
-                         EQF__ARG(state->d_geometry), EQF__ARG(state->d_basis), EQF__ARG(fraction),
-                         EQF__ARG(num_node_blocks)));
+    EQF__TRY(EQF__LAUNCH(ctx, &state->basis, num_point_blocks, 1, EQF__ARG(state->d_gaussians),
+                         EQF__ARG(state->d_geometry), EQF__ARG(state->d_basis), EQF__ARG(points_per_cell),
+                         EQF__ARG(fraction), EQF__ARG(num_point_blocks)));
     size_t stage_tiles = (num_stages + 3) / 4; /* STAGES_AT_ONCE */
-    EQF__TRY(EQF__LAUNCH(ctx, &state->nodes, stage_tiles * num_node_blocks, 1, EQF__ARG(state->d_coefficients),
+    EQF__TRY(EQF__LAUNCH(ctx, &state->points, stage_tiles * num_point_blocks, 1, EQF__ARG(state->d_coefficients),
                          EQF__ARG(state->d_basis), EQF__ARG(state->d_values), EQF__ARG(num_stages),
-                         EQF__ARG(num_node_blocks)));
-    return EQF__LAUNCH(ctx, &state->cells, (size_t)num_stages * num_node_blocks, 1, EQF__ARG(state->d_values),
+                         EQF__ARG(num_point_blocks)));
+    return EQF__LAUNCH(ctx, &state->cells, (size_t)num_stages * num_cell_blocks, 1, EQF__ARG(state->d_values),
                        EQF__ARG(state->d_geometry), EQF__ARG(state->d_cells), EQF__ARG(num_stages),
-                       EQF__ARG(num_node_blocks));
+                       EQF__ARG(num_cell_blocks), EQF__ARG(num_point_blocks));
 }
 
 /* The table's largest error relative to the largest |d phi'| + D |phi| of its stage; NaN if the parameters give NaN. */
 static eqf_status measure_error(eqf__field *field, double *error_out) {
     eqf_context *ctx = field->ctx;
     radial_state *state = field->state;
-    cl_uint num_stages = field->num_stages, num_node_blocks = (cl_uint)state->num_node_blocks;
+    cl_uint num_stages = field->num_stages, num_cell_blocks = (cl_uint)state->num_cell_blocks, points_per_cell = 1;
     cl_float fraction = CHECK_FRACTION;
-    EQF__TRY(EQF__LAUNCH(ctx, &state->basis, num_node_blocks, 1, EQF__ARG(state->d_gaussians),
-                         EQF__ARG(state->d_geometry), EQF__ARG(state->d_check_basis), EQF__ARG(fraction),
-                         EQF__ARG(num_node_blocks)));
+    EQF__TRY(EQF__LAUNCH(ctx, &state->basis, num_cell_blocks, 1, EQF__ARG(state->d_gaussians),
+                         EQF__ARG(state->d_geometry), EQF__ARG(state->d_check_basis),
+                         EQF__ARG(points_per_cell), EQF__ARG(fraction), EQF__ARG(num_cell_blocks)));
     size_t stage_tiles = (num_stages + 3) / 4;
-    EQF__TRY(EQF__LAUNCH(ctx, &state->nodes, stage_tiles * num_node_blocks, 1, EQF__ARG(state->d_coefficients),
+    EQF__TRY(EQF__LAUNCH(ctx, &state->points, stage_tiles * num_cell_blocks, 1, EQF__ARG(state->d_coefficients),
                          EQF__ARG(state->d_check_basis), EQF__ARG(state->d_check_values), EQF__ARG(num_stages),
-                         EQF__ARG(num_node_blocks)));
+                         EQF__ARG(num_cell_blocks)));
     EQF__TRY(EQF__LAUNCH(ctx, &state->check, num_stages, 1, EQF__ARG(state->d_check_values),
                          EQF__ARG(state->d_geometry), EQF__ARG(state->d_cells), EQF__ARG(state->d_errors),
-                         EQF__ARG(fraction), EQF__ARG(num_stages), EQF__ARG(num_node_blocks)));
+                         EQF__ARG(fraction), EQF__ARG(num_stages), EQF__ARG(num_cell_blocks)));
     float *errors = eqf__alloc(ctx, 2 * (size_t)num_stages, sizeof *errors, "the table's errors");
     if (errors == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     eqf_status status = eqf__buffer_read(ctx, state->d_errors, 0, 2 * (size_t)num_stages * sizeof *errors, errors);
@@ -223,18 +226,18 @@ static eqf_status sum_partials(eqf__field *field, cl_mem d_partials, cl_mem d_su
 static eqf_status contract_table(eqf__field *field, cl_mem d_grad_stages, size_t num_partials) {
     eqf_context *ctx = field->ctx;
     radial_state *state = field->state;
-    cl_uint num_stages = field->num_stages, num_node_blocks = (cl_uint)state->num_node_blocks;
+    cl_uint num_stages = field->num_stages, num_point_blocks = (cl_uint)state->num_point_blocks;
     EQF__TRY(sum_partials(field, d_grad_stages, state->d_stage_sums, num_partials, num_stages * field->grad_stage_size));
-    EQF__TRY(EQF__LAUNCH(ctx, &state->node_gradients, (size_t)num_stages * num_node_blocks, 1,
-                         EQF__ARG(state->d_stage_sums), EQF__ARG(state->d_geometry), EQF__ARG(state->d_node_gradients),
-                         EQF__ARG(num_stages), EQF__ARG(num_node_blocks)));
-    EQF__TRY(EQF__LAUNCH(ctx, &state->contract_coefficients, (num_stages + 3) / 4, 1, EQF__ARG(state->d_node_gradients),
+    EQF__TRY(EQF__LAUNCH(ctx, &state->point_gradients, (size_t)num_stages * num_point_blocks, 1,
+                         EQF__ARG(state->d_stage_sums), EQF__ARG(state->d_geometry), EQF__ARG(state->d_point_gradients),
+                         EQF__ARG(num_stages), EQF__ARG(num_point_blocks)));
+    EQF__TRY(EQF__LAUNCH(ctx, &state->contract_coefficients, (num_stages + 3) / 4, 1, EQF__ARG(state->d_point_gradients),
                          EQF__ARG(state->d_basis), EQF__ARG(state->d_grad_coefficients), EQF__ARG(num_stages),
-                         EQF__ARG(num_node_blocks)));
-    EQF__TRY(EQF__LAUNCH(ctx, &state->contract_widths, num_node_blocks, 1, EQF__ARG(state->d_node_gradients),
+                         EQF__ARG(num_point_blocks)));
+    EQF__TRY(EQF__LAUNCH(ctx, &state->contract_widths, num_point_blocks, 1, EQF__ARG(state->d_point_gradients),
                          EQF__ARG(state->d_coefficients), EQF__ARG(state->d_gaussians), EQF__ARG(state->d_geometry),
-                         EQF__ARG(state->d_partial_widths), EQF__ARG(num_stages), EQF__ARG(num_node_blocks)));
-    return sum_partials(field, state->d_partial_widths, state->d_width_sums, num_node_blocks, state->widths_padded);
+                         EQF__ARG(state->d_partial_widths), EQF__ARG(num_stages), EQF__ARG(num_point_blocks)));
+    return sum_partials(field, state->d_partial_widths, state->d_width_sums, num_point_blocks, state->widths_padded);
 }
 
 static eqf_status contract_direct(eqf__field *field, cl_mem d_grad_stages, cl_mem d_grad_shared, size_t num_partials) {
