@@ -1,0 +1,152 @@
+#include "app.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static void speak(cli_app *app, const char *kind, const char *format, va_list arguments) {
+    char line[2048];
+    vsnprintf(line, sizeof line, format, arguments);
+    /* One event, one line: whatever a file name or a driver put in. */
+    for (char *c = line; *c; c++) {
+        if (*c == '\n' || *c == '\r') *c = ' ';
+    }
+    if (app->has_progress_line) fputs("\r\033[K", stderr);
+    app->has_progress_line = false;
+    fprintf(stderr, "eqflow%s%s: %s%s\n", app->command ? " " : "", app->command ? app->command : "", kind, line);
+}
+
+exit_code app_fail(cli_app *app, exit_code code, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    speak(app, "", format, arguments);
+    va_end(arguments);
+    return code;
+}
+
+exit_code app_fail_status(cli_app *app, eqf_status status, cli_activity activity) {
+    const char *message = app->ctx ? eqf_context_error(app->ctx) : "";
+    return app_fail(app, exit_code_of(status, activity), "%s", message[0] ? message : eqf_status_text(status));
+}
+
+void app_note(cli_app *app, const char *format, ...) {
+    if (app->is_quiet) return;
+    va_list arguments;
+    va_start(arguments, format);
+    speak(app, "", format, arguments);
+    va_end(arguments);
+}
+
+void app_warn(cli_app *app, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    speak(app, "warning: ", format, arguments);
+    va_end(arguments);
+}
+
+static void log_line(void *user, eqf_log_level level, const char *message) {
+    cli_app *app = user;
+    if (level == EQF_LOG_WARNING) {
+        app_note(app, "%s", message);
+    } else if (app->is_verbose) {
+        app_note(app, "[%s] %s", level == EQF_LOG_INFO ? "info" : "debug", message);
+    }
+}
+
+exit_code app_create_context(cli_app *app) {
+    eqf_context_options options = EQF_CONTEXT_OPTIONS_INIT;
+    options.log = log_line;
+    options.log_user = app;
+    eqf_status status = eqf_context_create(&options, &app->ctx);
+    return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_COMPUTE);
+}
+
+exit_code app_open(cli_app *app) {
+    if (!app->ctx) {
+        exit_code code = app_create_context(app);
+        if (code != EXIT_CODE_OK) return code;
+    }
+    eqf_status status = eqf_context_open_device(app->ctx, app->device);
+    return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_COMPUTE);
+}
+
+const char *app_keep(cli_app *app, char *text) {
+    if (!text) return NULL;
+    char **texts = realloc(app->texts, (app->num_texts + 1) * sizeof *texts);
+    if (!texts) return text; /* kept by the process instead */
+    app->texts = texts;
+    app->texts[app->num_texts++] = text;
+    return text;
+}
+
+void app_clear(cli_app *app) {
+    eqf_context_destroy(&app->ctx);
+    for (size_t i = 0; i < app->num_texts; i++) free(app->texts[i]);
+    free(app->texts);
+    app->texts = NULL;
+    app->num_texts = 0;
+}
+
+void *app_alloc(cli_app *app, size_t count, size_t size, const char *what) {
+    void *memory = count > SIZE_MAX / size ? NULL : malloc(count ? count * size : 1);
+    if (!memory) {
+        app_fail(app, EXIT_CODE_DEVICE, "%s need %.3g GB, which this machine does not have; ask for fewer", what,
+                 (double)count * (double)size / 1e9);
+    }
+    return memory;
+}
+
+static bool is_plain(const char *text) {
+    if (!text[0]) return false;
+    for (const char *c = text; *c; c++) {
+        if (!isalnum((unsigned char)*c) && !strchr("_-+=./:,@%", *c)) return false;
+    }
+    return true;
+}
+
+char *app_command_line(const cli_app *app, const char *option) {
+    char *text = NULL;
+    size_t size = 0;
+    FILE *stream = open_memstream(&text, &size);
+    if (!stream) return NULL;
+    bool has_option = !option;
+    for (int i = 0; i < app->argc; i++) {
+        const char *word = app->argv[i];
+        if (option && strcmp(word, option) == 0) has_option = true;
+        if (i > 0) fputc(' ', stream);
+        if (is_plain(word)) {
+            fputs(word, stream);
+        } else { /* single quotes, a quote inside as '\'' */
+            fputc('\'', stream);
+            for (const char *c = word; *c; c++) {
+                if (*c == '\'') {
+                    fputs("'\\''", stream);
+                } else {
+                    fputc(*c, stream);
+                }
+            }
+            fputc('\'', stream);
+        }
+    }
+    if (!has_option) fprintf(stream, " %s", option);
+    fclose(stream);
+    return text;
+}
+
+uint64_t app_seed_for(uint64_t seed, const char *purpose) {
+    uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a of the purpose ... */
+    for (const char *c = purpose; *c; c++) hash = (hash ^ (unsigned char)*c) * 0x100000001b3u;
+    uint64_t mixed = seed + hash; /* ... mixed with the seed by the finaliser of splitmix64 */
+    mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9u;
+    mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111ebu;
+    return mixed ^ (mixed >> 31);
+}
+
+double app_seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}

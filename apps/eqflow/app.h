@@ -1,0 +1,62 @@
+/* What every command has: its name, the common options, a context, and one way to speak on stderr. */
+#ifndef APP_H
+#define APP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "eqflow/context.h"
+#include "exit_code.h"
+
+typedef struct cli_app {
+    int argc; /* the whole command line, the program's name first */
+    const char **argv;
+    const char *command; /* "train" */
+    const char *device;
+    uint64_t seed;
+    bool is_json, is_quiet, is_verbose;
+    eqf_context *ctx;
+    bool has_progress_line; /* the cursor stands on a progress bar */
+    char **texts;           /* option values that live as long as the app */
+    size_t num_texts;
+} cli_app;
+
+/* A command of the table in main.c. run parses app's arguments and returns the exit code. */
+typedef struct cli_command {
+    const char *name, *summary;
+    exit_code (*run)(cli_app *app);
+} cli_command;
+
+#define APP_PRINTF(format_index, first) __attribute__((format(printf, format_index, first)))
+
+/* One line on stderr, "eqflow train: ...", and the code handed back. */
+exit_code app_fail(cli_app *app, exit_code code, const char *format, ...) APP_PRINTF(3, 4);
+/* The same with the context's last message. */
+exit_code app_fail_status(cli_app *app, eqf_status status, cli_activity activity);
+/* For what is worth knowing but no failure: stderr, silent with --quiet. */
+void app_note(cli_app *app, const char *format, ...) APP_PRINTF(2, 3);
+/* For what makes a result doubtful: stderr, also with --quiet. */
+void app_warn(cli_app *app, const char *format, ...) APP_PRINTF(2, 3);
+
+/* Makes app->ctx; app_open also opens the device that --device names. */
+exit_code app_create_context(cli_app *app);
+exit_code app_open(cli_app *app);
+
+/* Keeps a malloc'd text until app_clear; NULL stays NULL. */
+const char *app_keep(cli_app *app, char *text);
+void app_clear(cli_app *app);
+
+/* malloc of count * size with overflow check; on failure says that what does not fit in memory. */
+void *app_alloc(cli_app *app, size_t count, size_t size, const char *what);
+
+/* The command line as one could type it again, option appended unless it is there; the caller frees it. */
+char *app_command_line(const cli_app *app, const char *option);
+
+/* A seed of its own for each purpose, so that test data never repeat training data. */
+uint64_t app_seed_for(uint64_t seed, const char *purpose);
+
+/* Seconds of a clock that never steps back. */
+double app_seconds(void);
+
+#endif

@@ -1,0 +1,93 @@
+#include <stdio.h>
+
+#include "eqflow/device.h"
+
+#include "commands.h"
+#include "options.h"
+#include "output.h"
+
+static const char *type_name(eqf_device_type type) {
+    switch (type) {
+    case EQF_DEVICE_CPU: return "cpu";
+    case EQF_DEVICE_GPU: return "gpu";
+    case EQF_DEVICE_ACCELERATOR: return "accelerator";
+    case EQF_DEVICE_OTHER: break;
+    }
+    return "other";
+}
+
+static json_t *device_json(const eqf_device_info *device) {
+    return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:b, s:s, "
+                     "s:s, s:i}",
+                     "index", (int)device->index, "type", type_name(device->type), "name", device->name, "vendor",
+                     device->vendor, "driver_version", device->driver_version, "device_version",
+                     device->device_version, "platform_name", device->platform_name, "platform_version",
+                     device->platform_version, "compute_units", (int)device->compute_units, "max_clock_mhz",
+                     (int)device->max_clock_mhz, "global_memory_bytes", (json_int_t)device->global_memory_bytes,
+                     "max_allocation_bytes", (json_int_t)device->max_allocation_bytes, "local_memory_bytes",
+                     (json_int_t)device->local_memory_bytes, "max_work_group_size",
+                     (json_int_t)device->max_work_group_size, "has_fp64", (int)device->has_fp64, "has_compiler",
+                     (int)device->has_compiler, "is_available", (int)device->is_available, "is_chosen",
+                     (int)device->is_chosen, "choice_reason", device->choice_reason, "profile", device->profile_name,
+                     "vector_width", (int)device->vector_width);
+}
+
+static void describe(cli_output *output, const eqf_device_info *device) {
+    output_line(output, "%s%u: %s", device->is_chosen ? "* " : "  ", device->index, device->name);
+    output_line(output, "     %s, %u compute units, %.1f GB memory, %.0f KB local memory, %s fp64",
+                type_name(device->type), device->compute_units, (double)device->global_memory_bytes / 1e9,
+                (double)device->local_memory_bytes / 1024, device->has_fp64 ? "has" : "no");
+    output_line(output, "     %s, driver %s", device->platform_name, device->driver_version);
+    output_line(output, "     profile %s, %u samples a work-item", device->profile_name, device->vector_width);
+    output_line(output, "     %s: %s", device->is_chosen ? "chosen" : "not chosen", device->choice_reason);
+}
+
+exit_code cmd_devices(cli_app *app) {
+    const char *const operands[] = {NULL};
+    const command_help help = {
+        .usage = "[options]",
+        .description = "Lists the OpenCL devices of this machine; a star marks the one that --device (or its "
+                       "default) would open, and each says why it is or is not chosen.",
+        .operands = operands,
+    };
+    const char *words[OPERANDS_MAX];
+    exit_code code;
+    if (!options_parse(app, &help, NULL, 0, words, &code)) return code;
+    code = app_create_context(app);
+    if (code != EXIT_CODE_OK) return code;
+
+    eqf_device_info *devices = NULL;
+    size_t num_devices = 0;
+    eqf_status status = eqf_device_list(app->ctx, &devices, &num_devices);
+    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
+    if (app->device) { /* what this selector opens, instead of what "auto" would */
+        code = app_open(app);
+        eqf_device_info chosen;
+        if (code == EXIT_CODE_OK && (status = eqf_context_device(app->ctx, &chosen)) != EQF_OK) {
+            code = app_fail_status(app, status, ACTIVITY_COMPUTE);
+        }
+        if (code != EXIT_CODE_OK) {
+            eqf_free(devices);
+            return code;
+        }
+        for (size_t i = 0; i < num_devices; i++) {
+            devices[i].is_chosen = devices[i].index == chosen.index;
+            snprintf(devices[i].choice_reason, sizeof devices[i].choice_reason, "--device %.60s %s", app->device,
+                     devices[i].is_chosen ? "names it" : "names another");
+        }
+    }
+    cli_output output;
+    code = output_begin(&output, app);
+    if (code == EXIT_CODE_OK) {
+        json_t *list = json_array();
+        for (size_t i = 0; i < num_devices; i++) {
+            json_t *json = device_json(&devices[i]);
+            json_array_append_new(list, json ? json : json_null());
+            describe(&output, &devices[i]);
+        }
+        output_json(&output, "devices", list);
+        code = output_finish(&output);
+    }
+    eqf_free(devices);
+    return code;
+}

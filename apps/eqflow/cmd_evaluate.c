@@ -1,0 +1,313 @@
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "eqflow/device.h"
+#include "eqflow/version.h"
+
+#include "commands.h"
+#include "evaluation.h"
+#include "files.h"
+#include "output.h"
+#include "report.h"
+#include "system.h"
+#include "work.h"
+
+typedef struct evaluate_flags {
+    const char *model_path, *data_path, *report_path;
+    uint64_t num_samples, num_data, num_steps;
+    bool is_num_data_set;
+    system_flags target;
+} evaluate_flags;
+
+/* ---- Figures ---------------------------------------------------------------------------------- */
+
+enum { MAX_FIGURES = 24 };
+
+/* One list for stdout, JSON and the report. */
+typedef struct figure {
+    const char *key, *label;
+    double value;
+    const char *note;
+    bool is_count;
+} figure;
+
+static size_t list_figures(const evaluation *result, figure figures[MAX_FIGURES]) {
+    const figure all[] = {
+        {"nll", "NLL (nats)", result->nll, "mean negative log-likelihood of the data", false},
+        {"nll_standard_error", "  standard error", result->nll_standard_error, "", false},
+        {"nll_without_constant", "NLL without the prior's constant", result->nll_without_constant,
+         "for tables that leave out (N-1)D/2 ln 2 pi", false},
+        {"nll_refined", "NLL, twice the integration steps", result->nll_refined,
+         "differs by less than 0.01 if the integration is resolved", false},
+        {"entropy", "entropy of the target (nats)", result->entropy, "no model's NLL can be below it", false},
+        {"kl", "KL(target || model) (nats)", result->kl, "NLL - entropy", false},
+        {"ess_fraction", "effective sample size (fraction)", result->ess_fraction,
+         "Kish, of the model's samples reweighted to the target", false},
+        {"max_weight_fraction", "largest weight (fraction of all)", result->max_weight_fraction, "", false},
+        {"log_z", "ln Z", result->log_z, "of the target, from the weights", false},
+        {"log_z_standard_error", "  standard error", result->log_z_standard_error, "", false},
+        {"mean_energy_model", "mean energy, model (kT)", result->mean_energy_model, "", false},
+        {"mean_energy_reweighted", "mean energy, reweighted (kT)", result->mean_energy_reweighted,
+         "agrees with the data if the weights are good", false},
+        {"mean_energy_reweighted_standard_error", "  standard error",
+         result->mean_energy_reweighted_standard_error, "", false},
+        {"mean_energy_data", "mean energy, data (kT)", result->mean_energy_data, "", false},
+        {"num_samples", "samples of the model", (double)result->num_samples, "", true},
+        {"num_data", "data configurations", (double)result->num_data, "", true},
+        {"log_prob_invariance_error", "invariance error (nats)", result->log_prob_invariance_error,
+         "largest change of log-density under symmetry operations", false},
+    };
+    size_t num = sizeof all / sizeof all[0];
+    memcpy(figures, all, sizeof all);
+    return num;
+}
+
+static exit_code print_result(cli_app *app, const evaluate_flags *flags, const evaluation *result) {
+    figure figures[MAX_FIGURES];
+    size_t num = list_figures(result, figures);
+    cli_output output;
+    exit_code code = output_begin(&output, app);
+    if (code != EXIT_CODE_OK) return code;
+    for (size_t i = 0; i < num; i++) {
+        if (figures[i].is_count) {
+            output_count(&output, figures[i].key, figures[i].label, (uint64_t)figures[i].value);
+        } else {
+            char note[64] = "";
+            if (strcmp(figures[i].key, "log_z") == 0 && isfinite(result->known_log_z)) {
+                snprintf(note, sizeof note, "(known: %g)", result->known_log_z);
+            }
+            output_number(&output, figures[i].key, figures[i].label, figures[i].value, note[0] ? note : NULL);
+        }
+    }
+    output_text(&output, "report", flags->report_path ? "report in" : NULL, flags->report_path);
+    json_t *warnings = json_array();
+    for (size_t i = 0; i < result->num_warnings; i++) {
+        json_array_append_new(warnings, json_string(result->warnings[i]));
+    }
+    output_json(&output, "warnings", warnings);
+    code = output_finish(&output);
+    for (size_t i = 0; i < result->num_warnings; i++) app_warn(app, "%s", result->warnings[i]);
+    return code;
+}
+
+/* ---- Report ----------------------------------------------------------------------------------- */
+
+static void fill_row(report_row *row, const char *label, const char *note, const char *format, ...)
+    APP_PRINTF(4, 5);
+static void fill_row(report_row *row, const char *label, const char *note, const char *format, ...) {
+    va_list arguments;
+    snprintf(row->label, sizeof row->label, "%s", label);
+    snprintf(row->note, sizeof row->note, "%s", note);
+    va_start(arguments, format);
+    vsnprintf(row->value, sizeof row->value, format, arguments);
+    va_end(arguments);
+}
+
+static size_t fill_tiles(const evaluation *result, report_row tiles[4]) {
+    size_t num = 0;
+    char note[64], text[32];
+    snprintf(note, sizeof note, "± %.2g nats, %zu data", result->nll_standard_error, result->num_data);
+    fill_row(&tiles[num++], "Negative log-likelihood", note, "%s",
+             isfinite(result->nll) ? (snprintf(text, sizeof text, "%.4f", result->nll), text) : "-");
+    if (isfinite(result->kl)) {
+        snprintf(note, sizeof note, "nats above the entropy %.4g", result->entropy);
+        fill_row(&tiles[num++], "KL divergence", note, "%.4f", result->kl);
+    }
+    snprintf(note, sizeof note, "of %zu samples", result->num_samples);
+    fill_row(&tiles[num++], "Effective sample size", note, "%.1f %%", 100 * result->ess_fraction);
+    if (isfinite(result->known_log_z)) {
+        snprintf(note, sizeof note, "± %.2g, known: %g", result->log_z_standard_error, result->known_log_z);
+    } else {
+        snprintf(note, sizeof note, "± %.2g", result->log_z_standard_error);
+    }
+    fill_row(&tiles[num++], "ln Z", note, "%.4f", result->log_z);
+    return num;
+}
+
+static void describe_potential(const eqf_potential_options *potential, report_row *row) {
+    if (potential->kind == EQF_POTENTIAL_DOUBLE_WELL) {
+        fill_row(row, "target", "", "T = %g: %g s + %g s² + %g s⁴, s = d − %g", potential->temperature,
+                 potential->linear, potential->quadratic, potential->quartic, potential->distance_offset);
+    } else {
+        fill_row(row, "target", "", "T = %g: Lennard-Jones ε = %g, r_min = %g, trap %g", potential->temperature,
+                 potential->epsilon, potential->r_min, potential->trap_strength);
+    }
+}
+
+enum { MAX_ORIGINS = 16 };
+
+static size_t fill_origins(cli_app *app, const evaluate_flags *flags, const eqf_model *model,
+                           const eqf_potential_options *target, const evaluation *result,
+                           report_row rows[MAX_ORIGINS]) {
+    const eqf_model_options *options = eqf_model_options_of(model);
+    size_t num = 0;
+    char date[32] = "-", *command = app_command_line(app, NULL);
+    time_t now = time(NULL);
+    struct tm utc;
+    if (gmtime_r(&now, &utc)) strftime(date, sizeof date, "%Y-%m-%d %H:%M UTC", &utc);
+    eqf_device_info device;
+    fill_row(&rows[num++], "command", "", "%s", command ? command : "-");
+    fill_row(&rows[num++], "model", "", "%s", flags->model_path);
+    fill_row(&rows[num++], "data", "", "%s", flags->data_path ? flags->data_path : "made here by Monte Carlo");
+    fill_row(&rows[num++], "system", "", "%s: %u particles in %u dimensions",
+             options->preset[0] ? options->preset : "own", target->num_particles, target->space_dim);
+    describe_potential(target, &rows[num++]);
+    fill_row(&rows[num++], "prior", "", "mean-free Gaussian, scale %g", options->prior_scale);
+    fill_row(&rows[num++], "field", "", "radial, %u × %u Gaussians, %zu trained parameters",
+             options->dynamics.num_distance, options->dynamics.num_time, eqf_model_num_trained(model));
+    fill_row(&rows[num++], "integrator", "", "RK4, %u steps (refined: %u)", result->num_steps,
+             2 * result->num_steps);
+    fill_row(&rows[num++], "seed", "", "%" PRIu64 " (the model's: %" PRIu64 ")", app->seed, options->seed);
+    if (eqf_context_device(app->ctx, &device) == EQF_OK) {
+        fill_row(&rows[num++], "device", "", "%s", device.name);
+        fill_row(&rows[num++], "platform, driver", "", "%.60s, %.30s", device.platform_name, device.driver_version);
+    }
+    fill_row(&rows[num++], "eqflow", "", "%s, revision %.12s (the model's: %s)", eqf_version(),
+             eqf_version_revision(), eqf_model_version(model));
+    fill_row(&rows[num++], "date", "", "%s", date);
+    free(command);
+    return num;
+}
+
+static exit_code make_report(cli_app *app, const evaluate_flags *flags, const eqf_model *model,
+                             const eqf_potential_options *target, const float *x_data, const evaluation *result) {
+    const eqf_model_options *options = eqf_model_options_of(model);
+    const eqf_preset *preset = eqf_preset_find(options->preset);
+    figure figures[MAX_FIGURES];
+    report_row tiles[4], rows[MAX_FIGURES], origins[MAX_ORIGINS];
+    size_t num = list_figures(result, figures), num_history;
+    for (size_t i = 0; i < num; i++) {
+        char text[32];
+        if (figures[i].is_count) {
+            fill_row(&rows[i], figures[i].label, figures[i].note, "%.0f", figures[i].value);
+        } else {
+            fill_row(&rows[i], figures[i].label, figures[i].note, "%s", output_format(figures[i].value, text));
+        }
+    }
+    char title[160], subtitle[512];
+    snprintf(title, sizeof title, "%s — equivariant flow evaluated", options->preset[0] ? options->preset : "eqflow");
+    snprintf(subtitle, sizeof subtitle, "%s · %s", preset ? preset->title : "own system", flags->model_path);
+    const eqf_history_row *history = eqf_model_history(model, &num_history);
+    const report_content content = {
+        .title = title,
+        .subtitle = subtitle,
+        .num_particles = target->num_particles,
+        .space_dim = target->space_dim,
+        .num_tiles = fill_tiles(result, tiles),
+        .tiles = tiles,
+        .num_figures = num,
+        .figures = rows,
+        .num_origins = fill_origins(app, flags, model, target, result, origins),
+        .origins = origins,
+        .num_warnings = result->num_warnings,
+        .warnings = result->warnings,
+        .num_data = result->num_data,
+        .x_data = x_data,
+        .energy_data = result->energy_data,
+        .num_samples = result->num_samples,
+        .x_model = result->x_model,
+        .energy_model = result->energy_model,
+        .log_weights = result->log_weights,
+        .log_z = result->log_z,
+        .num_history = num_history,
+        .history = history,
+        .entropy = result->entropy,
+    };
+    return report_write(app, flags->report_path, &content);
+}
+
+/* ---- The command ------------------------------------------------------------------------------ */
+
+/* Test data made here: another seed than any training data. */
+static exit_code make_data(cli_app *app, const evaluate_flags *flags, const eqf_preset *preset,
+                           const eqf_potential_options *target, float **x_out, size_t *num_out) {
+    eqf_mcmc_options options = preset ? preset->mcmc : (eqf_mcmc_options)EQF_MCMC_OPTIONS_INIT;
+    eqf_mcmc_diagnostics diagnostics;
+    options.seed = app_seed_for(app->seed, "test data");
+    *num_out = (size_t)(flags->is_num_data_set ? flags->num_data : flags->num_samples);
+    *x_out = app_alloc(app, *num_out, sizeof(float) * target->num_particles * target->space_dim, "the test data");
+    if (!*x_out) return EXIT_CODE_DEVICE;
+    app_note(app, "no --data: making %zu test samples by Monte Carlo", *num_out);
+    return work_mcmc(app, target, &options, *num_out, *x_out, NULL, &diagnostics);
+}
+
+static exit_code evaluate(cli_app *app, const evaluate_flags *flags, const eqf_model *model,
+                          const eqf_potential_options *target) {
+    eqf_array file = EQF_ARRAY_INIT;
+    float *x_made = NULL;
+    size_t num_data = 0;
+    evaluation result = {.num_samples = 0};
+    exit_code code = EXIT_CODE_OK;
+    if (flags->data_path) {
+        code = work_read_configurations(app, flags->data_path, target, &file);
+        num_data = file.shape[0];
+    }
+    if (code == EXIT_CODE_OK) code = app_open(app);
+    if (code == EXIT_CODE_OK && !flags->data_path) {
+        code = make_data(app, flags, eqf_preset_find(eqf_model_options_of(model)->preset), target, &x_made,
+                         &num_data);
+    }
+    const float *x_data = flags->data_path ? file.data : x_made;
+    if (code == EXIT_CODE_OK) {
+        code = evaluation_run(app, model, target, (unsigned)flags->num_steps, num_data, x_data,
+                              (size_t)flags->num_samples, &result);
+    }
+    if (code == EXIT_CODE_OK && flags->report_path) code = make_report(app, flags, model, target, x_data, &result);
+    if (code == EXIT_CODE_OK) code = print_result(app, flags, &result);
+    evaluation_clear(&result);
+    eqf_array_clear(&file);
+    free(x_made);
+    return code;
+}
+
+exit_code cmd_evaluate(cli_app *app) {
+    const char *const operands[] = {"MODEL", NULL};
+    const command_help help = {
+        .usage = "MODEL [--data FILE.npy] [-n COUNT] [--report FILE.html] [options]",
+        .description = "Measures a flow: its likelihood on data it has not seen (integrated twice, the second time "
+                       "with twice the steps), and its samples reweighted to the target: effective sample size, ln Z, "
+                       "mean energies. Says so when a figure should not be believed. Without --data it makes test "
+                       "samples of the target by Monte Carlo.",
+        .operands = operands,
+        .examples = "  eqflow evaluate dw4.safetensors -n 1e5 --report dw4.html\n"
+                    "  eqflow evaluate dw4.safetensors --data dw4_test.npy --json\n",
+    };
+    evaluate_flags flags = {.num_samples = 10000};
+    cli_option options[OPTIONS_MAX] = {
+        {.kind = OPTION_TEXT, .name = "data", .argument = "FILE.npy", .value = &flags.data_path,
+         .default_text = "made here", .help = "test configurations, [B, N, D] or [B, N*D]"},
+        {.kind = OPTION_COUNT, .name = "num-data", .argument = "COUNT", .value = &flags.num_data,
+         .is_set = &flags.is_num_data_set, .default_text = "as -n", .low = 1, .high = 1e12,
+         .help = "test configurations to make"},
+        {.kind = OPTION_COUNT, .letter = 'n', .name = "num-samples", .argument = "COUNT",
+         .value = &flags.num_samples, .low = 2, .high = 1e12, .help = "samples of the model"},
+        {.kind = OPTION_TEXT, .name = "report", .argument = "FILE.html", .value = &flags.report_path,
+         .help = "a report with pictures, one self-contained file"},
+        {.kind = OPTION_COUNT, .name = "integration-steps", .argument = "N", .value = &flags.num_steps, .low = 1,
+         .high = 1e6, .default_text = "the model's", .help = "integrator steps; nll_refined takes twice as many"},
+    };
+    size_t num_options = 5 + system_options(&flags.target, false, options + 5);
+    const char *words[OPERANDS_MAX];
+    exit_code code;
+    if (!options_parse(app, &help, options, num_options, words, &code)) return code;
+    flags.model_path = words[0];
+    if (flags.data_path && flags.is_num_data_set) {
+        return app_fail(app, EXIT_CODE_USAGE, "--num-data says how many configurations to make, so it excludes --data");
+    }
+    if ((code = app_create_context(app)) != EXIT_CODE_OK) return code;
+    eqf_model *model = NULL;
+    eqf_status status = eqf_model_load(app->ctx, flags.model_path, &model);
+    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_READ);
+    eqf_potential_options target = eqf_model_options_of(model)->potential;
+    if ((code = system_apply(app, &flags.target, &target)) == EXIT_CODE_OK &&
+        (code = files_check_writable(app, flags.report_path, "the report")) == EXIT_CODE_OK) {
+        code = evaluate(app, &flags, model, &target);
+    }
+    eqf_model_destroy(&model);
+    return code;
+}

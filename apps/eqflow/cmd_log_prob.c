@@ -1,0 +1,105 @@
+#include <math.h>
+#include <stdlib.h>
+
+#include "eqflow/estimate.h"
+
+#include "commands.h"
+#include "files.h"
+#include "options.h"
+#include "output.h"
+#include "work.h"
+
+static exit_code print_result(cli_app *app, const char *path, size_t num, const float *log_prob) {
+    double *finite = app_alloc(app, num, sizeof *finite, "the log-densities");
+    if (!finite) return EXIT_CODE_DEVICE;
+    size_t num_finite = 0;
+    for (size_t b = 0; b < num; b++) {
+        if (isfinite(log_prob[b])) finite[num_finite++] = log_prob[b];
+    }
+    double mean = NAN, standard_error = NAN;
+    if (num_finite == 0 || eqf_estimate_mean(num_finite, finite, &mean, &standard_error) != EQF_OK) mean = NAN;
+    free(finite);
+    if (num_finite < num) {
+        app_warn(app, "%zu of %zu configurations have no finite log-density (outside what the flow can reach)",
+                 num - num_finite, num);
+    }
+    cli_output output;
+    exit_code code = output_begin(&output, app);
+    if (code != EXIT_CODE_OK) return code;
+    output_text(&output, "output", "log-densities in", path);
+    output_count(&output, "num_data", "configurations", num);
+    output_count(&output, "num_finite", "  with a finite log-density", num_finite);
+    output_number(&output, "mean_log_prob", "mean of the finite ones (nats)", mean, NULL);
+    output_number(&output, "mean_log_prob_standard_error", "  standard error", standard_error, NULL);
+    return output_finish(&output);
+}
+
+static exit_code compute(cli_app *app, const eqf_model *model, const char *data_path, const char *path,
+                         uint64_t num_steps) {
+    const eqf_potential_options *potential = &eqf_model_options_of(model)->potential;
+    eqf_array x = EQF_ARRAY_INIT;
+    exit_code code = work_read_configurations(app, data_path, potential, &x);
+    if (code != EXIT_CODE_OK) return code;
+    eqf_flow_options options = EQF_FLOW_OPTIONS_INIT;
+    options.num_steps = (unsigned)num_steps;
+    eqf_flow *flow = NULL;
+    float *log_prob = NULL;
+    if ((code = app_open(app)) != EXIT_CODE_OK) goto done;
+    eqf_status status = eqf_flow_create(app->ctx, model, &options, &flow);
+    if (status != EQF_OK) {
+        code = app_fail_status(app, status, ACTIVITY_COMPUTE);
+        goto done;
+    }
+    code = EXIT_CODE_DEVICE;
+    log_prob = app_alloc(app, x.shape[0], sizeof *log_prob, "the log-densities");
+    if (!log_prob) goto done;
+    code = work_log_prob(app, flow, potential, "log-prob", x.shape[0], x.data, log_prob);
+    if (code != EXIT_CODE_OK) goto done;
+    eqf_array array = EQF_ARRAY_INIT;
+    array.data = log_prob;
+    array.num_dims = 1;
+    array.shape[0] = x.shape[0];
+    status = eqf_array_write_npy(app->ctx, path, &array);
+    code = status == EQF_OK ? print_result(app, path, x.shape[0], log_prob)
+                            : app_fail_status(app, status, ACTIVITY_WRITE);
+done:
+    free(log_prob);
+    eqf_flow_destroy(&flow);
+    eqf_array_clear(&x);
+    return code;
+}
+
+exit_code cmd_log_prob(cli_app *app) {
+    const char *const operands[] = {"MODEL", NULL};
+    const command_help help = {
+        .usage = "MODEL --data FILE.npy -o FILE.npy [options]",
+        .description = "Writes the exact log-density (nats) of each configuration in a .npy file of shape [B, N, D] or "
+                       "[B, N*D], float32 or float64, as float32 [B].",
+        .operands = operands,
+        .examples = "  eqflow log-prob dw4.safetensors --data dw4_test.npy -o log_prob.npy\n",
+    };
+    const char *data_path = NULL, *path = NULL;
+    uint64_t num_steps = 0;
+    const cli_option options[] = {
+        {.kind = OPTION_TEXT, .name = "data", .argument = "FILE.npy", .value = &data_path, .default_text = "required",
+         .help = "configurations"},
+        {.kind = OPTION_TEXT, .letter = 'o', .name = "output", .argument = "FILE.npy", .value = &path,
+         .default_text = "required", .help = "where the log-densities go"},
+        {.kind = OPTION_COUNT, .name = "integration-steps", .argument = "N", .value = &num_steps, .low = 1,
+         .high = 1e6, .default_text = "the model's", .help = "integrator steps"},
+    };
+    const char *words[OPERANDS_MAX];
+    exit_code code;
+    if (!options_parse(app, &help, options, sizeof options / sizeof options[0], words, &code)) return code;
+    if (!data_path) return app_fail(app, EXIT_CODE_USAGE, "--data FILE.npy is missing; see eqflow log-prob --help");
+    if (!path) return app_fail(app, EXIT_CODE_USAGE, "-o FILE.npy is missing; see eqflow log-prob --help");
+    if ((code = app_create_context(app)) != EXIT_CODE_OK) return code;
+    eqf_model *model = NULL;
+    eqf_status status = eqf_model_load(app->ctx, words[0], &model);
+    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_READ);
+    if ((code = files_check_writable(app, path, "the log-densities")) == EXIT_CODE_OK) {
+        code = compute(app, model, data_path, path, num_steps);
+    }
+    eqf_model_destroy(&model);
+    return code;
+}

@@ -1,0 +1,61 @@
+#include "eqflow/device.h"
+#include "eqflow/selftest.h"
+
+#include "commands.h"
+#include "options.h"
+#include "output.h"
+
+typedef struct check_collector {
+    cli_output *output;
+    json_t *checks;
+    unsigned num_checks, num_failed;
+} check_collector;
+
+static void collect(void *user, const eqf_selftest_result *result) {
+    check_collector *collector = user;
+    collector->num_checks++;
+    if (!result->has_passed) collector->num_failed++;
+    output_line(collector->output, "%-6s %-36s error %9.2e, allowed %9.2e", result->has_passed ? "ok" : "FAILED",
+                result->name, result->error, result->tolerance);
+    json_t *check = json_object();
+    json_object_set_new(check, "name", json_string(result->name));
+    json_object_set_new(check, "error", output_real(result->error));
+    json_object_set_new(check, "tolerance", output_real(result->tolerance));
+    json_object_set_new(check, "has_passed", json_boolean(result->has_passed));
+    json_array_append_new(collector->checks, check);
+}
+
+exit_code cmd_selftest(cli_app *app) {
+    const char *const operands[] = {NULL};
+    const command_help help = {
+        .usage = "[options]",
+        .description = "Runs each kernel on the device against known answers in double precision. Exit code 8 if one "
+                       "is wrong: then no result of this device should be believed.",
+        .operands = operands,
+    };
+    const char *words[OPERANDS_MAX];
+    exit_code code;
+    if (!options_parse(app, &help, NULL, 0, words, &code)) return code;
+    if ((code = app_open(app)) != EXIT_CODE_OK) return code;
+    eqf_device_info device;
+    eqf_status status = eqf_context_device(app->ctx, &device);
+    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
+
+    cli_output output;
+    if ((code = output_begin(&output, app)) != EXIT_CODE_OK) return code;
+    output_text(&output, "device", "device", device.name);
+    output_text(&output, "driver_version", "driver", device.driver_version);
+    check_collector collector = {&output, json_array(), 0, 0};
+    status = eqf_selftest(app->ctx, collect, &collector);
+    if (status != EQF_OK && status != EQF_ERROR_SELF_TEST) {
+        json_decref(collector.checks);
+        output_abandon(&output);
+        return app_fail_status(app, status, ACTIVITY_COMPUTE);
+    }
+    output_json(&output, "checks", collector.checks);
+    output_bool(&output, "has_passed", NULL, status == EQF_OK);
+    output_line(&output, "%u of %u checks passed", collector.num_checks - collector.num_failed, collector.num_checks);
+    code = output_finish(&output);
+    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
+    return code;
+}

@@ -1,0 +1,560 @@
+#include <errno.h>
+#include <float.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "commands.h"
+#include "files.h"
+#include "output.h"
+#include "progress.h"
+#include "signals.h"
+#include "system.h"
+#include "work.h"
+
+/* Everything the command line asks for; is_*_set tells an own value from the preset's. */
+typedef struct train_flags {
+    const char *data_path, *model_path, *checkpoint_path, *csv_path;
+    uint64_t num_train, num_steps, batch_size, validation_interval, num_warmup_steps;
+    uint64_t integration_steps, num_distance, num_time;
+    bool is_num_train_set, is_num_steps_set, is_batch_size_set, is_validation_interval_set, is_num_warmup_steps_set;
+    bool is_integration_steps_set, is_num_distance_set, is_num_time_set;
+    double learning_rate, final_fraction, integration_penalty, clip_norm, average_decay, weight_decay;
+    bool is_learning_rate_set, is_final_fraction_set, is_integration_penalty_set, is_clip_norm_set;
+    bool is_average_decay_set, is_weight_decay_set;
+    const char *prior_scale, *field_evaluation;
+    double held_out, checkpoint_seconds;
+    bool is_resumed;
+    system_flags system;
+} train_flags;
+
+static const size_t max_held_out = 10000; /* more does not tell models apart any better */
+static const size_t few_held_out = 10;    /* what a small set still gives, up to a quarter of it */
+static const double slice_seconds = 0.2;  /* between looks at signals and the clock */
+static const double save_seconds = 2;     /* between model files of an improving model */
+
+/* ---- Data ------------------------------------------------------------------------------------- */
+
+/* Rows 0 .. num_held_out - 1 are held out, the rest is trained on. */
+typedef struct train_data {
+    float *x; /* [num_held_out + num_train, N, D], shuffled */
+    size_t num_train, num_held_out, num_dof;
+} train_data;
+
+/* Uniform on 0 .. bound - 1, near enough for bounds far below 2^64. */
+static uint64_t draw_below(uint64_t seed, uint64_t index, uint64_t bound) {
+    return app_seed_for(seed + index, "shuffle") % bound;
+}
+
+static void shuffle(float *x, size_t num, size_t num_dof, uint64_t seed) {
+    for (size_t i = num; i > 1; i--) { /* Fisher and Yates */
+        size_t j = (size_t)draw_below(seed, i, i);
+        for (size_t k = 0; k < num_dof && j != i - 1; k++) {
+            float kept = x[(i - 1) * num_dof + k];
+            x[(i - 1) * num_dof + k] = x[j * num_dof + k];
+            x[j * num_dof + k] = kept;
+        }
+    }
+}
+
+static size_t count_held_out(size_t num, double fraction) {
+    if (fraction <= 0) return 0;
+    size_t count = (size_t)(fraction * (double)num + 0.5);
+    size_t few = num / 4 < few_held_out ? num / 4 : few_held_out;
+    if (count < few) count = few;
+    if (count > max_held_out) count = max_held_out;
+    return count < num ? count : num - 1;
+}
+
+static exit_code load_data(cli_app *app, const train_flags *flags, const eqf_potential_options *potential,
+                           train_data *data_out) {
+    eqf_array array = EQF_ARRAY_INIT;
+    exit_code code = work_read_configurations(app, flags->data_path, potential, &array);
+    if (code != EXIT_CODE_OK) return code;
+    size_t num = array.shape[0];
+    data_out->x = app_alloc(app, num, sizeof(float) * data_out->num_dof, "the training data");
+    if (data_out->x) memcpy(data_out->x, array.data, num * data_out->num_dof * sizeof(float));
+    eqf_array_clear(&array);
+    data_out->num_train = num;
+    return data_out->x ? EXIT_CODE_OK : EXIT_CODE_DEVICE;
+}
+
+static exit_code make_data(cli_app *app, const train_flags *flags, const eqf_preset *preset,
+                           const eqf_potential_options *potential, train_data *data_out) {
+    size_t num = flags->is_num_train_set ? (size_t)flags->num_train : preset->default_num_train;
+    app_note(app, "no --data: making %zu samples of %s by Monte Carlo (--num-train)", num, preset->name);
+    data_out->x = app_alloc(app, num, sizeof(float) * data_out->num_dof, "the training data");
+    if (!data_out->x) return EXIT_CODE_DEVICE;
+    eqf_mcmc_options options = preset->mcmc;
+    options.seed = app_seed_for(app->seed, "training data");
+    eqf_mcmc_diagnostics diagnostics;
+    data_out->num_train = num;
+    return work_mcmc(app, potential, &options, num, data_out->x, NULL, &diagnostics);
+}
+
+/* Fills data_out; free(data_out->x) also after a failure. */
+static exit_code get_data(cli_app *app, const train_flags *flags, const eqf_preset *preset,
+                          const eqf_potential_options *potential, train_data *data_out) {
+    *data_out = (train_data){.num_dof = (size_t)potential->num_particles * potential->space_dim};
+    exit_code code = flags->data_path ? load_data(app, flags, potential, data_out)
+                                      : make_data(app, flags, preset, potential, data_out);
+    if (code != EXIT_CODE_OK) return code;
+    size_t num = data_out->num_train;
+    shuffle(data_out->x, num, data_out->num_dof, app_seed_for(app->seed, "held-out split"));
+    data_out->num_held_out = count_held_out(num, flags->held_out);
+    data_out->num_train = num - data_out->num_held_out;
+    app_note(app, "training on %zu samples, %zu held out", data_out->num_train, data_out->num_held_out);
+    return EXIT_CODE_OK;
+}
+
+/* ---- Options of the model and of training ----------------------------------------------------- */
+
+/* Standard deviation of the data per free degree of freedom: sqrt(sum |x|^2 / (B (N-1) D)). */
+static double data_scale(const train_data *data, const eqf_potential_options *potential) {
+    double sum = 0;
+    size_t num = data->num_held_out + data->num_train;
+    for (size_t i = 0; i < num * data->num_dof; i++) sum += (double)data->x[i] * data->x[i];
+    return sqrt(sum / ((double)num * (potential->num_particles - 1) * potential->space_dim));
+}
+
+static exit_code fill_model_options(cli_app *app, const train_flags *flags, const train_data *data,
+                                    eqf_model_options *options) {
+    options->seed = app->seed;
+    if (flags->is_integration_steps_set) options->integrator.num_steps = (unsigned)flags->integration_steps;
+    if (flags->is_num_distance_set) options->dynamics.num_distance = (unsigned)flags->num_distance;
+    if (flags->is_num_time_set) options->dynamics.num_time = (unsigned)flags->num_time;
+    if (flags->prior_scale && strcmp(flags->prior_scale, "data") == 0) {
+        options->prior_scale = data_scale(data, &options->potential);
+        app_note(app, "prior scale %.6g, the data's", options->prior_scale);
+        if (!(options->prior_scale > 0)) {
+            return app_fail(app, EXIT_CODE_INPUT, "--prior-scale data: all configurations are a single point");
+        }
+    } else if (flags->prior_scale) {
+        char *end;
+        options->prior_scale = strtod(flags->prior_scale, &end);
+        if (*end || !(options->prior_scale > 0) || !isfinite(options->prior_scale)) {
+            return app_fail(app, EXIT_CODE_USAGE,
+                            "--prior-scale %s: must be a positive number or 'data'; see eqflow train --help",
+                            flags->prior_scale);
+        }
+    }
+    return EXIT_CODE_OK;
+}
+
+static void fill_training_options(const cli_app *app, const train_flags *flags, eqf_training_options *options) {
+    if (flags->is_num_steps_set) {
+        options->num_steps = flags->num_steps;
+        /* A short run keeps its shape: warm-up and measurements shrink with it. */
+        uint64_t interval = flags->num_steps / 20 > 0 ? flags->num_steps / 20 : 1;
+        if (options->num_warmup_steps > flags->num_steps / 10) options->num_warmup_steps = flags->num_steps / 10;
+        if (options->validation_interval > interval) options->validation_interval = interval;
+    }
+    if (flags->is_batch_size_set) options->batch_size = (size_t)flags->batch_size;
+    if (flags->is_learning_rate_set) options->learning_rate = flags->learning_rate;
+    if (flags->is_final_fraction_set) options->final_learning_rate_fraction = flags->final_fraction;
+    if (flags->is_num_warmup_steps_set) options->num_warmup_steps = flags->num_warmup_steps;
+    if (flags->is_integration_penalty_set) options->integration_penalty = flags->integration_penalty;
+    if (flags->is_clip_norm_set) options->clip_norm = flags->clip_norm;
+    if (flags->is_average_decay_set) options->average_decay = flags->average_decay;
+    if (flags->is_weight_decay_set) options->weight_decay = flags->weight_decay;
+    if (flags->is_validation_interval_set) options->validation_interval = flags->validation_interval;
+    if (flags->field_evaluation) {
+        options->field_evaluation = strcmp(flags->field_evaluation, "direct") == 0 ? EQF_FIELD_DIRECT
+                                                                                   : EQF_FIELD_TABLE;
+    }
+    options->seed = app->seed;
+}
+
+/* ---- Files of a run --------------------------------------------------------------------------- */
+
+static void print_cell(FILE *stream, double value) {
+    if (isfinite(value)) fprintf(stream, "%.9g", value); /* an empty cell for what was not measured */
+}
+
+static exit_code write_csv(cli_app *app, const char *path, const eqf_model *model) {
+    char *text = NULL;
+    size_t size = 0, num_rows;
+    const eqf_history_row *rows = eqf_model_history(model, &num_rows);
+    FILE *stream = open_memstream(&text, &size);
+    if (!stream) return app_fail(app, EXIT_CODE_DEVICE, "out of memory");
+    fputs("step,seconds,loss,nll,held_out_nll,gradient_norm,learning_rate\n", stream);
+    for (size_t i = 0; i < num_rows; i++) {
+        const double cells[] = {rows[i].seconds,      rows[i].loss,          rows[i].nll,
+                                rows[i].held_out_nll, rows[i].gradient_norm, rows[i].learning_rate};
+        fprintf(stream, "%" PRIu64, rows[i].step);
+        for (size_t j = 0; j < sizeof cells / sizeof cells[0]; j++) {
+            fputc(',', stream);
+            print_cell(stream, cells[j]);
+        }
+        fputc('\n', stream);
+    }
+    exit_code code = fclose(stream) == 0 ? files_write(app, path, text, size)
+                                         : app_fail(app, EXIT_CODE_DEVICE, "out of memory");
+    free(text);
+    return code;
+}
+
+/* The best model so far and the log beside it. */
+static exit_code save_model(cli_app *app, const train_flags *flags, eqf_trainer *trainer) {
+    eqf_model *model = NULL;
+    eqf_status status = eqf_trainer_best_model(trainer, &model);
+    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
+    status = eqf_model_save(app->ctx, model, flags->model_path);
+    exit_code code = status == EQF_OK ? write_csv(app, flags->csv_path, model)
+                                      : app_fail_status(app, status, ACTIVITY_WRITE);
+    eqf_model_destroy(&model);
+    return code;
+}
+
+static exit_code save_checkpoint(cli_app *app, const train_flags *flags, eqf_trainer *trainer) {
+    eqf_status status = eqf_trainer_save_checkpoint(trainer, flags->checkpoint_path);
+    return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_WRITE);
+}
+
+/* ---- The loop --------------------------------------------------------------------------------- */
+
+static exit_code interrupt(cli_app *app, const train_flags *flags, eqf_trainer *trainer, uint64_t step,
+                           uint64_t num_steps) {
+    exit_code code = save_checkpoint(app, flags, trainer);
+    if (code != EXIT_CODE_OK) return code;
+    char *command = app_command_line(app, "--resume");
+    app_fail(app, EXIT_CODE_INTERRUPTED, "interrupted at step %" PRIu64 " of %" PRIu64 "; resume with: %s", step,
+             num_steps, command ? command : "the same command and --resume");
+    free(command);
+    return EXIT_CODE_INTERRUPTED;
+}
+
+static exit_code diverge(cli_app *app, const train_flags *flags, eqf_trainer *trainer, bool has_best,
+                         uint64_t best_step) {
+    char message[1024];
+    snprintf(message, sizeof message, "%s", eqf_context_error(app->ctx));
+    const char *advice = strstr(message, "--learning-rate") || strstr(message, "learning rate")
+                             ? ""
+                             : "; try a lower --learning-rate or a lower --clip-norm";
+    if (!has_best) {
+        return app_fail(app, EXIT_CODE_DIVERGED, "training diverged: %s%s; no model was written", message, advice);
+    }
+    exit_code code = save_model(app, flags, trainer);
+    if (code != EXIT_CODE_OK) return code;
+    return app_fail(app, EXIT_CODE_DIVERGED, "training diverged: %s%s; the best model so far (step %" PRIu64
+                    ") is in %s", message, advice, best_step, flags->model_path);
+}
+
+static void show_progress(cli_progress *progress, const eqf_training_state *state) {
+    char detail[160], held_out[48] = "";
+    if (isfinite(state->held_out_nll)) snprintf(held_out, sizeof held_out, " held-out %.4f", state->held_out_nll);
+    snprintf(detail, sizeof detail, "nll %.4f%s |g| %.2g", state->nll, held_out, state->gradient_norm);
+    progress_update(progress, (double)state->step, (double)state->num_steps, detail);
+}
+
+static exit_code run_training(cli_app *app, const train_flags *flags, const eqf_training_options *options,
+                              eqf_trainer *trainer, eqf_training_state *state) {
+    cli_progress progress;
+    progress_begin(&progress, app, "train", "steps");
+    double start = app_seconds(), last_save = start, last_checkpoint = start;
+    uint64_t slice = 1, last_step = 0, saved_best_step = 0;
+    exit_code code = EXIT_CODE_OK;
+    bool is_unsaved = false; /* the best model or the history is newer than the files */
+    while (!state->is_done && code == EXIT_CODE_OK) {
+        double before = app_seconds();
+        eqf_status status = eqf_trainer_advance(trainer, slice, state);
+        double now = app_seconds();
+        if (status == EQF_ERROR_NON_FINITE) {
+            progress_end(&progress);
+            return diverge(app, flags, trainer, isfinite(state->best_held_out_nll), state->best_step);
+        }
+        if (status != EQF_OK) {
+            code = app_fail_status(app, status, ACTIVITY_TRAIN);
+            break;
+        }
+        show_progress(&progress, state);
+        if (signals_is_stop_requested() && !state->is_done) {
+            progress_end(&progress);
+            return interrupt(app, flags, trainer, state->step, state->num_steps);
+        }
+        bool has_validated = state->step / options->validation_interval != last_step / options->validation_interval;
+        last_step = state->step;
+        if (has_validated && isfinite(state->best_held_out_nll)) is_unsaved = true;
+        if (is_unsaved && !state->is_done && (saved_best_step == 0 || now - last_save > save_seconds)) {
+            code = save_model(app, flags, trainer);
+            saved_best_step = state->best_step;
+            last_save = now;
+            is_unsaved = false;
+        }
+        if (code == EXIT_CODE_OK && !state->is_done && now - last_checkpoint >= flags->checkpoint_seconds) {
+            code = save_checkpoint(app, flags, trainer);
+            last_checkpoint = now;
+        }
+        if (now - before < slice_seconds / 2 && slice < 1024) slice *= 2;
+        if (now - before > slice_seconds * 2 && slice > 1) slice /= 2;
+    }
+    progress_end(&progress);
+    return code;
+}
+
+static exit_code print_result(cli_app *app, const train_flags *flags, const eqf_preset *preset,
+                              const train_data *data, const eqf_model *start,
+                              const eqf_training_state *state) {
+    const eqf_potential_options *potential = &eqf_model_options_of(start)->potential;
+    char note[64] = "";
+    if (eqf_preset_matches(preset, potential) && isfinite(preset->entropy)) {
+        snprintf(note, sizeof note, "(no model can be below %g)", preset->entropy);
+    }
+    cli_output output;
+    exit_code code = output_begin(&output, app);
+    if (code != EXIT_CODE_OK) return code;
+    output_text(&output, "output", "model in", flags->model_path);
+    output_text(&output, "log", "training log in", flags->csv_path);
+    output_text(&output, "preset", "preset", preset->name);
+    output_count(&output, "num_train", "training samples", data->num_train);
+    output_count(&output, "num_held_out", "held-out samples", data->num_held_out);
+    output_count(&output, "num_params", "trained parameters", eqf_model_num_trained(start));
+    output_count(&output, "seed", "seed", app->seed);
+    output_count(&output, "num_steps", "steps", state->step);
+    output_count(&output, "best_step", "best model at step", state->best_step);
+    output_number(&output, "held_out_nll", "its held-out NLL (nats)", state->best_held_out_nll,
+                  note[0] ? note : NULL);
+    output_number(&output, "nll", "NLL of the last batches (nats)", state->nll, NULL);
+    output_number(&output, "seconds", "training time (s)", state->seconds, NULL);
+    code = output_finish(&output);
+    if (code == EXIT_CODE_OK) {
+        app_note(app, "next: eqflow evaluate %s --report report.html", flags->model_path);
+    }
+    return code;
+}
+
+static exit_code start_or_resume(cli_app *app, const train_flags *flags, eqf_trainer *trainer) {
+    if (flags->is_resumed) {
+        eqf_status status = eqf_trainer_restore_checkpoint(trainer, flags->checkpoint_path);
+        return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_READ);
+    }
+    if (files_exists(flags->checkpoint_path)) {
+        app_note(app, "%s is of an earlier run and will be replaced; stop now and add --resume to go on with it",
+                 flags->checkpoint_path);
+    }
+    return EXIT_CODE_OK;
+}
+
+static exit_code train(cli_app *app, const train_flags *flags, const eqf_preset *preset,
+                       const eqf_potential_options *potential) {
+    train_data data = {.x = NULL};
+    eqf_model *model = NULL;
+    eqf_trainer *trainer = NULL;
+    eqf_model_options model_options = preset->model;
+    eqf_training_options training_options;
+    eqf_training_state state = {.best_held_out_nll = NAN};
+    eqf_status status;
+    model_options.potential = *potential;
+
+    exit_code code = get_data(app, flags, preset, potential, &data);
+    if (code != EXIT_CODE_OK) goto done;
+    if ((code = fill_model_options(app, flags, &data, &model_options)) != EXIT_CODE_OK) goto done;
+    eqf_preset_training_options(preset, data.num_train, &training_options);
+    fill_training_options(app, flags, &training_options);
+    status = eqf_model_create(app->ctx, &model_options, &model);
+    if (status == EQF_OK) {
+        status = eqf_trainer_create(app->ctx, model, &training_options, data.num_train,
+                                    data.x + data.num_held_out * data.num_dof, data.num_held_out, data.x, &trainer);
+    }
+    if (status != EQF_OK) {
+        code = app_fail_status(app, status, ACTIVITY_COMPUTE);
+        goto done;
+    }
+    if ((code = start_or_resume(app, flags, trainer)) != EXIT_CODE_OK) goto done;
+    if ((code = run_training(app, flags, &training_options, trainer, &state)) != EXIT_CODE_OK) goto done;
+    if ((code = save_model(app, flags, trainer)) != EXIT_CODE_OK) goto done;
+    if (unlink(flags->checkpoint_path) != 0 && errno != ENOENT) {
+        app_warn(app, "the checkpoint %s is no longer needed but could not be removed: %s", flags->checkpoint_path,
+                 strerror(errno));
+    }
+    code = print_result(app, flags, preset, &data, model, &state);
+done:
+    eqf_trainer_destroy(&trainer);
+    eqf_model_destroy(&model);
+    free(data.x);
+    return code;
+}
+
+/* ---- The command line ------------------------------------------------------------------------- */
+
+#define PRESET_COLUMN(name, format, value)                             \
+    static void name(const eqf_preset *preset, char text[16]) {        \
+        snprintf(text, 16, format, value);                             \
+    }
+PRESET_COLUMN(column_num_train, "%zu", preset->default_num_train)
+PRESET_COLUMN(column_num_steps, "%" PRIu64, preset->training.num_steps)
+PRESET_COLUMN(column_batch_size, "%zu", preset->training.batch_size)
+PRESET_COLUMN(column_learning_rate, "%g", preset->training.learning_rate)
+PRESET_COLUMN(column_final_fraction, "%g", preset->training.final_learning_rate_fraction)
+PRESET_COLUMN(column_num_warmup_steps, "%" PRIu64, preset->training.num_warmup_steps)
+PRESET_COLUMN(column_integration_penalty, "%g", preset->training.integration_penalty)
+PRESET_COLUMN(column_clip_norm, "%g", preset->training.clip_norm)
+PRESET_COLUMN(column_average_decay, "%g", preset->training.average_decay)
+PRESET_COLUMN(column_weight_decay, "%g", preset->training.weight_decay)
+PRESET_COLUMN(column_validation_interval, "%" PRIu64, preset->training.validation_interval)
+PRESET_COLUMN(column_field_evaluation, "%s",
+              preset->training.field_evaluation == EQF_FIELD_TABLE ? "table" : "direct")
+PRESET_COLUMN(column_prior_scale, "%g", preset->model.prior_scale)
+PRESET_COLUMN(column_integration_steps, "%u", preset->model.integrator.num_steps)
+PRESET_COLUMN(column_num_distance, "%u", preset->model.dynamics.num_distance)
+PRESET_COLUMN(column_num_time, "%u", preset->model.dynamics.num_time)
+
+static void print_more(FILE *stream) {
+    system_print_heading(stream, "Defaults of the presets");
+    system_print_row(stream, "--num-train", column_num_train);
+    system_print_row(stream, "--steps", column_num_steps);
+    system_print_row(stream, "--batch-size", column_batch_size);
+    system_print_row(stream, "--learning-rate", column_learning_rate);
+    system_print_row(stream, "--final-fraction", column_final_fraction);
+    system_print_row(stream, "--warm-up", column_num_warmup_steps);
+    system_print_row(stream, "--integration-penalty", column_integration_penalty);
+    system_print_row(stream, "--clip-norm", column_clip_norm);
+    system_print_row(stream, "--average-decay", column_average_decay);
+    system_print_row(stream, "--weight-decay", column_weight_decay);
+    system_print_row(stream, "--validation-interval", column_validation_interval);
+    system_print_row(stream, "--field-evaluation", column_field_evaluation);
+    system_print_row(stream, "--prior-scale", column_prior_scale);
+    system_print_row(stream, "--integration-steps", column_integration_steps);
+    system_print_row(stream, "--num-distance", column_num_distance);
+    system_print_row(stream, "--num-time", column_num_time);
+    system_print_constants(stream);
+    fputs("\nSmall data sets train for fewer steps. A short --steps also shortens --warm-up and\n"
+          "--validation-interval, unless those are given. Ctrl-C writes a checkpoint and says\n"
+          "how to resume.\n",
+          stream);
+}
+
+static exit_code check_flags(cli_app *app, train_flags *flags) {
+    if (!flags->model_path) {
+        return app_fail(app, EXIT_CODE_USAGE, "-o MODEL.safetensors is missing; see eqflow train --help");
+    }
+    if (flags->data_path && flags->is_num_train_set) {
+        return app_fail(app, EXIT_CODE_USAGE, "--num-train says how many samples to make, so it excludes --data");
+    }
+    if (flags->field_evaluation && strcmp(flags->field_evaluation, "table") != 0 &&
+        strcmp(flags->field_evaluation, "direct") != 0) {
+        return app_fail(app, EXIT_CODE_USAGE, "--field-evaluation %s: must be table or direct; see eqflow train --help",
+                        flags->field_evaluation);
+    }
+    flags->csv_path = app_keep(app, files_with_extension(flags->model_path, ".csv"));
+    if (!flags->checkpoint_path) {
+        size_t size = strlen(flags->model_path) + sizeof ".checkpoint";
+        char *path = malloc(size);
+        if (path) snprintf(path, size, "%s.checkpoint", flags->model_path);
+        flags->checkpoint_path = app_keep(app, path);
+    }
+    if (!flags->csv_path || !flags->checkpoint_path) return app_fail(app, EXIT_CODE_DEVICE, "out of memory");
+    if (strcmp(flags->csv_path, flags->model_path) == 0) {
+        return app_fail(app, EXIT_CODE_USAGE, "-o %s: the training log goes there; end the model's name otherwise",
+                        flags->model_path);
+    }
+    if (flags->is_resumed && !files_exists(flags->checkpoint_path)) {
+        return app_fail(app, EXIT_CODE_INPUT, "there is no checkpoint %s to resume from; run without --resume",
+                        flags->checkpoint_path);
+    }
+    return EXIT_CODE_OK;
+}
+
+exit_code cmd_train(cli_app *app) {
+    const char *const operands[] = {"PRESET", NULL};
+    const command_help help = {
+        .usage = "PRESET -o MODEL.safetensors [--data FILE.npy] [options]",
+        .description = "Trains an equivariant flow on samples of PRESET and keeps the model that is best on held-out "
+                       "samples. Without --data it makes the samples itself by Monte Carlo. A CSV log goes beside the "
+                       "model.",
+        .operands = operands,
+        .examples = "  eqflow train dw4 -o dw4.safetensors\n"
+                    "  eqflow train lj13 --data lj13.npy -o lj13.safetensors --steps 8000\n"
+                    "  eqflow train lj13 --data lj13.npy -o lj13.safetensors --steps 8000 --resume\n",
+        .print_more = print_more,
+    };
+    train_flags flags = {.held_out = 0.1, .checkpoint_seconds = 60};
+    const char *const preset = "by preset, see below";
+    cli_option options[OPTIONS_MAX] = {
+        {.kind = OPTION_TEXT, .letter = 'o', .name = "output", .argument = "FILE", .value = &flags.model_path,
+         .default_text = "required", .help = "the model (safetensors)"},
+        {.kind = OPTION_HEADING, .name = "Data"},
+        {.kind = OPTION_TEXT, .name = "data", .argument = "FILE.npy", .value = &flags.data_path,
+         .default_text = "made here", .help = "samples, [B, N, D] or [B, N*D]"},
+        {.kind = OPTION_COUNT, .name = "num-train", .argument = "COUNT", .value = &flags.num_train,
+         .is_set = &flags.is_num_train_set, .default_text = preset, .low = 2, .high = 1e12,
+         .help = "samples to make, held-out ones included"},
+        {.kind = OPTION_NUMBER, .name = "held-out", .argument = "FRACTION", .value = &flags.held_out, .low = 0,
+         .high = 0.9, .help = "part of the samples that chooses the model, at most 10000"},
+        {.kind = OPTION_HEADING, .name = "Training"},
+        {.kind = OPTION_COUNT, .name = "steps", .argument = "N", .value = &flags.num_steps,
+         .is_set = &flags.is_num_steps_set, .default_text = preset, .low = 1, .high = 1e12,
+         .help = "optimizer steps"},
+        {.kind = OPTION_COUNT, .name = "batch-size", .argument = "N", .value = &flags.batch_size,
+         .is_set = &flags.is_batch_size_set, .default_text = preset, .low = 1, .high = 1e9,
+         .help = "samples a step"},
+        {.kind = OPTION_NUMBER, .name = "learning-rate", .argument = "X", .value = &flags.learning_rate,
+         .is_set = &flags.is_learning_rate_set, .default_text = preset, .low = DBL_MIN, .high = DBL_MAX,
+         .help = "of Adam, at its highest"},
+        {.kind = OPTION_NUMBER, .name = "final-fraction", .argument = "X", .value = &flags.final_fraction,
+         .is_set = &flags.is_final_fraction_set, .default_text = preset, .low = 0, .high = 1,
+         .help = "of the learning rate, where the cosine ends"},
+        {.kind = OPTION_COUNT, .name = "warm-up", .argument = "N", .value = &flags.num_warmup_steps,
+         .is_set = &flags.is_num_warmup_steps_set, .default_text = preset, .low = 0, .high = 1e12,
+         .help = "steps of linear warm-up"},
+        {.kind = OPTION_NUMBER, .name = "integration-penalty", .argument = "X", .value = &flags.integration_penalty,
+         .is_set = &flags.is_integration_penalty_set, .default_text = preset, .low = 0, .high = DBL_MAX,
+         .help = "weight of the integration error in the loss"},
+        {.kind = OPTION_NUMBER, .name = "clip-norm", .argument = "X", .value = &flags.clip_norm,
+         .is_set = &flags.is_clip_norm_set, .default_text = preset, .low = 0, .high = DBL_MAX,
+         .help = "largest gradient norm; 0: no clipping"},
+        {.kind = OPTION_NUMBER, .name = "average-decay", .argument = "X", .value = &flags.average_decay,
+         .is_set = &flags.is_average_decay_set, .default_text = preset, .low = 0, .high = 0.999999,
+         .help = "of the parameters' moving average; 0: none"},
+        {.kind = OPTION_NUMBER, .name = "weight-decay", .argument = "X", .value = &flags.weight_decay,
+         .is_set = &flags.is_weight_decay_set, .default_text = preset, .low = 0, .high = DBL_MAX,
+         .help = "decoupled, as in AdamW"},
+        {.kind = OPTION_COUNT, .name = "validation-interval", .argument = "N", .value = &flags.validation_interval,
+         .is_set = &flags.is_validation_interval_set, .default_text = preset, .low = 1, .high = 1e12,
+         .help = "steps between held-out measurements"},
+        {.kind = OPTION_TEXT, .name = "field-evaluation", .argument = "HOW", .value = &flags.field_evaluation,
+         .default_text = preset, .help = "table (fast) or direct (every Gaussian summed)"},
+        {.kind = OPTION_HEADING, .name = "The flow"},
+        {.kind = OPTION_TEXT, .name = "prior-scale", .argument = "X", .value = &flags.prior_scale,
+         .default_text = preset, .help = "sd of the Gaussian prior; data: that of the samples"},
+        {.kind = OPTION_COUNT, .name = "integration-steps", .argument = "N", .value = &flags.integration_steps,
+         .is_set = &flags.is_integration_steps_set, .default_text = preset, .low = 1, .high = 1e6,
+         .help = "Runge-Kutta steps"},
+        {.kind = OPTION_COUNT, .name = "num-distance", .argument = "K", .value = &flags.num_distance,
+         .is_set = &flags.is_num_distance_set, .default_text = preset, .low = 2, .high = 4096,
+         .help = "Gaussians in distance"},
+        {.kind = OPTION_COUNT, .name = "num-time", .argument = "M", .value = &flags.num_time,
+         .is_set = &flags.is_num_time_set, .default_text = preset, .low = 2, .high = 4096,
+         .help = "Gaussians in time"},
+        {.kind = OPTION_HEADING, .name = "Interruptions"},
+        {.kind = OPTION_TEXT, .name = "checkpoint", .argument = "FILE", .value = &flags.checkpoint_path,
+         .default_text = "the model's name + .checkpoint", .help = "all that --resume needs; removed at the end"},
+        {.kind = OPTION_NUMBER, .name = "checkpoint-interval", .argument = "SECONDS",
+         .value = &flags.checkpoint_seconds, .low = 0, .high = DBL_MAX, .help = "between checkpoints"},
+        {.kind = OPTION_FLAG, .name = "resume", .value = &flags.is_resumed,
+         .help = "go on from the checkpoint; all else as in the first command"},
+    };
+    size_t num_options = 0;
+    while (options[num_options].name) num_options++;
+    num_options += system_options(&flags.system, true, options + num_options);
+    const char *words[OPERANDS_MAX];
+    exit_code code;
+    if (!options_parse(app, &help, options, num_options, words, &code)) return code;
+
+    const eqf_preset *found;
+    if ((code = system_find_preset(app, words[0], &found)) != EXIT_CODE_OK) return code;
+    if ((code = check_flags(app, &flags)) != EXIT_CODE_OK) return code;
+    eqf_potential_options potential = found->model.potential;
+    if ((code = app_create_context(app)) != EXIT_CODE_OK) return code;
+    if ((code = system_apply(app, &flags.system, &potential)) != EXIT_CODE_OK) return code;
+    if ((code = files_check_writable(app, flags.model_path, "the model")) != EXIT_CODE_OK) return code;
+    if ((code = files_check_writable(app, flags.csv_path, "the training log")) != EXIT_CODE_OK) return code;
+    if ((code = files_check_writable(app, flags.checkpoint_path, "the checkpoint")) != EXIT_CODE_OK) return code;
+    if (flags.data_path && !files_exists(flags.data_path)) {
+        return app_fail(app, EXIT_CODE_INPUT, "there is no file %s (--data)", flags.data_path);
+    }
+    if ((code = app_open(app)) != EXIT_CODE_OK) return code;
+    return train(app, &flags, found, &potential);
+}

@@ -1,0 +1,36 @@
+/* What `eqflow evaluate` measures: the figures of a flow against data and against its target. */
+#ifndef EVALUATION_H
+#define EVALUATION_H
+
+#include "app.h"
+#include "eqflow/flow.h"
+#include "eqflow/preset.h"
+
+#define EVALUATION_MAX_WARNINGS 16
+
+/* NaN where a figure could not be had. Energies in kT, log-densities in nats. */
+typedef struct evaluation {
+    size_t num_samples, num_data;
+    unsigned num_steps; /* of the integrator; nll_refined has twice as many */
+    double nll, nll_standard_error, nll_without_constant, nll_refined;
+    double entropy, entropy_error, kl; /* of the target, where it is known */
+    double known_log_z;
+    double ess_fraction, max_weight_fraction, log_z, log_z_standard_error;
+    double mean_energy_model, mean_energy_reweighted, mean_energy_reweighted_standard_error, mean_energy_data;
+    double log_prob_invariance_error; /* largest |change| under random symmetry operations */
+    /* What the report draws. */
+    float *x_model, *energy_model; /* [num_samples, N, D], [num_samples] */
+    double *log_weights;           /* [num_samples] */
+    float *energy_data;            /* [num_data] */
+    char *warnings[EVALUATION_MAX_WARNINGS];
+    size_t num_warnings;
+} evaluation;
+
+/* target is what energies are of; x_data [num_data, N, D]. num_steps 0: the model's. Clear it also after a
+ * failure. */
+exit_code evaluation_run(cli_app *app, const eqf_model *model, const eqf_potential_options *target,
+                         unsigned num_steps, size_t num_data, const float *x_data, size_t num_samples,
+                         evaluation *evaluation_out);
+void evaluation_clear(evaluation *evaluation);
+
+#endif

@@ -1,0 +1,121 @@
+#include "files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The folder of path, "." if it names none; the caller frees it. */
+static char *folder_of(const char *path) {
+    const char *slash = strrchr(path, '/');
+    size_t length = !slash ? 1 : slash == path ? 1 : (size_t)(slash - path);
+    char *folder = malloc(length + 1);
+    if (!folder) return NULL;
+    memcpy(folder, slash ? path : ".", length);
+    folder[length] = '\0';
+    return folder;
+}
+
+/* A new empty file beside path: its descriptor, or -1 and errno; *name_out is the caller's. */
+static int create_beside(const char *path, char **name_out) {
+    size_t size = strlen(path) + sizeof ".XXXXXX";
+    char *name = malloc(size);
+    *name_out = name;
+    if (!name) return -1;
+    snprintf(name, size, "%s.XXXXXX", path);
+    int descriptor = mkstemp(name);
+    if (descriptor < 0) {
+        int reason = errno;
+        free(name);
+        *name_out = NULL;
+        errno = reason;
+    }
+    return descriptor;
+}
+
+static exit_code fail_write(cli_app *app, const char *path, const char *folder, int reason) {
+    if (reason == ENOENT || reason == ENOTDIR) {
+        return app_fail(app, EXIT_CODE_OUTPUT, "cannot write %s: there is no folder %s; make it first", path, folder);
+    }
+    if (reason == EACCES || reason == EPERM || reason == EROFS) {
+        return app_fail(app, EXIT_CODE_OUTPUT, "cannot write %s: the folder %s is not writable (%s); choose another",
+                        path, folder, strerror(reason));
+    }
+    if (reason == ENOSPC || reason == EDQUOT || reason == EFBIG) {
+        return app_fail(app, EXIT_CODE_OUTPUT, "cannot write %s: %s; free some space", path, strerror(reason));
+    }
+    return app_fail(app, EXIT_CODE_OUTPUT, "cannot write %s: %s", path, strerror(reason));
+}
+
+exit_code files_check_writable(cli_app *app, const char *path, const char *what) {
+    if (!path) return EXIT_CODE_OK;
+    struct stat status;
+    if (stat(path, &status) == 0 && !S_ISREG(status.st_mode)) {
+        return app_fail(app, EXIT_CODE_OUTPUT, "cannot write %s to %s: it is %s, not a regular file", what, path,
+                        S_ISDIR(status.st_mode) ? "a folder" : "a device or a pipe");
+    }
+    char *folder = folder_of(path), *name = NULL;
+    int descriptor = create_beside(path, &name);
+    exit_code code = EXIT_CODE_OK;
+    if (descriptor < 0) {
+        code = fail_write(app, path, folder ? folder : "", errno);
+    } else {
+        close(descriptor);
+        unlink(name);
+    }
+    free(name);
+    free(folder);
+    return code;
+}
+
+static int write_all(int descriptor, const char *text, size_t size) {
+    while (size > 0) {
+        ssize_t written = write(descriptor, text, size);
+        if (written < 0) {
+            if (errno == EINTR) continue;
+            return errno;
+        }
+        text += written;
+        size -= (size_t)written;
+    }
+    return fsync(descriptor) == 0 ? 0 : errno;
+}
+
+exit_code files_write(cli_app *app, const char *path, const char *text, size_t size) {
+    char *folder = folder_of(path), *name = NULL;
+    int reason = 0, descriptor = create_beside(path, &name);
+    if (descriptor < 0) {
+        reason = errno;
+    } else {
+        /* mkstemp makes files for their owner only: give ours what the umask grants everything else. */
+        mode_t mask = umask(0);
+        umask(mask);
+        reason = write_all(descriptor, text, size);
+        if (reason == 0 && fchmod(descriptor, 0666 & ~mask) != 0) reason = errno;
+        if (close(descriptor) != 0 && reason == 0) reason = errno;
+        if (reason == 0 && rename(name, path) != 0) reason = errno;
+        if (reason != 0) unlink(name);
+    }
+    exit_code code = reason == 0 ? EXIT_CODE_OK : fail_write(app, path, folder ? folder : "", reason);
+    free(name);
+    free(folder);
+    return code;
+}
+
+bool files_exists(const char *path) {
+    struct stat status;
+    return stat(path, &status) == 0;
+}
+
+char *files_with_extension(const char *path, const char *extension) {
+    const char *slash = strrchr(path, '/'), *dot = strrchr(path, '.');
+    size_t length = dot && dot > (slash ? slash + 1 : path) ? (size_t)(dot - path) : strlen(path);
+    char *result = malloc(length + strlen(extension) + 1);
+    if (!result) return NULL;
+    memcpy(result, path, length);
+    strcpy(result + length, extension);
+    return result;
+}

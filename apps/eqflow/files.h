@@ -1,0 +1,19 @@
+/* Files of the program itself: checks before work begins, and whole-or-nothing writing of text. */
+#ifndef FILES_H
+#define FILES_H
+
+#include "app.h"
+
+/* Says at once, before minutes of work, that path could not be written at the end: folder missing or not
+ * writable, path a folder or a device. what names the file: "the model". NULL path: nothing to check. */
+exit_code files_check_writable(cli_app *app, const char *path, const char *what);
+
+/* Replaces path by text [size] at once: temporary file beside, fsync, rename. */
+exit_code files_write(cli_app *app, const char *path, const char *text, size_t size);
+
+bool files_exists(const char *path);
+
+/* path with its extension replaced: "a/m.safetensors", ".csv" -> "a/m.csv"; the caller frees it. */
+char *files_with_extension(const char *path, const char *extension);
+
+#endif

@@ -1,0 +1,97 @@
+/* eqflow: one program, one table of commands. To add a command: write cmd_<name>.c, declare it in commands.h, and
+ * add its line here. */
+#include <stdio.h>
+#include <string.h>
+
+#include "commands.h"
+#include "eqflow/version.h"
+#include "signals.h"
+
+static const cli_command commands[] = {
+    {"devices", "what OpenCL devices are here, which one would be used, and why", cmd_devices},
+    {"data", "equilibrium samples of a preset by Monte Carlo, with diagnostics", cmd_data},
+    {"train", "train a flow on samples", cmd_train},
+    {"sample", "draw samples of a trained flow, with exact log-densities", cmd_sample},
+    {"evaluate", "likelihood, effective sample size, reweighted averages; HTML report", cmd_evaluate},
+    {"log-prob", "exact log-densities of given configurations", cmd_log_prob},
+    {"selftest", "check every kernel on the device against known answers", cmd_selftest},
+    {"version", "version, revision, compiler", cmd_version},
+};
+enum { NUM_COMMANDS = sizeof commands / sizeof commands[0] };
+
+static void print_overview(FILE *stream) {
+    fputs("eqflow: equivariant normalizing flows with exact likelihood, on any OpenCL device\n\n"
+          "Usage: eqflow COMMAND [options]\n\nCommands:\n",
+          stream);
+    for (size_t i = 0; i < NUM_COMMANDS; i++) {
+        fprintf(stream, "  %-10s %s\n", commands[i].name, commands[i].summary);
+    }
+    fputs("\n`eqflow COMMAND --help` shows a command's options and their defaults.\n\n"
+          "From nothing to a report:\n"
+          "  eqflow train dw4 -o dw4.safetensors\n"
+          "  eqflow evaluate dw4.safetensors --report dw4.html\n",
+          stream);
+}
+
+/* Number of letters to insert, delete or change (Levenshtein), for "did you mean". */
+static size_t distance(const char *a, const char *b) {
+    enum { LONGEST = 32 };
+    size_t row[LONGEST + 1], length_a = strlen(a), length_b = strlen(b);
+    if (length_a > LONGEST || length_b > LONGEST) return LONGEST;
+    for (size_t j = 0; j <= length_b; j++) row[j] = j;
+    for (size_t i = 1; i <= length_a; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= length_b; j++) {
+            size_t change = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = row[j];
+            size_t gap = 1 + (row[j] < row[j - 1] ? row[j] : row[j - 1]);
+            row[j] = change < gap ? change : gap;
+        }
+    }
+    return row[length_b];
+}
+
+static exit_code fail_unknown(cli_app *app, const char *name) {
+    if (name[0] == '-') {
+        return app_fail(app, EXIT_CODE_USAGE, "unknown option %s before a command; see eqflow --help", name);
+    }
+    size_t best = 0;
+    for (size_t i = 1; i < NUM_COMMANDS; i++) {
+        if (distance(name, commands[i].name) < distance(name, commands[best].name)) best = i;
+    }
+    if (distance(name, commands[best].name) <= 2) {
+        return app_fail(app, EXIT_CODE_USAGE, "unknown command '%s'; did you mean %s? See eqflow --help", name,
+                        commands[best].name);
+    }
+    return app_fail(app, EXIT_CODE_USAGE, "unknown command '%s'; see eqflow --help", name);
+}
+
+int main(int argc, char **argv) {
+    cli_app app = {.argc = argc, .argv = (const char **)argv};
+    if (argc < 2) return app_fail(&app, EXIT_CODE_USAGE, "a command is missing; see eqflow --help");
+    const char *name = argv[1];
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || (strcmp(name, "help") == 0 && argc == 2)) {
+        print_overview(stdout);
+        return EXIT_CODE_OK;
+    }
+    if (strcmp(name, "--version") == 0) {
+        printf("eqflow %s\n", eqf_version());
+        return EXIT_CODE_OK;
+    }
+    char help_flag[] = "--help", *help_words[] = {argv[0], argv[argc - 1], help_flag, NULL};
+    if (strcmp(name, "help") == 0) { /* "help train" is "train --help" */
+        app.argv = (const char **)help_words;
+        app.argc = 3;
+        name = argv[argc - 1];
+    }
+    for (size_t i = 0; i < NUM_COMMANDS; i++) {
+        if (strcmp(name, commands[i].name) != 0) continue;
+        signals_install();
+        app.command = commands[i].name;
+        exit_code code = commands[i].run(&app);
+        app_clear(&app);
+        return code;
+    }
+    return fail_unknown(&app, name);
+}

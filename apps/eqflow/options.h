@@ -1,0 +1,49 @@
+/* Command-line options: one table a command, read through libpopt, shown by --help with every default. */
+#ifndef OPTIONS_H
+#define OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "app.h"
+
+typedef enum cli_option_kind {
+    OPTION_HEADING, /* name is a title; no option */
+    OPTION_FLAG,    /* value: bool */
+    OPTION_TEXT,    /* value: const char * */
+    OPTION_COUNT,   /* value: uint64_t; "1e5" is understood */
+    OPTION_NUMBER   /* value: double, finite */
+} cli_option_kind;
+
+typedef struct cli_option {
+    cli_option_kind kind;
+    char letter;              /* 0: none */
+    const char *name;         /* without the dashes */
+    const char *argument;     /* what --help calls the value: "FILE" */
+    const char *help;         /* one sentence part, lower case */
+    void *value;              /* holds the default before, the result after */
+    bool *is_set;             /* true if given; may be NULL */
+    const char *default_text; /* shown instead of the value before; "" shows none */
+    double low, high;         /* allowed values; both 0: any */
+} cli_option;
+
+/* What --help says besides the options. */
+typedef struct command_help {
+    const char *usage;                   /* "PRESET -o FILE [options]" */
+    const char *description;             /* one or a few sentences; wrapped */
+    const char *const *operands;         /* names of the arguments without dashes, NULL at the end */
+    const char *examples;                /* complete lines, or NULL */
+    void (*print_more)(FILE *stream);    /* after the options, or NULL */
+} command_help;
+
+#define OPTIONS_MAX 64
+#define OPERANDS_MAX 4
+
+/* Reads app's arguments after the command's name. operands [OPERANDS_MAX] gets the arguments without dashes,
+ * all of them required. Returns true if the command should go on; otherwise *code_out is the exit code
+ * (--help: 0, printed; a mistake: EXIT_CODE_USAGE, one line said). */
+bool options_parse(cli_app *app, const command_help *help, const cli_option *options, size_t num_options,
+                   const char *operands[], exit_code *code_out);
+
+#endif

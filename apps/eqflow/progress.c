@@ -1,0 +1,63 @@
+#include "progress.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+enum { BAR_WIDTH = 18 };
+
+void progress_begin(cli_progress *progress, cli_app *app, const char *label, const char *unit) {
+    *progress = (struct cli_progress){app, !app->is_quiet && isatty(STDERR_FILENO), label, unit, app_seconds(), -1, 0};
+}
+
+static void format_seconds(double seconds, char *text, size_t size) {
+    if (!(seconds >= 0) || seconds > 359999) {
+        snprintf(text, size, "-:--");
+        return;
+    }
+    unsigned whole = (unsigned)(seconds + 0.5);
+    if (whole >= 3600) {
+        snprintf(text, size, "%u:%02u:%02u", whole / 3600, whole / 60 % 60, whole % 60);
+    } else {
+        snprintf(text, size, "%u:%02u", whole / 60, whole % 60);
+    }
+}
+
+void progress_update(cli_progress *progress, double done, double total, const char *detail) {
+    if (!progress->is_on) return;
+    double now = app_seconds();
+    if (progress->start_done < 0) {
+        progress->start_done = done;
+        progress->start_seconds = now;
+    }
+    if (now - progress->last_seconds < 0.1 && done < total) return;
+    progress->last_seconds = now;
+
+    double fraction = total > 0 ? fmin(1, fmax(0, done / total)) : 0;
+    double rate = (done - progress->start_done) / (now - progress->start_seconds);
+    char bar[BAR_WIDTH + 1], eta[32], speed[48] = "", line[512];
+    for (int i = 0; i < BAR_WIDTH; i++) bar[i] = i < (int)(fraction * BAR_WIDTH + 0.5) ? '#' : '-';
+    bar[BAR_WIDTH] = '\0';
+    format_seconds(rate > 0 ? (total - done) / rate : NAN, eta, sizeof eta);
+    if (isfinite(rate) && rate > 0) {
+        snprintf(speed, sizeof speed, rate < 1e5 ? " %.4g %s/s" : " %.2e %s/s", rate, progress->unit);
+    }
+    snprintf(line, sizeof line, "%s [%s] %3.0f%%%s ETA %s%s%s", progress->label, bar, 100 * fraction, speed, eta,
+             detail ? "  " : "", detail ? detail : "");
+
+    struct winsize window;
+    size_t width = 80;
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 20) width = window.ws_col;
+    if (strlen(line) >= width) line[width - 1] = '\0';
+    fprintf(stderr, "\r\033[K%s", line);
+    fflush(stderr);
+    progress->app->has_progress_line = true;
+}
+
+void progress_end(cli_progress *progress) {
+    if (progress->app->has_progress_line) fputs("\r\033[K", stderr);
+    progress->app->has_progress_line = false;
+    progress->is_on = false;
+}

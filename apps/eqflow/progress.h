@@ -1,0 +1,22 @@
+/* A progress bar on stderr: one line, ten times a second, only on a terminal and never with --quiet. */
+#ifndef PROGRESS_H
+#define PROGRESS_H
+
+#include <stdbool.h>
+
+#include "app.h"
+
+typedef struct cli_progress {
+    cli_app *app;
+    bool is_on;
+    const char *label, *unit; /* static texts: "train", "steps" */
+    double start_seconds, start_done, last_seconds;
+} cli_progress;
+
+void progress_begin(cli_progress *progress, cli_app *app, const char *label, const char *unit);
+/* done of total; detail is appended as far as the terminal is wide, and may be NULL. */
+void progress_update(cli_progress *progress, double done, double total, const char *detail);
+/* Takes the line away. */
+void progress_end(cli_progress *progress);
+
+#endif

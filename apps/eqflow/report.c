@@ -1,0 +1,539 @@
+#include "report.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "eqflow/estimate.h"
+
+#include "files.h"
+#include "plot.h"
+
+enum { NUM_BINS = 90, DISTANCE_PIECE = 512 };
+
+/* Colours of Okabe and Ito, told apart with any colour vision; lines differ in dash and width besides. */
+#define COLOUR_DATA "#0072B2"
+#define COLOUR_MODEL "#D55E00"
+#define COLOUR_REWEIGHTED "#009E73"
+
+/* ---- Ranges and histograms -------------------------------------------------------------------- */
+
+typedef struct report_range {
+    double low, high;
+} report_range;
+
+typedef struct picture_histogram {
+    report_range range;
+    double data[NUM_BINS], model[NUM_BINS], reweighted[NUM_BINS];
+    double model_outside; /* fraction of the model's samples beyond the picture */
+} picture_histogram;
+
+static int compare(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Quantiles of the finite values; values is sorted in place. */
+static size_t sort_finite(double *values, size_t num) {
+    size_t num_finite = 0;
+    for (size_t i = 0; i < num; i++) {
+        if (isfinite(values[i])) values[num_finite++] = values[i];
+    }
+    qsort(values, num_finite, sizeof *values, compare);
+    return num_finite;
+}
+
+static double quantile(const double *sorted, size_t num, double fraction) {
+    return num == 0 ? NAN : sorted[(size_t)(fraction * (double)(num - 1) + 0.5)];
+}
+
+static double *to_double(size_t num, const float *values) {
+    double *result = malloc((num ? num : 1) * sizeof *result);
+    for (size_t i = 0; result && i < num; i++) result[i] = values[i];
+    return result;
+}
+
+static double sum_of(const double *density, report_range range) {
+    double sum = 0;
+    for (size_t i = 0; i < NUM_BINS; i++) sum += density[i];
+    return sum * (range.high - range.low) / NUM_BINS;
+}
+
+static void widen(report_range *range, double fraction) {
+    double margin = fraction * (range->high - range->low);
+    if (!(margin > 0)) margin = 1;
+    range->low -= margin;
+    range->high += margin;
+}
+
+/* The data decide; the model may widen the picture by what a reader can still see. */
+static report_range energy_range(size_t num_data, double *data, size_t num_model, double *model) {
+    num_data = sort_finite(data, num_data);
+    num_model = sort_finite(model, num_model);
+    report_range range = {quantile(data, num_data, 0.0005), quantile(data, num_data, 0.9995)};
+    if (num_data == 0) range.low = quantile(model, num_model, 0.01), range.high = quantile(model, num_model, 0.9);
+    double spread = range.high - range.low;
+    double low = quantile(model, num_model, 0.005), high = quantile(model, num_model, 0.97);
+    if (low < range.low) range.low = fmax(low, range.low - spread);
+    if (high > range.high) range.high = fmin(high, range.high + 1.5 * spread);
+    widen(&range, 0.03);
+    return range;
+}
+
+/* EXIT_CODE_DEVICE (memory) or ok. */
+static exit_code make_energy_histogram(const report_content *report, picture_histogram *histogram) {
+    double *data = to_double(report->num_data, report->energy_data);
+    double *model = to_double(report->num_samples, report->energy_model);
+    exit_code code = data && model ? EXIT_CODE_OK : EXIT_CODE_DEVICE;
+    if (code == EXIT_CODE_OK) {
+        report_range range = energy_range(report->num_data, data, report->num_samples, model); /* sorts both */
+        histogram->range = range;
+        eqf_estimate_histogram(report->num_data, data, NULL, range.low, range.high, NUM_BINS, histogram->data);
+        free(model);
+        model = to_double(report->num_samples, report->energy_model); /* in the weights' order again */
+        code = model ? EXIT_CODE_OK : EXIT_CODE_DEVICE;
+    }
+    if (code == EXIT_CODE_OK) {
+        report_range range = histogram->range;
+        eqf_estimate_histogram(report->num_samples, model, NULL, range.low, range.high, NUM_BINS, histogram->model);
+        if (isfinite(report->log_z)) {
+            eqf_estimate_histogram(report->num_samples, model, report->log_weights, range.low, range.high, NUM_BINS,
+                                   histogram->reweighted);
+        }
+        histogram->model_outside = 1 - sum_of(histogram->model, range);
+    }
+    free(data);
+    free(model);
+    return code;
+}
+
+typedef void (*distance_visitor)(void *user, size_t first, size_t num, size_t num_pairs, const float *distances);
+
+/* Pair distances piece by piece: all of them at once would not fit for large systems. */
+static exit_code visit_distances(const report_content *report, size_t num, const float *x, distance_visitor visit,
+                                 void *user) {
+    size_t num_pairs = (size_t)report->num_particles * (report->num_particles - 1) / 2;
+    size_t num_dof = (size_t)report->num_particles * report->space_dim;
+    float *distances = malloc(DISTANCE_PIECE * num_pairs * sizeof *distances);
+    if (!distances) return EXIT_CODE_DEVICE;
+    for (size_t first = 0; first < num; first += DISTANCE_PIECE) {
+        size_t count = num - first < DISTANCE_PIECE ? num - first : DISTANCE_PIECE;
+        if (eqf_estimate_pair_distances(count, report->num_particles, report->space_dim, x + first * num_dof,
+                                        distances) == EQF_OK) {
+            visit(user, first, count, num_pairs, distances);
+        }
+    }
+    free(distances);
+    return EXIT_CODE_OK;
+}
+
+static void find_range(void *user, size_t first, size_t num, size_t num_pairs, const float *distances) {
+    (void)first;
+    report_range *range = user;
+    for (size_t i = 0; i < num * num_pairs; i++) {
+        if (!isfinite(distances[i])) continue;
+        if (distances[i] < range->low) range->low = distances[i];
+        if (distances[i] > range->high) range->high = distances[i];
+    }
+}
+
+/* Adds into bins with the weight of each configuration; NULL log_weights: equal weights. */
+typedef struct report_binning {
+    report_range range;
+    const double *log_weights;
+    double log_weight_shift; /* the largest, against overflow */
+    double total, *bins;
+} report_binning;
+
+static void add_to_bins(void *user, size_t first, size_t num, size_t num_pairs, const float *distances) {
+    report_binning *binning = user;
+    double scale = NUM_BINS / (binning->range.high - binning->range.low);
+    for (size_t b = 0; b < num; b++) {
+        double weight = binning->log_weights ? exp(binning->log_weights[first + b] - binning->log_weight_shift) : 1;
+        if (!(weight > 0)) continue;
+        binning->total += weight * (double)num_pairs;
+        for (size_t p = 0; p < num_pairs; p++) {
+            double place = (distances[b * num_pairs + p] - binning->range.low) * scale;
+            if (place >= 0 && place < NUM_BINS) binning->bins[(size_t)place] += weight;
+        }
+    }
+}
+
+static exit_code bin_distances(const report_content *report, size_t num, const float *x, const double *log_weights,
+                               report_range range, double bins[NUM_BINS]) {
+    report_binning binning = {range, log_weights, -INFINITY, 0, bins};
+    for (size_t b = 0; log_weights && b < num; b++) {
+        if (log_weights[b] > binning.log_weight_shift) binning.log_weight_shift = log_weights[b];
+    }
+    exit_code code = visit_distances(report, num, x, add_to_bins, &binning);
+    double width = (range.high - range.low) / NUM_BINS;
+    for (size_t i = 0; i < NUM_BINS && binning.total > 0; i++) bins[i] /= binning.total * width;
+    return code;
+}
+
+static exit_code make_distance_histogram(const report_content *report, picture_histogram *histogram) {
+    report_range range = {INFINITY, -INFINITY};
+    exit_code code = visit_distances(report, report->num_data, report->x_data, find_range, &range);
+    if (!(range.low < range.high)) range.low = 0, range.high = 1;
+    widen(&range, 0.08);
+    if (range.low < 0) range.low = 0;
+    histogram->range = range;
+    if (code == EXIT_CODE_OK) {
+        code = bin_distances(report, report->num_data, report->x_data, NULL, range, histogram->data);
+    }
+    if (code == EXIT_CODE_OK) {
+        code = bin_distances(report, report->num_samples, report->x_model, NULL, range, histogram->model);
+    }
+    if (code == EXIT_CODE_OK && isfinite(report->log_z)) {
+        code = bin_distances(report, report->num_samples, report->x_model, report->log_weights, range,
+                             histogram->reweighted);
+    }
+    histogram->model_outside = 1 - sum_of(histogram->model, range);
+    return code;
+}
+
+/* Only model is filled: ln w - ln Z, 0 for a perfect flow. */
+static exit_code make_weight_histogram(const report_content *report, picture_histogram *histogram) {
+    size_t num = report->num_samples;
+    double *values = malloc((num ? num : 1) * sizeof *values);
+    if (!values) return EXIT_CODE_DEVICE;
+    for (size_t b = 0; b < num; b++) values[b] = report->log_weights[b] - report->log_z;
+    size_t num_finite = sort_finite(values, num);
+    report_range range = {quantile(values, num_finite, 0.005), quantile(values, num_finite, 1)};
+    range.low = fmin(fmax(range.low, quantile(values, num_finite, 0.5) - 20), -1);
+    range.high = fmax(range.high, 1);
+    widen(&range, 0.03);
+    histogram->range = range;
+    eqf_estimate_histogram(num_finite, values, NULL, range.low, range.high, NUM_BINS, histogram->model);
+    histogram->model_outside = 1 - sum_of(histogram->model, range) * (double)num_finite / (double)num;
+    free(values);
+    return EXIT_CODE_OK;
+}
+
+/* ---- gnuplot scripts -------------------------------------------------------------------------- */
+
+static void print_preamble(FILE *script, const char *x_label, const char *y_label) {
+    fprintf(script,
+            "set encoding utf8\n"
+            "set terminal svg size 640,400 dynamic enhanced font 'Helvetica,Arial,sans-serif,15' linewidth 1.4\n"
+            "set border 3 linecolor '#555555'\nset tics nomirror out textcolor '#333333'\n"
+            "set grid linecolor '#dddddd' linetype 1 linewidth 0.5\n"
+            "set key inside top right reverse Left samplen 2.2 spacing 1.25 textcolor '#222222'\n"
+            "set style fill solid 0.25 noborder\n"
+            "set xlabel \"%s\" textcolor '#222222'\nset ylabel \"%s\" textcolor '#222222' offset 0.5,0\n",
+            x_label, y_label);
+}
+
+/* Left edges of the bins and a closing zero: what "steps" and "fillsteps" draw as a histogram. */
+static void print_steps(FILE *script, const char *name, report_range range, const double *density) {
+    double width = (range.high - range.low) / NUM_BINS;
+    fprintf(script, "$%s << EOD\n%.9g 0\n", name, range.low);
+    for (size_t i = 0; i < NUM_BINS; i++) fprintf(script, "%.9g %.9g\n", range.low + width * (double)i, density[i]);
+    fprintf(script, "%.9g 0\nEOD\n", range.high);
+}
+
+static void print_comparison(FILE *script, const picture_histogram *histogram, bool is_reweighted) {
+    print_steps(script, "data", histogram->range, histogram->data);
+    print_steps(script, "model", histogram->range, histogram->model);
+    if (is_reweighted) print_steps(script, "reweighted", histogram->range, histogram->reweighted);
+    fprintf(script, "set xrange [%.9g:%.9g]\nset yrange [0:*]\n", histogram->range.low, histogram->range.high);
+    fputs("plot $data with fillsteps linecolor '" COLOUR_DATA "' notitle, "
+          "$data with steps linecolor '" COLOUR_DATA "' linewidth 1.2 title 'data', "
+          "$model with steps linecolor '" COLOUR_MODEL "' linewidth 1.6 dashtype (6,3) title 'model'", script);
+    if (is_reweighted) {
+        fputs(", $reweighted with steps linecolor '" COLOUR_REWEIGHTED "' linewidth 1.9 title 'model, reweighted'",
+              script);
+    }
+    fputc('\n', script);
+}
+
+static void print_weights(FILE *script, const picture_histogram *histogram) {
+    print_steps(script, "model", histogram->range, histogram->model);
+    fprintf(script,
+            "set xrange [%.9g:%.9g]\nset yrange [0:*]\nset key top left\n"
+            "set arrow 1 from first 0, graph 0 to first 0, graph 1 nohead linecolor '#555555' dashtype (4,4) front\n"
+            "plot $model with fillsteps linecolor '" COLOUR_MODEL "' notitle, "
+            "$model with steps linecolor '" COLOUR_MODEL "' linewidth 1.4 title \"model's samples\", "
+            "NaN with lines linecolor '#555555' dashtype (4,4) title 'a perfect flow'\n",
+            histogram->range.low, histogram->range.high);
+}
+
+/* The early fall would flatten all that matters: the picture ends a little above what the last 90 % reach. */
+static report_range curve_range(const report_content *report) {
+    report_range range = {INFINITY, -INFINITY};
+    uint64_t last = report->history[report->num_history - 1].step;
+    for (size_t i = 0; i < report->num_history; i++) {
+        const eqf_history_row *row = &report->history[i];
+        const double values[] = {row->nll, row->held_out_nll};
+        for (size_t j = 0; j < 2; j++) {
+            if (!isfinite(values[j])) continue;
+            if (values[j] < range.low) range.low = values[j];
+            if (row->step >= last / 10 && values[j] > range.high) range.high = values[j];
+        }
+    }
+    if (isfinite(report->entropy) && report->entropy < range.low) range.low = report->entropy;
+    if (!(range.low < range.high)) range.high = range.low + 1;
+    widen(&range, 0.06);
+    return range;
+}
+
+static void print_curve(FILE *script, const report_content *report) {
+    report_range range = curve_range(report);
+    bool has_held_out = false;
+    fputs("$nll << EOD\n", script);
+    for (size_t i = 0; i < report->num_history; i++) {
+        if (isfinite(report->history[i].nll)) {
+            fprintf(script, "%" PRIu64 " %.9g\n", report->history[i].step, report->history[i].nll);
+        }
+    }
+    fputs("EOD\n$held_out << EOD\n", script);
+    for (size_t i = 0; i < report->num_history; i++) {
+        if (!isfinite(report->history[i].held_out_nll)) continue;
+        has_held_out = true;
+        fprintf(script, "%" PRIu64 " %.9g\n", report->history[i].step, report->history[i].held_out_nll);
+    }
+    fprintf(script, "EOD\nset yrange [%.9g:%.9g]\nset xrange [0:%" PRIu64 "]\n", range.low, range.high,
+            report->history[report->num_history - 1].step);
+    fputs("plot $nll with lines linecolor '" COLOUR_MODEL "' linewidth 1.2 title 'training batches'", script);
+    if (has_held_out) {
+        fputs(", $held_out with linespoints linecolor '" COLOUR_DATA "' linewidth 1.6 pointtype 7 pointsize 0.35 "
+              "title 'held-out samples'", script);
+    }
+    if (isfinite(report->entropy)) {
+        fprintf(script, ", %.9g with lines linecolor '#555555' dashtype (4,4) title 'entropy: the floor'\n",
+                report->entropy);
+    } else {
+        fputc('\n', script);
+    }
+}
+
+/* ---- HTML ------------------------------------------------------------------------------------- */
+
+static void print_escaped(FILE *html, const char *text) {
+    for (const char *c = text; *c; c++) {
+        switch (*c) {
+        case '&': fputs("&amp;", html); break;
+        case '<': fputs("&lt;", html); break;
+        case '>': fputs("&gt;", html); break;
+        case '"': fputs("&quot;", html); break;
+        default: fputc(*c, html);
+        }
+    }
+}
+
+static void print_base64(FILE *html, const char *text) {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const unsigned char *bytes = (const unsigned char *)text;
+    size_t size = strlen(text);
+    for (size_t i = 0; i < size; i += 3) {
+        unsigned word = (unsigned)bytes[i] << 16;
+        if (i + 1 < size) word |= (unsigned)bytes[i + 1] << 8;
+        if (i + 2 < size) word |= bytes[i + 2];
+        fputc(digits[word >> 18], html);
+        fputc(digits[(word >> 12) & 63], html);
+        fputc(i + 1 < size ? digits[(word >> 6) & 63] : '=', html);
+        fputc(i + 2 < size ? digits[word & 63] : '=', html);
+    }
+}
+
+static const char style[] =
+    ":root{color-scheme:light dark;--page:#f5f6f8;--card:#fff;--text:#1c2733;--soft:#5b6b7b;--line:#dfe4ea;"
+    "--accent:#0072B2;--warn:#fff4e0;--warn-line:#e69f00;--good:#e6f5ef;--good-line:#009E73}"
+    "@media(prefers-color-scheme:dark){:root{--page:#12171d;--card:#1b232c;--text:#e4eaf0;--soft:#9aabba;"
+    "--line:#2d3844;--accent:#56b4e9;--warn:#33290f;--good:#10291f}figure img{filter:invert(.9) hue-rotate(180deg)}}"
+    "*{box-sizing:border-box}body{margin:0;background:var(--page);color:var(--text);"
+    "font:16px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif}"
+    "main{max-width:1120px;margin:0 auto;padding:2rem 1.25rem 3rem}"
+    "header p{color:var(--soft);margin:.2rem 0 1.4rem;overflow-wrap:anywhere}"
+    "h1{font-size:1.75rem;line-height:1.25;margin:0}h2{font-size:1.15rem;margin:2.2rem 0 .8rem}"
+    ".tiles{display:grid;gap:.9rem;grid-template-columns:repeat(auto-fit,minmax(170px,1fr))}"
+    ".tile,figure,.card{background:var(--card);border:1px solid var(--line);border-radius:10px}"
+    ".tile{padding:.85rem 1rem}.tile b{display:block;font-size:1.5rem;font-weight:650;"
+    "font-variant-numeric:tabular-nums;color:var(--accent)}.tile span{font-size:.88rem}"
+    ".tile small{display:block;color:var(--soft)}"
+    ".notice{border-left:5px solid;border-radius:6px;padding:.7rem 1rem;margin:1.2rem 0 0}"
+    ".warn{background:var(--warn);border-color:var(--warn-line)}.good{background:var(--good);"
+    "border-color:var(--good-line)}.notice ul{margin:.3rem 0 0;padding-left:1.2rem}"
+    ".pictures{display:grid;gap:1rem;grid-template-columns:repeat(auto-fit,minmax(min(440px,100%),1fr))}"
+    "figure{margin:0;padding:1rem}figure h3{margin:0 0 .4rem;font-size:1rem}"
+    "figure img{width:100%;height:auto;display:block}figcaption{color:var(--soft);font-size:.88rem;margin-top:.4rem}"
+    ".card{overflow-x:auto}table{border-collapse:collapse;width:100%}"
+    "td{padding:.42rem 1rem;border-top:1px solid var(--line);vertical-align:top}tr:first-child td{border-top:0}"
+    "td:nth-child(2){font-variant-numeric:tabular-nums;font-weight:600}"
+    "td:nth-child(3){color:var(--soft);font-size:.9rem}.origin td:nth-child(2){font-weight:400;"
+    "font-family:ui-monospace,Consolas,'DejaVu Sans Mono',monospace;font-size:.88rem;overflow-wrap:anywhere}"
+    "footer{color:var(--soft);font-size:.85rem;margin-top:2rem}@media print{body{background:#fff}"
+    "figure,.tile,.card{break-inside:avoid}}";
+
+typedef struct report_picture {
+    const char *name, *title, *caption, *x_label, *y_label;
+    double outside; /* fraction of the model's samples beyond it */
+    char *script;
+} report_picture;
+
+static void print_picture(FILE *html, const report_picture *picture, const char *svg) {
+    fprintf(html, "<figure id=\"%s\"><h3>%s</h3><img alt=\"%s\" src=\"data:image/svg+xml;base64,", picture->name,
+            picture->title, picture->title);
+    print_base64(html, svg);
+    fprintf(html, "\"><figcaption>%s", picture->caption);
+    if (picture->outside > 0.0005) {
+        fprintf(html, " %.2g&nbsp;%% of the model's %s beyond the picture.", 100 * picture->outside,
+                strcmp(picture->name, "distances") == 0 ? "distances lie" : "samples lie");
+    }
+    fputs("</figcaption></figure>\n", html);
+}
+
+static void print_table(FILE *html, const char *class_name, size_t num_rows, const report_row *rows) {
+    fprintf(html, "<div class=\"card %s\"><table>\n", class_name);
+    for (size_t i = 0; i < num_rows; i++) {
+        fputs("<tr><td>", html);
+        print_escaped(html, rows[i].label);
+        fputs("</td><td>", html);
+        print_escaped(html, rows[i].value);
+        fputs("</td>", html);
+        if (rows[i].note[0]) {
+            fputs("<td>", html);
+            print_escaped(html, rows[i].note);
+            fputs("</td>", html);
+        }
+        fputs("</tr>\n", html);
+    }
+    fputs("</table></div>\n", html);
+}
+
+static void print_top(FILE *html, const report_content *report) {
+    fputs("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+          "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>", html);
+    print_escaped(html, report->title);
+    fprintf(html, "</title><style>%s</style></head>\n<body><main>\n<header><h1>", style);
+    print_escaped(html, report->title);
+    fputs("</h1><p>", html);
+    print_escaped(html, report->subtitle);
+    fputs("</p></header>\n<div class=\"tiles\">\n", html);
+    for (size_t i = 0; i < report->num_tiles; i++) {
+        fputs("<div class=\"tile\"><span>", html);
+        print_escaped(html, report->tiles[i].label);
+        fputs("</span><b>", html);
+        print_escaped(html, report->tiles[i].value);
+        fputs("</b><small>", html);
+        print_escaped(html, report->tiles[i].note);
+        fputs("</small></div>\n", html);
+    }
+    fputs("</div>\n", html);
+    if (report->num_warnings == 0) {
+        fputs("<p class=\"notice good\">Every check of this evaluation passed: the integration is resolved, the "
+              "likelihood is possible, no single sample dominates.</p>\n", html);
+        return;
+    }
+    fputs("<div class=\"notice warn\"><strong>Read this before the figures.</strong><ul>\n", html);
+    for (size_t i = 0; i < report->num_warnings; i++) {
+        fputs("<li>", html);
+        print_escaped(html, report->warnings[i]);
+        fputs("</li>\n", html);
+    }
+    fputs("</ul></div>\n", html);
+}
+
+/* ---- All together ----------------------------------------------------------------------------- */
+
+enum { NUM_PICTURES = 4 };
+
+static exit_code make_script(const report_content *report, size_t index, report_picture *picture) {
+    picture_histogram *histogram = calloc(1, sizeof *histogram);
+    char *text = NULL;
+    size_t size = 0;
+    FILE *script = open_memstream(&text, &size);
+    exit_code code = histogram && script ? EXIT_CODE_OK : EXIT_CODE_DEVICE;
+    if (script) print_preamble(script, picture->x_label, picture->y_label);
+    if (code == EXIT_CODE_OK) {
+        switch (index) {
+        case 0:
+            code = make_energy_histogram(report, histogram);
+            print_comparison(script, histogram, isfinite(report->log_z));
+            break;
+        case 1:
+            code = make_distance_histogram(report, histogram);
+            print_comparison(script, histogram, isfinite(report->log_z));
+            break;
+        case 2:
+            code = make_weight_histogram(report, histogram);
+            print_weights(script, histogram);
+            break;
+        default: print_curve(script, report); break;
+        }
+        picture->outside = histogram->model_outside;
+    }
+    if (script && fclose(script) != 0) code = EXIT_CODE_DEVICE;
+    free(histogram);
+    picture->script = text;
+    return code;
+}
+
+static bool has_picture(const report_content *report, size_t index) {
+    if (index == 2) return isfinite(report->log_z);
+    if (index == 3) return report->num_history > 0;
+    return true;
+}
+
+static exit_code print_pictures(cli_app *app, FILE *html, const report_content *report) {
+    report_picture pictures[NUM_PICTURES] = {
+        {.name = "energies", .title = "Energies", .x_label = "reduced energy u (kT)",
+         .y_label = "probability density (1/kT)",
+         .caption = "Reweighted, the model's samples should fall on the data."},
+        {.name = "distances", .title = "Pair distances", .x_label = "distance of two particles (length)",
+         .y_label = "probability density (1/length)",
+         .caption = "Distribution of |x<sub>i</sub> − x<sub>j</sub>| over all pairs."},
+        {.name = "weights", .title = "Log-weights", .x_label = "ln w − ln Z (nats)",
+         .y_label = "probability density (1/nat)",
+         .caption = "w = exp(−u(x)) / q(x) for samples x of the model. The narrower around 0, the larger the "
+                    "effective sample size."},
+        {.name = "training", .title = "Training", .x_label = "optimizer step", .y_label = "NLL (nats)",
+         .caption = "Mean negative log-likelihood; the model is the best one on held-out samples."},
+    };
+    const char *problem = NULL;
+    exit_code code = EXIT_CODE_OK;
+    size_t num_drawn = 0;
+    for (size_t i = 0; i < NUM_PICTURES && code == EXIT_CODE_OK && !problem; i++) {
+        if (!has_picture(report, i)) continue;
+        char *svg = NULL;
+        code = make_script(report, i, &pictures[i]);
+        if (code == EXIT_CODE_OK) plot_svg(pictures[i].script, &svg, &problem);
+        if (svg) {
+            if (num_drawn++ == 0) fputs("<h2>Pictures</h2><div class=\"pictures\">\n", html);
+            print_picture(html, &pictures[i], svg);
+        }
+        free(pictures[i].script);
+        free(svg);
+    }
+    if (num_drawn > 0) fputs("</div>\n", html);
+    if (problem) {
+        app_warn(app, "the report has no pictures: %s", problem);
+        fputs("<p class=\"notice warn\">No pictures: ", html);
+        print_escaped(html, problem);
+        fputs(".</p>\n", html);
+    }
+    if (code != EXIT_CODE_OK) app_fail(app, code, "out of memory for the report's pictures");
+    return code;
+}
+
+exit_code report_write(cli_app *app, const char *path, const report_content *report) {
+    char *text = NULL;
+    size_t size = 0;
+    FILE *html = open_memstream(&text, &size);
+    if (!html) return app_fail(app, EXIT_CODE_DEVICE, "out of memory for the report");
+    print_top(html, report);
+    exit_code code = print_pictures(app, html, report);
+    fputs("<h2>Figures</h2>\n", html);
+    print_table(html, "figures", report->num_figures, report->figures);
+    fputs("<h2>How it was made</h2>\n", html);
+    print_table(html, "origin", report->num_origins, report->origins);
+    fputs("<footer>Energies are reduced: u = U/kT. Log-densities are natural logarithms, normalised on configurations "
+          "with their centre of mass at the origin.</footer>\n</main></body></html>\n", html);
+    if (fclose(html) != 0 && code == EXIT_CODE_OK) code = app_fail(app, EXIT_CODE_DEVICE, "out of memory");
+    if (code == EXIT_CODE_OK) code = files_write(app, path, text, size);
+    free(text);
+    return code;
+}

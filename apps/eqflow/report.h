@@ -1,0 +1,37 @@
+/* The report: one self-contained HTML file with pictures, figures, and how it was made. */
+#ifndef REPORT_H
+#define REPORT_H
+
+#include "app.h"
+#include "eqflow/model.h"
+
+typedef struct report_row {
+    char label[64], value[96], note[200]; /* note: what the figure means, or "" */
+} report_row;
+
+typedef struct report_content {
+    const char *title, *subtitle;
+    unsigned num_particles, space_dim;
+    size_t num_tiles; /* the few figures at the top */
+    const report_row *tiles;
+    size_t num_figures;
+    const report_row *figures;
+    size_t num_origins; /* how it was made */
+    const report_row *origins;
+    size_t num_warnings;
+    char *const *warnings;
+    size_t num_data;
+    const float *x_data, *energy_data; /* [num_data, N, D], [num_data] */
+    size_t num_samples;
+    const float *x_model, *energy_model; /* [num_samples, N, D], [num_samples] */
+    const double *log_weights;           /* [num_samples] */
+    double log_z;                        /* of those weights; NaN: no reweighted curves */
+    size_t num_history;
+    const eqf_history_row *history;
+    double entropy; /* the floor of the training curve; NaN: not drawn */
+} report_content;
+
+/* Writes path whole or not at all. Without gnuplot the pictures are left out, with one line on stderr. */
+exit_code report_write(cli_app *app, const char *path, const report_content *report);
+
+#endif

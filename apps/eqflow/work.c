@@ -1,0 +1,141 @@
+#include "work.h"
+
+#include <math.h>
+
+#include "progress.h"
+#include "signals.h"
+
+/* A piece grows until it takes about this long: short enough to stop soon, long enough to keep devices busy. */
+static const double piece_seconds = 0.25;
+enum { FIRST_PIECE = 1024, LARGEST_PIECE = 1 << 17 };
+
+typedef struct work_job {
+    cli_app *app;
+    eqf_flow *flow;
+    const eqf_potential_options *potential;
+    uint64_t seed;
+    const float *x;
+    float *x_out, *value_out;
+} work_job;
+
+typedef eqf_status (*job_piece)(const work_job *job, size_t first, size_t num);
+
+static size_t num_dof_of(const eqf_potential_options *system) {
+    return (size_t)system->num_particles * system->space_dim;
+}
+
+static exit_code interrupted(cli_app *app) {
+    return app_fail(app, EXIT_CODE_INTERRUPTED, "interrupted; nothing written");
+}
+
+static exit_code run_pieces(const work_job *job, const char *label, size_t num, job_piece run_piece) {
+    cli_progress progress;
+    progress_begin(&progress, job->app, label, "samples");
+    size_t piece = FIRST_PIECE;
+    exit_code code = EXIT_CODE_OK;
+    for (size_t first = 0; first < num && code == EXIT_CODE_OK;) {
+        progress_update(&progress, (double)first, (double)num, NULL);
+        size_t count = num - first < piece ? num - first : piece;
+        double start = app_seconds();
+        eqf_status status = run_piece(job, first, count);
+        if (status != EQF_OK) {
+            code = app_fail_status(job->app, status, ACTIVITY_COMPUTE);
+        } else if (signals_is_stop_requested()) {
+            code = interrupted(job->app);
+        }
+        if (app_seconds() - start < piece_seconds / 2 && piece < LARGEST_PIECE) piece *= 2;
+        first += count;
+    }
+    progress_end(&progress);
+    return code;
+}
+
+static eqf_status sample_piece(const work_job *job, size_t first, size_t num) {
+    return eqf_flow_sample(job->flow, job->seed, first, num, job->x_out + first * num_dof_of(job->potential),
+                           job->value_out ? job->value_out + first : NULL);
+}
+
+static eqf_status log_prob_piece(const work_job *job, size_t first, size_t num) {
+    return eqf_flow_log_prob(job->flow, num, job->x + first * num_dof_of(job->potential), job->value_out + first,
+                             NULL);
+}
+
+static eqf_status energy_piece(const work_job *job, size_t first, size_t num) {
+    return eqf_potential_evaluate(job->app->ctx, job->potential, num, job->x + first * num_dof_of(job->potential),
+                                  job->value_out + first, NULL);
+}
+
+exit_code work_sample(cli_app *app, eqf_flow *flow, const eqf_potential_options *system, uint64_t seed, size_t num,
+                      float *x_out, float *log_prob_out) {
+    work_job job = {app, flow, system, seed, NULL, x_out, log_prob_out};
+    return run_pieces(&job, "sample", num, sample_piece);
+}
+
+exit_code work_log_prob(cli_app *app, eqf_flow *flow, const eqf_potential_options *system, const char *label,
+                        size_t num, const float *x, float *log_prob_out) {
+    work_job job = {app, flow, system, 0, x, NULL, log_prob_out};
+    return run_pieces(&job, label, num, log_prob_piece);
+}
+
+exit_code work_energy(cli_app *app, const eqf_potential_options *potential, size_t num, const float *x,
+                      float *energy_out) {
+    work_job job = {app, NULL, potential, 0, x, NULL, energy_out};
+    return run_pieces(&job, "energies", num, energy_piece);
+}
+
+typedef struct mcmc_watch {
+    cli_progress progress;
+    const char *stage;
+    cli_app *app;
+} mcmc_watch;
+
+static int watch_mcmc(void *user, const eqf_progress *report) {
+    mcmc_watch *watch = user;
+    if (watch->stage != report->stage) { /* static texts: the pointer tells a new stage */
+        watch->stage = report->stage;
+        progress_begin(&watch->progress, watch->app, report->stage, "sweeps");
+    }
+    progress_update(&watch->progress, report->done, report->total, NULL);
+    return signals_is_stop_requested();
+}
+
+exit_code work_mcmc(cli_app *app, const eqf_potential_options *potential, const eqf_mcmc_options *given, size_t num,
+                    float *x_out, float *energy_out, eqf_mcmc_diagnostics *diagnostics_out) {
+    mcmc_watch watch = {.app = app};
+    eqf_mcmc_options options = *given;
+    options.progress = watch_mcmc;
+    options.progress_user = &watch;
+    progress_begin(&watch.progress, app, "data", "sweeps");
+    eqf_status status = eqf_mcmc_sample(app->ctx, potential, &options, num, x_out, energy_out, diagnostics_out);
+    progress_end(&watch.progress);
+    if (status == EQF_ERROR_INTERRUPTED) return interrupted(app);
+    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
+    if (diagnostics_out->split_r_hat > 1.05) {
+        app_warn(app, "the chains do not agree yet (split R-hat %.3f, should be below 1.05); raise --burn-in",
+                 diagnostics_out->split_r_hat);
+    }
+    return EXIT_CODE_OK;
+}
+
+exit_code work_read_configurations(cli_app *app, const char *path, const eqf_potential_options *system,
+                                   eqf_array *x_out) {
+    double max_offset = 0;
+    eqf_status status = eqf_array_read_configurations(app->ctx, path, system->num_particles, system->space_dim, x_out,
+                                                      &max_offset);
+    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_READ);
+    if (max_offset > 1e-4) {
+        app_note(app, "centred the configurations of %s: centres of mass up to %.3g from 0 were subtracted", path,
+                 max_offset);
+    }
+    return EXIT_CODE_OK;
+}
+
+eqf_array work_configurations(float *x, size_t num, const eqf_potential_options *system) {
+    eqf_array array = EQF_ARRAY_INIT;
+    array.data = x;
+    array.num_dims = 3;
+    array.shape[0] = num;
+    array.shape[1] = system->num_particles;
+    array.shape[2] = system->space_dim;
+    return array;
+}

@@ -1,0 +1,34 @@
+/* Long calls of the library cut into pieces, with progress and a way to stop. Every function says what went
+ * wrong and gives the exit code; EXIT_CODE_INTERRUPTED if a signal asked to stop. */
+#ifndef WORK_H
+#define WORK_H
+
+#include "app.h"
+#include "eqflow/array.h"
+#include "eqflow/flow.h"
+#include "eqflow/mcmc.h"
+
+/* x_out [num, N, D], log_prob_out [num] or NULL. */
+exit_code work_sample(cli_app *app, eqf_flow *flow, const eqf_potential_options *system, uint64_t seed, size_t num,
+                      float *x_out, float *log_prob_out);
+
+/* x [num, N, D] -> log_prob_out [num]. label is what the progress bar calls it. */
+exit_code work_log_prob(cli_app *app, eqf_flow *flow, const eqf_potential_options *system, const char *label,
+                        size_t num, const float *x, float *log_prob_out);
+
+/* x [num, N, D] -> energy_out [num]. */
+exit_code work_energy(cli_app *app, const eqf_potential_options *potential, size_t num, const float *x,
+                      float *energy_out);
+
+/* Equilibrium configurations x_out [num, N, D]; energy_out [num] or NULL. Says what the diagnostics doubt. */
+exit_code work_mcmc(cli_app *app, const eqf_potential_options *potential, const eqf_mcmc_options *options, size_t num,
+                    float *x_out, float *energy_out, eqf_mcmc_diagnostics *diagnostics_out);
+
+/* Configurations [B, N, D] of a file for this system, with the note about centring. Clear the array after. */
+exit_code work_read_configurations(cli_app *app, const char *path, const eqf_potential_options *system,
+                                   eqf_array *x_out);
+
+/* x [num, N, D] in an array header for writing; the data stay the caller's. */
+eqf_array work_configurations(float *x, size_t num, const eqf_potential_options *system);
+
+#endif
