@@ -48,10 +48,12 @@ static size_t list_figures(const evaluation *result, figure figures[MAX_FIGURES]
         {"kl", "KL(target || model) (nats)", result->kl, "NLL - entropy", false},
         {"ess_fraction", "effective sample size (fraction)", result->ess_fraction,
          "Kish, of the model's samples reweighted to the target", false},
-        {"max_weight_fraction", "largest weight (fraction of all)", result->max_weight_fraction, "", false},
+        {"max_weight_fraction", "largest weight (fraction of all)", result->max_weight_fraction,
+         "near 0 unless a single sample decides the averages", false},
         {"log_z", "ln Z", result->log_z, "of the target, from the weights", false},
         {"log_z_standard_error", "  standard error", result->log_z_standard_error, "", false},
-        {"mean_energy_model", "mean energy, model (kT)", result->mean_energy_model, "", false},
+        {"mean_energy_model", "mean energy, model (kT)", result->mean_energy_model,
+         "before reweighting; a few bad samples can raise it without bound", false},
         {"mean_energy_reweighted", "mean energy, reweighted (kT)", result->mean_energy_reweighted,
          "agrees with the data if the weights are good", false},
         {"mean_energy_reweighted_standard_error", "  standard error",
@@ -180,13 +182,17 @@ static exit_code make_report(cli_app *app, const evaluate_flags *flags, const eq
     const eqf_preset *preset = eqf_preset_find(options->preset);
     figure figures[MAX_FIGURES];
     report_row tiles[4], rows[MAX_FIGURES], origins[MAX_ORIGINS];
-    size_t num = list_figures(result, figures), num_history;
+    size_t num = list_figures(result, figures), num_rows = 0, num_history;
     for (size_t i = 0; i < num; i++) {
-        char text[32];
+        char text[32], error[32];
         if (figures[i].is_count) {
-            fill_row(&rows[i], figures[i].label, figures[i].note, "%.0f", figures[i].value);
-        } else {
-            fill_row(&rows[i], figures[i].label, figures[i].note, "%s", output_format(figures[i].value, text));
+            fill_row(&rows[num_rows++], figures[i].label, figures[i].note, "%.0f", figures[i].value);
+        } else if (i + 1 < num && strstr(figures[i + 1].key, "_standard_error")) { /* one row: value ± error */
+            snprintf(error, sizeof error, "%.2g", figures[i + 1].value);
+            fill_row(&rows[num_rows++], figures[i].label, figures[i].note, "%s ± %s",
+                     output_format(figures[i].value, text), error);
+        } else if (!strstr(figures[i].key, "_standard_error")) {
+            fill_row(&rows[num_rows++], figures[i].label, figures[i].note, "%s", output_format(figures[i].value, text));
         }
     }
     char title[160], subtitle[512];
@@ -200,7 +206,7 @@ static exit_code make_report(cli_app *app, const evaluate_flags *flags, const eq
         .space_dim = target->space_dim,
         .num_tiles = fill_tiles(result, tiles),
         .tiles = tiles,
-        .num_figures = num,
+        .num_figures = num_rows,
         .figures = rows,
         .num_origins = fill_origins(app, flags, model, target, result, origins),
         .origins = origins,
@@ -268,7 +274,7 @@ static exit_code evaluate(cli_app *app, const evaluate_flags *flags, const eqf_m
 exit_code cmd_evaluate(cli_app *app) {
     const char *const operands[] = {"MODEL", NULL};
     const command_help help = {
-        .usage = "MODEL [--data FILE.npy] [-n COUNT] [--report FILE.html] [options]",
+        .usage = "MODEL [--data FILE.npy] [--report FILE.html] [options]",
         .description = "Measures a flow: its likelihood on data it has not seen (integrated twice, the second time "
                        "with twice the steps), and its samples reweighted to the target: effective sample size, ln Z, "
                        "mean energies. Says so when a figure should not be believed. Without --data it makes test "

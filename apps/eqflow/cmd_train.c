@@ -420,9 +420,9 @@ static void print_more(FILE *stream) {
     system_print_row(stream, "--num-distance", column_num_distance);
     system_print_row(stream, "--num-time", column_num_time);
     system_print_constants(stream);
-    fputs("\nSmall data sets train for fewer steps. A short --steps also shortens --warm-up and\n"
-          "--validation-interval, unless those are given. Ctrl-C writes a checkpoint and says\n"
-          "how to resume.\n",
+    fputs("\nSmall data sets train for fewer steps. A short --steps also shortens --warm-up\n"
+          "and --validation-interval, unless those are given. Ctrl-C writes a checkpoint\n"
+          "and says how to resume.\n",
           stream);
 }
 
@@ -471,7 +471,7 @@ exit_code cmd_train(cli_app *app) {
         .print_more = print_more,
     };
     train_flags flags = {.held_out = 0.1, .checkpoint_seconds = 60};
-    const char *const preset = "by preset, see below";
+    const char *const preset = ""; /* the table after the options has these */
     cli_option options[OPTIONS_MAX] = {
         {.kind = OPTION_TEXT, .letter = 'o', .name = "output", .argument = "FILE", .value = &flags.model_path,
          .default_text = "required", .help = "the model (safetensors)"},
@@ -479,11 +479,11 @@ exit_code cmd_train(cli_app *app) {
         {.kind = OPTION_TEXT, .name = "data", .argument = "FILE.npy", .value = &flags.data_path,
          .default_text = "made here", .help = "samples, [B, N, D] or [B, N*D]"},
         {.kind = OPTION_COUNT, .name = "num-train", .argument = "COUNT", .value = &flags.num_train,
-         .is_set = &flags.is_num_train_set, .default_text = preset, .low = 2, .high = 1e12,
+         .is_set = &flags.is_num_train_set, .default_text = "by preset", .low = 2, .high = 1e12,
          .help = "samples to make, held-out ones included"},
         {.kind = OPTION_NUMBER, .name = "held-out", .argument = "FRACTION", .value = &flags.held_out, .low = 0,
          .high = 0.9, .help = "part of the samples that chooses the model, at most 10000"},
-        {.kind = OPTION_HEADING, .name = "Training"},
+        {.kind = OPTION_HEADING, .name = "Training (defaults by preset: see the table below)"},
         {.kind = OPTION_COUNT, .name = "steps", .argument = "N", .value = &flags.num_steps,
          .is_set = &flags.is_num_steps_set, .default_text = preset, .low = 1, .high = 1e12,
          .help = "optimizer steps"},
@@ -516,7 +516,7 @@ exit_code cmd_train(cli_app *app) {
          .help = "steps between held-out measurements"},
         {.kind = OPTION_TEXT, .name = "field-evaluation", .argument = "HOW", .value = &flags.field_evaluation,
          .default_text = preset, .help = "table (fast) or direct (every Gaussian summed)"},
-        {.kind = OPTION_HEADING, .name = "The flow"},
+        {.kind = OPTION_HEADING, .name = "The flow (defaults by preset: see the table below)"},
         {.kind = OPTION_TEXT, .name = "prior-scale", .argument = "X", .value = &flags.prior_scale,
          .default_text = preset, .help = "sd of the Gaussian prior; data: that of the samples"},
         {.kind = OPTION_COUNT, .name = "integration-steps", .argument = "N", .value = &flags.integration_steps,

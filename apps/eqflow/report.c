@@ -221,7 +221,7 @@ static void print_preamble(FILE *script, const char *x_label, const char *y_labe
             "set terminal svg size 640,400 dynamic enhanced font 'Helvetica,Arial,sans-serif,15' linewidth 1.4\n"
             "set border 3 linecolor '#555555'\nset tics nomirror out textcolor '#333333'\n"
             "set grid linecolor '#dddddd' linetype 1 linewidth 0.5\n"
-            "set key inside top right reverse Left samplen 2.2 spacing 1.25 textcolor '#222222'\n"
+            "set key outside top center horizontal maxrows 1 reverse Left samplen 2.2 width -2 textcolor '#222222'\n"
             "set style fill solid 0.25 noborder\n"
             "set xlabel \"%s\" textcolor '#222222'\nset ylabel \"%s\" textcolor '#222222' offset 0.5,0\n",
             x_label, y_label);
@@ -253,7 +253,7 @@ static void print_comparison(FILE *script, const picture_histogram *histogram, b
 static void print_weights(FILE *script, const picture_histogram *histogram) {
     print_steps(script, "model", histogram->range, histogram->model);
     fprintf(script,
-            "set xrange [%.9g:%.9g]\nset yrange [0:*]\nset key top left\n"
+            "set xrange [%.9g:%.9g]\nset yrange [0:*]\n"
             "set arrow 1 from first 0, graph 0 to first 0, graph 1 nohead linecolor '#555555' dashtype (4,4) front\n"
             "plot $model with fillsteps linecolor '" COLOUR_MODEL "' notitle, "
             "$model with steps linecolor '" COLOUR_MODEL "' linewidth 1.4 title \"model's samples\", "
@@ -357,6 +357,7 @@ static const char style[] =
     ".notice{border-left:5px solid;border-radius:6px;padding:.7rem 1rem;margin:1.2rem 0 0}"
     ".warn{background:var(--warn);border-color:var(--warn-line)}.good{background:var(--good);"
     "border-color:var(--good-line)}.notice ul{margin:.3rem 0 0;padding-left:1.2rem}"
+    ".notice li::first-letter{text-transform:uppercase}"
     ".pictures{display:grid;gap:1rem;grid-template-columns:repeat(auto-fit,minmax(min(440px,100%),1fr))}"
     "figure{margin:0;padding:1rem}figure h3{margin:0 0 .4rem;font-size:1rem}"
     "figure img{width:100%;height:auto;display:block}figcaption{color:var(--soft);font-size:.88rem;margin-top:.4rem}"
@@ -387,6 +388,8 @@ static void print_picture(FILE *html, const report_picture *picture, const char 
 }
 
 static void print_table(FILE *html, const char *class_name, size_t num_rows, const report_row *rows) {
+    bool has_notes = false; /* one cell missing would break the lines between rows */
+    for (size_t i = 0; i < num_rows; i++) has_notes = has_notes || rows[i].note[0];
     fprintf(html, "<div class=\"card %s\"><table>\n", class_name);
     for (size_t i = 0; i < num_rows; i++) {
         fputs("<tr><td>", html);
@@ -394,7 +397,7 @@ static void print_table(FILE *html, const char *class_name, size_t num_rows, con
         fputs("</td><td>", html);
         print_escaped(html, rows[i].value);
         fputs("</td>", html);
-        if (rows[i].note[0]) {
+        if (has_notes) {
             fputs("<td>", html);
             print_escaped(html, rows[i].note);
             fputs("</td>", html);

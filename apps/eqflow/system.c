@@ -30,10 +30,11 @@ static double *place_of(eqf_potential_options *potential, const system_constant 
 size_t system_options(system_flags *flags, bool has_sizes, cli_option options_out[]) {
     size_t num = 0;
     *flags = (system_flags){.num_particles = 0};
-    const char *default_text = has_sizes ? "the preset's" : "the model's";
+    const char *default_text = ""; /* the heading tells */
     options_out[num++] = (cli_option){
         .kind = OPTION_HEADING,
-        .name = has_sizes ? "The system, over the preset's constants" : "The target, over the model's constants"};
+        .name = has_sizes ? "The system (defaults by preset: see the table below)"
+                                          : "The target (defaults: those of the model)"};
     if (has_sizes) {
         options_out[num++] = (cli_option){.kind = OPTION_COUNT, .name = "particles", .argument = "N",
                                           .help = "number of particles", .value = &flags->num_particles,

@@ -14,12 +14,16 @@
 static const double max_epochs = 1000;
 static const uint64_t min_steps = 1000;
 
+/* The other kind's constants stay those of EQF_POTENTIAL_OPTIONS_INIT. */
+#define UNUSED_LENNARD_JONES 2.0, 1.0, 1.0
+#define UNUSED_DOUBLE_WELL 4.0, 0.0, -4.0, 0.9
+
 /* Koehler et al. 2020, section 5: 0.9 (d-4)^4 - 4 (d-4)^2, no linear term. */
 #define DOUBLE_WELL(num_particles, space_dim) \
-    {1, EQF_POTENTIAL_DOUBLE_WELL, num_particles, space_dim, 1.0, 4.0, 0.0, -4.0, 0.9, 0.0, 0.0, 0.0}
+    {1, EQF_POTENTIAL_DOUBLE_WELL, num_particles, space_dim, 1.0, 4.0, 0.0, -4.0, 0.9, UNUSED_LENNARD_JONES}
 /* epsilon 2 is what "every ordered pair once" in the authors' code amounts to, and what the published data follow. */
 #define LENNARD_JONES(num_particles) \
-    {1, EQF_POTENTIAL_LENNARD_JONES, num_particles, 3, 1.0, 0.0, 0.0, 0.0, 0.0, 2.0, 1.0, 1.0}
+    {1, EQF_POTENTIAL_LENNARD_JONES, num_particles, 3, 1.0, UNUSED_DOUBLE_WELL, 2.0, 1.0, 1.0}
 
 /* The authors' fields: 50 Gaussians in distance, 10 in time. The dense core brings its own widths. */
 #define DOUBLE_WELL_FIELD {EQF_DYNAMICS_RADIAL, 50, 10, EQF_RADIAL_UNIFORM, 8.0, 0.5, 0.3}
