@@ -32,6 +32,9 @@ struct eqf__field {
     /* Partial gradients [num_partials][num_stages][grad_stage_size], [num_partials][grad_shared_size] -> d_gradient [num_trained]. */
     eqf_status (*contract)(eqf__field *field, cl_mem d_grad_stages, cl_mem d_grad_shared, size_t num_partials,
                            cl_mem d_gradient);
+    /* Table resolution, so that a resumed training builds the very same tables. */
+    unsigned resolution;
+    eqf_status (*set_resolution)(eqf__field *field, unsigned resolution);
     void (*destroy)(eqf__field *field);
 };
 

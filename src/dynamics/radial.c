@@ -87,6 +87,7 @@ static eqf_status set_resolution(eqf__field *field, eqf_field_evaluation evaluat
     const size_t num_distance = field->options.num_distance, num_stages = field->num_stages;
     release_resolution(state);
     field->evaluation = evaluation;
+    field->resolution = evaluation == EQF_FIELD_TABLE ? num_fine : 0;
     state->num_fine = num_fine;
     state->num_coarse = num_fine / 2;
     state->num_cells = state->num_fine + state->num_coarse + 1;
@@ -134,6 +135,13 @@ static eqf_status set_resolution(eqf__field *field, eqf_field_evaluation evaluat
     field->d_stages = has_table ? state->d_cells : state->d_coefficients;
     field->d_shared = has_table ? state->d_geometry : state->d_gaussians;
     return EQF_OK;
+}
+
+static eqf_status restore_resolution(eqf__field *field, unsigned resolution) {
+    if (resolution == 0) return set_resolution(field, EQF_FIELD_DIRECT, FIRST_NUM_FINE);
+    if (resolution < FIRST_NUM_FINE || resolution > LAST_NUM_FINE)
+        return eqf__fail(field->ctx, EQF_ERROR_FORMAT, "a table of %u cells is not one this version makes", resolution);
+    return set_resolution(field, EQF_FIELD_TABLE, resolution);
 }
 
 /* ---- Parameters -> stage data ------------------------------------------------------------------------------------------ */
@@ -276,6 +284,7 @@ eqf_status eqf__radial_field_create(eqf__field *field, bool has_gradient) {
     field->destroy = radial_destroy;
     field->prepare = radial_prepare;
     field->contract = radial_contract;
+    field->set_resolution = restore_resolution;
     state->has_gradient = has_gradient;
     state->vector_width = device->vector_width;
     eqf_param_slice slices[EQF__RADIAL_NUM_SLICES];

@@ -1,0 +1,46 @@
+/* Adam with decoupled weight decay (Kingma and Ba 2015; Loshchilov and Hutter 2019), gradient clipping and weight averaging. */
+#define RECORD_SIZE 4 /* nll, integration error, gradient norm, 1 if finite */
+
+/* One work-item. records[record_index] = what this step measured. failed [1] stays 1 from the first non-finite step on: later updates do nothing. */
+__kernel void measure_step(__global const real *gradient, __global const real *sums, __global real *records,
+                           uint record_index, __global uint *failed, uint num_trained) {
+    if (get_global_id(0) != 0) return;
+    __global real *record = records + record_index * RECORD_SIZE;
+    realv lanes = 0;
+    uint whole = num_trained / V * V;
+    for (uint i = 0; i < whole; i += V) {
+        realv g = load_lanes(gradient + i);
+        lanes = fma(g, g, lanes);
+    }
+    real square = sum_lanes(lanes);
+    for (uint i = whole; i < num_trained; i++) square = fma(gradient[i], gradient[i], square);
+    uint is_good = isfinite(square) && isfinite(sums[0]) && isfinite(sums[1]);
+    record[0] = sums[0];
+    record[1] = sums[1];
+    record[2] = sqrt(square);
+    record[3] = is_good ? (real)1 : (real)0;
+    if (!is_good) failed[0] = 1;
+}
+
+/* One work-item per 16 parameters. first_moment, second_moment, average, params [num_trained]; correction_1 = 1/(1 - beta_1^step). */
+__kernel void adam_update(__global real *params, __global real *first_moment, __global real *second_moment,
+                          __global real *average, __global const real *gradient, __global const real *records,
+                          uint record_index, __global const uint *failed, real learning_rate, real correction_1, real correction_2,
+                          real clip_norm, real weight_decay, real average_decay, uint num_trained) {
+    if (failed[0]) return;
+    const real beta_1 = (real)0.9, beta_2 = (real)0.999, epsilon = (real)1e-8;
+    real norm = records[record_index * RECORD_SIZE + 2];
+    real shrink = clip_norm > 0 && norm > clip_norm ? clip_norm / norm : (real)1;
+    uint first = get_global_id(0) * 16, last = min(first + 16, num_trained);
+    for (uint i = first; i < last; i++) {
+        real g = shrink * gradient[i];
+        real m = beta_1 * first_moment[i] + ((real)1 - beta_1) * g;
+        real v = beta_2 * second_moment[i] + ((real)1 - beta_2) * g * g;
+        real p = params[i];
+        p -= learning_rate * (m * correction_1 / (sqrt(v * correction_2) + epsilon) + weight_decay * p);
+        first_moment[i] = m;
+        second_moment[i] = v;
+        params[i] = p;
+        average[i] = average_decay * average[i] + ((real)1 - average_decay) * p;
+    }
+}

@@ -1,0 +1,50 @@
+/* The next batch, drawn without replacement within an epoch: position q of the endless sequence is epoch q / num, place q mod num, and
+ * the place goes through a permutation of 0 ... num-1 that belongs to (seed, epoch): a Feistel network over Philox, walked until it lands
+ * inside (Black and Rogaway 2002). Nothing is stored, and any step can be made again. */
+#define STREAM_BATCH 0x62617463u
+#define FEISTEL_ROUNDS 6
+
+inline uintv permute(uintv place, uint num, uint half_bits, uint seed_low, uint seed_high, uintv epoch) {
+    const uint mask = (1u << half_bits) - 1;
+    uintv result = place;
+    int is_outside = 1;
+    while (is_outside) {
+        uintv left = result >> half_bits, right = result & mask;
+        for (uint round = 0; round < FEISTEL_ROUNDS; round++) {
+            uintv words[4];
+            random_words(seed_low, seed_high, right, epoch, round, STREAM_BATCH, words);
+            uintv next = left ^ (words[0] & mask);
+            left = right;
+            right = next;
+        }
+        uintv walked = (left << half_bits) | right;
+        /* Lanes that are inside stay. */
+#if V == 1
+        result = walked;
+        is_outside = result >= num;
+#else
+        result = select(result, walked, (result >= num) | (result == place));
+        is_outside = any(result >= num);
+        place = num; /* from now on only lanes outside walk on */
+#endif
+    }
+    return result;
+}
+
+/* One work-item a block: x_blocked [num_blocks][N*D][V] = data [num][N*D] at positions first_position + b; padding repeats the last. */
+__kernel void gather(__global const real *data, __global real *x_blocked, uint seed_low, uint seed_high,
+                     ulong first_position, uint num, uint half_bits, uint batch_size, uint num_dof) {
+    uint block = get_global_id(0);
+    if (block * V >= batch_size) return;
+    uint place[V], epoch[V];
+    for (uint lane = 0; lane < V; lane++) {
+        ulong position = first_position + min(block * V + lane, batch_size - 1);
+        place[lane] = (uint)(position % num);
+        epoch[lane] = (uint)(position / num);
+    }
+    uintv rows = permute(load_lanes(place), num, half_bits, seed_low, seed_high, load_lanes(epoch));
+    store_lanes(place, rows);
+    for (uint lane = 0; lane < V; lane++)
+        for (uint c = 0; c < num_dof; c++)
+            x_blocked[((size_t)block * num_dof + c) * V + lane] = data[(size_t)place[lane] * num_dof + c];
+}

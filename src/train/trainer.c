@@ -1,0 +1,339 @@
+/* Maximum-likelihood training with everything but the schedule on the device. */
+#include "eqflow/train.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "train_internal.h"
+
+static double now_seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* ---- Life ------------------------------------------------------------------------------------------------------------- */
+
+static eqf_status check_options(eqf_context *ctx, const eqf_training_options *o) {
+    const struct {
+        bool is_good;
+        const char *message;
+    } rules[] = {
+        {o->version == 1, "training options are of an unknown version"},
+        {o->batch_size >= 1 && o->batch_size <= ((size_t)1 << 24), "the batch size must be 1 ... 16777216"},
+        {o->num_steps >= 1, "the number of training steps must be at least 1"},
+        {isfinite(o->learning_rate) && o->learning_rate > 0, "the learning rate must be a number > 0"},
+        {o->final_learning_rate_fraction >= 0 && o->final_learning_rate_fraction <= 1,
+         "the final learning rate fraction must be in [0, 1]"},
+        {isfinite(o->weight_decay) && o->weight_decay >= 0, "the weight decay must be a number >= 0"},
+        {isfinite(o->clip_norm) && o->clip_norm >= 0, "the clip norm must be a number >= 0 (0: no clipping)"},
+        {o->average_decay >= 0 && o->average_decay < 1, "the average decay must be in [0, 1)"},
+        {isfinite(o->integration_penalty) && o->integration_penalty >= 0, "the integration penalty must be a number >= 0"},
+        {o->validation_interval >= 1, "the validation interval must be at least 1 step"},
+    };
+    for (size_t r = 0; r < sizeof rules / sizeof rules[0]; r++)
+        if (!rules[r].is_good) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "%s", rules[r].message);
+    return EQF_OK;
+}
+
+/* FNV-1a, 64 bits: tells apart what a checkpoint was made with; not a defence against forgery. */
+static uint64_t fingerprint(uint64_t hash, const void *bytes, size_t num_bytes) {
+    const unsigned char *byte = bytes;
+    for (size_t i = 0; i < num_bytes; i++) hash = (hash ^ byte[i]) * 1099511628211u;
+    return hash;
+}
+
+static uint64_t fingerprint_all(const eqf_trainer *trainer, const float *x) {
+    const eqf_training_options *o = &trainer->options;
+    const double numbers[] = {o->learning_rate, o->final_learning_rate_fraction, o->weight_decay, o->clip_norm,
+                              o->average_decay, o->integration_penalty};
+    const uint64_t counts[] = {o->batch_size, o->num_steps, o->num_warmup_steps, o->validation_interval,
+                               (uint64_t)o->field_evaluation, o->seed, trainer->num_train, trainer->num_held_out};
+    const eqf_model_options *made = eqf_model_options_of(trainer->model);
+    const uint64_t model_counts[] = {made->potential.num_particles, made->potential.space_dim, made->integrator.num_steps,
+                                     made->seed, trainer->num_params};
+    uint64_t hash = 14695981039346656037u;
+    hash = fingerprint(hash, numbers, sizeof numbers);
+    hash = fingerprint(hash, counts, sizeof counts);
+    hash = fingerprint(hash, model_counts, sizeof model_counts);
+    hash = fingerprint(hash, &made->prior_scale, sizeof made->prior_scale);
+    hash = fingerprint(hash, eqf_model_params(trainer->model), trainer->num_params * sizeof(float));
+    size_t num_dof = trainer->flow->num_dof;
+    hash = fingerprint(hash, x, trainer->num_train * num_dof * sizeof(float));
+    return fingerprint(hash, trainer->held_out, trainer->num_held_out * num_dof * sizeof(float));
+}
+
+static eqf_status create_kernels(eqf_trainer *trainer) {
+    static const char *const files[] = {"common/real.clh", "common/philox.clh", "common/random.clh",
+                                        "train/batch.cl",  "train/adam.cl",     NULL};
+    eqf__program *program;
+    EQF__TRY(eqf__program_get(trainer->ctx, "train", files, "", &program));
+    EQF__TRY(eqf__kernel_create(trainer->ctx, program, "gather", &trainer->gather));
+    EQF__TRY(eqf__kernel_create(trainer->ctx, program, "measure_step", &trainer->measure));
+    return eqf__kernel_create(trainer->ctx, program, "adam_update", &trainer->update);
+}
+
+static eqf_status create_state(eqf_trainer *trainer, const float *x, const float *x_held_out) {
+    eqf_context *ctx = trainer->ctx;
+    const size_t num_dof = trainer->flow->num_dof, state_bytes = trainer->num_trained * sizeof(float);
+    trainer->held_out = eqf__alloc(ctx, trainer->num_held_out * num_dof, sizeof(float), "the held-out data");
+    trainer->best_params = eqf__alloc(ctx, trainer->num_params, sizeof(float), "the parameters");
+    trainer->h_scratch = eqf__alloc(ctx, trainer->num_params, sizeof(float), "the parameters");
+    if (trainer->held_out == NULL || trainer->best_params == NULL || trainer->h_scratch == NULL)
+        return EQF_ERROR_OUT_OF_MEMORY;
+    if (trainer->num_held_out > 0)
+        memcpy(trainer->held_out, x_held_out, trainer->num_held_out * num_dof * sizeof(float));
+    const float *params = eqf_model_params(trainer->model);
+    memcpy(trainer->best_params, params, trainer->num_params * sizeof(float));
+    memset(trainer->h_scratch, 0, trainer->num_params * sizeof(float));
+    const float zeros[EQF__MAX_STEPS_IN_FLIGHT * EQF__RECORD_SIZE] = {0};
+    EQF__TRY(eqf__buffer_create(ctx, trainer->num_train * num_dof * sizeof(float), x, "the training data", &trainer->d_data));
+    EQF__TRY(eqf__buffer_create(ctx, state_bytes, trainer->h_scratch, "the optimizer", &trainer->d_first_moment));
+    EQF__TRY(eqf__buffer_create(ctx, state_bytes, trainer->h_scratch, "the optimizer", &trainer->d_second_moment));
+    EQF__TRY(eqf__buffer_create(ctx, state_bytes, params, "the average", &trainer->d_average));
+    EQF__TRY(eqf__buffer_create(ctx, sizeof zeros, zeros, "the records", &trainer->d_records));
+    EQF__TRY(eqf__buffer_create(ctx, sizeof(cl_uint), zeros, "a flag", &trainer->d_failed));
+    trainer->half_bits = 1;
+    while (((uint64_t)1 << (2 * trainer->half_bits)) < trainer->num_train) trainer->half_bits++;
+    trainer->fingerprint = fingerprint_all(trainer, x);
+    return eqf__gradient_workspace_create(trainer->flow, trainer->options.batch_size, &trainer->workspace);
+}
+
+static eqf_status create_parts(eqf_trainer *trainer, const eqf_model *model, const float *x, const float *x_held_out) {
+    eqf_context *ctx = trainer->ctx;
+    EQF__TRY(eqf_model_copy(ctx, model, &trainer->model));
+    eqf_flow_options flow_options = EQF_FLOW_OPTIONS_INIT;
+    flow_options.field_evaluation = trainer->options.field_evaluation;
+    EQF__TRY(eqf_flow_create(ctx, model, &flow_options, &trainer->flow));
+    trainer->num_params = eqf_model_num_params(model);
+    trainer->num_trained = eqf_model_num_trained(model);
+    EQF__TRY(create_kernels(trainer));
+    return create_state(trainer, x, x_held_out);
+}
+
+eqf_status eqf_trainer_create(eqf_context *ctx, const eqf_model *model, const eqf_training_options *options,
+                              size_t num_train, const float *x, size_t num_held_out, const float *x_held_out,
+                              eqf_trainer **trainer_out) {
+    *trainer_out = NULL;
+    EQF__TRY(check_options(ctx, options));
+    if (num_train == 0) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "there are no training data");
+    if (num_train > 0x7fffffff) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "more than 2^31 training configurations");
+    eqf_trainer *trainer = eqf__alloc(ctx, 1, sizeof *trainer, "the trainer");
+    if (trainer == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    trainer->ctx = ctx;
+    trainer->options = *options;
+    trainer->num_train = num_train;
+    trainer->num_held_out = num_held_out;
+    trainer->held_out_nll = trainer->best_nll = NAN;
+    eqf_status status = create_parts(trainer, model, x, x_held_out);
+    if (status != EQF_OK) {
+        eqf_trainer_destroy(&trainer);
+        return status;
+    }
+    *trainer_out = trainer;
+    return EQF_OK;
+}
+
+void eqf_trainer_destroy(eqf_trainer **trainer) {
+    if (trainer == NULL || *trainer == NULL) return;
+    eqf_trainer *dying = *trainer;
+    cl_mem *buffers[] = {&dying->d_data,    &dying->d_first_moment, &dying->d_second_moment,
+                         &dying->d_average, &dying->d_records,      &dying->d_failed};
+    for (size_t b = 0; b < sizeof buffers / sizeof buffers[0]; b++) eqf__buffer_destroy(buffers[b]);
+    eqf__kernel_destroy(&dying->gather);
+    eqf__kernel_destroy(&dying->measure);
+    eqf__kernel_destroy(&dying->update);
+    eqf__gradient_workspace_clear(&dying->workspace);
+    eqf_flow_destroy(&dying->flow);
+    eqf_model_destroy(&dying->model);
+    free(dying->held_out);
+    free(dying->best_params);
+    free(dying->h_scratch);
+    free(dying);
+    *trainer = NULL;
+}
+
+/* ---- Steps ------------------------------------------------------------------------------------------------------------- */
+
+/* Linear warm-up, then a cosine down to the final fraction (Loshchilov and Hutter 2017). step counts from 0. */
+static double scheduled_learning_rate(const eqf_training_options *o, uint64_t step) {
+    double warmup = o->num_warmup_steps > 0 ? fmin(1.0, ((double)step + 1.0) / (double)o->num_warmup_steps) : 1.0;
+    double progress = (double)step / (double)(o->num_steps > 1 ? o->num_steps - 1 : 1);
+    double cosine = 0.5 * (1.0 + cos(3.14159265358979323846 * progress));
+    double fraction = o->final_learning_rate_fraction + (1.0 - o->final_learning_rate_fraction) * cosine;
+    return o->learning_rate * warmup * fraction;
+}
+
+static eqf_status launch_step(eqf_trainer *trainer, size_t record_index) {
+    eqf_context *ctx = trainer->ctx;
+    const eqf_training_options *o = &trainer->options;
+    eqf_flow *flow = trainer->flow;
+    eqf__gradient_workspace *w = &trainer->workspace;
+    cl_uint seed_low = (cl_uint)o->seed, seed_high = (cl_uint)(o->seed >> 32), num = (cl_uint)trainer->num_train;
+    cl_uint half_bits = trainer->half_bits, batch = (cl_uint)o->batch_size, num_dof = (cl_uint)flow->num_dof;
+    cl_uint num_trained = (cl_uint)trainer->num_trained;
+    cl_ulong position = trainer->step * o->batch_size;
+    size_t blocks = (o->batch_size + flow->vector_width - 1) / flow->vector_width;
+    EQF__TRY(flow->field->prepare(flow->field, false));
+    EQF__TRY(EQF__LAUNCH(ctx, &trainer->gather, blocks, 1, EQF__ARG(trainer->d_data), EQF__ARG(w->d_x),
+                         EQF__ARG(seed_low), EQF__ARG(seed_high), EQF__ARG(position), EQF__ARG(num),
+                         EQF__ARG(half_bits), EQF__ARG(batch), EQF__ARG(num_dof)));
+    EQF__TRY(eqf__flow_launch_gradient(flow, w, o->batch_size, o->integration_penalty));
+    cl_uint record = (cl_uint)record_index;
+    EQF__TRY(EQF__LAUNCH(ctx, &trainer->measure, 1, 1, EQF__ARG(w->d_gradient), EQF__ARG(w->d_sums),
+                         EQF__ARG(trainer->d_records), EQF__ARG(record), EQF__ARG(trainer->d_failed),
+                         EQF__ARG(num_trained)));
+    double step = (double)trainer->step + 1.0;
+    trainer->learning_rate = scheduled_learning_rate(o, trainer->step);
+    cl_float learning_rate = (cl_float)trainer->learning_rate;
+    cl_float correction_1 = (cl_float)(1.0 / (1.0 - pow(0.9, step)));
+    cl_float correction_2 = (cl_float)(1.0 / (1.0 - pow(0.999, step)));
+    cl_float clip_norm = (cl_float)o->clip_norm, weight_decay = (cl_float)o->weight_decay;
+    /* The average forgets its start quickly: its memory never exceeds a tenth of the steps so far. */
+    cl_float average_decay = (cl_float)fmin(o->average_decay, step / (step + 10.0));
+    EQF__TRY(EQF__LAUNCH(ctx, &trainer->update, (trainer->num_trained + 15) / 16, 1, EQF__ARG(flow->field->d_params),
+                         EQF__ARG(trainer->d_first_moment), EQF__ARG(trainer->d_second_moment),
+                         EQF__ARG(trainer->d_average), EQF__ARG(w->d_gradient), EQF__ARG(trainer->d_records),
+                         EQF__ARG(record), EQF__ARG(trainer->d_failed), EQF__ARG(learning_rate),
+                         EQF__ARG(correction_1), EQF__ARG(correction_2), EQF__ARG(clip_norm), EQF__ARG(weight_decay),
+                         EQF__ARG(average_decay), EQF__ARG(num_trained)));
+    trainer->step++;
+    return EQF_OK;
+}
+
+static eqf_status collect_records(eqf_trainer *trainer, size_t num_records) {
+    float records[EQF__MAX_STEPS_IN_FLIGHT * EQF__RECORD_SIZE];
+    EQF__TRY(eqf__buffer_read(trainer->ctx, trainer->d_records, 0, num_records * EQF__RECORD_SIZE * sizeof(float), records));
+    for (size_t r = 0; r < num_records; r++) {
+        const float *record = records + r * EQF__RECORD_SIZE;
+        if (record[3] == 0.0f) {
+            uint64_t bad_step = trainer->step - num_records + r + 1;
+            trainer->step = bad_step - 1;
+            return eqf__fail(trainer->ctx, EQF_ERROR_NON_FINITE,
+                             "training diverged: the loss or gradient of step %llu is not finite; try a lower "
+                             "--learning-rate, a lower --clip-norm or more --integration-steps",
+                             (unsigned long long)bad_step);
+        }
+        const double values[4] = {record[0] + trainer->options.integration_penalty * record[1], record[0], record[2], 1};
+        for (size_t i = 0; i < 4; i++) {
+            trainer->row_sums[i] += values[i];
+            trainer->report_sums[i] += values[i];
+        }
+    }
+    return EQF_OK;
+}
+
+/* ---- Held-out measurements ---------------------------------------------------------------------------------------------- */
+
+static eqf_status mean_held_out_nll(eqf_trainer *trainer, double *nll_out) {
+    float *log_prob = eqf__alloc(trainer->ctx, trainer->num_held_out, sizeof *log_prob, "log-densities");
+    if (log_prob == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    eqf_status status = eqf_flow_log_prob(trainer->flow, trainer->num_held_out, trainer->held_out, log_prob, NULL);
+    double sum = 0;
+    for (size_t b = 0; b < trainer->num_held_out; b++) sum -= log_prob[b];
+    free(log_prob);
+    *nll_out = sum / (double)trainer->num_held_out;
+    return status;
+}
+
+/* Measures the averaged parameters on the held-out data and keeps them if they are the best. The field's table is checked, and may be
+ * refined, here. */
+static eqf_status validate(eqf_trainer *trainer) {
+    eqf_context *ctx = trainer->ctx;
+    eqf__field *field = trainer->flow->field;
+    const size_t trained_bytes = trainer->num_trained * sizeof(float), all_bytes = trainer->num_params * sizeof(float);
+    float *averaged = eqf__alloc(ctx, trainer->num_params, sizeof *averaged, "the parameters");
+    if (averaged == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    eqf_status status = eqf__buffer_read(ctx, field->d_params, 0, all_bytes, trainer->h_scratch);
+    if (status == EQF_OK) {
+        memcpy(averaged, trainer->h_scratch, all_bytes);
+        status = eqf__buffer_read(ctx, trainer->d_average, 0, trained_bytes, averaged);
+    }
+    const unsigned resolution = field->resolution;
+    if (status == EQF_OK) status = eqf_flow_set_params(trainer->flow, averaged);
+    if (status == EQF_OK && trainer->num_held_out > 0) status = mean_held_out_nll(trainer, &trainer->held_out_nll);
+    if (status == EQF_OK) {
+        const bool is_best = trainer->num_held_out == 0 || isnan(trainer->best_nll) ||
+                             trainer->held_out_nll < trainer->best_nll;
+        if (is_best && (trainer->num_held_out == 0 || isfinite(trainer->held_out_nll))) {
+            memcpy(trainer->best_params, averaged, all_bytes);
+            trainer->best_nll = trainer->held_out_nll;
+            trainer->best_step = trainer->step;
+        }
+        status = eqf__buffer_write(ctx, field->d_params, 0, all_bytes, trainer->h_scratch);
+    }
+    if (status == EQF_OK && field->resolution != resolution) {
+        eqf__gradient_workspace_clear(&trainer->workspace);
+        status = eqf__gradient_workspace_create(trainer->flow, trainer->options.batch_size, &trainer->workspace);
+    }
+    free(averaged);
+    return status;
+}
+
+static eqf_status add_history_row(eqf_trainer *trainer) {
+    const double count = trainer->row_sums[3] > 0 ? trainer->row_sums[3] : 1;
+    const eqf_history_row row = {trainer->step,
+                                 trainer->seconds,
+                                 trainer->row_sums[0] / count,
+                                 trainer->row_sums[1] / count,
+                                 trainer->held_out_nll,
+                                 trainer->row_sums[2] / count,
+                                 trainer->learning_rate};
+    memset(trainer->row_sums, 0, sizeof trainer->row_sums);
+    return eqf_model_add_history(trainer->ctx, trainer->model, &row);
+}
+
+/* ---- What the caller sees ------------------------------------------------------------------------------------------------ */
+
+static void fill_state(eqf_trainer *trainer, eqf_training_state *state) {
+    const double count = trainer->report_sums[3];
+    const eqf_training_state now = {.step = trainer->step,
+                                    .num_steps = trainer->options.num_steps,
+                                    .seconds = trainer->seconds,
+                                    .loss = trainer->report_sums[0] / count,
+                                    .nll = trainer->report_sums[1] / count,
+                                    .gradient_norm = trainer->report_sums[2] / count,
+                                    .learning_rate = trainer->learning_rate,
+                                    .held_out_nll = trainer->held_out_nll,
+                                    .best_held_out_nll = trainer->best_nll,
+                                    .best_step = trainer->best_step,
+                                    .is_done = trainer->step >= trainer->options.num_steps};
+    *state = now;
+    memset(trainer->report_sums, 0, sizeof trainer->report_sums);
+}
+
+static eqf_status advance(eqf_trainer *trainer, uint64_t max_steps) {
+    const eqf_training_options *o = &trainer->options;
+    uint64_t target = o->num_steps - trainer->step < max_steps ? o->num_steps : trainer->step + max_steps;
+    const uint64_t next_validation = (trainer->step / o->validation_interval + 1) * o->validation_interval;
+    if (target > next_validation) target = next_validation;
+    while (trainer->step < target) {
+        size_t num_records = 0;
+        for (; trainer->step < target && num_records < EQF__MAX_STEPS_IN_FLIGHT; num_records++)
+            EQF__TRY(launch_step(trainer, num_records));
+        EQF__TRY(collect_records(trainer, num_records));
+    }
+    if (trainer->step > 0 && (trainer->step == next_validation || trainer->step == o->num_steps)) {
+        EQF__TRY(validate(trainer));
+        EQF__TRY(add_history_row(trainer));
+    }
+    return EQF_OK;
+}
+
+eqf_status eqf_trainer_advance(eqf_trainer *trainer, uint64_t max_steps, eqf_training_state *state_out) {
+    const double start = now_seconds();
+    eqf_status status = EQF_OK;
+    if (trainer->step < trainer->options.num_steps) status = advance(trainer, max_steps);
+    trainer->seconds += now_seconds() - start;
+    if (state_out != NULL) fill_state(trainer, state_out);
+    return status;
+}
+
+eqf_status eqf_trainer_best_model(eqf_trainer *trainer, eqf_model **model_out) {
+    EQF__TRY(eqf_model_copy(trainer->ctx, trainer->model, model_out));
+    eqf_status status = eqf_model_set_params(trainer->ctx, *model_out, trainer->best_params);
+    if (status != EQF_OK) eqf_model_destroy(model_out);
+    return status;
+}
