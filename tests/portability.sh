@@ -48,24 +48,20 @@ if [ "$only" != oclgrind ]; then
     fi
 fi
 
+# Not --uninitialized: oclgrind 21.10 stops kernels with a "freeze" instruction there, and then blames the next ones.
 under_oclgrind() { # NAME COMMAND...
     local name=$1 log=$scratch/oclgrind.log code=0
     shift
     rm -f "$log"
-    EQFLOW_DEVICE=0 oclgrind --data-races --uninitialized --log "$log" "$@" >"$scratch/output" 2>&1 || code=$?
-    # The device must have been oclgrind's, or the empty log means nothing.
-    if ! grep -qi oclgrind "$scratch/output"; then
-        record FAILED "$name: did not run on oclgrind's device"
-        tail -n 20 "$scratch/output"
-    elif [ "$code" -ne 0 ]; then
-        record FAILED "$name: exit code $code"
-        tail -n 20 "$scratch/output"
-    elif [ -s "$log" ]; then
-        record FAILED "$name: oclgrind reports"
-        head -n 60 "$log"
-    else
+    EQFLOW_DEVICE=0 oclgrind --data-races --log "$log" "$@" >"$scratch/output" 2>&1 || code=$?
+    # The device must have been oclgrind's, or an empty log means nothing.
+    if [ "$code" -eq 0 ] && [ ! -s "$log" ] && grep -qi oclgrind "$scratch/output"; then
         record passed "$name"
+        return
     fi
+    record FAILED "$name: exit code $code; end of its output, then oclgrind's log"
+    tail -n 20 "$scratch/output"
+    if [ -e "$log" ]; then head -n 60 "$log"; fi
 }
 
 if [ "$only" != rusticl ]; then
