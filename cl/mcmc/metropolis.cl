@@ -5,6 +5,10 @@
 #define STREAM_START 0x6d637374u
 #define STREAM_SWEEP 0x6d637377u
 
+/* With is_centred the centre of mass is taken out of the state every so many sweeps, counted from the first of all: no energy
+ * depends on it, and a free cluster would otherwise drift to where float32 is coarse. */
+#define CENTRE_INTERVAL 64u
+
 inline uintv chain_index(uint block) { return (uintv)(block * V) + lane_index(); }
 
 /* D standard normals and one uniform on (0, 1) from one Philox call. For D = 3 the four words all go into normals; as
@@ -33,6 +37,17 @@ inline void store_state(__global real *x_blocked, uint block, const realv *x) {
     for (uint c = 0; c < N * D; c++) store_lanes(x_blocked + ((size_t)block * (N * D) + c) * V, x[c]);
 }
 
+/* Subtracts the centre of mass. Twice, as the first mean is only as exact as its distance from the origin allows. */
+inline void remove_centre(realv *x) {
+    for (uint pass = 0; pass < 2; pass++)
+        for (uint d = 0; d < D; d++) {
+            realv mean = 0.0f;
+            for (uint i = 0; i < N; i++) mean += x[i * D + d];
+            mean *= (real)1.0 / (real)N;
+            for (uint i = 0; i < N; i++) x[i * D + d] -= mean;
+        }
+}
+
 /* Gaussian clouds of sd start_scale. */
 __kernel void mcmc_start(__global real *x_blocked, uint num_blocks, uint seed_low, uint seed_high, real start_scale) {
     uint block = get_global_id(0);
@@ -51,8 +66,8 @@ __kernel void mcmc_start(__global real *x_blocked, uint num_blocks, uint seed_lo
  * series [num_steps][num_series_blocks][V]: the energy of the first blocks after every series_interval sweeps, counted
  * from series_start. */
 __kernel void mcmc_sweeps(__global real *x_blocked, __global uint *accepted, __global real *series, uint num_blocks,
-                          uint seed_low, uint seed_high, uint first_sweep, uint num_sweeps, real step_size, uint series_start,
-                          uint series_interval, uint num_series_steps, uint num_series_blocks) {
+                          uint seed_low, uint seed_high, uint first_sweep, uint num_sweeps, real step_size, uint is_centred,
+                          uint series_start, uint series_interval, uint num_series_steps, uint num_series_blocks) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
     uintv chain = chain_index(block), num_accepted = 0;
@@ -70,6 +85,7 @@ __kernel void mcmc_sweeps(__global real *x_blocked, __global uint *accepted, __g
             for (uint d = 0; d < D; d++) x[i * D + d] = select_lanes(moved[d], x[i * D + d], is_refused);
             num_accepted += select((uintv)1, (uintv)0, is_refused);
         }
+        if (is_centred && (sweep + 1) % CENTRE_INTERVAL == 0) remove_centre(x);
         uint sampled = sweep + 1 - series_start; /* sweeps since the series began */
         if (block < num_series_blocks && sampled % series_interval == 0 && sampled / series_interval <= num_series_steps) {
             size_t step = sampled / series_interval - 1;
@@ -80,24 +96,15 @@ __kernel void mcmc_sweeps(__global real *x_blocked, __global uint *accepted, __g
     store_lanes(accepted + (size_t)block * V, num_accepted);
 }
 
-/* Keeps the present configurations: x [num_chains, N*D] in the host's layout, energy [num_chains]. With is_centred the centre
- * of mass is removed from the state too: no energy depends on it, and a free cluster would otherwise drift to where
- * float32 is coarse. */
-__kernel void mcmc_keep(__global real *x_blocked, __global real *x_kept, __global real *energy_kept, uint num_blocks,
+/* The present configurations, in the host's layout: x_kept [num_chains, N*D], energy_kept [num_chains]. The chains go on as if
+ * nobody had looked. */
+__kernel void mcmc_keep(__global const real *x_blocked, __global real *x_kept, __global real *energy_kept, uint num_blocks,
                         uint num_chains, uint is_centred) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
     realv x[N * D];
     load_state(x_blocked, block, x);
-    if (is_centred) {
-        for (uint d = 0; d < D; d++) {
-            realv mean = 0.0f;
-            for (uint i = 0; i < N; i++) mean += x[i * D + d];
-            mean *= (real)1.0 / (real)N;
-            for (uint i = 0; i < N; i++) x[i * D + d] -= mean;
-        }
-        store_state(x_blocked, block, x);
-    }
+    if (is_centred) remove_centre(x);
     realv energy = potential_energy(x);
     for (uint lane = 0; lane < V; lane++) {
         size_t chain = (size_t)block * V + lane;

@@ -30,7 +30,7 @@
 /* The options with every default filled in, and what follows from them. */
 typedef struct mcmc_plan {
     unsigned num_chains, num_burn_in, thinning;
-    double start_scale, target_acceptance, step_size;
+    double start_scale, target_acceptance, step_size, largest_step_size;
     size_t num_kept; /* configurations a chain gives */
     unsigned num_blocks;
     unsigned launch_sweeps;
@@ -120,6 +120,7 @@ static eqf_status make_plan(eqf_context *ctx, const eqf_potential_options *poten
     plan->start_scale = options->start_scale > 0.0 ? options->start_scale : default_start_scale(potential);
     plan->target_acceptance = options->target_acceptance > 0.0 ? options->target_acceptance : DEFAULT_ACCEPTANCE;
     plan->step_size = 0.2 * potential_length(potential);
+    plan->largest_step_size = 10.0 * fmax(plan->start_scale, default_start_scale(potential));
     plan->num_kept = (num_samples + wanted - 1) / wanted;
 
     /* Sweeps are counted in the 32 bits of a Philox counter word. */
@@ -204,6 +205,7 @@ static eqf_status take_sweeps(mcmc_run *run, const char *stage, unsigned num_swe
     cl_uint num_blocks = plan->num_blocks;
     cl_uint seed_low = (cl_uint)run->options->seed, seed_high = (cl_uint)(run->options->seed >> 32);
     cl_float step_size = (cl_float)run->step_size;
+    cl_uint is_centred = run->options->is_centred;
     cl_uint series_start = plan->num_burn_in, series_interval = SERIES_INTERVAL;
     cl_uint num_series_steps = plan->num_series_steps;
     cl_uint num_series_blocks = run->num_sweeps_done < plan->num_burn_in ? 0 : plan->num_series_blocks;
@@ -213,8 +215,8 @@ static eqf_status take_sweeps(mcmc_run *run, const char *stage, unsigned num_swe
         EQF__TRY(EQF__LAUNCH(run->ctx, &run->sweeps, num_blocks, run->local_size, EQF__ARG(run->x_blocked),
                              EQF__ARG(run->accepted), EQF__ARG(run->series), EQF__ARG(num_blocks), EQF__ARG(seed_low),
                              EQF__ARG(seed_high), EQF__ARG(first_sweep), EQF__ARG(count), EQF__ARG(step_size),
-                             EQF__ARG(series_start), EQF__ARG(series_interval), EQF__ARG(num_series_steps),
-                             EQF__ARG(num_series_blocks)));
+                             EQF__ARG(is_centred), EQF__ARG(series_start), EQF__ARG(series_interval),
+                             EQF__ARG(num_series_steps), EQF__ARG(num_series_blocks)));
         /* The read waits for the launch, so progress is what has been done and not what has been asked for. */
         EQF__TRY(eqf__buffer_read(run->ctx, run->accepted, 0, plan->num_chains * sizeof(cl_uint), run->h_accepted));
         for (unsigned chain = 0; chain < plan->num_chains; chain++) run->num_accepted += run->h_accepted[chain];
@@ -248,7 +250,7 @@ static eqf_status burn_in(mcmc_run *run) {
          * about 0.3 when the step grows by a factor of e. */
         if (run->num_sweeps_done <= num_tuned) run->step_size *= exp(1.5 * (acceptance - plan->target_acceptance));
         /* A potential that does not hold its particles accepts everything: the step must not grow for ever. */
-        run->step_size = fmin(run->step_size, 10.0 * plan->start_scale);
+        run->step_size = fmin(run->step_size, plan->largest_step_size);
     }
     return EQF_OK;
 }

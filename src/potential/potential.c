@@ -1,6 +1,8 @@
 /* Potentials on the device: kernel text, constants, and batches of energies and forces. */
 #include "eqflow/potential.h"
 
+#include <float.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,33 +17,40 @@ const char *eqf__potential_kernel_file(eqf_potential_kind kind) {
 
 /* Appends -D name=value as a float literal with the nine digits that fix a float. printf follows the locale's decimal
  * point, the kernel compiler does not: whatever stands after the first digit becomes a point. */
-static void append_define(char *buffer, size_t size, const char *name, double value) {
+static eqf_status append_define(eqf_context *ctx, char *buffer, size_t size, const char *name, double value) {
     char number[64];
+    if (!(fabs(value) <= FLT_MAX))
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
+                         "the potential's %s is %g in units of kT, beyond float32: choose other units", name, value);
     snprintf(number, sizeof number, "%.8e", (double)(float)value);
     size_t lead = number[0] == '-' ? 2 : 1;
     size_t fraction = lead + strcspn(number + lead, "0123456789");
     size_t length = strlen(buffer);
     snprintf(buffer + length, size - length, " -D %s=%.*s.%sf", name, (int)lead, number, number + fraction);
+    return EQF_OK;
+}
+
+/* The same, but a constant that vanishes is left undefined and its term out of the kernel: 0 * inf would be NaN. */
+static eqf_status append_define_unless_zero(eqf_context *ctx, char *buffer, size_t size, const char *name,
+                                            double value) {
+    return (float)fmin(fabs(value), FLT_MAX) > 0.0f ? append_define(ctx, buffer, size, name, value) : EQF_OK;
 }
 
 eqf_status eqf__potential_program_defines(eqf_context *ctx, const eqf_potential_options *potential, char *buffer,
                                           size_t size) {
     EQF__TRY(eqf_potential_check(ctx, potential));
-    double temperature = potential->temperature;
+    double T = potential->temperature, r_min = potential->r_min;
     snprintf(buffer, size, "-D N=%u -D D=%u", potential->num_particles, potential->space_dim);
     if (potential->kind == EQF_POTENTIAL_DOUBLE_WELL) {
-        append_define(buffer, size, "DW_OFFSET", potential->distance_offset);
-        append_define(buffer, size, "DW_LINEAR", potential->linear / temperature);
-        append_define(buffer, size, "DW_QUADRATIC", potential->quadratic / temperature);
-        append_define(buffer, size, "DW_QUARTIC", potential->quartic / temperature);
-    } else {
-        append_define(buffer, size, "LJ_EPSILON", potential->epsilon / temperature);
-        append_define(buffer, size, "LJ_SQUARED_R_MIN", potential->r_min * potential->r_min);
-        if (potential->trap_strength != 0.0)
-            append_define(buffer, size, "LJ_TRAP",
-                          potential->trap_strength / (2.0 * potential->num_particles * temperature));
+        EQF__TRY(append_define(ctx, buffer, size, "DW_OFFSET", potential->distance_offset));
+        EQF__TRY(append_define(ctx, buffer, size, "DW_LINEAR", potential->linear / T));
+        EQF__TRY(append_define(ctx, buffer, size, "DW_QUADRATIC", potential->quadratic / T));
+        return append_define(ctx, buffer, size, "DW_QUARTIC", potential->quartic / T);
     }
-    return EQF_OK;
+    double trap = potential->trap_strength / (2.0 * potential->num_particles * T);
+    EQF__TRY(append_define(ctx, buffer, size, "LJ_SQUARED_R_MIN", r_min * r_min));
+    EQF__TRY(append_define_unless_zero(ctx, buffer, size, "LJ_EPSILON", potential->epsilon / T));
+    return append_define_unless_zero(ctx, buffer, size, "LJ_TRAP", trap);
 }
 
 /* Samples evaluated in one go: bounds the device memory. */
