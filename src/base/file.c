@@ -109,7 +109,7 @@ static eqf_status begin(eqf_context *ctx, const char *path, eqf__file_writer *wr
         writer->stream = fopen(path, "wb");
         return writer->stream != NULL ? EQF_OK : fail_write(ctx, path, errno);
     }
-    if (exists && access(path, W_OK) != 0)
+    if (exists && faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) != 0)
         return eqf__fail(ctx, EQF_ERROR_IO, "cannot write %s: the file is write-protected: choose another name", path);
     /* Where path is a link, the file it points to is replaced, not the link. */
     char *resolved = exists ? realpath(path, NULL) : NULL;

@@ -76,6 +76,42 @@ static const struct {
 };
 enum { NUM_REAL_COLUMNS = sizeof history_columns / sizeof history_columns[0] };
 
+/* ---- Checksum --------------------------------------------------------------------------------- */
+
+/* FNV-1a, 64 bits (http://www.isthe.com/chongo/tech/comp/fnv/): each step is one-to-one, so that a single wrong byte
+ * always shows. Against accidents, not against attackers. */
+static uint64_t hash_byte(uint64_t hash, unsigned char byte) {
+    return (hash ^ byte) * UINT64_C(0x100000001b3);
+}
+
+static uint64_t hash_bytes(uint64_t hash, const char *bytes, size_t num_bytes) {
+    for (size_t n = 0; n < num_bytes; n++) hash = hash_byte(hash, (unsigned char)bytes[n]);
+    return hash;
+}
+
+/* Metadata text, then name and data (float32 only, as little-endian bytes) of each tensor in the order given. */
+static uint64_t checksum_of(const char *text, size_t num_text_bytes, size_t num_tensors, const eqf__tensor *tensors) {
+    uint64_t hash = hash_bytes(UINT64_C(0xcbf29ce484222325), text, num_text_bytes);
+    for (size_t t = 0; t < num_tensors; t++) {
+        hash = hash_bytes(hash, tensors[t].name, strlen(tensors[t].name) + 1);
+        if (tensors[t].type != EQF__TENSOR_F32) continue; /* refused later: a model has none */
+        size_t count = 1;
+        for (unsigned d = 0; d < tensors[t].num_dims; d++) count *= tensors[t].shape[d];
+        for (size_t n = 0; n < count; n++) {
+            uint32_t bits;
+            memcpy(&bits, (const char *)tensors[t].data + 4 * n, sizeof bits);
+            for (unsigned byte = 0; byte < 4; byte++) hash = hash_byte(hash, (unsigned char)(bits >> (8 * byte)));
+        }
+    }
+    return hash;
+}
+
+/* What the metadata text ends with; the checksum covers the text before it. */
+enum { CHECKSUM_TEXT_BYTES = 40 };
+static size_t checksum_text(uint64_t checksum, char text[CHECKSUM_TEXT_BYTES]) {
+    return (size_t)snprintf(text, CHECKSUM_TEXT_BYTES, ",\"checksum\":\"%016llx\"}", (unsigned long long)checksum);
+}
+
 /* ---- Saving ----------------------------------------------------------------------------------- */
 
 /* JSON has no word for these; everything else is written with 17 digits and reads back bit for bit. */
@@ -187,7 +223,15 @@ eqf_status eqf_model_save(eqf_context *ctx, const eqf_model *model, const char *
                                    {slice->shape[0], slice->shape[1], 0, 0},
                                    model->params + slice->offset};
     }
-    status = eqf__tensor_file_write(ctx, path, text, model->num_slices, tensors);
+    char *signed_text = eqf__alloc(ctx, num_bytes + CHECKSUM_TEXT_BYTES, 1, "the metadata");
+    status = signed_text != NULL ? EQF_OK : EQF_ERROR_OUT_OF_MEMORY;
+    if (status == EQF_OK) {
+        num_bytes--; /* the closing brace comes after the checksum */
+        memcpy(signed_text, text, num_bytes);
+        checksum_text(checksum_of(text, num_bytes, model->num_slices, tensors), signed_text + num_bytes);
+        status = eqf__tensor_file_write(ctx, path, signed_text, model->num_slices, tensors);
+    }
+    free(signed_text);
     free(text);
     return status;
 }
@@ -389,6 +433,26 @@ static eqf_status take_params(eqf_context *ctx, const char *path, const eqf__ten
     return EQF_OK;
 }
 
+/* A file without a checksum is one that somebody edited on purpose: it passes. */
+static eqf_status verify_checksum(eqf_context *ctx, const char *path, const json_t *root,
+                                  const eqf__tensor_file *file) {
+    if (json_object_get(root, "checksum") == NULL) return EQF_OK;
+    const char *text = file->metadata_json;
+    size_t length = strlen(text);
+    char expected[CHECKSUM_TEXT_BYTES];
+    size_t num_expected = checksum_text(0, expected);
+    if (length > num_expected) {
+        size_t num_covered = length - num_expected;
+        checksum_text(checksum_of(text, num_covered, file->num_tensors, file->tensors), expected);
+        if (strcmp(text + num_covered, expected) == 0) return EQF_OK;
+    }
+    return eqf__fail(
+        ctx, EQF_ERROR_FORMAT,
+        "%s is damaged: its content does not match its checksum: take another copy (or, if you edited it on "
+        "purpose, remove the checksum from its metadata)",
+        path);
+}
+
 static eqf_status model_from_json(eqf_context *ctx, const char *path, const json_t *root, const eqf__tensor_file *file,
                                   eqf_model **model_out) {
     model_reader reader = {ctx, path, EQF_OK};
@@ -399,6 +463,7 @@ static eqf_status model_from_json(eqf_context *ctx, const char *path, const json
         return eqf__fail(ctx, EQF_ERROR_FORMAT,
                          "%s is a model of format %lld, eqflow %s reads up to %d: use a newer version of eqflow", path,
                          (long long)json_integer_value(format), eqf_version(), FORMAT_VERSION);
+    EQF__TRY(verify_checksum(ctx, path, root, file));
     if (json_integer_value(format) < 1) reject(&reader, "", "format", "is not a format version");
     const char *version = get_text(&reader, root, "", "version");
     if (strlen(version) >= EQF__MODEL_VERSION_BYTES) reject(&reader, "", "version", "is too long");
