@@ -183,14 +183,16 @@ __kernel void radial_check(__global const real *values, __global const real *geo
 /* ---- Gradients of stage data -> gradients of parameters ---------------------------------------------------------------- */
 
 /* One work-item per (stage, V points): the transpose of radial_cells. cell_gradients [num_stages][STAGE_SIZE] ->
- * point_gradients [num_stages][2][num_point_blocks*V], zero in padding. */
+ * point_gradients [num_stages][2][num_point_blocks*V], zero in padding; is_active [num_stages][num_point_blocks]: 0 where all are zero,
+ * which is most of them, since pairs visit few distances. */
 __kernel void radial_point_gradients(__global const real *cell_gradients, __global const real *geometry,
-                                     __global real *point_gradients, uint num_stages, uint num_point_blocks) {
+                                     __global real *point_gradients, __global uint *is_active, uint num_stages,
+                                     uint num_point_blocks) {
     uint block = get_global_id(0) % num_point_blocks, j = get_global_id(0) / num_point_blocks;
     if (j >= num_stages) return;
     __global const real *cells = cell_gradients + (size_t)j * STAGE_SIZE;
     __global real *out0 = point_gradients + (size_t)j * 2 * num_point_blocks * V, *out1 = out0 + num_point_blocks * V;
-    uint last = (uint)geometry[6];
+    uint last = (uint)geometry[6], found = 0;
     for (uint lane = 0; lane < V; lane++) {
         uint point = block * V + lane, cell = point / 2;
         real value = 0, slope = 0;
@@ -213,45 +215,60 @@ __kernel void radial_point_gradients(__global const real *cell_gradients, __glob
         }
         out0[point] = value;
         out1[point] = slope;
+        found |= value != 0 || slope != 0; /* NaN is active too */
     }
+    is_active[j * num_point_blocks + block] = found;
 }
 
 /* One work-item per STAGES_AT_ONCE stages: grad_coefficients [num_stages][K+1] (d loss / d A_k, B). */
-__kernel void radial_contract_coefficients(__global const real *point_gradients, __global const real *basis,
-                                           __global real *grad_coefficients, uint num_stages, uint num_point_blocks) {
+__kernel void radial_contract_coefficients(__global const real *point_gradients, __global const uint *is_active,
+                                           __global const real *basis, __global real *grad_coefficients,
+                                           uint num_stages, uint num_point_blocks) {
     uint first = get_global_id(0) * STAGES_AT_ONCE;
     if (first >= num_stages) return;
-    for (uint k = 0; k <= K; k++) {
-        realv sum[STAGES_AT_ONCE];
-        for (uint s = 0; s < STAGES_AT_ONCE; s++) sum[s] = 0;
-        for (uint block = 0; block < num_point_blocks; block++) {
-            realv r0 = 1, r1 = 0;
-            if (k < K) {
-                r0 = load_lanes(basis + (((size_t)block * K + k) * 2) * V);
-                r1 = load_lanes(basis + (((size_t)block * K + k) * 2 + 1) * V);
-            }
-            for (uint s = 0; s < STAGES_AT_ONCE; s++) {
-                __global const real *g = point_gradients +
-                                         (size_t)min(first + s, num_stages - 1) * 2 * num_point_blocks * V + block * V;
-                sum[s] = fma(load_lanes(g), r0, fma(load_lanes(g + num_point_blocks * V), r1, sum[s]));
-            }
+    realv sum[(K + 1) * STAGES_AT_ONCE];
+    for (uint i = 0; i < (K + 1) * STAGES_AT_ONCE; i++) sum[i] = 0;
+    for (uint block = 0; block < num_point_blocks; block++) {
+        uint any_active = 0;
+        realv g0[STAGES_AT_ONCE], g1[STAGES_AT_ONCE];
+        for (uint s = 0; s < STAGES_AT_ONCE; s++)
+            any_active |= is_active[min(first + s, num_stages - 1) * num_point_blocks + block];
+        if (!any_active) continue;
+        for (uint s = 0; s < STAGES_AT_ONCE; s++) {
+            __global const real *g =
+                point_gradients + (size_t)min(first + s, num_stages - 1) * 2 * num_point_blocks * V + block * V;
+            g0[s] = load_lanes(g);
+            g1[s] = load_lanes(g + num_point_blocks * V);
+            sum[K * STAGES_AT_ONCE + s] += g0[s];
         }
-        for (uint s = 0; s < STAGES_AT_ONCE && first + s < num_stages; s++)
-            grad_coefficients[(first + s) * (K + 1) + k] = sum_lanes(sum[s]);
+        for (uint k = 0; k < K; k++) {
+            realv r0 = load_lanes(basis + (((size_t)block * K + k) * 2) * V);
+            realv r1 = load_lanes(basis + (((size_t)block * K + k) * 2 + 1) * V);
+            for (uint s = 0; s < STAGES_AT_ONCE; s++)
+                sum[k * STAGES_AT_ONCE + s] = fma(g0[s], r0, fma(g1[s], r1, sum[k * STAGES_AT_ONCE + s]));
+        }
     }
+    for (uint s = 0; s < STAGES_AT_ONCE && first + s < num_stages; s++)
+        for (uint k = 0; k <= K; k++)
+            grad_coefficients[(first + s) * (K + 1) + k] = sum_lanes(sum[k * STAGES_AT_ONCE + s]);
 }
 
 /* One work-item per V points: its part of d loss / d ln gamma_k, partial_widths [num_point_blocks][K_PADDED].
  * With H_k = sum_j (d loss / d phi) A_k and H'_k likewise for phi', at a point: loss = sum_k H_k R_k + H'_k R'_k, R = g p,
  * R' = g' p + g p', p = 1/(EPSILON + S), p' = -S' p^2; d g / d ln gamma = 2 u^2 g, d g' / d ln gamma = (2 u^2 - 2) g'. */
-__kernel void radial_contract_widths(__global const real *point_gradients, __global const real *coefficients,
+__kernel void radial_contract_widths(__global const real *point_gradients, __global const uint *is_active,
+                                     __global const real *coefficients,
                                      __global const real *gaussians, __global const real *geometry,
                                      __global real *partial_widths, uint num_stages, uint num_point_blocks) {
     uint block = get_global_id(0);
     if (block >= num_point_blocks) return;
     realv pull0[K], pull1[K];
+    uint any_active = 0;
     for (uint k = 0; k < K; k++) pull0[k] = pull1[k] = 0;
+    for (uint k = 0; k < K_PADDED; k++) partial_widths[(size_t)block * K_PADDED + k] = 0;
     for (uint j = 0; j < num_stages; j++) {
+        if (!is_active[j * num_point_blocks + block]) continue;
+        any_active = 1;
         __global const real *g = point_gradients + (size_t)j * 2 * num_point_blocks * V + block * V;
         realv g0 = load_lanes(g), g1 = load_lanes(g + num_point_blocks * V);
         for (uint k = 0; k < K; k++) {
@@ -260,6 +277,7 @@ __kernel void radial_contract_widths(__global const real *point_gradients, __glo
             pull1[k] = fma((realv)weight, g1, pull1[k]);
         }
     }
+    if (!any_active) return;
     realv d = place_of_points(geometry, block, 2, 0);
     realv sum = 0, slope = 0, n0 = 0, n1 = 0, m0 = 0;
     for (uint k = 0; k < K; k++) {
@@ -283,7 +301,6 @@ __kernel void radial_contract_widths(__global const real *point_gradients, __glo
         realv u2 = (real)2.0 * u * u;
         partial_widths[(size_t)block * K_PADDED + k] = sum_lanes(grad_g * u2 * g + grad_g1 * (u2 - (real)2.0) * g1);
     }
-    for (uint k = K; k < K_PADDED; k++) partial_widths[(size_t)block * K_PADDED + k] = 0;
 }
 
 /* K + 1 work-items: item k < K writes the gradients of W_k., c_k and ln gamma_k; item K those of b and the time widths.

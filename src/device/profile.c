@@ -31,7 +31,7 @@ void eqf__profile_apply(eqf__device *device) {
         /* One work-item carries V samples: PoCL does not vectorise across work-items around inner loops. */
         unsigned width = native_float_width(device->id);
         device->vector_width = width >= 16 ? 16 : 8;
-        device->num_partials = 8;
+        device->num_partials = 4;
         name = width >= 16 ? "cpu-avx512" : "cpu";
     } else if (info->type == EQF_DEVICE_GPU) {
         name = "gpu";

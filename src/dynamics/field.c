@@ -15,6 +15,7 @@ eqf_status eqf__field_create(eqf_context *ctx, unsigned num_particles, unsigned 
     field->num_stages = num_stages;
     field->options = *options;
     field->evaluation = evaluation;
+    field->table_tolerance = EQF__TABLE_TOLERANCE;
     eqf_status status = EQF_ERROR_UNSUPPORTED;
     switch (options->kind) {
         case EQF_DYNAMICS_RADIAL: status = eqf__radial_field_create(field, has_gradient); break;

@@ -34,6 +34,7 @@ struct eqf__field {
                            cl_mem d_gradient);
     /* Table resolution, so that a resumed training builds the very same tables. */
     unsigned resolution;
+    double table_tolerance; /* largest error of d phi' + D phi between points, relative to its largest size at that stage */
     eqf_status (*set_resolution)(eqf__field *field, unsigned resolution);
     void (*destroy)(eqf__field *field);
 };
@@ -46,6 +47,12 @@ void eqf__field_destroy(eqf__field **field);
 /* Writes parameters [num_params] and prepares with the check. When the table's resolution changes, the field's defines and sizes do too:
  * *has_changed_out says that programs must be assembled anew. */
 eqf_status eqf__field_set_params(eqf__field *field, const float *params, bool *has_changed_out);
+
+/* A few float32 roundings: for likelihoods that are reported. Training may use tables that are coarser: its gradient is the exact one of
+ * the field as interpolated. */
+#define EQF__TABLE_TOLERANCE 5e-6
+#define EQF__TRAINING_TABLE_TOLERANCE 5e-4
+#define EQF__TRAINING_RESOLUTION 512u
 
 /* The kinds, one file each. */
 eqf_status eqf__radial_field_create(eqf__field *field, bool has_gradient);

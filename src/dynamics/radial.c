@@ -10,8 +10,6 @@
 /* Table resolution: doubled from the first until the error is small; beyond the last, Gaussians are summed directly. */
 #define FIRST_NUM_FINE 512u
 #define LAST_NUM_FINE 4096u
-/* Largest error of d phi' + D phi between nodes, relative to its largest size at that stage: a few float32 roundings. */
-#define TABLE_TOLERANCE 5e-6
 /* Where a parabola through the slopes at both ends and the middle errs most: (3 - sqrt 3)/6 of the cell. */
 #define CHECK_FRACTION 0.21132487f
 
@@ -21,7 +19,7 @@ typedef struct radial_state {
     bool has_gradient;
     cl_mem d_time_basis, d_coefficients, d_gaussians, d_geometry;
     cl_mem d_basis, d_values, d_check_basis, d_check_values, d_cells, d_errors;
-    cl_mem d_stage_sums, d_point_gradients, d_grad_coefficients, d_partial_widths, d_width_sums;
+    cl_mem d_stage_sums, d_point_gradients, d_is_active, d_grad_coefficients, d_partial_widths, d_width_sums;
     eqf__kernel time, shared, basis, points, cells, check;
     eqf__kernel sum, point_gradients, contract_coefficients, contract_widths, gradient;
 } radial_state;
@@ -34,7 +32,7 @@ static size_t round_up(size_t count, size_t multiple) { return (count + multiple
 static void release_resolution(radial_state *state) {
     cl_mem *buffers[] = {&state->d_basis,  &state->d_values,     &state->d_check_basis,    &state->d_check_values,
                          &state->d_cells,  &state->d_errors,     &state->d_stage_sums,     &state->d_point_gradients,
-                         &state->d_grad_coefficients, &state->d_partial_widths, &state->d_width_sums};
+                         &state->d_grad_coefficients, &state->d_partial_widths, &state->d_width_sums,     &state->d_is_active};
     for (size_t b = 0; b < sizeof buffers / sizeof buffers[0]; b++) eqf__buffer_destroy(buffers[b]);
     eqf__kernel *kernels[] = {&state->time,  &state->shared,         &state->basis,
                               &state->points, &state->cells,          &state->check,
@@ -128,6 +126,8 @@ static eqf_status set_resolution(eqf__field *field, eqf_field_evaluation evaluat
         if (has_table) {
             EQF__TRY(eqf__buffer_create(ctx, num_stages * 2 * points_padded * sizeof(float), NULL, "the point gradients",
                                         &state->d_point_gradients));
+            EQF__TRY(eqf__buffer_create(ctx, num_stages * state->num_point_blocks * sizeof(cl_uint), NULL,
+                                        "the point gradients", &state->d_is_active));
             EQF__TRY(eqf__buffer_create(ctx, state->num_point_blocks * state->widths_padded * sizeof(float), NULL,
                                         "the width gradients", &state->d_partial_widths));
         }
@@ -210,7 +210,7 @@ static eqf_status radial_prepare(eqf__field *field, bool check) {
             return eqf__fail(field->ctx, EQF_ERROR_NON_FINITE, "the field's parameters give non-finite velocities");
         eqf__log(field->ctx, EQF_LOG_DEBUG, "table of %u + %u cells: relative error %.2g", state->num_fine,
                  state->num_coarse, error);
-        if (error <= TABLE_TOLERANCE) return EQF_OK;
+        if (error <= field->table_tolerance) return EQF_OK;
         if (state->num_fine < LAST_NUM_FINE) {
             EQF__TRY(set_resolution(field, EQF_FIELD_TABLE, 2 * state->num_fine));
         } else {
@@ -238,12 +238,12 @@ static eqf_status contract_table(eqf__field *field, cl_mem d_grad_stages, size_t
     EQF__TRY(sum_partials(field, d_grad_stages, state->d_stage_sums, num_partials, num_stages * field->grad_stage_size));
     EQF__TRY(EQF__LAUNCH(ctx, &state->point_gradients, (size_t)num_stages * num_point_blocks, 1,
                          EQF__ARG(state->d_stage_sums), EQF__ARG(state->d_geometry), EQF__ARG(state->d_point_gradients),
-                         EQF__ARG(num_stages), EQF__ARG(num_point_blocks)));
+                         EQF__ARG(state->d_is_active), EQF__ARG(num_stages), EQF__ARG(num_point_blocks)));
     EQF__TRY(EQF__LAUNCH(ctx, &state->contract_coefficients, (num_stages + 3) / 4, 1, EQF__ARG(state->d_point_gradients),
-                         EQF__ARG(state->d_basis), EQF__ARG(state->d_grad_coefficients), EQF__ARG(num_stages),
+                         EQF__ARG(state->d_is_active), EQF__ARG(state->d_basis), EQF__ARG(state->d_grad_coefficients), EQF__ARG(num_stages),
                          EQF__ARG(num_point_blocks)));
     EQF__TRY(EQF__LAUNCH(ctx, &state->contract_widths, num_point_blocks, 1, EQF__ARG(state->d_point_gradients),
-                         EQF__ARG(state->d_coefficients), EQF__ARG(state->d_gaussians), EQF__ARG(state->d_geometry),
+                         EQF__ARG(state->d_is_active), EQF__ARG(state->d_coefficients), EQF__ARG(state->d_gaussians), EQF__ARG(state->d_geometry),
                          EQF__ARG(state->d_partial_widths), EQF__ARG(num_stages), EQF__ARG(num_point_blocks)));
     return sum_partials(field, state->d_partial_widths, state->d_width_sums, num_point_blocks, state->widths_padded);
 }

@@ -110,6 +110,13 @@ static eqf_status create_parts(eqf_trainer *trainer, const eqf_model *model, con
     trainer->num_params = eqf_model_num_params(model);
     trainer->num_trained = eqf_model_num_trained(model);
     EQF__TRY(create_kernels(trainer));
+    if (trainer->flow->field->evaluation == EQF_FIELD_TABLE) {
+        eqf__field *field = trainer->flow->field;
+        field->table_tolerance = EQF__TRAINING_TABLE_TOLERANCE;
+        EQF__TRY(field->set_resolution(field, EQF__TRAINING_RESOLUTION));
+        EQF__TRY(eqf_flow_set_params(trainer->flow, eqf_model_params(model)));
+        EQF__TRY(eqf__flow_reassemble(trainer->flow));
+    }
     return create_state(trainer, x, x_held_out);
 }
 
