@@ -1,0 +1,305 @@
+/* Known answers on the device: small problems, each kernel's result against the host's in double. */
+#include "eqflow/selftest.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <Random123/philox.h>
+
+#include "base.h"
+#include "eqflow/device.h"
+#include "eqflow/flow.h"
+#include "eqflow/mcmc.h"
+#include "host_reference.h"
+
+/* The problem: N particles in D dimensions, an odd batch so that a block is left incomplete. */
+enum { NUM_PARTICLES = 3, SPACE_DIM = 2, NUM_DOF = 6, NUM_DISTANCE = 7, NUM_TIME = 3, BATCH = 19, NUM_STEPS = 4 };
+static const double prior_scale = 1.25, penalty = 0.1;
+
+typedef struct problem {
+    eqf_context *ctx;
+    eqf_selftest_callback callback;
+    void *user;
+    bool has_failed;
+    eqf_model *model;
+    double params[128]; /* the model's, in double */
+    eqf__host_field field;
+    float x[BATCH * NUM_DOF];
+} problem;
+
+static void report(problem *p, const char *name, double error, double tolerance) {
+    const eqf_selftest_result result = {name, error, tolerance, error <= tolerance}; /* NaN fails */
+    if (!result.has_passed) p->has_failed = true;
+    if (p->callback != NULL) p->callback(p->user, &result);
+}
+
+static void keep_worst(double *worst, double error) {
+    if (!(error <= *worst)) *worst = error;
+}
+
+/* Uniform on (-1, 1) from a counter. */
+static double number(unsigned counter, unsigned stream) {
+    philox4x32_ctr_t c = {{counter, stream, 0, 0}};
+    philox4x32_key_t key = {{7, 13}};
+    return (philox4x32(c, key).v[0] + 0.5) / 2147483648.0 - 1.0;
+}
+
+static eqf_status set_up(problem *p) {
+    eqf_model_options options = EQF_MODEL_OPTIONS_INIT;
+    options.potential.num_particles = NUM_PARTICLES;
+    options.potential.space_dim = SPACE_DIM;
+    options.prior_scale = prior_scale;
+    options.dynamics.num_distance = NUM_DISTANCE;
+    options.dynamics.num_time = NUM_TIME;
+    options.dynamics.distance_max = 4;
+    options.dynamics.distance_gamma = 0.6;
+    options.integrator.num_steps = NUM_STEPS;
+    EQF__TRY(eqf_model_create(p->ctx, &options, &p->model));
+    float params[128];
+    const size_t num_params = eqf_model_num_params(p->model), num_trained = eqf_model_num_trained(p->model);
+    memcpy(params, eqf_model_params(p->model), num_params * sizeof *params);
+    for (unsigned i = 0; i < num_trained; i++) params[i] += (float)(0.2 * number(i, 1));
+    EQF__TRY(eqf_model_set_params(p->ctx, p->model, params));
+    for (size_t i = 0; i < num_params; i++) p->params[i] = params[i];
+    p->field = (eqf__host_field){NUM_PARTICLES, SPACE_DIM, NUM_DISTANCE, NUM_TIME, p->params};
+    for (unsigned b = 0; b < BATCH; b++) {
+        for (unsigned a = 0; a < SPACE_DIM; a++) {
+            double mean = 0;
+            for (unsigned i = 0; i < NUM_PARTICLES; i++) mean += number(b * NUM_DOF + i * SPACE_DIM + a, 2) / NUM_PARTICLES;
+            for (unsigned i = 0; i < NUM_PARTICLES; i++)
+                p->x[b * NUM_DOF + i * SPACE_DIM + a] =
+                    (float)(1.8 * (number(b * NUM_DOF + i * SPACE_DIM + a, 2) - mean));
+        }
+    }
+    return EQF_OK;
+}
+
+static void configuration(const problem *p, unsigned b, double *x_out) {
+    for (unsigned c = 0; c < NUM_DOF; c++) x_out[c] = p->x[b * NUM_DOF + c];
+}
+
+/* Philox and Box-Muller of cl/prior/gaussian.cl, number by number. */
+static eqf_status check_prior(problem *p, eqf_flow *flow) {
+    float z[BATCH * NUM_DOF];
+    const uint64_t seed = 0x0123456789abcdefu, first = 0xfffffff8u; /* the sample number carries into its high word */
+    EQF__TRY(eqf_flow_prior_sample(flow, seed, first, BATCH, z));
+    double worst = 0;
+    for (unsigned b = 0; b < BATCH; b++) {
+        double expected[NUM_DOF + 2];
+        for (unsigned c = 0; c < NUM_DOF; c += 4) {
+            uint64_t sample = first + b;
+            philox4x32_ctr_t counter = {{(uint32_t)sample, (uint32_t)(sample >> 32), c / 4, 0x7072696fu}};
+            philox4x32_key_t key = {{(uint32_t)seed, (uint32_t)(seed >> 32)}};
+            philox4x32_ctr_t words = philox4x32(counter, key);
+            for (unsigned pair = 0; pair < 2; pair++) {
+                double u = ((words.v[2 * pair] >> 9) + 0.5) / 8388608.0, turn = ((words.v[2 * pair + 1] >> 9) + 0.5) / 8388608.0;
+                expected[c + 2 * pair] = sqrt(-2 * log(u)) * cos(6.283185307179586 * turn);
+                expected[c + 2 * pair + 1] = sqrt(-2 * log(u)) * sin(6.283185307179586 * turn);
+            }
+        }
+        for (unsigned a = 0; a < SPACE_DIM; a++) {
+            double mean = 0;
+            for (unsigned i = 0; i < NUM_PARTICLES; i++) mean += expected[i * SPACE_DIM + a] / NUM_PARTICLES;
+            for (unsigned i = 0; i < NUM_PARTICLES; i++)
+                keep_worst(&worst, fabs(prior_scale * (expected[i * SPACE_DIM + a] - mean) -
+                                        (double)z[b * NUM_DOF + i * SPACE_DIM + a]));
+        }
+    }
+    report(p, "prior samples (Philox, Box-Muller)", worst, 2e-5);
+    return EQF_OK;
+}
+
+static eqf_status check_velocity(problem *p, eqf_flow *flow, const char *name) {
+    float velocity[BATCH * NUM_DOF], divergence[BATCH];
+    const double t = 0.375;
+    EQF__TRY(eqf_flow_velocity(flow, t, BATCH, p->x, velocity, divergence));
+    double worst = 0;
+    for (unsigned b = 0; b < BATCH; b++) {
+        double x[NUM_DOF], expected[NUM_DOF], expected_divergence, scale = 0.1;
+        configuration(p, b, x);
+        eqf__host_velocity(&p->field, x, t, expected, &expected_divergence);
+        for (unsigned c = 0; c < NUM_DOF; c++) scale = fmax(scale, fabs(expected[c]));
+        for (unsigned c = 0; c < NUM_DOF; c++)
+            keep_worst(&worst, fabs(expected[c] - (double)velocity[b * NUM_DOF + c]) / scale);
+        keep_worst(&worst, fabs(expected_divergence - (double)divergence[b]) / fmax(1, fabs(expected_divergence)));
+    }
+    report(p, name, worst, 5e-5);
+    return EQF_OK;
+}
+
+static eqf_status check_log_prob(problem *p, eqf_flow *flow, const char *name) {
+    float log_prob[BATCH];
+    EQF__TRY(eqf_flow_log_prob(flow, BATCH, p->x, log_prob, NULL));
+    double worst = 0;
+    for (unsigned b = 0; b < BATCH; b++) {
+        double x[NUM_DOF], expected, error;
+        configuration(p, b, x);
+        eqf__host_log_prob(&p->field, prior_scale, NUM_STEPS, x, &expected, &error);
+        keep_worst(&worst, fabs(expected - (double)log_prob[b]));
+    }
+    report(p, name, worst, 1e-4);
+    return EQF_OK;
+}
+
+static double host_loss(const problem *p) {
+    double sum = 0;
+    for (unsigned b = 0; b < BATCH; b++) {
+        double x[NUM_DOF], log_prob, error;
+        configuration(p, b, x);
+        eqf__host_log_prob(&p->field, prior_scale, NUM_STEPS, x, &log_prob, &error);
+        sum += (penalty * error - log_prob) / BATCH;
+    }
+    return sum;
+}
+
+/* The gradient along a few directions, one for each group of parameters and one through all. */
+static eqf_status check_gradient(problem *p, eqf_flow *flow, const char *name) {
+    float gradient[128];
+    eqf_loss loss;
+    EQF__TRY(eqf_flow_nll_gradient(flow, penalty, BATCH, p->x, &loss, gradient, NULL));
+    const size_t num_trained = eqf_model_num_trained(p->model);
+    double worst = fabs(loss.loss - host_loss(p)), norm = 0;
+    for (size_t i = 0; i < num_trained; i++) norm += (double)gradient[i] * gradient[i] / (double)num_trained;
+    for (size_t group = 0; group <= eqf_model_num_slices(p->model); group++) {
+        const bool is_all = group == eqf_model_num_slices(p->model);
+        const eqf_param_slice *slice = is_all ? NULL : eqf_model_slice(p->model, group);
+        if (!is_all && !slice->is_trained) continue;
+        const size_t begin = is_all ? 0 : slice->offset, end = is_all ? num_trained : slice->offset + slice->count;
+        const double step = 1e-5;
+        double saved[128], along = 0, values[2];
+        memcpy(saved, p->params, sizeof saved);
+        for (int side = 0; side < 2; side++) {
+            for (size_t i = begin; i < end; i++)
+                p->params[i] = saved[i] + (side ? step : -step) * number((unsigned)i, 3);
+            values[side] = host_loss(p);
+        }
+        memcpy(p->params, saved, sizeof saved);
+        for (size_t i = begin; i < end; i++) along += gradient[i] * number((unsigned)i, 3);
+        keep_worst(&worst, fabs((values[1] - values[0]) / (2 * step) - along) / sqrt((double)(end - begin) * norm));
+    }
+    report(p, name, worst, 1e-3);
+    return EQF_OK;
+}
+
+static double host_energy(const eqf_potential_options *o, const double *x) {
+    double energy = 0, square = 0, mean[SPACE_DIM] = {0};
+    for (unsigned i = 0; i < NUM_PARTICLES; i++) {
+        for (unsigned a = 0; a < SPACE_DIM; a++) mean[a] += x[i * SPACE_DIM + a] / NUM_PARTICLES;
+        for (unsigned j = i + 1; j < NUM_PARTICLES; j++) {
+            double d2 = 0;
+            for (unsigned a = 0; a < SPACE_DIM; a++) d2 += pow(x[i * SPACE_DIM + a] - x[j * SPACE_DIM + a], 2);
+            if (o->kind == EQF_POTENTIAL_DOUBLE_WELL) {
+                double s = sqrt(d2) - o->distance_offset;
+                energy += o->linear * s + o->quadratic * s * s + o->quartic * s * s * s * s;
+            } else {
+                double q = pow(o->r_min * o->r_min / d2, 3);
+                energy += o->epsilon * (q * q - 2 * q);
+            }
+        }
+    }
+    for (unsigned i = 0; i < NUM_PARTICLES; i++)
+        for (unsigned a = 0; a < SPACE_DIM; a++) square += pow(x[i * SPACE_DIM + a] - mean[a], 2);
+    if (o->kind == EQF_POTENTIAL_LENNARD_JONES) energy += 0.5 * o->trap_strength * square;
+    return energy / o->temperature;
+}
+
+static eqf_status check_potential(problem *p, eqf_potential_kind kind, const char *name) {
+    eqf_potential_options options = EQF_POTENTIAL_OPTIONS_INIT;
+    options.kind = kind;
+    options.num_particles = NUM_PARTICLES;
+    options.space_dim = SPACE_DIM;
+    options.temperature = 1.5;
+    options.linear = 0.5;
+    options.distance_offset = 2;
+    options.r_min = 0.7;
+    float energy[BATCH], force[BATCH * NUM_DOF];
+    EQF__TRY(eqf_potential_evaluate(p->ctx, &options, BATCH, p->x, energy, force));
+    double worst = 0;
+    for (unsigned b = 0; b < BATCH; b++) {
+        double x[NUM_DOF], scale = 1;
+        configuration(p, b, x);
+        const double expected = host_energy(&options, x);
+        keep_worst(&worst, fabs(expected - (double)energy[b]) / (1 + fabs(expected)));
+        double difference[NUM_DOF];
+        for (unsigned c = 0; c < NUM_DOF; c++) {
+            const double step = 1e-6, saved = x[c];
+            x[c] = saved + step;
+            double above = host_energy(&options, x);
+            x[c] = saved - step;
+            double expected_force = (host_energy(&options, x) - above) / (2 * step);
+            x[c] = saved;
+            scale = fmax(scale, fabs(expected_force));
+            difference[c] = fabs(expected_force - (double)force[b * NUM_DOF + c]);
+        }
+        for (unsigned c = 0; c < NUM_DOF; c++) keep_worst(&worst, difference[c] / scale);
+    }
+    report(p, name, worst, 1e-4);
+    return EQF_OK;
+}
+
+/* A short chain must report the energies of the configurations that it hands over. */
+static eqf_status check_chains(problem *p) {
+    eqf_potential_options potential = EQF_POTENTIAL_OPTIONS_INIT;
+    potential.num_particles = NUM_PARTICLES;
+    potential.space_dim = SPACE_DIM;
+    eqf_mcmc_options options = EQF_MCMC_OPTIONS_INIT;
+    options.num_chains = 16;
+    options.num_burn_in = 100;
+    options.thinning = 10;
+    float x[32 * NUM_DOF], energy[32];
+    eqf_mcmc_diagnostics diagnostics;
+    EQF__TRY(eqf_mcmc_sample(p->ctx, &potential, &options, 32, x, energy, &diagnostics));
+    double worst = diagnostics.acceptance > 0.01 && diagnostics.acceptance < 0.99 ? 0 : NAN;
+    for (unsigned b = 0; b < 32; b++) {
+        double configuration_x[NUM_DOF];
+        for (unsigned c = 0; c < NUM_DOF; c++) configuration_x[c] = x[b * NUM_DOF + c];
+        keep_worst(&worst, fabs(host_energy(&potential, configuration_x) - (double)energy[b]));
+    }
+    report(p, "Metropolis chains", worst, 1e-3);
+    return EQF_OK;
+}
+
+static eqf_status check_flow(problem *p, eqf_field_evaluation evaluation, const char *const names[3]) {
+    eqf_flow_options options = EQF_FLOW_OPTIONS_INIT;
+    options.field_evaluation = evaluation;
+    eqf_flow *flow;
+    EQF__TRY(eqf_flow_create(p->ctx, p->model, &options, &flow));
+    eqf_status status = evaluation == EQF_FIELD_TABLE ? check_prior(p, flow) : EQF_OK;
+    if (status == EQF_OK) status = check_velocity(p, flow, names[0]);
+    if (status == EQF_OK) status = check_log_prob(p, flow, names[1]);
+    if (status == EQF_OK) status = check_gradient(p, flow, names[2]);
+    eqf_flow_destroy(&flow);
+    return status;
+}
+
+static eqf_status run_all(problem *p) {
+    static const char *const table_names[3] = {"radial field, table", "log-density, table", "training gradient, table"};
+    static const char *const direct_names[3] = {"radial field, direct", "log-density, direct", "training gradient, direct"};
+    EQF__TRY(set_up(p));
+    EQF__TRY(check_flow(p, EQF_FIELD_TABLE, table_names));
+    EQF__TRY(check_flow(p, EQF_FIELD_DIRECT, direct_names));
+    EQF__TRY(check_potential(p, EQF_POTENTIAL_DOUBLE_WELL, "double-well energy and force"));
+    EQF__TRY(check_potential(p, EQF_POTENTIAL_LENNARD_JONES, "Lennard-Jones energy and force"));
+    return check_chains(p);
+}
+
+eqf_status eqf_selftest(eqf_context *ctx, eqf_selftest_callback callback, void *user) {
+    problem *p = eqf__alloc(ctx, 1, sizeof *p, "the self-test");
+    if (p == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    p->ctx = ctx;
+    p->callback = callback;
+    p->user = user;
+    eqf_status status = run_all(p);
+    eqf_model_destroy(&p->model);
+    if (status == EQF_OK && p->has_failed) {
+        eqf_device_info device;
+        status = eqf_context_device(ctx, &device);
+        if (status == EQF_OK)
+            status = eqf__fail(ctx, EQF_ERROR_SELF_TEST,
+                               "%s with driver %s gives wrong results: do not use it for this; try another --device, or another "
+                               "driver version", device.name, device.driver_version);
+    }
+    free(p);
+    return status;
+}
