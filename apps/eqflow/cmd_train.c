@@ -230,16 +230,11 @@ static exit_code diverge(cli_app *app, const train_flags *flags, eqf_trainer *tr
                          uint64_t best_step) {
     char message[1024];
     snprintf(message, sizeof message, "%s", eqf_context_error(app->ctx));
-    const char *advice = strstr(message, "--learning-rate") || strstr(message, "learning rate")
-                             ? ""
-                             : "; try a lower --learning-rate or a lower --clip-norm";
-    if (!has_best) {
-        return app_fail(app, EXIT_CODE_DIVERGED, "training diverged: %s%s; no model was written", message, advice);
-    }
+    if (!has_best) return app_fail(app, EXIT_CODE_DIVERGED, "%s; no model was written", message);
     exit_code code = save_model(app, flags, trainer);
     if (code != EXIT_CODE_OK) return code;
-    return app_fail(app, EXIT_CODE_DIVERGED, "training diverged: %s%s; the best model so far (step %" PRIu64
-                    ") is in %s", message, advice, best_step, flags->model_path);
+    return app_fail(app, EXIT_CODE_DIVERGED, "%s; the best model so far (step %" PRIu64 ") is in %s", message, best_step,
+                    flags->model_path);
 }
 
 static void show_progress(cli_progress *progress, const eqf_training_state *state) {

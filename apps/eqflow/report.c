@@ -221,7 +221,7 @@ static void print_preamble(FILE *script, const char *x_label, const char *y_labe
             "set terminal svg size 640,400 dynamic enhanced font 'Helvetica,Arial,sans-serif,15' linewidth 1.4\n"
             "set border 3 linecolor '#555555'\nset tics nomirror out textcolor '#333333'\n"
             "set grid linecolor '#dddddd' linetype 1 linewidth 0.5\n"
-            "set key outside top center horizontal maxrows 1 reverse Left samplen 2.2 width -2 textcolor '#222222'\n"
+            "set key outside top center vertical maxrows 1 reverse Left samplen 2 width -4 textcolor '#222222'\n"
             "set style fill solid 0.25 noborder\n"
             "set xlabel \"%s\" textcolor '#222222'\nset ylabel \"%s\" textcolor '#222222' offset 0.5,0\n",
             x_label, y_label);
@@ -244,7 +244,7 @@ static void print_comparison(FILE *script, const picture_histogram *histogram, b
           "$data with steps linecolor '" COLOUR_DATA "' linewidth 1.2 title 'data', "
           "$model with steps linecolor '" COLOUR_MODEL "' linewidth 1.6 dashtype (6,3) title 'model'", script);
     if (is_reweighted) {
-        fputs(", $reweighted with steps linecolor '" COLOUR_REWEIGHTED "' linewidth 1.9 title 'model, reweighted'",
+        fputs(", $reweighted with steps linecolor '" COLOUR_REWEIGHTED "' linewidth 1.9 title 'reweighted'",
               script);
     }
     fputc('\n', script);
@@ -256,8 +256,8 @@ static void print_weights(FILE *script, const picture_histogram *histogram) {
             "set xrange [%.9g:%.9g]\nset yrange [0:*]\n"
             "set arrow 1 from first 0, graph 0 to first 0, graph 1 nohead linecolor '#555555' dashtype (4,4) front\n"
             "plot $model with fillsteps linecolor '" COLOUR_MODEL "' notitle, "
-            "$model with steps linecolor '" COLOUR_MODEL "' linewidth 1.4 title \"model's samples\", "
-            "NaN with lines linecolor '#555555' dashtype (4,4) title 'a perfect flow'\n",
+            "$model with steps linecolor '" COLOUR_MODEL "' linewidth 1.4 title 'model', "
+            "NaN with lines linecolor '#555555' dashtype (4,4) title 'perfect flow'\n",
             histogram->range.low, histogram->range.high);
 }
 
@@ -297,13 +297,13 @@ static void print_curve(FILE *script, const report_content *report) {
     }
     fprintf(script, "EOD\nset yrange [%.9g:%.9g]\nset xrange [0:%" PRIu64 "]\n", range.low, range.high,
             report->history[report->num_history - 1].step);
-    fputs("plot $nll with lines linecolor '" COLOUR_MODEL "' linewidth 1.2 title 'training batches'", script);
+    fputs("plot $nll with lines linecolor '" COLOUR_MODEL "' linewidth 1.2 title 'training'", script);
     if (has_held_out) {
         fputs(", $held_out with linespoints linecolor '" COLOUR_DATA "' linewidth 1.6 pointtype 7 pointsize 0.35 "
-              "title 'held-out samples'", script);
+              "title 'held-out'", script);
     }
     if (isfinite(report->entropy)) {
-        fprintf(script, ", %.9g with lines linecolor '#555555' dashtype (4,4) title 'entropy: the floor'\n",
+        fprintf(script, ", %.9g with lines linecolor '#555555' dashtype (4,4) title 'entropy (floor)'\n",
                 report->entropy);
     } else {
         fputc('\n', script);
