@@ -255,7 +255,12 @@ static void test_flat_configurations(void **state) {
         for (unsigned n = 0; n < 30; n++) {
             unsigned b = order == 1 ? n % 5 : n / 6, column = order == 1 ? n / 5 : n % 6;
             /* an offset of 1e9 leaves float32 no digit of these: centring must be done in double */
-            append_number(&npy, 1000000000.3 * b + (column < 2 ? -1.0 : column < 4 ? 0.25 : 0.75) * (column % 2 + 1), ">f8");
+            append_number(&npy,
+                          1000000000.3 * b + (column < 2   ? -1.0
+                                              : column < 4 ? 0.25
+                                                           : 0.75) *
+                                                 (column % 2 + 1),
+                          ">f8");
         }
         eqf_array array;
         double max_offset = 0.0;
@@ -268,7 +273,7 @@ static void test_flat_configurations(void **state) {
         }
         print_message("worst error of centring at offset 4e9: %.3g\n", worst);
         assert_true(worst < 1e-5);
-        assert_true(fabs(max_offset - 4e9 * sqrt(2.0)) < 1.0);
+        assert_true(fabs(max_offset - 4.0 * 1000000000.3 * sqrt(2.0)) < 1.0);
         eqf_array_clear(&array);
         TEST_EXPECT(&ctx, parse_configurations(&npy, 2, 3, &array, NULL), EQF_OK, "");
         eqf_array_clear(&array);
