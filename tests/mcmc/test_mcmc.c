@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ocl.h"
 #include "support.h"
 
 typedef struct sampled {
@@ -221,6 +222,23 @@ static void same_seed_same_bits(void **state) {
     sampled_clear(&d);
 }
 
+/* A device that allows few loop turns in a launch gets more launches, and the same bits. */
+static void launches_do_not_change_results(void **state) {
+    (void)state;
+    eqf_context *ctx = test_context();
+    eqf_potential_options potential = potential_of("lj13");
+    eqf_mcmc_options options = short_run(3);
+    sampled whole = sample(ctx, &potential, &options, 50);
+    uint64_t launch_iterations = ctx->device->launch_iterations;
+    ctx->device->launch_iterations = 12000; /* seven sweeps */
+    sampled cut = sample(ctx, &potential, &options, 50);
+    ctx->device->launch_iterations = launch_iterations;
+    assert_true(is_same(&whole, &cut, 50));
+    assert_true(whole.diagnostics.acceptance == cut.diagnostics.acceptance);
+    sampled_clear(&whole);
+    sampled_clear(&cut);
+}
+
 /* ---- Edges ------------------------------------------------------------------------------------------------- */
 
 static void odd_counts_work(void **state) {
@@ -410,6 +428,7 @@ int main(void) {
         cmocka_unit_test(trap_alone_gives_equipartition),
         cmocka_unit_test(error_bars_account_for_autocorrelation),
         cmocka_unit_test(same_seed_same_bits),
+        cmocka_unit_test(launches_do_not_change_results),
         cmocka_unit_test(odd_counts_work),
         cmocka_unit_test(samples_are_ordered_by_kept_configuration),
         cmocka_unit_test(uncentred_samples_keep_their_centre),
