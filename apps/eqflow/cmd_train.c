@@ -196,14 +196,33 @@ static exit_code write_csv(cli_app *app, const char *path, const eqf_model *mode
     return code;
 }
 
+/* The model as its file has it: without wall times, since the same seed must give the same file bit for bit. They are in
+ * the CSV. */
+static eqf_status copy_without_times(cli_app *app, const eqf_model *model, eqf_model **copy_out) {
+    size_t num_rows;
+    const eqf_history_row *rows = eqf_model_history(model, &num_rows);
+    eqf_status status = eqf_model_create(app->ctx, eqf_model_options_of(model), copy_out);
+    if (status == EQF_OK) status = eqf_model_set_params(app->ctx, *copy_out, eqf_model_params(model));
+    for (size_t i = 0; i < num_rows && status == EQF_OK; i++) {
+        eqf_history_row row = rows[i];
+        row.seconds = NAN;
+        status = eqf_model_add_history(app->ctx, *copy_out, &row);
+    }
+    if (status != EQF_OK) eqf_model_destroy(copy_out);
+    return status;
+}
+
 /* The best model so far and the log beside it. */
 static exit_code save_model(cli_app *app, const train_flags *flags, eqf_trainer *trainer) {
-    eqf_model *model = NULL;
+    eqf_model *model = NULL, *timeless = NULL;
     eqf_status status = eqf_trainer_best_model(trainer, &model);
-    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
-    status = eqf_model_save(app->ctx, model, flags->model_path);
-    exit_code code = status == EQF_OK ? write_csv(app, flags->csv_path, model)
-                                      : app_fail_status(app, status, ACTIVITY_WRITE);
+    if (status == EQF_OK) status = copy_without_times(app, model, &timeless);
+    exit_code code = status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_COMPUTE);
+    if (code == EXIT_CODE_OK && (status = eqf_model_save(app->ctx, timeless, flags->model_path)) != EQF_OK) {
+        code = app_fail_status(app, status, ACTIVITY_WRITE);
+    }
+    if (code == EXIT_CODE_OK) code = write_csv(app, flags->csv_path, model);
+    eqf_model_destroy(&timeless);
     eqf_model_destroy(&model);
     return code;
 }
