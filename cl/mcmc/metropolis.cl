@@ -1,20 +1,20 @@
 /* Metropolis Monte Carlo (Metropolis et al. 1953): V chains a work-item, chain = block * V + lane.
- * State: x_blocked [num_blocks][N*D][V]. Random numbers: Philox counter (chain, sweep, particle, stream), so a trajectory does
- * not depend on how its sweeps are cut into launches, nor on the other chains.
+ * State: x_blocked [num_blocks][N*D][V]. Random numbers: Philox counter (chain, sweep, particle, stream), so a
+ * trajectory does not depend on how its sweeps are cut into launches, nor on the other chains.
  * Defines: N, D; the file before promises potential_energy and potential_energy_change. */
 #define STREAM_START 0x6d637374u
 #define STREAM_SWEEP 0x6d637377u
 
-/* With is_centred the centre of mass is taken out of the state every so many sweeps, counted from the first of all: no energy
- * depends on it, and a free cluster would otherwise drift to where float32 is coarse. */
+/* With is_centred the centre of mass is taken out of the state every so many sweeps, counted from the first of all: no
+ * energy depends on it, and a free cluster would otherwise drift to where float32 is coarse. */
 #define CENTRE_INTERVAL 64u
 
 inline uintv chain_index(uint block) { return (uintv)(block * V) + lane_index(); }
 
 /* D standard normals and one uniform on (0, 1) from one Philox call. For D = 3 the four words all go into normals; as
  * uniform_open looks at the upper 23 bits of a word only, the low bytes of the four make the fifth. */
-inline void draw_move(uint seed_low, uint seed_high, uintv chain, uint sweep, uint particle, uint stream, realv *normals,
-                      realv *uniform) {
+inline void draw_move(uint seed_low, uint seed_high, uintv chain, uint sweep, uint particle, uint stream,
+                      realv *normals, realv *uniform) {
     uintv words[4];
     random_words(seed_low, seed_high, chain, (uintv)sweep, particle, stream, words);
     realv n[4];
@@ -66,8 +66,9 @@ __kernel void mcmc_start(__global real *x_blocked, uint num_blocks, uint seed_lo
  * series [num_steps][num_series_blocks][V]: the energy of the first blocks after every series_interval sweeps, counted
  * from series_start. */
 __kernel void mcmc_sweeps(__global real *x_blocked, __global uint *accepted, __global real *series, uint num_blocks,
-                          uint seed_low, uint seed_high, uint first_sweep, uint num_sweeps, real step_size, uint is_centred,
-                          uint series_start, uint series_interval, uint num_series_steps, uint num_series_blocks) {
+                          uint seed_low, uint seed_high, uint first_sweep, uint num_sweeps, real step_size,
+                          uint is_centred, uint series_start, uint series_interval, uint num_series_steps,
+                          uint num_series_blocks) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
     uintv chain = chain_index(block), num_accepted = 0;
@@ -79,15 +80,16 @@ __kernel void mcmc_sweeps(__global real *x_blocked, __global uint *accepted, __g
             draw_move(seed_low, seed_high, chain, sweep, i, STREAM_SWEEP, moved, &uniform);
             for (uint d = 0; d < D; d++) moved[d] = x[i * D + d] + step_size * moved[d];
             realv change = potential_energy_change(x, i, moved);
-            /* Taken if uniform < exp(-change). Written as a refusal, so that of an overlapping start (change NaN, from inf to
-             * inf) the chain can walk away; -inf is taken, +inf refused. */
+            /* Taken if uniform < exp(-change). Written as a refusal, so that of an overlapping start (change NaN, from
+             * inf to inf) the chain can walk away; -inf is taken, +inf refused. */
             integerv is_refused = change > -log(uniform);
             for (uint d = 0; d < D; d++) x[i * D + d] = select_lanes(moved[d], x[i * D + d], is_refused);
             num_accepted += select((uintv)1, (uintv)0, is_refused);
         }
         if (is_centred && (sweep + 1) % CENTRE_INTERVAL == 0) remove_centre(x);
         uint sampled = sweep + 1 - series_start; /* sweeps since the series began */
-        if (block < num_series_blocks && sampled % series_interval == 0 && sampled / series_interval <= num_series_steps) {
+        if (block < num_series_blocks && sampled % series_interval == 0 &&
+            sampled / series_interval <= num_series_steps) {
             size_t step = sampled / series_interval - 1;
             store_lanes(series + (step * num_series_blocks + block) * V, potential_energy(x));
         }
@@ -96,10 +98,10 @@ __kernel void mcmc_sweeps(__global real *x_blocked, __global uint *accepted, __g
     store_lanes(accepted + (size_t)block * V, num_accepted);
 }
 
-/* The present configurations, in the host's layout: x_kept [num_chains, N*D], energy_kept [num_chains]. The chains go on as if
- * nobody had looked. */
-__kernel void mcmc_keep(__global const real *x_blocked, __global real *x_kept, __global real *energy_kept, uint num_blocks,
-                        uint num_chains, uint is_centred) {
+/* The present configurations, in the host's layout: x_kept [num_chains, N*D], energy_kept [num_chains]. The chains go
+ * on as if nobody had looked. */
+__kernel void mcmc_keep(__global const real *x_blocked, __global real *x_kept, __global real *energy_kept,
+                        uint num_blocks, uint num_chains, uint is_centred) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
     realv x[N * D];

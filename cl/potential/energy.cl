@@ -1,5 +1,5 @@
-/* Reduced energies and forces of x_blocked [num_blocks][N*D][V]; energy_blocked [num_blocks][V], force_blocked as x_blocked.
- * One work-item a block. Two kernels, because forces cost three times as much. */
+/* Reduced energies and forces of x_blocked [num_blocks][N*D][V]; energy_blocked [num_blocks][V], force_blocked as
+ * x_blocked. One work-item a block. Two kernels, because forces cost three times as much. */
 
 /* True in the lanes where a coordinate is NaN or infinite: an infinitely far particle must not pass for a free one. */
 inline integerv is_any_non_finite(const realv *x) {

@@ -17,14 +17,15 @@
 #define SERIES_INTERVAL 5u
 #define MAX_SERIES_CHAINS 256u
 #define MAX_SERIES_STEPS 4096u
-/* Burn-in is cut into about this many rounds; the step size is tuned after each of those in its first three quarters. */
+/* Burn-in is cut into about this many rounds; the step size is tuned after each of those in its first three
+ * quarters. */
 #define NUM_BURN_IN_ROUNDS 80u
 /* Configurations that a chain gives by default: its sampling then takes as many sweeps as its burn-in. */
 #define DEFAULT_KEPT 20u
 #define DEFAULT_MIN_CHAINS 64u
 #define DEFAULT_MAX_CHAINS 2048u
-/* Measured: the energy of dw4 (lj13) decorrelates in 25 (92) sweeps at 0.15, 29 (88) at 0.2, 41 (107) at 0.3, 54 (126) at
- * 0.4. */
+/* Measured: the energy of dw4 (lj13) decorrelates in 25 (92) sweeps at 0.15, 29 (88) at 0.2, 41 (107) at 0.3, 54 (126)
+ * at 0.4. */
 #define DEFAULT_ACCEPTANCE 0.2
 
 /* The options with every default filled in, and what follows from them. */
@@ -55,7 +56,7 @@ typedef struct mcmc_run {
     double num_accepted, num_proposed; /* since they were last set to zero */
 } mcmc_run;
 
-/* ---- Plan ------------------------------------------------------------------------------------------------------------- */
+/* ---- Plan ---------------------------------------------------------------------------------------------- */
 
 static eqf_status check_options(eqf_context *ctx, const eqf_mcmc_options *options) {
     if (options->version != 1)
@@ -94,8 +95,8 @@ static unsigned min_unsigned(unsigned a, unsigned b) {
     return a < b ? a : b;
 }
 
-/* Few long chains cost less burn-in than many short ones and let R-hat speak; a GPU needs thousands to be busy, and is not
- * slower for them. */
+/* Few long chains cost less burn-in than many short ones and let R-hat speak; a GPU needs thousands to be busy, and is
+ * not slower for them. */
 static unsigned default_num_chains(const eqf__device *device, size_t num_samples) {
     size_t wanted = num_samples / DEFAULT_KEPT;
     if (wanted < DEFAULT_MIN_CHAINS) wanted = DEFAULT_MIN_CHAINS;
@@ -142,7 +143,7 @@ static eqf_status make_plan(eqf_context *ctx, const eqf_potential_options *poten
     return EQF_OK;
 }
 
-/* ---- Run -------------------------------------------------------------------------------------------------------------- */
+/* ---- Run ----------------------------------------------------------------------------------------------- */
 
 static void run_clear(mcmc_run *run) {
     eqf__kernel_destroy(&run->start);
@@ -273,7 +274,7 @@ static eqf_status keep_configurations(mcmc_run *run, size_t count, float *x_out,
     return EQF_OK;
 }
 
-/* ---- Diagnostics ------------------------------------------------------------------------------------------------------- */
+/* ---- Diagnostics --------------------------------------------------------------------------------------- */
 
 /* The energy series of the first chains, [num_series_chains, num_series_steps] double. */
 static eqf_status read_series(mcmc_run *run, double **series_out) {
@@ -355,7 +356,8 @@ static eqf_status diagnose(mcmc_run *run, size_t num_samples, const float *energ
     diagnostics->split_r_hat = whole_run_r_hat(plan, series, num_samples, kept);
 
     /* Chains are independent of each other. Within one, kept configurations are `thinning` sweeps apart; if correlation
-     * decays as exp(-2 t / tau), whose integral is tau, the sum over them is (1 + rho)/(1 - rho) = coth(thinning / tau). */
+     * decays as exp(-2 t / tau), whose integral is tau, the sum over them is (1 + rho)/(1 - rho) = coth(thinning /
+     * tau). */
     double num_independent = (double)(num_samples < plan->num_chains ? num_samples : plan->num_chains);
     diagnostics->effective_samples = num_independent;
     if (diagnostics->autocorrelation_time > 0.0)
@@ -368,7 +370,7 @@ static eqf_status diagnose(mcmc_run *run, size_t num_samples, const float *energ
     return EQF_OK;
 }
 
-/* ---- The call ---------------------------------------------------------------------------------------------------------- */
+/* ---- The call ------------------------------------------------------------------------------------------ */
 
 static eqf_status run_chains(mcmc_run *run, const eqf_potential_options *potential, size_t num_samples, float *x_out,
                              float *energies, eqf_mcmc_diagnostics *diagnostics_out) {

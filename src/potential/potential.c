@@ -96,7 +96,8 @@ static eqf_status evaluation_prepare(eqf_context *ctx, const eqf_potential_optio
                               &work->result_blocked);
 }
 
-/* x [batch_size, N*D] -> energy_out [batch_size] or NULL, force_out [batch_size, N*D] or NULL, batch_size at most a chunk. */
+/* x [batch_size, N*D] -> energy_out [batch_size] or NULL, force_out [batch_size, N*D] or NULL, batch_size at most a
+ * chunk. */
 static eqf_status evaluate_chunk(eqf_context *ctx, const evaluation *work, cl_uint batch_size, cl_uint num_dof,
                                  const float *x, float *energy_out, float *force_out) {
     unsigned V = ctx->device->vector_width;

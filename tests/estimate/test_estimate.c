@@ -93,8 +93,8 @@ static void weights_without_meaning_are_refused(void **state) {
                      EQF_ERROR_INVALID_ARGUMENT);
 }
 
-/* Samples of N(0, 1) reweighted to exp(-x^2/(2 s^2)): ln Z = ln s + 0.5 ln 2 pi, mean x^2 = s^2, and the weights' moments
- * give ESS/num = (E w)^2 / E w^2 = s^2 sqrt(2/s^2 - 1). */
+/* Samples of N(0, 1) reweighted to exp(-x^2/(2 s^2)): ln Z = ln s + 0.5 ln 2 pi, mean x^2 = s^2, and the weights'
+ * moments give ESS/num = (E w)^2 / E w^2 = s^2 sqrt(2/s^2 - 1). */
 static void gaussian_reweighting_matches_its_integrals(void **state) {
     (void)state;
     const double s = 0.8;

@@ -1,4 +1,5 @@
-/* Metropolis chains on the device: energies against quadrature and against free energy calculations, reproducibility, edges. */
+/* Metropolis chains on the device: energies against quadrature and against free energy calculations,
+ * reproducibility, edges. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,8 +143,8 @@ static void lj13_matches_its_known_energy(void **state) {
     check_known_energy("lj13", 20000, -42.945);
 }
 
-/* The trap alone is a Gaussian in (N-1) D coordinates, of mean energy kT/2 each. Its centre moves with each particle: with
- * the energy change of a fixed centre, the mean would be that of another temperature. */
+/* The trap alone is a Gaussian in (N-1) D coordinates, of mean energy kT/2 each. Its centre moves with each particle:
+ * with the energy change of a fixed centre, the mean would be that of another temperature. */
 static void trap_alone_gives_equipartition(void **state) {
     (void)state;
     eqf_context *ctx = test_context();
@@ -275,8 +276,8 @@ static void odd_counts_work(void **state) {
     }
 }
 
-/* The order is (kept, chain), and keeping does not disturb a chain: every second configuration kept each 20 sweeps is what
- * is kept each 40. */
+/* The order is (kept, chain), and keeping does not disturb a chain: every second configuration kept each 20 sweeps is
+ * what is kept each 40. */
 static void samples_are_ordered_by_kept_configuration(void **state) {
     (void)state;
     eqf_context *ctx = test_context();
@@ -399,8 +400,8 @@ static void bad_options_are_refused(void **state) {
     assert_int_equal(eqf_mcmc_sample(ctx, &potential, NULL, 1, x, NULL, NULL), EQF_ERROR_INVALID_ARGUMENT);
 }
 
-/* Particles that start on top of each other (infinite energy) must find apart; a burn-in that leaves no time for it must
- * say so and not hand over infinities. */
+/* Particles that start on top of each other (infinite energy) must find apart; a burn-in that leaves no time for it
+ * must say so and not hand over infinities. */
 static void overlapping_starts_relax_or_are_reported(void **state) {
     (void)state;
     eqf_context *ctx = test_context();
