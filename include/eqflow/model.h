@@ -55,7 +55,7 @@ typedef struct eqf_model_options {
  * where it was not measured. */
 typedef struct eqf_history_row {
     uint64_t step;
-    double seconds; /* wall time in training so far */
+    double seconds; /* wall time in training so far; not in the model file (0 when loaded): same seed, same file */
     double loss, nll, held_out_nll, gradient_norm, learning_rate;
 } eqf_history_row;
 

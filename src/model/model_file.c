@@ -67,7 +67,6 @@ static const struct {
     const char *name;
     size_t offset; /* in eqf_history_row */
 } history_columns[] = {
-    {"seconds", offsetof(eqf_history_row, seconds)},
     {"loss", offsetof(eqf_history_row, loss)},
     {"nll", offsetof(eqf_history_row, nll)},
     {"held_out_nll", offsetof(eqf_history_row, held_out_nll)},

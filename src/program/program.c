@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cache.h"
 #include "embedded_kernels.h"
 
 struct eqf__program {
@@ -13,6 +14,9 @@ struct eqf__program {
     char *options;
     const char *name;
     cl_program id;
+    char key[EQF__CACHE_KEY_SIZE];
+    char *cached_kernels; /* that had run when the cached binary was taken; NULL: built from source */
+    char launched_kernels[1024]; /* names, each followed by a space */
 };
 
 struct eqf__programs {
@@ -128,8 +132,57 @@ static eqf_status build(eqf_context *ctx, const char *name, const char *source, 
     return EQF_OK;
 }
 
+/* A program from the cache, or NULL: a binary that the driver refuses is no error, the source is built. */
+static cl_program build_cached(eqf_context *ctx, eqf__program *program) {
+    size_t num_bytes;
+    unsigned char *bytes = eqf__cache_load(ctx, program->key, &num_bytes, &program->cached_kernels);
+    if (bytes == NULL) return NULL;
+    const unsigned char *binary = bytes;
+    cl_int error, binary_status = CL_SUCCESS;
+    cl_program id = clCreateProgramWithBinary(ctx->device->context, 1, &ctx->device->id, &num_bytes, &binary,
+                                              &binary_status, &error);
+    free(bytes);
+    if (error == CL_SUCCESS && binary_status == CL_SUCCESS)
+        error = clBuildProgram(id, 1, &ctx->device->id, program->options, NULL, NULL);
+    if (error == CL_SUCCESS && binary_status == CL_SUCCESS) return id;
+    if (id != NULL) clReleaseProgram(id);
+    free(program->cached_kernels);
+    program->cached_kernels = NULL;
+    eqf__log(ctx, EQF_LOG_WARNING, "the driver refused the cached program '%s': building anew", program->name);
+    return NULL;
+}
+
+/* Drivers such as PoCL finish a kernel only when it is first launched, so the binary is taken at the end, and again when kernels ran that it
+ * does not hold. */
+static void store_program(eqf_context *ctx, const eqf__program *program) {
+    if (program->launched_kernels[0] == '\0') return;
+    bool is_complete = program->cached_kernels != NULL;
+    for (const char *name = program->launched_kernels; is_complete && *name != '\0';) {
+        size_t length = strcspn(name, " ") + 1;
+        char one[128];
+        snprintf(one, sizeof one, "%.*s", (int)length, name);
+        if (strstr(program->cached_kernels, one) == NULL) is_complete = false;
+        name += length;
+    }
+    if (is_complete) return;
+    size_t num_bytes = 0;
+    if (clGetProgramInfo(program->id, CL_PROGRAM_BINARY_SIZES, sizeof num_bytes, &num_bytes, NULL) != CL_SUCCESS || num_bytes == 0)
+        return;
+    unsigned char *bytes = malloc(num_bytes);
+    if (bytes == NULL) return;
+    if (clGetProgramInfo(program->id, CL_PROGRAM_BINARIES, sizeof bytes, &bytes, NULL) == CL_SUCCESS) {
+        /* What ran before stays in the list: PoCL's binary holds every kernel its own cache has. */
+        char kernels[2048];
+        snprintf(kernels, sizeof kernels, "%s%s", program->launched_kernels,
+                 program->cached_kernels != NULL ? program->cached_kernels : "");
+        eqf__cache_store(ctx, program->key, program->name, kernels, bytes, num_bytes);
+    }
+    free(bytes);
+}
+
 static void program_free(eqf__program *program) {
     if (program->id != NULL) clReleaseProgram(program->id);
+    free(program->cached_kernels);
     free(program->source);
     free(program->options);
     free(program);
@@ -174,7 +227,9 @@ eqf_status eqf__program_get(eqf_context *ctx, const char *name, const char *cons
     program->source = source;
     program->options = options;
     program->name = name;
-    eqf_status status = build(ctx, name, source, options, &program->id);
+    eqf__cache_key(device, source, options, program->key);
+    program->id = build_cached(ctx, program);
+    eqf_status status = program->id != NULL ? EQF_OK : build(ctx, name, source, options, &program->id);
     if (status != EQF_OK) {
         program_free(program);
         return status;
@@ -189,6 +244,7 @@ void eqf__programs_destroy(eqf_context *ctx) {
     if (ctx->programs == NULL) return;
     for (eqf__program *program = ctx->programs->first; program != NULL;) {
         eqf__program *next = program->next;
+        store_program(ctx, program);
         program_free(program);
         program = next;
     }
@@ -201,6 +257,7 @@ void eqf__programs_destroy(eqf_context *ctx) {
 eqf_status eqf__kernel_create(eqf_context *ctx, eqf__program *program, const char *name, eqf__kernel *kernel_out) {
     cl_int error;
     kernel_out->name = name;
+    kernel_out->program = program;
     kernel_out->id = clCreateKernel(program->id, name, &error);
     if (error != CL_SUCCESS) {
         kernel_out->id = NULL;
@@ -215,9 +272,20 @@ void eqf__kernel_destroy(eqf__kernel *kernel) {
     kernel->id = NULL;
 }
 
+/* Remembers that this kernel has run, for the cache. */
+static void note_launch(const eqf__kernel *kernel) {
+    char entry[128], *list = kernel->program->launched_kernels;
+    snprintf(entry, sizeof entry, "%s ", kernel->name);
+    const char *found = strstr(list, entry);
+    if (found != NULL && (found == list || found[-1] == ' ')) return;
+    size_t length = strlen(list), size = sizeof kernel->program->launched_kernels;
+    if (length + strlen(entry) < size) memcpy(list + length, entry, strlen(entry) + 1);
+}
+
 eqf_status eqf__launch(eqf_context *ctx, const eqf__kernel *kernel, size_t global_size, size_t local_size,
                        size_t num_arguments, const eqf__argument *arguments) {
     if (global_size == 0) return EQF_OK;
+    note_launch(kernel);
     if (local_size == 0) local_size = 1;
     global_size = (global_size + local_size - 1) / local_size * local_size;
     for (size_t a = 0; a < num_arguments; a++) {

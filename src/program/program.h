@@ -17,6 +17,7 @@ eqf_status eqf__program_get(eqf_context *ctx, const char *name, const char *cons
 typedef struct eqf__kernel {
     cl_kernel id;
     const char *name; /* static */
+    eqf__program *program;
 } eqf__kernel;
 eqf_status eqf__kernel_create(eqf_context *ctx, eqf__program *program, const char *name, eqf__kernel *kernel_out);
 void eqf__kernel_destroy(eqf__kernel *kernel);

@@ -1,0 +1,270 @@
+/* One file an entry: a text header of fixed size, the names of kernels that had run, the binary. Written whole or not at all. */
+#include "cache.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <sha2.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+#include <utime.h>
+
+#include "eqflow/cache.h"
+#include "eqflow/version.h"
+
+enum { FORMAT_VERSION = 1, MAX_ENTRIES = 512, MAX_TOTAL_MIB = 256, PATH_SIZE = 1200 };
+
+typedef struct entry_header {
+    char magic[8]; /* "EQFCACHE" */
+    uint32_t format_version, kernels_size;
+    uint64_t binary_size;
+    char key[65], program[32], device[128], driver[128];
+    char digest[65]; /* SHA-256 of kernel names and binary */
+    char padding[2];
+} entry_header;
+
+static const char magic[8] = {'E', 'Q', 'F', 'C', 'A', 'C', 'H', 'E'};
+
+static void hexadecimal(const uint8_t digest[SHA256_DIGEST_LENGTH], char out[EQF__CACHE_KEY_SIZE]) {
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < SHA256_DIGEST_LENGTH; i++) {
+        out[2 * i] = digits[digest[i] >> 4];
+        out[2 * i + 1] = digits[digest[i] & 15];
+    }
+    out[2 * SHA256_DIGEST_LENGTH] = '\0';
+}
+
+static void add_text(SHA2_CTX *sha, const char *text) { SHA256Update(sha, (const uint8_t *)text, strlen(text) + 1); }
+
+void eqf__cache_key(const eqf__device *device, const char *source, const char *options, char key_out[EQF__CACHE_KEY_SIZE]) {
+    SHA2_CTX sha;
+    uint8_t digest[SHA256_DIGEST_LENGTH];
+    const eqf_device_info *info = &device->info;
+    SHA256Init(&sha);
+    add_text(&sha, "eqflow program cache 1 " EQF_VERSION_TEXT);
+    add_text(&sha, source);
+    add_text(&sha, options);
+    add_text(&sha, info->name);
+    add_text(&sha, info->vendor);
+    add_text(&sha, info->driver_version);
+    add_text(&sha, info->device_version);
+    add_text(&sha, info->platform_name);
+    add_text(&sha, info->platform_version);
+    SHA256Final(digest, &sha);
+    hexadecimal(digest, key_out);
+}
+
+static void digest_of(const void *bytes, size_t num_bytes, char out[EQF__CACHE_KEY_SIZE]) {
+    SHA2_CTX sha;
+    uint8_t digest[SHA256_DIGEST_LENGTH];
+    SHA256Init(&sha);
+    SHA256Update(&sha, bytes, num_bytes);
+    SHA256Final(digest, &sha);
+    hexadecimal(digest, out);
+}
+
+/* False if the path would not fit or there is no cache. */
+static bool entry_path(const eqf_context *ctx, const char *key, char path[PATH_SIZE]) {
+    if (ctx->cache_path == NULL || ctx->cache_path[0] == '\0') return false;
+    int length = snprintf(path, PATH_SIZE, "%s/%s.bin", ctx->cache_path, key);
+    return length > 0 && length < PATH_SIZE;
+}
+
+static bool header_fits(const entry_header *header, const char *key, size_t num_bytes) {
+    return memcmp(header->magic, magic, sizeof magic) == 0 && header->format_version == FORMAT_VERSION &&
+           strncmp(header->key, key, sizeof header->key) == 0 && header->kernels_size > 0 &&
+           header->binary_size <= num_bytes && header->kernels_size <= num_bytes &&
+           sizeof *header + header->kernels_size + header->binary_size == num_bytes;
+}
+
+/* Reads and checks an entry; NULL if it is not whole. The returned memory is the file, payload at sizeof(entry_header). */
+static unsigned char *read_entry(eqf_context *ctx, const char *path, const char *key, entry_header *header) {
+    char saved_error[sizeof ctx->error]; /* a missing entry is no error of the caller's */
+    memcpy(saved_error, ctx->error, sizeof saved_error);
+    unsigned char *bytes;
+    size_t num_bytes;
+    eqf_status status = eqf__file_read(ctx, path, &bytes, &num_bytes);
+    memcpy(ctx->error, saved_error, sizeof saved_error);
+    if (status != EQF_OK) return NULL;
+    char digest[EQF__CACHE_KEY_SIZE];
+    if (num_bytes > sizeof *header) {
+        memcpy(header, bytes, sizeof *header);
+        digest_of(bytes + sizeof *header, num_bytes - sizeof *header, digest);
+        if (header_fits(header, key, num_bytes) && strncmp(digest, header->digest, sizeof digest) == 0 &&
+            bytes[sizeof *header + header->kernels_size - 1] == '\0')
+            return bytes;
+    }
+    free(bytes);
+    return NULL;
+}
+
+unsigned char *eqf__cache_load(eqf_context *ctx, const char *key, size_t *num_bytes_out, char **kernels_out) {
+    char path[PATH_SIZE];
+    entry_header header;
+    *kernels_out = NULL;
+    if (!entry_path(ctx, key, path) || access(path, F_OK) != 0) return NULL;
+    unsigned char *bytes = read_entry(ctx, path, key, &header);
+    if (bytes == NULL) {
+        eqf__log(ctx, EQF_LOG_WARNING, "program cache entry %s is damaged: removed, building anew", path);
+        unlink(path);
+        return NULL;
+    }
+    *kernels_out = eqf__strdup(ctx, (const char *)bytes + sizeof header);
+    if (*kernels_out == NULL) {
+        free(bytes);
+        return NULL;
+    }
+    *num_bytes_out = (size_t)header.binary_size;
+    memmove(bytes, bytes + sizeof header + header.kernels_size, (size_t)header.binary_size);
+    utime(path, NULL); /* last use, for the removal of the oldest */
+    return bytes;
+}
+
+/* mkdir -p. */
+static bool make_folder(const char *path) {
+    char partial[PATH_SIZE];
+    size_t length = strlen(path);
+    if (length >= sizeof partial) return false;
+    memcpy(partial, path, length + 1);
+    for (char *slash = strchr(partial + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(partial, 0700) != 0 && errno != EEXIST) return false;
+        *slash = '/';
+    }
+    return mkdir(partial, 0700) == 0 || errno == EEXIST;
+}
+
+static void remove_oldest(eqf_context *ctx) {
+    eqf_cache_entry *entries;
+    size_t num_entries;
+    if (eqf_cache_list(ctx, &entries, &num_entries) != EQF_OK) return;
+    uint64_t total = 0;
+    for (size_t e = 0; e < num_entries; e++) { /* newest first */
+        char path[PATH_SIZE];
+        total += entries[e].num_bytes;
+        if ((e >= MAX_ENTRIES || total > (uint64_t)MAX_TOTAL_MIB << 20) && entry_path(ctx, entries[e].key, path)) unlink(path);
+    }
+    eqf_free(entries);
+}
+
+void eqf__cache_store(eqf_context *ctx, const char *key, const char *name, const char *kernels,
+                      const unsigned char *bytes, size_t num_bytes) {
+    char path[PATH_SIZE], saved_error[sizeof ctx->error];
+    if (!entry_path(ctx, key, path)) return;
+    const size_t kernels_size = strlen(kernels) + 1, payload_size = kernels_size + num_bytes;
+    unsigned char *payload = malloc(payload_size);
+    if (payload == NULL) return;
+    memcpy(payload, kernels, kernels_size);
+    memcpy(payload + kernels_size, bytes, num_bytes);
+    entry_header header;
+    memset(&header, 0, sizeof header);
+    memcpy(header.magic, magic, sizeof magic);
+    header.format_version = FORMAT_VERSION;
+    header.kernels_size = (uint32_t)kernels_size;
+    header.binary_size = num_bytes;
+    snprintf(header.key, sizeof header.key, "%s", key);
+    snprintf(header.program, sizeof header.program, "%s", name);
+    snprintf(header.device, sizeof header.device, "%s", ctx->device->info.name);
+    snprintf(header.driver, sizeof header.driver, "%s", ctx->device->info.driver_version);
+    digest_of(payload, payload_size, header.digest);
+
+    memcpy(saved_error, ctx->error, sizeof saved_error);
+    eqf__file_writer writer;
+    eqf_status status = make_folder(ctx->cache_path) ? eqf__file_begin(ctx, path, &writer) : EQF_ERROR_IO;
+    if (status == EQF_OK) {
+        status = eqf__file_write(ctx, &writer, &header, sizeof header);
+        if (status == EQF_OK) status = eqf__file_write(ctx, &writer, payload, payload_size);
+        if (status == EQF_OK) status = eqf__file_commit(ctx, &writer);
+        eqf__file_abandon(&writer);
+    }
+    free(payload);
+    if (status != EQF_OK) eqf__log(ctx, EQF_LOG_DEBUG, "program cache: %s could not be written", path);
+    memcpy(ctx->error, saved_error, sizeof saved_error);
+    remove_oldest(ctx);
+}
+
+/* ---- Public ------------------------------------------------------------------------------------------------------------ */
+
+const char *eqf_cache_path(const eqf_context *ctx) { return ctx->cache_path == NULL ? "" : ctx->cache_path; }
+
+static int newest_first(const void *a, const void *b) {
+    const eqf_cache_entry *left = a, *right = b;
+    if (left->last_used != right->last_used) return left->last_used < right->last_used ? 1 : -1;
+    return strcmp(left->key, right->key);
+}
+
+/* <64 hexadecimal digits>.bin */
+static bool is_entry_name(const char *name) {
+    return strlen(name) == 68 && strspn(name, "0123456789abcdef") == 64 && strcmp(name + 64, ".bin") == 0;
+}
+
+static void describe_entry(eqf_context *ctx, const char *name, eqf_cache_entry *entry) {
+    char path[PATH_SIZE];
+    struct stat file;
+    entry_header header;
+    memset(entry, 0, sizeof *entry);
+    snprintf(entry->key, sizeof entry->key, "%.64s", name);
+    if (!entry_path(ctx, entry->key, path) || stat(path, &file) != 0) return;
+    entry->num_bytes = (uint64_t)file.st_size;
+    entry->last_used = (int64_t)file.st_mtime;
+    unsigned char *bytes = read_entry(ctx, path, entry->key, &header);
+    if (bytes == NULL) return;
+    free(bytes);
+    entry->is_whole = true;
+    snprintf(entry->program, sizeof entry->program, "%.31s", header.program);
+    snprintf(entry->device, sizeof entry->device, "%.127s", header.device);
+    snprintf(entry->driver, sizeof entry->driver, "%.127s", header.driver);
+}
+
+eqf_status eqf_cache_list(eqf_context *ctx, eqf_cache_entry **entries_out, size_t *num_entries_out) {
+    *entries_out = NULL;
+    *num_entries_out = 0;
+    const char *folder = eqf_cache_path(ctx);
+    DIR *directory = folder[0] != '\0' ? opendir(folder) : NULL;
+    if (directory == NULL && folder[0] != '\0' && errno != ENOENT)
+        return eqf__fail(ctx, EQF_ERROR_IO, "the program cache %s cannot be read: %s", folder, strerror(errno));
+    size_t capacity = 64, count = 0;
+    eqf_cache_entry *entries = eqf__alloc(ctx, capacity, sizeof *entries, "the cache's list");
+    for (struct dirent *file; entries != NULL && directory != NULL && (file = readdir(directory)) != NULL;) {
+        if (!is_entry_name(file->d_name)) continue;
+        if (count == capacity) {
+            eqf_cache_entry *more = realloc(entries, 2 * capacity * sizeof *entries);
+            if (more == NULL) {
+                free(entries);
+                entries = NULL;
+                eqf__fail(ctx, EQF_ERROR_OUT_OF_MEMORY, "not enough memory for the cache's list");
+                break;
+            }
+            entries = more;
+            capacity *= 2;
+        }
+        describe_entry(ctx, file->d_name, &entries[count++]);
+    }
+    if (directory != NULL) closedir(directory);
+    if (entries == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    qsort(entries, count, sizeof *entries, newest_first);
+    *entries_out = entries;
+    *num_entries_out = count;
+    return EQF_OK;
+}
+
+eqf_status eqf_cache_clear(eqf_context *ctx, size_t *num_removed_out) {
+    eqf_cache_entry *entries;
+    size_t num_entries, num_removed = 0;
+    eqf_status status = EQF_OK;
+    if (num_removed_out != NULL) *num_removed_out = 0;
+    EQF__TRY(eqf_cache_list(ctx, &entries, &num_entries));
+    for (size_t e = 0; e < num_entries; e++) {
+        char path[PATH_SIZE];
+        if (!entry_path(ctx, entries[e].key, path)) continue;
+        if (unlink(path) == 0)
+            num_removed++;
+        else if (errno != ENOENT)
+            status = eqf__fail(ctx, EQF_ERROR_IO, "%s cannot be removed: %s", path, strerror(errno));
+    }
+    eqf_free(entries);
+    if (num_removed_out != NULL) *num_removed_out = num_removed;
+    return status;
+}
