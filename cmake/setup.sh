@@ -78,7 +78,7 @@ install_packages() {
 # All that the library and the program need to be built and to run; PoCL makes the CPU an OpenCL device.
 # shellcheck disable=SC2034  # used by the scripts that source this file
 build_packages=(gcc libc6-dev cmake ninja-build pkg-config ocl-icd-opencl-dev opencl-headers pocl-opencl-icd
-    libclblast-dev librandom123-dev libjansson-dev libpopt-dev gnuplot-nox)
+    libclblast-dev librandom123-dev libjansson-dev libpopt-dev libmd-dev gnuplot-nox)
 # shellcheck disable=SC2034
 test_packages=(libcmocka-dev)
 
