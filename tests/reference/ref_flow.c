@@ -49,7 +49,9 @@ static double log_prob(const ref_flow *flow, const double *x, double *z_out, dou
     return value;
 }
 
-double ref_log_prob(const ref_flow *flow, const double *x, double *z_out) { return log_prob(flow, x, z_out, NULL); }
+double ref_log_prob(const ref_flow *flow, const double *x, double *z_out) {
+    return log_prob(flow, x, z_out, NULL);
+}
 
 double ref_log_prob_converged(const ref_flow *flow, const double *x, double tolerance) {
     ref_flow refined = *flow;

@@ -82,8 +82,8 @@ static void phi_at(const ref_radial *radial, const radial_at *field, double d, d
     double sum = normalisation_offset, weighted = 0.0;
     for (unsigned k = 0; k < radial->num_distance; ++k) {
         double u = (d - radial->distance_centers[k]) / field->gamma[k];
-        /* exp(-100) is 4e-44: nothing beside the 1e-6 in double precision, and most of lj13's Gaussians are there. A NaN
-         * passes. */
+        /* exp(-100) is 4e-44: nothing beside the 1e-6 in double precision, and most of lj13's Gaussians are
+         * there. A NaN passes. */
         field->g[k] = u * u > 100.0 ? 0.0 : exp(-u * u);
         sum += field->g[k];
         weighted += field->g[k] * field->at[k];
@@ -163,6 +163,42 @@ void ref_velocity(const ref_radial *radial, unsigned num_particles, unsigned spa
     if (divergence_out) *divergence_out = divergence;
     if (divergence_scale_out) *divergence_scale_out = scale;
     free(field.at);
+}
+
+double ref_velocity_scale(const ref_radial *radial, unsigned num_particles, unsigned space_dim, double t,
+                          const double *x) {
+    /* The normalised Gaussians and c^2 are positive: absolute W and b make every term absolute. */
+    ref_radial *absolute = ref_radial_create(radial->num_distance, radial->num_time);
+    size_t num_weights = (size_t)radial->num_distance * radial->num_time;
+    for (size_t i = 0; i < num_weights; ++i) absolute->weights[i] = fabs(radial->weights[i]);
+    for (unsigned m = 0; m < radial->num_time; ++m) {
+        absolute->bias[m] = fabs(radial->bias[m]);
+        absolute->time_centers[m] = radial->time_centers[m];
+        absolute->time_log_gammas[m] = radial->time_log_gammas[m];
+    }
+    for (unsigned k = 0; k < radial->num_distance; ++k) {
+        absolute->importance[k] = radial->importance[k];
+        absolute->distance_centers[k] = radial->distance_centers[k];
+        absolute->distance_log_gammas[k] = radial->distance_log_gammas[k];
+    }
+    radial_at field = at_time(absolute, t);
+    double scale = 0.0;
+    for (unsigned i = 0; i < num_particles; ++i) {
+        double sum = 0.0;
+        for (unsigned j = 0; j < num_particles; ++j) {
+            double squared = 0.0, phi, prime;
+            for (unsigned d = 0; d < space_dim; ++d) {
+                double r = x[i * space_dim + d] - x[j * space_dim + d];
+                squared += r * r;
+            }
+            phi_at(absolute, &field, sqrt(squared), &phi, &prime);
+            sum += sqrt(squared) * phi;
+        }
+        scale = fmax(scale, sum);
+    }
+    free(field.at);
+    ref_radial_destroy(absolute);
+    return scale;
 }
 
 double ref_divergence_brute_force(const ref_radial *radial, unsigned num_particles, unsigned space_dim, double t,

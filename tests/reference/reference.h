@@ -15,7 +15,7 @@
 typedef struct ref_radial {
     unsigned num_distance, num_time; /* K, M */
     size_t num_params, num_trained;
-    double *params; /* [num_params], the flat vector that the pointers below look into */
+    double *params;              /* [num_params], the flat vector that the pointers below look into */
     double *weights;             /* [K, M] */
     double *bias;                /* [M] */
     double *importance;          /* [K], c */
@@ -39,6 +39,11 @@ double ref_radial_phi_prime(const ref_radial *radial, double d, double t); /* d 
  * rounding errors of the divergence are relative to. */
 void ref_velocity(const ref_radial *radial, unsigned num_particles, unsigned space_dim, double t, const double *x,
                   double *velocity_out, double *divergence_out, double *divergence_scale_out);
+
+/* max over i of sum_{j != i} |r_ij| phi_ij with every term of phi taken absolutely: what the rounding errors of the
+ * velocity are relative to where the terms cancel. */
+double ref_velocity_scale(const ref_radial *radial, unsigned num_particles, unsigned space_dim, double t,
+                          const double *x);
 
 /* The trace of the numerically differentiated Jacobian dv/dx (central differences). */
 double ref_divergence_brute_force(const ref_radial *radial, unsigned num_particles, unsigned space_dim, double t,

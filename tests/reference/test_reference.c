@@ -184,8 +184,8 @@ static void test_forces(void **state) {
     assert_true(test_report(&worst, "forces against finite differences"));
 }
 
-/* The icosahedron has the known Lennard-Jones energy -44.326801 (docs/method.md, section 4): sets the factor 1/2 and the
- * form of the pair energy. */
+/* The icosahedron has the known Lennard-Jones energy -44.326801 (docs/method.md, section 4): it settles the factor 1/2
+ * and the form of the pair energy. */
 static void test_lennard_jones_minimum(void **state) {
     (void)state;
     eqf_potential_options potential = EQF_POTENTIAL_OPTIONS_INIT;
@@ -231,7 +231,8 @@ static void test_prior_is_normalised(void **state) {
     assert_true(fabs(one - 1.0) < 1e-10 && fabs(plane - 1.0) < 1e-10 && fabs(three - 1.0) < 1e-10);
 }
 
-/* dw2: ln Z on the zero-com subspace and the entropy, docs/method.md section 5. The orthonormal coordinate is r/sqrt(2). */
+/* dw2: ln Z on the zero-com subspace and the entropy, docs/method.md section 5. The orthonormal coordinate is
+ * r/sqrt(2). */
 static void test_double_well_quadrature(void **state) {
     (void)state;
     eqf_potential_options potential = EQF_POTENTIAL_OPTIONS_INIT;
@@ -260,8 +261,7 @@ static void test_rk4_order(void **state) {
     (void)state;
     const test_system *system = test_system_named("dw4");
     ref_radial *radial = random_field(4, 60);
-    double *x = random_configuration(system, 3), z[8], exact_z[8], exact, log_prob_error[2], state_error[2],
-           penalty[2];
+    double *x = random_configuration(system, 3), z[8], exact_z[8], exact, log_prob_error[2], state_error[2], penalty[2];
     ref_flow flow = {radial, 4, 2, 2560, 1.0};
     exact = ref_log_prob(&flow, x, exact_z);
     for (unsigned i = 0; i < 2; ++i) {

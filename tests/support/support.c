@@ -14,14 +14,18 @@ static uint64_t next_word(test_rng *rng) { /* splitmix64: Steele, Lea and Flood,
     return word ^ (word >> 31);
 }
 
-double test_uniform(test_rng *rng) { return ((double)(next_word(rng) >> 11) + 0.5) * 0x1p-53; }
+double test_uniform(test_rng *rng) {
+    return ((double)(next_word(rng) >> 11) + 0.5) * 0x1p-53;
+}
 
 double test_normal(test_rng *rng) {
     double radius = sqrt(-2.0 * log(test_uniform(rng)));
     return radius * cos(6.283185307179586 * test_uniform(rng));
 }
 
-size_t test_below(test_rng *rng, size_t bound) { return (size_t)(next_word(rng) % bound); }
+size_t test_below(test_rng *rng, size_t bound) {
+    return (size_t)(next_word(rng) % bound);
+}
 
 /* ---- Device ------------------------------------------------------------------------------------------------ */
 
@@ -76,8 +80,8 @@ void test_ok(eqf_context *ctx, eqf_status status, const char *file, int line) {
 /* ---- Systems ----------------------------------------------------------------------------------------------- */
 
 const test_system test_systems[] = {
-    {"dw2", 2, 2, EQF_POTENTIAL_DOUBLE_WELL},   {"dw4", 4, 2, EQF_POTENTIAL_DOUBLE_WELL},
-    {"line3", 3, 1, EQF_POTENTIAL_DOUBLE_WELL}, {"dw5", 5, 3, EQF_POTENTIAL_DOUBLE_WELL},
+    {"dw2", 2, 2, EQF_POTENTIAL_DOUBLE_WELL},     {"dw4", 4, 2, EQF_POTENTIAL_DOUBLE_WELL},
+    {"line3", 3, 1, EQF_POTENTIAL_DOUBLE_WELL},   {"dw5", 5, 3, EQF_POTENTIAL_DOUBLE_WELL},
     {"lj13", 13, 3, EQF_POTENTIAL_LENNARD_JONES},
 };
 const size_t num_test_systems = sizeof test_systems / sizeof *test_systems;
@@ -147,33 +151,69 @@ void test_center(unsigned num_particles, unsigned space_dim, double *x) {
     }
 }
 
-/* Points of a face-centred cubic lattice with neighbour distance 1.1 around a random origin, nearest first, each moved a
- * little: what a Lennard-Jones cluster looks like to the pair distances. */
-static void cluster(test_rng *rng, unsigned num_particles, double *x) {
-    double edge = 1.1 * sqrt(2.0), origin[3], best;
-    bool is_taken[500] = {false};
-    for (unsigned d = 0; d < 3; ++d) origin[d] = edge * test_uniform(rng);
+void test_center_floats(unsigned num_particles, unsigned space_dim, float *x) {
+    double *one = test_to_double((size_t)num_particles * space_dim, x);
+    test_center(num_particles, space_dim, one);
+    for (unsigned n = 0; n < num_particles * space_dim; ++n) x[n] = (float)one[n];
+    free(one);
+}
+
+/* Lattice points with neighbour distance 1.1 (1-D and 2-D: cubic, 3-D: face-centred cubic) around a random origin, the
+ * nearest ones, each moved a little: what a Lennard-Jones cluster looks like to the pair distances. */
+static void cluster(test_rng *rng, unsigned num_particles, unsigned space_dim, double *x) {
     static const double basis[4][3] = {{0, 0, 0}, {0, .5, .5}, {.5, 0, .5}, {.5, .5, 0}};
+    enum { CELLS = 7, SITES = 4 * CELLS * CELLS * CELLS };
+    double edge = space_dim == 3 ? 1.1 * sqrt(2.0) : 1.1, origin[3] = {0.0, 0.0, 0.0};
+    double(*site)[3] = calloc(SITES, sizeof *site);
+    if (!site) abort();
+    size_t num_sites = 0;
+    for (unsigned d = 0; d < space_dim; ++d) origin[d] = edge * test_uniform(rng);
+    for (unsigned p = 0; p < SITES; ++p) {
+        unsigned cell[3] = {p / 4 % CELLS, p / 4 / CELLS % CELLS, p / 4 / CELLS / CELLS}, corner = p % 4;
+        if (space_dim < 3 && (corner || cell[2])) continue;
+        if (space_dim < 2 && cell[1]) continue;
+        for (unsigned d = 0; d < space_dim; ++d)
+            site[num_sites][d] = edge * ((double)cell[d] - CELLS / 2 + basis[corner][d]) - origin[d];
+        num_sites++;
+    }
     for (unsigned i = 0; i < num_particles; ++i) {
-        unsigned chosen = 0;
-        best = INFINITY;
-        for (unsigned p = 0; p < 500; ++p) {
-            int cell[3] = {(int)(p / 4 % 5) - 2, (int)(p / 20 % 5) - 2, (int)(p / 100) - 2};
-            double squared = 0.0;
-            for (unsigned d = 0; d < 3; ++d) {
-                double offset = edge * (cell[d] + basis[p % 4][d]) - origin[d];
-                squared += offset * offset;
-            }
-            if (squared < best && !is_taken[p]) {
+        size_t nearest = i; /* sites before i are taken */
+        double best = INFINITY;
+        for (size_t p = i; p < num_sites; ++p) {
+            double squared = site[p][0] * site[p][0] + site[p][1] * site[p][1] + site[p][2] * site[p][2];
+            if (squared < best) {
                 best = squared;
-                chosen = p;
+                nearest = p;
             }
         }
-        is_taken[chosen] = true;
-        int cell[3] = {(int)(chosen / 4 % 5) - 2, (int)(chosen / 20 % 5) - 2, (int)(chosen / 100) - 2};
-        for (unsigned d = 0; d < 3; ++d)
-            x[i * 3 + d] = edge * (cell[d] + basis[chosen % 4][d]) + 0.06 * test_normal(rng);
+        for (unsigned d = 0; d < space_dim; ++d) {
+            double held = site[i][d];
+            site[i][d] = site[nearest][d];
+            site[nearest][d] = held;
+            x[i * space_dim + d] = site[i][d] + 0.06 * test_normal(rng);
+        }
     }
+    free(site);
+}
+
+static double longest_distance(unsigned num_particles, unsigned space_dim, const double *x) {
+    double longest = 0.0;
+    for (unsigned i = 0; i < num_particles; ++i)
+        for (unsigned j = 0; j < i; ++j) {
+            double squared = 0.0;
+            for (unsigned d = 0; d < space_dim; ++d)
+                squared +=
+                    (x[i * space_dim + d] - x[j * space_dim + d]) * (x[i * space_dim + d] - x[j * space_dim + d]);
+            longest = fmax(longest, sqrt(squared));
+        }
+    return longest;
+}
+
+void test_stretch(unsigned num_particles, unsigned space_dim, double longest, float *x) {
+    double *one = test_to_double((size_t)num_particles * space_dim, x);
+    double factor = longest / longest_distance(num_particles, space_dim, one);
+    for (unsigned n = 0; n < num_particles * space_dim; ++n) x[n] = (float)(factor * one[n]);
+    free(one);
 }
 
 float *test_configurations(const test_system *system, size_t batch_size, uint64_t seed) {
@@ -183,10 +223,12 @@ float *test_configurations(const test_system *system, size_t batch_size, uint64_
     test_rng rng = {seed};
     for (size_t b = 0; b < batch_size; ++b) {
         if (system->kind == EQF_POTENTIAL_LENNARD_JONES) {
-            assert_int_equal(D, 3);
-            cluster(&rng, N, one);
+            cluster(&rng, N, D, one);
         } else {
-            for (unsigned n = 0; n < N * D; ++n) one[n] = 2.0 * test_normal(&rng);
+            /* The presets' last Gaussian is at distance 8: samples keep within. */
+            do {
+                for (unsigned n = 0; n < N * D; ++n) one[n] = 2.0 * test_normal(&rng);
+            } while (longest_distance(N, D, one) > 8.0);
         }
         test_center(N, D, one);
         for (unsigned n = 0; n < N * D; ++n) x[b * N * D + n] = (float)one[n];
@@ -231,6 +273,20 @@ float *test_floats(size_t count) {
     float *values = calloc(count ? count : 1, sizeof *values);
     if (!values) abort();
     return values;
+}
+
+#define GUARD 16
+static const float untouched = -1.2345e-21f;
+
+float *test_output(size_t count) {
+    float *values = test_floats(count + GUARD);
+    for (size_t i = 0; i < count + GUARD; ++i) values[i] = untouched;
+    return values;
+}
+
+void test_output_end(size_t count, const float *values) {
+    for (size_t i = 0; i < GUARD; ++i)
+        if (values[count + i] != untouched) fail_msg("written past the end: element %zu of %zu", count + i, count);
 }
 
 /* ---- Worst errors ------------------------------------------------------------------------------------------ */

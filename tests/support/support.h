@@ -1,4 +1,5 @@
-/* What the test programs share: random numbers, a device, trained-like models, realistic configurations, worst errors. */
+/* What the test programs share: random numbers, a device, trained-like models, realistic configurations, worst
+ * errors. */
 #ifndef EQF_TESTS_SUPPORT_H
 #define EQF_TESTS_SUPPORT_H
 
@@ -64,11 +65,17 @@ eqf_model *test_trained_like_model(eqf_context *ctx, const test_system *system, 
 float *test_configurations(const test_system *system, size_t batch_size, uint64_t seed);
 /* Subtracts the centre of mass of one configuration x [N, D]. */
 void test_center(unsigned num_particles, unsigned space_dim, double *x);
+void test_center_floats(unsigned num_particles, unsigned space_dim, float *x); /* the same, in double inside */
+/* Scales one configuration so that its longest pair distance is longest. */
+void test_stretch(unsigned num_particles, unsigned space_dim, double longest, float *x);
 /* Random orthogonal matrix [D, D]: a rotation, or with is_reflected a rotation and a mirror. */
 void test_orthogonal(test_rng *rng, unsigned space_dim, bool is_reflected, double *matrix_out);
 
 double *test_to_double(size_t count, const float *values); /* the caller frees */
 float *test_floats(size_t count);                          /* zeroed; the caller frees */
+/* An array for count results with a guard behind it, and the check that the guard is as it was. The caller frees. */
+float *test_output(size_t count);
+void test_output_end(size_t count, const float *values);
 
 /* ---- Worst errors ------------------------------------------------------------------------------------------ */
 
@@ -78,7 +85,8 @@ typedef struct test_worst {
     size_t index, num_compared, num_above; /* num_above: more than the tolerance */
     double tolerance;
 } test_worst;
-#define TEST_WORST_INIT(tolerance_) {0.0, 0, 0, 0, tolerance_}
+#define TEST_WORST_INIT(tolerance_) \
+    { 0.0, 0, 0, 0, tolerance_ }
 void test_compare(test_worst *worst, size_t index, double error);
 /* Prints the worst error under a printf-style name; returns true if none was above the tolerance. */
 bool test_report(const test_worst *worst, const char *format, ...) CMOCKA_PRINTF_ATTRIBUTE(2, 3);
