@@ -3,6 +3,7 @@
 #define EQFLOW_EQFLOW_H
 
 #include "eqflow/array.h"
+#include "eqflow/bench.h"
 #include "eqflow/cache.h"
 #include "eqflow/context.h"
 #include "eqflow/device.h"

@@ -1,0 +1,24 @@
+/* What the open device can do at best: the yardsticks that measured speeds are divided by. */
+#ifndef EQFLOW_BENCH_H
+#define EQFLOW_BENCH_H
+
+#include "eqflow/context.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct eqf_bench_yardsticks {
+    double fma_gflops; /* float32 fused multiply-adds, two operations each, 1e9/s */
+    double copy_gbps;  /* copy between buffers too large for a cache, read + written, 1e9 bytes/s */
+    size_t copy_bytes; /* size of each of the two buffers */
+} eqf_bench_yardsticks;
+
+/* Each figure is the best of several short runs; less than a second in all on common devices. What runs is checked:
+ * SELF_TEST if the device gives a wrong sum or copy. Errors: those of the device. */
+eqf_status eqf_bench_probe(eqf_context *ctx, eqf_bench_yardsticks *yardsticks_out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
