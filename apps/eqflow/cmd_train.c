@@ -25,8 +25,8 @@ typedef struct train_flags {
     bool is_learning_rate_set, is_final_fraction_set, is_integration_penalty_set, is_clip_norm_set;
     bool is_average_decay_set, is_weight_decay_set;
     const char *prior_scale, *field_evaluation;
-    double held_out, checkpoint_seconds;
-    bool is_resumed;
+    double held_out, checkpoint_seconds, prior_scale_value;
+    bool is_resumed, has_prior_scale_of_data;
     system_flags system;
 } train_flags;
 
@@ -98,8 +98,9 @@ static exit_code make_data(cli_app *app, const train_flags *flags, const eqf_pre
 static exit_code get_data(cli_app *app, const train_flags *flags, const eqf_preset *preset,
                           const eqf_potential_options *potential, train_data *data_out) {
     *data_out = (train_data){.num_dof = (size_t)potential->num_particles * potential->space_dim};
-    exit_code code = flags->data_path ? load_data(app, flags, potential, data_out)
-                                      : make_data(app, flags, preset, potential, data_out);
+    exit_code code = flags->data_path ? load_data(app, flags, potential, data_out) : EXIT_CODE_OK;
+    if (code == EXIT_CODE_OK) code = app_open(app);
+    if (code == EXIT_CODE_OK && !flags->data_path) code = make_data(app, flags, preset, potential, data_out);
     if (code != EXIT_CODE_OK) return code;
     size_t num = data_out->num_train;
     shuffle(data_out->x, num, data_out->num_dof, app_seed_for(app->seed, "held-out split"));
@@ -125,20 +126,14 @@ static exit_code fill_model_options(cli_app *app, const train_flags *flags, cons
     if (flags->is_integration_steps_set) options->integrator.num_steps = (unsigned)flags->integration_steps;
     if (flags->is_num_distance_set) options->dynamics.num_distance = (unsigned)flags->num_distance;
     if (flags->is_num_time_set) options->dynamics.num_time = (unsigned)flags->num_time;
-    if (flags->prior_scale && strcmp(flags->prior_scale, "data") == 0) {
+    if (flags->has_prior_scale_of_data) {
         options->prior_scale = data_scale(data, &options->potential);
         app_note(app, "prior scale %.6g, the data's", options->prior_scale);
         if (!(options->prior_scale > 0)) {
             return app_fail(app, EXIT_CODE_INPUT, "--prior-scale data: all configurations are a single point");
         }
     } else if (flags->prior_scale) {
-        char *end;
-        options->prior_scale = strtod(flags->prior_scale, &end);
-        if (*end || !(options->prior_scale > 0) || !isfinite(options->prior_scale)) {
-            return app_fail(app, EXIT_CODE_USAGE,
-                            "--prior-scale %s: must be a positive number or 'data'; see eqflow train --help",
-                            flags->prior_scale);
-        }
+        options->prior_scale = flags->prior_scale_value;
     }
     return EXIT_CODE_OK;
 }
@@ -196,33 +191,14 @@ static exit_code write_csv(cli_app *app, const char *path, const eqf_model *mode
     return code;
 }
 
-/* The model as its file has it: without wall times, since the same seed must give the same file bit for bit. They are in
- * the CSV. */
-static eqf_status copy_without_times(cli_app *app, const eqf_model *model, eqf_model **copy_out) {
-    size_t num_rows;
-    const eqf_history_row *rows = eqf_model_history(model, &num_rows);
-    eqf_status status = eqf_model_create(app->ctx, eqf_model_options_of(model), copy_out);
-    if (status == EQF_OK) status = eqf_model_set_params(app->ctx, *copy_out, eqf_model_params(model));
-    for (size_t i = 0; i < num_rows && status == EQF_OK; i++) {
-        eqf_history_row row = rows[i];
-        row.seconds = NAN;
-        status = eqf_model_add_history(app->ctx, *copy_out, &row);
-    }
-    if (status != EQF_OK) eqf_model_destroy(copy_out);
-    return status;
-}
-
 /* The best model so far and the log beside it. */
 static exit_code save_model(cli_app *app, const train_flags *flags, eqf_trainer *trainer) {
-    eqf_model *model = NULL, *timeless = NULL;
+    eqf_model *model = NULL;
     eqf_status status = eqf_trainer_best_model(trainer, &model);
-    if (status == EQF_OK) status = copy_without_times(app, model, &timeless);
-    exit_code code = status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_COMPUTE);
-    if (code == EXIT_CODE_OK && (status = eqf_model_save(app->ctx, timeless, flags->model_path)) != EQF_OK) {
-        code = app_fail_status(app, status, ACTIVITY_WRITE);
-    }
-    if (code == EXIT_CODE_OK) code = write_csv(app, flags->csv_path, model);
-    eqf_model_destroy(&timeless);
+    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
+    status = eqf_model_save(app->ctx, model, flags->model_path);
+    exit_code code = status == EQF_OK ? write_csv(app, flags->csv_path, model)
+                                      : app_fail_status(app, status, ACTIVITY_WRITE);
     eqf_model_destroy(&model);
     return code;
 }
@@ -440,6 +416,17 @@ static void print_more(FILE *stream) {
           stream);
 }
 
+static exit_code check_prior_scale(cli_app *app, train_flags *flags) {
+    if (!flags->prior_scale) return EXIT_CODE_OK;
+    flags->has_prior_scale_of_data = strcmp(flags->prior_scale, "data") == 0;
+    if (flags->has_prior_scale_of_data) return EXIT_CODE_OK;
+    char *end;
+    flags->prior_scale_value = strtod(flags->prior_scale, &end);
+    if (*end == '\0' && flags->prior_scale_value > 0 && isfinite(flags->prior_scale_value)) return EXIT_CODE_OK;
+    return app_fail(app, EXIT_CODE_USAGE, "--prior-scale %s: must be a positive number or 'data'; see eqflow train --help",
+                    flags->prior_scale);
+}
+
 static exit_code check_flags(cli_app *app, train_flags *flags) {
     if (!flags->model_path) {
         return app_fail(app, EXIT_CODE_USAGE, "-o MODEL.safetensors is missing; see eqflow train --help");
@@ -452,6 +439,8 @@ static exit_code check_flags(cli_app *app, train_flags *flags) {
         return app_fail(app, EXIT_CODE_USAGE, "--field-evaluation %s: must be table or direct; see eqflow train --help",
                         flags->field_evaluation);
     }
+    exit_code code = check_prior_scale(app, flags);
+    if (code != EXIT_CODE_OK) return code;
     flags->csv_path = app_keep(app, files_with_extension(flags->model_path, ".csv"));
     if (!flags->checkpoint_path) {
         size_t size = strlen(flags->model_path) + sizeof ".checkpoint";
@@ -566,9 +555,5 @@ exit_code cmd_train(cli_app *app) {
     if ((code = files_check_writable(app, flags.model_path, "the model")) != EXIT_CODE_OK) return code;
     if ((code = files_check_writable(app, flags.csv_path, "the training log")) != EXIT_CODE_OK) return code;
     if ((code = files_check_writable(app, flags.checkpoint_path, "the checkpoint")) != EXIT_CODE_OK) return code;
-    if (flags.data_path && !files_exists(flags.data_path)) {
-        return app_fail(app, EXIT_CODE_INPUT, "there is no file %s (--data)", flags.data_path);
-    }
-    if ((code = app_open(app)) != EXIT_CODE_OK) return code;
     return train(app, &flags, found, &potential);
 }

@@ -37,10 +37,11 @@ static int create_beside(const char *path, char **name_out) {
 }
 
 static exit_code fail_write(cli_app *app, const char *path, const char *folder, int reason) {
-    if (reason == ENOENT || reason == ENOTDIR) {
+    struct stat status;
+    if ((reason == ENOENT || reason == ENOTDIR) && (stat(folder, &status) != 0 || !S_ISDIR(status.st_mode))) {
         return app_fail(app, EXIT_CODE_OUTPUT, "cannot write %s: there is no folder %s; make it first", path, folder);
     }
-    if (reason == EACCES || reason == EPERM || reason == EROFS) {
+    if (reason == EACCES || reason == EPERM || reason == EROFS || reason == ENOENT) { /* ENOENT: /proc and the like */
         return app_fail(app, EXIT_CODE_OUTPUT, "cannot write %s: the folder %s is not writable (%s); choose another",
                         path, folder, strerror(reason));
     }

@@ -1,0 +1,122 @@
+#!/usr/bin/env bash
+# Every bad input: one line on stderr, its documented exit code (docs/errors.md), nothing overwritten, nothing left behind.
+# shellcheck source=lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh" "$1"
+
+# Something good to start from, and files that must survive.
+succeed "$eqflow" data dw2 -n 200 -o good.npy --quiet || finish
+succeed "$eqflow" train dw2 --data good.npy -o good.safetensors --steps 5 --batch-size 16 --quiet || finish
+for victim in out.npy log_prob.npy m.safetensors m.csv m.safetensors.checkpoint out.xyz report.html; do
+    echo "a file of somebody else" >$victim
+done
+
+# ---- .npy -----------------------------------------------------------------------------------------------------------
+head -c 500 good.npy >truncated.npy
+{ cat good.npy; echo surplus; } >surplus.npy
+{ printf 'X'; tail -c +2 good.npy; } >magic.npy
+{ head -c 12 good.npy; printf 'garbage garbage '; tail -c +29 good.npy; } >header.npy
+: >nothing.npy
+f4_configurations | npy '<i4' False '(2, 2, 2)' int.npy
+f4_configurations | npy '<f4' False '(1, 4, 2)' particles.npy
+f4_configurations | npy '<f4' False '(8,)' flat.npy
+f4_configurations | npy '<f4' False '(2, 2, 2, 1)' deep.npy
+f4_configurations | npy '<f4' False '(99999999999, 99999999999, 2)' huge.npy
+npy '<f4' False '(0, 2, 2)' empty.npy </dev/null
+{ f4_configurations | head -c 28; printf '\0\0\300\177'; } | npy '<f4' False '(2, 2, 2)' nan.npy
+{ f4_configurations | head -c 28; printf '\0\0\200\177'; } | npy '<f4' False '(2, 2, 2)' inf.npy
+mkdir -p folder.npy
+
+for command in "log-prob good.safetensors -o out.npy" "evaluate good.safetensors --report report.html" \
+    "train dw2 -o m.safetensors"; do
+    for file in missing truncated surplus magic header nothing int particles flat deep huge empty nan inf folder; do
+        # shellcheck disable=SC2086
+        expect 3 "$file.npy" "$eqflow" $command --data $file.npy
+    done
+done
+
+# ---- Models ---------------------------------------------------------------------------------------------------------
+head -c 3000 good.safetensors >truncated.safetensors
+{ head -c 4000 good.safetensors; printf '\377'; tail -c +4002 good.safetensors; } >flipped.safetensors
+head -c 4096 /dev/urandom >random.safetensors
+header='{"weight":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}} '
+{ printf "\\$(printf %03o ${#header})\0\0\0\0\0\0\0%s\0\0\0\0" "$header"; } >foreign.safetensors
+: >nothing.safetensors
+for file in missing truncated flipped random foreign nothing; do
+    expect 3 "$file.safetensors" "$eqflow" sample $file.safetensors -n 10 -o out.npy --log-prob log_prob.npy
+    expect 3 "$file.safetensors" "$eqflow" log-prob $file.safetensors --data good.npy -o out.npy
+    expect 3 "$file.safetensors" "$eqflow" evaluate $file.safetensors --report report.html
+done
+expect 3 'good.npy' "$eqflow" sample good.npy -n 10 -o out.npy
+
+# ---- Checkpoints ----------------------------------------------------------------------------------------------------
+cp good.safetensors model.checkpoint
+for file in truncated flipped random foreign nothing; do
+    expect 3 "$file.safetensors" "$eqflow" train dw2 --data good.npy -o m.safetensors --steps 5 --batch-size 16 --quiet \
+        --resume --checkpoint $file.safetensors
+done
+expect 3 'model.checkpoint' "$eqflow" train dw2 --data good.npy -o m.safetensors --steps 5 --batch-size 16 --quiet --resume \
+    --checkpoint model.checkpoint
+
+# ---- Devices --------------------------------------------------------------------------------------------------------
+expect 5 'nosuchdevice' "$eqflow" data dw2 -n 10 -o out.npy --device nosuchdevice
+expect 5 '99' "$eqflow" sample good.safetensors -n 10 -o out.npy --device 99
+expect 5 'nosuchdevice' "$eqflow" devices --device nosuchdevice
+
+# ---- Where results go -----------------------------------------------------------------------------------------------
+expect 4 'no folder' "$eqflow" data dw2 -n 10 -o nowhere/out.npy
+expect 4 'no folder' "$eqflow" train dw2 --data good.npy -o nowhere/m.safetensors
+expect 4 'no folder' "$eqflow" train dw2 --data good.npy -o m.safetensors --checkpoint nowhere/checkpoint
+expect 4 'no folder' "$eqflow" sample good.safetensors -n 10 -o out.npy --log-prob nowhere/log_prob.npy
+expect 4 'no folder' "$eqflow" sample good.safetensors -n 10 -o out.npy --xyz nowhere/out.xyz
+expect 4 'no folder' "$eqflow" log-prob good.safetensors --data good.npy -o nowhere/out.npy
+expect 4 'no folder' "$eqflow" evaluate good.safetensors --report nowhere/report.html
+expect 4 'folder' "$eqflow" data dw2 -n 10 -o folder.npy
+[ -e /dev/full ] && expect 4 'device' "$eqflow" data dw2 -n 10 -o /dev/full
+if [ "$(id -u)" -ne 0 ]; then
+    mkdir locked
+    chmod a-w locked
+    expect 4 'not writable' "$eqflow" data dw2 -n 10 -o locked/out.npy
+    chmod u+w locked
+elif [ -d /proc/self ]; then # root may write everywhere but into the kernel's own files
+    expect 4 'not writable' "$eqflow" data dw2 -n 10 -o /proc/out.npy
+fi
+
+# ---- A full disk ----------------------------------------------------------------------------------------------------
+full=full
+mkdir $full
+if mount -t tmpfs -o size=64k tmpfs $full 2>/dev/null; then
+    echo "a file of somebody else" >$full/out.npy
+    expect 4 'space' "$eqflow" data dw2 -n 10000 -o $full/out.npy --burn-in 100 --thinning 10 --quiet
+    expect 4 'space' "$eqflow" sample good.safetensors -n 10000 -o $full/out.npy --quiet
+    head -c 61440 /dev/zero >$full/ballast
+    expect 4 'space' "$eqflow" train dw2 --data good.npy -o $full/m.safetensors --steps 5 --batch-size 16 --quiet
+    umount $full
+else
+    echo "not tried: a full tmpfs (mounting one needs root)"
+fi
+# The same by the limit on file sizes; kernels are in OpenCL's cache by now.
+limited() { (
+    ulimit -f 20
+    "$@"
+); }
+expect 4 'out.npy' limited "$eqflow" data dw2 -n 10000 -o out.npy --burn-in 100 --thinning 10 --quiet
+
+# ---- Out of device memory: says what to reduce ----------------------------------------------------------------------
+# PoCL counts in GB; other devices ignore the variable and need a batch that fits none of them.
+expect 6 'memory|MiB|GB.*(batch|fewer)' env POCL_MEMORY_LIMIT=1 timeout 60 \
+    "$eqflow" train dw2 --data good.npy -o m.safetensors --batch-size 16777216 --quiet
+
+# ---- Diverged training ----------------------------------------------------------------------------------------------
+expect 7 'diverged.*--learning-rate.*no model was written' "$eqflow" train dw2 --data good.npy -o m.safetensors --steps 50 \
+    --batch-size 16 --learning-rate 1e30 --clip-norm 0 --warm-up 0 --quiet
+# After a good beginning the best model stays: the rate grows until it breaks.
+"$eqflow" train dw2 --data good.npy -o late.safetensors --steps 40 --batch-size 16 --learning-rate 1e12 --clip-norm 0 \
+    --warm-up 1000000000000 --validation-interval 1 --weight-decay 0 --quiet >stdout 2>stderr
+code=$?
+if [ $code -eq 7 ] && grep -q 'best model so far.*late.safetensors' stderr && [ "$(wc -l <stderr)" -eq 1 ]; then
+    pass
+    succeed "$eqflow" sample late.safetensors -n 10 -o late.npy
+else
+    fail "late divergence: exit code $code: $(cat stderr)"
+fi
+finish

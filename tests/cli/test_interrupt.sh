@@ -1,0 +1,130 @@
+#!/usr/bin/env bash
+# Stopping, resuming, repeating: whatever happens, the same seed gives the same model file bit for bit.
+# shellcheck source=lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh" "$1"
+
+succeed "$eqflow" data dw2 -n 2000 -o data.npy --quiet || finish
+train() { # MODEL [more options]
+    local model=$1
+    shift
+    "$eqflow" train dw2 --data data.npy -o "$model" --steps 600 --batch-size 64 --seed 3 --checkpoint-interval 0 "$@"
+}
+
+# The program itself in the background (no shell between), so that $! is its process: start MODEL [more options]
+start() {
+    local model=$1
+    shift
+    "$eqflow" train dw2 --data data.npy -o "$model" --steps 600 --batch-size 64 --seed 3 --checkpoint-interval 0 "$@" \
+        >stdout 2>stderr </dev/null &
+    child=$!
+    children="$children $child"
+}
+wait_for() { # FILE: up to 60 seconds
+    local i
+    for i in $(seq 1200); do
+        [ -e "$1" ] && return 0
+        kill -0 "$child" 2>/dev/null || break
+        sleep 0.05
+    done
+    fail "$1 did not appear: $(cat stderr)"
+    return 1
+}
+
+succeed train whole.safetensors --quiet || finish
+if [ -e whole.safetensors.checkpoint ]; then fail "the checkpoint outlived a finished run"; else pass; fi
+if [ "$(wc -l <whole.csv)" -gt 10 ] && head -1 whole.csv | grep -q '^step,seconds,loss,nll,held_out_nll,'; then
+    pass
+else
+    fail "training log: $(head -2 whole.csv)"
+fi
+
+succeed train again.safetensors --quiet
+same whole.safetensors again.safetensors "same seed"
+succeed train other.safetensors --quiet --seed 4
+if cmp -s whole.safetensors other.safetensors; then fail "another seed gives the same model"; else pass; fi
+
+# One thread or two (PoCL counts them when it starts).
+for threads in 1 2; do
+    succeed env POCL_MAX_PTHREAD_COUNT=$threads "$eqflow" train dw2 --data data.npy -o threads$threads.safetensors \
+        --steps 600 --batch-size 64 --seed 3 --quiet
+    same whole.safetensors threads$threads.safetensors "$threads PoCL threads"
+done
+
+# SIGTERM, then the command that the message gives.
+for signal in TERM INT; do
+    model=stopped$signal.safetensors
+    # A background job of a script ignores SIGINT unless job control is on.
+    set -m
+    start $model --quiet
+    set +m
+    wait_for $model.checkpoint
+    kill -$signal "$child"
+    wait "$child"
+    code=$?
+    if [ $code -eq 130 ] && [ "$(wc -l <stderr)" -eq 1 ] && [ -e $model.checkpoint ]; then
+        pass
+        echo "ok: $(cat stderr)"
+    else
+        fail "SIG$signal: exit code $code: $(cat stderr)"
+    fi
+    resume=$(sed -n 's/^.*resume with: //p' stderr)
+    succeed eval "$resume"
+    same whole.safetensors $model "SIG$signal and --resume"
+done
+
+# kill -9 at several moments: what is there is whole, and resuming gives the same bits.
+for delay in 0.05 0.2 0.4; do
+    model=killed$delay.safetensors
+    start $model --quiet
+    wait_for $model.checkpoint
+    wait_for $model
+    sleep $delay
+    kill -9 "$child" 2>/dev/null
+    wait "$child" 2>/dev/null
+    succeed "$eqflow" sample $model -n 5 -o samples.npy --quiet
+    [ -e $model.checkpoint ] || echo "note: the run was over before the signal (delay $delay)"
+    [ -e $model.checkpoint ] && succeed train $model --resume --quiet
+    same whole.safetensors $model "kill -9 after $delay s and --resume"
+done
+
+# A checkpoint resumes its own run only, and a damaged one says so.
+start kept.safetensors --quiet
+wait_for kept.safetensors.checkpoint
+kill -TERM "$child"
+wait "$child"
+expect 2 'other options' train kept.safetensors --resume --quiet --learning-rate 0.001
+expect 2 'other' train kept.safetensors --resume --quiet --seed 5
+succeed "$eqflow" data dw2 -n 2000 -o other.npy --seed 9 --quiet
+expect 2 'other data' train kept.safetensors --resume --quiet --data other.npy
+head -c 3000 kept.safetensors.checkpoint >truncated.checkpoint
+expect 3 'truncated.checkpoint' train kept.safetensors --resume --quiet --checkpoint truncated.checkpoint
+succeed train kept.safetensors --resume --quiet
+same whole.safetensors kept.safetensors "resume after refusals"
+
+# Own-made data come back from the seed.
+own() { "$eqflow" train dw2 --num-train 1000 -o "$1" --steps 200 --batch-size 32 --seed 6 --quiet "${@:2}"; }
+succeed own own.safetensors
+"$eqflow" train dw2 --num-train 1000 -o own2.safetensors --steps 200 --batch-size 32 --seed 6 --quiet \
+    --checkpoint-interval 0 >stdout 2>stderr </dev/null &
+child=$!
+children="$children $child"
+wait_for own2.safetensors.checkpoint
+kill -TERM "$child"
+wait "$child"
+succeed own own2.safetensors --resume
+same own.safetensors own2.safetensors "own-made data and --resume"
+
+# Long calls stop too, and write nothing.
+"$eqflow" data lj13 -n 100000 -o long.npy --burn-in 1000000 --quiet >stdout 2>stderr </dev/null &
+child=$!
+children="$children $child"
+sleep 1
+kill -TERM "$child"
+wait "$child"
+code=$?
+if [ $code -eq 130 ] && grep -q interrupted stderr && [ ! -e long.npy ]; then
+    pass
+else
+    fail "interrupted data: exit code $code: $(cat stderr)"
+fi
+finish

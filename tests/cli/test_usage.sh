@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Help, version, and every way to mistype a command: no device is needed.
+# shellcheck source=lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh" "$1"
+
+for command in devices data train sample evaluate log-prob selftest version; do
+    succeed "$eqflow" $command --help
+    [ -s stderr ] && fail "$command --help: something on stderr"
+    wide=$(awk 'length > 80' stdout)
+    if [ -z "$wide" ]; then pass; else fail "$command --help: wider than 80 columns: $wide"; fi
+    for option in --device --seed --json --quiet --help; do
+        if grep -q -- "$option" stdout; then pass; else fail "$command --help does not show $option"; fi
+    done
+    if grep -q "^  $command " <("$eqflow" --help); then pass; else fail "eqflow --help does not show $command"; fi
+done
+succeed "$eqflow" train --help
+for option in steps batch-size learning-rate final-fraction warm-up integration-penalty clip-norm average-decay \
+    weight-decay validation-interval field-evaluation prior-scale integration-steps num-distance num-time num-train \
+    epsilon r-min trap temperature quadratic quartic linear distance-offset particles space-dim; do
+    if grep -Eq -- "^  --$option( +[^ ]+){4}$" stdout; then
+        pass
+    else
+        fail "train --help does not show the default of --$option for every preset"
+    fi
+done
+if grep -q 'held-out.*' stdout && grep -q '\[0.1\]' stdout; then pass; else fail "train --help: default of --held-out"; fi
+cp stdout direct
+succeed "$eqflow" help train
+same stdout direct "help train"
+
+succeed "$eqflow" version --json
+version=$(json version stdout)
+succeed "$eqflow" --version
+if [ "\"$(sed 's/eqflow //' stdout)\"" = "$version" ]; then pass; else fail "--version and version --json disagree"; fi
+
+expect 2 'command is missing.*eqflow --help' "$eqflow"
+expect 2 "unknown command 'trian'.*train" "$eqflow" trian
+expect 2 "unknown command 'frobnicate'.*eqflow --help" "$eqflow" frobnicate
+expect 2 'unknown option --frob .*before a command' "$eqflow" --frob
+expect 2 'unknown option --frob; see eqflow train --help' "$eqflow" train dw4 --frob
+expect 2 'unknown option -Z; see eqflow data --help' "$eqflow" data dw4 -Z
+expect 2 'PRESET is missing' "$eqflow" train
+expect 2 "unexpected argument 'dw4'" "$eqflow" train dw2 dw4 -o m.safetensors
+expect 2 "unknown preset 'dw3'; there are dw2, dw4, lj13, lj55" "$eqflow" train dw3 -o m.safetensors
+expect 2 "unknown preset 'dw3'" "$eqflow" data dw3 -n 10 -o x.npy
+expect 2 '-o .* is missing' "$eqflow" train dw2
+expect 2 '-n .* is missing' "$eqflow" data dw2 -o x.npy
+expect 2 '-o .* is missing' "$eqflow" data dw2 -n 10
+expect 2 '--num-samples ten: not a whole number' "$eqflow" data dw2 -n ten -o x.npy
+expect 2 '--num-samples -5: not a whole number' "$eqflow" data dw2 -n -5 -o x.npy
+expect 2 '--num-samples 1.5: not a whole number' "$eqflow" data dw2 -n 1.5 -o x.npy
+expect 2 '--num-samples 0: must be at least 1' "$eqflow" data dw2 -n 0 -o x.npy
+expect 2 '--seed 99999999999999999999: not a whole number' "$eqflow" data dw2 -n 10 -o x.npy --seed 99999999999999999999
+expect 2 '--learning-rate nan: not a finite number' "$eqflow" train dw2 -o m.safetensors --learning-rate nan
+expect 2 '--learning-rate 0: must be more than 0' "$eqflow" train dw2 -o m.safetensors --learning-rate 0
+expect 2 '--held-out 2: must be at least 0 and at most 0.9' "$eqflow" train dw2 -o m.safetensors --held-out 2
+expect 2 '--steps: .*' "$eqflow" train dw2 -o m.safetensors --steps
+expect 2 '--field-evaluation guess: must be table or direct' "$eqflow" train dw2 -o m.safetensors --field-evaluation guess
+expect 2 '--prior-scale -1: must be' "$eqflow" train dw2 -o m.safetensors --prior-scale -1
+expect 2 '--num-train .*excludes --data' "$eqflow" train dw2 -o m.safetensors --data x.npy --num-train 100
+expect 2 '--epsilon has no meaning here.*double well' "$eqflow" data dw2 -n 10 -o x.npy --epsilon 1
+expect 2 '--quartic has no meaning here.*Lennard-Jones' "$eqflow" data lj13 -n 10 -o x.npy --quartic 1
+expect 2 '--space-dim 4: must be at least 1 and at most 3' "$eqflow" data dw2 -n 10 -o x.npy --space-dim 4
+expect 3 'no checkpoint .*m.safetensors.checkpoint.*without --resume' "$eqflow" train dw2 -o m.safetensors --resume
+
+# A full stdout is an error of its own, not a success.
+if [ -w /dev/full ]; then
+    "$eqflow" version >/dev/full 2>stderr
+    if [ $? -eq 4 ] && [ "$(wc -l <stderr)" -eq 1 ]; then pass; else fail "version >/dev/full: $(cat stderr)"; fi
+fi
+
+# No OpenCL platform: says which package to install.
+expect 5 'pocl-opencl-icd' env OCL_ICD_VENDORS=/nonexistent "$eqflow" devices
+expect 5 'pocl-opencl-icd' env OCL_ICD_VENDORS=/nonexistent "$eqflow" data dw2 -n 10 -o x.npy
+expect 5 'pocl-opencl-icd' env OCL_ICD_VENDORS=/nonexistent "$eqflow" train dw2 -o m.safetensors
+expect 5 'pocl-opencl-icd' env OCL_ICD_VENDORS=/nonexistent "$eqflow" selftest
+finish
