@@ -159,25 +159,29 @@ __kernel void radial_cells(__global const real *values, __global const real *geo
 
 /* One work-item a stage: how far the pieces are from direct summation where a parabola through three slopes errs most, at
  * (3 - sqrt 3)/6 of each cell. values: direct sums there (radial_basis with that fraction, radial_points).
- *   errors [num_stages][2]: largest |d dphi'| + D |dphi|, and largest |d phi'| + D |phi|, its scale */
+ *   errors [num_stages]: largest of  (|d dphi'| + D |dphi|) / (|d phi'| + D |phi| + floor),  floor a twentieth of the stage's largest, so that
+ *   regions where the field is small are resolved too. NaN stays NaN. */
 __kernel void radial_check(__global const real *values, __global const real *geometry, __global const real *cells,
                            __global real *errors, real fraction, uint num_stages, uint num_point_blocks) {
     uint j = get_global_id(0);
     if (j >= num_stages) return;
     __global const real *phi0 = values + (size_t)j * 2 * num_point_blocks * V, *phi1 = phi0 + num_point_blocks * V;
     uint last = (uint)geometry[6];
-    real worst = 0, scale = 0;
+    real worst = 0, largest = (real)1e-3;
+    for (uint cell = 0; cell < last; cell++) {
+        real d = node_distance(geometry, cell);
+        largest = fmax(largest, d * fabs(phi1[cell]) + (real)D * fabs(phi0[cell]));
+    }
     for (uint cell = 0; cell < last; cell++) {
         real4 piece = vload4(cell, cells + (size_t)j * STAGE_SIZE);
         real s = fraction * ((real)cell < geometry[5] ? geometry[1] : geometry[4]), d = node_distance(geometry, cell) + s;
         real value = fma(fma(fma(piece.s3, s, piece.s2), s, piece.s1), s, piece.s0);
         real slope = fma(fma((real)3.0 * piece.s3, s, (real)2.0 * piece.s2), s, piece.s1);
         real error = d * fabs(slope - phi1[cell]) + (real)D * fabs(value - phi0[cell]);
-        worst = error <= worst ? worst : error; /* NaN counts as worst */
-        scale = fmax(scale, d * fabs(phi1[cell]) + (real)D * fabs(phi0[cell]));
+        error /= d * fabs(phi1[cell]) + (real)D * fabs(phi0[cell]) + (real)0.05 * largest;
+        worst = error <= worst ? worst : error;
     }
-    errors[2 * j] = worst;
-    errors[2 * j + 1] = scale;
+    errors[j] = worst;
 }
 
 /* ---- Gradients of stage data -> gradients of parameters ---------------------------------------------------------------- */

@@ -41,7 +41,7 @@ eqf_status eqf_flow_set_params(eqf_flow *flow, const float *params);
 eqf_status eqf_flow_sample(eqf_flow *flow, uint64_t seed, uint64_t first_sample, size_t num_samples,
                            float *x_out, float *log_prob_out);
 
-/* log_prob_out [B] of centred configurations x [B, N, D] (nats, normalised on the mean-free subspace);
+/* log_prob_out [B] of configurations x [B, N, D], which are centred first (nats, normalised on the mean-free subspace);
  * z_out [B, N, D] their latents, or NULL. Non-finite input gives non-finite output for that sample only. */
 eqf_status eqf_flow_log_prob(eqf_flow *flow, size_t batch_size, const float *x, float *log_prob_out,
                              float *z_out);
@@ -50,8 +50,8 @@ eqf_status eqf_flow_log_prob(eqf_flow *flow, size_t batch_size, const float *x, 
 eqf_status eqf_flow_transform(eqf_flow *flow, eqf_direction direction, size_t batch_size, const float *x_in,
                               float *x_out, float *log_det_out);
 
-/* The field itself at one time t: velocity_out [B, N, D], divergence_out [B]. With EQF_FIELD_TABLE t must be
- * one of the stage times j/(2 num_steps). */
+/* The field itself at one time t: velocity_out [B, N, D], divergence_out [B]. t must be one of the stage times
+ * j/(2 num_steps), j = 0 ... 2 num_steps: INVALID_ARGUMENT else. */
 eqf_status eqf_flow_velocity(eqf_flow *flow, double t, size_t batch_size, const float *x,
                              float *velocity_out, float *divergence_out);
 
@@ -61,7 +61,7 @@ typedef struct eqf_loss {
     double loss, nll, integration_error;
 } eqf_loss;
 
-/* Negative log-likelihood of x [B, N, D] and its exact gradient through the discretised flow (DTO):
+/* Negative log-likelihood of x [B, N, D] (centred first) and its exact gradient through the discretised flow (DTO):
  * gradient_out [num_trained] and adjoint_x_out [B, N, D] (d loss / d x), each may be NULL. */
 eqf_status eqf_flow_nll_gradient(eqf_flow *flow, double integration_penalty, size_t batch_size,
                                  const float *x, eqf_loss *loss_out, float *gradient_out,

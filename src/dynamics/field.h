@@ -50,7 +50,7 @@ eqf_status eqf__field_set_params(eqf__field *field, const float *params, bool *h
 
 /* A few float32 roundings: for likelihoods that are reported. Training may use tables that are coarser: its gradient is the exact one of
  * the field as interpolated. */
-#define EQF__TABLE_TOLERANCE 5e-6
+#define EQF__TABLE_TOLERANCE 8e-6
 #define EQF__TRAINING_TABLE_TOLERANCE 5e-4
 #define EQF__TRAINING_RESOLUTION 512u
 

@@ -10,6 +10,8 @@
 /* Table resolution: doubled from the first until the error is small; beyond the last, Gaussians are summed directly. */
 #define FIRST_NUM_FINE 512u
 #define LAST_NUM_FINE 4096u
+/* Differences above this are the table's, whatever a doubling does. */
+#define LARGEST_ROUNDING 4e-5
 /* Where a parabola through the slopes at both ends and the middle errs most: (3 - sqrt 3)/6 of the cell. */
 #define CHECK_FRACTION 0.21132487f
 
@@ -114,7 +116,7 @@ static eqf_status set_resolution(eqf__field *field, eqf_field_evaluation evaluat
         EQF__TRY(eqf__buffer_create(ctx, values_bytes, NULL, "the field's points", &state->d_check_values));
         EQF__TRY(eqf__buffer_create(ctx, num_stages * state->stage_size * sizeof(float), NULL, "the field's table",
                                     &state->d_cells));
-        EQF__TRY(eqf__buffer_create(ctx, num_stages * 2 * sizeof(float), NULL, "the table's errors", &state->d_errors));
+        EQF__TRY(eqf__buffer_create(ctx, num_stages * sizeof(float), NULL, "the table's errors", &state->d_errors));
     }
     if (state->has_gradient) {
         EQF__TRY(eqf__buffer_create(ctx, num_stages * field->grad_stage_size * sizeof(float), NULL,
@@ -146,13 +148,18 @@ static eqf_status restore_resolution(eqf__field *field, unsigned resolution) {
 
 /* ---- Parameters -> stage data ------------------------------------------------------------------------------------------ */
 
+/* Fine cells reach beyond the last narrow Gaussian, where the normaliser gives out steeply; the authors' dense core has wide ones outside. */
+static double fine_range(const eqf_dynamics_options *options) {
+    return options->layout == EQF_RADIAL_DENSE_CORE ? 0.5 * options->distance_max : 1.5 * options->distance_max;
+}
+
 static eqf_status build_stages(eqf__field *field) {
     eqf_context *ctx = field->ctx;
     radial_state *state = field->state;
     cl_uint num_stages = field->num_stages, num_point_blocks = (cl_uint)state->num_point_blocks;
     cl_uint num_fine = state->num_fine, num_coarse = state->num_coarse, points_per_cell = 2;
     cl_uint num_cell_blocks = (cl_uint)state->num_cell_blocks;
-    cl_float d_fine = (cl_float)field->options.distance_max, fraction = 0;
+    cl_float d_fine = (cl_float)fine_range(&field->options), fraction = 0;
     EQF__TRY(EQF__LAUNCH(ctx, &state->time, num_stages, 1, EQF__ARG(field->d_params), EQF__ARG(state->d_time_basis),
                          EQF__ARG(state->d_coefficients), EQF__ARG(num_stages)));
     EQF__TRY(EQF__LAUNCH(ctx, &state->shared, 1, 1, EQF__ARG(field->d_params), EQF__ARG(state->d_gaussians),
@@ -170,7 +177,7 @@ static eqf_status build_stages(eqf__field *field) {
                        EQF__ARG(num_cell_blocks), EQF__ARG(num_point_blocks));
 }
 
-/* The table's largest error relative to the largest |d phi'| + D |phi| of its stage; NaN if the parameters give NaN. */
+/* The table's largest relative error (radial_check); NaN if the parameters give NaN. */
 static eqf_status measure_error(eqf__field *field, double *error_out) {
     eqf_context *ctx = field->ctx;
     radial_state *state = field->state;
@@ -186,21 +193,22 @@ static eqf_status measure_error(eqf__field *field, double *error_out) {
     EQF__TRY(EQF__LAUNCH(ctx, &state->check, num_stages, 1, EQF__ARG(state->d_check_values),
                          EQF__ARG(state->d_geometry), EQF__ARG(state->d_cells), EQF__ARG(state->d_errors),
                          EQF__ARG(fraction), EQF__ARG(num_stages), EQF__ARG(num_cell_blocks)));
-    float *errors = eqf__alloc(ctx, 2 * (size_t)num_stages, sizeof *errors, "the table's errors");
+    float *errors = eqf__alloc(ctx, num_stages, sizeof *errors, "the table's errors");
     if (errors == NULL) return EQF_ERROR_OUT_OF_MEMORY;
-    eqf_status status = eqf__buffer_read(ctx, state->d_errors, 0, 2 * (size_t)num_stages * sizeof *errors, errors);
+    eqf_status status = eqf__buffer_read(ctx, state->d_errors, 0, num_stages * sizeof *errors, errors);
     double worst = 0;
-    for (size_t j = 0; j < num_stages && status == EQF_OK; j++) {
-        double relative = errors[2 * j] / (errors[2 * j + 1] + 1e-3);
-        if (!(relative <= worst)) worst = relative;
-    }
+    for (size_t j = 0; j < num_stages && status == EQF_OK; j++)
+        if (!(errors[j] <= worst)) worst = errors[j];
     free(errors);
     *error_out = worst;
     return status;
 }
 
+/* Doubles the resolution while that helps. A doubling divides the table's own error by eight; once it no longer divides the difference by
+ * four, what is left is the rounding of the direct sums that it is measured against. */
 static eqf_status radial_prepare(eqf__field *field, bool check) {
     radial_state *state = field->state;
+    double error_before = INFINITY;
     for (;;) {
         EQF__TRY(build_stages(field));
         if (!check || field->evaluation == EQF_FIELD_DIRECT) return EQF_OK;
@@ -211,7 +219,10 @@ static eqf_status radial_prepare(eqf__field *field, bool check) {
         eqf__log(field->ctx, EQF_LOG_DEBUG, "table of %u + %u cells: relative error %.2g", state->num_fine,
                  state->num_coarse, error);
         if (error <= field->table_tolerance) return EQF_OK;
-        if (state->num_fine < LAST_NUM_FINE) {
+        const bool is_last = state->num_fine >= LAST_NUM_FINE;
+        if (error < LARGEST_ROUNDING && (is_last || error > 0.25 * error_before)) return EQF_OK;
+        if (!is_last) {
+            error_before = error;
             EQF__TRY(set_resolution(field, EQF_FIELD_TABLE, 2 * state->num_fine));
         } else {
             eqf__log(field->ctx, EQF_LOG_WARNING,
