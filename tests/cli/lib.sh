@@ -3,6 +3,7 @@
 set -u
 eqflow=${1:?the program to test is missing}
 export LC_ALL=C
+source_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 work=$(mktemp -d "${TMPDIR:-/tmp}/eqflow-cli-XXXXXX")
 trap 'cleanup' EXIT
 cd "$work" || exit 1
