@@ -10,7 +10,10 @@ exit_code cmd_train(cli_app *app);
 exit_code cmd_sample(cli_app *app);
 exit_code cmd_evaluate(cli_app *app);
 exit_code cmd_log_prob(cli_app *app);
+exit_code cmd_minima(cli_app *app);
 exit_code cmd_selftest(cli_app *app);
+exit_code cmd_bench(cli_app *app);
+exit_code cmd_cache(cli_app *app);
 exit_code cmd_version(cli_app *app);
 
 #endif

@@ -14,7 +14,10 @@ static const cli_command commands[] = {
     {"sample", "draw samples of a trained flow, with exact log-densities", cmd_sample},
     {"evaluate", "likelihood, effective sample size, reweighted averages; HTML report", cmd_evaluate},
     {"log-prob", "exact log-densities of given configurations", cmd_log_prob},
+    {"minima", "quench configurations to the potential's distinct minima", cmd_minima},
     {"selftest", "check every kernel on the device against known answers", cmd_selftest},
+    {"bench", "speed of sampling, training and start-up against the device's limits", cmd_bench},
+    {"cache", "built kernel programs kept on disk: list, clear, path", cmd_cache},
     {"version", "version, revision, compiler", cmd_version},
 };
 enum { NUM_COMMANDS = sizeof commands / sizeof commands[0] };

@@ -1,8 +1,8 @@
 /* Upper limits of the device: float32 FMA rate and copy bandwidth. Needs common/real.clh; define V.
  *
- * NUM_CHAINS independent chains  a <- a * factor + term  hide the latency of the units and, with factor and term, fit the 16
- * vector registers of AVX2. With factor = term = 1, unknown to the compiler, each chain counts its own steps, exactly in
- * float32 as long as the sum over chains stays below 2^24: the host sees from the sum that every step was taken. */
+ * NUM_CHAINS independent chains  a <- a * factor + term  hide the latency of the units and, with factor and term, fit
+ * the 16 vector registers of AVX2. With factor = term = 1, unknown to the compiler, each chain counts its own steps,
+ * exactly in float32 as long as the sum over chains stays below 2^24: the host sees from it that none was left out. */
 #define NUM_CHAINS 12
 #define STEPS_PER_TURN 8
 #define CHAINS_STEP                                                                                           \
@@ -24,8 +24,8 @@ __kernel void probe_fma(__global real *sum_out, real factor, real term, real sta
 
 /* Copies source [num][V] to target. Work-item i takes the elements first_factor * i + stride * k, k = 0 ... count - 1:
  * a run of its own on CPUs (first_factor = count, stride = 1), interleaved with its neighbours on GPUs. */
-__kernel void probe_copy(__global const real *source, __global real *target, ulong num, ulong first_factor, ulong stride,
-                         uint count) {
+__kernel void probe_copy(__global const real *source, __global real *target, ulong num, ulong first_factor,
+                         ulong stride, uint count) {
     ulong first = get_global_id(0) * first_factor;
     for (uint k = 0; k < count; k++) {
         ulong i = first + k * stride;

@@ -57,7 +57,7 @@ static eqf_status probe_prepare(probe *p) {
     return eqf__buffer_create(ctx, p->num_items * V * sizeof(float), NULL, "the probe's sums", &p->d_sum);
 }
 
-/* ---- FMA peak ----------------------------------------------------------------------------------------------------- */
+/* ---- FMA peak ---------------------------------------------------------------------------------------------------- */
 
 static eqf_status run_fma(const probe *p, cl_uint num_turns, double *seconds_out) {
     const cl_float factor = 1, term = 1, start = 1;
@@ -106,7 +106,7 @@ static eqf_status measure_fma(const probe *p, double *gflops_out) {
     return check_sums(p, num_turns);
 }
 
-/* ---- Copy bandwidth ------------------------------------------------------------------------------------------------- */
+/* ---- Copy bandwidth ---------------------------------------------------------------------------------------------- */
 
 /* Larger than any cache seen so far, smaller than a quarter of the memory. */
 static size_t choose_copy_bytes(const eqf__device *device) {

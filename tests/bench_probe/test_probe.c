@@ -61,8 +61,8 @@ static void test_yardsticks(void **state) {
     const double cold_seconds = now_seconds() - begin;
     TEST_OK(ctx, eqf_bench_probe(ctx, &y));
     const double seconds = now_seconds() - begin - cold_seconds;
-    print_message("FMA peak %.4g GFLOP/s, copy %.4g GB/s over %zu bytes; probe took %.2f s, then %.2f s\n", y.fma_gflops,
-                  y.copy_gbps, y.copy_bytes, cold_seconds, seconds);
+    print_message("FMA peak %.4g GFLOP/s, copy %.4g GB/s over %zu bytes; probe took %.2f s, then %.2f s\n",
+                  y.fma_gflops, y.copy_gbps, y.copy_bytes, cold_seconds, seconds);
     assert_true(y.fma_gflops > 0 && isfinite(y.fma_gflops));
     assert_true(y.copy_gbps > 0 && isfinite(y.copy_gbps));
     assert_true(y.copy_bytes >= 4096 && y.copy_bytes % 4096 == 0);

@@ -1,0 +1,90 @@
+/* What `eqflow bench` is made of: one thing measured (bench_case.c), the start-up split (bench_start_up.c), and the
+ * protocol of tests/bench/compare.py (bench_serve.c). */
+#ifndef BENCH_H
+#define BENCH_H
+
+#include <stdio.h>
+
+#include "app.h"
+#include "eqflow/device.h"
+#include "eqflow/flow.h"
+#include "eqflow/mcmc.h"
+#include "eqflow/preset.h"
+#include "eqflow/train.h"
+
+typedef enum bench_task {
+    BENCH_SAMPLE,   /* a call: new latents, prior to data, configurations and log_prob in host arrays */
+    BENCH_LOG_PROB, /* a call: configurations in a host array, their log_prob in another */
+    BENCH_TRAIN,    /* a call: one optimizer step */
+    BENCH_MCMC      /* a call: one sweep of all chains; start and burn-in are part of it */
+} bench_task;
+const char *bench_task_name(bench_task task); /* "sample", "log_prob", "train", "mcmc" */
+
+/* What to measure. */
+typedef struct bench_problem {
+    bench_task task;
+    eqf_model_options model;
+    size_t batch;               /* samples or chains */
+    double integration_penalty; /* train */
+} bench_problem;
+
+/* A problem, ready to run. x [batch, N, D], log_prob [batch]. */
+typedef struct bench_case {
+    cli_app *app;
+    bench_problem problem;
+    eqf_model *model;
+    eqf_flow *flow;
+    eqf_trainer *trainer;
+    float *x, *log_prob;
+    uint64_t num_calls;     /* so far */
+    uint64_t calls_per_run; /* a run is what the clock times */
+    double value;           /* of the last run: mean log-density, loss or mean energy */
+} bench_case;
+
+/* Builds all that the task needs, runs it once, and finds how many calls make a run long enough to time. Every function
+ * here says what went wrong; clear the case also after a failure. */
+exit_code bench_case_create(cli_app *app, const bench_problem *problem, bench_case *case_out);
+void bench_case_clear(bench_case *bench);
+
+/* Seconds of one call over several runs. */
+typedef struct bench_figure {
+    uint64_t num_calls;
+    size_t num_runs;
+    double median, low, high; /* low, high: quartiles */
+    double value;
+} bench_figure;
+
+/* Repeats runs until seconds have passed, but at least min_runs. */
+exit_code bench_case_measure(bench_case *bench, double seconds, size_t min_runs, bench_figure *figure_out);
+
+/* Work of one sample in one call; 0 where it is not counted. */
+double bench_fma_count(const bench_problem *problem);
+double bench_traffic_bytes(const bench_problem *problem);
+/* Pairs of a configuration times evaluations of the field, or moves; what ns_per_pair divides by. */
+double bench_pair_evaluations(const bench_problem *problem);
+
+/* The preset's batch for highest throughput, enough work-items for the device included. */
+size_t bench_best_batch(const eqf_device_info *device, bench_task task, const eqf_potential_options *system);
+
+/* Seconds of the first steps of a process. */
+typedef struct bench_start_up {
+    double device;       /* OpenCL loader, platforms, device */
+    double flow;         /* programs built or loaded, stage tables built */
+    double tables;       /* the same again when programs are there: tables only */
+    double first_launch; /* first samples: drivers finish kernels here */
+    double next_launch;  /* the same again */
+    double finish;       /* programs stored in the cache, device closed */
+    double process;      /* from spawning a process that does this to its end; NaN in this process */
+} bench_start_up;
+enum { BENCH_START_UP_SAMPLES = 16 };
+
+/* In this process, in a context of its own. Must be the first use of a device to count as a start. */
+exit_code bench_start_up_here(cli_app *app, const eqf_preset *preset, bench_start_up *start_up_out);
+/* In num_runs new processes each, medians: cold (no program cache, empty driver caches) and warm (both filled). */
+exit_code bench_start_up_spawn(cli_app *app, const eqf_preset *preset, size_t num_runs, bench_start_up *cold_out,
+                               bench_start_up *warm_out);
+
+/* Answers requests on stdin until quit or its end. */
+exit_code bench_serve(cli_app *app);
+
+#endif

@@ -1,0 +1,456 @@
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "eqflow/bench.h"
+#include "eqflow/device.h"
+#include "eqflow/version.h"
+
+#include "bench.h"
+#include "commands.h"
+#include "options.h"
+#include "output.h"
+#include "progress.h"
+#include "system.h"
+
+enum { MIN_RUNS = 5, NUM_START_UP_RUNS = 3, MAX_BATCHES = 4 };
+
+/* What the figures of one invocation share. */
+typedef struct bench_session {
+    cli_app *app;
+    cli_output output;
+    cli_progress progress;
+    eqf_device_info device;
+    eqf_bench_yardsticks yardsticks;
+    double seconds; /* for each figure */
+    uint64_t batch; /* 0: the list of each system */
+    size_t num_figures, num_total;
+} bench_session;
+
+/* ---- Figures ----------------------------------------------------------------------------------------------------- */
+
+/* Three or four significant digits in few columns; "-" where there is none. */
+static const char *brief(double value, char text[32]) {
+    if (!isfinite(value)) return "-";
+    snprintf(text, 32,
+             value >= 99999.5 || (value > 0 && value < 1e-3) ? "%.2e"
+             : value >= 999.5                                ? "%.0f"
+                                                             : "%.3g",
+             value);
+    return text;
+}
+
+static const char *percent(double fraction, char text[32]) {
+    if (!(fraction > 0) || !isfinite(fraction)) return "-";
+    snprintf(text, 32, fraction < 0.0995 ? "%.1f%%" : "%.0f%%", 100 * fraction);
+    return text;
+}
+
+/* What follows from a measured time. */
+typedef struct bench_rates {
+    double calls, samples;  /* 1/s */
+    double spread;          /* quartile range over median */
+    double ns_per_pair;     /* and evaluation of the field */
+    double fma_fraction;    /* of the FMA peak; NaN where FMAs are not counted */
+    double memory_fraction; /* of the copy bandwidth; NaN likewise */
+} bench_rates;
+
+static bench_rates rates_of(const bench_session *session, const bench_problem *problem, const bench_figure *figure) {
+    const double per_sample = figure->median / (double)problem->batch;
+    const double fma = bench_fma_count(problem), bytes = bench_traffic_bytes(problem);
+    return (bench_rates){1 / figure->median,
+                         1 / per_sample,
+                         (figure->high - figure->low) / figure->median,
+                         1e9 * per_sample / bench_pair_evaluations(problem),
+                         fma > 0 ? 2e-9 * fma / per_sample / session->yardsticks.fma_gflops : NAN,
+                         bytes > 0 ? 1e-9 * bytes / per_sample / session->yardsticks.copy_gbps : NAN};
+}
+
+static json_t *figure_json(const bench_problem *problem, const bench_figure *figure, const bench_rates *rates) {
+    json_t *json = json_object();
+    const eqf_potential_options *system = &problem->model.potential;
+    json_object_set_new(json, "task", json_string(bench_task_name(problem->task)));
+    json_object_set_new(json, "num_particles", json_integer(system->num_particles));
+    json_object_set_new(json, "space_dim", json_integer(system->space_dim));
+    json_object_set_new(json, "num_distance", json_integer(problem->model.dynamics.num_distance));
+    json_object_set_new(json, "batch", json_integer((json_int_t)problem->batch));
+    if (problem->task == BENCH_TRAIN) {
+        json_object_set_new(json, "integration_penalty", output_real(problem->integration_penalty));
+    }
+    json_object_set_new(json, "num_runs", json_integer((json_int_t)figure->num_runs));
+    json_object_set_new(json, "num_calls", json_integer((json_int_t)figure->num_calls));
+    json_object_set_new(json, "seconds_per_call", output_real(figure->median));
+    json_object_set_new(json, "seconds_per_call_quartiles",
+                        json_pack("[o, o]", output_real(figure->low), output_real(figure->high)));
+    json_object_set_new(json, "calls_per_second", output_real(rates->calls));
+    json_object_set_new(json, "samples_per_second", output_real(rates->samples));
+    json_object_set_new(json, "ns_per_pair_evaluation", output_real(rates->ns_per_pair));
+    json_object_set_new(json, "fma_peak_fraction", output_real(rates->fma_fraction));
+    json_object_set_new(json, "copy_bandwidth_fraction", output_real(rates->memory_fraction));
+    json_object_set_new(json, "value", output_real(figure->value));
+    return json;
+}
+
+/* One problem made, measured and forgotten; its JSON goes to array. */
+static exit_code measure(bench_session *session, const bench_problem *problem, json_t *array, bench_rates *rates_out,
+                         bench_figure *figure_out) {
+    char detail[96];
+    snprintf(detail, sizeof detail, "%s N=%u batch %zu", bench_task_name(problem->task),
+             problem->model.potential.num_particles, problem->batch);
+    progress_update(&session->progress, (double)session->num_figures, (double)session->num_total, detail);
+    bench_case bench;
+    exit_code code = bench_case_create(session->app, problem, &bench);
+    if (code == EXIT_CODE_OK) code = bench_case_measure(&bench, session->seconds, MIN_RUNS, figure_out);
+    bench_case_clear(&bench);
+    session->num_figures++;
+    if (code != EXIT_CODE_OK) return code;
+    *rates_out = rates_of(session, problem, figure_out);
+    json_array_append_new(array, figure_json(problem, figure_out, rates_out));
+    return EXIT_CODE_OK;
+}
+
+/* ---- Systems ----------------------------------------------------------------------------------------------------- */
+
+static size_t choose_batches(const bench_session *session, const eqf_preset *preset, size_t batches[MAX_BATCHES]) {
+    const size_t small[] = {1, 16, 256, 4096};
+    if (session->batch > 0) {
+        batches[0] = (size_t)session->batch;
+        return 1;
+    }
+    memcpy(batches, small, sizeof small);
+    return preset->model.potential.num_particles > 20 ? 3 : 4;
+}
+
+static exit_code print_row(bench_session *session, const bench_problem *problem, const char *label, json_t *array) {
+    bench_rates r;
+    bench_figure figure;
+    char calls[32], samples[32], spread[32], ns[32], fma[32], memory[32];
+    exit_code code = measure(session, problem, array, &r, &figure);
+    if (code != EXIT_CODE_OK) return code;
+    output_line(&session->output, "  %-17s %6zu %9s %10s %7s %8s %7s %7s", label, problem->batch, brief(r.calls, calls),
+                brief(r.samples, samples), percent(r.spread, spread), brief(r.ns_per_pair, ns),
+                percent(r.fma_fraction, fma), percent(r.memory_fraction, memory));
+    return EXIT_CODE_OK;
+}
+
+static exit_code bench_preset(bench_session *session, const eqf_preset *preset, json_t *array) {
+    static const struct {
+        bench_task task;
+        double penalty;
+        const char *label;
+    } rows[] = {
+        {BENCH_SAMPLE, 0, "sample, log_prob"},
+        {BENCH_LOG_PROB, 0, "log_prob"},
+        {BENCH_TRAIN, 0, "train, penalty 0"},
+        {BENCH_TRAIN, 0.1, "train, pen. 0.1"},
+    };
+    const eqf_potential_options *system = &preset->model.potential;
+    output_line(&session->output, "%s", "");
+    output_line(&session->output, "%s: N = %u in %u dimensions, %u pairs, RK4 with %u steps", preset->name,
+                system->num_particles, system->space_dim, system->num_particles * (system->num_particles - 1) / 2,
+                preset->model.integrator.num_steps);
+    output_line(&session->output, "  %-17s %6s %9s %10s %7s %8s %7s %7s", "task", "batch", "calls/s", "samples/s",
+                "spread", "ns/pair", "of FMA", "of copy");
+    size_t batches[MAX_BATCHES], num_batches = choose_batches(session, preset, batches);
+    exit_code code = EXIT_CODE_OK;
+    for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++) {
+        for (size_t b = 0; b < num_batches && code == EXIT_CODE_OK; b++) {
+            const bench_problem problem = {rows[r].task, preset->model, batches[b], rows[r].penalty};
+            code = print_row(session, &problem, rows[r].label, array);
+        }
+    }
+    const bench_problem chains = {BENCH_MCMC, preset->model, session->batch > 0 ? (size_t)session->batch : 4096, 0};
+    if (code == EXIT_CODE_OK) code = print_row(session, &chains, "mcmc sweep", array);
+    return code;
+}
+
+static size_t num_preset_figures(const bench_session *session, const eqf_preset *preset) {
+    size_t batches[MAX_BATCHES];
+    return 4 * choose_batches(session, preset, batches) + 1;
+}
+
+/* ---- Sweeps ------------------------------------------------------------------------------------------------------ */
+
+static const unsigned sweep_sizes[] = {4, 8, 13, 20, 32, 55, 80, 120, 200};
+static const unsigned sweep_gaussians[] = {10, 50, 200};
+enum {
+    NUM_SWEEP_SIZES = sizeof sweep_sizes / sizeof sweep_sizes[0],
+    NUM_SWEEP_GAUSSIANS = sizeof sweep_gaussians / sizeof sweep_gaussians[0]
+};
+
+/* About the same work for each N, and enough work-items for the device. */
+static size_t sweep_batch(const bench_session *session, unsigned num_particles) {
+    if (session->batch > 0) return (size_t)session->batch;
+    const eqf_device_info *device = &session->device;
+    const size_t pairs = (size_t)num_particles * (num_particles - 1) / 2;
+    const size_t least = (size_t)device->compute_units * (device->vector_width > 1 ? 4 * device->vector_width : 64);
+    size_t batch = 300000 / pairs;
+    if (batch > 16384) batch = 16384;
+    if (batch < least) batch = least;
+    return (batch + 63) / 64 * 64;
+}
+
+static exit_code sweep_row(bench_session *session, const bench_problem *problem, unsigned variable, double *first,
+                           json_t *array) {
+    bench_rates r;
+    bench_figure figure;
+    char samples[32], spread[32], ns[32], ratio[32], fma[32];
+    exit_code code = measure(session, problem, array, &r, &figure);
+    if (code != EXIT_CODE_OK) return code;
+    if (!(*first > 0)) *first = r.ns_per_pair;
+    output_line(&session->output, "  %8u %8zu %12s %8s %10s %10s %8s", variable, problem->batch,
+                brief(r.samples, samples), percent(r.spread, spread), brief(r.ns_per_pair, ns),
+                brief(r.ns_per_pair / *first, ratio), percent(r.fma_fraction, fma));
+    return EXIT_CODE_OK;
+}
+
+static void sweep_heading(bench_session *session, const char *title, const char *variable) {
+    output_line(&session->output, "%s", "");
+    output_line(&session->output, "%s", title);
+    output_line(&session->output, "  %8s %8s %12s %8s %10s %10s %8s", variable, "batch", "samples/s", "spread",
+                "ns/pair", "to first", "of FMA");
+}
+
+static exit_code bench_sweeps(bench_session *session, json_t *sizes, json_t *gaussians) {
+    const eqf_preset *lj13 = eqf_preset_find("lj13");
+    exit_code code = EXIT_CODE_OK;
+    double first = 0;
+    sweep_heading(session, "Sampling with log-density against the number of particles, 3 dimensions", "N");
+    for (size_t i = 0; i < NUM_SWEEP_SIZES && code == EXIT_CODE_OK; i++) {
+        bench_problem problem = {BENCH_SAMPLE, lj13->model, sweep_batch(session, sweep_sizes[i]), 0};
+        problem.model.potential.num_particles = sweep_sizes[i];
+        problem.model.preset[0] = '\0';
+        code = sweep_row(session, &problem, sweep_sizes[i], &first, sizes);
+    }
+    first = 0;
+    if (code == EXIT_CODE_OK) sweep_heading(session, "The same for lj13 against the number of Gaussians", "Gaussians");
+    for (size_t i = 0; i < NUM_SWEEP_GAUSSIANS && code == EXIT_CODE_OK; i++) {
+        bench_problem problem = {BENCH_SAMPLE, lj13->model, sweep_batch(session, 13), 0};
+        problem.model.dynamics.num_distance = sweep_gaussians[i];
+        problem.model.preset[0] = '\0';
+        code = sweep_row(session, &problem, sweep_gaussians[i], &first, gaussians);
+    }
+    return code;
+}
+
+/* ---- Start-up ---------------------------------------------------------------------------------------------------- */
+
+static json_t *start_up_json(const bench_start_up *s) {
+    json_t *json = json_object();
+    json_object_set_new(json, "device_seconds", output_real(s->device));
+    json_object_set_new(json, "flow_seconds", output_real(s->flow));
+    json_object_set_new(json, "tables_seconds", output_real(s->tables));
+    json_object_set_new(json, "first_launch_seconds", output_real(s->first_launch));
+    json_object_set_new(json, "next_launch_seconds", output_real(s->next_launch));
+    json_object_set_new(json, "finish_seconds", output_real(s->finish));
+    if (!isnan(s->process)) json_object_set_new(json, "process_seconds", output_real(s->process));
+    return json;
+}
+
+static void start_up_row(cli_output *output, const char *label, double a, double b, double c) {
+    char texts[3][32];
+    output_line(output, "  %-44s %9s %9s %9s", label, brief(1e3 * a, texts[0]), brief(1e3 * b, texts[1]),
+                brief(1e3 * c, texts[2]));
+}
+
+static void print_start_up(cli_output *output, const eqf_preset *preset, const bench_start_up *here,
+                           const bench_start_up *cold, const bench_start_up *warm) {
+    output_line(output, "%s", "");
+    output_line(output, "Start-up for %s, milliseconds", preset->name);
+    output_line(output, "  %-44s %9s %9s %9s", "", "here", "cold", "warm");
+    start_up_row(output, "OpenCL loader and device", here->device, cold->device, warm->device);
+    start_up_row(output, "programs and stage tables", here->flow, cold->flow, warm->flow);
+    start_up_row(output, "  of these stage tables", here->tables, cold->tables, warm->tables);
+    start_up_row(output, "first 16 samples", here->first_launch, cold->first_launch, warm->first_launch);
+    start_up_row(output, "the same samples again", here->next_launch, cold->next_launch, warm->next_launch);
+    start_up_row(output, "end: programs to the cache, device closed", here->finish, cold->finish, warm->finish);
+    start_up_row(output, "whole process", here->process, cold->process, warm->process);
+}
+
+/* Of this process alone: what bench_start_up_spawn reads. */
+static exit_code report_start_up(cli_app *app, const eqf_preset *preset) {
+    bench_start_up here;
+    cli_output output;
+    exit_code code = bench_start_up_here(app, preset, &here);
+    if (code == EXIT_CODE_OK) code = output_begin(&output, app);
+    if (code != EXIT_CODE_OK) return code;
+    output_text(&output, "system", "system", preset->name);
+    output_json(&output, "start_up", start_up_json(&here));
+    output_number(&output, "device_ms", "OpenCL loader and device (ms)", 1e3 * here.device, NULL);
+    output_number(&output, "flow_ms", "programs and stage tables (ms)", 1e3 * here.flow, NULL);
+    output_number(&output, "tables_ms", "  of these stage tables (ms)", 1e3 * here.tables, NULL);
+    output_number(&output, "first_launch_ms", "first 16 samples (ms)", 1e3 * here.first_launch, NULL);
+    output_number(&output, "next_launch_ms", "the same samples again (ms)", 1e3 * here.next_launch, NULL);
+    output_number(&output, "finish_ms", "end: programs to the cache (ms)", 1e3 * here.finish, NULL);
+    return output_finish(&output);
+}
+
+/* ---- The command ------------------------------------------------------------------------------------------------- */
+
+/* What --system asks for. */
+typedef struct bench_selection {
+    const eqf_preset *presets[8];
+    size_t num_presets;
+    bool has_sweeps;
+    const eqf_preset *start_up; /* whose start-up is split */
+} bench_selection;
+
+static exit_code select_systems(cli_app *app, const char *name, bench_selection *selection) {
+    static const char *const usual[] = {"dw4", "lj13", "lj55"};
+    const bool is_all = strcmp(name, "all") == 0, is_sweep = strcmp(name, "sweep") == 0;
+    *selection = (bench_selection){.has_sweeps = is_all || is_sweep, .start_up = eqf_preset_find("lj13")};
+    for (size_t i = 0; is_all && i < sizeof usual / sizeof usual[0]; i++) {
+        selection->presets[selection->num_presets++] = eqf_preset_find(usual[i]);
+    }
+    if (is_all || is_sweep) return EXIT_CODE_OK;
+    selection->start_up = selection->presets[0] = eqf_preset_find(name);
+    selection->num_presets = 1;
+    if (selection->start_up) return EXIT_CODE_OK;
+    return app_fail(app, EXIT_CODE_USAGE, "unknown system '%s'; there are dw2, dw4, lj13, lj55, sweep, all", name);
+}
+
+static void describe_device(bench_session *session) {
+    cli_output *output = &session->output;
+    const eqf_device_info *device = &session->device;
+    const eqf_bench_yardsticks *y = &session->yardsticks;
+    char fma[32], copy[32];
+    output_line(output, "%s, %u compute units", device->name, device->compute_units);
+    output_line(output, "%s, driver %s; profile %s, %u samples a work-item", device->platform_name,
+                device->driver_version, device->profile_name, device->vector_width);
+    output_line(output, "FMA peak %s GFLOP/s (float32), copy %s GB/s (read + write), measured",
+                brief(y->fma_gflops, fma), brief(y->copy_gbps, copy));
+    output_text(output, "version", NULL, eqf_version());
+    output_text(output, "revision", NULL, eqf_version_revision());
+    output_text(output, "device", NULL, device->name);
+    output_text(output, "platform", NULL, device->platform_version);
+    output_text(output, "driver", NULL, device->driver_version);
+    output_text(output, "profile", NULL, device->profile_name);
+    output_count(output, "compute_units", NULL, device->compute_units);
+    output_count(output, "vector_width", NULL, device->vector_width);
+    output_number(output, "fma_peak_gflops", NULL, y->fma_gflops, NULL);
+    output_number(output, "copy_bandwidth_gbps", NULL, y->copy_gbps, NULL);
+    output_count(output, "copy_bytes", NULL, y->copy_bytes);
+    output_number(output, "seconds_per_figure", NULL, session->seconds, NULL);
+}
+
+static exit_code bench_all(bench_session *session, const bench_selection *selection, const bench_start_up *here) {
+    cli_app *app = session->app;
+    json_t *systems = json_object(), *sizes = json_array(), *gaussians = json_array();
+    output_json(&session->output, "systems", systems);
+    output_json(&session->output, "sweep_particles", sizes);
+    output_json(&session->output, "sweep_gaussians", gaussians);
+    exit_code code = EXIT_CODE_OK;
+    for (size_t i = 0; i < selection->num_presets && code == EXIT_CODE_OK; i++) {
+        json_t *figures = json_array();
+        json_object_set_new(systems, selection->presets[i]->name, figures);
+        code = bench_preset(session, selection->presets[i], figures);
+    }
+    if (code == EXIT_CODE_OK && selection->has_sweeps) code = bench_sweeps(session, sizes, gaussians);
+    bench_start_up cold, warm;
+    if (code == EXIT_CODE_OK) {
+        progress_update(&session->progress, (double)session->num_figures, (double)session->num_total, "start-up");
+        code = bench_start_up_spawn(app, selection->start_up, NUM_START_UP_RUNS, &cold, &warm);
+    }
+    if (code != EXIT_CODE_OK) return code;
+    print_start_up(&session->output, selection->start_up, here, &cold, &warm);
+    output_json(&session->output, "start_up",
+                json_pack("{s:s, s:o, s:o, s:o}", "system", selection->start_up->name, "here", start_up_json(here),
+                          "cold", start_up_json(&cold), "warm", start_up_json(&warm)));
+    return EXIT_CODE_OK;
+}
+
+static exit_code run_session(cli_app *app, const bench_selection *selection, double seconds, uint64_t batch) {
+    bench_session session = {.app = app, .seconds = seconds, .batch = batch, .num_total = 1};
+    bench_start_up here;
+    exit_code code = bench_start_up_here(app, selection->start_up, &here); /* before anything else opens a device */
+    if (code == EXIT_CODE_OK) code = app_open(app);
+    if (code != EXIT_CODE_OK) return code;
+    eqf_status status = eqf_context_device(app->ctx, &session.device);
+    if (status == EQF_OK) status = eqf_bench_probe(app->ctx, &session.yardsticks);
+    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
+    if ((code = output_begin(&session.output, app)) != EXIT_CODE_OK) return code;
+    describe_device(&session);
+    for (size_t i = 0; i < selection->num_presets; i++) {
+        session.num_total += num_preset_figures(&session, selection->presets[i]);
+    }
+    if (selection->has_sweeps) session.num_total += NUM_SWEEP_SIZES + NUM_SWEEP_GAUSSIANS;
+    progress_begin(&session.progress, app, "bench", "figures");
+    code = bench_all(&session, selection, &here);
+    progress_end(&session.progress);
+    if (code == EXIT_CODE_OK) return output_finish(&session.output);
+    output_abandon(&session.output);
+    return code;
+}
+
+static void print_columns(FILE *stream) {
+    fputs("\nColumns:\n"
+          "  calls/s    batches, optimizer steps or sweeps a second\n"
+          "  samples/s  calls/s times the batch: host arrays in and out included\n"
+          "  spread     quartile range of the repeated runs, over their median\n"
+          "  ns/pair    nanoseconds for one pair and one of the 80 evaluations of the\n"
+          "             field (train: with the reverse; mcmc: for one pair of a move)\n"
+          "  of FMA     needed multiply-adds against the measured peak\n"
+          "  of copy    needed traffic of arrays against the measured bandwidth\n"
+          "Start-up: here is this process with the caches as they are, cold a new\n"
+          "process with all program caches empty, warm one with them filled.\n",
+          stream);
+}
+
+exit_code cmd_bench(cli_app *app) {
+    const char *const operands[] = {NULL};
+    const command_help help = {
+        .usage = "[options]",
+        .description =
+            "Measures how fast the device samples, gives log-densities, trains and runs Monte Carlo, against "
+            "its own multiply-add peak and copy bandwidth, and where the time of a start goes. Figures are "
+            "medians over repeated runs; models are fresh ones, whose speed is that of trained ones. Let "
+            "nothing else run meanwhile.",
+        .operands = operands,
+        .print_more = print_columns,
+        .examples = "  eqflow bench\n  eqflow bench --system lj13 --batch 4096 --json\n",
+    };
+    const char *system = "all";
+    uint64_t batch = 0;
+    double seconds = 0.5;
+    bool is_serving = false, is_start_up = false;
+    const cli_option options[] = {
+        {.kind = OPTION_TEXT,
+         .name = "system",
+         .argument = "NAME",
+         .value = &system,
+         .help = "dw2, dw4, lj13, lj55, sweep (over N and Gaussians) or all"},
+        {.kind = OPTION_COUNT,
+         .name = "batch",
+         .argument = "N",
+         .value = &batch,
+         .low = 1,
+         .high = 1 << 24,
+         .default_text = "several",
+         .help = "samples or chains in a call"},
+        {.kind = OPTION_NUMBER,
+         .name = "seconds",
+         .argument = "S",
+         .value = &seconds,
+         .low = 1e-3,
+         .high = 3600,
+         .help = "time for each figure, at least five runs"},
+        {.kind = OPTION_FLAG,
+         .name = "start-up",
+         .value = &is_start_up,
+         .default_text = "",
+         .help = "only the start-up of this process"},
+        {.kind = OPTION_FLAG,
+         .name = "serve",
+         .value = &is_serving,
+         .default_text = "",
+         .help = "answer tests/bench/compare.py on stdin and stdout"},
+    };
+    const char *words[OPERANDS_MAX];
+    exit_code code;
+    if (!options_parse(app, &help, options, sizeof options / sizeof options[0], words, &code)) return code;
+    if (is_serving) return bench_serve(app);
+    bench_selection selection;
+    if ((code = select_systems(app, system, &selection)) != EXIT_CODE_OK) return code;
+    if (is_start_up) return report_start_up(app, selection.start_up);
+    return run_session(app, &selection, seconds, batch);
+}
