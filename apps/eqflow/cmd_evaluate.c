@@ -133,7 +133,7 @@ static size_t fill_tiles(const evaluation *result, report_row tiles[4]) {
 
 static void describe_potential(const eqf_potential_options *potential, report_row *row) {
     if (potential->kind == EQF_POTENTIAL_DOUBLE_WELL) {
-        fill_row(row, "target", "", "T = %g: %g s + %g s² + %g s⁴, s = d − %g", potential->temperature,
+        fill_row(row, "target", "", "T = %g: %g s %+g s² %+g s⁴, s = d − %g", potential->temperature,
                  potential->linear, potential->quadratic, potential->quartic, potential->distance_offset);
     } else {
         fill_row(row, "target", "", "T = %g: Lennard-Jones ε = %g, r_min = %g, trap %g", potential->temperature,

@@ -336,6 +336,7 @@ static exit_code train(cli_app *app, const train_flags *flags, const eqf_preset 
     eqf_training_options training_options;
     eqf_training_state state = {.best_held_out_nll = NAN};
     eqf_status status;
+    cli_progress progress;
     model_options.potential = *potential;
 
     exit_code code = get_data(app, flags, preset, potential, &data);
@@ -345,8 +346,10 @@ static exit_code train(cli_app *app, const train_flags *flags, const eqf_preset 
     fill_training_options(app, flags, &training_options);
     status = eqf_model_create(app->ctx, &model_options, &model);
     if (status == EQF_OK) {
+        progress_wait(&progress, app, "building kernels for this device");
         status = eqf_trainer_create(app->ctx, model, &training_options, data.num_train,
                                     data.x + data.num_held_out * data.num_dof, data.num_held_out, data.x, &trainer);
+        progress_end(&progress);
     }
     if (status != EQF_OK) {
         code = app_fail_status(app, status, ACTIVITY_COMPUTE);

@@ -7,6 +7,7 @@
 
 #include "eqflow/estimate.h"
 
+#include "progress.h"
 #include "work.h"
 
 static const double refinement_tolerance = 0.01; /* nats between nll and nll_refined */
@@ -51,7 +52,10 @@ static double mean_of(size_t num, const float *values, size_t *num_bad_out) {
 static exit_code create_flow(cli_app *app, const eqf_model *model, unsigned num_steps, eqf_flow **flow_out) {
     eqf_flow_options options = EQF_FLOW_OPTIONS_INIT;
     options.num_steps = num_steps;
+    cli_progress progress;
+    progress_wait(&progress, app, "building kernels for this device");
     eqf_status status = eqf_flow_create(app->ctx, model, &options, flow_out);
+    progress_end(&progress);
     return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_COMPUTE);
 }
 

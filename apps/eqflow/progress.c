@@ -56,6 +56,14 @@ void progress_update(cli_progress *progress, double done, double total, const ch
     progress->app->has_progress_line = true;
 }
 
+void progress_wait(cli_progress *progress, cli_app *app, const char *text) {
+    progress_begin(progress, app, text, "");
+    if (!progress->is_on) return;
+    fprintf(stderr, "\r\033[K%s ...", text);
+    fflush(stderr);
+    app->has_progress_line = true;
+}
+
 void progress_end(cli_progress *progress) {
     if (progress->app->has_progress_line) fputs("\r\033[K", stderr);
     progress->app->has_progress_line = false;

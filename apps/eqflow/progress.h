@@ -16,6 +16,8 @@ typedef struct cli_progress {
 void progress_begin(cli_progress *progress, cli_app *app, const char *label, const char *unit);
 /* done of total; detail is appended as far as the terminal is wide, and may be NULL. */
 void progress_update(cli_progress *progress, double done, double total, const char *detail);
+/* A line without a bar, for a wait whose length nobody knows: "building kernels". progress_end takes it away. */
+void progress_wait(cli_progress *progress, cli_app *app, const char *text);
 /* Takes the line away. */
 void progress_end(cli_progress *progress);
 
