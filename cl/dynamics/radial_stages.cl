@@ -52,7 +52,10 @@ __kernel void radial_shared(__global const real *params, __global real *gaussian
         gaussians[K + k] = (real)1.0 / gamma;
         d_end = fmax(d_end, center + (real)6.2 * gamma);
     }
-    real h_fine = d_fine / (real)num_fine, h_coarse = (d_end - d_fine) / (real)num_coarse;
+    /* Widths of 8 significant bits: index * width is then exact, and tables are built at the very distances that they are read at. */
+    int exponent;
+    real h_fine = d_fine / (real)num_fine, h_coarse = frexp((d_end - d_fine) / (real)num_coarse, &exponent);
+    h_coarse = ldexp(ceil(h_coarse * (real)256.0), exponent - 8);
     geometry[0] = (real)1.0 / h_fine;
     geometry[1] = h_fine;
     geometry[2] = d_fine;
@@ -224,37 +227,47 @@ __kernel void radial_point_gradients(__global const real *cell_gradients, __glob
     is_active[j * num_point_blocks + block] = found;
 }
 
-/* One work-item per STAGES_AT_ONCE stages: grad_coefficients [num_stages][K+1] (d loss / d A_k, B). */
+/* One work-item per STAGES_AT_ONCE stages and K_AT_ONCE Gaussians: grad_coefficients [num_stages][K+1] (d loss / d A_k, B). */
 __kernel void radial_contract_coefficients(__global const real *point_gradients, __global const uint *is_active,
                                            __global const real *basis, __global real *grad_coefficients,
                                            uint num_stages, uint num_point_blocks) {
-    uint first = get_global_id(0) * STAGES_AT_ONCE;
+    const uint num_tiles = (K + K_AT_ONCE) / K_AT_ONCE; /* K Gaussians and the bias */
+    uint first = get_global_id(0) / num_tiles * STAGES_AT_ONCE, k_begin = get_global_id(0) % num_tiles * K_AT_ONCE;
     if (first >= num_stages) return;
-    realv sum[(K + 1) * STAGES_AT_ONCE];
-    for (uint i = 0; i < (K + 1) * STAGES_AT_ONCE; i++) sum[i] = 0;
+    uint k_end = min(k_begin + K_AT_ONCE, (uint)K);
+    realv sum[K_AT_ONCE * STAGES_AT_ONCE], bias_sum[STAGES_AT_ONCE];
+    for (uint i = 0; i < K_AT_ONCE * STAGES_AT_ONCE; i++) sum[i] = 0;
+    for (uint s = 0; s < STAGES_AT_ONCE; s++) bias_sum[s] = 0;
     for (uint block = 0; block < num_point_blocks; block++) {
         uint any_active = 0;
         realv g0[STAGES_AT_ONCE], g1[STAGES_AT_ONCE];
+        UNROLL
         for (uint s = 0; s < STAGES_AT_ONCE; s++)
             any_active |= is_active[min(first + s, num_stages - 1) * num_point_blocks + block];
         if (!any_active) continue;
+        UNROLL
         for (uint s = 0; s < STAGES_AT_ONCE; s++) {
             __global const real *g =
                 point_gradients + (size_t)min(first + s, num_stages - 1) * 2 * num_point_blocks * V + block * V;
             g0[s] = load_lanes(g);
             g1[s] = load_lanes(g + num_point_blocks * V);
-            sum[K * STAGES_AT_ONCE + s] += g0[s];
+            bias_sum[s] += g0[s];
         }
-        for (uint k = 0; k < K; k++) {
+        for (uint k = k_begin; k < k_end; k++) {
             realv r0 = load_lanes(basis + (((size_t)block * K + k) * 2) * V);
             realv r1 = load_lanes(basis + (((size_t)block * K + k) * 2 + 1) * V);
-            for (uint s = 0; s < STAGES_AT_ONCE; s++)
-                sum[k * STAGES_AT_ONCE + s] = fma(g0[s], r0, fma(g1[s], r1, sum[k * STAGES_AT_ONCE + s]));
+            UNROLL
+            for (uint s = 0; s < STAGES_AT_ONCE; s++) {
+                uint at = (k - k_begin) * STAGES_AT_ONCE + s;
+                sum[at] = fma(g0[s], r0, fma(g1[s], r1, sum[at]));
+            }
         }
     }
-    for (uint s = 0; s < STAGES_AT_ONCE && first + s < num_stages; s++)
-        for (uint k = 0; k <= K; k++)
-            grad_coefficients[(first + s) * (K + 1) + k] = sum_lanes(sum[k * STAGES_AT_ONCE + s]);
+    for (uint s = 0; s < STAGES_AT_ONCE && first + s < num_stages; s++) {
+        __global real *out = grad_coefficients + (first + s) * (K + 1);
+        for (uint k = k_begin; k < k_end; k++) out[k] = sum_lanes(sum[(k - k_begin) * STAGES_AT_ONCE + s]);
+        if (k_begin + K_AT_ONCE > K) out[K] = sum_lanes(bias_sum[s]);
+    }
 }
 
 /* One work-item per V points: its part of d loss / d ln gamma_k, partial_widths [num_point_blocks][K_PADDED].
@@ -307,54 +320,56 @@ __kernel void radial_contract_widths(__global const real *point_gradients, __glo
     }
 }
 
+/* One work-item a stage: time_gradients [num_stages][M], its part of d loss / d ln gamma of the time Gaussians.
+ * T_m = G_m / (EPSILON + S): d T_m / d ln gamma_n = 2 u_n^2 T_n (delta_mn - T_m). */
+__kernel void radial_time_gradients(__global const real *params, __global const real *time_basis,
+                                    __global const real *grad_coefficients, __global real *time_gradients,
+                                    uint num_stages) {
+    uint j = get_global_id(0);
+    if (j >= num_stages) return;
+    real t = (real)j / (real)(num_stages - 1), pull[M], projected = 0;
+    for (uint m = 0; m < M; m++) {
+        real constant_part = params[AT_BIAS + m], sum = 0;
+        for (uint k = 0; k < K; k++) {
+            real importance = params[AT_IMPORTANCE + k], weight = params[AT_WEIGHTS + k * M + m];
+            constant_part += importance * importance * weight;
+            sum += grad_coefficients[j * (K + 1) + k] * weight;
+        }
+        pull[m] = sum + grad_coefficients[j * (K + 1) + K] * constant_part;
+        projected += pull[m] * time_basis[j * M + m];
+    }
+    for (uint m = 0; m < M; m++) {
+        real u = (t - params[AT_TIME_CENTERS + m]) * exp(-params[AT_TIME_LOG_GAMMAS + m]);
+        time_gradients[j * M + m] = (real)2.0 * u * u * time_basis[j * M + m] * (pull[m] - projected);
+    }
+}
+
 /* K + 1 work-items: item k < K writes the gradients of W_k., c_k and ln gamma_k; item K those of b and the time widths.
  * gradient [AT_CENTERS] is written whole. */
 __kernel void radial_gradient(__global const real *params, __global const real *time_basis,
                               __global const real *grad_coefficients, __global const real *grad_widths,
-                              __global real *gradient, uint num_stages) {
+                              __global const real *time_gradients, __global real *gradient, uint num_stages) {
     uint k = get_global_id(0);
     if (k > K) return;
-    if (k < K) {
-        real importance = params[AT_IMPORTANCE + k], grad_square = 0;
-        for (uint m = 0; m < M; m++) {
-            real grad_weight = 0;
-            for (uint j = 0; j < num_stages; j++) {
-                real grad_bias = grad_coefficients[j * (K + 1) + K];
-                grad_weight += time_basis[j * M + m] *
-                               (grad_coefficients[j * (K + 1) + k] + importance * importance * grad_bias);
-                grad_square += time_basis[j * M + m] * grad_bias * params[AT_WEIGHTS + k * M + m];
-            }
-            gradient[AT_WEIGHTS + k * M + m] = grad_weight;
+    real importance = k < K ? params[AT_IMPORTANCE + k] : 0, grad_square = 0;
+    for (uint m = 0; m < M; m++) {
+        real of_weight = 0, of_bias = 0, of_width = 0;
+        for (uint j = 0; j < num_stages; j++) {
+            real basis = time_basis[j * M + m], grad_bias = grad_coefficients[j * (K + 1) + K];
+            of_weight += basis * (grad_coefficients[j * (K + 1) + k] + importance * importance * grad_bias);
+            of_bias += basis * grad_bias;
+            of_width += time_gradients[j * M + m];
         }
+        if (k < K) {
+            gradient[AT_WEIGHTS + k * M + m] = of_weight;
+            grad_square += of_bias * params[AT_WEIGHTS + k * M + m];
+        } else {
+            gradient[AT_BIAS + m] = of_bias;
+            gradient[AT_TIME_LOG_GAMMAS + m] = of_width;
+        }
+    }
+    if (k < K) {
         gradient[AT_IMPORTANCE + k] = (real)2.0 * importance * grad_square;
         gradient[AT_LOG_GAMMAS + k] = grad_widths[k];
-        return;
     }
-    real grad_time[M], inner[M], constant_part[M];
-    for (uint m = 0; m < M; m++) {
-        real grad_bias = 0, part = params[AT_BIAS + m];
-        for (uint j = 0; j < num_stages; j++) grad_bias += time_basis[j * M + m] * grad_coefficients[j * (K + 1) + K];
-        for (uint i = 0; i < K; i++) {
-            real importance = params[AT_IMPORTANCE + i];
-            part += importance * importance * params[AT_WEIGHTS + i * M + m];
-        }
-        gradient[AT_BIAS + m] = grad_bias;
-        constant_part[m] = part;
-        grad_time[m] = 0;
-    }
-    for (uint j = 0; j < num_stages; j++) {
-        /* T_m = G_m / (EPSILON + S): d T_m / d ln gamma_n = 2 u_n^2 T_n (delta_mn - T_m). */
-        real t = (real)j / (real)(num_stages - 1), projected = 0;
-        for (uint m = 0; m < M; m++) {
-            real pull = grad_coefficients[j * (K + 1) + K] * constant_part[m];
-            for (uint i = 0; i < K; i++) pull += grad_coefficients[j * (K + 1) + i] * params[AT_WEIGHTS + i * M + m];
-            inner[m] = pull;
-            projected += pull * time_basis[j * M + m];
-        }
-        for (uint m = 0; m < M; m++) {
-            real u = (t - params[AT_TIME_CENTERS + m]) * exp(-params[AT_TIME_LOG_GAMMAS + m]);
-            grad_time[m] += (real)2.0 * u * u * time_basis[j * M + m] * (inner[m] - projected);
-        }
-    }
-    for (uint m = 0; m < M; m++) gradient[AT_TIME_LOG_GAMMAS + m] = grad_time[m];
 }

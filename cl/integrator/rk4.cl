@@ -51,8 +51,8 @@ __kernel void trajectory(__global real *x_blocked, __global real *log_det, __glo
 
 /* The exact reverse of `trajectory` from step_end - 1 down to step_begin (discretise, then optimise), together with the penalty
  *   penalty * sum over steps |h| ( |k2 - k3|^2 + (div2 - div3)^2 )
- * that keeps training from gaming the integrator. num_partials work-items; item p takes blocks p, p + num_partials, ... in order and owns
- * the p-th partial gradient, so sums have one order whatever the number of threads.
+ * that keeps training from gaming the integrator. num_partials work-items; item p takes blocks block_begin + p, + num_partials, ... below
+ * block_end in order and owns the p-th partial gradient, so sums have one order whatever the number of threads.
  *   adjoint_x [num_blocks][N*D][V]: in: d loss / d x after the last step; out: before the first
  *   adjoint_log_det, weight [num_blocks][V]: d loss / d log_det; a sample's share of the loss (0 in padding lanes)
  *   error [num_blocks][V]: += the sum without penalty factor
@@ -61,14 +61,14 @@ __kernel void trajectory_adjoint(__global const real *checkpoints, __global real
                                  __global const real *adjoint_log_det, __global const real *weight,
                                  __global real *error, __global const real *stages, __global const real *shared,
                                  __global real *grad_stages, __global real *grad_shared, real penalty, uint num_blocks,
-                                 uint num_partials, uint num_steps, int direction, uint step_begin, uint step_end) {
+                                 uint block_begin, uint block_end, uint num_partials, uint num_steps, int direction, uint step_begin, uint step_end) {
     uint partial = get_global_id(0);
     if (partial >= num_partials) return;
     grad_stages += (size_t)partial * (2 * num_steps + 1) * GRAD_STAGE_SIZE;
     grad_shared += (size_t)partial * GRAD_SHARED_SIZE;
     const real h = (real)direction / (real)num_steps;
     realv y[4 * N * D], difference[N * D], k[N * D], adjoint[N * D], total[N * D], from_later[N * D];
-    for (uint block = partial; block < num_blocks; block += num_partials) {
+    for (uint block = block_begin + partial; block < block_end; block += num_partials) {
         for (uint c = 0; c < N * D; c++) adjoint[c] = load_lanes(adjoint_x_blocked + ((size_t)block * (N * D) + c) * V);
         const realv adjoint_total = load_lanes(adjoint_log_det + (size_t)block * V);
         const realv push = (real)2.0 * penalty * fabs(h) * load_lanes(weight + (size_t)block * V);

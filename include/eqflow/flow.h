@@ -1,6 +1,6 @@
 /* The flow: prior + dynamics + integrator on the device, in both directions, with exact log-density.
  *   x(1) = x(0) + int_0^1 v dt,   log_prob(x) = prior.log_prob(z) - log_det,   log_det = int_0^1 div v dt
- * (Koehler et al. 2020, eq. 5-7). The divergence is the exact divergence of the field that is integrated. */
+ * (Koehler, Klein and Noe, ICML 2020). The divergence is the exact divergence of the field that is integrated. */
 #ifndef EQFLOW_FLOW_H
 #define EQFLOW_FLOW_H
 

@@ -17,13 +17,14 @@
 
 typedef struct radial_state {
     unsigned num_fine, num_coarse, vector_width;
+    size_t contract_tiles; /* work-items a tile of stages */
     size_t num_cells, num_cell_blocks, num_point_blocks, stage_size, widths_padded;
     bool has_gradient;
     cl_mem d_time_basis, d_coefficients, d_gaussians, d_geometry;
     cl_mem d_basis, d_values, d_check_basis, d_check_values, d_cells, d_errors;
-    cl_mem d_stage_sums, d_point_gradients, d_is_active, d_grad_coefficients, d_partial_widths, d_width_sums;
+    cl_mem d_stage_sums, d_point_gradients, d_is_active, d_grad_coefficients, d_partial_widths, d_width_sums, d_time_gradients;
     eqf__kernel time, shared, basis, points, cells, check;
-    eqf__kernel sum, point_gradients, contract_coefficients, contract_widths, gradient;
+    eqf__kernel sum, point_gradients, contract_coefficients, contract_widths, time_gradients, gradient;
 } radial_state;
 
 static size_t round_up(size_t count, size_t multiple) { return (count + multiple - 1) / multiple * multiple; }
@@ -39,7 +40,7 @@ static void release_resolution(radial_state *state) {
     eqf__kernel *kernels[] = {&state->time,  &state->shared,         &state->basis,
                               &state->points, &state->cells,          &state->check,
                               &state->sum,   &state->point_gradients, &state->contract_coefficients,
-                              &state->contract_widths, &state->gradient};
+                              &state->contract_widths, &state->time_gradients, &state->gradient};
     for (size_t k = 0; k < sizeof kernels / sizeof kernels[0]; k++) eqf__kernel_destroy(kernels[k]);
 }
 
@@ -48,6 +49,7 @@ static void radial_destroy(eqf__field *field) {
     if (state == NULL) return;
     release_resolution(state);
     eqf__buffer_destroy(&state->d_time_basis);
+    eqf__buffer_destroy(&state->d_time_gradients);
     eqf__buffer_destroy(&state->d_coefficients);
     eqf__buffer_destroy(&state->d_gaussians);
     eqf__buffer_destroy(&state->d_geometry);
@@ -61,9 +63,12 @@ static eqf_status create_kernels(eqf__field *field) {
     radial_state *state = field->state;
     static const char *const files[] = {"common/real.clh", "common/sum.cl", "dynamics/radial_stages.cl", NULL};
     char defines[256];
-    snprintf(defines, sizeof defines, "-D N=%u -D D=%u -D K=%u -D M=%u -D STAGE_SIZE=%zu -D K_PADDED=%zu",
+    /* One work-item contracts all K Gaussians where it has vectors; scalar devices have many work-items instead. */
+    const unsigned k_at_once = state->vector_width > 1 ? field->options.num_distance + 1 : 1;
+    state->contract_tiles = (field->options.num_distance + k_at_once) / k_at_once;
+    snprintf(defines, sizeof defines, "-D N=%u -D D=%u -D K=%u -D M=%u -D STAGE_SIZE=%zu -D K_PADDED=%zu -D K_AT_ONCE=%u",
              field->num_particles, field->space_dim, field->options.num_distance, field->options.num_time,
-             state->stage_size, state->widths_padded);
+             state->stage_size, state->widths_padded, k_at_once);
     eqf__program *program;
     EQF__TRY(eqf__program_get(ctx, "radial_stages", files, defines, &program));
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_time", &state->time));
@@ -76,6 +81,7 @@ static eqf_status create_kernels(eqf__field *field) {
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_point_gradients", &state->point_gradients));
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_contract_coefficients", &state->contract_coefficients));
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_contract_widths", &state->contract_widths));
+    EQF__TRY(eqf__kernel_create(ctx, program, "radial_time_gradients", &state->time_gradients));
     return eqf__kernel_create(ctx, program, "radial_gradient", &state->gradient);
 }
 
@@ -148,9 +154,13 @@ static eqf_status restore_resolution(eqf__field *field, unsigned resolution) {
 
 /* ---- Parameters -> stage data ------------------------------------------------------------------------------------------ */
 
-/* Fine cells reach beyond the last narrow Gaussian, where the normaliser gives out steeply; the authors' dense core has wide ones outside. */
+/* Fine cells reach beyond the last narrow Gaussian, where the normaliser gives out steeply; the authors' dense core has wide ones outside.
+ * 8 significant bits, so that cell widths have no more and index * width is exact on the device. */
 static double fine_range(const eqf_dynamics_options *options) {
-    return options->layout == EQF_RADIAL_DENSE_CORE ? 0.5 * options->distance_max : 1.5 * options->distance_max;
+    double range = options->layout == EQF_RADIAL_DENSE_CORE ? 0.5 * options->distance_max : 1.5 * options->distance_max;
+    int exponent;
+    double fraction = frexp(range, &exponent);
+    return ldexp(ceil(fraction * 256.0), exponent - 8);
 }
 
 static eqf_status build_stages(eqf__field *field) {
@@ -204,8 +214,8 @@ static eqf_status measure_error(eqf__field *field, double *error_out) {
     return status;
 }
 
-/* Doubles the resolution while that helps. A doubling divides the table's own error by eight; once it no longer divides the difference by
- * four, what is left is the rounding of the direct sums that it is measured against. */
+/* Doubles the resolution while that helps. A doubling divides the table's own error by eight; once it no longer halves the difference, what
+ * is left is the rounding of the direct sums that it is measured against. */
 static eqf_status radial_prepare(eqf__field *field, bool check) {
     radial_state *state = field->state;
     double error_before = INFINITY;
@@ -220,7 +230,7 @@ static eqf_status radial_prepare(eqf__field *field, bool check) {
                  state->num_coarse, error);
         if (error <= field->table_tolerance) return EQF_OK;
         const bool is_last = state->num_fine >= LAST_NUM_FINE;
-        if (error < LARGEST_ROUNDING && (is_last || error > 0.25 * error_before)) return EQF_OK;
+        if (error < LARGEST_ROUNDING && (is_last || error > 0.5 * error_before)) return EQF_OK;
         if (!is_last) {
             error_before = error;
             EQF__TRY(set_resolution(field, EQF_FIELD_TABLE, 2 * state->num_fine));
@@ -250,7 +260,7 @@ static eqf_status contract_table(eqf__field *field, cl_mem d_grad_stages, size_t
     EQF__TRY(EQF__LAUNCH(ctx, &state->point_gradients, (size_t)num_stages * num_point_blocks, 1,
                          EQF__ARG(state->d_stage_sums), EQF__ARG(state->d_geometry), EQF__ARG(state->d_point_gradients),
                          EQF__ARG(state->d_is_active), EQF__ARG(num_stages), EQF__ARG(num_point_blocks)));
-    EQF__TRY(EQF__LAUNCH(ctx, &state->contract_coefficients, (num_stages + 3) / 4, 1, EQF__ARG(state->d_point_gradients),
+    EQF__TRY(EQF__LAUNCH(ctx, &state->contract_coefficients, (num_stages + 3) / 4 * state->contract_tiles, 1, EQF__ARG(state->d_point_gradients),
                          EQF__ARG(state->d_is_active), EQF__ARG(state->d_basis), EQF__ARG(state->d_grad_coefficients), EQF__ARG(num_stages),
                          EQF__ARG(num_point_blocks)));
     EQF__TRY(EQF__LAUNCH(ctx, &state->contract_widths, num_point_blocks, 1, EQF__ARG(state->d_point_gradients),
@@ -280,9 +290,13 @@ static eqf_status radial_contract(eqf__field *field, cl_mem d_grad_stages, cl_me
         EQF__TRY(contract_table(field, d_grad_stages, num_partials));
     else
         EQF__TRY(contract_direct(field, d_grad_stages, d_grad_shared, num_partials));
+    EQF__TRY(EQF__LAUNCH(field->ctx, &state->time_gradients, num_stages, 1, EQF__ARG(field->d_params),
+                         EQF__ARG(state->d_time_basis), EQF__ARG(state->d_grad_coefficients),
+                         EQF__ARG(state->d_time_gradients), EQF__ARG(num_stages)));
     return EQF__LAUNCH(field->ctx, &state->gradient, field->options.num_distance + 1, 1, EQF__ARG(field->d_params),
                        EQF__ARG(state->d_time_basis), EQF__ARG(state->d_grad_coefficients),
-                       EQF__ARG(state->d_width_sums), EQF__ARG(d_gradient), EQF__ARG(num_stages));
+                       EQF__ARG(state->d_width_sums), EQF__ARG(state->d_time_gradients), EQF__ARG(d_gradient),
+                       EQF__ARG(num_stages));
 }
 
 eqf_status eqf__radial_field_create(eqf__field *field, bool has_gradient) {
@@ -304,6 +318,8 @@ eqf_status eqf__radial_field_create(eqf__field *field, bool has_gradient) {
     EQF__TRY(eqf__buffer_create(ctx, field->num_params * sizeof(float), NULL, "the parameters", &field->d_params));
     EQF__TRY(eqf__buffer_create(ctx, field->num_stages * num_time * sizeof(float), NULL, "the time basis",
                                 &state->d_time_basis));
+    EQF__TRY(eqf__buffer_create(ctx, field->num_stages * num_time * sizeof(float), NULL, "the time gradients",
+                                &state->d_time_gradients));
     EQF__TRY(eqf__buffer_create(ctx, field->num_stages * (num_distance + 1) * sizeof(float), NULL,
                                 "the stage coefficients", &state->d_coefficients));
     EQF__TRY(eqf__buffer_create(ctx, 2 * num_distance * sizeof(float), NULL, "the Gaussians", &state->d_gaussians));

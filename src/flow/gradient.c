@@ -1,4 +1,4 @@
-/* Discretise, then optimise: the loss and the exact gradient of the discretised flow (Koehler et al. 2020, section 4). */
+/* Discretise, then optimise: the loss and the exact gradient of the discretised flow (Koehler, Klein and Noe, ICML 2020). */
 #include <math.h>
 #include <string.h>
 

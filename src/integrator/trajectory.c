@@ -2,13 +2,14 @@
 
 #include <string.h>
 
-/* Loop turns that one RK4 step of one work-item costs: four evaluations over all pairs, times the Gaussians of a pair if summed
- * directly (twice, with gradients). The longest single loop is what llvmpipe limits; the whole is what a watchdog sees. */
+/* Loop turns that one RK4 step of one work-item costs: four evaluations over all pairs, times the Gaussians of a pair if summed directly.
+ * That is what llvmpipe limits, and a measure of the time that a watchdog sees. The reverse costs up to four times as much. */
 static size_t turns_per_step(const eqf__field *field) {
     size_t pairs = (size_t)field->num_particles * (field->num_particles - 1) / 2;
-    size_t per_pair = field->evaluation == EQF_FIELD_DIRECT ? 2 * (size_t)field->options.num_distance : 1;
-    return 4 * (pairs * per_pair + (size_t)field->num_particles * field->space_dim);
+    size_t per_pair = field->evaluation == EQF_FIELD_DIRECT ? 1 + (size_t)field->options.num_distance : 1;
+    return 4 * (pairs * per_pair + 2 * (size_t)field->num_particles * field->space_dim);
 }
+enum { REVERSE_FACTOR = 4 };
 
 eqf_status eqf__trajectory_create(eqf_context *ctx, const eqf__field *field, unsigned num_steps,
                                   eqf__trajectory *trajectory_out) {
@@ -19,9 +20,19 @@ eqf_status eqf__trajectory_create(eqf_context *ctx, const eqf__field *field, uns
     trajectory_out->field = field;
     trajectory_out->num_steps = num_steps;
     trajectory_out->steps_per_launch = num_steps;
+    trajectory_out->reverse_blocks = SIZE_MAX;
+    trajectory_out->reverse_steps = num_steps;
     if (device->launch_iterations > 0) {
-        size_t steps = (size_t)(device->launch_iterations / turns_per_step(field));
-        trajectory_out->steps_per_launch = steps < 1 ? 1 : steps > num_steps ? num_steps : steps;
+        const size_t turns = turns_per_step(field), limit = (size_t)device->launch_iterations;
+        if (REVERSE_FACTOR * turns > limit)
+            return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED,
+                             "%s allows %zu loop turns a launch and one step of %u particles takes more: use another "
+                             "--device%s", device->info.name, limit, field->num_particles,
+                             field->evaluation == EQF_FIELD_DIRECT ? ", or --field-evaluation table" : "");
+        const size_t steps = limit / turns, reverse = limit / (REVERSE_FACTOR * turns);
+        trajectory_out->steps_per_launch = steps < num_steps ? steps : num_steps;
+        trajectory_out->reverse_steps = reverse < num_steps ? reverse : num_steps;
+        trajectory_out->reverse_blocks = reverse / trajectory_out->reverse_steps;
     }
     const char *files[8] = {"common/real.clh"};
     size_t f = 1;
@@ -67,20 +78,23 @@ eqf_status eqf__trajectory_reverse(const eqf__trajectory *trajectory, eqf_direct
     cl_uint blocks = (cl_uint)num_blocks, num_steps = trajectory->num_steps;
     cl_uint num_partials = (cl_uint)gradient->num_partials;
     cl_int sign = direction == EQF_PRIOR_TO_DATA ? 1 : -1;
-    /* A work-item of the reverse takes several blocks one after the other: fewer steps fit a launch. */
-    size_t blocks_each = (num_blocks + num_partials - 1) / num_partials;
-    size_t steps = trajectory->num_steps;
-    if (trajectory->steps_per_launch < steps) steps = trajectory->steps_per_launch / (2 * (blocks_each ? blocks_each : 1));
-    if (steps < 1) steps = 1;
-    for (cl_uint end = num_steps; end > 0;) {
-        cl_uint begin = end > steps ? end - (cl_uint)steps : 0;
-        EQF__TRY(EQF__LAUNCH(trajectory->ctx, &trajectory->adjoint, num_partials, 1, EQF__ARG(gradient->d_checkpoints),
-                             EQF__ARG(gradient->d_adjoint_x), EQF__ARG(gradient->d_adjoint_log_det),
-                             EQF__ARG(gradient->d_weight), EQF__ARG(gradient->d_error), EQF__ARG(field->d_stages),
-                             EQF__ARG(field->d_shared), EQF__ARG(gradient->d_grad_stages),
-                             EQF__ARG(gradient->d_grad_shared), EQF__ARG(gradient->penalty), EQF__ARG(blocks),
-                             EQF__ARG(num_partials), EQF__ARG(num_steps), EQF__ARG(sign), EQF__ARG(begin), EQF__ARG(end)));
-        end = begin;
+    const size_t rounds = trajectory->reverse_blocks, steps = trajectory->reverse_steps;
+    const size_t range = rounds > num_blocks / num_partials + 1 ? num_blocks : rounds * num_partials;
+    for (cl_uint block_begin = 0; block_begin < blocks;) {
+        const cl_uint block_end = blocks - block_begin > range ? block_begin + (cl_uint)range : blocks;
+        for (cl_uint end = num_steps; end > 0;) {
+            const cl_uint begin = end > steps ? end - (cl_uint)steps : 0;
+            EQF__TRY(EQF__LAUNCH(trajectory->ctx, &trajectory->adjoint, num_partials, 1,
+                                 EQF__ARG(gradient->d_checkpoints), EQF__ARG(gradient->d_adjoint_x),
+                                 EQF__ARG(gradient->d_adjoint_log_det), EQF__ARG(gradient->d_weight),
+                                 EQF__ARG(gradient->d_error), EQF__ARG(field->d_stages), EQF__ARG(field->d_shared),
+                                 EQF__ARG(gradient->d_grad_stages), EQF__ARG(gradient->d_grad_shared),
+                                 EQF__ARG(gradient->penalty), EQF__ARG(blocks), EQF__ARG(block_begin),
+                                 EQF__ARG(block_end), EQF__ARG(num_partials), EQF__ARG(num_steps), EQF__ARG(sign),
+                                 EQF__ARG(begin), EQF__ARG(end)));
+            end = begin;
+        }
+        block_begin = block_end;
     }
     return EQF_OK;
 }

@@ -9,7 +9,8 @@ typedef struct eqf__trajectory {
     eqf_context *ctx;
     const eqf__field *field; /* borrowed */
     unsigned num_steps;
-    size_t steps_per_launch; /* forward; the reverse takes a quarter */
+    /* Within the device's launch budget: steps of a forward launch; steps, and blocks one after the other, of a reverse launch. */
+    size_t steps_per_launch, reverse_steps, reverse_blocks;
     cl_mem d_nothing;        /* stands in for checkpoints where none are kept */
     eqf__kernel forward, adjoint, at_stage;
 } eqf__trajectory;
