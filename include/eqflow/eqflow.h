@@ -10,6 +10,7 @@
 #include "eqflow/estimate.h"
 #include "eqflow/flow.h"
 #include "eqflow/mcmc.h"
+#include "eqflow/minima.h"
 #include "eqflow/model.h"
 #include "eqflow/potential.h"
 #include "eqflow/preset.h"

@@ -15,42 +15,60 @@ const char *eqf__potential_kernel_file(eqf_potential_kind kind) {
     return kind == EQF_POTENTIAL_LENNARD_JONES ? "potential/lennard_jones.clh" : "potential/double_well.clh";
 }
 
-/* Appends -D name=value as a float literal with the nine digits that fix a float. printf follows the locale's decimal
+/* Constants go into kernel text as literals of the precision that the kernel computes in. */
+typedef enum literal_kind { FLOAT_LITERAL, DOUBLE_LITERAL } literal_kind;
+
+/* Appends -D name=value with the nine (17) digits that fix a float (double). printf follows the locale's decimal
  * point, the kernel compiler does not: whatever stands after the first digit becomes a point. */
-static eqf_status append_define(eqf_context *ctx, char *buffer, size_t size, const char *name, double value) {
+static eqf_status append_define(eqf_context *ctx, literal_kind kind, char *buffer, size_t size, const char *name,
+                                double value) {
     char number[64];
     if (!(fabs(value) <= FLT_MAX))
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
                          "the potential's %s is %g in units of kT, beyond float32: choose other units", name, value);
-    snprintf(number, sizeof number, "%.8e", (double)(float)value);
+    if (kind == FLOAT_LITERAL)
+        snprintf(number, sizeof number, "%.8e", (double)(float)value);
+    else
+        snprintf(number, sizeof number, "%.16e", value);
     size_t lead = number[0] == '-' ? 2 : 1;
     size_t fraction = lead + strcspn(number + lead, "0123456789");
     size_t length = strlen(buffer);
-    snprintf(buffer + length, size - length, " -D %s=%.*s.%sf", name, (int)lead, number, number + fraction);
+    snprintf(buffer + length, size - length, " -D %s=%.*s.%s%s", name, (int)lead, number, number + fraction,
+             kind == FLOAT_LITERAL ? "f" : "");
     return EQF_OK;
 }
 
 /* The same, but a constant that vanishes is left undefined and its term out of the kernel: 0 * inf would be NaN. */
-static eqf_status append_define_unless_zero(eqf_context *ctx, char *buffer, size_t size, const char *name,
-                                            double value) {
-    return (float)fmin(fabs(value), FLT_MAX) > 0.0f ? append_define(ctx, buffer, size, name, value) : EQF_OK;
+static eqf_status append_define_unless_zero(eqf_context *ctx, literal_kind kind, char *buffer, size_t size,
+                                            const char *name, double value) {
+    return (float)fmin(fabs(value), FLT_MAX) > 0.0f ? append_define(ctx, kind, buffer, size, name, value) : EQF_OK;
 }
 
-eqf_status eqf__potential_program_defines(eqf_context *ctx, const eqf_potential_options *potential, char *buffer,
-                                          size_t size) {
+static eqf_status program_defines(eqf_context *ctx, const eqf_potential_options *potential, literal_kind kind,
+                                  char *buffer, size_t size) {
     EQF__TRY(eqf_potential_check(ctx, potential));
     double T = potential->temperature, r_min = potential->r_min;
     snprintf(buffer, size, "-D N=%u -D D=%u", potential->num_particles, potential->space_dim);
     if (potential->kind == EQF_POTENTIAL_DOUBLE_WELL) {
-        EQF__TRY(append_define(ctx, buffer, size, "DW_OFFSET", potential->distance_offset));
-        EQF__TRY(append_define(ctx, buffer, size, "DW_LINEAR", potential->linear / T));
-        EQF__TRY(append_define(ctx, buffer, size, "DW_QUADRATIC", potential->quadratic / T));
-        return append_define(ctx, buffer, size, "DW_QUARTIC", potential->quartic / T);
+        EQF__TRY(append_define(ctx, kind, buffer, size, "DW_OFFSET", potential->distance_offset));
+        EQF__TRY(append_define(ctx, kind, buffer, size, "DW_LINEAR", potential->linear / T));
+        EQF__TRY(append_define(ctx, kind, buffer, size, "DW_QUADRATIC", potential->quadratic / T));
+        return append_define(ctx, kind, buffer, size, "DW_QUARTIC", potential->quartic / T);
     }
     double trap = potential->trap_strength / (2.0 * potential->num_particles * T);
-    EQF__TRY(append_define(ctx, buffer, size, "LJ_SQUARED_R_MIN", r_min * r_min));
-    EQF__TRY(append_define_unless_zero(ctx, buffer, size, "LJ_EPSILON", potential->epsilon / T));
-    return append_define_unless_zero(ctx, buffer, size, "LJ_TRAP", trap);
+    EQF__TRY(append_define(ctx, kind, buffer, size, "LJ_SQUARED_R_MIN", r_min * r_min));
+    EQF__TRY(append_define_unless_zero(ctx, kind, buffer, size, "LJ_EPSILON", potential->epsilon / T));
+    return append_define_unless_zero(ctx, kind, buffer, size, "LJ_TRAP", trap);
+}
+
+eqf_status eqf__potential_program_defines(eqf_context *ctx, const eqf_potential_options *potential, char *buffer,
+                                          size_t size) {
+    return program_defines(ctx, potential, FLOAT_LITERAL, buffer, size);
+}
+
+eqf_status eqf__potential_program_defines_double(eqf_context *ctx, const eqf_potential_options *potential,
+                                                 char *buffer, size_t size) {
+    return program_defines(ctx, potential, DOUBLE_LITERAL, buffer, size);
 }
 
 /* Samples evaluated in one go: bounds the device memory. */

@@ -14,5 +14,8 @@ const char *eqf__potential_kernel_file(eqf_potential_kind kind);
 /* N, D and the constants as -D options, the same in every locale. Errors: those of eqf_potential_check. */
 eqf_status eqf__potential_program_defines(eqf_context *ctx, const eqf_potential_options *potential, char *buffer,
                                           size_t size);
+/* The same constants with the digits of a double, for programs built with -D USE_DOUBLE. */
+eqf_status eqf__potential_program_defines_double(eqf_context *ctx, const eqf_potential_options *potential,
+                                                 char *buffer, size_t size);
 
 #endif

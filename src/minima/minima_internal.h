@@ -1,0 +1,28 @@
+/* Shared by the files of this module. */
+#ifndef EQF_MINIMA_INTERNAL_H
+#define EQF_MINIMA_INTERNAL_H
+
+#include "base.h"
+#include "eqflow/minima.h"
+
+/* The potential's own length: r_min, or the distance of the double well's deepest minimum. */
+double eqf__minima_length(const eqf_potential_options *potential);
+/* About the largest eigenvalue of the Hessian at a minimum, kT per length^2: what time steps are measured by. */
+double eqf__minima_stiffness(const eqf_potential_options *potential);
+/* Radius of the ball of random starts. */
+double eqf__minima_start_radius(const eqf_potential_options *potential);
+
+/* Subtracts the centre of mass of x [N, D]. */
+void eqf__minima_centre(unsigned num_particles, unsigned space_dim, double *x);
+
+/* Looks for a direction of negative curvature of a symmetric matrix [n, n] (destroyed): one along which the curvature is
+ * below -tolerance. True: direction_out [n] is it, longest component 1. False: every eigenvalue is above -tolerance, to
+ * rounding. */
+bool eqf__minima_find_way_down(size_t n, double tolerance, double *matrix, double *direction_out);
+
+/* True if a rotation or reflection, and a permutation, bring centred b [N, D] within tolerance of centred a [N, D],
+ * particle by particle. work [N]. */
+bool eqf__minima_is_congruent(unsigned num_particles, unsigned space_dim, const double *a, const double *b,
+                              double tolerance, bool *work);
+
+#endif
