@@ -121,7 +121,8 @@ static size_t fill_tiles(const evaluation *result, report_row tiles[4]) {
         fill_row(&tiles[num++], "KL divergence", note, "%.4f", result->kl);
     }
     snprintf(note, sizeof note, "of %zu samples", result->num_samples);
-    fill_row(&tiles[num++], "Effective sample size", note, "%.1f %%", 100 * result->ess_fraction);
+    fill_row(&tiles[num++], "Effective sample size", note, "%.*f %%", result->ess_fraction < 0.01 ? 3 : 1,
+             100 * result->ess_fraction);
     if (isfinite(result->known_log_z)) {
         snprintf(note, sizeof note, "± %.2g, known: %g", result->log_z_standard_error, result->known_log_z);
     } else {

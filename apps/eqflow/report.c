@@ -174,10 +174,25 @@ static exit_code bin_distances(const report_content *report, size_t num, const f
     return code;
 }
 
+/* The part of range that holds all but a few of the distances: a single particle that left its cluster would stretch the
+ * picture otherwise. */
+static report_range trim(report_range range, const double bins[NUM_BINS]) {
+    const double rare = 2e-4, width = (range.high - range.low) / NUM_BINS;
+    size_t first = 0, last = NUM_BINS;
+    for (double sum = 0; first + 1 < last && (sum += bins[first] * width) < rare;) first++;
+    for (double sum = 0; last > first + 1 && (sum += bins[last - 1] * width) < rare;) last--;
+    return (report_range){range.low + width * (double)first, range.low + width * (double)last};
+}
+
 static exit_code make_distance_histogram(const report_content *report, picture_histogram *histogram) {
     report_range range = {INFINITY, -INFINITY};
     exit_code code = visit_distances(report, report->num_data, report->x_data, find_range, &range);
     if (!(range.low < range.high)) range.low = 0, range.high = 1;
+    if (code == EXIT_CODE_OK) {
+        code = bin_distances(report, report->num_data, report->x_data, NULL, range, histogram->data);
+        range = trim(range, histogram->data);
+        memset(histogram->data, 0, sizeof histogram->data);
+    }
     widen(&range, 0.08);
     if (range.low < 0) range.low = 0;
     histogram->range = range;
@@ -203,7 +218,7 @@ static exit_code make_weight_histogram(const report_content *report, picture_his
     for (size_t b = 0; b < num; b++) values[b] = report->log_weights[b] - report->log_z;
     size_t num_finite = sort_finite(values, num);
     report_range range = {quantile(values, num_finite, 0.005), quantile(values, num_finite, 1)};
-    range.low = fmin(fmax(range.low, quantile(values, num_finite, 0.5) - 20), -1);
+    range.low = fmin(fmax(range.low, -30), -1); /* further left a sample has no say */
     range.high = fmax(range.high, 1);
     widen(&range, 0.03);
     histogram->range = range;
