@@ -228,8 +228,8 @@ static exit_code diverge(cli_app *app, const train_flags *flags, eqf_trainer *tr
     if (!has_best) return app_fail(app, EXIT_CODE_DIVERGED, "%s; no model was written", message);
     exit_code code = save_model(app, flags, trainer);
     if (code != EXIT_CODE_OK) return code;
-    return app_fail(app, EXIT_CODE_DIVERGED, "%s; the best model so far (step %" PRIu64 ") is in %s", message, best_step,
-                    flags->model_path);
+    return app_fail(app, EXIT_CODE_DIVERGED, "%s; the best model so far (step %" PRIu64 ") is in %s", message,
+                    best_step, flags->model_path);
 }
 
 static void show_progress(cli_progress *progress, const eqf_training_state *state) {
@@ -426,7 +426,8 @@ static exit_code check_prior_scale(cli_app *app, train_flags *flags) {
     char *end;
     flags->prior_scale_value = strtod(flags->prior_scale, &end);
     if (*end == '\0' && flags->prior_scale_value > 0 && isfinite(flags->prior_scale_value)) return EXIT_CODE_OK;
-    return app_fail(app, EXIT_CODE_USAGE, "--prior-scale %s: must be a positive number or 'data'; see eqflow train --help",
+    return app_fail(app, EXIT_CODE_USAGE,
+                    "--prior-scale %s: must be a positive number or 'data'; see eqflow train --help",
                     flags->prior_scale);
 }
 

@@ -212,7 +212,8 @@ bool options_parse(cli_app *app, const command_help *help, const cli_option *own
     bool wants_help = false;
     const cli_option common[] = {
         {.kind = OPTION_HEADING, .name = "Every command"},
-        {.kind = OPTION_TEXT, .name = "device", .argument = "DEVICE", .value = &app->device, .default_text = "$EQFLOW_DEVICE or auto",
+        {.kind = OPTION_TEXT, .name = "device", .argument = "DEVICE", .value = &app->device,
+         .default_text = "$EQFLOW_DEVICE or auto",
          .help = "OpenCL device: auto, cpu, gpu, an index or a part of a name of `eqflow devices`"},
         {.kind = OPTION_COUNT, .name = "seed", .argument = "N", .value = &app->seed, .help = "of all random numbers"},
         {.kind = OPTION_FLAG, .name = "json", .value = &app->is_json, .help = "results as one JSON object"},

@@ -174,8 +174,8 @@ static exit_code bin_distances(const report_content *report, size_t num, const f
     return code;
 }
 
-/* The part of range that holds all but a few of the distances: a single particle that left its cluster would stretch the
- * picture otherwise. */
+/* The part of range that holds all but a few of the distances: a single particle that left its cluster would
+ * stretch the picture otherwise. */
 static report_range trim(report_range range, const double bins[NUM_BINS]) {
     const double rare = 2e-4, width = (range.high - range.low) / NUM_BINS;
     size_t first = 0, last = NUM_BINS;

@@ -99,8 +99,8 @@ static int watch_mcmc(void *user, const eqf_progress *report) {
     return signals_is_stop_requested();
 }
 
-/* Split R-hat of chains that agree. Half a chain holds m independent values, so its mean scatters by 1/m of the variance:
- * R-hat is about sqrt(1 + 1/m), well above 1 when few samples are asked of each chain. */
+/* Split R-hat of chains that agree. Half a chain holds m independent values, so its mean scatters by 1/m of the
+ * variance: R-hat is about sqrt(1 + 1/m), well above 1 when few samples are asked of each chain. */
 static double usual_r_hat(const eqf_mcmc_diagnostics *diagnostics) {
     double kept_sweeps = (double)(diagnostics->num_sweeps - diagnostics->num_burn_in);
     double num_independent = fmax(0.5 * kept_sweeps / fmax(diagnostics->autocorrelation_time, 1), 1);

@@ -3,12 +3,12 @@
 #include <math.h>
 #include <string.h>
 
-/* Training defaults, what the figures of docs/method.md were reached with:
- *          version  batch  steps  rate  final  warm-up  decay  clip  average  penalty  validate  field */
-#define TRAINING_DW2  {1,  256,   4000,  5e-3, 0.02,  100,     0.0,   10.0, 0.995,   0.1,     200,      EQF_FIELD_TABLE, 0}
-#define TRAINING_DW4  {1,  256,   4000,  5e-3, 0.02,  100,     0.0,   10.0, 0.995,   0.1,     200,      EQF_FIELD_TABLE, 0}
-#define TRAINING_LJ13 {1,  256,   4000,  5e-3, 0.02,  100,     0.0,   10.0, 0.995,   0.1,     200,      EQF_FIELD_TABLE, 0}
-#define TRAINING_LJ55 {1,  64,    2000,  5e-3, 0.02,  100,     0.0,   10.0, 0.995,   0.1,     100,      EQF_FIELD_TABLE, 0}
+/* Training defaults: version, batch size, steps, learning rate, its final fraction, warm-up, weight decay, clip norm,
+ * average decay, integration penalty, validation interval, field, seed. */
+#define TRAINING_DW2 {1, 256, 4000, 5e-3, 0.02, 100, 0.0, 10.0, 0.995, 0.1, 200, EQF_FIELD_TABLE, 0}
+#define TRAINING_DW4 {1, 256, 4000, 5e-3, 0.02, 100, 0.0, 10.0, 0.995, 0.1, 200, EQF_FIELD_TABLE, 0}
+#define TRAINING_LJ13 {1, 256, 4000, 5e-3, 0.02, 100, 0.0, 10.0, 0.995, 0.1, 200, EQF_FIELD_TABLE, 0}
+#define TRAINING_LJ55 {1, 64, 2000, 5e-3, 0.02, 100, 0.0, 10.0, 0.995, 0.1, 100, EQF_FIELD_TABLE, 0}
 
 /* A small data set is seen at most so many times, more only fits its noise; but never fewer steps than this. */
 static const double max_epochs = 1000;
