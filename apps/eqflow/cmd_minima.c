@@ -113,7 +113,8 @@ static exit_code sample_model(cli_app *app, const eqf_model *model, const minima
 
 static exit_code starts_of_model(cli_app *app, const minima_flags *flags, quenched *work) {
     if (flags->system.is_num_particles_set || flags->system.is_space_dim_set) {
-        return app_fail(app, EXIT_CODE_USAGE, "--particles and --space-dim have no meaning here: the model has its own");
+        return app_fail(app, EXIT_CODE_USAGE,
+                        "--particles and --space-dim have no meaning here: the model has its own");
     }
     eqf_model *model = NULL;
     eqf_status status = eqf_model_load(app->ctx, flags->source, &model);

@@ -43,8 +43,8 @@ __kernel void quench_begin(__global real *velocity_blocked, __global real *contr
     store_lanes(control + CONTROL_MIXING * V, (realv)MIXING_START);
 }
 
-/* At most num_steps steps. A lane is done when |grad u| <= gradient_tolerance; it stays where it is from then on, and the
- * work-item ends with its last lane. largest_displacement bounds every coordinate's change in a step: the whole
+/* At most num_steps steps. A lane is done when |grad u| <= gradient_tolerance; it stays where it is from then on, and
+ * the work-item ends with its last lane. largest_displacement bounds every coordinate's change in a step: the whole
  * velocity of a lane is scaled down, so that its direction stays. */
 __kernel void quench_steps(__global real *x_blocked, __global real *velocity_blocked, __global real *control_blocked,
                            uint num_blocks, uint num_steps, real gradient_tolerance, real largest_time_step,
@@ -90,9 +90,10 @@ __kernel void quench_steps(__global real *x_blocked, __global real *velocity_blo
         mixing = select_lanes(mixing, mixing * MIXING_SHRINK, is_growing);
         mixing = select_lanes((realv)MIXING_START, mixing, is_downhill);
 
-        /* |v + dt F| from the sums above; v counts as 0 after a turn. Ratios of squares first: no overflow. */
+        /* |v + dt F| from the sums above; v counts as 0 after a turn. */
         realv kept = select_lanes((realv)0, (realv)1, is_downhill);
-        realv speed = sqrt(kept * (speed_squared + (real)2 * time_step * power) + time_step * time_step * force_squared);
+        realv speed = sqrt(kept * (speed_squared + (real)2 * time_step * power) +
+                           time_step * time_step * force_squared);
         realv along_force = mixing * speed / fmax(norm, (realv)1e-30f);
         realv of_velocity = kept * ((real)1 - mixing), of_force = time_step * ((real)1 - mixing) + along_force;
         realv longest = (real)0;
@@ -123,9 +124,9 @@ __kernel void quench_steps(__global real *x_blocked, __global real *velocity_blo
 }
 
 /* Rows of the Hessian by central differences of the force; one work-item a block and row:
- *   hessian[block][row][column][V] = -(F_column(x + h e_row) - F_column(x - h e_row)) / 2h,  blocks first_block and on. */
-__kernel void quench_hessian(__global const real *x_blocked, __global real *hessian, uint first_block, uint num_blocks,
-                             real difference) {
+ *   hessian[block][row][column][V] = -(F_column(x + h e_row) - F_column(x - h e_row)) / 2h,  from block first_block */
+__kernel void quench_hessian(__global const real *x_blocked, __global real *hessian, uint first_block,
+                             uint num_blocks, real difference) {
     uint item = get_global_id(0), block = item / (N * D), row = item % (N * D);
     if (block >= num_blocks) return;
     realv x[N * D], above[N * D], below[N * D];

@@ -3,9 +3,9 @@
 
 #include "minima_internal.h"
 
-/* A = H + tolerance I is factored as L D L^T, row by row. All pivots are positive if and only if A is positive definite.
- * At the first pivot d_k <= 0 the vector v with L^T v = e_k has v^T A v = d_k, so v^T H v <= -tolerance |v|^2: a direction of
- * negative curvature at no further cost (Gill and Murray, Math. Programming 7, 311, 1974). */
+/* A = H + tolerance I is factored as L D L^T, row by row. All pivots are positive if and only if A is positive
+ * definite. At the first pivot d_k <= 0 the vector v with L^T v = e_k has v^T A v = d_k, so v^T H v <= -tolerance
+ * |v|^2: a direction of negative curvature at no further cost (Gill and Murray, Math. Programming 7, 311, 1974). */
 bool eqf__minima_find_way_down(size_t n, double tolerance, double *matrix, double *direction_out) {
     for (size_t k = 0; k < n; k++) {
         double *row = matrix + k * n;

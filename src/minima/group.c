@@ -17,11 +17,11 @@ enum { MAX_SPACE_DIM = 3 };
 /* A search for an orthogonal map: anchors of a are matched with particles of b, one after the other. */
 typedef struct alignment {
     unsigned num_particles, space_dim, num_anchors;
-    const double *a, *b;               /* [N, D], centred */
+    const double *a, *b; /* [N, D], centred */
     double tolerance;
-    unsigned anchors[MAX_SPACE_DIM];   /* particles of a that span it */
-    unsigned partners[MAX_SPACE_DIM];  /* their images in b */
-    bool *is_taken;                    /* [N], particles of b */
+    unsigned anchors[MAX_SPACE_DIM];  /* particles of a that span it */
+    unsigned partners[MAX_SPACE_DIM]; /* their images in b */
+    bool *is_taken;                   /* [N], particles of b */
 } alignment;
 
 static double dot(unsigned D, const double *p, const double *q) {
@@ -175,7 +175,7 @@ typedef struct grouping {
     unsigned num_particles, space_dim;
     const double *x, *energy;
     double energy_tolerance, distance_tolerance;
-    ranked *order;                    /* [num_ranked] */
+    ranked *order; /* [num_ranked] */
     size_t num_ranked;
     double *distances, *distances_of_representative; /* [N (N-1) / 2] */
     double *centred, *centred_representative;        /* [N, D] */
@@ -231,8 +231,7 @@ static eqf_status grouping_prepare(eqf_context *ctx, grouping *work, size_t batc
     work->is_taken = eqf__alloc(ctx, work->num_particles, sizeof(bool), "the particles");
     work->minima = eqf__alloc(ctx, batch_size, sizeof *work->minima, "the minima");
     if (work->order == NULL || work->distances == NULL || work->distances_of_representative == NULL ||
-        work->centred == NULL || work->centred_representative == NULL || work->is_taken == NULL ||
-        work->minima == NULL)
+        work->centred == NULL || work->centred_representative == NULL || work->is_taken == NULL || work->minima == NULL)
         return EQF_ERROR_OUT_OF_MEMORY;
     for (size_t b = 0; b < batch_size; b++) {
         if (work->minimum_of != NULL) work->minimum_of[b] = EQF_NO_MINIMUM;

@@ -15,9 +15,9 @@ double eqf__minima_start_radius(const eqf_potential_options *potential);
 /* Subtracts the centre of mass of x [N, D]. */
 void eqf__minima_centre(unsigned num_particles, unsigned space_dim, double *x);
 
-/* Looks for a direction of negative curvature of a symmetric matrix [n, n] (destroyed): one along which the curvature is
- * below -tolerance. True: direction_out [n] is it, longest component 1. False: every eigenvalue is above -tolerance, to
- * rounding. */
+/* Looks for a direction of negative curvature of a symmetric matrix [n, n] (destroyed): one along which the curvature
+ * is below -tolerance. True: direction_out [n] is it, longest component 1. False: every eigenvalue is above -tolerance,
+ * to rounding. */
 bool eqf__minima_find_way_down(size_t n, double tolerance, double *matrix, double *direction_out);
 
 /* True if a rotation or reflection, and a permutation, bring centred b [N, D] within tolerance of centred a [N, D],

@@ -17,8 +17,15 @@
 /* omega dt of the stiffest mode at the largest time step: leapfrog is stable below 2. */
 #define LARGEST_PHASE 1.0
 /* Numbers of a lane that outlive a launch: cl/minima/quench.cl. */
-enum { CONTROL_TIME_STEP, CONTROL_MIXING, CONTROL_NUM_DOWNHILL, CONTROL_IS_DONE, CONTROL_GRADIENT_NORM,
-       CONTROL_NUM_STEPS, NUM_CONTROLS };
+enum {
+    CONTROL_TIME_STEP,
+    CONTROL_MIXING,
+    CONTROL_NUM_DOWNHILL,
+    CONTROL_IS_DONE,
+    CONTROL_GRADIENT_NORM,
+    CONTROL_NUM_STEPS,
+    NUM_CONTROLS
+};
 
 /* In units of the potential's length: */
 #define DEFAULT_DISPLACEMENT 0.1
@@ -51,15 +58,15 @@ typedef struct quench_run {
     unsigned max_steps, launch_steps;
     double length, gradient_tolerance, largest_time_step, largest_displacement;
     eqf__kernel pack, unpack, energy, begin, steps, hessian;
-    cl_mem x;                /* [chunk, N*D] and [chunk, NUM_CONTROLS]: what pack reads and unpack writes */
+    cl_mem x;                           /* [chunk, N*D] and [chunk, NUM_CONTROLS]: what pack reads and unpack writes */
     cl_mem x_blocked, velocity_blocked; /* [num_blocks][N*D][V] */
-    cl_mem control_blocked;  /* [num_blocks][NUM_CONTROLS][V] */
-    cl_mem energy_blocked;   /* [num_blocks][V] */
-    cl_mem hessians;         /* [num_hessian_blocks][N*D][N*D][V] */
-    void *h_reals;           /* what is on its way to or from the device */
-    double *h_control;       /* [chunk, NUM_CONTROLS] */
-    double *h_matrix, *h_direction; /* [N*D, N*D], [N*D] */
-    bool *h_is_reached;             /* [N] */
+    cl_mem control_blocked;             /* [num_blocks][NUM_CONTROLS][V] */
+    cl_mem energy_blocked;              /* [num_blocks][V] */
+    cl_mem hessians;                    /* [num_hessian_blocks][N*D][N*D][V] */
+    void *h_reals;                      /* what is on its way to or from the device */
+    double *h_control;                  /* [chunk, NUM_CONTROLS] */
+    double *h_matrix, *h_direction;     /* [N*D, N*D], [N*D] */
+    bool *h_is_reached;                 /* [N] */
     double *x_out, *energy_out, *gradient_norm_out; /* the caller's, [B, N*D], [B] or NULL, [B] or NULL */
     eqf_quench_result *result_out;
     size_t batch_size, num_finished, num_escapes;
@@ -169,9 +176,8 @@ static void choose_scales(quench_run *run) {
 static eqf_status create_kernels(quench_run *run) {
     eqf_context *ctx = run->ctx;
     char constants[EQF__POTENTIAL_DEFINES_SIZE], defines[EQF__POTENTIAL_DEFINES_SIZE + 64];
-    EQF__TRY(run->is_double
-                 ? eqf__potential_program_defines_double(ctx, run->potential, constants, sizeof constants)
-                 : eqf__potential_program_defines(ctx, run->potential, constants, sizeof constants));
+    EQF__TRY(run->is_double ? eqf__potential_program_defines_double(ctx, run->potential, constants, sizeof constants)
+                            : eqf__potential_program_defines(ctx, run->potential, constants, sizeof constants));
     snprintf(defines, sizeof defines, "%s -D V=%u%s", constants, run->V, run->is_double ? " -D USE_DOUBLE" : "");
     const char *files[] = {"common/real.clh",     EQF__POTENTIAL_FILES(run->potential->kind),
                            "potential/energy.cl", "minima/quench.cl",
@@ -208,8 +214,8 @@ static eqf_status create_buffers(quench_run *run) {
                                 &run->control_blocked));
     EQF__TRY(eqf__buffer_create(ctx, num_blocks * V * run->real_size, NULL, "the energies", &run->energy_blocked));
     EQF__TRY(eqf__buffer_create(ctx, hessian_reals * run->real_size, NULL, "the Hessians", &run->hessians));
-    run->h_reals = eqf__alloc(ctx, num_reals > hessian_reals ? num_reals : hessian_reals, run->real_size,
-                              "the configurations");
+    run->h_reals =
+        eqf__alloc(ctx, num_reals > hessian_reals ? num_reals : hessian_reals, run->real_size, "the configurations");
     run->h_control = eqf__alloc(ctx, run->chunk * NUM_CONTROLS, sizeof(double), "the quench's state");
     run->h_matrix = eqf__alloc(ctx, num_dof * num_dof, sizeof(double), "the Hessian");
     run->h_direction = eqf__alloc(ctx, num_dof, sizeof(double), "a direction");
@@ -296,8 +302,8 @@ static eqf_status report_progress(const quench_run *run, size_t num_done) {
     if (run->options->progress == NULL) return EQF_OK;
     eqf_progress progress = {"quench", (double)num_done, (double)run->batch_size};
     if (run->options->progress(run->options->progress_user, &progress) == 0) return EQF_OK;
-    return eqf__fail(run->ctx, EQF_ERROR_INTERRUPTED, "the quench was stopped on request after %zu of %zu configurations",
-                     num_done, run->batch_size);
+    return eqf__fail(run->ctx, EQF_ERROR_INTERRUPTED,
+                     "the quench was stopped on request after %zu of %zu configurations", num_done, run->batch_size);
 }
 
 static eqf_status descend(quench_run *run, size_t count) {

@@ -18,7 +18,8 @@ cp stdout first
 succeed "$eqflow" minima dw4 -n 300 --json --seed 1 --xyz minima.xyz --quiet
 same stdout first "the same seed"
 succeed "$eqflow" minima dw4 -n 300 --rows 2 --quiet
-if [ "$(grep -c '^ .*-2[0-9]\.' stdout)" -eq 2 ] && grep -q 'and 3 more' stdout; then pass; else fail "--rows 2: $(cat stdout)"; fi
+num_rows=$(grep -c '^ .*-2[0-9]\.' stdout)
+if [ "$num_rows" -eq 2 ] && grep -q 'and 3 more' stdout; then pass; else fail "--rows 2: $(cat stdout)"; fi
 
 succeed "$eqflow" minima lj13 --particles 4 --epsilon 1 --trap 0 -n 20 --json --quiet
 within "$(json num_minima stdout)" 1 1 "four Lennard-Jones particles: distinct minima"

@@ -14,6 +14,7 @@ typedef struct quenched {
     eqf_quench_result *result;
     eqf_quench_summary summary;
     eqf_minimum *minima;
+    size_t *minimum_of;
 } quenched;
 
 static eqf_potential_options lennard_jones(unsigned num_particles, unsigned space_dim, double epsilon, double trap) {
@@ -39,10 +40,11 @@ static quenched quench(eqf_context *ctx, const eqf_potential_options *potential,
     work.energy = calloc(batch_size + 1, sizeof(double));
     work.gradient_norm = calloc(batch_size + 1, sizeof(double));
     work.result = calloc(batch_size + 1, sizeof *work.result);
+    work.minimum_of = calloc(batch_size + 1, sizeof *work.minimum_of);
     TEST_OK(ctx, eqf_minima_quench(ctx, potential, options, batch_size, x, work.x, work.energy, work.gradient_norm,
                                    work.result, &work.summary));
     TEST_OK(ctx, eqf_minima_group(ctx, potential, NULL, batch_size, work.x, work.energy, work.result, &work.minima,
-                                  &work.num_minima, NULL));
+                                  &work.num_minima, work.minimum_of));
     return work;
 }
 
@@ -51,6 +53,7 @@ static void quenched_clear(quenched *work) {
     free(work->energy);
     free(work->gradient_norm);
     free(work->result);
+    free(work->minimum_of);
     eqf_free(work->minima);
 }
 
@@ -75,6 +78,7 @@ static void check_minima(const char *name, const quenched *work) {
     double energy_tolerance = work->summary.is_double ? 1e-12 : 2e-6;
     double gradient_tolerance = work->summary.gradient_tolerance * (work->summary.is_double ? 1.001 : 2.0);
     test_worst energy_worst = TEST_WORST_INIT(energy_tolerance), gradient_worst = TEST_WORST_INIT(gradient_tolerance);
+    test_worst group_worst = TEST_WORST_INIT(work->summary.is_double ? 1e-8 : 1e-4);
     double *force = calloc(work->num_dof, sizeof *force);
     for (size_t b = 0; b < work->batch_size; b++) {
         assert_int_equal(work->result[b], EQF_QUENCH_MINIMUM);
@@ -82,13 +86,18 @@ static void check_minima(const char *name, const quenched *work) {
         for (size_t c = 0; c < work->num_dof; c++) squared += force[c] * force[c];
         test_compare(&energy_worst, b, fabs(work->energy[b] - u) / fmax(1.0, fabs(u)));
         test_compare(&gradient_worst, b, sqrt(squared));
+        test_compare(&group_worst, b, fabs(u - work->minima[work->minimum_of[b]].energy));
     }
     free(force);
     print_message("%s: %s, %zu distinct of %zu, lowest %.6f, %.0f steps\n", name,
                   work->summary.is_double ? "double" : "float", work->num_minima, work->batch_size,
                   work->num_minima > 0 ? work->minima[0].energy : NAN, work->summary.mean_steps);
     bool is_right = test_report(&energy_worst, "%s: relative energy", name);
+    is_right &= test_report(&group_worst, "%s: energies within a group", name);
     if (!test_report(&gradient_worst, "%s: gradient norm", name) || !is_right) fail();
+    /* Groups are the same shape if their energies are: in double, no two of these minima are closer than 1e-5. */
+    for (size_t m = 1; work->summary.is_double && m < work->num_minima; m++)
+        assert_true(work->minima[m].energy - work->minima[m - 1].energy > 1e-6);
     assert_int_equal(total_count(work), work->summary.counts[EQF_QUENCH_MINIMUM]);
 }
 
@@ -142,8 +151,8 @@ static void test_cluster(void **state) {
     check_cluster(ctx, "lj13 eps 2 in the trap", 2.0, 1.0, 80, -83.089644, 20);
 }
 
-/* A constant that float32 does not hold must not be rounded on its way to a double kernel: epsilon = 0.3 as float is off
- * by 4e-8, which check_minima's 1e-12 would see. Temperature and r_min scale as they should. */
+/* A constant that float32 does not hold must not be rounded on its way to a double kernel: epsilon = 0.3 as float is
+ * off by 4e-8, which check_minima's 1e-12 would see. Temperature and r_min scale as they should. */
 static void test_constants(void **state) {
     (void)state;
     eqf_context *ctx = test_context();
@@ -160,7 +169,7 @@ static void test_constants(void **state) {
 
 /* ---- Saddle points -------------------------------------------------------------------------------------------- */
 
-/* Three particles on a line and four in a square, with forces that keep them so; a triangle and a tetrahedron are below. */
+/* Three particles on a line and four in a square, which forces keep so; a triangle and a tetrahedron are below. */
 static void check_saddle(eqf_context *ctx, const char *name, unsigned num_particles, const float *x, double minimum) {
     eqf_potential_options potential = lennard_jones(num_particles, 3, 1.0, 0.0);
     eqf_quench_options options = EQF_QUENCH_OPTIONS_INIT;
@@ -209,8 +218,7 @@ static void test_way_down(void **state) {
                 for (size_t i = 0; i < N; i++) {
                     double along = 0.0;
                     for (size_t j = 0; j < N; j++) along += v[j] * (side ? matrix[i * N + j] : matrix[j * N + i]);
-                    for (size_t j = 0; j < N; j++)
-                        matrix[side ? i * N + j : j * N + i] -= 2.0 * along / norm * v[j];
+                    for (size_t j = 0; j < N; j++) matrix[side ? i * N + j : j * N + i] -= 2.0 * along / norm * v[j];
                 }
         }
         memcpy(copy, matrix, sizeof copy);
@@ -322,13 +330,13 @@ static void test_bad_starts(void **state) {
     assert_memory_equal(later, x + 20 * LJ_DOF, sizeof later);
     x[1 * LJ_DOF + 5] = NAN;
     x[3 * LJ_DOF + 38] = INFINITY;
-    for (size_t c = 0; c < LJ_DOF; c++) x[5 * LJ_DOF + c] = 0.25f;                     /* all in one point */
-    for (size_t d = 0; d < 3; d++) x[6 * LJ_DOF + d] = x[6 * LJ_DOF + 3 + d];          /* a pair in one point */
-    for (size_t d = 0; d < 3; d++) x[7 * LJ_DOF + d] = x[7 * LJ_DOF + 3 + d] + 1e-4f;  /* energy beyond float */
-    for (size_t d = 0; d < 3; d++) x[8 * LJ_DOF + d] = x[8 * LJ_DOF + 3 + d] + 0.02f;  /* energy 1e20 */
+    for (size_t c = 0; c < LJ_DOF; c++) x[5 * LJ_DOF + c] = 0.25f;                         /* all in one point */
+    for (size_t d = 0; d < 3; d++) x[6 * LJ_DOF + d] = x[6 * LJ_DOF + 3 + d];              /* a pair in one point */
+    for (size_t d = 0; d < 3; d++) x[7 * LJ_DOF + d] = x[7 * LJ_DOF + 3 + d] + 1e-4f;      /* energy beyond float */
+    for (size_t d = 0; d < 3; d++) x[8 * LJ_DOF + d] = x[8 * LJ_DOF + 3 + d] + 0.02f;      /* energy 1e20 */
     for (size_t c = 0; c < LJ_DOF; c++) x[9 * LJ_DOF + c] = (float)good.x[9 * LJ_DOF + c]; /* at a minimum */
-    x[11 * LJ_DOF] = 1e6f;                                                             /* one flew off */
-    for (size_t c = 0; c < LJ_DOF; c++) x[12 * LJ_DOF + c] *= 1e30f;                   /* all did */
+    x[11 * LJ_DOF] = 1e6f;                                                                 /* one flew off */
+    for (size_t c = 0; c < LJ_DOF; c++) x[12 * LJ_DOF + c] *= 1e30f;                       /* all did */
     quenched work = quench(ctx, &potential, NULL, NUM_STARTS, x);
     for (size_t b = 0; b < NUM_STARTS; b++) {
         const double *found = work.x + b * LJ_DOF;
