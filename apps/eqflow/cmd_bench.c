@@ -175,7 +175,8 @@ static const unsigned sweep_sizes[] = {4, 8, 13, 20, 32, 55, 80, 120, 200};
 static const unsigned sweep_gaussians[] = {10, 50, 200};
 enum {
     NUM_SWEEP_SIZES = sizeof sweep_sizes / sizeof sweep_sizes[0],
-    NUM_SWEEP_GAUSSIANS = sizeof sweep_gaussians / sizeof sweep_gaussians[0]
+    NUM_SWEEP_GAUSSIANS = sizeof sweep_gaussians / sizeof sweep_gaussians[0],
+    NUM_SWEEP_ROUNDS = 7
 };
 
 /* About the same work for each N, and enough work-items for the device. */
@@ -190,47 +191,96 @@ static size_t sweep_batch(const bench_session *session, unsigned num_particles) 
     return (batch + 63) / 64 * 64;
 }
 
-static exit_code sweep_row(bench_session *session, const bench_problem *problem, unsigned variable, double *first,
-                           json_t *array) {
-    bench_rates r;
-    bench_figure figure;
-    char samples[32], spread[32], ns[32], ratio[32], fma[32];
-    exit_code code = measure(session, problem, array, &r, &figure);
-    if (code != EXIT_CODE_OK) return code;
-    if (!(*first > 0)) *first = r.ns_per_pair;
-    output_line(&session->output, "  %8u %8zu %12s %8s %10s %10s %8s", variable, problem->batch,
-                brief(r.samples, samples), percent(r.spread, spread), brief(r.ns_per_pair, ns),
-                brief(r.ns_per_pair / *first, ratio), percent(r.fma_fraction, fma));
-    return EXIT_CODE_OK;
+static int ascending(const void *a, const void *b) {
+    const double left = *(const double *)a, right = *(const double *)b;
+    return (left > right) - (left < right);
 }
 
-static void sweep_heading(bench_session *session, const char *title, const char *variable) {
+/* Seconds a call of one case of a sweep, round by round, and its time for a pair over that of the first case. */
+typedef struct sweep_series {
+    double seconds[NUM_SWEEP_ROUNDS], ratios[NUM_SWEEP_ROUNDS];
+} sweep_series;
+
+static bench_figure summarise(const bench_figure *last, sweep_series *series) {
+    bench_figure figure = *last;
+    qsort(series->seconds, NUM_SWEEP_ROUNDS, sizeof(double), ascending);
+    qsort(series->ratios, NUM_SWEEP_ROUNDS, sizeof(double), ascending);
+    figure.low = series->seconds[NUM_SWEEP_ROUNDS / 4];
+    figure.median = series->seconds[NUM_SWEEP_ROUNDS / 2];
+    figure.high = series->seconds[NUM_SWEEP_ROUNDS - 1 - NUM_SWEEP_ROUNDS / 4];
+    figure.num_calls *= NUM_SWEEP_ROUNDS; /* about: runs of a round differ by one */
+    figure.num_runs *= NUM_SWEEP_ROUNDS;
+    return figure;
+}
+
+static void sweep_row(bench_session *session, const bench_problem *problem, unsigned variable,
+                      const bench_figure *figure, const sweep_series *series, json_t *array) {
+    const bench_rates r = rates_of(session, problem, figure);
+    const double low = series->ratios[NUM_SWEEP_ROUNDS / 4], median = series->ratios[NUM_SWEEP_ROUNDS / 2];
+    const double high = series->ratios[NUM_SWEEP_ROUNDS - 1 - NUM_SWEEP_ROUNDS / 4];
+    char samples[32], spread[32], ns[32], ratio[32], ratio_spread[32], fma[32];
+    json_t *json = figure_json(problem, figure, &r);
+    json_object_set_new(json, "ratio_to_first", output_real(median));
+    json_object_set_new(json, "ratio_to_first_quartiles", json_pack("[o, o]", output_real(low), output_real(high)));
+    json_array_append_new(array, json);
+    output_line(&session->output, "  %9u %7zu %10s %7s %9s %9s %7s %8s", variable, problem->batch,
+                brief(r.samples, samples), percent(r.spread, spread), brief(r.ns_per_pair, ns), brief(median, ratio),
+                percent((high - low) / median, ratio_spread), percent(r.fma_fraction, fma));
+}
+
+/* All cases are made first and measured in turns: a ratio compares neighbours in time, and a change of the clock does
+ * not enter. */
+static exit_code sweep(bench_session *session, const char *title, const char *name, size_t num,
+                       const unsigned variables[], const bench_problem problems[], json_t *array) {
+    bench_case cases[NUM_SWEEP_SIZES];
+    bench_figure figures[NUM_SWEEP_SIZES];
+    sweep_series series[NUM_SWEEP_SIZES];
+    size_t num_made = 0;
+    exit_code code = EXIT_CODE_OK;
+    for (; num_made < num && code == EXIT_CODE_OK; num_made++) {
+        progress_update(&session->progress, (double)session->num_figures++, (double)session->num_total, title);
+        code = bench_case_create(session->app, &problems[num_made], &cases[num_made]);
+    }
+    for (size_t round = 0; round < NUM_SWEEP_ROUNDS && code == EXIT_CODE_OK; round++) {
+        for (size_t i = 0; i < num && code == EXIT_CODE_OK; i++) {
+            code = bench_case_measure(&cases[i], session->seconds / NUM_SWEEP_ROUNDS, 1, &figures[i]);
+            series[i].seconds[round] = figures[i].median;
+            const double work = (double)problems[i].batch * bench_pair_evaluations(&problems[i]);
+            const double first_work = (double)problems[0].batch * bench_pair_evaluations(&problems[0]);
+            series[i].ratios[round] = figures[i].median / work * first_work / figures[0].median;
+        }
+    }
+    for (size_t i = 0; i < num_made; i++) bench_case_clear(&cases[i]);
+    if (code != EXIT_CODE_OK) return code;
     output_line(&session->output, "%s", "");
     output_line(&session->output, "%s", title);
-    output_line(&session->output, "  %8s %8s %12s %8s %10s %10s %8s", variable, "batch", "samples/s", "spread",
-                "ns/pair", "to first", "of FMA");
+    output_line(&session->output, "  %9s %7s %10s %7s %9s %9s %7s %8s", name, "batch", "samples/s", "spread", "ns/pair",
+                "to first", "spread", "of FMA");
+    for (size_t i = 0; i < num; i++) {
+        const bench_figure figure = summarise(&figures[i], &series[i]);
+        sweep_row(session, &problems[i], variables[i], &figure, &series[i], array);
+    }
+    return EXIT_CODE_OK;
 }
 
 static exit_code bench_sweeps(bench_session *session, json_t *sizes, json_t *gaussians) {
     const eqf_preset *lj13 = eqf_preset_find("lj13");
-    exit_code code = EXIT_CODE_OK;
-    double first = 0;
-    sweep_heading(session, "Sampling with log-density against the number of particles, 3 dimensions", "N");
-    for (size_t i = 0; i < NUM_SWEEP_SIZES && code == EXIT_CODE_OK; i++) {
-        bench_problem problem = {BENCH_SAMPLE, lj13->model, sweep_batch(session, sweep_sizes[i]), 0};
-        problem.model.potential.num_particles = sweep_sizes[i];
-        problem.model.preset[0] = '\0';
-        code = sweep_row(session, &problem, sweep_sizes[i], &first, sizes);
+    bench_problem problems[NUM_SWEEP_SIZES];
+    for (size_t i = 0; i < NUM_SWEEP_SIZES; i++) {
+        problems[i] = (bench_problem){BENCH_SAMPLE, lj13->model, sweep_batch(session, sweep_sizes[i]), 0};
+        problems[i].model.potential.num_particles = sweep_sizes[i];
+        problems[i].model.preset[0] = '\0';
     }
-    first = 0;
-    if (code == EXIT_CODE_OK) sweep_heading(session, "The same for lj13 against the number of Gaussians", "Gaussians");
-    for (size_t i = 0; i < NUM_SWEEP_GAUSSIANS && code == EXIT_CODE_OK; i++) {
-        bench_problem problem = {BENCH_SAMPLE, lj13->model, sweep_batch(session, 13), 0};
-        problem.model.dynamics.num_distance = sweep_gaussians[i];
-        problem.model.preset[0] = '\0';
-        code = sweep_row(session, &problem, sweep_gaussians[i], &first, gaussians);
+    exit_code code = sweep(session, "Sampling with log-density against the number of particles, 3 dimensions", "N",
+                           NUM_SWEEP_SIZES, sweep_sizes, problems, sizes);
+    if (code != EXIT_CODE_OK) return code;
+    for (size_t i = 0; i < NUM_SWEEP_GAUSSIANS; i++) {
+        problems[i] = (bench_problem){BENCH_SAMPLE, lj13->model, sweep_batch(session, 13), 0};
+        problems[i].model.dynamics.num_distance = sweep_gaussians[i];
+        problems[i].model.preset[0] = '\0';
     }
-    return code;
+    return sweep(session, "The same for lj13 against the number of Gaussians", "Gaussians", NUM_SWEEP_GAUSSIANS,
+                 sweep_gaussians, problems, gaussians);
 }
 
 /* ---- Start-up ---------------------------------------------------------------------------------------------------- */
@@ -349,7 +399,8 @@ static exit_code bench_all(bench_session *session, const bench_selection *select
     bench_start_up cold, warm;
     if (code == EXIT_CODE_OK) {
         progress_update(&session->progress, (double)session->num_figures, (double)session->num_total, "start-up");
-        code = bench_start_up_spawn(app, selection->start_up, NUM_START_UP_RUNS, &cold, &warm);
+        const size_t num_runs = session->seconds < 0.1 ? 1 : NUM_START_UP_RUNS; /* a hurry */
+        code = bench_start_up_spawn(app, selection->start_up, num_runs, &cold, &warm);
     }
     if (code != EXIT_CODE_OK) return code;
     print_start_up(&session->output, selection->start_up, here, &cold, &warm);
@@ -391,6 +442,7 @@ static void print_columns(FILE *stream) {
           "             field (train: with the reverse; mcmc: for one pair of a move)\n"
           "  of FMA     needed multiply-adds against the measured peak\n"
           "  of copy    needed traffic of arrays against the measured bandwidth\n"
+          "  to first   ns/pair over that of the first row, measured in turns\n"
           "Start-up: here is this process with the caches as they are, cold a new\n"
           "process with all program caches empty, warm one with them filled.\n",
           stream);
