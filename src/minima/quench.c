@@ -43,7 +43,7 @@ typedef struct precision_scales {
     double curvature;          /* flatter than this counts as flat */
 } precision_scales;
 static const precision_scales double_scales = {1e-10, 1e-15, 1e-5, 1e-6};
-static const precision_scales float_scales = {4e-7, 4e-7, 3e-3, 1e-3};
+static const precision_scales float_scales = {6e-8, 6e-8, 2e-3, 2e-4};
 
 typedef struct quench_run {
     eqf_context *ctx;
