@@ -1,17 +1,4 @@
-/* From the radial field's parameters to its stage data, and from gradients of the stage data to gradients of the parameters.
- * K distance Gaussians, M time Gaussians; stage j is time t_j = j / (num_stages - 1). Everything here is independent of the batch.
- * The parameter vector (src/dynamics/radial_params.h): */
-#define AT_WEIGHTS 0
-#define AT_BIAS (K * M)
-#define AT_IMPORTANCE (AT_BIAS + M)
-#define AT_LOG_GAMMAS (AT_IMPORTANCE + K)
-#define AT_TIME_LOG_GAMMAS (AT_LOG_GAMMAS + K)
-#define AT_CENTERS (AT_TIME_LOG_GAMMAS + M)
-#define AT_TIME_CENTERS (AT_CENTERS + K)
-#define EPSILON ((real)1e-6) /* of the Gaussians' normalisation */
-#define STAGES_AT_ONCE 4     /* stages a work-item contracts together: each basis value is loaded once for all of them */
-
-/* ---- Parameters -> stage data ----------------------------------------------------------------------------------------- */
+/* From the radial field's parameters to its stage data. Shapes and names: radial_params.clh. */
 
 /* One work-item a stage. time_basis [num_stages][M] = T_m(t_j); coefficients [num_stages][K+1]: A_k = sum_m T_m W_km, then
  * B = sum_m T_m (b_m + sum_k c_k^2 W_km). */
@@ -47,10 +34,11 @@ __kernel void radial_shared(__global const real *params, __global real *gaussian
     if (get_global_id(0) != 0) return;
     real d_end = (real)1.25 * d_fine;
     for (uint k = 0; k < K; k++) {
-        real center = params[AT_CENTERS + k], gamma = exp(params[AT_LOG_GAMMAS + k]);
+        /* One rounding, not two: u^2 is 14 where the normaliser gives out, and the field's slope there feels its relative error a hundredfold. */
+        real center = params[AT_CENTERS + k], inverse_gamma = exp(-params[AT_LOG_GAMMAS + k]);
         gaussians[k] = center;
-        gaussians[K + k] = (real)1.0 / gamma;
-        d_end = fmax(d_end, center + (real)6.2 * gamma);
+        gaussians[K + k] = inverse_gamma;
+        d_end = fmax(d_end, center + (real)6.2 / inverse_gamma);
     }
     /* Widths of 8 significant bits: index * width is then exact, and tables are built at the very distances that they are read at. */
     int exponent;
@@ -64,23 +52,6 @@ __kernel void radial_shared(__global const real *params, __global real *gaussian
     geometry[5] = (real)num_fine;
     geometry[6] = (real)(num_fine + num_coarse);
     geometry[7] = 0;
-}
-
-/* Left end of a cell (node index) in distance. */
-inline real node_distance(__global const real *geometry, uint node) {
-    real index = (real)node;
-    return index < geometry[5] ? index * geometry[1] : geometry[2] + (index - geometry[5]) * geometry[4];
-}
-
-/* Distances of V points of the grid that has points_per_cell in each cell: 2 are its left end and its middle; 1 is at `fraction`. */
-inline realv place_of_points(__global const real *geometry, uint point_block, uint points_per_cell, real fraction) {
-    real place[V];
-    for (uint lane = 0; lane < V; lane++) {
-        uint point = point_block * V + lane, cell = point / points_per_cell;
-        real width = (real)cell < geometry[5] ? geometry[1] : geometry[4];
-        place[lane] = node_distance(geometry, cell) + (fraction + (real)0.5 * (real)(point % points_per_cell)) * width;
-    }
-    return load_lanes(place);
 }
 
 /* One work-item per V points. basis [num_point_blocks][K][2][V]: R_k and R'_k there. */
@@ -185,191 +156,4 @@ __kernel void radial_check(__global const real *values, __global const real *geo
         worst = error <= worst ? worst : error;
     }
     errors[j] = worst;
-}
-
-/* ---- Gradients of stage data -> gradients of parameters ---------------------------------------------------------------- */
-
-/* One work-item per (stage, V points): the transpose of radial_cells. cell_gradients [num_stages][STAGE_SIZE] ->
- * point_gradients [num_stages][2][num_point_blocks*V], zero in padding; is_active [num_stages][num_point_blocks]: 0 where all are zero,
- * which is most of them, since pairs visit few distances. */
-__kernel void radial_point_gradients(__global const real *cell_gradients, __global const real *geometry,
-                                     __global real *point_gradients, __global uint *is_active, uint num_stages,
-                                     uint num_point_blocks) {
-    uint block = get_global_id(0) % num_point_blocks, j = get_global_id(0) / num_point_blocks;
-    if (j >= num_stages) return;
-    __global const real *cells = cell_gradients + (size_t)j * STAGE_SIZE;
-    __global real *out0 = point_gradients + (size_t)j * 2 * num_point_blocks * V, *out1 = out0 + num_point_blocks * V;
-    uint last = (uint)geometry[6], found = 0;
-    for (uint lane = 0; lane < V; lane++) {
-        uint point = block * V + lane, cell = point / 2;
-        real value = 0, slope = 0;
-        if (cell < last) {
-            real4 g = vload4(cell, cells);
-            real inverse = (real)cell < geometry[5] ? geometry[0] : geometry[3];
-            if (point % 2 == 0) {
-                value = g.s0;
-                slope = g.s1 - (real)1.5 * inverse * g.s2 + (real)(2.0 / 3.0) * inverse * inverse * g.s3;
-            } else {
-                slope = (real)2.0 * inverse * g.s2 - (real)(4.0 / 3.0) * inverse * inverse * g.s3;
-            }
-        } else if (point == 2 * last) {
-            value = cells[(size_t)last * 4];
-        }
-        if (point % 2 == 0 && cell > 0 && cell <= last) { /* right end of the cell before */
-            real4 g = vload4(cell - 1, cells);
-            real inverse = (real)(cell - 1) < geometry[5] ? geometry[0] : geometry[3];
-            slope += (real)(2.0 / 3.0) * inverse * inverse * g.s3 - (real)0.5 * inverse * g.s2;
-        }
-        out0[point] = value;
-        out1[point] = slope;
-        found |= value != 0 || slope != 0; /* NaN is active too */
-    }
-    is_active[j * num_point_blocks + block] = found;
-}
-
-/* One work-item per STAGES_AT_ONCE stages and K_AT_ONCE Gaussians: grad_coefficients [num_stages][K+1] (d loss / d A_k, B). */
-__kernel void radial_contract_coefficients(__global const real *point_gradients, __global const uint *is_active,
-                                           __global const real *basis, __global real *grad_coefficients,
-                                           uint num_stages, uint num_point_blocks) {
-    const uint num_tiles = (K + K_AT_ONCE) / K_AT_ONCE; /* K Gaussians and the bias */
-    uint first = get_global_id(0) / num_tiles * STAGES_AT_ONCE, k_begin = get_global_id(0) % num_tiles * K_AT_ONCE;
-    if (first >= num_stages) return;
-    uint k_end = min(k_begin + K_AT_ONCE, (uint)K);
-    realv sum[K_AT_ONCE * STAGES_AT_ONCE], bias_sum[STAGES_AT_ONCE];
-    for (uint i = 0; i < K_AT_ONCE * STAGES_AT_ONCE; i++) sum[i] = 0;
-    for (uint s = 0; s < STAGES_AT_ONCE; s++) bias_sum[s] = 0;
-    for (uint block = 0; block < num_point_blocks; block++) {
-        uint any_active = 0;
-        realv g0[STAGES_AT_ONCE], g1[STAGES_AT_ONCE];
-        UNROLL
-        for (uint s = 0; s < STAGES_AT_ONCE; s++)
-            any_active |= is_active[min(first + s, num_stages - 1) * num_point_blocks + block];
-        if (!any_active) continue;
-        UNROLL
-        for (uint s = 0; s < STAGES_AT_ONCE; s++) {
-            __global const real *g =
-                point_gradients + (size_t)min(first + s, num_stages - 1) * 2 * num_point_blocks * V + block * V;
-            g0[s] = load_lanes(g);
-            g1[s] = load_lanes(g + num_point_blocks * V);
-            bias_sum[s] += g0[s];
-        }
-        for (uint k = k_begin; k < k_end; k++) {
-            realv r0 = load_lanes(basis + (((size_t)block * K + k) * 2) * V);
-            realv r1 = load_lanes(basis + (((size_t)block * K + k) * 2 + 1) * V);
-            UNROLL
-            for (uint s = 0; s < STAGES_AT_ONCE; s++) {
-                uint at = (k - k_begin) * STAGES_AT_ONCE + s;
-                sum[at] = fma(g0[s], r0, fma(g1[s], r1, sum[at]));
-            }
-        }
-    }
-    for (uint s = 0; s < STAGES_AT_ONCE && first + s < num_stages; s++) {
-        __global real *out = grad_coefficients + (first + s) * (K + 1);
-        for (uint k = k_begin; k < k_end; k++) out[k] = sum_lanes(sum[(k - k_begin) * STAGES_AT_ONCE + s]);
-        if (k_begin + K_AT_ONCE > K) out[K] = sum_lanes(bias_sum[s]);
-    }
-}
-
-/* One work-item per V points: its part of d loss / d ln gamma_k, partial_widths [num_point_blocks][K_PADDED].
- * With H_k = sum_j (d loss / d phi) A_k and H'_k likewise for phi', at a point: loss = sum_k H_k R_k + H'_k R'_k, R = g p,
- * R' = g' p + g p', p = 1/(EPSILON + S), p' = -S' p^2; d g / d ln gamma = 2 u^2 g, d g' / d ln gamma = (2 u^2 - 2) g'. */
-__kernel void radial_contract_widths(__global const real *point_gradients, __global const uint *is_active,
-                                     __global const real *coefficients,
-                                     __global const real *gaussians, __global const real *geometry,
-                                     __global real *partial_widths, uint num_stages, uint num_point_blocks) {
-    uint block = get_global_id(0);
-    if (block >= num_point_blocks) return;
-    realv pull0[K], pull1[K];
-    uint any_active = 0;
-    for (uint k = 0; k < K; k++) pull0[k] = pull1[k] = 0;
-    for (uint k = 0; k < K_PADDED; k++) partial_widths[(size_t)block * K_PADDED + k] = 0;
-    for (uint j = 0; j < num_stages; j++) {
-        if (!is_active[j * num_point_blocks + block]) continue;
-        any_active = 1;
-        __global const real *g = point_gradients + (size_t)j * 2 * num_point_blocks * V + block * V;
-        realv g0 = load_lanes(g), g1 = load_lanes(g + num_point_blocks * V);
-        for (uint k = 0; k < K; k++) {
-            real weight = coefficients[j * (K + 1) + k];
-            pull0[k] = fma((realv)weight, g0, pull0[k]);
-            pull1[k] = fma((realv)weight, g1, pull1[k]);
-        }
-    }
-    if (!any_active) return;
-    realv d = place_of_points(geometry, block, 2, 0);
-    realv sum = 0, slope = 0, n0 = 0, n1 = 0, m0 = 0;
-    for (uint k = 0; k < K; k++) {
-        real inverse_gamma = gaussians[K + k];
-        realv u = (d - gaussians[k]) * inverse_gamma;
-        realv g = exp2_clamped((real)-1.4426950408889634 * u * u), g1 = (real)-2.0 * inverse_gamma * u * g;
-        sum += g;
-        slope += g1;
-        n0 = fma(pull0[k], g, fma(pull1[k], g1, n0)); /* sum H g + H' g' */
-        m0 = fma(pull1[k], g, m0);                    /* sum H' g */
-    }
-    realv p = (real)1.0 / (EPSILON + sum), p1 = -slope * p * p;
-    realv grad_slope = -m0 * p * p;
-    realv grad_sum = -n0 * p * p + (real)2.0 * m0 * slope * p * p * p;
-    for (uint k = 0; k < K; k++) {
-        real inverse_gamma = gaussians[K + k];
-        realv u = (d - gaussians[k]) * inverse_gamma;
-        realv g = exp2_clamped((real)-1.4426950408889634 * u * u), g1 = (real)-2.0 * inverse_gamma * u * g;
-        realv grad_g = fma(pull0[k], p, fma(pull1[k], p1, grad_sum));
-        realv grad_g1 = fma(pull1[k], p, grad_slope);
-        realv u2 = (real)2.0 * u * u;
-        partial_widths[(size_t)block * K_PADDED + k] = sum_lanes(grad_g * u2 * g + grad_g1 * (u2 - (real)2.0) * g1);
-    }
-}
-
-/* One work-item a stage: time_gradients [num_stages][M], its part of d loss / d ln gamma of the time Gaussians.
- * T_m = G_m / (EPSILON + S): d T_m / d ln gamma_n = 2 u_n^2 T_n (delta_mn - T_m). */
-__kernel void radial_time_gradients(__global const real *params, __global const real *time_basis,
-                                    __global const real *grad_coefficients, __global real *time_gradients,
-                                    uint num_stages) {
-    uint j = get_global_id(0);
-    if (j >= num_stages) return;
-    real t = (real)j / (real)(num_stages - 1), pull[M], projected = 0;
-    for (uint m = 0; m < M; m++) {
-        real constant_part = params[AT_BIAS + m], sum = 0;
-        for (uint k = 0; k < K; k++) {
-            real importance = params[AT_IMPORTANCE + k], weight = params[AT_WEIGHTS + k * M + m];
-            constant_part += importance * importance * weight;
-            sum += grad_coefficients[j * (K + 1) + k] * weight;
-        }
-        pull[m] = sum + grad_coefficients[j * (K + 1) + K] * constant_part;
-        projected += pull[m] * time_basis[j * M + m];
-    }
-    for (uint m = 0; m < M; m++) {
-        real u = (t - params[AT_TIME_CENTERS + m]) * exp(-params[AT_TIME_LOG_GAMMAS + m]);
-        time_gradients[j * M + m] = (real)2.0 * u * u * time_basis[j * M + m] * (pull[m] - projected);
-    }
-}
-
-/* K + 1 work-items: item k < K writes the gradients of W_k., c_k and ln gamma_k; item K those of b and the time widths.
- * gradient [AT_CENTERS] is written whole. */
-__kernel void radial_gradient(__global const real *params, __global const real *time_basis,
-                              __global const real *grad_coefficients, __global const real *grad_widths,
-                              __global const real *time_gradients, __global real *gradient, uint num_stages) {
-    uint k = get_global_id(0);
-    if (k > K) return;
-    real importance = k < K ? params[AT_IMPORTANCE + k] : 0, grad_square = 0;
-    for (uint m = 0; m < M; m++) {
-        real of_weight = 0, of_bias = 0, of_width = 0;
-        for (uint j = 0; j < num_stages; j++) {
-            real basis = time_basis[j * M + m], grad_bias = grad_coefficients[j * (K + 1) + K];
-            of_weight += basis * (grad_coefficients[j * (K + 1) + k] + importance * importance * grad_bias);
-            of_bias += basis * grad_bias;
-            of_width += time_gradients[j * M + m];
-        }
-        if (k < K) {
-            gradient[AT_WEIGHTS + k * M + m] = of_weight;
-            grad_square += of_bias * params[AT_WEIGHTS + k * M + m];
-        } else {
-            gradient[AT_BIAS + m] = of_bias;
-            gradient[AT_TIME_LOG_GAMMAS + m] = of_width;
-        }
-    }
-    if (k < K) {
-        gradient[AT_IMPORTANCE + k] = (real)2.0 * importance * grad_square;
-        gradient[AT_LOG_GAMMAS + k] = grad_widths[k];
-    }
 }

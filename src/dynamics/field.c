@@ -5,7 +5,7 @@
 
 eqf_status eqf__field_create(eqf_context *ctx, unsigned num_particles, unsigned space_dim,
                              const eqf_dynamics_options *options, unsigned num_stages, eqf_field_evaluation evaluation,
-                             bool has_gradient, eqf__field **field_out) {
+                             eqf__field **field_out) {
     *field_out = NULL;
     eqf__field *field = eqf__alloc(ctx, 1, sizeof *field, "the field");
     if (field == NULL) return EQF_ERROR_OUT_OF_MEMORY;
@@ -18,7 +18,7 @@ eqf_status eqf__field_create(eqf_context *ctx, unsigned num_particles, unsigned 
     field->table_tolerance = EQF__TABLE_TOLERANCE;
     eqf_status status = EQF_ERROR_UNSUPPORTED;
     switch (options->kind) {
-        case EQF_DYNAMICS_RADIAL: status = eqf__radial_field_create(field, has_gradient); break;
+        case EQF_DYNAMICS_RADIAL: status = eqf__radial_field_create(field); break;
     }
     if (status != EQF_OK) {
         eqf__field_destroy(&field);

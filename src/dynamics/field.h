@@ -39,10 +39,10 @@ struct eqf__field {
     void (*destroy)(eqf__field *field);
 };
 
-/* Makes a field with room for parameters, none set. has_gradient: contract will be used. Errors: those of the device. */
+/* Makes a field with room for parameters, none set. Errors: those of the device. */
 eqf_status eqf__field_create(eqf_context *ctx, unsigned num_particles, unsigned space_dim,
                              const eqf_dynamics_options *options, unsigned num_stages, eqf_field_evaluation evaluation,
-                             bool has_gradient, eqf__field **field_out);
+                             eqf__field **field_out);
 void eqf__field_destroy(eqf__field **field);
 /* Writes parameters [num_params] and prepares with the check. When the table's resolution changes, the field's defines and sizes do too:
  * *has_changed_out says that programs must be assembled anew. */
@@ -55,6 +55,6 @@ eqf_status eqf__field_set_params(eqf__field *field, const float *params, bool *h
 #define EQF__TRAINING_RESOLUTION 512u
 
 /* The kinds, one file each. */
-eqf_status eqf__radial_field_create(eqf__field *field, bool has_gradient);
+eqf_status eqf__radial_field_create(eqf__field *field);
 
 #endif

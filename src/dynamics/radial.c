@@ -17,7 +17,7 @@
 
 typedef struct radial_state {
     unsigned num_fine, num_coarse, vector_width;
-    size_t contract_tiles; /* work-items a tile of stages */
+    unsigned k_at_once; /* Gaussians that one work-item contracts: all where it has vectors, else 1, scalar devices having many items */
     size_t num_cells, num_cell_blocks, num_point_blocks, stage_size, widths_padded;
     bool has_gradient;
     cl_mem d_time_basis, d_coefficients, d_gaussians, d_geometry;
@@ -58,31 +58,58 @@ static void radial_destroy(eqf__field *field) {
     field->state = NULL;
 }
 
+static eqf_status get_program(eqf__field *field, const char *name, const char *const *files, eqf__program **program_out) {
+    radial_state *state = field->state;
+    char defines[256];
+    snprintf(defines, sizeof defines, "-D N=%u -D D=%u -D K=%u -D M=%u -D STAGE_SIZE=%zu -D K_PADDED=%zu -D K_AT_ONCE=%u",
+             field->num_particles, field->space_dim, field->options.num_distance, field->options.num_time,
+             state->stage_size, state->widths_padded, state->k_at_once);
+    return eqf__program_get(field->ctx, name, files, defines, program_out);
+}
+
 static eqf_status create_kernels(eqf__field *field) {
     eqf_context *ctx = field->ctx;
     radial_state *state = field->state;
-    static const char *const files[] = {"common/real.clh", "common/sum.cl", "dynamics/radial_stages.cl", NULL};
-    char defines[256];
-    /* One work-item contracts all K Gaussians where it has vectors; scalar devices have many work-items instead. */
-    const unsigned k_at_once = state->vector_width > 1 ? field->options.num_distance + 1 : 1;
-    state->contract_tiles = (field->options.num_distance + k_at_once) / k_at_once;
-    snprintf(defines, sizeof defines, "-D N=%u -D D=%u -D K=%u -D M=%u -D STAGE_SIZE=%zu -D K_PADDED=%zu -D K_AT_ONCE=%u",
-             field->num_particles, field->space_dim, field->options.num_distance, field->options.num_time,
-             state->stage_size, state->widths_padded, k_at_once);
+    static const char *const files[] = {"common/real.clh", "dynamics/radial_params.clh", "dynamics/radial_stages.cl", NULL};
     eqf__program *program;
-    EQF__TRY(eqf__program_get(ctx, "radial_stages", files, defines, &program));
+    EQF__TRY(get_program(field, "radial_stages", files, &program));
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_time", &state->time));
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_shared", &state->shared));
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_basis", &state->basis));
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_points", &state->points));
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_cells", &state->cells));
-    EQF__TRY(eqf__kernel_create(ctx, program, "radial_check", &state->check));
+    return eqf__kernel_create(ctx, program, "radial_check", &state->check);
+}
+
+/* What only training needs: its program is built and its memory taken at the first gradient. */
+static eqf_status create_gradient_parts(eqf__field *field) {
+    eqf_context *ctx = field->ctx;
+    radial_state *state = field->state;
+    static const char *const files[] = {"common/real.clh", "common/sum.cl", "dynamics/radial_params.clh",
+                                        "dynamics/radial_gradients.cl", NULL};
+    const size_t num_stages = field->num_stages, num_distance = field->options.num_distance;
+    const size_t points_padded = state->num_point_blocks * state->vector_width;
+    eqf__program *program;
+    EQF__TRY(get_program(field, "radial_gradients", files, &program));
     EQF__TRY(eqf__kernel_create(ctx, program, "sum_partials", &state->sum));
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_point_gradients", &state->point_gradients));
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_contract_coefficients", &state->contract_coefficients));
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_contract_widths", &state->contract_widths));
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_time_gradients", &state->time_gradients));
-    return eqf__kernel_create(ctx, program, "radial_gradient", &state->gradient);
+    EQF__TRY(eqf__kernel_create(ctx, program, "radial_gradient", &state->gradient));
+    EQF__TRY(eqf__buffer_create(ctx, num_stages * field->grad_stage_size * sizeof(float), NULL, "the stage gradients",
+                                &state->d_stage_sums));
+    EQF__TRY(eqf__buffer_create(ctx, num_stages * (num_distance + 1) * sizeof(float), NULL, "the coefficient gradients",
+                                &state->d_grad_coefficients));
+    EQF__TRY(eqf__buffer_create(ctx, state->widths_padded * sizeof(float), NULL, "the width gradients",
+                                &state->d_width_sums));
+    if (field->evaluation == EQF_FIELD_DIRECT) return EQF_OK;
+    EQF__TRY(eqf__buffer_create(ctx, num_stages * 2 * points_padded * sizeof(float), NULL, "the point gradients",
+                                &state->d_point_gradients));
+    EQF__TRY(eqf__buffer_create(ctx, num_stages * state->num_point_blocks * sizeof(cl_uint), NULL, "the point gradients",
+                                &state->d_is_active));
+    return eqf__buffer_create(ctx, state->num_point_blocks * state->widths_padded * sizeof(float), NULL,
+                              "the width gradients", &state->d_partial_widths);
 }
 
 /* Sizes, buffers, kernels and the integrator's defines for a table of num_fine cells, or for direct summation. */
@@ -124,25 +151,9 @@ static eqf_status set_resolution(eqf__field *field, eqf_field_evaluation evaluat
                                     &state->d_cells));
         EQF__TRY(eqf__buffer_create(ctx, num_stages * sizeof(float), NULL, "the table's errors", &state->d_errors));
     }
-    if (state->has_gradient) {
-        EQF__TRY(eqf__buffer_create(ctx, num_stages * field->grad_stage_size * sizeof(float), NULL,
-                                    "the stage gradients", &state->d_stage_sums));
-        EQF__TRY(eqf__buffer_create(ctx, num_stages * (num_distance + 1) * sizeof(float), NULL,
-                                    "the coefficient gradients", &state->d_grad_coefficients));
-        EQF__TRY(eqf__buffer_create(ctx, state->widths_padded * sizeof(float), NULL, "the width gradients",
-                                    &state->d_width_sums));
-        if (has_table) {
-            EQF__TRY(eqf__buffer_create(ctx, num_stages * 2 * points_padded * sizeof(float), NULL, "the point gradients",
-                                        &state->d_point_gradients));
-            EQF__TRY(eqf__buffer_create(ctx, num_stages * state->num_point_blocks * sizeof(cl_uint), NULL,
-                                        "the point gradients", &state->d_is_active));
-            EQF__TRY(eqf__buffer_create(ctx, state->num_point_blocks * state->widths_padded * sizeof(float), NULL,
-                                        "the width gradients", &state->d_partial_widths));
-        }
-    }
     field->d_stages = has_table ? state->d_cells : state->d_coefficients;
     field->d_shared = has_table ? state->d_geometry : state->d_gaussians;
-    return EQF_OK;
+    return state->has_gradient ? create_gradient_parts(field) : EQF_OK;
 }
 
 static eqf_status restore_resolution(eqf__field *field, unsigned resolution) {
@@ -256,11 +267,13 @@ static eqf_status contract_table(eqf__field *field, cl_mem d_grad_stages, size_t
     eqf_context *ctx = field->ctx;
     radial_state *state = field->state;
     cl_uint num_stages = field->num_stages, num_point_blocks = (cl_uint)state->num_point_blocks;
+    const size_t stage_tiles = (num_stages + 3) / 4; /* STAGES_AT_ONCE */
+    const size_t k_tiles = (field->options.num_distance + state->k_at_once) / state->k_at_once;
     EQF__TRY(sum_partials(field, d_grad_stages, state->d_stage_sums, num_partials, num_stages * field->grad_stage_size));
     EQF__TRY(EQF__LAUNCH(ctx, &state->point_gradients, (size_t)num_stages * num_point_blocks, 1,
                          EQF__ARG(state->d_stage_sums), EQF__ARG(state->d_geometry), EQF__ARG(state->d_point_gradients),
                          EQF__ARG(state->d_is_active), EQF__ARG(num_stages), EQF__ARG(num_point_blocks)));
-    EQF__TRY(EQF__LAUNCH(ctx, &state->contract_coefficients, (num_stages + 3) / 4 * state->contract_tiles, 1, EQF__ARG(state->d_point_gradients),
+    EQF__TRY(EQF__LAUNCH(ctx, &state->contract_coefficients, stage_tiles * k_tiles, 1, EQF__ARG(state->d_point_gradients),
                          EQF__ARG(state->d_is_active), EQF__ARG(state->d_basis), EQF__ARG(state->d_grad_coefficients), EQF__ARG(num_stages),
                          EQF__ARG(num_point_blocks)));
     EQF__TRY(EQF__LAUNCH(ctx, &state->contract_widths, num_point_blocks, 1, EQF__ARG(state->d_point_gradients),
@@ -286,6 +299,10 @@ static eqf_status radial_contract(eqf__field *field, cl_mem d_grad_stages, cl_me
                                   cl_mem d_gradient) {
     radial_state *state = field->state;
     cl_uint num_stages = field->num_stages;
+    if (!state->has_gradient) {
+        state->has_gradient = true;
+        EQF__TRY(create_gradient_parts(field));
+    }
     if (field->evaluation == EQF_FIELD_TABLE)
         EQF__TRY(contract_table(field, d_grad_stages, num_partials));
     else
@@ -299,7 +316,7 @@ static eqf_status radial_contract(eqf__field *field, cl_mem d_grad_stages, cl_me
                        EQF__ARG(num_stages));
 }
 
-eqf_status eqf__radial_field_create(eqf__field *field, bool has_gradient) {
+eqf_status eqf__radial_field_create(eqf__field *field) {
     eqf_context *ctx = field->ctx;
     eqf__device *device;
     EQF__TRY(eqf__device_get(ctx, &device));
@@ -310,8 +327,8 @@ eqf_status eqf__radial_field_create(eqf__field *field, bool has_gradient) {
     field->prepare = radial_prepare;
     field->contract = radial_contract;
     field->set_resolution = restore_resolution;
-    state->has_gradient = has_gradient;
     state->vector_width = device->vector_width;
+    state->k_at_once = device->vector_width > 1 ? field->options.num_distance + 1 : 1;
     eqf_param_slice slices[EQF__RADIAL_NUM_SLICES];
     field->num_params = eqf__radial_layout(&field->options, slices, &field->num_trained);
     const size_t num_distance = field->options.num_distance, num_time = field->options.num_time;

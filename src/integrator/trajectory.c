@@ -11,6 +11,18 @@ static size_t turns_per_step(const eqf__field *field) {
 }
 enum { REVERSE_FACTOR = 4 };
 
+/* The field's text between the numbers and the integrator's. */
+static eqf_status assemble(eqf_context *ctx, const eqf__field *field, const char *name, const char *integrator_file,
+                           eqf__program **program_out) {
+    const char *files[8] = {"common/real.clh"};
+    size_t f = 1;
+    for (size_t i = 0; field->files[i] != NULL; i++) files[f++] = field->files[i];
+    files[f++] = "integrator/rk4.clh";
+    files[f++] = integrator_file;
+    files[f] = NULL;
+    return eqf__program_get(ctx, name, files, field->defines, program_out);
+}
+
 eqf_status eqf__trajectory_create(eqf_context *ctx, const eqf__field *field, unsigned num_steps,
                                   eqf__trajectory *trajectory_out) {
     memset(trajectory_out, 0, sizeof *trajectory_out);
@@ -34,15 +46,9 @@ eqf_status eqf__trajectory_create(eqf_context *ctx, const eqf__field *field, uns
         trajectory_out->reverse_steps = reverse < num_steps ? reverse : num_steps;
         trajectory_out->reverse_blocks = reverse / trajectory_out->reverse_steps;
     }
-    const char *files[8] = {"common/real.clh"};
-    size_t f = 1;
-    for (size_t i = 0; field->files[i] != NULL; i++) files[f++] = field->files[i];
-    files[f++] = "integrator/rk4.cl";
-    files[f] = NULL;
     eqf__program *program;
-    EQF__TRY(eqf__program_get(ctx, "trajectory", files, field->defines, &program));
+    EQF__TRY(assemble(ctx, field, "trajectory", "integrator/rk4.cl", &program));
     EQF__TRY(eqf__kernel_create(ctx, program, "trajectory", &trajectory_out->forward));
-    EQF__TRY(eqf__kernel_create(ctx, program, "trajectory_adjoint", &trajectory_out->adjoint));
     EQF__TRY(eqf__kernel_create(ctx, program, "field_at_stage", &trajectory_out->at_stage));
     return eqf__buffer_create(ctx, 4, NULL, "an empty buffer", &trajectory_out->d_nothing);
 }
@@ -72,12 +78,17 @@ eqf_status eqf__trajectory_solve(const eqf__trajectory *trajectory, eqf_directio
     return EQF_OK;
 }
 
-eqf_status eqf__trajectory_reverse(const eqf__trajectory *trajectory, eqf_direction direction, size_t num_blocks,
+eqf_status eqf__trajectory_reverse(eqf__trajectory *trajectory, eqf_direction direction, size_t num_blocks,
                                    const eqf__trajectory_gradient *gradient) {
     const eqf__field *field = trajectory->field;
     cl_uint blocks = (cl_uint)num_blocks, num_steps = trajectory->num_steps;
     cl_uint num_partials = (cl_uint)gradient->num_partials;
     cl_int sign = direction == EQF_PRIOR_TO_DATA ? 1 : -1;
+    if (trajectory->adjoint.id == NULL) {
+        eqf__program *program;
+        EQF__TRY(assemble(trajectory->ctx, field, "trajectory_adjoint", "integrator/rk4_adjoint.cl", &program));
+        EQF__TRY(eqf__kernel_create(trajectory->ctx, program, "trajectory_adjoint", &trajectory->adjoint));
+    }
     const size_t rounds = trajectory->reverse_blocks, steps = trajectory->reverse_steps;
     const size_t range = rounds > num_blocks / num_partials + 1 ? num_blocks : rounds * num_partials;
     for (cl_uint block_begin = 0; block_begin < blocks;) {

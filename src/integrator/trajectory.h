@@ -31,7 +31,8 @@ typedef struct eqf__trajectory_gradient {
     size_t num_partials;
     float penalty;
 } eqf__trajectory_gradient;
-eqf_status eqf__trajectory_reverse(const eqf__trajectory *trajectory, eqf_direction direction, size_t num_blocks,
+/* Builds its program at first use. */
+eqf_status eqf__trajectory_reverse(eqf__trajectory *trajectory, eqf_direction direction, size_t num_blocks,
                                    const eqf__trajectory_gradient *gradient);
 
 /* velocity [num_blocks][N*D][V] and divergence [num_blocks][V] at stage time t_stage. */

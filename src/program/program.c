@@ -155,7 +155,7 @@ static cl_program build_cached(eqf_context *ctx, eqf__program *program) {
 /* Drivers such as PoCL finish a kernel only when it is first launched, so the binary is taken at the end, and again when kernels ran that it
  * does not hold. */
 static void store_program(eqf_context *ctx, const eqf__program *program) {
-    if (program->launched_kernels[0] == '\0') return;
+    if (program->launched_kernels[0] == '\0' || ctx->cache_path == NULL || ctx->cache_path[0] == '\0') return;
     bool is_complete = program->cached_kernels != NULL;
     for (const char *name = program->launched_kernels; is_complete && *name != '\0';) {
         size_t length = strcspn(name, " ") + 1;
