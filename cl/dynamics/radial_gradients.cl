@@ -1,41 +1,43 @@
-/* From gradients of the radial field's stage data to gradients of its parameters. Shapes and names: radial_params.clh. */
+/* From gradients of the radial field's stage data to gradients of its parameters. Shapes and names: radial_params.clh. Where a
+ * comment says "a turn", work-items stride over the turns: any number of work-items will do. */
 
-/* One work-item per (stage, V points): the transpose of radial_cells. cell_gradients [num_stages][STAGE_SIZE] ->
+/* A stage and V points a turn: the transpose of radial_cells. cell_gradients [num_stages][STAGE_SIZE] ->
  * point_gradients [num_stages][2][num_point_blocks*V], zero in padding; is_active [num_stages][num_point_blocks]: 0 where all are zero,
  * which is most of them, since pairs visit few distances. */
 __kernel void radial_point_gradients(__global const real *cell_gradients, __global const real *geometry,
                                      __global real *point_gradients, __global uint *is_active, uint num_stages,
                                      uint num_point_blocks) {
-    uint block = get_global_id(0) % num_point_blocks, j = get_global_id(0) / num_point_blocks;
-    if (j >= num_stages) return;
-    __global const real *cells = cell_gradients + (size_t)j * STAGE_SIZE;
-    __global real *out0 = point_gradients + (size_t)j * 2 * num_point_blocks * V, *out1 = out0 + num_point_blocks * V;
-    uint last = (uint)geometry[6], found = 0;
-    for (uint lane = 0; lane < V; lane++) {
-        uint point = block * V + lane, cell = point / 2;
-        real value = 0, slope = 0;
-        if (cell < last) {
-            real4 g = vload4(cell, cells);
-            real inverse = (real)cell < geometry[5] ? geometry[0] : geometry[3];
-            if (point % 2 == 0) {
-                value = g.s0;
-                slope = g.s1 - (real)1.5 * inverse * g.s2 + (real)(2.0 / 3.0) * inverse * inverse * g.s3;
-            } else {
-                slope = (real)2.0 * inverse * g.s2 - (real)(4.0 / 3.0) * inverse * inverse * g.s3;
+    for (uint item = get_global_id(0); item < num_point_blocks * num_stages; item += get_global_size(0)) {
+        uint block = item % num_point_blocks, j = item / num_point_blocks;
+        __global const real *cells = cell_gradients + (size_t)j * STAGE_SIZE;
+        __global real *out0 = point_gradients + (size_t)j * 2 * num_point_blocks * V, *out1 = out0 + num_point_blocks * V;
+        uint last = (uint)geometry[6], found = 0;
+        for (uint lane = 0; lane < V; lane++) {
+            uint point = block * V + lane, cell = point / 2;
+            real value = 0, slope = 0;
+            if (cell < last) {
+                real4 g = vload4(cell, cells);
+                real inverse = (real)cell < geometry[5] ? geometry[0] : geometry[3];
+                if (point % 2 == 0) {
+                    value = g.s0;
+                    slope = g.s1 - (real)1.5 * inverse * g.s2 + (real)(2.0 / 3.0) * inverse * inverse * g.s3;
+                } else {
+                    slope = (real)2.0 * inverse * g.s2 - (real)(4.0 / 3.0) * inverse * inverse * g.s3;
+                }
+            } else if (point == 2 * last) {
+                value = cells[(size_t)last * 4];
             }
-        } else if (point == 2 * last) {
-            value = cells[(size_t)last * 4];
+            if (point % 2 == 0 && cell > 0 && cell <= last) { /* right end of the cell before */
+                real4 g = vload4(cell - 1, cells);
+                real inverse = (real)(cell - 1) < geometry[5] ? geometry[0] : geometry[3];
+                slope += (real)(2.0 / 3.0) * inverse * inverse * g.s3 - (real)0.5 * inverse * g.s2;
+            }
+            out0[point] = value;
+            out1[point] = slope;
+            found |= value != 0 || slope != 0; /* NaN is active too */
         }
-        if (point % 2 == 0 && cell > 0 && cell <= last) { /* right end of the cell before */
-            real4 g = vload4(cell - 1, cells);
-            real inverse = (real)(cell - 1) < geometry[5] ? geometry[0] : geometry[3];
-            slope += (real)(2.0 / 3.0) * inverse * inverse * g.s3 - (real)0.5 * inverse * g.s2;
-        }
-        out0[point] = value;
-        out1[point] = slope;
-        found |= value != 0 || slope != 0; /* NaN is active too */
+        is_active[j * num_point_blocks + block] = found;
     }
-    is_active[j * num_point_blocks + block] = found;
 }
 
 /* One work-item per STAGES_AT_ONCE stages and K_AT_ONCE Gaussians: grad_coefficients [num_stages][K+1] (d loss / d A_k, B). */

@@ -1,4 +1,5 @@
-/* From the radial field's parameters to its stage data. Shapes and names: radial_params.clh. */
+/* From the radial field's parameters to its stage data. Shapes and names: radial_params.clh. Where a comment says "a turn", work-items
+ * stride over the turns: any number of work-items will do. */
 
 /* One work-item a stage. time_basis [num_stages][M] = T_m(t_j); coefficients [num_stages][K+1]: A_k = sum_m T_m W_km, then
  * B = sum_m T_m (b_m + sum_k c_k^2 W_km). */
@@ -54,80 +55,83 @@ __kernel void radial_shared(__global const real *params, __global real *gaussian
     geometry[7] = 0;
 }
 
-/* One work-item per V points. basis [num_point_blocks][K][2][V]: R_k and R'_k there. */
+/* V points a turn. basis [num_point_blocks][K][2][V]: R_k and R'_k there. */
 __kernel void radial_basis(__global const real *gaussians, __global const real *geometry, __global real *basis,
                            uint points_per_cell, real fraction, uint num_point_blocks) {
-    uint block = get_global_id(0);
-    if (block >= num_point_blocks) return;
-    basis += (size_t)block * K * 2 * V;
-    realv d = place_of_points(geometry, block, points_per_cell, fraction);
-    realv sum = 0, slope = 0;
-    for (uint k = 0; k < K; k++) {
-        real inverse_gamma = gaussians[K + k];
-        realv u = (d - gaussians[k]) * inverse_gamma;
-        realv g = exp2_clamped((real)-1.4426950408889634 * u * u);
-        realv g1 = (real)-2.0 * inverse_gamma * u * g;
-        sum += g;
-        slope += g1;
-        store_lanes(basis + (k * 2) * V, g);
-        store_lanes(basis + (k * 2 + 1) * V, g1);
-    }
-    realv p = (real)1.0 / (EPSILON + sum), p1 = -slope * p * p;
-    for (uint k = 0; k < K; k++) {
-        realv g = load_lanes(basis + (k * 2) * V), g1 = load_lanes(basis + (k * 2 + 1) * V);
-        store_lanes(basis + (k * 2) * V, g * p);
-        store_lanes(basis + (k * 2 + 1) * V, g1 * p + g * p1);
-    }
-}
-
-/* One work-item per (STAGES_AT_ONCE stages, V points). values [num_stages][2][num_point_blocks*V]: phi and phi' there. */
-__kernel void radial_points(__global const real *coefficients, __global const real *basis, __global real *values,
-                           uint num_stages, uint num_point_blocks) {
-    uint block = get_global_id(0) % num_point_blocks, first = get_global_id(0) / num_point_blocks * STAGES_AT_ONCE;
-    if (first >= num_stages) return;
-    realv phi0[STAGES_AT_ONCE], phi1[STAGES_AT_ONCE];
-    __global const real *weights[STAGES_AT_ONCE];
-    for (uint s = 0; s < STAGES_AT_ONCE; s++) {
-        weights[s] = coefficients + min(first + s, num_stages - 1) * (K + 1);
-        phi0[s] = (realv)weights[s][K];
-        phi1[s] = 0;
-    }
-    basis += (size_t)block * K * 2 * V;
-    for (uint k = 0; k < K; k++) {
-        realv r0 = load_lanes(basis + (k * 2) * V), r1 = load_lanes(basis + (k * 2 + 1) * V);
-        for (uint s = 0; s < STAGES_AT_ONCE; s++) {
-            phi0[s] = fma((realv)weights[s][k], r0, phi0[s]);
-            phi1[s] = fma((realv)weights[s][k], r1, phi1[s]);
+    for (uint block = get_global_id(0); block < num_point_blocks; block += get_global_size(0)) {
+        __global real *own = basis + (size_t)block * K * 2 * V;
+        realv d = place_of_points(geometry, block, points_per_cell, fraction);
+        realv sum = 0, slope = 0;
+        for (uint k = 0; k < K; k++) {
+            real inverse_gamma = gaussians[K + k];
+            realv u = (d - gaussians[k]) * inverse_gamma;
+            realv g = exp2_clamped((real)-1.4426950408889634 * u * u);
+            realv g1 = (real)-2.0 * inverse_gamma * u * g;
+            sum += g;
+            slope += g1;
+            store_lanes(own + (k * 2) * V, g);
+            store_lanes(own + (k * 2 + 1) * V, g1);
+        }
+        realv p = (real)1.0 / (EPSILON + sum), p1 = -slope * p * p;
+        for (uint k = 0; k < K; k++) {
+            realv g = load_lanes(own + (k * 2) * V), g1 = load_lanes(own + (k * 2 + 1) * V);
+            store_lanes(own + (k * 2) * V, g * p);
+            store_lanes(own + (k * 2 + 1) * V, g1 * p + g * p1);
         }
     }
-    for (uint s = 0; s < STAGES_AT_ONCE && first + s < num_stages; s++) {
-        __global real *out = values + (size_t)(first + s) * 2 * num_point_blocks * V + block * V;
-        store_lanes(out, phi0[s]);
-        store_lanes(out + num_point_blocks * V, phi1[s]);
+}
+
+/* STAGES_AT_ONCE stages and V points a turn. values [num_stages][2][num_point_blocks*V]: phi and phi' there. */
+__kernel void radial_points(__global const real *coefficients, __global const real *basis, __global real *values,
+                           uint num_stages, uint num_point_blocks) {
+    const uint num_items = num_point_blocks * ((num_stages + STAGES_AT_ONCE - 1) / STAGES_AT_ONCE);
+    for (uint item = get_global_id(0); item < num_items; item += get_global_size(0)) {
+        uint block = item % num_point_blocks, first = item / num_point_blocks * STAGES_AT_ONCE;
+        realv phi0[STAGES_AT_ONCE], phi1[STAGES_AT_ONCE];
+        __global const real *weights[STAGES_AT_ONCE];
+        for (uint s = 0; s < STAGES_AT_ONCE; s++) {
+            weights[s] = coefficients + min(first + s, num_stages - 1) * (K + 1);
+            phi0[s] = (realv)weights[s][K];
+            phi1[s] = 0;
+        }
+        __global const real *own = basis + (size_t)block * K * 2 * V;
+        for (uint k = 0; k < K; k++) {
+            realv r0 = load_lanes(own + (k * 2) * V), r1 = load_lanes(own + (k * 2 + 1) * V);
+            for (uint s = 0; s < STAGES_AT_ONCE; s++) {
+                phi0[s] = fma((realv)weights[s][k], r0, phi0[s]);
+                phi1[s] = fma((realv)weights[s][k], r1, phi1[s]);
+            }
+        }
+        for (uint s = 0; s < STAGES_AT_ONCE && first + s < num_stages; s++) {
+            __global real *out = values + (size_t)(first + s) * 2 * num_point_blocks * V + block * V;
+            store_lanes(out, phi0[s]);
+            store_lanes(out + num_point_blocks * V, phi1[s]);
+        }
     }
 }
 
-/* One work-item per (stage, V cells). cells [num_stages][STAGE_SIZE]: phi' is the parabola through the slopes at both ends and the
+/* A stage and V cells a turn. cells [num_stages][STAGE_SIZE]: phi' is the parabola through the slopes at both ends and the
  * middle, phi its integral from the value at the left end. (Hermite pieces from both end values would carry the values' float rounding
  * divided by the width into the slope.) The last cell is constant. */
 __kernel void radial_cells(__global const real *values, __global const real *geometry, __global real *cells,
                            uint num_stages, uint num_cell_blocks, uint num_point_blocks) {
-    uint block = get_global_id(0) % num_cell_blocks, j = get_global_id(0) / num_cell_blocks;
-    if (j >= num_stages) return;
-    __global const real *phi0 = values + (size_t)j * 2 * num_point_blocks * V, *phi1 = phi0 + num_point_blocks * V;
-    uint last = (uint)geometry[6];
-    for (uint lane = 0; lane < V; lane++) {
-        uint cell = block * V + lane;
-        if (cell > last) return;
-        real inverse = (real)cell < geometry[5] ? geometry[0] : geometry[3];
-        real4 piece = (real4)(phi0[2 * cell], 0, 0, 0);
-        if (cell < last) {
-            real m0 = phi1[2 * cell], middle = phi1[2 * cell + 1], m1 = phi1[2 * cell + 2];
-            piece.s1 = m0;
-            piece.s2 = (real)0.5 * ((real)4.0 * middle - (real)3.0 * m0 - m1) * inverse;
-            piece.s3 = (real)(2.0 / 3.0) * ((m0 - middle) + (m1 - middle)) * inverse * inverse;
+    for (uint item = get_global_id(0); item < num_cell_blocks * num_stages; item += get_global_size(0)) {
+        uint block = item % num_cell_blocks, j = item / num_cell_blocks;
+        __global const real *phi0 = values + (size_t)j * 2 * num_point_blocks * V, *phi1 = phi0 + num_point_blocks * V;
+        uint last = (uint)geometry[6];
+        for (uint lane = 0; lane < V; lane++) {
+            uint cell = block * V + lane;
+            if (cell > last) break;
+            real inverse = (real)cell < geometry[5] ? geometry[0] : geometry[3];
+            real4 piece = (real4)(phi0[2 * cell], 0, 0, 0);
+            if (cell < last) {
+                real m0 = phi1[2 * cell], middle = phi1[2 * cell + 1], m1 = phi1[2 * cell + 2];
+                piece.s1 = m0;
+                piece.s2 = (real)0.5 * ((real)4.0 * middle - (real)3.0 * m0 - m1) * inverse;
+                piece.s3 = (real)(2.0 / 3.0) * ((m0 - middle) + (m1 - middle)) * inverse * inverse;
+            }
+            vstore4(piece, cell, cells + (size_t)j * STAGE_SIZE);
         }
-        vstore4(piece, cell, cells + (size_t)j * STAGE_SIZE);
     }
 }
 

@@ -107,7 +107,7 @@ static eqf_status download(eqf_flow *flow, size_t count, cl_mem d_x, float *x_ou
 }
 
 static eqf_status zero_log_det(eqf_flow *flow, size_t num_blocks, cl_mem d_log_det) {
-    return eqf__prior_fill_zero(&flow->prior, d_log_det, num_blocks * flow->vector_width);
+    return eqf__fill_zero(flow->ctx, d_log_det, num_blocks * flow->vector_width * sizeof(float));
 }
 
 static eqf_status sample_chunk(eqf_flow *flow, uint64_t seed, uint64_t first, size_t count, float *x_out,

@@ -58,9 +58,9 @@ eqf_status eqf__flow_launch_gradient(eqf_flow *flow, eqf__gradient_workspace *w,
     eqf_context *ctx = flow->ctx;
     const eqf__prior *prior = &flow->prior;
     cl_uint batch = (cl_uint)batch_size, blocks = (cl_uint)((batch_size + flow->vector_width - 1) / flow->vector_width);
-    EQF__TRY(eqf__prior_fill_zero(prior, w->d_log_det, blocks * flow->vector_width));
-    EQF__TRY(eqf__prior_fill_zero(prior, w->d_grad_stages, w->grad_stages_count));
-    EQF__TRY(eqf__prior_fill_zero(prior, w->d_grad_shared, w->grad_shared_count));
+    EQF__TRY(eqf__fill_zero(ctx, w->d_log_det, blocks * flow->vector_width * sizeof(float)));
+    EQF__TRY(eqf__fill_zero(ctx, w->d_grad_stages, w->grad_stages_count * sizeof(float)));
+    EQF__TRY(eqf__fill_zero(ctx, w->d_grad_shared, w->grad_shared_count * sizeof(float)));
     EQF__TRY(eqf__trajectory_solve(&flow->trajectory, EQF_DATA_TO_PRIOR, blocks, w->d_x, w->d_log_det, w->d_checkpoints));
     EQF__TRY(EQF__LAUNCH(ctx, &prior->seed, blocks, 1, EQF__ARG(w->d_x), EQF__ARG(w->d_log_det), EQF__ARG(w->d_adjoint_x),
                          EQF__ARG(w->d_adjoint_log_det), EQF__ARG(w->d_weight), EQF__ARG(w->d_nll), EQF__ARG(w->d_error),

@@ -15,7 +15,7 @@ eqf_status eqf__prior_create(eqf_context *ctx, unsigned num_particles, unsigned 
     prior_out->num_dof = num_particles * space_dim;
     prior_out->vector_width = device->vector_width;
     static const char *const files[] = {"common/real.clh", "common/philox.clh", "common/random.clh", "common/pack.cl",
-                                        "common/sum.cl",   "prior/gaussian.cl", NULL};
+                                        "prior/gaussian.cl", NULL};
     char defines[64];
     snprintf(defines, sizeof defines, "-D N=%u -D D=%u", num_particles, space_dim);
     eqf__program *program;
@@ -27,13 +27,12 @@ eqf_status eqf__prior_create(eqf_context *ctx, unsigned num_particles, unsigned 
     EQF__TRY(eqf__kernel_create(ctx, program, "nll_seed", &prior_out->seed));
     EQF__TRY(eqf__kernel_create(ctx, program, "loss_sums", &prior_out->loss_sums));
     EQF__TRY(eqf__kernel_create(ctx, program, "pack", &prior_out->pack));
-    EQF__TRY(eqf__kernel_create(ctx, program, "unpack", &prior_out->unpack));
-    return eqf__kernel_create(ctx, program, "fill_zero", &prior_out->fill_zero);
+    return eqf__kernel_create(ctx, program, "unpack", &prior_out->unpack);
 }
 
 void eqf__prior_clear(eqf__prior *prior) {
     eqf__kernel *kernels[] = {&prior->sample,    &prior->centre, &prior->log_prob, &prior->add_log_det, &prior->seed,
-                              &prior->loss_sums, &prior->pack,   &prior->unpack,   &prior->fill_zero};
+                              &prior->loss_sums, &prior->pack,   &prior->unpack};
     for (size_t k = 0; k < sizeof kernels / sizeof kernels[0]; k++) eqf__kernel_destroy(kernels[k]);
 }
 
@@ -74,9 +73,4 @@ eqf_status eqf__prior_unpack(const eqf__prior *prior, size_t batch_size, cl_mem 
     cl_uint batch = (cl_uint)batch_size;
     return EQF__LAUNCH(prior->ctx, &prior->unpack, (batch_size + prior->vector_width - 1) / prior->vector_width, 1,
                        EQF__ARG(d_x_blocked), EQF__ARG(d_x), EQF__ARG(batch), EQF__ARG(prior->num_dof));
-}
-
-eqf_status eqf__prior_fill_zero(const eqf__prior *prior, cl_mem d_buffer, size_t num) {
-    cl_uint numbers = (cl_uint)num;
-    return EQF__LAUNCH(prior->ctx, &prior->fill_zero, num / prior->vector_width, 1, EQF__ARG(d_buffer), EQF__ARG(numbers));
 }

@@ -7,7 +7,7 @@
 typedef struct eqf__prior {
     eqf_context *ctx;
     float scale, constant_term; /* (N-1) D (ln scale + 0.5 ln 2 pi) */
-    eqf__kernel sample, centre, log_prob, add_log_det, seed, loss_sums, pack, unpack, fill_zero;
+    eqf__kernel sample, centre, log_prob, add_log_det, seed, loss_sums, pack, unpack;
     unsigned num_dof, vector_width;
 } eqf__prior;
 
@@ -26,7 +26,5 @@ eqf_status eqf__prior_add_log_det(const eqf__prior *prior, size_t num_blocks, cl
 /* Layout and filling, for everything with the same N and D. */
 eqf_status eqf__prior_pack(const eqf__prior *prior, size_t batch_size, cl_mem d_x, cl_mem d_x_blocked);
 eqf_status eqf__prior_unpack(const eqf__prior *prior, size_t batch_size, cl_mem d_x_blocked, cl_mem d_x);
-/* num floats, a multiple of 16. */
-eqf_status eqf__prior_fill_zero(const eqf__prior *prior, cl_mem d_buffer, size_t num);
 
 #endif

@@ -303,6 +303,18 @@ eqf_status eqf__launch(eqf_context *ctx, const eqf__kernel *kernel, size_t globa
     return EQF_OK;
 }
 
+size_t eqf__stride(const eqf_context *ctx, size_t num_turns) {
+    return num_turns < ctx->device->max_work_items ? num_turns : ctx->device->max_work_items;
+}
+
+eqf_status eqf__fill_zero(eqf_context *ctx, cl_mem buffer, size_t num_bytes) {
+    const cl_uint zero = 0;
+    if (num_bytes == 0) return EQF_OK;
+    EQF__OCL(ctx, clEnqueueFillBuffer(ctx->device->queue, buffer, &zero, sizeof zero, 0, num_bytes, 0, NULL, NULL),
+             "while a buffer was cleared");
+    return EQF_OK;
+}
+
 eqf_status eqf__finish(eqf_context *ctx) {
     EQF__OCL(ctx, clFinish(ctx->device->queue), "while kernels ran");
     return EQF_OK;

@@ -38,6 +38,12 @@ eqf_status eqf__launch(eqf_context *ctx, const eqf__kernel *kernel, size_t globa
     eqf__launch(ctx, kernel, global_size, local_size,                                                       \
                 sizeof((eqf__argument[]){__VA_ARGS__}) / sizeof(eqf__argument), (eqf__argument[]){__VA_ARGS__})
 
+/* Work-items for a kernel that strides over num_turns turns (never 0 for num_turns > 0). */
+size_t eqf__stride(const eqf_context *ctx, size_t num_turns);
+
+/* num_bytes zeros at the buffer's start; num_bytes is a multiple of 4. */
+eqf_status eqf__fill_zero(eqf_context *ctx, cl_mem buffer, size_t num_bytes);
+
 /* Waits until all that was launched is done; reports what went wrong meanwhile. */
 eqf_status eqf__finish(eqf_context *ctx);
 
