@@ -30,7 +30,8 @@ typedef struct eqf_training_options {
 typedef struct eqf_trainer eqf_trainer;
 
 /* x [num_train, N, D] and x_held_out [num_held_out, N, D] are copied; num_held_out may be 0 (then the
- * last average counts as the best model). model is the start. */
+ * last average counts as the best model). model is the start. Errors: INVALID_ARGUMENT, NON_FINITE (the data hold a
+ * NaN or infinity; the message says where), those of eqf_flow_create. */
 eqf_status eqf_trainer_create(eqf_context *ctx, const eqf_model *model, const eqf_training_options *options,
                               size_t num_train, const float *x, size_t num_held_out,
                               const float *x_held_out, eqf_trainer **trainer_out);

@@ -101,6 +101,18 @@ static eqf_status create_state(eqf_trainer *trainer, const float *x, const float
     return eqf__gradient_workspace_create(trainer->flow, trainer->options.batch_size, &trainer->workspace);
 }
 
+/* x [num, N, D]. One NaN would reach every parameter with the first batch that holds it, and the learning rate would be
+ * blamed for it. */
+static eqf_status check_data(eqf_context *ctx, const char *what, const float *x, size_t num, size_t num_dof) {
+    if (num > 0 && x == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the %s data are NULL", what);
+    for (size_t i = 0; i < num * num_dof; i++)
+        if (!isfinite(x[i]))
+            return eqf__fail(ctx, EQF_ERROR_NON_FINITE,
+                             "configuration %zu (counted from 0) of the %s data holds %s: remove it or make the data "
+                             "again", i / num_dof, what, isnan(x[i]) ? "NaN" : "infinity");
+    return EQF_OK;
+}
+
 static eqf_status create_parts(eqf_trainer *trainer, const eqf_model *model, const float *x, const float *x_held_out) {
     eqf_context *ctx = trainer->ctx;
     EQF__TRY(eqf_model_copy(ctx, model, &trainer->model));
@@ -127,6 +139,10 @@ eqf_status eqf_trainer_create(eqf_context *ctx, const eqf_model *model, const eq
     EQF__TRY(check_options(ctx, options));
     if (num_train == 0) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "there are no training data");
     if (num_train > 0x7fffffff) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "more than 2^31 training configurations");
+    const eqf_potential_options *potential = &eqf_model_options_of(model)->potential;
+    const size_t num_dof = (size_t)potential->num_particles * potential->space_dim;
+    EQF__TRY(check_data(ctx, "training", x, num_train, num_dof));
+    EQF__TRY(check_data(ctx, "held-out", x_held_out, num_held_out, num_dof));
     eqf_trainer *trainer = eqf__alloc(ctx, 1, sizeof *trainer, "the trainer");
     if (trainer == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     trainer->ctx = ctx;

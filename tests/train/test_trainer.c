@@ -296,12 +296,40 @@ static void test_failures(void **state) {
         assert_int_equal(status, EQF_ERROR_INVALID_ARGUMENT);
         assert_null(trainer);
     }
-    f.x[17] = NAN;
-    options = short_options();
-    status = eqf_trainer_create(f.ctx, f.model, &options, 100, f.x, 0, NULL, &trainer);
-    if (status == EQF_OK) status = eqf_trainer_advance(trainer, 60, &now); /* found then at the latest */
-    print_message("NaN in the data: %s\n", eqf_context_error(f.ctx));
-    assert_true(status == EQF_ERROR_NON_FINITE || status == EQF_ERROR_INVALID_ARGUMENT);
+    tear_down(&f);
+}
+
+/* NaN and infinity are refused before anything is built, with the place; in either set of data. */
+static void test_non_finite_data(void **state) {
+    (void)state;
+    fixture f = set_up("dw2", 100);
+    const eqf_training_options options = short_options();
+    const struct {
+        size_t configuration;
+        float value;
+        const char *what, *word;
+    } cases[] = {{4, NAN, "training", "NaN"},
+                 {79, INFINITY, "training", "infinity"},
+                 {19, -INFINITY, "held-out", "infinity"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const size_t first = strcmp(cases[i].what, "training") == 0 ? 0 : 80;
+        float *place = f.x + (first + cases[i].configuration) * f.num_dof + f.num_dof - 1, kept = *place;
+        *place = cases[i].value;
+        eqf_trainer *trainer = (eqf_trainer *)&f; /* must be set to NULL */
+        eqf_status status =
+            eqf_trainer_create(f.ctx, f.model, &options, 80, f.x, 20, f.x + 80 * f.num_dof, &trainer);
+        char place_text[64];
+        snprintf(place_text, sizeof place_text, "configuration %zu ", cases[i].configuration);
+        print_message("%s: %s\n", eqf_status_name(status), eqf_context_error(f.ctx));
+        assert_int_equal(status, EQF_ERROR_NON_FINITE);
+        assert_null(trainer);
+        assert_non_null(strstr(eqf_context_error(f.ctx), place_text));
+        assert_non_null(strstr(eqf_context_error(f.ctx), cases[i].what));
+        assert_non_null(strstr(eqf_context_error(f.ctx), cases[i].word));
+        *place = kept;
+    }
+    eqf_trainer *trainer = NULL; /* the same data without them are fine */
+    TEST_OK(f.ctx, eqf_trainer_create(f.ctx, f.model, &options, 80, f.x, 20, f.x + 80 * f.num_dof, &trainer));
     eqf_trainer_destroy(&trainer);
     tear_down(&f);
 }
@@ -312,6 +340,7 @@ int main(void) {
         cmocka_unit_test(test_same_bits),
         cmocka_unit_test(test_learns),
         cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_non_finite_data),
     };
     return cmocka_run_group_tests(tests, NULL, test_context_teardown);
 }
