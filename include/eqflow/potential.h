@@ -31,7 +31,7 @@ const char *eqf_potential_kind_name(eqf_potential_kind kind);
 /* Errors: NOT_FOUND (no context: nothing to report to). */
 eqf_status eqf_potential_kind_find(const char *name, eqf_potential_kind *kind_out);
 
-/* Errors: INVALID_ARGUMENT with a message that names the field. */
+/* Constants of the other kind need only be finite. Errors: INVALID_ARGUMENT with a message that names the field. */
 eqf_status eqf_potential_check(eqf_context *ctx, const eqf_potential_options *potential);
 
 /* Energies and forces on the device.

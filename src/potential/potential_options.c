@@ -25,8 +25,8 @@ eqf_status eqf_potential_kind_find(const char *name, eqf_potential_kind *kind_ou
     return EQF_ERROR_NOT_FOUND;
 }
 
-/* What a constant may be. All must fit float32, in which the kernels compute, and all are in the model file, so those
- * of the other kind are checked as well. */
+/* What a constant may be. All must fit float32, in which the kernels compute. Those of the other kind have no meaning
+ * and may be anything that is a number: all are in the model file, where NaN and infinity have no place. */
 typedef enum constant_rule { ANY, NOT_NEGATIVE, POSITIVE } constant_rule;
 
 static eqf_status check_constant(eqf_context *ctx, const char *name, double value, constant_rule rule) {
@@ -58,12 +58,13 @@ eqf_status eqf_potential_check(eqf_context *ctx, const eqf_potential_options *po
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "space_dim of the potential is %u: it must be 1 to %d",
                          potential->space_dim, MAX_SPACE_DIM);
     EQF__TRY(check_constant(ctx, "temperature", potential->temperature, POSITIVE));
+    const bool is_well = potential->kind == EQF_POTENTIAL_DOUBLE_WELL;
     EQF__TRY(check_constant(ctx, "distance_offset", potential->distance_offset, ANY));
     EQF__TRY(check_constant(ctx, "linear", potential->linear, ANY));
     EQF__TRY(check_constant(ctx, "quadratic", potential->quadratic, ANY));
     /* below zero the energy has no lower bound, and there is no density */
-    EQF__TRY(check_constant(ctx, "quartic", potential->quartic, NOT_NEGATIVE));
-    EQF__TRY(check_constant(ctx, "epsilon", potential->epsilon, NOT_NEGATIVE));
-    EQF__TRY(check_constant(ctx, "r_min", potential->r_min, POSITIVE));
-    return check_constant(ctx, "trap_strength", potential->trap_strength, NOT_NEGATIVE);
+    EQF__TRY(check_constant(ctx, "quartic", potential->quartic, is_well ? NOT_NEGATIVE : ANY));
+    EQF__TRY(check_constant(ctx, "epsilon", potential->epsilon, is_well ? ANY : NOT_NEGATIVE));
+    EQF__TRY(check_constant(ctx, "r_min", potential->r_min, is_well ? ANY : POSITIVE));
+    return check_constant(ctx, "trap_strength", potential->trap_strength, is_well ? ANY : NOT_NEGATIVE);
 }

@@ -14,16 +14,14 @@
 static const double max_epochs = 1000;
 static const uint64_t min_steps = 1000;
 
-/* The other kind's constants stay those of EQF_POTENTIAL_OPTIONS_INIT. */
-#define UNUSED_LENNARD_JONES 2.0, 1.0, 1.0
-#define UNUSED_DOUBLE_WELL 4.0, 0.0, -4.0, 0.9
-
 /* Koehler et al. 2020, section 5: 0.9 (d-4)^4 - 4 (d-4)^2, no linear term. */
-#define DOUBLE_WELL(num_particles, space_dim) \
-    {1, EQF_POTENTIAL_DOUBLE_WELL, num_particles, space_dim, 1.0, 4.0, 0.0, -4.0, 0.9, UNUSED_LENNARD_JONES}
+#define DOUBLE_WELL(particles, dims)                                                                     \
+    {.version = 1, .kind = EQF_POTENTIAL_DOUBLE_WELL, .num_particles = particles, .space_dim = dims,     \
+     .temperature = 1.0, .distance_offset = 4.0, .quadratic = -4.0, .quartic = 0.9}
 /* epsilon 2 is what "every ordered pair once" in the authors' code amounts to, and what the published data follow. */
-#define LENNARD_JONES(num_particles) \
-    {1, EQF_POTENTIAL_LENNARD_JONES, num_particles, 3, 1.0, UNUSED_DOUBLE_WELL, 2.0, 1.0, 1.0}
+#define LENNARD_JONES(particles)                                                                         \
+    {.version = 1, .kind = EQF_POTENTIAL_LENNARD_JONES, .num_particles = particles, .space_dim = 3,      \
+     .temperature = 1.0, .epsilon = 2.0, .r_min = 1.0, .trap_strength = 1.0}
 
 /* The authors' fields: 50 Gaussians in distance, 10 in time. The dense core brings its own widths. */
 #define DOUBLE_WELL_FIELD {EQF_DYNAMICS_RADIAL, 50, 10, EQF_RADIAL_UNIFORM, 8.0, 0.5, 0.3}

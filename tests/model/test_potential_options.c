@@ -44,9 +44,17 @@ static void test_check(void **state) {
     EXPECT_BAD(linear, (double)NAN);
     EXPECT_BAD(quadratic, 1e39);
     EXPECT_BAD(quartic, -0.1);
+    EXPECT_BAD(r_min, (double)NAN); /* of the other kind, but it would be in the model file */
+    good.r_min = good.epsilon = good.trap_strength = -1.0;
+    assert_int_equal(eqf_potential_check(&ctx, &good), EQF_OK);
+    good = (eqf_potential_options)EQF_POTENTIAL_OPTIONS_INIT;
+    good.kind = EQF_POTENTIAL_LENNARD_JONES;
+    good.quartic = -1.0;
+    assert_int_equal(eqf_potential_check(&ctx, &good), EQF_OK);
     EXPECT_BAD(epsilon, -1.0);
     EXPECT_BAD(r_min, 0.0);
     EXPECT_BAD(trap_strength, -1.0);
+    EXPECT_BAD(quartic, (double)INFINITY);
 #undef EXPECT_BAD
     TEST_EXPECT(&ctx, eqf_potential_check(&ctx, NULL), EQF_ERROR_INVALID_ARGUMENT, "NULL");
 }
