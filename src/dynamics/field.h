@@ -27,14 +27,15 @@ struct eqf__field {
     cl_mem d_shared;
     /* Kind-specific state and verbs. */
     void *state;
-    /* d_params -> d_stages. With check, measures the table's error and refines it until it is small or gives NON_FINITE or UNSUPPORTED. */
+    /* d_params -> d_stages. With check, measures the table's error and refines it until it is small, or falls back to direct summation
+     * where no table is fine enough. Errors: NON_FINITE, those of the device; after one of those d_stages may be gone. */
     eqf_status (*prepare)(eqf__field *field, bool check);
     /* Partial gradients [num_partials][num_stages][grad_stage_size], [num_partials][grad_shared_size] -> d_gradient [num_trained]. */
     eqf_status (*contract)(eqf__field *field, cl_mem d_grad_stages, cl_mem d_grad_shared, size_t num_partials,
                            cl_mem d_gradient);
     /* Table resolution, so that a resumed training builds the very same tables. */
-    unsigned resolution;
-    double table_tolerance; /* largest error of d phi' + D phi between points, relative to its largest size at that stage */
+    unsigned resolution; /* fine cells; 0: summed directly */
+    double table_tolerance; /* largest relative error between points of d phi' + D phi (radial_check in cl/dynamics/radial_stages.cl) */
     eqf_status (*set_resolution)(eqf__field *field, unsigned resolution);
     void (*destroy)(eqf__field *field);
 };

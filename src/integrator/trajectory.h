@@ -24,14 +24,14 @@ void eqf__trajectory_clear(eqf__trajectory *trajectory);
 eqf_status eqf__trajectory_solve(const eqf__trajectory *trajectory, eqf_direction direction, size_t num_blocks,
                                  cl_mem d_x, cl_mem d_log_det, cl_mem d_checkpoints);
 
-/* What the reverse solve reads and writes: cl/integrator/rk4.cl, trajectory_adjoint. Gradients are added to. */
+/* What the reverse solve reads and writes: cl/integrator/rk4_adjoint.cl. Gradients are added to. */
 typedef struct eqf__trajectory_gradient {
     cl_mem d_checkpoints, d_adjoint_x, d_adjoint_log_det, d_weight, d_error;
     cl_mem d_grad_stages, d_grad_shared;
     size_t num_partials;
     float penalty;
 } eqf__trajectory_gradient;
-/* Builds its program at first use. */
+/* d_adjoint_x: in, d loss / d x after the last step; out, before the first. Builds its program at first use. */
 eqf_status eqf__trajectory_reverse(eqf__trajectory *trajectory, eqf_direction direction, size_t num_blocks,
                                    const eqf__trajectory_gradient *gradient);
 
