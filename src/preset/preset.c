@@ -6,7 +6,7 @@
 /* Training defaults: version, batch size, steps, learning rate, its final fraction, warm-up, weight decay, clip norm,
  * average decay, integration penalty, validation interval, field, seed. */
 #define TRAINING_DW2 {1, 256, 4000, 5e-3, 0.02, 100, 0.0, 10.0, 0.995, 0.1, 200, EQF_FIELD_TABLE, 0}
-#define TRAINING_DW4 {1, 256, 4000, 5e-3, 0.02, 100, 0.0, 10.0, 0.995, 0.1, 200, EQF_FIELD_TABLE, 0}
+#define TRAINING_DW4 {1, 256, 4000, 5e-3, 0.02, 100, 0.0, 10.0, 0.995, 0.3, 200, EQF_FIELD_TABLE, 0}
 #define TRAINING_LJ13 {1, 256, 4000, 5e-3, 0.02, 100, 0.0, 10.0, 0.995, 0.1, 200, EQF_FIELD_TABLE, 0}
 #define TRAINING_LJ55 {1, 64, 2000, 5e-3, 0.02, 100, 0.0, 10.0, 0.995, 0.1, 100, EQF_FIELD_TABLE, 0}
 
