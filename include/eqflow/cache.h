@@ -26,7 +26,7 @@ const char *eqf_cache_path(const eqf_context *ctx);
 /* All entries, newest first; the array is the caller's (eqf_free). An absent folder is an empty list. Errors: IO, OUT_OF_MEMORY. */
 eqf_status eqf_cache_list(eqf_context *ctx, eqf_cache_entry **entries_out, size_t *num_entries_out);
 
-/* Removes all entries; *num_removed_out (or NULL) how many. Errors: IO. */
+/* Removes all entries, and what killed processes left half written; *num_removed_out (or NULL): entries. Errors: IO. */
 eqf_status eqf_cache_clear(eqf_context *ctx, size_t *num_removed_out);
 
 #ifdef __cplusplus

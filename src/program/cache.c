@@ -136,10 +136,14 @@ static bool make_folder(const char *path) {
     return mkdir(partial, 0700) == 0 || errno == EEXIST;
 }
 
+/* Entries by their files alone, or read and checked too. */
+typedef enum listing { BY_FILE, READ_TOO } listing;
+static eqf_status list_entries(eqf_context *ctx, listing how, eqf_cache_entry **entries_out, size_t *num_entries_out);
+
 static void remove_oldest(eqf_context *ctx) {
     eqf_cache_entry *entries;
     size_t num_entries;
-    if (eqf_cache_list(ctx, &entries, &num_entries) != EQF_OK) return;
+    if (list_entries(ctx, BY_FILE, &entries, &num_entries) != EQF_OK) return; /* reading all would cost more than a build */
     uint64_t total = 0;
     for (size_t e = 0; e < num_entries; e++) { /* newest first */
         char path[PATH_SIZE];
@@ -181,8 +185,8 @@ void eqf__cache_store(eqf_context *ctx, const char *key, const char *name, const
     }
     free(payload);
     if (status != EQF_OK) eqf__log(ctx, EQF_LOG_DEBUG, "program cache: %s could not be written", path);
-    memcpy(ctx->error, saved_error, sizeof saved_error);
     remove_oldest(ctx);
+    memcpy(ctx->error, saved_error, sizeof saved_error); /* no failure of the cache is one of the caller's */
 }
 
 /* ---- Public ------------------------------------------------------------------------------------------------------------ */
@@ -195,12 +199,18 @@ static int newest_first(const void *a, const void *b) {
     return strcmp(left->key, right->key);
 }
 
+/* What a writer that was killed leaves behind (src/base/file.c). */
+static bool is_temporary_name(const char *name) {
+    size_t length = strlen(name);
+    return length > 12 && strncmp(name, ".eqflow-", 8) == 0 && strcmp(name + length - 4, ".tmp") == 0;
+}
+
 /* <64 hexadecimal digits>.bin */
 static bool is_entry_name(const char *name) {
     return strlen(name) == 68 && strspn(name, "0123456789abcdef") == 64 && strcmp(name + 64, ".bin") == 0;
 }
 
-static void describe_entry(eqf_context *ctx, const char *name, eqf_cache_entry *entry) {
+static void describe_entry(eqf_context *ctx, const char *name, listing how, eqf_cache_entry *entry) {
     char path[PATH_SIZE];
     struct stat file;
     entry_header header;
@@ -209,6 +219,7 @@ static void describe_entry(eqf_context *ctx, const char *name, eqf_cache_entry *
     if (!entry_path(ctx, entry->key, path) || stat(path, &file) != 0) return;
     entry->num_bytes = (uint64_t)file.st_size;
     entry->last_used = (int64_t)file.st_mtime;
+    if (how == BY_FILE) return;
     unsigned char *bytes = read_entry(ctx, path, entry->key, &header);
     if (bytes == NULL) return;
     free(bytes);
@@ -218,7 +229,7 @@ static void describe_entry(eqf_context *ctx, const char *name, eqf_cache_entry *
     snprintf(entry->driver, sizeof entry->driver, "%.127s", header.driver);
 }
 
-eqf_status eqf_cache_list(eqf_context *ctx, eqf_cache_entry **entries_out, size_t *num_entries_out) {
+static eqf_status list_entries(eqf_context *ctx, listing how, eqf_cache_entry **entries_out, size_t *num_entries_out) {
     *entries_out = NULL;
     *num_entries_out = 0;
     const char *folder = eqf_cache_path(ctx);
@@ -240,7 +251,7 @@ eqf_status eqf_cache_list(eqf_context *ctx, eqf_cache_entry **entries_out, size_
             entries = more;
             capacity *= 2;
         }
-        describe_entry(ctx, file->d_name, &entries[count++]);
+        describe_entry(ctx, file->d_name, how, &entries[count++]);
     }
     if (directory != NULL) closedir(directory);
     if (entries == NULL) return EQF_ERROR_OUT_OF_MEMORY;
@@ -250,12 +261,25 @@ eqf_status eqf_cache_list(eqf_context *ctx, eqf_cache_entry **entries_out, size_
     return EQF_OK;
 }
 
+eqf_status eqf_cache_list(eqf_context *ctx, eqf_cache_entry **entries_out, size_t *num_entries_out) {
+    return list_entries(ctx, READ_TOO, entries_out, num_entries_out);
+}
+
+/* Another process that is writing one of them only logs that its entry was not stored. */
+static void remove_temporary_files(const eqf_context *ctx) {
+    DIR *directory = opendir(eqf_cache_path(ctx));
+    if (directory == NULL) return;
+    for (struct dirent *file; (file = readdir(directory)) != NULL;)
+        if (is_temporary_name(file->d_name)) unlinkat(dirfd(directory), file->d_name, 0);
+    closedir(directory);
+}
+
 eqf_status eqf_cache_clear(eqf_context *ctx, size_t *num_removed_out) {
     eqf_cache_entry *entries;
     size_t num_entries, num_removed = 0;
     eqf_status status = EQF_OK;
     if (num_removed_out != NULL) *num_removed_out = 0;
-    EQF__TRY(eqf_cache_list(ctx, &entries, &num_entries));
+    EQF__TRY(list_entries(ctx, BY_FILE, &entries, &num_entries));
     for (size_t e = 0; e < num_entries; e++) {
         char path[PATH_SIZE];
         if (!entry_path(ctx, entries[e].key, path)) continue;
@@ -265,6 +289,7 @@ eqf_status eqf_cache_clear(eqf_context *ctx, size_t *num_removed_out) {
             status = eqf__fail(ctx, EQF_ERROR_IO, "%s cannot be removed: %s", path, strerror(errno));
     }
     eqf_free(entries);
+    remove_temporary_files(ctx);
     if (num_removed_out != NULL) *num_removed_out = num_removed;
     return status;
 }

@@ -33,9 +33,11 @@ succeed "$eqflow" cache list
 succeed "$eqflow" data dw2 -n 100 -o y.npy --burn-in 10 --thinning 1 --quiet
 same x.npy y.npy "after damage to the cache"
 
+touch cache/eqflow/.eqflow-1234-0.tmp cache/eqflow/notes.txt # of a killed process; not ours
 succeed "$eqflow" cache clear --json
 [ "$(json num_removed stdout)" -eq "$num_files" ] && pass || fail "removed $(json num_removed stdout) of $num_files"
 [ -z "$(find cache/eqflow -name '*.bin')" ] && pass || fail "cache clear left files behind"
+[ "$(ls -A cache/eqflow)" = notes.txt ] && pass || fail "after cache clear: $(ls -A cache/eqflow)"
 succeed "$eqflow" cache clear
 grep -q '^0 programs removed' stdout && pass || fail "second clear: $(cat stdout)"
 
