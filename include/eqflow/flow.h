@@ -34,7 +34,7 @@ eqf_status eqf_flow_create(eqf_context *ctx, const eqf_model *model, const eqf_f
 void eqf_flow_destroy(eqf_flow **flow);
 
 /* New values of all parameters (num_params floats), as when a model is trained. Errors: NON_FINITE (the parameters give no finite
- * field), those of the device. After a failure set other parameters or destroy the flow: its field is not the old one. */
+ * field), those of the device. The old field is gone then: after NON_FINITE set other parameters, else destroy the flow. */
 eqf_status eqf_flow_set_params(eqf_flow *flow, const float *params);
 
 /* Samples first_sample ... first_sample + num_samples - 1 of the stream `seed`: the result for one sample

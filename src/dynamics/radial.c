@@ -31,16 +31,23 @@ static size_t round_up(size_t count, size_t multiple) { return (count + multiple
 
 /* ---- Life ------------------------------------------------------------------------------------------------------------- */
 
+static void release_gradient_parts(radial_state *state) {
+    cl_mem *buffers[] = {&state->d_stage_sums,       &state->d_point_gradients, &state->d_is_active,
+                         &state->d_grad_coefficients, &state->d_partial_widths,  &state->d_width_sums};
+    for (size_t b = 0; b < sizeof buffers / sizeof buffers[0]; b++) eqf__buffer_destroy(buffers[b]);
+    eqf__kernel *kernels[] = {&state->sum,             &state->point_gradients, &state->contract_coefficients,
+                              &state->contract_widths, &state->time_gradients,  &state->gradient};
+    for (size_t k = 0; k < sizeof kernels / sizeof kernels[0]; k++) eqf__kernel_destroy(kernels[k]);
+}
+
 /* What depends on the table's resolution. */
 static void release_resolution(radial_state *state) {
-    cl_mem *buffers[] = {&state->d_basis,  &state->d_values,     &state->d_check_basis,    &state->d_check_values,
-                         &state->d_cells,  &state->d_errors,     &state->d_stage_sums,     &state->d_point_gradients,
-                         &state->d_grad_coefficients, &state->d_partial_widths, &state->d_width_sums,     &state->d_is_active};
+    release_gradient_parts(state);
+    cl_mem *buffers[] = {&state->d_basis,        &state->d_values, &state->d_check_basis,
+                         &state->d_check_values, &state->d_cells,  &state->d_errors};
     for (size_t b = 0; b < sizeof buffers / sizeof buffers[0]; b++) eqf__buffer_destroy(buffers[b]);
-    eqf__kernel *kernels[] = {&state->time,  &state->shared,         &state->basis,
-                              &state->points, &state->cells,          &state->check,
-                              &state->sum,   &state->point_gradients, &state->contract_coefficients,
-                              &state->contract_widths, &state->time_gradients, &state->gradient};
+    eqf__kernel *kernels[] = {&state->time,   &state->shared, &state->basis,
+                              &state->points, &state->cells,  &state->check};
     for (size_t k = 0; k < sizeof kernels / sizeof kernels[0]; k++) eqf__kernel_destroy(kernels[k]);
 }
 
@@ -119,6 +126,7 @@ static eqf_status set_resolution(eqf__field *field, eqf_field_evaluation evaluat
     const bool has_table = evaluation == EQF_FIELD_TABLE;
     const size_t num_distance = field->options.num_distance, num_stages = field->num_stages;
     release_resolution(state);
+    field->d_stages = field->d_shared = NULL;
     field->evaluation = evaluation;
     field->resolution = evaluation == EQF_FIELD_TABLE ? num_fine : 0;
     state->num_fine = num_fine;
@@ -300,8 +308,12 @@ static eqf_status radial_contract(eqf__field *field, cl_mem d_grad_stages, cl_me
     radial_state *state = field->state;
     cl_uint num_stages = field->num_stages;
     if (!state->has_gradient) {
+        eqf_status status = create_gradient_parts(field);
+        if (status != EQF_OK) { /* out of memory: a smaller batch may try again */
+            release_gradient_parts(state);
+            return status;
+        }
         state->has_gradient = true;
-        EQF__TRY(create_gradient_parts(field));
     }
     if (field->evaluation == EQF_FIELD_TABLE)
         EQF__TRY(contract_table(field, d_grad_stages, num_partials));

@@ -285,6 +285,8 @@ static void note_launch(const eqf__kernel *kernel) {
 eqf_status eqf__launch(eqf_context *ctx, const eqf__kernel *kernel, size_t global_size, size_t local_size,
                        size_t num_arguments, const eqf__argument *arguments) {
     if (global_size == 0) return EQF_OK;
+    if (kernel->id == NULL) /* its maker failed halfway and was used all the same */
+        return eqf__fail(ctx, EQF_ERROR_DEVICE, "a kernel is missing since an earlier failure: destroy what failed and make it anew");
     note_launch(kernel);
     if (local_size == 0) local_size = 1;
     global_size = (global_size + local_size - 1) / local_size * local_size;

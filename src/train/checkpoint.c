@@ -130,6 +130,8 @@ static eqf_status restore(eqf_trainer *trainer, const char *path, const eqf__ten
     for (size_t r = 0; history != NULL && r < history->shape[0]; r++) {
         double v[ROW_WIDTH];
         memcpy(v, (const char *)history->data + r * sizeof v, sizeof v);
+        if (!(v[0] >= 0 && v[0] <= (double)trainer->options.num_steps))
+            return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s is damaged: its history has a step %g", path, v[0]);
         const eqf_history_row row = {(uint64_t)v[0], v[1], v[2], v[3], v[4], v[5], v[6]};
         EQF__TRY(eqf_model_add_history(ctx, trainer->model, &row));
     }

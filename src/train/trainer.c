@@ -270,7 +270,8 @@ static eqf_status validate(eqf_trainer *trainer) {
     float *averaged = eqf__alloc(ctx, trainer->num_params, sizeof *averaged, "the parameters");
     if (averaged == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     eqf_status status = eqf__buffer_read(ctx, field->d_params, 0, all_bytes, trainer->h_scratch);
-    if (status == EQF_OK) {
+    const bool has_params = status == EQF_OK;
+    if (has_params) {
         memcpy(averaged, trainer->h_scratch, all_bytes);
         status = eqf__buffer_read(ctx, trainer->d_average, 0, trained_bytes, averaged);
     }
@@ -285,7 +286,10 @@ static eqf_status validate(eqf_trainer *trainer) {
             trainer->best_nll = trainer->held_out_nll;
             trainer->best_step = trainer->step;
         }
-        status = eqf__buffer_write(ctx, field->d_params, 0, all_bytes, trainer->h_scratch);
+    }
+    if (has_params) { /* whatever came of it: a checkpoint must not hold the average as the optimizer's parameters */
+        eqf_status restored = eqf__buffer_write(ctx, field->d_params, 0, all_bytes, trainer->h_scratch);
+        if (status == EQF_OK) status = restored;
     }
     if (status == EQF_OK && field->resolution != resolution) {
         eqf__gradient_workspace_clear(&trainer->workspace);
