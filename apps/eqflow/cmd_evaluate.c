@@ -18,7 +18,8 @@
 #include "work.h"
 
 typedef struct evaluate_flags {
-    const char *model_path, *data_path, *report_path;
+    const char *model_path, *data_path, *report_path, *field_evaluation;
+    eqf_field_evaluation field_evaluation_value;
     uint64_t num_samples, num_data, num_steps;
     bool is_num_data_set;
     system_flags target;
@@ -261,8 +262,8 @@ static exit_code evaluate(cli_app *app, const evaluate_flags *flags, const eqf_m
     }
     const float *x_data = flags->data_path ? file.data : x_made;
     if (code == EXIT_CODE_OK) {
-        code = evaluation_run(app, model, target, (unsigned)flags->num_steps, num_data, x_data,
-                              (size_t)flags->num_samples, &result);
+        code = evaluation_run(app, model, target, (unsigned)flags->num_steps, flags->field_evaluation_value, num_data,
+                              x_data, (size_t)flags->num_samples, &result);
     }
     if (code == EXIT_CODE_OK && flags->report_path) code = make_report(app, flags, model, target, x_data, &result);
     if (code == EXIT_CODE_OK) code = print_result(app, flags, &result);
@@ -297,8 +298,10 @@ exit_code cmd_evaluate(cli_app *app) {
          .help = "a report with pictures, one self-contained file"},
         {.kind = OPTION_COUNT, .name = "integration-steps", .argument = "N", .value = &flags.num_steps, .low = 1,
          .high = 1e6, .default_text = "the model's", .help = "integrator steps; nll_refined takes twice as many"},
+        {.kind = OPTION_TEXT, .name = "field-evaluation", .argument = "HOW", .value = &flags.field_evaluation,
+         .default_text = "table", .help = "table (fast) or direct (every Gaussian summed, to check the table)"},
     };
-    size_t num_options = 5 + system_options(&flags.target, false, options + 5);
+    size_t num_options = 6 + system_options(&flags.target, false, options + 6);
     const char *words[OPERANDS_MAX];
     exit_code code;
     if (!options_parse(app, &help, options, num_options, words, &code)) return code;
@@ -306,6 +309,8 @@ exit_code cmd_evaluate(cli_app *app) {
     if (flags.data_path && flags.is_num_data_set) {
         return app_fail(app, EXIT_CODE_USAGE, "--num-data says how many configurations to make, so it excludes --data");
     }
+    code = work_field_evaluation(app, flags.field_evaluation, &flags.field_evaluation_value);
+    if (code != EXIT_CODE_OK) return code;
     if ((code = app_create_context(app)) != EXIT_CODE_OK) return code;
     eqf_model *model = NULL;
     eqf_status status = eqf_model_load(app->ctx, flags.model_path, &model);

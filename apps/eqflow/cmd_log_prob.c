@@ -35,17 +35,15 @@ static exit_code print_result(cli_app *app, const char *path, size_t num, const 
 }
 
 static exit_code compute(cli_app *app, const eqf_model *model, const char *data_path, const char *path,
-                         uint64_t num_steps) {
+                         const eqf_flow_options *options) {
     const eqf_potential_options *potential = &eqf_model_options_of(model)->potential;
     eqf_array x = EQF_ARRAY_INIT;
     exit_code code = work_read_configurations(app, data_path, potential, &x);
     if (code != EXIT_CODE_OK) return code;
-    eqf_flow_options options = EQF_FLOW_OPTIONS_INIT;
-    options.num_steps = (unsigned)num_steps;
     eqf_flow *flow = NULL;
     float *log_prob = NULL;
     if ((code = app_open(app)) != EXIT_CODE_OK) goto done;
-    eqf_status status = eqf_flow_create(app->ctx, model, &options, &flow);
+    eqf_status status = eqf_flow_create(app->ctx, model, options, &flow);
     if (status != EQF_OK) {
         code = app_fail_status(app, status, ACTIVITY_COMPUTE);
         goto done;
@@ -80,6 +78,8 @@ exit_code cmd_log_prob(cli_app *app) {
     };
     const char *data_path = NULL, *path = NULL;
     uint64_t num_steps = 0;
+    const char *field_evaluation = NULL;
+    eqf_flow_options flow_options = EQF_FLOW_OPTIONS_INIT;
     const cli_option options[] = {
         {.kind = OPTION_TEXT, .name = "data", .argument = "FILE.npy", .value = &data_path, .default_text = "required",
          .help = "configurations"},
@@ -87,18 +87,23 @@ exit_code cmd_log_prob(cli_app *app) {
          .default_text = "required", .help = "where the log-densities go"},
         {.kind = OPTION_COUNT, .name = "integration-steps", .argument = "N", .value = &num_steps, .low = 1,
          .high = 1e6, .default_text = "the model's", .help = "integrator steps"},
+        {.kind = OPTION_TEXT, .name = "field-evaluation", .argument = "HOW", .value = &field_evaluation,
+         .default_text = "table", .help = "table (fast) or direct (every Gaussian summed, to check the table)"},
     };
     const char *words[OPERANDS_MAX];
     exit_code code;
     if (!options_parse(app, &help, options, sizeof options / sizeof options[0], words, &code)) return code;
     if (!data_path) return app_fail(app, EXIT_CODE_USAGE, "--data FILE.npy is missing; see eqflow log-prob --help");
     if (!path) return app_fail(app, EXIT_CODE_USAGE, "-o FILE.npy is missing; see eqflow log-prob --help");
+    code = work_field_evaluation(app, field_evaluation, &flow_options.field_evaluation);
+    if (code != EXIT_CODE_OK) return code;
+    flow_options.num_steps = (unsigned)num_steps;
     if ((code = app_create_context(app)) != EXIT_CODE_OK) return code;
     eqf_model *model = NULL;
     eqf_status status = eqf_model_load(app->ctx, words[0], &model);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_READ);
     if ((code = files_check_writable(app, path, "the log-densities")) == EXIT_CODE_OK) {
-        code = compute(app, model, data_path, path, num_steps);
+        code = compute(app, model, data_path, path, &flow_options);
     }
     eqf_model_destroy(&model);
     return code;

@@ -60,12 +60,10 @@ static exit_code print_result(cli_app *app, const sample_files *files, size_t nu
 }
 
 static exit_code draw(cli_app *app, const eqf_model *model, const sample_files *files, size_t num,
-                      uint64_t num_steps) {
+                      const eqf_flow_options *options) {
     const eqf_potential_options *potential = &eqf_model_options_of(model)->potential;
-    eqf_flow_options options = EQF_FLOW_OPTIONS_INIT;
-    options.num_steps = (unsigned)num_steps;
     eqf_flow *flow = NULL;
-    eqf_status status = eqf_flow_create(app->ctx, model, &options, &flow);
+    eqf_status status = eqf_flow_create(app->ctx, model, options, &flow);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
     exit_code code = EXIT_CODE_DEVICE;
     size_t num_dof = (size_t)potential->num_particles * potential->space_dim;
@@ -95,6 +93,8 @@ exit_code cmd_sample(cli_app *app) {
     };
     sample_files files = {NULL, NULL, NULL};
     uint64_t num = 0, num_steps = 0;
+    const char *field_evaluation = NULL;
+    eqf_flow_options flow_options = EQF_FLOW_OPTIONS_INIT;
     const cli_option options[] = {
         {.kind = OPTION_COUNT, .letter = 'n', .name = "num-samples", .argument = "COUNT", .value = &num,
          .default_text = "required", .low = 1, .high = 1e12, .help = "samples to draw"},
@@ -106,12 +106,17 @@ exit_code cmd_sample(cli_app *app) {
          .help = "the samples for molecular viewers too, with energy and log-density of each"},
         {.kind = OPTION_COUNT, .name = "integration-steps", .argument = "N", .value = &num_steps, .low = 1,
          .high = 1e6, .default_text = "the model's", .help = "integrator steps"},
+        {.kind = OPTION_TEXT, .name = "field-evaluation", .argument = "HOW", .value = &field_evaluation,
+         .default_text = "table", .help = "table (fast) or direct (every Gaussian summed, to check the table)"},
     };
     const char *words[OPERANDS_MAX];
     exit_code code;
     if (!options_parse(app, &help, options, sizeof options / sizeof options[0], words, &code)) return code;
     if (num == 0) return app_fail(app, EXIT_CODE_USAGE, "-n COUNT is missing; see eqflow sample --help");
     if (!files.x) return app_fail(app, EXIT_CODE_USAGE, "-o FILE.npy is missing; see eqflow sample --help");
+    code = work_field_evaluation(app, field_evaluation, &flow_options.field_evaluation);
+    if (code != EXIT_CODE_OK) return code;
+    flow_options.num_steps = (unsigned)num_steps;
     if ((code = app_create_context(app)) != EXIT_CODE_OK) return code;
     eqf_model *model = NULL;
     eqf_status status = eqf_model_load(app->ctx, words[0], &model);
@@ -120,7 +125,7 @@ exit_code cmd_sample(cli_app *app) {
         (code = files_check_writable(app, files.log_prob, "the log-densities")) == EXIT_CODE_OK &&
         (code = files_check_writable(app, files.xyz, "the XYZ file")) == EXIT_CODE_OK &&
         (code = app_open(app)) == EXIT_CODE_OK) {
-        code = draw(app, model, &files, (size_t)num, num_steps);
+        code = draw(app, model, &files, (size_t)num, &flow_options);
     }
     eqf_model_destroy(&model);
     return code;

@@ -27,6 +27,7 @@ typedef struct train_flags {
     const char *prior_scale, *field_evaluation;
     double held_out, checkpoint_seconds, prior_scale_value;
     bool is_resumed, has_prior_scale_of_data;
+    eqf_field_evaluation field_evaluation_value;
     system_flags system;
 } train_flags;
 
@@ -155,10 +156,7 @@ static void fill_training_options(const cli_app *app, const train_flags *flags, 
     if (flags->is_average_decay_set) options->average_decay = flags->average_decay;
     if (flags->is_weight_decay_set) options->weight_decay = flags->weight_decay;
     if (flags->is_validation_interval_set) options->validation_interval = flags->validation_interval;
-    if (flags->field_evaluation) {
-        options->field_evaluation = strcmp(flags->field_evaluation, "direct") == 0 ? EQF_FIELD_DIRECT
-                                                                                   : EQF_FIELD_TABLE;
-    }
+    if (flags->field_evaluation) options->field_evaluation = flags->field_evaluation_value;
     options->seed = app->seed;
 }
 
@@ -438,12 +436,8 @@ static exit_code check_flags(cli_app *app, train_flags *flags) {
     if (flags->data_path && flags->is_num_train_set) {
         return app_fail(app, EXIT_CODE_USAGE, "--num-train says how many samples to make, so it excludes --data");
     }
-    if (flags->field_evaluation && strcmp(flags->field_evaluation, "table") != 0 &&
-        strcmp(flags->field_evaluation, "direct") != 0) {
-        return app_fail(app, EXIT_CODE_USAGE, "--field-evaluation %s: must be table or direct; see eqflow train --help",
-                        flags->field_evaluation);
-    }
-    exit_code code = check_prior_scale(app, flags);
+    exit_code code = work_field_evaluation(app, flags->field_evaluation, &flags->field_evaluation_value);
+    if (code == EXIT_CODE_OK) code = check_prior_scale(app, flags);
     if (code != EXIT_CODE_OK) return code;
     flags->csv_path = app_keep(app, files_with_extension(flags->model_path, ".csv"));
     if (!flags->checkpoint_path) {

@@ -24,6 +24,7 @@ typedef struct evaluation_job {
     const eqf_potential_options *target;
     size_t num_data;
     const float *x_data;
+    eqf_field_evaluation field_evaluation;
 } evaluation_job;
 
 static void warn(evaluation *result, const char *format, ...) APP_PRINTF(2, 3);
@@ -49,12 +50,14 @@ static double mean_of(size_t num, const float *values, size_t *num_bad_out) {
     return *num_bad_out > 0 ? NAN : sum / (double)num;
 }
 
-static exit_code create_flow(cli_app *app, const eqf_model *model, unsigned num_steps, eqf_flow **flow_out) {
+static exit_code create_flow(const evaluation_job *job, unsigned num_steps, eqf_flow **flow_out) {
+    cli_app *app = job->app;
     eqf_flow_options options = EQF_FLOW_OPTIONS_INIT;
     options.num_steps = num_steps;
+    options.field_evaluation = job->field_evaluation;
     cli_progress progress;
     progress_wait(&progress, app, "building kernels for this device");
-    eqf_status status = eqf_flow_create(app->ctx, model, &options, flow_out);
+    eqf_status status = eqf_flow_create(app->ctx, job->model, &options, flow_out);
     progress_end(&progress);
     return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_COMPUTE);
 }
@@ -92,7 +95,7 @@ static exit_code measure_data(const evaluation_job *job, eqf_flow *flow, evaluat
 
     eqf_flow *refined = NULL;
     double unused;
-    code = create_flow(job->app, job->model, 2 * result->num_steps, &refined);
+    code = create_flow(job, 2 * result->num_steps, &refined);
     if (code == EXIT_CODE_OK) code = measure_nll(job, refined, "nll refined", &result->nll_refined, &unused);
     eqf_flow_destroy(&refined);
     if (code != EXIT_CODE_OK) return code;
@@ -283,9 +286,9 @@ static void judge_weights(evaluation *result) {
 }
 
 exit_code evaluation_run(cli_app *app, const eqf_model *model, const eqf_potential_options *target,
-                         unsigned num_steps, size_t num_data, const float *x_data, size_t num_samples,
-                         evaluation *result) {
-    evaluation_job job = {app, model, target, num_data, x_data};
+                         unsigned num_steps, eqf_field_evaluation field_evaluation, size_t num_data,
+                         const float *x_data, size_t num_samples, evaluation *result) {
+    evaluation_job job = {app, model, target, num_data, x_data, field_evaluation};
     const eqf_model_options *options = eqf_model_options_of(model);
     *result = (evaluation){.num_samples = num_samples, .num_data = num_data};
     result->num_steps = num_steps > 0 ? num_steps : options->integrator.num_steps;
@@ -300,7 +303,7 @@ exit_code evaluation_run(cli_app *app, const eqf_model *model, const eqf_potenti
         result->known_log_z = preset->log_z;
     }
     eqf_flow *flow = NULL;
-    exit_code code = create_flow(app, model, result->num_steps, &flow);
+    exit_code code = create_flow(&job, result->num_steps, &flow);
     if (code == EXIT_CODE_OK) code = measure_data(&job, flow, result);
     if (code == EXIT_CODE_OK) code = measure_samples(&job, flow, result);
     if (code == EXIT_CODE_OK) code = measure_invariance(&job, flow, result);

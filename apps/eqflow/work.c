@@ -1,6 +1,7 @@
 #include "work.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "progress.h"
 #include "signals.h"
@@ -137,6 +138,13 @@ exit_code work_read_configurations(cli_app *app, const char *path, const eqf_pot
                  max_offset);
     }
     return EXIT_CODE_OK;
+}
+
+exit_code work_field_evaluation(cli_app *app, const char *text, eqf_field_evaluation *evaluation_out) {
+    *evaluation_out = text && strcmp(text, "direct") == 0 ? EQF_FIELD_DIRECT : EQF_FIELD_TABLE;
+    if (!text || *evaluation_out == EQF_FIELD_DIRECT || strcmp(text, "table") == 0) return EXIT_CODE_OK;
+    return app_fail(app, EXIT_CODE_USAGE, "--field-evaluation %s: must be table or direct; see eqflow %s --help", text,
+                    app->command);
 }
 
 eqf_array work_configurations(float *x, size_t num, const eqf_potential_options *system) {

@@ -28,6 +28,9 @@ exit_code work_mcmc(cli_app *app, const eqf_potential_options *potential, const 
 exit_code work_read_configurations(cli_app *app, const char *path, const eqf_potential_options *system,
                                    eqf_array *x_out);
 
+/* The value of --field-evaluation; NULL is the table. Anything but "table" and "direct" is a usage error. */
+exit_code work_field_evaluation(cli_app *app, const char *text, eqf_field_evaluation *evaluation_out);
+
 /* x [num, N, D] in an array header for writing; the data stay the caller's. */
 eqf_array work_configurations(float *x, size_t num, const eqf_potential_options *system);
 

@@ -126,6 +126,24 @@ else
     fail "no words about nll_refined or few samples: $(cat stderr)"
 fi
 within "$(json num_data stdout)" 2 2 "num_data from a file"
+# The table against the sum of all Gaussians: the same to rounding, but not the same bits.
+for how in table direct; do
+    succeed "$eqflow" sample model.safetensors -n 1000 -o $how.npy --log-prob $how-log-prob.npy --field-evaluation $how --json
+    json mean_log_prob stdout >$how.value
+    succeed "$eqflow" log-prob model.safetensors --data c.npy -o lp.npy --field-evaluation $how --json
+    json mean_log_prob stdout >>$how.value
+    succeed "$eqflow" evaluate model.safetensors --data c.npy -n 100 --field-evaluation $how --json
+    json nll_refined stdout >>$how.value
+done
+worst=$(paste table.value direct.value | awk '{ d = $1 - $2; if (d < 0) d = -d; if (d > w) w = d } END { print w + 0 }')
+echo "table against direct: $worst nats at most in $(wc -l <table.value) figures"
+if [ "$(wc -l <table.value)" -eq 3 ] && awk "BEGIN { exit !($worst < 1e-4) }"; then pass; else fail "table and direct differ by $worst"; fi
+if cmp -s table-log-prob.npy direct-log-prob.npy; then fail "--field-evaluation direct changes nothing"; else pass; fi
+for command in "sample -n 1 -o x.npy" "log-prob --data c.npy -o x.npy" "evaluate -n 10"; do
+    # shellcheck disable=SC2086  # words on purpose
+    expect 2 'must be table or direct' "$eqflow" $command model.safetensors --field-evaluation sum
+done
+
 # Another target: nothing is known of it.
 succeed "$eqflow" evaluate model.safetensors --temperature 1.1 -n 1000 --num-data 500 --json
 if [ "$(json entropy stdout)" = null ] && [ "$(json kl stdout)" = null ]; then pass; else fail "entropy of another target"; fi
