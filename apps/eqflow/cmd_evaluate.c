@@ -297,7 +297,7 @@ exit_code cmd_evaluate(cli_app *app) {
         {.kind = OPTION_TEXT, .name = "report", .argument = "FILE.html", .value = &flags.report_path,
          .help = "a report with pictures, one self-contained file"},
         {.kind = OPTION_COUNT, .name = "integration-steps", .argument = "N", .value = &flags.num_steps, .low = 1,
-         .high = 1e6, .default_text = "the model's", .help = "integrator steps; nll_refined takes twice as many"},
+         .high = 5e4, .default_text = "the model's", .help = "integrator steps; nll_refined takes twice as many"},
         {.kind = OPTION_TEXT, .name = "field-evaluation", .argument = "HOW", .value = &flags.field_evaluation,
          .default_text = "table", .help = "table (fast) or direct (every Gaussian summed, to check the table)"},
     };

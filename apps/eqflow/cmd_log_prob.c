@@ -86,7 +86,7 @@ exit_code cmd_log_prob(cli_app *app) {
         {.kind = OPTION_TEXT, .letter = 'o', .name = "output", .argument = "FILE.npy", .value = &path,
          .default_text = "required", .help = "where the log-densities go"},
         {.kind = OPTION_COUNT, .name = "integration-steps", .argument = "N", .value = &num_steps, .low = 1,
-         .high = 1e6, .default_text = "the model's", .help = "integrator steps"},
+         .high = 1e5, .default_text = "the model's", .help = "integrator steps"},
         {.kind = OPTION_TEXT, .name = "field-evaluation", .argument = "HOW", .value = &field_evaluation,
          .default_text = "table", .help = "table (fast) or direct (every Gaussian summed, to check the table)"},
     };

@@ -1,5 +1,6 @@
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "eqflow/estimate.h"
 
@@ -105,7 +106,7 @@ exit_code cmd_sample(cli_app *app) {
         {.kind = OPTION_TEXT, .name = "xyz", .argument = "FILE.xyz", .value = &files.xyz,
          .help = "the samples for molecular viewers too, with energy and log-density of each"},
         {.kind = OPTION_COUNT, .name = "integration-steps", .argument = "N", .value = &num_steps, .low = 1,
-         .high = 1e6, .default_text = "the model's", .help = "integrator steps"},
+         .high = 1e5, .default_text = "the model's", .help = "integrator steps"},
         {.kind = OPTION_TEXT, .name = "field-evaluation", .argument = "HOW", .value = &field_evaluation,
          .default_text = "table", .help = "table (fast) or direct (every Gaussian summed, to check the table)"},
     };
@@ -114,6 +115,9 @@ exit_code cmd_sample(cli_app *app) {
     if (!options_parse(app, &help, options, sizeof options / sizeof options[0], words, &code)) return code;
     if (num == 0) return app_fail(app, EXIT_CODE_USAGE, "-n COUNT is missing; see eqflow sample --help");
     if (!files.x) return app_fail(app, EXIT_CODE_USAGE, "-o FILE.npy is missing; see eqflow sample --help");
+    if ((files.log_prob && strcmp(files.x, files.log_prob) == 0) || (files.xyz && strcmp(files.x, files.xyz) == 0) ||
+        (files.xyz && files.log_prob && strcmp(files.xyz, files.log_prob) == 0))
+        return app_fail(app, EXIT_CODE_USAGE, "two of -o, --log-prob and --xyz name one file: each needs its own");
     code = work_field_evaluation(app, field_evaluation, &flow_options.field_evaluation);
     if (code != EXIT_CODE_OK) return code;
     flow_options.num_steps = (unsigned)num_steps;

@@ -251,7 +251,7 @@ static exit_code run_training(cli_app *app, const train_flags *flags, const eqf_
         double now = app_seconds();
         if (status == EQF_ERROR_NON_FINITE) {
             progress_end(&progress);
-            return diverge(app, flags, trainer, isfinite(state->best_held_out_nll), state->best_step);
+            return diverge(app, flags, trainer, state->best_step > 0, state->best_step);
         }
         if (status != EQF_OK) {
             code = app_fail_status(app, status, ACTIVITY_TRAIN);
@@ -264,7 +264,7 @@ static exit_code run_training(cli_app *app, const train_flags *flags, const eqf_
         }
         bool has_validated = state->step / options->validation_interval != last_step / options->validation_interval;
         last_step = state->step;
-        if (has_validated && isfinite(state->best_held_out_nll)) is_unsaved = true;
+        if (has_validated && state->best_step > 0) is_unsaved = true;
         if (is_unsaved && !state->is_done && (saved_best_step == 0 || now - last_save > save_seconds)) {
             code = save_model(app, flags, trainer);
             saved_best_step = state->best_step;

@@ -123,15 +123,20 @@ static bool is_usable(const eqf_device_info *info) {
     return info->is_available && info->has_compiler && info->max_allocation_bytes > 0;
 }
 
-/* Marks the device that "auto" opens: GPU, then CPU, then the rest; the first of its kind. */
+/* Mesa's rusticl offers llvmpipe as a CPU: it is for tests, many times slower than a CPU driver, and must not win over one. */
+static bool is_last_resort(const eqf_device_info *info) {
+    return info->type == EQF_DEVICE_CPU && strstr(info->platform_name, "rusticl") != NULL;
+}
+
+/* Marks the device that "auto" opens: GPU, then CPU, then the rest, llvmpipe last; the first of its kind. */
 static void mark_default(eqf__device *devices, size_t num_devices) {
     static const eqf_device_type order[] = {EQF_DEVICE_GPU, EQF_DEVICE_CPU, EQF_DEVICE_ACCELERATOR, EQF_DEVICE_OTHER};
     static const char *const type_names[] = {"CPU", "GPU", "accelerator", "device"};
     bool is_found = false;
-    for (size_t o = 0; o < 4; o++) {
+    for (size_t o = 0; o < 5; o++) { /* the fifth turn is the last resort's */
         for (size_t d = 0; d < num_devices; d++) {
             eqf_device_info *info = &devices[d].info;
-            if (info->type != order[o]) continue;
+            if (is_last_resort(info) ? o < 4 : o == 4 || info->type != order[o]) continue;
             if (!is_usable(info)) {
                 snprintf(info->choice_reason, sizeof info->choice_reason, "not usable: %s",
                          !info->is_available   ? "the driver says it is not available"

@@ -134,7 +134,12 @@ static eqf_status make_plan(eqf_context *ctx, const eqf_potential_options *poten
     if (device->launch_iterations > 0) {
         uint64_t most =
             device->launch_iterations / iterations_per_sweep(potential->num_particles, potential->space_dim);
-        plan->launch_sweeps = most < 1 ? 1 : min_unsigned(MAX_LAUNCH_SWEEPS, (unsigned)most);
+        if (most < 1)
+            return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED,
+                             "%s allows %llu loop turns a launch and one sweep of %u particles takes more: use another "
+                             "--device", device->info.name, (unsigned long long)device->launch_iterations,
+                             potential->num_particles);
+        plan->launch_sweeps = most > MAX_LAUNCH_SWEEPS ? MAX_LAUNCH_SWEEPS : (unsigned)most;
     }
     plan->num_series_chains = min_unsigned(wanted, MAX_SERIES_CHAINS);
     plan->num_series_blocks = (plan->num_series_chains + V - 1) / V;

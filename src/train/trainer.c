@@ -54,11 +54,15 @@ static uint64_t fingerprint_all(const eqf_trainer *trainer, const float *x) {
     const eqf_model_options *made = eqf_model_options_of(trainer->model);
     const uint64_t model_counts[] = {made->potential.num_particles, made->potential.space_dim, made->integrator.num_steps,
                                      made->seed, trainer->num_params};
+    const eqf_potential_options *u = &made->potential;
+    const double potential[] = {(double)u->kind, u->temperature, u->distance_offset, u->linear,       u->quadratic,
+                                u->quartic,      u->epsilon,     u->r_min,           u->trap_strength};
     uint64_t hash = 14695981039346656037u;
     hash = fingerprint(hash, numbers, sizeof numbers);
     hash = fingerprint(hash, counts, sizeof counts);
     hash = fingerprint(hash, model_counts, sizeof model_counts);
     hash = fingerprint(hash, &made->prior_scale, sizeof made->prior_scale);
+    hash = fingerprint(hash, potential, sizeof potential);
     hash = fingerprint(hash, eqf_model_params(trainer->model), trainer->num_params * sizeof(float));
     size_t num_dof = trainer->flow->num_dof;
     hash = fingerprint(hash, x, trainer->num_train * num_dof * sizeof(float));
