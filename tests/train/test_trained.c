@@ -112,24 +112,34 @@ static bool measure(eqf_context *ctx, const trained_case *c) {
               *log_det = test_output(count);
         TEST_OK(ctx, eqf_flow_log_prob(flow, count, x, log_prob, NULL));
         TEST_OK(ctx, eqf_flow_log_prob(flow, count, moved, moved_log_prob, NULL));
-        TEST_OK(ctx, eqf_flow_prior_sample(flow, 3, 0, count, z));
-        TEST_OK(ctx, eqf_flow_transform(flow, EQF_PRIOR_TO_DATA, count, z, there, log_det));
-        TEST_OK(ctx, eqf_flow_transform(flow, EQF_DATA_TO_PRIOR, count, there, back, log_det));
-        test_worst worst = TEST_WORST_INIT(tolerance), invariance = TEST_WORST_INIT(tolerance),
-                   trip = TEST_WORST_INIT(tolerance);
+        test_worst worst = TEST_WORST_INIT(tolerance), invariance = TEST_WORST_INIT(tolerance);
         for (size_t b = 0; b < count; ++b) {
-            double error = 0.0;
             test_compare(&worst, b, fabs(log_prob[b] - expected[b]));
             test_compare(&invariance, b, fabs(log_prob[b] - moved_log_prob[b]));
-            for (size_t n = b * num_dof; n < (b + 1) * num_dof; ++n) error = fmax(error, fabs(back[n] - z[n]));
-            test_compare(&trip, b, error);
         }
         const char *name = evaluation == EQF_FIELD_TABLE ? "table" : "direct";
         test_report(&worst, "%s %s log_prob", c->name, name);
         is_good &= worst.num_above * 1000 <= count; /* 99.9 % */
         is_good &= test_report(&invariance, "%s %s invariance", c->name, name);
-        is_good &= test_report(&trip, "%s %s round trip, %u steps", c->name, name, options->integrator.num_steps);
         eqf_flow_destroy(&flow);
+        /* RK4 there and back is no exact inverse: with the model's own steps the trip shows the scheme's error and is printed; with four
+         * times as many that error is hundreds of times smaller, and what is left must be rounding. */
+        for (unsigned refinement = 1; refinement <= 4; refinement *= 4) {
+            test_worst trip = TEST_WORST_INIT(tolerance);
+            flow_options.num_steps = refinement * options->integrator.num_steps;
+            TEST_OK(ctx, eqf_flow_create(ctx, model, &flow_options, &flow));
+            TEST_OK(ctx, eqf_flow_prior_sample(flow, 3, 0, count, z));
+            TEST_OK(ctx, eqf_flow_transform(flow, EQF_PRIOR_TO_DATA, count, z, there, log_det));
+            TEST_OK(ctx, eqf_flow_transform(flow, EQF_DATA_TO_PRIOR, count, there, back, log_det));
+            for (size_t b = 0; b < count; ++b) {
+                double error = 0.0;
+                for (size_t n = b * num_dof; n < (b + 1) * num_dof; ++n) error = fmax(error, fabs(back[n] - z[n]));
+                test_compare(&trip, b, error);
+            }
+            bool is_close = test_report(&trip, "%s %s round trip, %u steps", c->name, name, flow_options.num_steps);
+            if (refinement > 1) is_good &= is_close;
+            eqf_flow_destroy(&flow);
+        }
         free(log_prob);
         free(moved_log_prob);
         free(z);
