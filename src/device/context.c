@@ -29,8 +29,8 @@ eqf_status eqf_context_create(const eqf_context_options *options, eqf_context **
     if (options != NULL && options->version != 1) return EQF_ERROR_INVALID_ARGUMENT;
     eqf_context *ctx = calloc(1, sizeof *ctx);
     if (ctx == NULL) return EQF_ERROR_OUT_OF_MEMORY;
-    const char *kernel_path = options != NULL && options->kernel_path != NULL ? options->kernel_path
-                                                                              : getenv("EQFLOW_KERNEL_PATH");
+    const char *kernel_path =
+        options != NULL && options->kernel_path != NULL ? options->kernel_path : getenv("EQFLOW_KERNEL_PATH");
     if (options != NULL) {
         ctx->log = options->log;
         ctx->log_user = options->log_user;
@@ -115,7 +115,8 @@ static void describe(cl_platform_id ocl_platform, eqf__device *device) {
         clGetDeviceInfo(id, CL_DEVICE_COMPILER_AVAILABLE, sizeof flag, &flag, NULL) == CL_SUCCESS && flag;
     info->is_available = clGetDeviceInfo(id, CL_DEVICE_AVAILABLE, sizeof flag, &flag, NULL) == CL_SUCCESS && flag;
     cl_device_fp_config fp64 = 0;
-    info->has_fp64 = clGetDeviceInfo(id, CL_DEVICE_DOUBLE_FP_CONFIG, sizeof fp64, &fp64, NULL) == CL_SUCCESS && fp64 != 0;
+    info->has_fp64 =
+        clGetDeviceInfo(id, CL_DEVICE_DOUBLE_FP_CONFIG, sizeof fp64, &fp64, NULL) == CL_SUCCESS && fp64 != 0;
     eqf__profile_apply(device);
 }
 
@@ -165,8 +166,7 @@ static eqf_status find_devices(eqf_context *ctx, eqf__device **devices_out, size
     cl_platform_id ocl_platforms[64];
     cl_uint num_platforms = 0;
     cl_int error = clGetPlatformIDs(64, ocl_platforms, &num_platforms);
-    if (error != CL_SUCCESS || num_platforms == 0)
-        return eqf__fail(ctx, EQF_ERROR_NO_PLATFORM, no_platform_message);
+    if (error != CL_SUCCESS || num_platforms == 0) return eqf__fail(ctx, EQF_ERROR_NO_PLATFORM, no_platform_message);
     if (num_platforms > 64) num_platforms = 64;
     eqf__device *devices = NULL;
     size_t num_devices = 0;
@@ -238,12 +238,14 @@ static bool is_selected(const eqf_device_info *info, const char *selector) {
     if (strcmp(selector, "cpu") == 0) return info->type == EQF_DEVICE_CPU;
     if (strcmp(selector, "gpu") == 0) return info->type == EQF_DEVICE_GPU;
     if (strcmp(selector, "accelerator") == 0) return info->type == EQF_DEVICE_ACCELERATOR;
-    return contains(info->name, selector) || contains(info->vendor, selector) || contains(info->platform_name, selector);
+    return contains(info->name, selector) || contains(info->vendor, selector) ||
+           contains(info->platform_name, selector);
 }
 
 static eqf_status open_device(eqf_context *ctx, const eqf__device *found) {
     if (!is_usable(&found->info))
-        return eqf__fail(ctx, EQF_ERROR_NO_DEVICE, "%s cannot be used: %s", found->info.name, found->info.choice_reason);
+        return eqf__fail(ctx, EQF_ERROR_NO_DEVICE, "%s cannot be used: %s", found->info.name,
+                         found->info.choice_reason);
     eqf__device *device = eqf__alloc(ctx, 1, sizeof *device, "the device");
     if (device == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     *device = *found;

@@ -73,10 +73,10 @@ eqf_status eqf__buffer_create(eqf_context *ctx, size_t num_bytes, const void *h_
         h_data = NULL;
     }
     if (num_bytes > device->info.max_allocation_bytes)
-        return eqf__fail(ctx, EQF_ERROR_DEVICE_MEMORY,
-                         "%s need %.1f MiB in one piece but %s allows %.1f MiB: use a smaller batch or fewer samples at once",
-                         what, (double)num_bytes / 1048576.0, device->info.name,
-                         (double)device->info.max_allocation_bytes / 1048576.0);
+        return eqf__fail(
+            ctx, EQF_ERROR_DEVICE_MEMORY,
+            "%s need %.1f MiB in one piece but %s allows %.1f MiB: use a smaller batch or fewer samples at once", what,
+            (double)num_bytes / 1048576.0, device->info.name, (double)device->info.max_allocation_bytes / 1048576.0);
     cl_int error;
     cl_mem_flags flags = CL_MEM_READ_WRITE | (h_data != NULL ? CL_MEM_COPY_HOST_PTR : 0);
     /* The host pointer is only read (COPY_HOST_PTR), but the API takes it without const. */
@@ -104,8 +104,7 @@ void eqf__buffer_destroy(cl_mem *buffer) {
 
 eqf_status eqf__buffer_write(eqf_context *ctx, cl_mem buffer, size_t offset, size_t num_bytes, const void *h_data) {
     if (num_bytes == 0) return EQF_OK;
-    EQF__OCL(ctx,
-             clEnqueueWriteBuffer(ctx->device->queue, buffer, CL_TRUE, offset, num_bytes, h_data, 0, NULL, NULL),
+    EQF__OCL(ctx, clEnqueueWriteBuffer(ctx->device->queue, buffer, CL_TRUE, offset, num_bytes, h_data, 0, NULL, NULL),
              "while copying to the device");
     return EQF_OK;
 }

@@ -15,10 +15,11 @@ typedef struct eqf__device {
     cl_command_queue queue; /* in order */
     eqf_device_info info;
     /* Profile: what the kernels are built with and how they are launched. */
-    unsigned vector_width;     /* V */
-    unsigned num_partials;     /* work-items that accumulate gradients: fixed per device class, so that results do
+    unsigned vector_width; /* V */
+    unsigned num_partials; /* work-items that accumulate gradients: fixed per device class, so that results do
                                   not depend on the thread count */
-    size_t max_work_items;     /* that a launch over many small turns uses: a work-group costs a CPU driver 50 ns; SIZE_MAX: as many as turns */
+    size_t
+        max_work_items; /* that a launch over many small turns uses: a work-group costs a CPU driver 50 ns; SIZE_MAX: as many as turns */
     uint64_t launch_iterations; /* most loop iterations of one work-item in one launch; 0: no limit */
     char build_options[256];
 } eqf__device;
@@ -30,9 +31,9 @@ void eqf__device_close(eqf_context *ctx);
 /* OpenCL code -> status, with the code's name in the message. what: what was being done, for people. */
 eqf_status eqf__ocl_fail(eqf_context *ctx, cl_int error, const char *what);
 const char *eqf__ocl_error_name(cl_int error);
-#define EQF__OCL(ctx, call, what)                                                     \
-    do {                                                                              \
-        cl_int eqf__ocl_code = (call);                                                \
+#define EQF__OCL(ctx, call, what)                                                        \
+    do {                                                                                 \
+        cl_int eqf__ocl_code = (call);                                                   \
         if (eqf__ocl_code != CL_SUCCESS) return eqf__ocl_fail(ctx, eqf__ocl_code, what); \
     } while (0)
 

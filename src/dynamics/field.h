@@ -18,12 +18,12 @@ struct eqf__field {
     eqf_field_evaluation evaluation; /* as it is used: TABLE may have fallen back to DIRECT */
     size_t num_params, num_trained;
     /* For the integrator's program */
-    const char *files[4];   /* kernel files, NULL-terminated */
-    char defines[256];      /* -D options, STAGE_SIZE, GRAD_STAGE_SIZE and GRAD_SHARED_SIZE among them */
-    size_t grad_stage_size; /* floats a stage; a multiple of 16 */
+    const char *files[4];    /* kernel files, NULL-terminated */
+    char defines[256];       /* -D options, STAGE_SIZE, GRAD_STAGE_SIZE and GRAD_SHARED_SIZE among them */
+    size_t grad_stage_size;  /* floats a stage; a multiple of 16 */
     size_t grad_shared_size; /* floats; a multiple of 16 */
-    cl_mem d_params;  /* [num_params] */
-    cl_mem d_stages;  /* [num_stages][STAGE_SIZE], valid after prepare */
+    cl_mem d_params;         /* [num_params] */
+    cl_mem d_stages;         /* [num_stages][STAGE_SIZE], valid after prepare */
     cl_mem d_shared;
     /* Kind-specific state and verbs. */
     void *state;
@@ -35,7 +35,8 @@ struct eqf__field {
                            cl_mem d_gradient);
     /* Table resolution, so that a resumed training builds the very same tables. */
     unsigned resolution; /* fine cells; 0: summed directly */
-    double table_tolerance; /* largest relative error between points of d phi' + D phi (radial_check in cl/dynamics/radial_stages.cl) */
+    double
+        table_tolerance; /* largest relative error between points of d phi' + D phi (radial_check in cl/dynamics/radial_stages.cl) */
     eqf_status (*set_resolution)(eqf__field *field, unsigned resolution);
     void (*destroy)(eqf__field *field);
 };

@@ -17,26 +17,34 @@
 
 typedef struct radial_state {
     unsigned num_fine, num_coarse, vector_width;
-    unsigned k_at_once; /* Gaussians that one work-item contracts: all where it has vectors, else 1, scalar devices having many items */
+    unsigned
+        k_at_once; /* Gaussians that one work-item contracts: all where it has vectors, else 1, scalar devices having many items */
     size_t num_cells, num_cell_blocks, num_point_blocks, stage_size, widths_padded;
     bool has_gradient;
     cl_mem d_time_basis, d_coefficients, d_gaussians, d_geometry;
     cl_mem d_basis, d_values, d_check_basis, d_check_values, d_cells, d_errors;
-    cl_mem d_stage_sums, d_point_gradients, d_is_active, d_grad_coefficients, d_partial_widths, d_width_sums, d_time_gradients;
+    cl_mem d_stage_sums, d_point_gradients, d_is_active, d_grad_coefficients, d_partial_widths, d_width_sums,
+        d_time_gradients;
     eqf__kernel time, shared, basis, points, cells, check;
     eqf__kernel sum, point_gradients, contract_coefficients, contract_widths, time_gradients, gradient;
 } radial_state;
 
-static size_t round_up(size_t count, size_t multiple) { return (count + multiple - 1) / multiple * multiple; }
+static size_t round_up(size_t count, size_t multiple) {
+    return (count + multiple - 1) / multiple * multiple;
+}
 
 /* ---- Life ------------------------------------------------------------------------------------------------------------- */
 
 static void release_gradient_parts(radial_state *state) {
-    cl_mem *buffers[] = {&state->d_stage_sums,       &state->d_point_gradients, &state->d_is_active,
+    cl_mem *buffers[] = {&state->d_stage_sums,        &state->d_point_gradients, &state->d_is_active,
                          &state->d_grad_coefficients, &state->d_partial_widths,  &state->d_width_sums};
     for (size_t b = 0; b < sizeof buffers / sizeof buffers[0]; b++) eqf__buffer_destroy(buffers[b]);
-    eqf__kernel *kernels[] = {&state->sum,             &state->point_gradients, &state->contract_coefficients,
-                              &state->contract_widths, &state->time_gradients,  &state->gradient};
+    eqf__kernel *kernels[] = {&state->sum,
+                              &state->point_gradients,
+                              &state->contract_coefficients,
+                              &state->contract_widths,
+                              &state->time_gradients,
+                              &state->gradient};
     for (size_t k = 0; k < sizeof kernels / sizeof kernels[0]; k++) eqf__kernel_destroy(kernels[k]);
 }
 
@@ -65,19 +73,22 @@ static void radial_destroy(eqf__field *field) {
     field->state = NULL;
 }
 
-static eqf_status get_program(eqf__field *field, const char *name, const char *const *files, eqf__program **program_out) {
+static eqf_status get_program(eqf__field *field, const char *name, const char *const *files,
+                              eqf__program **program_out) {
     radial_state *state = field->state;
     char defines[256];
-    snprintf(defines, sizeof defines, "-D N=%u -D D=%u -D K=%u -D M=%u -D STAGE_SIZE=%zu -D K_PADDED=%zu -D K_AT_ONCE=%u",
-             field->num_particles, field->space_dim, field->options.num_distance, field->options.num_time,
-             state->stage_size, state->widths_padded, state->k_at_once);
+    snprintf(defines, sizeof defines,
+             "-D N=%u -D D=%u -D K=%u -D M=%u -D STAGE_SIZE=%zu -D K_PADDED=%zu -D K_AT_ONCE=%u", field->num_particles,
+             field->space_dim, field->options.num_distance, field->options.num_time, state->stage_size,
+             state->widths_padded, state->k_at_once);
     return eqf__program_get(field->ctx, name, files, defines, program_out);
 }
 
 static eqf_status create_kernels(eqf__field *field) {
     eqf_context *ctx = field->ctx;
     radial_state *state = field->state;
-    static const char *const files[] = {"common/real.clh", "dynamics/radial_params.clh", "dynamics/radial_stages.cl", NULL};
+    static const char *const files[] = {"common/real.clh", "dynamics/radial_params.clh", "dynamics/radial_stages.cl",
+                                        NULL};
     eqf__program *program;
     EQF__TRY(get_program(field, "radial_stages", files, &program));
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_time", &state->time));
@@ -113,8 +124,8 @@ static eqf_status create_gradient_parts(eqf__field *field) {
     if (field->evaluation == EQF_FIELD_DIRECT) return EQF_OK;
     EQF__TRY(eqf__buffer_create(ctx, num_stages * 2 * points_padded * sizeof(float), NULL, "the point gradients",
                                 &state->d_point_gradients));
-    EQF__TRY(eqf__buffer_create(ctx, num_stages * state->num_point_blocks * sizeof(cl_uint), NULL, "the point gradients",
-                                &state->d_is_active));
+    EQF__TRY(eqf__buffer_create(ctx, num_stages * state->num_point_blocks * sizeof(cl_uint), NULL,
+                                "the point gradients", &state->d_is_active));
     return eqf__buffer_create(ctx, state->num_point_blocks * state->widths_padded * sizeof(float), NULL,
                               "the width gradients", &state->d_partial_widths);
 }
@@ -198,12 +209,12 @@ static eqf_status build_stages(eqf__field *field) {
                          EQF__ARG(state->d_geometry), EQF__ARG(state->d_basis), EQF__ARG(points_per_cell),
                          EQF__ARG(fraction), EQF__ARG(num_point_blocks)));
     size_t stage_tiles = (num_stages + 3) / 4; /* STAGES_AT_ONCE */
-    EQF__TRY(EQF__LAUNCH(ctx, &state->points, eqf__stride(ctx, stage_tiles * num_point_blocks), 1, EQF__ARG(state->d_coefficients),
-                         EQF__ARG(state->d_basis), EQF__ARG(state->d_values), EQF__ARG(num_stages),
-                         EQF__ARG(num_point_blocks)));
-    return EQF__LAUNCH(ctx, &state->cells, eqf__stride(ctx, (size_t)num_stages * num_cell_blocks), 1, EQF__ARG(state->d_values),
-                       EQF__ARG(state->d_geometry), EQF__ARG(state->d_cells), EQF__ARG(num_stages),
-                       EQF__ARG(num_cell_blocks), EQF__ARG(num_point_blocks));
+    EQF__TRY(EQF__LAUNCH(ctx, &state->points, eqf__stride(ctx, stage_tiles * num_point_blocks), 1,
+                         EQF__ARG(state->d_coefficients), EQF__ARG(state->d_basis), EQF__ARG(state->d_values),
+                         EQF__ARG(num_stages), EQF__ARG(num_point_blocks)));
+    return EQF__LAUNCH(ctx, &state->cells, eqf__stride(ctx, (size_t)num_stages * num_cell_blocks), 1,
+                       EQF__ARG(state->d_values), EQF__ARG(state->d_geometry), EQF__ARG(state->d_cells),
+                       EQF__ARG(num_stages), EQF__ARG(num_cell_blocks), EQF__ARG(num_point_blocks));
 }
 
 /* The table's largest relative error (radial_check); NaN if the parameters give NaN. */
@@ -213,12 +224,12 @@ static eqf_status measure_error(eqf__field *field, double *error_out) {
     cl_uint num_stages = field->num_stages, num_cell_blocks = (cl_uint)state->num_cell_blocks, points_per_cell = 1;
     cl_float fraction = CHECK_FRACTION;
     EQF__TRY(EQF__LAUNCH(ctx, &state->basis, eqf__stride(ctx, num_cell_blocks), 1, EQF__ARG(state->d_gaussians),
-                         EQF__ARG(state->d_geometry), EQF__ARG(state->d_check_basis),
-                         EQF__ARG(points_per_cell), EQF__ARG(fraction), EQF__ARG(num_cell_blocks)));
+                         EQF__ARG(state->d_geometry), EQF__ARG(state->d_check_basis), EQF__ARG(points_per_cell),
+                         EQF__ARG(fraction), EQF__ARG(num_cell_blocks)));
     size_t stage_tiles = (num_stages + 3) / 4;
-    EQF__TRY(EQF__LAUNCH(ctx, &state->points, eqf__stride(ctx, stage_tiles * num_cell_blocks), 1, EQF__ARG(state->d_coefficients),
-                         EQF__ARG(state->d_check_basis), EQF__ARG(state->d_check_values), EQF__ARG(num_stages),
-                         EQF__ARG(num_cell_blocks)));
+    EQF__TRY(EQF__LAUNCH(ctx, &state->points, eqf__stride(ctx, stage_tiles * num_cell_blocks), 1,
+                         EQF__ARG(state->d_coefficients), EQF__ARG(state->d_check_basis),
+                         EQF__ARG(state->d_check_values), EQF__ARG(num_stages), EQF__ARG(num_cell_blocks)));
     EQF__TRY(EQF__LAUNCH(ctx, &state->check, num_stages, 1, EQF__ARG(state->d_check_values),
                          EQF__ARG(state->d_geometry), EQF__ARG(state->d_cells), EQF__ARG(state->d_errors),
                          EQF__ARG(fraction), EQF__ARG(num_stages), EQF__ARG(num_cell_blocks)));
@@ -254,9 +265,11 @@ static eqf_status radial_prepare(eqf__field *field, bool check) {
             error_before = error;
             EQF__TRY(set_resolution(field, EQF_FIELD_TABLE, 2 * state->num_fine));
         } else {
-            eqf__log(field->ctx, EQF_LOG_WARNING,
-                     "the field's Gaussians are too narrow for a table (error %.2g with %u cells): summing them directly, "
-                     "which is slower", error, state->num_fine);
+            eqf__log(
+                field->ctx, EQF_LOG_WARNING,
+                "the field's Gaussians are too narrow for a table (error %.2g with %u cells): summing them directly, "
+                "which is slower",
+                error, state->num_fine);
             EQF__TRY(set_resolution(field, EQF_FIELD_DIRECT, state->num_fine));
         }
     }
@@ -267,8 +280,8 @@ static eqf_status radial_prepare(eqf__field *field, bool check) {
 static eqf_status sum_partials(eqf__field *field, cl_mem d_partials, cl_mem d_sum, size_t num_partials, size_t num) {
     radial_state *state = field->state;
     cl_uint partials = (cl_uint)num_partials, numbers = (cl_uint)num;
-    return EQF__LAUNCH(field->ctx, &state->sum, eqf__stride(field->ctx, num / state->vector_width), 1, EQF__ARG(d_partials), EQF__ARG(d_sum),
-                       EQF__ARG(partials), EQF__ARG(numbers));
+    return EQF__LAUNCH(field->ctx, &state->sum, eqf__stride(field->ctx, num / state->vector_width), 1,
+                       EQF__ARG(d_partials), EQF__ARG(d_sum), EQF__ARG(partials), EQF__ARG(numbers));
 }
 
 static eqf_status contract_table(eqf__field *field, cl_mem d_grad_stages, size_t num_partials) {
@@ -277,16 +290,18 @@ static eqf_status contract_table(eqf__field *field, cl_mem d_grad_stages, size_t
     cl_uint num_stages = field->num_stages, num_point_blocks = (cl_uint)state->num_point_blocks;
     const size_t stage_tiles = (num_stages + 3) / 4; /* STAGES_AT_ONCE */
     const size_t k_tiles = (field->options.num_distance + state->k_at_once) / state->k_at_once;
-    EQF__TRY(sum_partials(field, d_grad_stages, state->d_stage_sums, num_partials, num_stages * field->grad_stage_size));
+    EQF__TRY(
+        sum_partials(field, d_grad_stages, state->d_stage_sums, num_partials, num_stages * field->grad_stage_size));
     EQF__TRY(EQF__LAUNCH(ctx, &state->point_gradients, eqf__stride(ctx, (size_t)num_stages * num_point_blocks), 1,
                          EQF__ARG(state->d_stage_sums), EQF__ARG(state->d_geometry), EQF__ARG(state->d_point_gradients),
                          EQF__ARG(state->d_is_active), EQF__ARG(num_stages), EQF__ARG(num_point_blocks)));
-    EQF__TRY(EQF__LAUNCH(ctx, &state->contract_coefficients, stage_tiles * k_tiles, 1, EQF__ARG(state->d_point_gradients),
-                         EQF__ARG(state->d_is_active), EQF__ARG(state->d_basis), EQF__ARG(state->d_grad_coefficients), EQF__ARG(num_stages),
-                         EQF__ARG(num_point_blocks)));
+    EQF__TRY(EQF__LAUNCH(ctx, &state->contract_coefficients, stage_tiles * k_tiles, 1,
+                         EQF__ARG(state->d_point_gradients), EQF__ARG(state->d_is_active), EQF__ARG(state->d_basis),
+                         EQF__ARG(state->d_grad_coefficients), EQF__ARG(num_stages), EQF__ARG(num_point_blocks)));
     EQF__TRY(EQF__LAUNCH(ctx, &state->contract_widths, num_point_blocks, 1, EQF__ARG(state->d_point_gradients),
-                         EQF__ARG(state->d_is_active), EQF__ARG(state->d_coefficients), EQF__ARG(state->d_gaussians), EQF__ARG(state->d_geometry),
-                         EQF__ARG(state->d_partial_widths), EQF__ARG(num_stages), EQF__ARG(num_point_blocks)));
+                         EQF__ARG(state->d_is_active), EQF__ARG(state->d_coefficients), EQF__ARG(state->d_gaussians),
+                         EQF__ARG(state->d_geometry), EQF__ARG(state->d_partial_widths), EQF__ARG(num_stages),
+                         EQF__ARG(num_point_blocks)));
     return sum_partials(field, state->d_partial_widths, state->d_width_sums, num_point_blocks, state->widths_padded);
 }
 
@@ -298,7 +313,8 @@ static eqf_status contract_direct(eqf__field *field, cl_mem d_grad_stages, cl_me
     size_t source[3] = {0, 0, 0}, region[3] = {(field->options.num_distance + 1) * sizeof(float), field->num_stages, 1};
     EQF__OCL(field->ctx,
              clEnqueueCopyBufferRect(field->ctx->device->queue, state->d_stage_sums, state->d_grad_coefficients, source,
-                                     source, region, field->grad_stage_size * sizeof(float), 0, region[0], 0, 0, NULL, NULL),
+                                     source, region, field->grad_stage_size * sizeof(float), 0, region[0], 0, 0, NULL,
+                                     NULL),
              "while gradients were copied");
     return sum_partials(field, d_grad_shared, state->d_width_sums, num_partials, state->widths_padded);
 }

@@ -58,7 +58,8 @@ eqf_status eqf_flow_create(eqf_context *ctx, const eqf_model *model, const eqf_f
     const eqf_flow_options defaults = EQF_FLOW_OPTIONS_INIT;
     if (options == NULL) options = &defaults;
     if (options->version != 1)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "flow options are of an unknown version %u", options->version);
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "flow options are of an unknown version %u",
+                         options->version);
     eqf_flow *flow = eqf__alloc(ctx, 1, sizeof *flow, "the flow");
     if (flow == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     flow->ctx = ctx;
@@ -134,7 +135,8 @@ eqf_status eqf_flow_sample(eqf_flow *flow, uint64_t seed, uint64_t first_sample,
     return EQF_OK;
 }
 
-eqf_status eqf__flow_launch_log_prob(eqf_flow *flow, size_t num_blocks, cl_mem d_x, cl_mem d_log_det, cl_mem d_log_prob) {
+eqf_status eqf__flow_launch_log_prob(eqf_flow *flow, size_t num_blocks, cl_mem d_x, cl_mem d_log_det,
+                                     cl_mem d_log_prob) {
     EQF__TRY(zero_log_det(flow, num_blocks, d_log_det));
     EQF__TRY(eqf__trajectory_solve(&flow->trajectory, EQF_DATA_TO_PRIOR, num_blocks, d_x, d_log_det, NULL));
     return eqf__prior_log_prob(&flow->prior, num_blocks, d_x, d_log_det, 1.0f, d_log_prob);
@@ -173,7 +175,8 @@ eqf_status eqf_flow_velocity(eqf_flow *flow, double t, size_t batch_size, const 
                              float *divergence_out) {
     double position = t * 2.0 * flow->num_steps;
     if (!(fabs(position - nearbyint(position)) < 1e-6) || position < -0.5 || position > 2.0 * flow->num_steps + 0.5)
-        return eqf__fail(flow->ctx, EQF_ERROR_INVALID_ARGUMENT, "t = %g is not a stage time j/%u", t, 2 * flow->num_steps);
+        return eqf__fail(flow->ctx, EQF_ERROR_INVALID_ARGUMENT, "t = %g is not a stage time j/%u", t,
+                         2 * flow->num_steps);
     unsigned stage = (unsigned)nearbyint(position);
     for (size_t done = 0; done < batch_size;) {
         size_t count = batch_size - done < flow->chunk_size ? batch_size - done : flow->chunk_size;
@@ -201,7 +204,8 @@ eqf_status eqf_flow_prior_log_prob(eqf_flow *flow, size_t batch_size, const floa
     return EQF_OK;
 }
 
-eqf_status eqf_flow_prior_sample(eqf_flow *flow, uint64_t seed, uint64_t first_sample, size_t num_samples, float *z_out) {
+eqf_status eqf_flow_prior_sample(eqf_flow *flow, uint64_t seed, uint64_t first_sample, size_t num_samples,
+                                 float *z_out) {
     for (size_t done = 0; done < num_samples;) {
         size_t count = num_samples - done < flow->chunk_size ? num_samples - done : flow->chunk_size;
         EQF__TRY(eqf__prior_sample(&flow->prior, seed, first_sample + done, num_blocks_of(flow, count), flow->d_x));

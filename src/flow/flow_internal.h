@@ -8,13 +8,13 @@
 /* Device memory of one loss evaluation with gradient over at most max_blocks blocks. */
 typedef struct eqf__gradient_workspace {
     size_t max_blocks, num_partials, grad_stages_count, grad_shared_count; /* counts in floats */
-    cl_mem d_x;       /* [max_blocks][N*D][V]: the batch, in; overwritten by its latents */
+    cl_mem d_x; /* [max_blocks][N*D][V]: the batch, in; overwritten by its latents */
     cl_mem d_log_det, d_adjoint_log_det, d_weight, d_nll, d_error; /* [max_blocks][V] */
-    cl_mem d_adjoint_x;   /* [max_blocks][N*D][V]: d loss / d x, out */
-    cl_mem d_checkpoints; /* [num_steps][max_blocks][N*D][V] */
-    cl_mem d_grad_stages, d_grad_shared; /* partial gradients */
-    cl_mem d_gradient;    /* [num_trained], out */
-    cl_mem d_sums;        /* [2]: mean nll, mean integration error, out */
+    cl_mem d_adjoint_x;                                            /* [max_blocks][N*D][V]: d loss / d x, out */
+    cl_mem d_checkpoints;                                          /* [num_steps][max_blocks][N*D][V] */
+    cl_mem d_grad_stages, d_grad_shared;                           /* partial gradients */
+    cl_mem d_gradient;                                             /* [num_trained], out */
+    cl_mem d_sums;                                                 /* [2]: mean nll, mean integration error, out */
 } eqf__gradient_workspace;
 
 struct eqf_flow {
@@ -36,7 +36,8 @@ void eqf__gradient_workspace_clear(eqf__gradient_workspace *workspace);
 eqf_status eqf__flow_launch_gradient(eqf_flow *flow, eqf__gradient_workspace *workspace, size_t batch_size,
                                      double integration_penalty);
 /* Launches data -> prior of d_x (packed) and its log_prob [num_blocks][V]. */
-eqf_status eqf__flow_launch_log_prob(eqf_flow *flow, size_t num_blocks, cl_mem d_x, cl_mem d_log_det, cl_mem d_log_prob);
+eqf_status eqf__flow_launch_log_prob(eqf_flow *flow, size_t num_blocks, cl_mem d_x, cl_mem d_log_det,
+                                     cl_mem d_log_prob);
 /* Assembles the trajectory programs anew after the field's defines changed. */
 eqf_status eqf__flow_reassemble(eqf_flow *flow);
 

@@ -61,13 +61,15 @@ eqf_status eqf__flow_launch_gradient(eqf_flow *flow, eqf__gradient_workspace *w,
     EQF__TRY(eqf__fill_zero(ctx, w->d_log_det, blocks * flow->vector_width * sizeof(float)));
     EQF__TRY(eqf__fill_zero(ctx, w->d_grad_stages, w->grad_stages_count * sizeof(float)));
     EQF__TRY(eqf__fill_zero(ctx, w->d_grad_shared, w->grad_shared_count * sizeof(float)));
-    EQF__TRY(eqf__trajectory_solve(&flow->trajectory, EQF_DATA_TO_PRIOR, blocks, w->d_x, w->d_log_det, w->d_checkpoints));
-    EQF__TRY(EQF__LAUNCH(ctx, &prior->seed, blocks, 1, EQF__ARG(w->d_x), EQF__ARG(w->d_log_det), EQF__ARG(w->d_adjoint_x),
-                         EQF__ARG(w->d_adjoint_log_det), EQF__ARG(w->d_weight), EQF__ARG(w->d_nll), EQF__ARG(w->d_error),
-                         EQF__ARG(prior->scale), EQF__ARG(prior->constant_term), EQF__ARG(batch), EQF__ARG(blocks)));
-    const eqf__trajectory_gradient gradient = {w->d_checkpoints, w->d_adjoint_x,   w->d_adjoint_log_det, w->d_weight,
-                                               w->d_error,       w->d_grad_stages, w->d_grad_shared,     w->num_partials,
-                                               (float)integration_penalty};
+    EQF__TRY(
+        eqf__trajectory_solve(&flow->trajectory, EQF_DATA_TO_PRIOR, blocks, w->d_x, w->d_log_det, w->d_checkpoints));
+    EQF__TRY(EQF__LAUNCH(ctx, &prior->seed, blocks, 1, EQF__ARG(w->d_x), EQF__ARG(w->d_log_det),
+                         EQF__ARG(w->d_adjoint_x), EQF__ARG(w->d_adjoint_log_det), EQF__ARG(w->d_weight),
+                         EQF__ARG(w->d_nll), EQF__ARG(w->d_error), EQF__ARG(prior->scale),
+                         EQF__ARG(prior->constant_term), EQF__ARG(batch), EQF__ARG(blocks)));
+    const eqf__trajectory_gradient gradient = {w->d_checkpoints, w->d_adjoint_x,  w->d_adjoint_log_det,
+                                               w->d_weight,      w->d_error,      w->d_grad_stages,
+                                               w->d_grad_shared, w->num_partials, (float)integration_penalty};
     EQF__TRY(eqf__trajectory_reverse(&flow->trajectory, EQF_DATA_TO_PRIOR, blocks, &gradient));
     EQF__TRY(EQF__LAUNCH(ctx, &prior->loss_sums, 1, 1, EQF__ARG(w->d_nll), EQF__ARG(w->d_error), EQF__ARG(w->d_weight),
                          EQF__ARG(w->d_sums), EQF__ARG(blocks)));
@@ -77,9 +79,11 @@ eqf_status eqf__flow_launch_gradient(eqf_flow *flow, eqf__gradient_workspace *w,
 eqf_status eqf_flow_nll_gradient(eqf_flow *flow, double integration_penalty, size_t batch_size, const float *x,
                                  eqf_loss *loss_out, float *gradient_out, float *adjoint_x_out) {
     eqf_context *ctx = flow->ctx;
-    if (batch_size == 0) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the mean loss of an empty batch is undefined");
+    if (batch_size == 0)
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the mean loss of an empty batch is undefined");
     if (batch_size > 0x7fffffff / flow->num_dof)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "%zu configurations are too many for one gradient", batch_size);
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "%zu configurations are too many for one gradient",
+                         batch_size);
     if (!(integration_penalty >= 0) || !isfinite(integration_penalty))
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the integration penalty must be a number >= 0");
     const size_t blocks = (batch_size + flow->vector_width - 1) / flow->vector_width;

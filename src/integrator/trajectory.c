@@ -39,7 +39,8 @@ eqf_status eqf__trajectory_create(eqf_context *ctx, const eqf__field *field, uns
         if (REVERSE_FACTOR * turns > limit)
             return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED,
                              "%s allows %zu loop turns a launch and one step of %u particles takes more: use another "
-                             "--device%s", device->info.name, limit, field->num_particles,
+                             "--device%s",
+                             device->info.name, limit, field->num_particles,
                              field->evaluation == EQF_FIELD_DIRECT ? ", or --field-evaluation table" : "");
         const size_t steps = limit / turns, reverse = limit / (REVERSE_FACTOR * turns);
         trajectory_out->steps_per_launch = steps < num_steps ? steps : num_steps;
@@ -95,14 +96,13 @@ eqf_status eqf__trajectory_reverse(eqf__trajectory *trajectory, eqf_direction di
         const cl_uint block_end = blocks - block_begin > range ? block_begin + (cl_uint)range : blocks;
         for (cl_uint end = num_steps; end > 0;) {
             const cl_uint begin = end > steps ? end - (cl_uint)steps : 0;
-            EQF__TRY(EQF__LAUNCH(trajectory->ctx, &trajectory->adjoint, num_partials, 1,
-                                 EQF__ARG(gradient->d_checkpoints), EQF__ARG(gradient->d_adjoint_x),
-                                 EQF__ARG(gradient->d_adjoint_log_det), EQF__ARG(gradient->d_weight),
-                                 EQF__ARG(gradient->d_error), EQF__ARG(field->d_stages), EQF__ARG(field->d_shared),
-                                 EQF__ARG(gradient->d_grad_stages), EQF__ARG(gradient->d_grad_shared),
-                                 EQF__ARG(gradient->penalty), EQF__ARG(blocks), EQF__ARG(block_begin),
-                                 EQF__ARG(block_end), EQF__ARG(num_partials), EQF__ARG(num_steps), EQF__ARG(sign),
-                                 EQF__ARG(begin), EQF__ARG(end)));
+            EQF__TRY(EQF__LAUNCH(
+                trajectory->ctx, &trajectory->adjoint, num_partials, 1, EQF__ARG(gradient->d_checkpoints),
+                EQF__ARG(gradient->d_adjoint_x), EQF__ARG(gradient->d_adjoint_log_det), EQF__ARG(gradient->d_weight),
+                EQF__ARG(gradient->d_error), EQF__ARG(field->d_stages), EQF__ARG(field->d_shared),
+                EQF__ARG(gradient->d_grad_stages), EQF__ARG(gradient->d_grad_shared), EQF__ARG(gradient->penalty),
+                EQF__ARG(blocks), EQF__ARG(block_begin), EQF__ARG(block_end), EQF__ARG(num_partials),
+                EQF__ARG(num_steps), EQF__ARG(sign), EQF__ARG(begin), EQF__ARG(end)));
             end = begin;
         }
         block_begin = block_end;

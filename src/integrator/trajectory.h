@@ -11,7 +11,7 @@ typedef struct eqf__trajectory {
     unsigned num_steps;
     /* Within the device's launch budget: steps of a forward launch; steps, and blocks one after the other, of a reverse launch. */
     size_t steps_per_launch, reverse_steps, reverse_blocks;
-    cl_mem d_nothing;        /* stands in for checkpoints where none are kept */
+    cl_mem d_nothing; /* stands in for checkpoints where none are kept */
     eqf__kernel forward, adjoint, at_stage;
 } eqf__trajectory;
 

@@ -137,7 +137,8 @@ static eqf_status make_plan(eqf_context *ctx, const eqf_potential_options *poten
         if (most < 1)
             return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED,
                              "%s allows %llu loop turns a launch and one sweep of %u particles takes more: use another "
-                             "--device", device->info.name, (unsigned long long)device->launch_iterations,
+                             "--device",
+                             device->info.name, (unsigned long long)device->launch_iterations,
                              potential->num_particles);
         plan->launch_sweeps = most > MAX_LAUNCH_SWEEPS ? MAX_LAUNCH_SWEEPS : (unsigned)most;
     }

@@ -66,8 +66,8 @@ eqf_status eqf__potential_program_defines(eqf_context *ctx, const eqf_potential_
     return program_defines(ctx, potential, FLOAT_LITERAL, buffer, size);
 }
 
-eqf_status eqf__potential_program_defines_double(eqf_context *ctx, const eqf_potential_options *potential,
-                                                 char *buffer, size_t size) {
+eqf_status eqf__potential_program_defines_double(eqf_context *ctx, const eqf_potential_options *potential, char *buffer,
+                                                 size_t size) {
     return program_defines(ctx, potential, DOUBLE_LITERAL, buffer, size);
 }
 

@@ -15,7 +15,7 @@ const char *eqf__potential_kernel_file(eqf_potential_kind kind);
 eqf_status eqf__potential_program_defines(eqf_context *ctx, const eqf_potential_options *potential, char *buffer,
                                           size_t size);
 /* The same constants with the digits of a double, for programs built with -D USE_DOUBLE. */
-eqf_status eqf__potential_program_defines_double(eqf_context *ctx, const eqf_potential_options *potential,
-                                                 char *buffer, size_t size);
+eqf_status eqf__potential_program_defines_double(eqf_context *ctx, const eqf_potential_options *potential, char *buffer,
+                                                 size_t size);
 
 #endif

@@ -14,8 +14,8 @@ eqf_status eqf__prior_create(eqf_context *ctx, unsigned num_particles, unsigned 
     prior_out->constant_term = (float)((num_particles - 1) * space_dim * (log(scale) + half_log_two_pi));
     prior_out->num_dof = num_particles * space_dim;
     prior_out->vector_width = device->vector_width;
-    static const char *const files[] = {"common/real.clh", "common/philox.clh", "common/random.clh", "common/pack.cl",
-                                        "prior/gaussian.cl", NULL};
+    static const char *const files[] = {"common/real.clh", "common/philox.clh", "common/random.clh",
+                                        "common/pack.cl",  "prior/gaussian.cl", NULL};
     char defines[64];
     snprintf(defines, sizeof defines, "-D N=%u -D D=%u", num_particles, space_dim);
     eqf__program *program;
@@ -31,12 +31,13 @@ eqf_status eqf__prior_create(eqf_context *ctx, unsigned num_particles, unsigned 
 }
 
 void eqf__prior_clear(eqf__prior *prior) {
-    eqf__kernel *kernels[] = {&prior->sample,    &prior->centre, &prior->log_prob, &prior->add_log_det, &prior->seed,
-                              &prior->loss_sums, &prior->pack,   &prior->unpack};
+    eqf__kernel *kernels[] = {&prior->sample, &prior->centre,    &prior->log_prob, &prior->add_log_det,
+                              &prior->seed,   &prior->loss_sums, &prior->pack,     &prior->unpack};
     for (size_t k = 0; k < sizeof kernels / sizeof kernels[0]; k++) eqf__kernel_destroy(kernels[k]);
 }
 
-eqf_status eqf__prior_sample(const eqf__prior *prior, uint64_t seed, uint64_t first_sample, size_t num_blocks, cl_mem d_x) {
+eqf_status eqf__prior_sample(const eqf__prior *prior, uint64_t seed, uint64_t first_sample, size_t num_blocks,
+                             cl_mem d_x) {
     cl_uint low = (cl_uint)seed, high = (cl_uint)(seed >> 32), blocks = (cl_uint)num_blocks;
     cl_ulong first = first_sample;
     return EQF__LAUNCH(prior->ctx, &prior->sample, num_blocks, 1, EQF__ARG(d_x), EQF__ARG(low), EQF__ARG(high),

@@ -16,12 +16,14 @@ eqf_status eqf__prior_create(eqf_context *ctx, unsigned num_particles, unsigned 
 void eqf__prior_clear(eqf__prior *prior);
 
 /* Samples first_sample ... of the stream seed into d_x [num_blocks][N*D][V]. */
-eqf_status eqf__prior_sample(const eqf__prior *prior, uint64_t seed, uint64_t first_sample, size_t num_blocks, cl_mem d_x);
+eqf_status eqf__prior_sample(const eqf__prior *prior, uint64_t seed, uint64_t first_sample, size_t num_blocks,
+                             cl_mem d_x);
 eqf_status eqf__prior_centre(const eqf__prior *prior, size_t num_blocks, cl_mem d_x);
 /* d_log_prob = log_prob(z) + sign * d_log_det. */
 eqf_status eqf__prior_log_prob(const eqf__prior *prior, size_t num_blocks, cl_mem d_z, cl_mem d_log_det, float sign,
                                cl_mem d_log_prob);
-eqf_status eqf__prior_add_log_det(const eqf__prior *prior, size_t num_blocks, cl_mem d_log_prob, cl_mem d_log_det, float sign);
+eqf_status eqf__prior_add_log_det(const eqf__prior *prior, size_t num_blocks, cl_mem d_log_prob, cl_mem d_log_det,
+                                  float sign);
 
 /* Layout and filling, for everything with the same N and D. */
 eqf_status eqf__prior_pack(const eqf__prior *prior, size_t batch_size, cl_mem d_x, cl_mem d_x_blocked);

@@ -36,9 +36,12 @@ static void hexadecimal(const uint8_t digest[SHA256_DIGEST_LENGTH], char out[EQF
     out[2 * SHA256_DIGEST_LENGTH] = '\0';
 }
 
-static void add_text(SHA2_CTX *sha, const char *text) { SHA256Update(sha, (const uint8_t *)text, strlen(text) + 1); }
+static void add_text(SHA2_CTX *sha, const char *text) {
+    SHA256Update(sha, (const uint8_t *)text, strlen(text) + 1);
+}
 
-void eqf__cache_key(const eqf__device *device, const char *source, const char *options, char key_out[EQF__CACHE_KEY_SIZE]) {
+void eqf__cache_key(const eqf__device *device, const char *source, const char *options,
+                    char key_out[EQF__CACHE_KEY_SIZE]) {
     SHA2_CTX sha;
     uint8_t digest[SHA256_DIGEST_LENGTH];
     const eqf_device_info *info = &device->info;
@@ -143,12 +146,14 @@ static eqf_status list_entries(eqf_context *ctx, listing how, eqf_cache_entry **
 static void remove_oldest(eqf_context *ctx) {
     eqf_cache_entry *entries;
     size_t num_entries;
-    if (list_entries(ctx, BY_FILE, &entries, &num_entries) != EQF_OK) return; /* reading all would cost more than a build */
+    if (list_entries(ctx, BY_FILE, &entries, &num_entries) != EQF_OK)
+        return; /* reading all would cost more than a build */
     uint64_t total = 0;
     for (size_t e = 0; e < num_entries; e++) { /* newest first */
         char path[PATH_SIZE];
         total += entries[e].num_bytes;
-        if ((e >= MAX_ENTRIES || total > (uint64_t)MAX_TOTAL_MIB << 20) && entry_path(ctx, entries[e].key, path)) unlink(path);
+        if ((e >= MAX_ENTRIES || total > (uint64_t)MAX_TOTAL_MIB << 20) && entry_path(ctx, entries[e].key, path))
+            unlink(path);
     }
     eqf_free(entries);
 }
@@ -191,7 +196,9 @@ void eqf__cache_store(eqf_context *ctx, const char *key, const char *name, const
 
 /* ---- Public ------------------------------------------------------------------------------------------------------------ */
 
-const char *eqf_cache_path(const eqf_context *ctx) { return ctx->cache_path == NULL ? "" : ctx->cache_path; }
+const char *eqf_cache_path(const eqf_context *ctx) {
+    return ctx->cache_path == NULL ? "" : ctx->cache_path;
+}
 
 static int newest_first(const void *a, const void *b) {
     const eqf_cache_entry *left = a, *right = b;

@@ -7,7 +7,8 @@
 /* SHA-256 in hexadecimal of everything that can change a binary: cache format, library version, source with all its files, options,
  * device, vendor, driver and platform version. */
 enum { EQF__CACHE_KEY_SIZE = 65 };
-void eqf__cache_key(const eqf__device *device, const char *source, const char *options, char key_out[EQF__CACHE_KEY_SIZE]);
+void eqf__cache_key(const eqf__device *device, const char *source, const char *options,
+                    char key_out[EQF__CACHE_KEY_SIZE]);
 
 /* The binary under key, or NULL if there is none that is whole: a damaged entry is removed. kernels_out: names of the kernels that had run
  * before it was taken, separated by spaces. The caller frees both. */

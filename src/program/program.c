@@ -15,7 +15,7 @@ struct eqf__program {
     const char *name;
     cl_program id;
     char key[EQF__CACHE_KEY_SIZE];
-    char *cached_kernels; /* that had run when the cached binary was taken; NULL: built from source */
+    char *cached_kernels;        /* that had run when the cached binary was taken; NULL: built from source */
     char launched_kernels[1024]; /* names, each followed by a space */
 };
 
@@ -113,11 +113,13 @@ static eqf_status report_build_failure(eqf_context *ctx, const char *name, const
         snprintf(path, sizeof path, "(could not be written)");
     }
     free(log);
-    return eqf__fail(ctx, EQF_ERROR_KERNEL_BUILD, "kernel program '%s' did not build on %s (%s)%s%s; options, log and source: %s",
-                     name, device->info.name, eqf__ocl_error_name(error), first[0] ? ": " : "", first, path);
+    return eqf__fail(ctx, EQF_ERROR_KERNEL_BUILD,
+                     "kernel program '%s' did not build on %s (%s)%s%s; options, log and source: %s", name,
+                     device->info.name, eqf__ocl_error_name(error), first[0] ? ": " : "", first, path);
 }
 
-static eqf_status build(eqf_context *ctx, const char *name, const char *source, const char *options, cl_program *id_out) {
+static eqf_status build(eqf_context *ctx, const char *name, const char *source, const char *options,
+                        cl_program *id_out) {
     eqf__device *device = ctx->device;
     cl_int error;
     cl_program id = clCreateProgramWithSource(device->context, 1, &source, NULL, &error);
@@ -166,7 +168,8 @@ static void store_program(eqf_context *ctx, const eqf__program *program) {
     }
     if (is_complete) return;
     size_t num_bytes = 0;
-    if (clGetProgramInfo(program->id, CL_PROGRAM_BINARY_SIZES, sizeof num_bytes, &num_bytes, NULL) != CL_SUCCESS || num_bytes == 0)
+    if (clGetProgramInfo(program->id, CL_PROGRAM_BINARY_SIZES, sizeof num_bytes, &num_bytes, NULL) != CL_SUCCESS ||
+        num_bytes == 0)
         return;
     unsigned char *bytes = malloc(num_bytes);
     if (bytes == NULL) return;
@@ -286,7 +289,8 @@ eqf_status eqf__launch(eqf_context *ctx, const eqf__kernel *kernel, size_t globa
                        size_t num_arguments, const eqf__argument *arguments) {
     if (global_size == 0) return EQF_OK;
     if (kernel->id == NULL) /* its maker failed halfway and was used all the same */
-        return eqf__fail(ctx, EQF_ERROR_DEVICE, "a kernel is missing since an earlier failure: destroy what failed and make it anew");
+        return eqf__fail(ctx, EQF_ERROR_DEVICE,
+                         "a kernel is missing since an earlier failure: destroy what failed and make it anew");
     note_launch(kernel);
     if (local_size == 0) local_size = 1;
     global_size = (global_size + local_size - 1) / local_size * local_size;
@@ -296,7 +300,8 @@ eqf_status eqf__launch(eqf_context *ctx, const eqf__kernel *kernel, size_t globa
             return eqf__fail(ctx, EQF_ERROR_DEVICE, "argument %zu of kernel '%s' was refused (%s)", a, kernel->name,
                              eqf__ocl_error_name(error));
     }
-    cl_int error = clEnqueueNDRangeKernel(ctx->device->queue, kernel->id, 1, NULL, &global_size, &local_size, 0, NULL, NULL);
+    cl_int error =
+        clEnqueueNDRangeKernel(ctx->device->queue, kernel->id, 1, NULL, &global_size, &local_size, 0, NULL, NULL);
     if (error != CL_SUCCESS) {
         char what[128];
         snprintf(what, sizeof what, "while kernel '%s' was launched", kernel->name);

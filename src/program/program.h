@@ -34,9 +34,9 @@ typedef struct eqf__argument {
 eqf_status eqf__launch(eqf_context *ctx, const eqf__kernel *kernel, size_t global_size, size_t local_size,
                        size_t num_arguments, const eqf__argument *arguments);
 /* EQF__LAUNCH(ctx, kernel, global, local, EQF__ARG(a), EQF__ARG(b), ...) */
-#define EQF__LAUNCH(ctx, kernel, global_size, local_size, ...)                                              \
-    eqf__launch(ctx, kernel, global_size, local_size,                                                       \
-                sizeof((eqf__argument[]){__VA_ARGS__}) / sizeof(eqf__argument), (eqf__argument[]){__VA_ARGS__})
+#define EQF__LAUNCH(ctx, kernel, global_size, local_size, ...)                                                        \
+    eqf__launch(ctx, kernel, global_size, local_size, sizeof((eqf__argument[]){__VA_ARGS__}) / sizeof(eqf__argument), \
+                (eqf__argument[]){__VA_ARGS__})
 
 /* Work-items for a kernel that strides over num_turns turns (never 0 for num_turns > 0). */
 size_t eqf__stride(const eqf_context *ctx, size_t num_turns);

@@ -4,7 +4,8 @@
 #include <string.h>
 
 /* Normalised Gaussians and their slopes at s: R_k = g_k / (1e-6 + sum g). */
-static void gaussians(unsigned count, const double *centers, const double *log_gammas, double s, double *value, double *slope) {
+static void gaussians(unsigned count, const double *centers, const double *log_gammas, double s, double *value,
+                      double *slope) {
     double sum = 0, sum_slope = 0;
     for (unsigned k = 0; k < count; k++) {
         double gamma = exp(log_gammas[k]), u = (s - centers[k]) / gamma;
@@ -60,7 +61,8 @@ void eqf__host_velocity(const eqf__host_field *field, const double *x, double t,
 
 void eqf__host_log_prob(const eqf__host_field *field, double prior_scale, unsigned num_steps, const double *x,
                         double *log_prob_out, double *error_out) {
-    static const double reach[4] = {0.5, 0.5, 1, 0}, weight[4] = {1. / 6, 1. / 3, 1. / 3, 1. / 6}, offset[4] = {0, .5, .5, 1};
+    static const double reach[4] = {0.5, 0.5, 1, 0}, weight[4] = {1. / 6, 1. / 3, 1. / 3, 1. / 6},
+                        offset[4] = {0, .5, .5, 1};
     const unsigned num_dof = field->num_particles * field->space_dim;
     double state[EQF__REFERENCE_MAX_DOF], y[EQF__REFERENCE_MAX_DOF], k[4][EQF__REFERENCE_MAX_DOF], div[4];
     const double h = -1.0 / num_steps;
@@ -84,5 +86,6 @@ void eqf__host_log_prob(const eqf__host_field *field, double prior_scale, unsign
     double square = 0;
     for (unsigned c = 0; c < num_dof; c++) square += state[c] * state[c];
     *log_prob_out = -0.5 * square / (prior_scale * prior_scale) -
-                    (field->num_particles - 1) * field->space_dim * (log(prior_scale) + 0.91893853320467274178) + log_det;
+                    (field->num_particles - 1) * field->space_dim * (log(prior_scale) + 0.91893853320467274178) +
+                    log_det;
 }

@@ -66,7 +66,8 @@ static eqf_status set_up(problem *p) {
     for (unsigned b = 0; b < BATCH; b++) {
         for (unsigned a = 0; a < SPACE_DIM; a++) {
             double mean = 0;
-            for (unsigned i = 0; i < NUM_PARTICLES; i++) mean += number(b * NUM_DOF + i * SPACE_DIM + a, 2) / NUM_PARTICLES;
+            for (unsigned i = 0; i < NUM_PARTICLES; i++)
+                mean += number(b * NUM_DOF + i * SPACE_DIM + a, 2) / NUM_PARTICLES;
             for (unsigned i = 0; i < NUM_PARTICLES; i++)
                 p->x[b * NUM_DOF + i * SPACE_DIM + a] =
                     (float)(1.8 * (number(b * NUM_DOF + i * SPACE_DIM + a, 2) - mean));
@@ -93,7 +94,8 @@ static eqf_status check_prior(problem *p, eqf_flow *flow) {
             philox4x32_key_t key = {{(uint32_t)seed, (uint32_t)(seed >> 32)}};
             philox4x32_ctr_t words = philox4x32(counter, key);
             for (unsigned pair = 0; pair < 2; pair++) {
-                double u = ((words.v[2 * pair] >> 9) + 0.5) / 8388608.0, turn = ((words.v[2 * pair + 1] >> 9) + 0.5) / 8388608.0;
+                double u = ((words.v[2 * pair] >> 9) + 0.5) / 8388608.0,
+                       turn = ((words.v[2 * pair + 1] >> 9) + 0.5) / 8388608.0;
                 expected[c + 2 * pair] = sqrt(-2 * log(u)) * cos(6.283185307179586 * turn);
                 expected[c + 2 * pair + 1] = sqrt(-2 * log(u)) * sin(6.283185307179586 * turn);
             }
@@ -275,7 +277,8 @@ static eqf_status check_flow(problem *p, eqf_field_evaluation evaluation, const 
 
 static eqf_status run_all(problem *p) {
     static const char *const table_names[3] = {"radial field, table", "log-density, table", "training gradient, table"};
-    static const char *const direct_names[3] = {"radial field, direct", "log-density, direct", "training gradient, direct"};
+    static const char *const direct_names[3] = {"radial field, direct", "log-density, direct",
+                                                "training gradient, direct"};
     EQF__TRY(set_up(p));
     EQF__TRY(check_flow(p, EQF_FIELD_TABLE, table_names));
     EQF__TRY(check_flow(p, EQF_FIELD_DIRECT, direct_names));
@@ -296,9 +299,11 @@ eqf_status eqf_selftest(eqf_context *ctx, eqf_selftest_callback callback, void *
         eqf_device_info device;
         status = eqf_context_device(ctx, &device);
         if (status == EQF_OK)
-            status = eqf__fail(ctx, EQF_ERROR_SELF_TEST,
-                               "%s with driver %s gives wrong results: do not use it for this; try another --device, or another "
-                               "driver version", device.name, device.driver_version);
+            status = eqf__fail(
+                ctx, EQF_ERROR_SELF_TEST,
+                "%s with driver %s gives wrong results: do not use it for this; try another --device, or another "
+                "driver version",
+                device.name, device.driver_version);
     }
     free(p);
     return status;

@@ -10,9 +10,17 @@
 
 /* Positions in the tensor "counts" (U64) and "numbers" (F64). */
 enum { COUNT_FINGERPRINT, COUNT_STEP, COUNT_BEST_STEP, COUNT_RESOLUTION, NUM_COUNTS };
-enum { NUMBER_SECONDS, NUMBER_HELD_OUT, NUMBER_BEST, NUMBER_LEARNING_RATE, NUMBER_ROW_SUMS, NUM_NUMBERS = NUMBER_ROW_SUMS + 4 };
+enum {
+    NUMBER_SECONDS,
+    NUMBER_HELD_OUT,
+    NUMBER_BEST,
+    NUMBER_LEARNING_RATE,
+    NUMBER_ROW_SUMS,
+    NUM_NUMBERS = NUMBER_ROW_SUMS + 4
+};
 enum { ROW_WIDTH = 7 };
-static const char checkpoint_metadata[] = "{\"kind\":\"checkpoint\",\"format_version\":1,\"library_version\":\"" EQF_VERSION_TEXT "\"}";
+static const char checkpoint_metadata[] =
+    "{\"kind\":\"checkpoint\",\"format_version\":1,\"library_version\":\"" EQF_VERSION_TEXT "\"}";
 
 static eqf_status read_params(eqf_trainer *trainer, cl_mem buffer, size_t count, float **params_out) {
     *params_out = eqf__alloc(trainer->ctx, count, sizeof(float), "the checkpoint");
@@ -78,7 +86,8 @@ static eqf_status need(eqf_trainer *trainer, const char *path, const eqf__tensor
     const eqf__tensor *tensor = eqf__tensor_file_find(file, name);
     if (tensor == NULL || tensor->type != type || tensor->num_dims != 1 || tensor->shape[0] != count)
         return eqf__fail(trainer->ctx, EQF_ERROR_FORMAT,
-                         "%s is not a checkpoint of this training: tensor '%s' is missing or of another shape", path, name);
+                         "%s is not a checkpoint of this training: tensor '%s' is missing or of another shape", path,
+                         name);
     *data_out = tensor->data;
     return EQF_OK;
 }
@@ -95,19 +104,22 @@ static eqf_status restore(eqf_trainer *trainer, const char *path, const eqf__ten
     memcpy(counts, counts_data, sizeof counts);
     memcpy(numbers, numbers_data, sizeof numbers);
     if (counts[COUNT_FINGERPRINT] != trainer->fingerprint)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
-                         "%s was made with another model, other options or other data: give the same ones, or train anew "
-                         "without --resume", path);
+        return eqf__fail(
+            ctx, EQF_ERROR_INVALID_ARGUMENT,
+            "%s was made with another model, other options or other data: give the same ones, or train anew "
+            "without --resume",
+            path);
     if (counts[COUNT_STEP] > trainer->options.num_steps || counts[COUNT_RESOLUTION] > 1u << 20)
         return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s is damaged: it counts %llu steps", path,
                          (unsigned long long)counts[COUNT_STEP]);
     static const char *const names[4] = {"params", "first_moment", "second_moment", "average"};
     for (size_t v = 0; v < 4; v++)
-        EQF__TRY(need(trainer, path, file, names[v], EQF__TENSOR_F32, v == 0 ? trainer->num_params : trainer->num_trained,
-                      &vectors[v]));
+        EQF__TRY(need(trainer, path, file, names[v], EQF__TENSOR_F32,
+                      v == 0 ? trainer->num_params : trainer->num_trained, &vectors[v]));
     EQF__TRY(need(trainer, path, file, "best_params", EQF__TENSOR_F32, trainer->num_params, &best));
     const eqf__tensor *history = eqf__tensor_file_find(file, "history");
-    if (history != NULL && (history->type != EQF__TENSOR_F64 || history->num_dims != 2 || history->shape[1] != ROW_WIDTH))
+    if (history != NULL &&
+        (history->type != EQF__TENSOR_F64 || history->num_dims != 2 || history->shape[1] != ROW_WIDTH))
         return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s is damaged: its history has another shape", path);
 
     eqf__field *field = trainer->flow->field;

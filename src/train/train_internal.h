@@ -14,14 +14,14 @@ struct eqf_trainer {
     eqf_flow *flow;   /* the field's d_params are the optimizer's */
     size_t num_trained, num_params;
     size_t num_train, num_held_out;
-    unsigned half_bits;    /* of the batch permutation */
-    float *held_out;       /* [num_held_out, N, D] */
-    uint64_t fingerprint;  /* of model options, training options and data */
+    unsigned half_bits;   /* of the batch permutation */
+    float *held_out;      /* [num_held_out, N, D] */
+    uint64_t fingerprint; /* of model options, training options and data */
     eqf__gradient_workspace workspace;
-    cl_mem d_data;         /* [num_train, N*D], centred */
+    cl_mem d_data;                                     /* [num_train, N*D], centred */
     cl_mem d_first_moment, d_second_moment, d_average; /* [num_trained] */
-    cl_mem d_records;      /* [EQF__MAX_STEPS_IN_FLIGHT][EQF__RECORD_SIZE] */
-    cl_mem d_failed;       /* [1] uint */
+    cl_mem d_records;                                  /* [EQF__MAX_STEPS_IN_FLIGHT][EQF__RECORD_SIZE] */
+    cl_mem d_failed;                                   /* [1] uint */
     eqf__kernel gather, measure, update;
     /* Where it stands */
     uint64_t step, best_step;

@@ -30,7 +30,8 @@ static eqf_status check_options(eqf_context *ctx, const eqf_training_options *o)
         {isfinite(o->weight_decay) && o->weight_decay >= 0, "the weight decay must be a number >= 0"},
         {isfinite(o->clip_norm) && o->clip_norm >= 0, "the clip norm must be a number >= 0 (0: no clipping)"},
         {o->average_decay >= 0 && o->average_decay < 1, "the average decay must be in [0, 1)"},
-        {isfinite(o->integration_penalty) && o->integration_penalty >= 0, "the integration penalty must be a number >= 0"},
+        {isfinite(o->integration_penalty) && o->integration_penalty >= 0,
+         "the integration penalty must be a number >= 0"},
         {o->validation_interval >= 1, "the validation interval must be at least 1 step"},
     };
     for (size_t r = 0; r < sizeof rules / sizeof rules[0]; r++)
@@ -49,11 +50,12 @@ static uint64_t fingerprint_all(const eqf_trainer *trainer, const float *x) {
     const eqf_training_options *o = &trainer->options;
     const double numbers[] = {o->learning_rate, o->final_learning_rate_fraction, o->weight_decay, o->clip_norm,
                               o->average_decay, o->integration_penalty};
-    const uint64_t counts[] = {o->batch_size, o->num_steps, o->num_warmup_steps, o->validation_interval,
-                               (uint64_t)o->field_evaluation, o->seed, trainer->num_train, trainer->num_held_out};
+    const uint64_t counts[] = {
+        o->batch_size, o->num_steps,       o->num_warmup_steps,  o->validation_interval, (uint64_t)o->field_evaluation,
+        o->seed,       trainer->num_train, trainer->num_held_out};
     const eqf_model_options *made = eqf_model_options_of(trainer->model);
-    const uint64_t model_counts[] = {made->potential.num_particles, made->potential.space_dim, made->integrator.num_steps,
-                                     made->seed, trainer->num_params};
+    const uint64_t model_counts[] = {made->potential.num_particles, made->potential.space_dim,
+                                     made->integrator.num_steps, made->seed, trainer->num_params};
     const eqf_potential_options *u = &made->potential;
     const double potential[] = {(double)u->kind, u->temperature, u->distance_offset, u->linear,       u->quadratic,
                                 u->quartic,      u->epsilon,     u->r_min,           u->trap_strength};
@@ -93,7 +95,8 @@ static eqf_status create_state(eqf_trainer *trainer, const float *x, const float
     memcpy(trainer->best_params, params, trainer->num_params * sizeof(float));
     memset(trainer->h_scratch, 0, trainer->num_params * sizeof(float));
     const float zeros[EQF__MAX_STEPS_IN_FLIGHT * EQF__RECORD_SIZE] = {0};
-    EQF__TRY(eqf__buffer_create(ctx, trainer->num_train * num_dof * sizeof(float), x, "the training data", &trainer->d_data));
+    EQF__TRY(eqf__buffer_create(ctx, trainer->num_train * num_dof * sizeof(float), x, "the training data",
+                                &trainer->d_data));
     EQF__TRY(eqf__buffer_create(ctx, state_bytes, trainer->h_scratch, "the optimizer", &trainer->d_first_moment));
     EQF__TRY(eqf__buffer_create(ctx, state_bytes, trainer->h_scratch, "the optimizer", &trainer->d_second_moment));
     EQF__TRY(eqf__buffer_create(ctx, state_bytes, params, "the average", &trainer->d_average));
@@ -113,7 +116,8 @@ static eqf_status check_data(eqf_context *ctx, const char *what, const float *x,
         if (!isfinite(x[i]))
             return eqf__fail(ctx, EQF_ERROR_NON_FINITE,
                              "configuration %zu (counted from 0) of the %s data holds %s: remove it or make the data "
-                             "again", i / num_dof, what, isnan(x[i]) ? "NaN" : "infinity");
+                             "again",
+                             i / num_dof, what, isnan(x[i]) ? "NaN" : "infinity");
     return EQF_OK;
 }
 
@@ -142,7 +146,8 @@ eqf_status eqf_trainer_create(eqf_context *ctx, const eqf_model *model, const eq
     *trainer_out = NULL;
     EQF__TRY(check_options(ctx, options));
     if (num_train == 0) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "there are no training data");
-    if (num_train > 0x7fffffff) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "more than 2^31 training configurations");
+    if (num_train > 0x7fffffff)
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "more than 2^31 training configurations");
     const eqf_potential_options *potential = &eqf_model_options_of(model)->potential;
     const size_t num_dof = (size_t)potential->num_particles * potential->space_dim;
     EQF__TRY(check_data(ctx, "training", x, num_train, num_dof));
@@ -223,16 +228,17 @@ static eqf_status launch_step(eqf_trainer *trainer, size_t record_index) {
     EQF__TRY(EQF__LAUNCH(ctx, &trainer->update, (trainer->num_trained + 15) / 16, 1, EQF__ARG(flow->field->d_params),
                          EQF__ARG(trainer->d_first_moment), EQF__ARG(trainer->d_second_moment),
                          EQF__ARG(trainer->d_average), EQF__ARG(w->d_gradient), EQF__ARG(trainer->d_records),
-                         EQF__ARG(record), EQF__ARG(trainer->d_failed), EQF__ARG(learning_rate),
-                         EQF__ARG(correction_1), EQF__ARG(correction_2), EQF__ARG(clip_norm), EQF__ARG(weight_decay),
-                         EQF__ARG(average_decay), EQF__ARG(num_trained)));
+                         EQF__ARG(record), EQF__ARG(trainer->d_failed), EQF__ARG(learning_rate), EQF__ARG(correction_1),
+                         EQF__ARG(correction_2), EQF__ARG(clip_norm), EQF__ARG(weight_decay), EQF__ARG(average_decay),
+                         EQF__ARG(num_trained)));
     trainer->step++;
     return EQF_OK;
 }
 
 static eqf_status collect_records(eqf_trainer *trainer, size_t num_records) {
     float records[EQF__MAX_STEPS_IN_FLIGHT * EQF__RECORD_SIZE];
-    EQF__TRY(eqf__buffer_read(trainer->ctx, trainer->d_records, 0, num_records * EQF__RECORD_SIZE * sizeof(float), records));
+    EQF__TRY(
+        eqf__buffer_read(trainer->ctx, trainer->d_records, 0, num_records * EQF__RECORD_SIZE * sizeof(float), records));
     for (size_t r = 0; r < num_records; r++) {
         const float *record = records + r * EQF__RECORD_SIZE;
         if (record[3] == 0.0f) {
@@ -243,7 +249,8 @@ static eqf_status collect_records(eqf_trainer *trainer, size_t num_records) {
                              "--learning-rate, a lower --clip-norm or more --integration-steps",
                              (unsigned long long)bad_step);
         }
-        const double values[4] = {record[0] + trainer->options.integration_penalty * record[1], record[0], record[2], 1};
+        const double values[4] = {record[0] + trainer->options.integration_penalty * record[1], record[0], record[2],
+                                  1};
         for (size_t i = 0; i < 4; i++) {
             trainer->row_sums[i] += values[i];
             trainer->report_sums[i] += values[i];
@@ -283,8 +290,8 @@ static eqf_status validate(eqf_trainer *trainer) {
     if (status == EQF_OK) status = eqf_flow_set_params(trainer->flow, averaged);
     if (status == EQF_OK && trainer->num_held_out > 0) status = mean_held_out_nll(trainer, &trainer->held_out_nll);
     if (status == EQF_OK) {
-        const bool is_best = trainer->num_held_out == 0 || isnan(trainer->best_nll) ||
-                             trainer->held_out_nll < trainer->best_nll;
+        const bool is_best =
+            trainer->num_held_out == 0 || isnan(trainer->best_nll) || trainer->held_out_nll < trainer->best_nll;
         if (is_best && (trainer->num_held_out == 0 || isfinite(trainer->held_out_nll))) {
             memcpy(trainer->best_params, averaged, all_bytes);
             trainer->best_nll = trainer->held_out_nll;
