@@ -19,7 +19,7 @@ typedef struct eqf__device {
     unsigned num_partials; /* work-items that accumulate gradients: fixed per device class, so that results do
                                   not depend on the thread count */
     size_t
-        max_work_items; /* that a launch over many small turns uses: a work-group costs a CPU driver 50 ns; SIZE_MAX: as many as turns */
+        max_work_items; /* that a launch over many small turns uses: a work-group costs a CPU driver time (an estimated 50 ns); SIZE_MAX: as many as turns */
     uint64_t launch_iterations; /* most loop iterations of one work-item in one launch; 0: no limit */
     char build_options[256];
 } eqf__device;
