@@ -15,14 +15,23 @@ typedef enum eqf_field_evaluation {
     EQF_FIELD_DIRECT /* the Gaussians summed for each pair: the oracle */
 } eqf_field_evaluation;
 
+/* How the divergence of the field is had. */
+typedef enum eqf_divergence {
+    EQF_DIVERGENCE_EXACT,      /* radial: the closed form; dense: the trace of the Jacobian, one direction after the other */
+    EQF_DIVERGENCE_RADEMACHER, /* Hutchinson's estimate e . J e with one random e for a sample and solve, entries +-1 ... */
+    EQF_DIVERGENCE_GAUSSIAN    /* ... or normal: unbiased for log_prob, not for densities. Dense fields only */
+} eqf_divergence;
+
 typedef enum eqf_direction { EQF_PRIOR_TO_DATA, EQF_DATA_TO_PRIOR } eqf_direction;
 
 typedef struct eqf_flow_options {
     unsigned version;
     unsigned num_steps; /* 0: the model's */
     eqf_field_evaluation field_evaluation;
+    eqf_divergence divergence;
+    uint64_t divergence_seed; /* of the estimate's noise, with a sample's index; eqf_flow_sample uses its own seed */
 } eqf_flow_options;
-#define EQF_FLOW_OPTIONS_INIT {1, 0, EQF_FIELD_TABLE}
+#define EQF_FLOW_OPTIONS_INIT {1, 0, EQF_FIELD_TABLE, EQF_DIVERGENCE_EXACT, 0}
 
 /* Owns: device buffers and programs; copies what it needs of the model. Immutable but for set_params.
  * Threads: those of its context. */

@@ -5,7 +5,7 @@
 
 eqf_status eqf__field_create(eqf_context *ctx, unsigned num_particles, unsigned space_dim,
                              const eqf_dynamics_options *options, unsigned num_stages, eqf_field_evaluation evaluation,
-                             eqf__field **field_out) {
+                             eqf_divergence divergence, eqf__field **field_out) {
     *field_out = NULL;
     eqf__field *field = eqf__alloc(ctx, 1, sizeof *field, "the field");
     if (field == NULL) return EQF_ERROR_OUT_OF_MEMORY;
@@ -15,6 +15,7 @@ eqf_status eqf__field_create(eqf_context *ctx, unsigned num_particles, unsigned 
     field->num_stages = num_stages;
     field->options = *options;
     field->evaluation = evaluation;
+    field->divergence = divergence;
     field->table_tolerance = EQF__TABLE_TOLERANCE;
     eqf_status status = EQF_ERROR_UNSUPPORTED;
     switch (options->kind) {

@@ -3,7 +3,11 @@
  *     field_velocity(stage, shared, x, velocity, divergence)
  *     field_vjp(stage, shared, grad_stage, grad_shared, x, adjoint_velocity, adjoint_divergence, adjoint_x)
  * for one stage time t_j = j / (num_stages - 1); the host side turns parameters into stage data and gradients of stage data into
- * gradients of parameters. */
+ * gradients of parameters.
+ *
+ * A batched field has no such text: a network whose layers are matrix products over the whole batch cannot live in one work-item. It brings
+ * the verbs `evaluate` and `vjp` instead, launch by launch, and the integrator's loop over steps runs on the host (integrator/batched.c).
+ * eqf__field_is_batched tells the two classes apart; nothing above the integrator needs to. */
 #ifndef EQF_FIELD_H
 #define EQF_FIELD_H
 
@@ -23,7 +27,7 @@ struct eqf__field {
     size_t grad_stage_size;  /* floats a stage; a multiple of 16 */
     size_t grad_shared_size; /* floats; a multiple of 16 */
     cl_mem d_params;         /* [num_params] */
-    cl_mem d_stages;         /* [num_stages][STAGE_SIZE], valid after prepare */
+    cl_mem d_stages;         /* of fields that are not batched: [num_stages][STAGE_SIZE], valid after prepare */
     cl_mem d_shared;
     /* Kind-specific state and verbs. */
     void *state;
@@ -39,12 +43,34 @@ struct eqf__field {
         table_tolerance; /* largest relative error between points of d phi' + D phi (radial_check in cl/dynamics/radial_stages.cl) */
     eqf_status (*set_resolution)(eqf__field *field, unsigned resolution);
     void (*destroy)(eqf__field *field);
+    /* Batched fields only, NULL else. Everything is enqueued, nothing is waited for. State is blocked: d_x, d_velocity, d_adjoint_velocity,
+     * d_adjoint_x [num_blocks][N*D][V]; d_times, d_divergence, d_adjoint_divergence [num_blocks][V]: each sample has its own time t in
+     * [0, 1], and any time will do. Samples do not touch each other: one that is not finite spoils only its own results - and the
+     * parameters' gradient, in which every lane counts, those of padding too (with adjoints of 0 and a finite x). Errors: those of the device.
+     * evaluate: velocity and divergence (the estimate of it that `divergence` asks for); d_velocity may be d_x. */
+    eqf_status (*evaluate)(eqf__field *field, size_t num_blocks, cl_mem d_x, cl_mem d_times, cl_mem d_velocity,
+                           cl_mem d_divergence);
+    /* For the sum over samples of adjoint_velocity . v + adjoint_divergence div v: adds its derivative by x to d_adjoint_x, and its
+     * derivative by the parameters, in the field's own layout, to d_grad_shared [grad_shared_size] (NULL: not wanted); `contract` with
+     * num_partials 1 makes d_gradient of that. Linear in the two adjoints, so a sample's share in the parameter gradient is weighted by
+     * scaling its adjoints. It evaluates the field again: the evaluate before need not have been at the same x. */
+    eqf_status (*vjp)(eqf__field *field, size_t num_blocks, cl_mem d_x, cl_mem d_times, cl_mem d_adjoint_velocity,
+                      cl_mem d_adjoint_divergence, cl_mem d_adjoint_x, cl_mem d_grad_shared);
+    /* How the divergence is had, and for Hutchinson's estimate the noise: lane l of block b draws that of sample
+     * noise_first_sample + b V + l, Philox keyed by noise_seed. Set both before a solve and leave them until its end: the noise of a sample
+     * is the same at every time, so that the solve has a smooth right-hand side. */
+    eqf_divergence divergence;
+    uint64_t noise_seed, noise_first_sample;
 };
+
+static inline bool eqf__field_is_batched(const eqf__field *field) {
+    return field->evaluate != NULL;
+}
 
 /* Makes a field with room for parameters, none set. Errors: those of the device. */
 eqf_status eqf__field_create(eqf_context *ctx, unsigned num_particles, unsigned space_dim,
                              const eqf_dynamics_options *options, unsigned num_stages, eqf_field_evaluation evaluation,
-                             eqf__field **field_out);
+                             eqf_divergence divergence, eqf__field **field_out);
 void eqf__field_destroy(eqf__field **field);
 /* Writes parameters [num_params] and prepares with the check. When the table's resolution changes, the field's defines and sizes do too:
  * *has_changed_out says that programs must be assembled anew. */

@@ -45,7 +45,7 @@ static eqf_status create_parts(eqf_flow *flow, const eqf_model *model, const eqf
     flow->num_dof = (size_t)num_particles * space_dim;
     EQF__TRY(eqf__prior_create(flow->ctx, num_particles, space_dim, made->prior_scale, &flow->prior));
     EQF__TRY(eqf__field_create(flow->ctx, num_particles, space_dim, &made->dynamics, 2 * flow->num_steps + 1,
-                               options->field_evaluation, &flow->field));
+                               options->field_evaluation, options->divergence, &flow->field));
     bool has_changed;
     EQF__TRY(eqf__field_set_params(flow->field, eqf_model_params(model), &has_changed));
     EQF__TRY(eqf__flow_reassemble(flow));
