@@ -20,6 +20,7 @@ typedef struct eqf__device {
                                   not depend on the thread count */
     size_t
         max_work_items; /* that a launch over many small turns uses: a work-group costs a CPU driver time (an estimated 50 ns); SIZE_MAX: as many as turns */
+    size_t local_size;          /* work-items a group where a kernel has no wish of its own */
     uint64_t launch_iterations; /* most loop iterations of one work-item in one launch; 0: no limit */
     char build_options[256];
 } eqf__device;

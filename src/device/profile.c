@@ -16,6 +16,7 @@ void eqf__profile_apply(eqf__device *device) {
     device->vector_width = 1;
     device->num_partials = 64;
     device->launch_iterations = 0;
+    device->local_size = 64; /* one or two times the 32 or 64 items that run in step on every current GPU */
     device->max_work_items = SIZE_MAX;
     /* Division and square root stay correctly rounded where the device can: the likelihood is certified in float32. */
     snprintf(device->build_options, sizeof device->build_options, "-cl-std=CL1.2");
@@ -32,6 +33,7 @@ void eqf__profile_apply(eqf__device *device) {
         /* One work-item carries V samples: PoCL does not vectorise across work-items around inner loops. */
         unsigned width = native_float_width(device->id);
         device->vector_width = width >= 16 ? 16 : 8;
+        device->local_size = 1; /* vectors are in the work-item; more would only lengthen a thread's turn */
         device->num_partials = 4;
         device->max_work_items = info->compute_units > 8 ? 8 * (size_t)info->compute_units : 64;
         name = width >= 16 ? "cpu-avx512" : "cpu";

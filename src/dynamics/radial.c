@@ -200,19 +200,19 @@ static eqf_status build_stages(eqf__field *field) {
     cl_uint num_fine = state->num_fine, num_coarse = state->num_coarse, points_per_cell = 2;
     cl_uint num_cell_blocks = (cl_uint)state->num_cell_blocks;
     cl_float d_fine = (cl_float)fine_range(&field->options), fraction = 0;
-    EQF__TRY(EQF__LAUNCH(ctx, &state->time, num_stages, 1, EQF__ARG(field->d_params), EQF__ARG(state->d_time_basis),
+    EQF__TRY(EQF__LAUNCH(ctx, &state->time, num_stages, 0, EQF__ARG(field->d_params), EQF__ARG(state->d_time_basis),
                          EQF__ARG(state->d_coefficients), EQF__ARG(num_stages)));
-    EQF__TRY(EQF__LAUNCH(ctx, &state->shared, 1, 1, EQF__ARG(field->d_params), EQF__ARG(state->d_gaussians),
+    EQF__TRY(EQF__LAUNCH(ctx, &state->shared, 1, 0, EQF__ARG(field->d_params), EQF__ARG(state->d_gaussians),
                          EQF__ARG(state->d_geometry), EQF__ARG(d_fine), EQF__ARG(num_fine), EQF__ARG(num_coarse)));
     if (field->evaluation == EQF_FIELD_DIRECT) return EQF_OK;
-    EQF__TRY(EQF__LAUNCH(ctx, &state->basis, eqf__stride(ctx, num_point_blocks), 1, EQF__ARG(state->d_gaussians),
+    EQF__TRY(EQF__LAUNCH(ctx, &state->basis, eqf__stride(ctx, num_point_blocks), 0, EQF__ARG(state->d_gaussians),
                          EQF__ARG(state->d_geometry), EQF__ARG(state->d_basis), EQF__ARG(points_per_cell),
                          EQF__ARG(fraction), EQF__ARG(num_point_blocks)));
     size_t stage_tiles = (num_stages + 3) / 4; /* STAGES_AT_ONCE */
-    EQF__TRY(EQF__LAUNCH(ctx, &state->points, eqf__stride(ctx, stage_tiles * num_point_blocks), 1,
+    EQF__TRY(EQF__LAUNCH(ctx, &state->points, eqf__stride(ctx, stage_tiles * num_point_blocks), 0,
                          EQF__ARG(state->d_coefficients), EQF__ARG(state->d_basis), EQF__ARG(state->d_values),
                          EQF__ARG(num_stages), EQF__ARG(num_point_blocks)));
-    return EQF__LAUNCH(ctx, &state->cells, eqf__stride(ctx, (size_t)num_stages * num_cell_blocks), 1,
+    return EQF__LAUNCH(ctx, &state->cells, eqf__stride(ctx, (size_t)num_stages * num_cell_blocks), 0,
                        EQF__ARG(state->d_values), EQF__ARG(state->d_geometry), EQF__ARG(state->d_cells),
                        EQF__ARG(num_stages), EQF__ARG(num_cell_blocks), EQF__ARG(num_point_blocks));
 }
@@ -223,14 +223,14 @@ static eqf_status measure_error(eqf__field *field, double *error_out) {
     radial_state *state = field->state;
     cl_uint num_stages = field->num_stages, num_cell_blocks = (cl_uint)state->num_cell_blocks, points_per_cell = 1;
     cl_float fraction = CHECK_FRACTION;
-    EQF__TRY(EQF__LAUNCH(ctx, &state->basis, eqf__stride(ctx, num_cell_blocks), 1, EQF__ARG(state->d_gaussians),
+    EQF__TRY(EQF__LAUNCH(ctx, &state->basis, eqf__stride(ctx, num_cell_blocks), 0, EQF__ARG(state->d_gaussians),
                          EQF__ARG(state->d_geometry), EQF__ARG(state->d_check_basis), EQF__ARG(points_per_cell),
                          EQF__ARG(fraction), EQF__ARG(num_cell_blocks)));
     size_t stage_tiles = (num_stages + 3) / 4;
-    EQF__TRY(EQF__LAUNCH(ctx, &state->points, eqf__stride(ctx, stage_tiles * num_cell_blocks), 1,
+    EQF__TRY(EQF__LAUNCH(ctx, &state->points, eqf__stride(ctx, stage_tiles * num_cell_blocks), 0,
                          EQF__ARG(state->d_coefficients), EQF__ARG(state->d_check_basis),
                          EQF__ARG(state->d_check_values), EQF__ARG(num_stages), EQF__ARG(num_cell_blocks)));
-    EQF__TRY(EQF__LAUNCH(ctx, &state->check, num_stages, 1, EQF__ARG(state->d_check_values),
+    EQF__TRY(EQF__LAUNCH(ctx, &state->check, num_stages, 0, EQF__ARG(state->d_check_values),
                          EQF__ARG(state->d_geometry), EQF__ARG(state->d_cells), EQF__ARG(state->d_errors),
                          EQF__ARG(fraction), EQF__ARG(num_stages), EQF__ARG(num_cell_blocks)));
     float *errors = eqf__alloc(ctx, num_stages, sizeof *errors, "the table's errors");
@@ -280,7 +280,7 @@ static eqf_status radial_prepare(eqf__field *field, bool check) {
 static eqf_status sum_partials(eqf__field *field, cl_mem d_partials, cl_mem d_sum, size_t num_partials, size_t num) {
     radial_state *state = field->state;
     cl_uint partials = (cl_uint)num_partials, numbers = (cl_uint)num;
-    return EQF__LAUNCH(field->ctx, &state->sum, eqf__stride(field->ctx, num / state->vector_width), 1,
+    return EQF__LAUNCH(field->ctx, &state->sum, eqf__stride(field->ctx, num / state->vector_width), 0,
                        EQF__ARG(d_partials), EQF__ARG(d_sum), EQF__ARG(partials), EQF__ARG(numbers));
 }
 
@@ -292,13 +292,13 @@ static eqf_status contract_table(eqf__field *field, cl_mem d_grad_stages, size_t
     const size_t k_tiles = (field->options.num_distance + state->k_at_once) / state->k_at_once;
     EQF__TRY(
         sum_partials(field, d_grad_stages, state->d_stage_sums, num_partials, num_stages * field->grad_stage_size));
-    EQF__TRY(EQF__LAUNCH(ctx, &state->point_gradients, eqf__stride(ctx, (size_t)num_stages * num_point_blocks), 1,
+    EQF__TRY(EQF__LAUNCH(ctx, &state->point_gradients, eqf__stride(ctx, (size_t)num_stages * num_point_blocks), 0,
                          EQF__ARG(state->d_stage_sums), EQF__ARG(state->d_geometry), EQF__ARG(state->d_point_gradients),
                          EQF__ARG(state->d_is_active), EQF__ARG(num_stages), EQF__ARG(num_point_blocks)));
-    EQF__TRY(EQF__LAUNCH(ctx, &state->contract_coefficients, stage_tiles * k_tiles, 1,
+    EQF__TRY(EQF__LAUNCH(ctx, &state->contract_coefficients, stage_tiles * k_tiles, 0,
                          EQF__ARG(state->d_point_gradients), EQF__ARG(state->d_is_active), EQF__ARG(state->d_basis),
                          EQF__ARG(state->d_grad_coefficients), EQF__ARG(num_stages), EQF__ARG(num_point_blocks)));
-    EQF__TRY(EQF__LAUNCH(ctx, &state->contract_widths, num_point_blocks, 1, EQF__ARG(state->d_point_gradients),
+    EQF__TRY(EQF__LAUNCH(ctx, &state->contract_widths, num_point_blocks, 0, EQF__ARG(state->d_point_gradients),
                          EQF__ARG(state->d_is_active), EQF__ARG(state->d_coefficients), EQF__ARG(state->d_gaussians),
                          EQF__ARG(state->d_geometry), EQF__ARG(state->d_partial_widths), EQF__ARG(num_stages),
                          EQF__ARG(num_point_blocks)));
@@ -335,10 +335,10 @@ static eqf_status radial_contract(eqf__field *field, cl_mem d_grad_stages, cl_me
         EQF__TRY(contract_table(field, d_grad_stages, num_partials));
     else
         EQF__TRY(contract_direct(field, d_grad_stages, d_grad_shared, num_partials));
-    EQF__TRY(EQF__LAUNCH(field->ctx, &state->time_gradients, num_stages, 1, EQF__ARG(field->d_params),
+    EQF__TRY(EQF__LAUNCH(field->ctx, &state->time_gradients, num_stages, 0, EQF__ARG(field->d_params),
                          EQF__ARG(state->d_time_basis), EQF__ARG(state->d_grad_coefficients),
                          EQF__ARG(state->d_time_gradients), EQF__ARG(num_stages)));
-    return EQF__LAUNCH(field->ctx, &state->gradient, field->options.num_distance + 1, 1, EQF__ARG(field->d_params),
+    return EQF__LAUNCH(field->ctx, &state->gradient, field->options.num_distance + 1, 0, EQF__ARG(field->d_params),
                        EQF__ARG(state->d_time_basis), EQF__ARG(state->d_grad_coefficients),
                        EQF__ARG(state->d_width_sums), EQF__ARG(state->d_time_gradients), EQF__ARG(d_gradient),
                        EQF__ARG(num_stages));

@@ -63,7 +63,7 @@ eqf_status eqf__flow_launch_gradient(eqf_flow *flow, eqf__gradient_workspace *w,
     EQF__TRY(eqf__fill_zero(ctx, w->d_grad_shared, w->grad_shared_count * sizeof(float)));
     EQF__TRY(
         eqf__trajectory_solve(&flow->trajectory, EQF_DATA_TO_PRIOR, blocks, w->d_x, w->d_log_det, w->d_checkpoints));
-    EQF__TRY(EQF__LAUNCH(ctx, &prior->seed, blocks, 1, EQF__ARG(w->d_x), EQF__ARG(w->d_log_det),
+    EQF__TRY(EQF__LAUNCH(ctx, &prior->seed, blocks, 0, EQF__ARG(w->d_x), EQF__ARG(w->d_log_det),
                          EQF__ARG(w->d_adjoint_x), EQF__ARG(w->d_adjoint_log_det), EQF__ARG(w->d_weight),
                          EQF__ARG(w->d_nll), EQF__ARG(w->d_error), EQF__ARG(prior->scale),
                          EQF__ARG(prior->constant_term), EQF__ARG(batch), EQF__ARG(blocks)));
@@ -71,7 +71,7 @@ eqf_status eqf__flow_launch_gradient(eqf_flow *flow, eqf__gradient_workspace *w,
                                                w->d_weight,      w->d_error,      w->d_grad_stages,
                                                w->d_grad_shared, w->num_partials, (float)integration_penalty};
     EQF__TRY(eqf__trajectory_reverse(&flow->trajectory, EQF_DATA_TO_PRIOR, blocks, &gradient));
-    EQF__TRY(EQF__LAUNCH(ctx, &prior->loss_sums, 1, 1, EQF__ARG(w->d_nll), EQF__ARG(w->d_error), EQF__ARG(w->d_weight),
+    EQF__TRY(EQF__LAUNCH(ctx, &prior->loss_sums, 1, 0, EQF__ARG(w->d_nll), EQF__ARG(w->d_error), EQF__ARG(w->d_weight),
                          EQF__ARG(w->d_sums), EQF__ARG(blocks)));
     return flow->field->contract(flow->field, w->d_grad_stages, w->d_grad_shared, w->num_partials, w->d_gradient);
 }

@@ -70,7 +70,7 @@ eqf_status eqf__trajectory_solve(const eqf__trajectory *trajectory, eqf_directio
     for (cl_uint begin = 0; begin < num_steps;) {
         cl_uint end = begin + (cl_uint)trajectory->steps_per_launch;
         if (end > num_steps) end = num_steps;
-        EQF__TRY(EQF__LAUNCH(trajectory->ctx, &trajectory->forward, num_blocks, 1, EQF__ARG(d_x), EQF__ARG(d_log_det),
+        EQF__TRY(EQF__LAUNCH(trajectory->ctx, &trajectory->forward, num_blocks, 0, EQF__ARG(d_x), EQF__ARG(d_log_det),
                              EQF__ARG(field->d_stages), EQF__ARG(field->d_shared), EQF__ARG(checkpoints),
                              EQF__ARG(has_checkpoints), EQF__ARG(blocks), EQF__ARG(num_steps), EQF__ARG(sign),
                              EQF__ARG(begin), EQF__ARG(end)));
@@ -97,7 +97,7 @@ eqf_status eqf__trajectory_reverse(eqf__trajectory *trajectory, eqf_direction di
         for (cl_uint end = num_steps; end > 0;) {
             const cl_uint begin = end > steps ? end - (cl_uint)steps : 0;
             EQF__TRY(EQF__LAUNCH(
-                trajectory->ctx, &trajectory->adjoint, num_partials, 1, EQF__ARG(gradient->d_checkpoints),
+                trajectory->ctx, &trajectory->adjoint, num_partials, 0, EQF__ARG(gradient->d_checkpoints),
                 EQF__ARG(gradient->d_adjoint_x), EQF__ARG(gradient->d_adjoint_log_det), EQF__ARG(gradient->d_weight),
                 EQF__ARG(gradient->d_error), EQF__ARG(field->d_stages), EQF__ARG(field->d_shared),
                 EQF__ARG(gradient->d_grad_stages), EQF__ARG(gradient->d_grad_shared), EQF__ARG(gradient->penalty),
@@ -114,7 +114,7 @@ eqf_status eqf__trajectory_field(const eqf__trajectory *trajectory, unsigned sta
                                  cl_mem d_velocity, cl_mem d_divergence) {
     const eqf__field *field = trajectory->field;
     cl_uint blocks = (cl_uint)num_blocks, stage_index = stage;
-    return EQF__LAUNCH(trajectory->ctx, &trajectory->at_stage, num_blocks, 1, EQF__ARG(d_x), EQF__ARG(d_velocity),
+    return EQF__LAUNCH(trajectory->ctx, &trajectory->at_stage, num_blocks, 0, EQF__ARG(d_x), EQF__ARG(d_velocity),
                        EQF__ARG(d_divergence), EQF__ARG(field->d_stages), EQF__ARG(field->d_shared), EQF__ARG(blocks),
                        EQF__ARG(stage_index));
 }

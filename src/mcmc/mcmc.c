@@ -43,7 +43,6 @@ typedef struct mcmc_run {
     const eqf_mcmc_options *options;
     mcmc_plan plan;
     cl_uint num_particles, num_dof;
-    size_t local_size;
     eqf__kernel start, sweeps, keep;
     cl_mem x_blocked;                           /* [num_blocks][N*D][V] */
     cl_mem accepted;                            /* [num_blocks][V] */
@@ -194,7 +193,7 @@ static eqf_status start_chains(mcmc_run *run) {
     cl_uint num_blocks = run->plan.num_blocks;
     cl_uint seed_low = (cl_uint)run->options->seed, seed_high = (cl_uint)(run->options->seed >> 32);
     cl_float start_scale = (cl_float)run->plan.start_scale;
-    return EQF__LAUNCH(run->ctx, &run->start, num_blocks, run->local_size, EQF__ARG(run->x_blocked),
+    return EQF__LAUNCH(run->ctx, &run->start, num_blocks, 0, EQF__ARG(run->x_blocked),
                        EQF__ARG(num_blocks), EQF__ARG(seed_low), EQF__ARG(seed_high), EQF__ARG(start_scale));
 }
 
@@ -219,7 +218,7 @@ static eqf_status take_sweeps(mcmc_run *run, const char *stage, unsigned num_swe
     for (unsigned done = 0; done < num_sweeps;) {
         cl_uint first_sweep = (cl_uint)run->num_sweeps_done;
         cl_uint count = min_unsigned(num_sweeps - done, plan->launch_sweeps);
-        EQF__TRY(EQF__LAUNCH(run->ctx, &run->sweeps, num_blocks, run->local_size, EQF__ARG(run->x_blocked),
+        EQF__TRY(EQF__LAUNCH(run->ctx, &run->sweeps, num_blocks, 0, EQF__ARG(run->x_blocked),
                              EQF__ARG(run->accepted), EQF__ARG(run->series), EQF__ARG(num_blocks), EQF__ARG(seed_low),
                              EQF__ARG(seed_high), EQF__ARG(first_sweep), EQF__ARG(count), EQF__ARG(step_size),
                              EQF__ARG(is_centred), EQF__ARG(series_start), EQF__ARG(series_interval),
@@ -265,7 +264,7 @@ static eqf_status burn_in(mcmc_run *run) {
 /* Reads what the chains gave: x_out [count, N*D], energies [count], both float32, count at most num_chains. */
 static eqf_status keep_configurations(mcmc_run *run, size_t count, float *x_out, float *energy_out) {
     cl_uint num_blocks = run->plan.num_blocks, num_chains = run->plan.num_chains, is_centred = run->options->is_centred;
-    EQF__TRY(EQF__LAUNCH(run->ctx, &run->keep, num_blocks, run->local_size, EQF__ARG(run->x_blocked),
+    EQF__TRY(EQF__LAUNCH(run->ctx, &run->keep, num_blocks, 0, EQF__ARG(run->x_blocked),
                          EQF__ARG(run->x_kept), EQF__ARG(run->energy_kept), EQF__ARG(num_blocks), EQF__ARG(num_chains),
                          EQF__ARG(is_centred)));
     EQF__TRY(eqf__buffer_read(run->ctx, run->x_kept, 0, count * run->num_dof * sizeof(float), x_out));
@@ -412,7 +411,6 @@ eqf_status eqf_mcmc_sample(eqf_context *ctx, const eqf_potential_options *potent
     EQF__TRY(make_plan(ctx, potential, options, num_samples, &run.plan));
     run.num_particles = potential->num_particles;
     run.num_dof = potential->num_particles * potential->space_dim;
-    run.local_size = device->vector_width > 1 ? 1 : 64;
     run.step_size = run.plan.step_size;
     run.num_sweeps_total = run.plan.num_burn_in + (uint64_t)run.plan.num_kept * run.plan.thinning;
     float *energies = energy_out;

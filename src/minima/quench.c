@@ -53,7 +53,7 @@ typedef struct quench_run {
     bool is_double;
     const precision_scales *scales;
     unsigned V;
-    size_t local_size, real_size, chunk; /* chunk: configurations */
+    size_t real_size, chunk; /* chunk: configurations */
     cl_uint num_hessian_blocks;          /* at a time */
     unsigned max_steps, launch_steps;
     double length, gradient_tolerance, largest_time_step, largest_displacement;
@@ -148,7 +148,6 @@ static eqf_status choose_precision(quench_run *run) {
     run->real_size = run->is_double ? sizeof(cl_double) : sizeof(cl_float);
     /* As many bytes a vector as in float. */
     run->V = run->is_double && device->vector_width > 1 ? device->vector_width / 2 : device->vector_width;
-    run->local_size = run->V > 1 ? 1 : 64;
     return EQF_OK;
 }
 
@@ -283,17 +282,17 @@ static eqf_status upload(quench_run *run, size_t count, const size_t *indices) {
         for (size_t c = 0; c < run->num_dof; c++)
             set_real(run, b * run->num_dof + c, run->x_out[indices[b] * run->num_dof + c]);
     EQF__TRY(eqf__buffer_write(run->ctx, run->x, 0, count * run->num_dof * run->real_size, run->h_reals));
-    EQF__TRY(EQF__LAUNCH(run->ctx, &run->pack, num_blocks, run->local_size, EQF__ARG(run->x), EQF__ARG(run->x_blocked),
+    EQF__TRY(EQF__LAUNCH(run->ctx, &run->pack, num_blocks, 0, EQF__ARG(run->x), EQF__ARG(run->x_blocked),
                          EQF__ARG(batch_size), EQF__ARG(run->num_dof)));
     real_value largest_time_step = real_of(run, run->largest_time_step);
-    return EQF__LAUNCH(run->ctx, &run->begin, num_blocks, run->local_size, EQF__ARG(run->velocity_blocked),
+    return EQF__LAUNCH(run->ctx, &run->begin, num_blocks, 0, EQF__ARG(run->velocity_blocked),
                        EQF__ARG(run->control_blocked), EQF__ARG(num_blocks), ARG_REAL(run, largest_time_step));
 }
 
 /* blocked [..][num_values][V] -> h_reals [count, num_values] */
 static eqf_status download(quench_run *run, cl_mem blocked, cl_uint num_values, size_t count) {
     cl_uint batch_size = (cl_uint)count, num_blocks = (batch_size + run->V - 1) / run->V;
-    EQF__TRY(EQF__LAUNCH(run->ctx, &run->unpack, num_blocks, run->local_size, EQF__ARG(blocked), EQF__ARG(run->x),
+    EQF__TRY(EQF__LAUNCH(run->ctx, &run->unpack, num_blocks, 0, EQF__ARG(blocked), EQF__ARG(run->x),
                          EQF__ARG(batch_size), EQF__ARG(num_values)));
     return eqf__buffer_read(run->ctx, run->x, 0, count * num_values * run->real_size, run->h_reals);
 }
@@ -313,7 +312,7 @@ static eqf_status descend(quench_run *run, size_t count) {
     /* One launch more than max_steps: it takes no step, but sees whether the last one was enough. */
     for (unsigned done = 0; done <= run->max_steps;) {
         cl_uint num_steps = min_unsigned(run->max_steps + 1 - done, run->launch_steps);
-        EQF__TRY(EQF__LAUNCH(run->ctx, &run->steps, num_blocks, run->local_size, EQF__ARG(run->x_blocked),
+        EQF__TRY(EQF__LAUNCH(run->ctx, &run->steps, num_blocks, 0, EQF__ARG(run->x_blocked),
                              EQF__ARG(run->velocity_blocked), EQF__ARG(run->control_blocked), EQF__ARG(num_blocks),
                              EQF__ARG(num_steps), ARG_REAL(run, tolerance), ARG_REAL(run, time_step),
                              ARG_REAL(run, displacement)));
@@ -373,7 +372,7 @@ static eqf_status collect(quench_run *run, size_t count, const size_t *indices) 
     }
     if (run->energy_out == NULL) return EQF_OK;
     cl_uint num_blocks = (cl_uint)((count + run->V - 1) / run->V);
-    EQF__TRY(EQF__LAUNCH(run->ctx, &run->energy, num_blocks, run->local_size, EQF__ARG(run->x_blocked),
+    EQF__TRY(EQF__LAUNCH(run->ctx, &run->energy, num_blocks, 0, EQF__ARG(run->x_blocked),
                          EQF__ARG(run->energy_blocked), EQF__ARG(num_blocks)));
     EQF__TRY(download(run, run->energy_blocked, 1, count));
     for (size_t b = 0; b < count; b++) run->energy_out[indices[b]] = get_real(run, b);
@@ -401,7 +400,7 @@ static eqf_status check_curvature(quench_run *run, size_t count, const size_t *i
     for (size_t first = 0; first < num_blocks; first += run->num_hessian_blocks) {
         size_t blocks = num_blocks - first < run->num_hessian_blocks ? num_blocks - first : run->num_hessian_blocks;
         cl_uint first_block = (cl_uint)first, count_blocks = (cl_uint)blocks;
-        EQF__TRY(EQF__LAUNCH(run->ctx, &run->hessian, blocks * n, run->local_size, EQF__ARG(run->x_blocked),
+        EQF__TRY(EQF__LAUNCH(run->ctx, &run->hessian, blocks * n, 0, EQF__ARG(run->x_blocked),
                              EQF__ARG(run->hessians), EQF__ARG(first_block), EQF__ARG(count_blocks),
                              ARG_REAL(run, difference)));
         EQF__TRY(eqf__buffer_read(run->ctx, run->hessians, 0, blocks * V * n * n * run->real_size, run->h_reals));

@@ -119,22 +119,21 @@ static eqf_status evaluation_prepare(eqf_context *ctx, const eqf_potential_optio
 static eqf_status evaluate_chunk(eqf_context *ctx, const evaluation *work, cl_uint batch_size, cl_uint num_dof,
                                  const float *x, float *energy_out, float *force_out) {
     unsigned V = ctx->device->vector_width;
-    size_t local_size = V > 1 ? 1 : 64;
     cl_uint num_blocks = (batch_size + V - 1) / V, one = 1;
     EQF__TRY(eqf__buffer_write(ctx, work->x, 0, (size_t)batch_size * num_dof * sizeof(float), x));
-    EQF__TRY(EQF__LAUNCH(ctx, &work->pack, num_blocks, local_size, EQF__ARG(work->x), EQF__ARG(work->x_blocked),
+    EQF__TRY(EQF__LAUNCH(ctx, &work->pack, num_blocks, 0, EQF__ARG(work->x), EQF__ARG(work->x_blocked),
                          EQF__ARG(batch_size), EQF__ARG(num_dof)));
     if (energy_out != NULL) {
-        EQF__TRY(EQF__LAUNCH(ctx, &work->energy, num_blocks, local_size, EQF__ARG(work->x_blocked),
+        EQF__TRY(EQF__LAUNCH(ctx, &work->energy, num_blocks, 0, EQF__ARG(work->x_blocked),
                              EQF__ARG(work->result_blocked), EQF__ARG(num_blocks)));
-        EQF__TRY(EQF__LAUNCH(ctx, &work->unpack, num_blocks, local_size, EQF__ARG(work->result_blocked),
+        EQF__TRY(EQF__LAUNCH(ctx, &work->unpack, num_blocks, 0, EQF__ARG(work->result_blocked),
                              EQF__ARG(work->result), EQF__ARG(batch_size), EQF__ARG(one)));
         EQF__TRY(eqf__buffer_read(ctx, work->result, 0, (size_t)batch_size * sizeof(float), energy_out));
     }
     if (force_out != NULL) {
-        EQF__TRY(EQF__LAUNCH(ctx, &work->force, num_blocks, local_size, EQF__ARG(work->x_blocked),
+        EQF__TRY(EQF__LAUNCH(ctx, &work->force, num_blocks, 0, EQF__ARG(work->x_blocked),
                              EQF__ARG(work->result_blocked), EQF__ARG(num_blocks)));
-        EQF__TRY(EQF__LAUNCH(ctx, &work->unpack, num_blocks, local_size, EQF__ARG(work->result_blocked),
+        EQF__TRY(EQF__LAUNCH(ctx, &work->unpack, num_blocks, 0, EQF__ARG(work->result_blocked),
                              EQF__ARG(work->result), EQF__ARG(batch_size), EQF__ARG(num_dof)));
         EQF__TRY(eqf__buffer_read(ctx, work->result, 0, (size_t)batch_size * num_dof * sizeof(float), force_out));
     }

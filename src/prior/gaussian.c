@@ -40,19 +40,19 @@ eqf_status eqf__prior_sample(const eqf__prior *prior, uint64_t seed, uint64_t fi
                              cl_mem d_x) {
     cl_uint low = (cl_uint)seed, high = (cl_uint)(seed >> 32), blocks = (cl_uint)num_blocks;
     cl_ulong first = first_sample;
-    return EQF__LAUNCH(prior->ctx, &prior->sample, num_blocks, 1, EQF__ARG(d_x), EQF__ARG(low), EQF__ARG(high),
+    return EQF__LAUNCH(prior->ctx, &prior->sample, num_blocks, 0, EQF__ARG(d_x), EQF__ARG(low), EQF__ARG(high),
                        EQF__ARG(first), EQF__ARG(prior->scale), EQF__ARG(blocks));
 }
 
 eqf_status eqf__prior_centre(const eqf__prior *prior, size_t num_blocks, cl_mem d_x) {
     cl_uint blocks = (cl_uint)num_blocks;
-    return EQF__LAUNCH(prior->ctx, &prior->centre, num_blocks, 1, EQF__ARG(d_x), EQF__ARG(blocks));
+    return EQF__LAUNCH(prior->ctx, &prior->centre, num_blocks, 0, EQF__ARG(d_x), EQF__ARG(blocks));
 }
 
 eqf_status eqf__prior_log_prob(const eqf__prior *prior, size_t num_blocks, cl_mem d_z, cl_mem d_log_det, float sign,
                                cl_mem d_log_prob) {
     cl_uint blocks = (cl_uint)num_blocks;
-    return EQF__LAUNCH(prior->ctx, &prior->log_prob, num_blocks, 1, EQF__ARG(d_z), EQF__ARG(d_log_det),
+    return EQF__LAUNCH(prior->ctx, &prior->log_prob, num_blocks, 0, EQF__ARG(d_z), EQF__ARG(d_log_det),
                        EQF__ARG(d_log_prob), EQF__ARG(prior->scale), EQF__ARG(prior->constant_term), EQF__ARG(sign),
                        EQF__ARG(blocks));
 }
@@ -60,18 +60,18 @@ eqf_status eqf__prior_log_prob(const eqf__prior *prior, size_t num_blocks, cl_me
 eqf_status eqf__prior_add_log_det(const eqf__prior *prior, size_t num_blocks, cl_mem d_log_prob, cl_mem d_log_det,
                                   float sign) {
     cl_uint blocks = (cl_uint)num_blocks;
-    return EQF__LAUNCH(prior->ctx, &prior->add_log_det, num_blocks, 1, EQF__ARG(d_log_prob), EQF__ARG(d_log_det),
+    return EQF__LAUNCH(prior->ctx, &prior->add_log_det, num_blocks, 0, EQF__ARG(d_log_prob), EQF__ARG(d_log_det),
                        EQF__ARG(sign), EQF__ARG(blocks));
 }
 
 eqf_status eqf__prior_pack(const eqf__prior *prior, size_t batch_size, cl_mem d_x, cl_mem d_x_blocked) {
     cl_uint batch = (cl_uint)batch_size;
-    return EQF__LAUNCH(prior->ctx, &prior->pack, (batch_size + prior->vector_width - 1) / prior->vector_width, 1,
+    return EQF__LAUNCH(prior->ctx, &prior->pack, (batch_size + prior->vector_width - 1) / prior->vector_width, 0,
                        EQF__ARG(d_x), EQF__ARG(d_x_blocked), EQF__ARG(batch), EQF__ARG(prior->num_dof));
 }
 
 eqf_status eqf__prior_unpack(const eqf__prior *prior, size_t batch_size, cl_mem d_x_blocked, cl_mem d_x) {
     cl_uint batch = (cl_uint)batch_size;
-    return EQF__LAUNCH(prior->ctx, &prior->unpack, (batch_size + prior->vector_width - 1) / prior->vector_width, 1,
+    return EQF__LAUNCH(prior->ctx, &prior->unpack, (batch_size + prior->vector_width - 1) / prior->vector_width, 0,
                        EQF__ARG(d_x_blocked), EQF__ARG(d_x), EQF__ARG(batch), EQF__ARG(prior->num_dof));
 }

@@ -267,6 +267,12 @@ eqf_status eqf__kernel_create(eqf_context *ctx, eqf__program *program, const cha
         return eqf__fail(ctx, EQF_ERROR_KERNEL_BUILD, "kernel '%s' is not in program '%s' (%s)", name, program->name,
                          eqf__ocl_error_name(error));
     }
+    size_t most = 1; /* registers may allow fewer than the device's maximum */
+    EQF__OCL(ctx,
+             clGetKernelWorkGroupInfo(kernel_out->id, ctx->device->id, CL_KERNEL_WORK_GROUP_SIZE, sizeof most, &most,
+                                      NULL),
+             "while a kernel was asked for its work-group size");
+    kernel_out->local_size = ctx->device->local_size < most ? ctx->device->local_size : most;
     return EQF_OK;
 }
 
@@ -292,7 +298,7 @@ eqf_status eqf__launch(eqf_context *ctx, const eqf__kernel *kernel, size_t globa
         return eqf__fail(ctx, EQF_ERROR_DEVICE,
                          "a kernel is missing since an earlier failure: destroy what failed and make it anew");
     note_launch(kernel);
-    if (local_size == 0) local_size = 1;
+    if (local_size == 0) local_size = global_size > 1 ? kernel->local_size : 1;
     global_size = (global_size + local_size - 1) / local_size * local_size;
     for (size_t a = 0; a < num_arguments; a++) {
         cl_int error = clSetKernelArg(kernel->id, (cl_uint)a, arguments[a].num_bytes, arguments[a].value);

@@ -18,6 +18,7 @@ typedef struct eqf__kernel {
     cl_kernel id;
     const char *name; /* static */
     eqf__program *program;
+    size_t local_size; /* the profile's, or as many as the device can run of this kernel */
 } eqf__kernel;
 eqf_status eqf__kernel_create(eqf_context *ctx, eqf__program *program, const char *name, eqf__kernel *kernel_out);
 void eqf__kernel_destroy(eqf__kernel *kernel);
@@ -29,7 +30,7 @@ typedef struct eqf__argument {
 } eqf__argument;
 #define EQF__ARG(variable) ((eqf__argument){sizeof(variable), &(variable)})
 
-/* Sets the arguments and enqueues a 1-D range of global_size work-items in groups of local_size (local_size 0: 1).
+/* Sets the arguments and enqueues a 1-D range of global_size work-items in groups of local_size (0: the kernel's).
  * global_size is rounded up to a multiple of local_size; kernels check their index. global_size 0: nothing. */
 eqf_status eqf__launch(eqf_context *ctx, const eqf__kernel *kernel, size_t global_size, size_t local_size,
                        size_t num_arguments, const eqf__argument *arguments);

@@ -209,12 +209,12 @@ static eqf_status launch_step(eqf_trainer *trainer, size_t record_index) {
     cl_ulong position = trainer->step * o->batch_size;
     size_t blocks = (o->batch_size + flow->vector_width - 1) / flow->vector_width;
     EQF__TRY(flow->field->prepare(flow->field, false));
-    EQF__TRY(EQF__LAUNCH(ctx, &trainer->gather, blocks, 1, EQF__ARG(trainer->d_data), EQF__ARG(w->d_x),
+    EQF__TRY(EQF__LAUNCH(ctx, &trainer->gather, blocks, 0, EQF__ARG(trainer->d_data), EQF__ARG(w->d_x),
                          EQF__ARG(seed_low), EQF__ARG(seed_high), EQF__ARG(position), EQF__ARG(num),
                          EQF__ARG(half_bits), EQF__ARG(batch), EQF__ARG(num_dof)));
     EQF__TRY(eqf__flow_launch_gradient(flow, w, o->batch_size, o->integration_penalty));
     cl_uint record = (cl_uint)record_index;
-    EQF__TRY(EQF__LAUNCH(ctx, &trainer->measure, 1, 1, EQF__ARG(w->d_gradient), EQF__ARG(w->d_sums),
+    EQF__TRY(EQF__LAUNCH(ctx, &trainer->measure, 1, 0, EQF__ARG(w->d_gradient), EQF__ARG(w->d_sums),
                          EQF__ARG(trainer->d_records), EQF__ARG(record), EQF__ARG(trainer->d_failed),
                          EQF__ARG(num_trained)));
     double step = (double)trainer->step + 1.0;
@@ -225,7 +225,7 @@ static eqf_status launch_step(eqf_trainer *trainer, size_t record_index) {
     cl_float clip_norm = (cl_float)o->clip_norm, weight_decay = (cl_float)o->weight_decay;
     /* The average forgets its start quickly: its memory never exceeds a tenth of the steps so far. */
     cl_float average_decay = (cl_float)fmin(o->average_decay, step / (step + 10.0));
-    EQF__TRY(EQF__LAUNCH(ctx, &trainer->update, (trainer->num_trained + 15) / 16, 1, EQF__ARG(flow->field->d_params),
+    EQF__TRY(EQF__LAUNCH(ctx, &trainer->update, (trainer->num_trained + 15) / 16, 0, EQF__ARG(flow->field->d_params),
                          EQF__ARG(trainer->d_first_moment), EQF__ARG(trainer->d_second_moment),
                          EQF__ARG(trainer->d_average), EQF__ARG(w->d_gradient), EQF__ARG(trainer->d_records),
                          EQF__ARG(record), EQF__ARG(trainer->d_failed), EQF__ARG(learning_rate), EQF__ARG(correction_1),
