@@ -89,16 +89,16 @@ __kernel void nll_seed(__global const real *z_blocked, __global const real *log_
                 -gaussian_log_prob(z, scale, constant_term) - load_lanes(log_det + (size_t)block * V));
 }
 
-/* One work-item. sums [2] = weighted sums over the batch of nll and error, in sample order. */
-__kernel void loss_sums(__global const real *nll, __global const real *error, __global const real *weight,
-                        __global real *sums, uint num_blocks) {
+/* One work-item. sums [place], [place + 1] = weighted sums over the batch of value (nll or free energy) and error, in sample order. */
+__kernel void loss_sums(__global const real *value, __global const real *error, __global const real *weight,
+                        __global real *sums, uint place, uint num_blocks) {
     if (get_global_id(0) != 0) return;
-    realv nll_sum = 0, error_sum = 0;
+    realv value_sum = 0, error_sum = 0;
     for (uint block = 0; block < num_blocks; block++) {
         realv share = load_lanes(weight + (size_t)block * V);
-        nll_sum += share * load_lanes(nll + (size_t)block * V);
+        value_sum += share * load_lanes(value + (size_t)block * V);
         error_sum += share * load_lanes(error + (size_t)block * V);
     }
-    sums[0] = sum_lanes(nll_sum);
-    sums[1] = sum_lanes(error_sum);
+    sums[place] = sum_lanes(value_sum);
+    sums[place + 1] = sum_lanes(error_sum);
 }

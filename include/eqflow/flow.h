@@ -77,6 +77,19 @@ eqf_status eqf_flow_nll_gradient(eqf_flow *flow, double integration_penalty, siz
                                  const float *x, eqf_loss *loss_out, float *gradient_out,
                                  float *adjoint_x_out);
 
+/* The same of an energy-based loss: loss = free_energy + integration_penalty * error, with
+ *   free_energy = mean over z of  u(x) + log_prob(x),  x the image of z:  KL(model || target) - ln Z, at least -ln Z. */
+typedef struct eqf_energy_loss {
+    double loss, free_energy, integration_error;
+} eqf_energy_loss;
+
+/* That loss for latents z [B, N, D] (centred first; draw them by eqf_flow_prior_sample) and its exact gradient with the
+ * potential's forces: gradient_out [num_trained] or NULL. Energies above energy_cap count as energy_cap + ln(1 + u - energy_cap),
+ * with the forces that belong to it (docs/method.md, section 4); INFINITY: as they are. target has the flow's N and D. */
+eqf_status eqf_flow_energy_gradient(eqf_flow *flow, const eqf_potential_options *target, double energy_cap,
+                                    double integration_penalty, size_t batch_size, const float *z,
+                                    eqf_energy_loss *loss_out, float *gradient_out);
+
 /* Normalised log density of the mean-free Gaussian prior and its samples, z [B, N, D]. */
 eqf_status eqf_flow_prior_log_prob(eqf_flow *flow, size_t batch_size, const float *z, float *log_prob_out);
 eqf_status eqf_flow_prior_sample(eqf_flow *flow, uint64_t seed, uint64_t first_sample, size_t num_samples,

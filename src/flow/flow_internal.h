@@ -5,16 +5,20 @@
 #include "gaussian.h"
 #include "trajectory.h"
 
+/* Places in eqf__gradient_workspace.d_sums: means over the batch; the second pair is that of the energy-based loss. */
+enum { EQF__SUM_NLL, EQF__SUM_NLL_ERROR, EQF__SUM_FREE_ENERGY, EQF__SUM_FREE_ENERGY_ERROR, EQF__NUM_SUMS };
+
 /* Device memory of one loss evaluation with gradient over at most max_blocks blocks. */
 typedef struct eqf__gradient_workspace {
     size_t max_blocks, num_partials, grad_stages_count, grad_shared_count; /* counts in floats */
-    cl_mem d_x; /* [max_blocks][N*D][V]: the batch, in; overwritten by its latents */
-    cl_mem d_log_det, d_adjoint_log_det, d_weight, d_nll, d_error; /* [max_blocks][V] */
-    cl_mem d_adjoint_x;                                            /* [max_blocks][N*D][V]: d loss / d x, out */
+    cl_mem d_x; /* [max_blocks][N*D][V]: the batch, in; overwritten by its images */
+    cl_mem d_log_det, d_adjoint_log_det, d_weight, d_error; /* [max_blocks][V] */
+    cl_mem d_value;                                         /* [max_blocks][V]: nll or free energy of each sample, out */
+    cl_mem d_adjoint_x;                                     /* [max_blocks][N*D][V]: d loss / d x (or z), out */
     cl_mem d_checkpoints;                                          /* [num_steps][max_blocks][N*D][V] */
     cl_mem d_grad_stages, d_grad_shared;                           /* partial gradients */
     cl_mem d_gradient;                                             /* [num_trained], out */
-    cl_mem d_sums;                                                 /* [2]: mean nll, mean integration error, out */
+    cl_mem d_sums;                                                 /* [EQF__NUM_SUMS], out */
 } eqf__gradient_workspace;
 
 struct eqf_flow {
@@ -32,9 +36,15 @@ struct eqf_flow {
 
 eqf_status eqf__gradient_workspace_create(eqf_flow *flow, size_t batch_size, eqf__gradient_workspace *workspace_out);
 void eqf__gradient_workspace_clear(eqf__gradient_workspace *workspace);
-/* Launches all of one evaluation on workspace->d_x (packed, centred); nothing is read back. */
+/* Launches all of one evaluation on workspace->d_x (packed, centred); nothing is read back. Sets the first two of d_sums. */
 eqf_status eqf__flow_launch_gradient(eqf_flow *flow, eqf__gradient_workspace *workspace, size_t batch_size,
                                      double integration_penalty);
+/* The kernel that starts the reverse solve of the energy-based loss (cl/potential/energy_seed.cl), for one target. */
+eqf_status eqf__energy_seed_create(eqf_context *ctx, const eqf_potential_options *target, eqf__kernel *energy_seed_out);
+/* The same for the energy-based loss: workspace->d_x holds latents z, energy_cap may be infinite. Sets the last two of d_sums. */
+eqf_status eqf__flow_launch_energy_gradient(eqf_flow *flow, const eqf__kernel *energy_seed,
+                                            eqf__gradient_workspace *workspace, size_t batch_size, double energy_cap,
+                                            double integration_penalty);
 /* Launches data -> prior of d_x (packed) and its log_prob [num_blocks][V]. */
 eqf_status eqf__flow_launch_log_prob(eqf_flow *flow, size_t num_blocks, cl_mem d_x, cl_mem d_log_det,
                                      cl_mem d_log_prob);

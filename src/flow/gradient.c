@@ -4,6 +4,7 @@
 
 #include "eqflow/flow.h"
 #include "flow_internal.h"
+#include "potential.h"
 
 eqf_status eqf__gradient_workspace_create(eqf_flow *flow, size_t batch_size, eqf__gradient_workspace *workspace_out) {
     eqf_context *ctx = flow->ctx;
@@ -27,12 +28,12 @@ eqf_status eqf__gradient_workspace_create(eqf_flow *flow, size_t batch_size, eqf
         {&w->d_log_det, numbers, "the log-densities"},
         {&w->d_adjoint_log_det, numbers, "the log-densities"},
         {&w->d_weight, numbers, "the weights"},
-        {&w->d_nll, numbers, "the losses"},
+        {&w->d_value, numbers, "the losses"},
         {&w->d_error, numbers, "the losses"},
         {&w->d_grad_stages, w->grad_stages_count * sizeof(float), "the partial gradients"},
         {&w->d_grad_shared, w->grad_shared_count * sizeof(float), "the partial gradients"},
         {&w->d_gradient, field->num_trained * sizeof(float), "the gradient"},
-        {&w->d_sums, 2 * sizeof(float), "the loss"},
+        {&w->d_sums, EQF__NUM_SUMS * sizeof(float), "the loss"},
     };
     for (size_t b = 0; b < sizeof needed / sizeof needed[0]; b++) {
         eqf_status status = eqf__buffer_create(ctx, needed[b].num_bytes, NULL, needed[b].what, needed[b].buffer);
@@ -47,37 +48,79 @@ eqf_status eqf__gradient_workspace_create(eqf_flow *flow, size_t batch_size, eqf
 void eqf__gradient_workspace_clear(eqf__gradient_workspace *workspace) {
     cl_mem *buffers[] = {&workspace->d_x,           &workspace->d_adjoint_x, &workspace->d_checkpoints,
                          &workspace->d_log_det,     &workspace->d_weight,    &workspace->d_adjoint_log_det,
-                         &workspace->d_nll,         &workspace->d_error,     &workspace->d_grad_stages,
+                         &workspace->d_value,       &workspace->d_error,     &workspace->d_grad_stages,
                          &workspace->d_grad_shared, &workspace->d_gradient,  &workspace->d_sums};
     for (size_t b = 0; b < sizeof buffers / sizeof buffers[0]; b++) eqf__buffer_destroy(buffers[b]);
     memset(workspace, 0, sizeof *workspace);
+}
+
+/* d_log_det and the partial gradients start at zero. */
+static eqf_status launch_zeros(eqf_flow *flow, const eqf__gradient_workspace *w, cl_uint blocks) {
+    eqf_context *ctx = flow->ctx;
+    EQF__TRY(eqf__fill_zero(ctx, w->d_log_det, blocks * flow->vector_width * sizeof(float)));
+    EQF__TRY(eqf__fill_zero(ctx, w->d_grad_stages, w->grad_stages_count * sizeof(float)));
+    return eqf__fill_zero(ctx, w->d_grad_shared, w->grad_shared_count * sizeof(float));
+}
+
+/* From the seeds at the end of a solve to sums and gradient. */
+static eqf_status launch_reverse(eqf_flow *flow, eqf__gradient_workspace *w, eqf_direction direction, cl_uint blocks,
+                                 double integration_penalty, cl_uint place) {
+    const eqf__trajectory_gradient gradient = {w->d_checkpoints, w->d_adjoint_x,  w->d_adjoint_log_det,
+                                               w->d_weight,      w->d_error,      w->d_grad_stages,
+                                               w->d_grad_shared, w->num_partials, (float)integration_penalty};
+    EQF__TRY(eqf__trajectory_reverse(&flow->trajectory, direction, blocks, &gradient));
+    EQF__TRY(EQF__LAUNCH(flow->ctx, &flow->prior.loss_sums, 1, 0, EQF__ARG(w->d_value), EQF__ARG(w->d_error),
+                         EQF__ARG(w->d_weight), EQF__ARG(w->d_sums), EQF__ARG(place), EQF__ARG(blocks)));
+    return flow->field->contract(flow->field, w->d_grad_stages, w->d_grad_shared, w->num_partials, w->d_gradient);
+}
+
+static cl_uint num_blocks_of(const eqf_flow *flow, size_t batch_size) {
+    return (cl_uint)((batch_size + flow->vector_width - 1) / flow->vector_width);
 }
 
 eqf_status eqf__flow_launch_gradient(eqf_flow *flow, eqf__gradient_workspace *w, size_t batch_size,
                                      double integration_penalty) {
     eqf_context *ctx = flow->ctx;
     const eqf__prior *prior = &flow->prior;
-    cl_uint batch = (cl_uint)batch_size, blocks = (cl_uint)((batch_size + flow->vector_width - 1) / flow->vector_width);
-    EQF__TRY(eqf__fill_zero(ctx, w->d_log_det, blocks * flow->vector_width * sizeof(float)));
-    EQF__TRY(eqf__fill_zero(ctx, w->d_grad_stages, w->grad_stages_count * sizeof(float)));
-    EQF__TRY(eqf__fill_zero(ctx, w->d_grad_shared, w->grad_shared_count * sizeof(float)));
+    cl_uint batch = (cl_uint)batch_size, blocks = num_blocks_of(flow, batch_size);
+    EQF__TRY(launch_zeros(flow, w, blocks));
     EQF__TRY(
         eqf__trajectory_solve(&flow->trajectory, EQF_DATA_TO_PRIOR, blocks, w->d_x, w->d_log_det, w->d_checkpoints));
     EQF__TRY(EQF__LAUNCH(ctx, &prior->seed, blocks, 0, EQF__ARG(w->d_x), EQF__ARG(w->d_log_det),
                          EQF__ARG(w->d_adjoint_x), EQF__ARG(w->d_adjoint_log_det), EQF__ARG(w->d_weight),
-                         EQF__ARG(w->d_nll), EQF__ARG(w->d_error), EQF__ARG(prior->scale),
+                         EQF__ARG(w->d_value), EQF__ARG(w->d_error), EQF__ARG(prior->scale),
                          EQF__ARG(prior->constant_term), EQF__ARG(batch), EQF__ARG(blocks)));
-    const eqf__trajectory_gradient gradient = {w->d_checkpoints, w->d_adjoint_x,  w->d_adjoint_log_det,
-                                               w->d_weight,      w->d_error,      w->d_grad_stages,
-                                               w->d_grad_shared, w->num_partials, (float)integration_penalty};
-    EQF__TRY(eqf__trajectory_reverse(&flow->trajectory, EQF_DATA_TO_PRIOR, blocks, &gradient));
-    EQF__TRY(EQF__LAUNCH(ctx, &prior->loss_sums, 1, 0, EQF__ARG(w->d_nll), EQF__ARG(w->d_error), EQF__ARG(w->d_weight),
-                         EQF__ARG(w->d_sums), EQF__ARG(blocks)));
-    return flow->field->contract(flow->field, w->d_grad_stages, w->d_grad_shared, w->num_partials, w->d_gradient);
+    return launch_reverse(flow, w, EQF_DATA_TO_PRIOR, blocks, integration_penalty, EQF__SUM_NLL);
 }
 
-eqf_status eqf_flow_nll_gradient(eqf_flow *flow, double integration_penalty, size_t batch_size, const float *x,
-                                 eqf_loss *loss_out, float *gradient_out, float *adjoint_x_out) {
+eqf_status eqf__energy_seed_create(eqf_context *ctx, const eqf_potential_options *target,
+                                   eqf__kernel *energy_seed_out) {
+    char defines[EQF__POTENTIAL_DEFINES_SIZE];
+    EQF__TRY(eqf__potential_program_defines(ctx, target, defines, sizeof defines));
+    const char *const files[] = {"common/real.clh", EQF__POTENTIAL_FILES(target->kind), "potential/energy.cl",
+                                 "potential/energy_seed.cl", NULL};
+    eqf__program *program;
+    EQF__TRY(eqf__program_get(ctx, "energy_seed", files, defines, &program));
+    return eqf__kernel_create(ctx, program, "energy_seed", energy_seed_out);
+}
+
+eqf_status eqf__flow_launch_energy_gradient(eqf_flow *flow, const eqf__kernel *energy_seed, eqf__gradient_workspace *w,
+                                            size_t batch_size, double energy_cap, double integration_penalty) {
+    cl_uint batch = (cl_uint)batch_size, blocks = num_blocks_of(flow, batch_size);
+    cl_float cap = (cl_float)energy_cap;
+    EQF__TRY(launch_zeros(flow, w, blocks));
+    EQF__TRY(eqf__prior_log_prob(&flow->prior, blocks, w->d_x, w->d_log_det, 0.0f, w->d_value));
+    EQF__TRY(
+        eqf__trajectory_solve(&flow->trajectory, EQF_PRIOR_TO_DATA, blocks, w->d_x, w->d_log_det, w->d_checkpoints));
+    EQF__TRY(EQF__LAUNCH(flow->ctx, energy_seed, blocks, 0, EQF__ARG(w->d_x), EQF__ARG(w->d_log_det),
+                         EQF__ARG(w->d_adjoint_x), EQF__ARG(w->d_adjoint_log_det), EQF__ARG(w->d_weight),
+                         EQF__ARG(w->d_value), EQF__ARG(w->d_error), EQF__ARG(cap), EQF__ARG(batch),
+                         EQF__ARG(blocks)));
+    return launch_reverse(flow, w, EQF_PRIOR_TO_DATA, blocks, integration_penalty, EQF__SUM_FREE_ENERGY);
+}
+
+/* Checks what both gradients are asked, and gives a workspace that is large enough. */
+static eqf_status prepare_workspace(eqf_flow *flow, size_t batch_size, double integration_penalty) {
     eqf_context *ctx = flow->ctx;
     if (batch_size == 0)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the mean loss of an empty batch is undefined");
@@ -86,31 +129,80 @@ eqf_status eqf_flow_nll_gradient(eqf_flow *flow, double integration_penalty, siz
                          batch_size);
     if (!(integration_penalty >= 0) || !isfinite(integration_penalty))
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the integration penalty must be a number >= 0");
-    const size_t blocks = (batch_size + flow->vector_width - 1) / flow->vector_width;
-    eqf__gradient_workspace *w = &flow->workspace;
-    if (w->max_blocks < blocks) {
-        eqf__gradient_workspace_clear(w);
-        EQF__TRY(eqf__gradient_workspace_create(flow, batch_size, w));
-    }
+    if (flow->workspace.max_blocks >= num_blocks_of(flow, batch_size)) return EQF_OK;
+    eqf__gradient_workspace_clear(&flow->workspace);
+    return eqf__gradient_workspace_create(flow, batch_size, &flow->workspace);
+}
+
+/* rows [B, N, D] into the workspace, centred; *d_rows_out is a buffer of their size, the caller's. */
+static eqf_status upload_batch(eqf_flow *flow, size_t batch_size, const float *rows, cl_mem *d_rows_out) {
     const size_t num_bytes = batch_size * flow->num_dof * sizeof(float);
+    EQF__TRY(eqf__buffer_create(flow->ctx, num_bytes, rows, "the batch", d_rows_out));
+    eqf_status status = eqf__prior_pack(&flow->prior, batch_size, *d_rows_out, flow->workspace.d_x);
+    if (status == EQF_OK)
+        status = eqf__prior_centre(&flow->prior, num_blocks_of(flow, batch_size), flow->workspace.d_x);
+    if (status != EQF_OK) eqf__buffer_destroy(d_rows_out);
+    return status;
+}
+
+/* What both gradients read back; gradient_out and adjoint_out may be NULL. */
+static eqf_status download_results(eqf_flow *flow, size_t batch_size, cl_mem d_rows, float sums_out[EQF__NUM_SUMS],
+                                   float *gradient_out, float *adjoint_out) {
+    eqf_context *ctx = flow->ctx;
+    const eqf__gradient_workspace *w = &flow->workspace;
+    EQF__TRY(eqf__buffer_read(ctx, w->d_sums, 0, EQF__NUM_SUMS * sizeof(float), sums_out));
+    if (gradient_out != NULL)
+        EQF__TRY(eqf__buffer_read(ctx, w->d_gradient, 0, flow->field->num_trained * sizeof(float), gradient_out));
+    if (adjoint_out == NULL) return EQF_OK;
+    EQF__TRY(eqf__prior_unpack(&flow->prior, batch_size, w->d_adjoint_x, d_rows));
+    return eqf__buffer_read(ctx, d_rows, 0, batch_size * flow->num_dof * sizeof(float), adjoint_out);
+}
+
+eqf_status eqf_flow_nll_gradient(eqf_flow *flow, double integration_penalty, size_t batch_size, const float *x,
+                                 eqf_loss *loss_out, float *gradient_out, float *adjoint_x_out) {
+    EQF__TRY(prepare_workspace(flow, batch_size, integration_penalty));
     cl_mem d_rows;
-    EQF__TRY(eqf__buffer_create(ctx, num_bytes, x, "the batch", &d_rows));
-    eqf_status status = eqf__prior_pack(&flow->prior, batch_size, d_rows, w->d_x);
-    if (status == EQF_OK) status = eqf__prior_centre(&flow->prior, blocks, w->d_x);
-    if (status == EQF_OK) status = eqf__flow_launch_gradient(flow, w, batch_size, integration_penalty);
-    float sums[2] = {0, 0};
-    if (status == EQF_OK) status = eqf__buffer_read(ctx, w->d_sums, 0, sizeof sums, sums);
-    if (status == EQF_OK && gradient_out != NULL)
-        status = eqf__buffer_read(ctx, w->d_gradient, 0, flow->field->num_trained * sizeof(float), gradient_out);
-    if (status == EQF_OK && adjoint_x_out != NULL) {
-        status = eqf__prior_unpack(&flow->prior, batch_size, w->d_adjoint_x, d_rows);
-        if (status == EQF_OK) status = eqf__buffer_read(ctx, d_rows, 0, num_bytes, adjoint_x_out);
-    }
+    EQF__TRY(upload_batch(flow, batch_size, x, &d_rows));
+    float sums[EQF__NUM_SUMS];
+    eqf_status status = eqf__flow_launch_gradient(flow, &flow->workspace, batch_size, integration_penalty);
+    if (status == EQF_OK) status = download_results(flow, batch_size, d_rows, sums, gradient_out, adjoint_x_out);
     eqf__buffer_destroy(&d_rows);
     if (status == EQF_OK && loss_out != NULL) {
-        loss_out->nll = sums[0];
-        loss_out->integration_error = sums[1];
-        loss_out->loss = sums[0] + integration_penalty * sums[1];
+        loss_out->nll = sums[EQF__SUM_NLL];
+        loss_out->integration_error = sums[EQF__SUM_NLL_ERROR];
+        loss_out->loss = loss_out->nll + integration_penalty * loss_out->integration_error;
     }
+    return status;
+}
+
+eqf_status eqf_flow_energy_gradient(eqf_flow *flow, const eqf_potential_options *target, double energy_cap,
+                                    double integration_penalty, size_t batch_size, const float *z,
+                                    eqf_energy_loss *loss_out, float *gradient_out) {
+    eqf_context *ctx = flow->ctx;
+    EQF__TRY(eqf_potential_check(ctx, target));
+    if ((size_t)target->num_particles * target->space_dim != flow->num_dof)
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
+                         "the target has %u particles in %u dimensions, the flow %zu coordinates",
+                         target->num_particles, target->space_dim, flow->num_dof);
+    if (isnan(energy_cap) || energy_cap == -INFINITY)
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the energy cap must be a number (infinity: none)");
+    EQF__TRY(prepare_workspace(flow, batch_size, integration_penalty));
+    eqf__kernel energy_seed;
+    EQF__TRY(eqf__energy_seed_create(ctx, target, &energy_seed));
+    cl_mem d_rows;
+    eqf_status status = upload_batch(flow, batch_size, z, &d_rows);
+    if (status == EQF_OK) {
+        float sums[EQF__NUM_SUMS];
+        status = eqf__flow_launch_energy_gradient(flow, &energy_seed, &flow->workspace, batch_size, energy_cap,
+                                                  integration_penalty);
+        if (status == EQF_OK) status = download_results(flow, batch_size, d_rows, sums, gradient_out, NULL);
+        eqf__buffer_destroy(&d_rows);
+        if (status == EQF_OK && loss_out != NULL) {
+            loss_out->free_energy = sums[EQF__SUM_FREE_ENERGY];
+            loss_out->integration_error = sums[EQF__SUM_FREE_ENERGY_ERROR];
+            loss_out->loss = loss_out->free_energy + integration_penalty * loss_out->integration_error;
+        }
+    }
+    eqf__kernel_destroy(&energy_seed);
     return status;
 }

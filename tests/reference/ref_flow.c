@@ -98,3 +98,34 @@ double ref_loss_by_x(const ref_flow *flow, double integration_penalty, size_t ba
     size_t num_dof = (size_t)flow->num_particles * flow->space_dim, b = index / num_dof;
     return central_difference(flow, integration_penalty, 1, x + b * num_dof, x + index) / (double)batch_size;
 }
+
+eqf_energy_loss ref_energy_loss(const ref_flow *flow, const eqf_potential_options *target, double cap,
+                                double integration_penalty, size_t batch_size, const double *z) {
+    size_t num_dof = (size_t)flow->num_particles * flow->space_dim;
+    double *x = calloc(num_dof, sizeof *x);
+    if (!x) abort();
+    eqf_energy_loss loss = {0.0, 0.0, 0.0};
+    for (size_t b = 0; b < batch_size; ++b) {
+        const double *z_b = z + b * num_dof;
+        double error, log_det = ref_transform(flow, EQF_PRIOR_TO_DATA, z_b, x, &error);
+        double energy = ref_potential_energy(target, x, NULL);
+        if (energy > cap) energy = cap + log1p(energy - cap);
+        double log_q = ref_prior_log_prob(flow->num_particles, flow->space_dim, flow->prior_scale, z_b) - log_det;
+        loss.free_energy += (energy + log_q) / (double)batch_size;
+        loss.integration_error += error / (double)batch_size;
+    }
+    free(x);
+    loss.loss = loss.free_energy + integration_penalty * loss.integration_error;
+    return loss;
+}
+
+double ref_energy_loss_by_param(const ref_flow *flow, const eqf_potential_options *target, double cap,
+                                double integration_penalty, size_t batch_size, const double *z, size_t index) {
+    double *variable = flow->radial->params + index, value = *variable, step = 1e-5 * fmax(1.0, fabs(value));
+    *variable = value + step;
+    double above = ref_energy_loss(flow, target, cap, integration_penalty, batch_size, z).loss;
+    *variable = value - step;
+    double below = ref_energy_loss(flow, target, cap, integration_penalty, batch_size, z).loss;
+    *variable = value;
+    return (above - below) / (2.0 * step);
+}

@@ -86,4 +86,11 @@ double ref_loss_by_param(const ref_flow *flow, double integration_penalty, size_
                          size_t index);
 double ref_loss_by_x(const ref_flow *flow, double integration_penalty, size_t batch_size, double *x, size_t index);
 
+/* free_energy = mean over z [B, N, D] of u(x) + log_prob(x), x the image of z, u above cap replaced by
+ * cap + ln(1 + u - cap); see eqf_energy_loss. */
+eqf_energy_loss ref_energy_loss(const ref_flow *flow, const eqf_potential_options *target, double cap,
+                                double integration_penalty, size_t batch_size, const double *z);
+double ref_energy_loss_by_param(const ref_flow *flow, const eqf_potential_options *target, double cap,
+                                double integration_penalty, size_t batch_size, const double *z, size_t index);
+
 #endif
