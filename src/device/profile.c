@@ -21,10 +21,12 @@ void eqf__profile_apply(eqf__device *device) {
     /* Division and square root stay correctly rounded where the device can: the likelihood is certified in float32. */
     snprintf(device->build_options, sizeof device->build_options, "-cl-std=CL1.2");
     if (strstr(info->platform_name, "rusticl") != NULL) {
-        /* Mesa's llvmpipe ends every loop of a work-item after 65,535 turns in one launch, silently; wide vectors compile for minutes. */
+        /* Mesa's llvmpipe ends every loop after 65,535 turns in one launch, silently, counting those of all vectors of a work-group
+         * together: groups are one vector of AVX or two of SSE. Wide vectors in the source compile for minutes. */
         name = "mesa-llvmpipe";
         device->num_partials = 8;
-        device->launch_iterations = 65535;
+        device->local_size = 8;
+        device->launch_iterations = 65535 / 2;
     } else if (strstr(info->platform_name, "Oclgrind") != NULL) {
         name = "oclgrind";
         device->vector_width = 1;
