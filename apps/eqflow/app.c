@@ -61,7 +61,13 @@ exit_code app_create_context(cli_app *app) {
     options.log = log_line;
     options.log_user = app;
     eqf_status status = eqf_context_create(&options, &app->ctx);
-    return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_COMPUTE);
+    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
+    for (size_t i = 0; i < app->profile_settings.num_texts; i++) {
+        if ((status = eqf_context_set_profile(app->ctx, app->profile_settings.texts[i])) != EQF_OK) {
+            return app_fail(app, EXIT_CODE_USAGE, "%s", eqf_context_error(app->ctx));
+        }
+    }
+    return EXIT_CODE_OK;
 }
 
 exit_code app_open(cli_app *app) {

@@ -9,11 +9,19 @@
 #include "eqflow/context.h"
 #include "exit_code.h"
 
+/* The values of an option that may be given several times. */
+enum { CLI_LIST_MAX = 16 };
+typedef struct cli_list {
+    const char *texts[CLI_LIST_MAX];
+    size_t num_texts;
+} cli_list;
+
 typedef struct cli_app {
     int argc; /* the whole command line, the program's name first */
     const char **argv;
     const char *command; /* "train" */
     const char *device;
+    cli_list profile_settings; /* key=value */
     uint64_t seed;
     bool is_json, is_quiet, is_verbose;
     eqf_context *ctx;

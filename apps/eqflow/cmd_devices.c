@@ -42,12 +42,36 @@ static void describe(cli_output *output, const eqf_device_info *device) {
     output_line(output, "     %s: %s", device->is_chosen ? "chosen" : "not chosen", device->choice_reason);
 }
 
+/* Each value and the file that had the last word; then what is known of the driver. */
+static json_t *describe_profile(cli_output *output, const eqf_device_profile *profile) {
+    json_t *values = json_object(), *issues = json_array();
+    for (unsigned i = 0; i < profile->num_values; i++) {
+        const eqf_profile_value *value = &profile->values[i];
+        output_line(output, "     %-24s %-12s %s", value->key, value->value, value->origin);
+        if (value->reason[0]) output_line(output, "     %24s   %s", "", value->reason);
+        json_object_set_new(values, value->key,
+                            json_pack("{s:s, s:s, s:s}", "value", value->value, "origin", value->origin, "reason",
+                                      value->reason));
+    }
+    for (unsigned i = 0; i < profile->num_issues; i++) {
+        const eqf_driver_issue *issue = &profile->issues[i];
+        output_line(output, "     known issue %s (drivers %s): %s", issue->name,
+                    issue->versions[0] ? issue->versions : "of all versions", issue->text);
+        output_line(output, "     %24s   guarded by %s; %s; %s", "", issue->guard, issue->source, issue->origin);
+        json_array_append_new(issues, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "name", issue->name, "text",
+                                                issue->text, "versions", issue->versions, "guard", issue->guard,
+                                                "source", issue->source, "origin", issue->origin));
+    }
+    return json_pack("{s:o, s:o}", "values", values, "issues", issues);
+}
+
 exit_code cmd_devices(cli_app *app) {
     const char *const operands[] = {NULL};
     const command_help help = {
         .usage = "[options]",
         .description = "Lists the OpenCL devices of this machine; a star marks the one that --device (or its "
-                       "default) would open, and each says why it is or is not chosen.",
+                       "default) would open, and each says why it is or is not chosen. With --verbose each value "
+                       "of a device's profile, where it comes from and why, and what is known of its driver.",
         .operands = operands,
     };
     const char *words[OPERANDS_MAX];
@@ -82,11 +106,22 @@ exit_code cmd_devices(cli_app *app) {
         json_t *list = json_array();
         for (size_t i = 0; i < num_devices; i++) {
             json_t *json = device_json(&devices[i]);
-            json_array_append_new(list, json ? json : json_null());
             describe(&output, &devices[i]);
+            if (app->is_verbose && json) {
+                static eqf_device_profile profile;
+                status = eqf_device_get_profile(app->ctx, devices[i].index, &profile);
+                if (status != EQF_OK) break;
+                json_object_set_new(json, "profile_values", describe_profile(&output, &profile));
+            }
+            json_array_append_new(list, json ? json : json_null());
         }
         output_json(&output, "devices", list);
-        code = output_finish(&output);
+        if (status == EQF_OK) {
+            code = output_finish(&output);
+        } else {
+            output_abandon(&output);
+            code = app_fail_status(app, status, ACTIVITY_COMPUTE);
+        }
     }
     eqf_free(devices);
     return code;

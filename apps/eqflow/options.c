@@ -51,6 +51,7 @@ static void describe_default(const cli_option *option, char *text, size_t size) 
         snprintf(text, size, " [%llu]", (unsigned long long)*(const uint64_t *)option->value);
         break;
     case OPTION_NUMBER: snprintf(text, size, " [%g]", *(const double *)option->value); break;
+    case OPTION_LIST:
     case OPTION_HEADING: break;
     }
 }
@@ -136,6 +137,16 @@ static exit_code set_value(cli_app *app, const cli_option *option, char *text) {
                             app->command);
         }
         return EXIT_CODE_OK;
+    case OPTION_LIST: {
+        cli_list *list = option->value;
+        app_keep(app, text);
+        if (list->num_texts == CLI_LIST_MAX) {
+            return app_fail(app, EXIT_CODE_USAGE, "--%s: given more than %d times; see eqflow %s --help", option->name,
+                            CLI_LIST_MAX, app->command);
+        }
+        list->texts[list->num_texts++] = text;
+        return EXIT_CODE_OK;
+    }
     case OPTION_COUNT: {
         uint64_t count;
         if (!parse_count(text, &count)) {
@@ -215,6 +226,9 @@ bool options_parse(cli_app *app, const command_help *help, const cli_option *own
         {.kind = OPTION_TEXT, .name = "device", .argument = "DEVICE", .value = &app->device,
          .default_text = "$EQFLOW_DEVICE or auto",
          .help = "OpenCL device: auto, cpu, gpu, an index or a part of a name of `eqflow devices`"},
+        {.kind = OPTION_LIST, .name = "set-profile", .argument = "KEY=VALUE", .value = &app->profile_settings,
+         .default_text = "",
+         .help = "a value of the device profile, for experiments; `eqflow devices --verbose` shows them"},
         {.kind = OPTION_COUNT, .name = "seed", .argument = "N", .value = &app->seed, .help = "of all random numbers"},
         {.kind = OPTION_FLAG, .name = "json", .value = &app->is_json, .help = "results as one JSON object"},
         {.kind = OPTION_FLAG, .letter = 'q', .name = "quiet", .value = &app->is_quiet,

@@ -12,6 +12,7 @@ typedef enum cli_option_kind {
     OPTION_HEADING, /* name is a title; no option */
     OPTION_FLAG,    /* value: bool */
     OPTION_TEXT,    /* value: const char * */
+    OPTION_LIST,    /* value: cli_list; may be given several times */
     OPTION_COUNT,   /* value: uint64_t; "1e5" is understood */
     OPTION_NUMBER   /* value: double, finite */
 } cli_option_kind;

@@ -39,6 +39,10 @@ typedef int (*eqf_progress_callback)(void *user, const eqf_progress *progress);
  * first need. options may be NULL. Errors: OUT_OF_MEMORY, INVALID_ARGUMENT; *ctx_out is then NULL. */
 eqf_status eqf_context_create(const eqf_context_options *options, eqf_context **ctx_out);
 
+/* Sets a value of the device profile for this context, "key=value", before a device is opened: for experiments. Keys are those of
+ * platforms/README.md; the last setting of a key wins. Errors: INVALID_ARGUMENT (unknown key, value out of range). */
+eqf_status eqf_context_set_profile(eqf_context *ctx, const char *assignment);
+
 /* Opens the device that selector names: NULL or "auto" (GPU before CPU), an index of
  * eqf_device_list, "cpu", "gpu", "accelerator", or a part of the device's or vendor's name in any
  * case. At most once per context. Errors: NO_PLATFORM, NO_DEVICE, DEVICE. */

@@ -23,6 +23,7 @@ typedef struct eqf_device_info {
     eqf_device_type type;
     char name[128], vendor[128], driver_version[128];
     char platform_name[128], platform_version[128], device_version[128];
+    unsigned vendor_id; /* CL_DEVICE_VENDOR_ID: a PCI vendor, or above 0xffff one of Khronos; says nothing of CPUs */
     unsigned compute_units, max_clock_mhz;
     uint64_t global_memory_bytes, max_allocation_bytes, local_memory_bytes;
     size_t max_work_group_size;
@@ -30,13 +31,37 @@ typedef struct eqf_device_info {
     bool is_chosen;         /* what "auto" would open */
     char choice_reason[96]; /* why it is or is not chosen */
     /* The values the device layer uses there (see platforms/). */
-    char profile_name[64];
+    char profile_name[64]; /* the most particular file: "cpu/avx512" */
     unsigned vector_width; /* V: samples a work-item carries */
 } eqf_device_info;
 
 /* Every device of every platform, in the loader's order. The array is the caller's: eqf_free.
  * Errors: NO_PLATFORM, OUT_OF_MEMORY; a platform without devices is skipped, with a log line. */
 eqf_status eqf_device_list(eqf_context *ctx, eqf_device_info **devices_out, size_t *num_devices_out);
+
+/* A device's profile as it came together from platforms/ (the chain is in platforms/README.md), the tuning of this machine and
+ * eqf_context_set_profile. */
+typedef struct eqf_profile_value {
+    char key[32], value[224];
+    char origin[96];  /* the file that had the last word: "platforms/cpu/cpu.profile:5", "--set-profile" */
+    char reason[384]; /* what stands beside the value there */
+} eqf_profile_value;
+typedef struct eqf_driver_issue {
+    char name[32], text[192];
+    char versions[32]; /* "FIRST..LAST" of the driver, either may be missing; "": all */
+    char guard[64];    /* the test that fails if it bites, <noun>.<what> of tests/ */
+    char source[160];
+    char origin[96];
+} eqf_driver_issue;
+enum { EQF_PROFILE_MAX_VALUES = 24, EQF_PROFILE_MAX_ISSUES = 16 };
+typedef struct eqf_device_profile {
+    unsigned num_values, num_issues;
+    eqf_profile_value values[EQF_PROFILE_MAX_VALUES]; /* every key once, in the order of platforms/generic/generic.profile */
+    eqf_driver_issue issues[EQF_PROFILE_MAX_ISSUES];  /* known of this device's driver version */
+} eqf_device_profile;
+
+/* The profile of the device at index in eqf_device_list. Errors: NO_DEVICE, NO_PLATFORM, OUT_OF_MEMORY. */
+eqf_status eqf_device_get_profile(eqf_context *ctx, unsigned index, eqf_device_profile *profile_out);
 
 /* The open device of ctx (opens the default one if none is). */
 eqf_status eqf_context_device(eqf_context *ctx, eqf_device_info *device_out);

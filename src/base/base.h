@@ -25,6 +25,7 @@ struct eqf_context {
     void *log_user;
     char *kernel_path; /* NULL: embedded kernels */
     char *cache_path;  /* "" : no disk cache */
+    char *profile_text; /* "key = value" lines of eqf_context_set_profile; NULL: none */
     struct eqf__device *device;     /* NULL until opened */
     struct eqf__programs *programs; /* NULL until the first program */
 };
@@ -63,5 +64,8 @@ void eqf__file_abandon(eqf__file_writer *writer);
 
 /* Whole file in memory, NUL-terminated beyond num_bytes; the caller frees it. Errors: IO, OUT_OF_MEMORY. */
 eqf_status eqf__file_read(eqf_context *ctx, const char *path, unsigned char **bytes_out, size_t *num_bytes_out);
+
+/* Makes a folder, for its owner alone, and those above it (mkdir -p). False: errno says why not. */
+bool eqf__folder_create(const char *path);
 
 #endif

@@ -262,3 +262,19 @@ eqf_status eqf__file_read(eqf_context *ctx, const char *path, unsigned char **by
     *num_bytes_out = num_read;
     return EQF_OK;
 }
+
+bool eqf__folder_create(const char *path) {
+    char partial[1200];
+    size_t length = strlen(path);
+    if (length >= sizeof partial) {
+        errno = ENAMETOOLONG;
+        return false;
+    }
+    memcpy(partial, path, length + 1);
+    for (char *slash = strchr(partial + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(partial, 0700) != 0 && errno != EEXIST) return false;
+        *slash = '/';
+    }
+    return mkdir(partial, 0700) == 0 || errno == EEXIST;
+}

@@ -6,6 +6,7 @@
 #include "ocl.h"
 #include "profile.h"
 #include "program.h"
+#include "store.h"
 
 static eqf_status copy_cache_path(eqf_context *ctx, const char *given) {
     const char *off = getenv("EQFLOW_CACHE");
@@ -54,6 +55,7 @@ void eqf_context_destroy(eqf_context **ctx) {
     eqf__device_close(*ctx);
     free((*ctx)->kernel_path);
     free((*ctx)->cache_path);
+    free((*ctx)->profile_text);
     free(*ctx);
     *ctx = NULL;
 }
@@ -81,7 +83,7 @@ static void platform_text(cl_platform_id id, cl_platform_info what, char *text, 
     snprintf(text, size, "%.*s", (int)size - 1, value);
 }
 
-static void describe(cl_platform_id ocl_platform, eqf__device *device) {
+static eqf_status describe(eqf_context *ctx, cl_platform_id ocl_platform, eqf__device *device) {
     eqf_device_info *info = &device->info;
     cl_device_id id = device->id;
     platform_text(ocl_platform, CL_PLATFORM_NAME, info->platform_name, sizeof info->platform_name);
@@ -97,6 +99,7 @@ static void describe(cl_platform_id ocl_platform, eqf__device *device) {
                  : type & CL_DEVICE_TYPE_ACCELERATOR ? EQF_DEVICE_ACCELERATOR
                                                      : EQF_DEVICE_OTHER;
     cl_uint number = 0;
+    if (clGetDeviceInfo(id, CL_DEVICE_VENDOR_ID, sizeof number, &number, NULL) == CL_SUCCESS) info->vendor_id = number;
     if (clGetDeviceInfo(id, CL_DEVICE_MAX_COMPUTE_UNITS, sizeof number, &number, NULL) == CL_SUCCESS)
         info->compute_units = number;
     if (clGetDeviceInfo(id, CL_DEVICE_MAX_CLOCK_FREQUENCY, sizeof number, &number, NULL) == CL_SUCCESS)
@@ -117,19 +120,14 @@ static void describe(cl_platform_id ocl_platform, eqf__device *device) {
     cl_device_fp_config fp64 = 0;
     info->has_fp64 =
         clGetDeviceInfo(id, CL_DEVICE_DOUBLE_FP_CONFIG, sizeof fp64, &fp64, NULL) == CL_SUCCESS && fp64 != 0;
-    eqf__profile_apply(device);
+    return eqf__profile_apply(ctx, device);
 }
 
 static bool is_usable(const eqf_device_info *info) {
     return info->is_available && info->has_compiler && info->max_allocation_bytes > 0;
 }
 
-/* Mesa's rusticl offers llvmpipe as a CPU: it is for tests, many times slower than a CPU driver, and must not win over one. */
-static bool is_last_resort(const eqf_device_info *info) {
-    return info->type == EQF_DEVICE_CPU && strstr(info->platform_name, "rusticl") != NULL;
-}
-
-/* Marks the device that "auto" opens: GPU, then CPU, then the rest, llvmpipe last; the first of its kind. */
+/* Marks the device that "auto" opens: GPU, then CPU, then the rest, then those whose profile calls them a last resort; the first of its kind. */
 static void mark_default(eqf__device *devices, size_t num_devices) {
     static const eqf_device_type order[] = {EQF_DEVICE_GPU, EQF_DEVICE_CPU, EQF_DEVICE_ACCELERATOR, EQF_DEVICE_OTHER};
     static const char *const type_names[] = {"CPU", "GPU", "accelerator", "device"};
@@ -137,7 +135,7 @@ static void mark_default(eqf__device *devices, size_t num_devices) {
     for (size_t o = 0; o < 5; o++) { /* the fifth turn is the last resort's */
         for (size_t d = 0; d < num_devices; d++) {
             eqf_device_info *info = &devices[d].info;
-            if (is_last_resort(info) ? o < 4 : o == 4 || info->type != order[o]) continue;
+            if (devices[d].is_last_resort ? o < 4 : o == 4 || info->type != order[o]) continue;
             if (!is_usable(info)) {
                 snprintf(info->choice_reason, sizeof info->choice_reason, "not usable: %s",
                          !info->is_available   ? "the driver says it is not available"
@@ -193,7 +191,11 @@ static eqf_status find_devices(eqf_context *ctx, eqf__device **devices_out, size
             device->id = ids[d];
             device->ocl_platform = ocl_platforms[p];
             device->info.index = (unsigned)num_devices++;
-            describe(ocl_platforms[p], device);
+            eqf_status status = describe(ctx, ocl_platforms[p], device);
+            if (status != EQF_OK) {
+                free(devices);
+                return status;
+            }
         }
     }
     mark_default(devices, num_devices);
@@ -216,6 +218,25 @@ eqf_status eqf_device_list(eqf_context *ctx, eqf_device_info **devices_out, size
     *devices_out = infos;
     *num_devices_out = num_devices;
     return EQF_OK;
+}
+
+eqf_status eqf_device_get_profile(eqf_context *ctx, unsigned index, eqf_device_profile *profile_out) {
+    eqf__device *devices;
+    size_t num_devices;
+    EQF__TRY(find_devices(ctx, &devices, &num_devices));
+    eqf_status status = EQF_OK;
+    if (index >= num_devices) {
+        status = eqf__fail(ctx, EQF_ERROR_NO_DEVICE, "there is no device %u: 'eqflow devices' lists the %zu here", index,
+                           num_devices);
+    } else {
+        eqf__profile_facts facts;
+        char name[64], *tuning = eqf__store_load(ctx, &devices[index].info, EQF__STORE_TUNING);
+        eqf__profile_read_facts(&devices[index], &facts);
+        status = eqf__profile_resolve(ctx, &facts, tuning, profile_out, name);
+        free(tuning);
+    }
+    free(devices);
+    return status;
 }
 
 /* ---- Choosing --------------------------------------------------------------------------------------------------------- */

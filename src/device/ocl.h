@@ -14,14 +14,19 @@ typedef struct eqf__device {
     cl_context context;
     cl_command_queue queue; /* in order */
     eqf_device_info info;
-    /* Profile: what the kernels are built with and how they are launched. */
+    /* Profile: what the kernels are built with and how they are launched (platforms/README.md has each key). */
     unsigned vector_width; /* V */
     unsigned num_partials; /* work-items that accumulate gradients: fixed per device class, so that results do
                                   not depend on the thread count */
-    size_t
-        max_work_items; /* that a launch over many small turns uses: a work-group costs a CPU driver time (an estimated 50 ns); SIZE_MAX: as many as turns */
-    size_t local_size;          /* work-items a group where a kernel has no wish of its own */
+    size_t max_work_items; /* that a launch over many small turns uses; SIZE_MAX: as many as turns */
+    size_t local_size;     /* work-items a group where a kernel has no wish of its own */
+    /* One sample a work-group instead of V samples a work-item (cl/integrator/rk4_group.cl); what has no such kernels takes no notice. */
+    unsigned group_size;              /* work-items of the group; 0: never */
+    unsigned group_min_particles;     /* fewest particles for which it is taken */
+    unsigned group_staging_particles; /* fewest for which a stage's table is copied to local memory first, where it fits */
     uint64_t launch_iterations; /* most loop iterations of one work-item in one launch; 0: no limit */
+    unsigned table_cells;       /* first resolution of a field's table */
+    bool is_last_resort;        /* auto takes it only where nothing else is */
     char build_options[256];
 } eqf__device;
 

@@ -1,10 +1,56 @@
-/* What is known of a class of devices: see platforms/. */
+/* What is known of kinds of devices: the files of platforms/, put together for the device at hand. */
 #ifndef EQF_PROFILE_H
 #define EQF_PROFILE_H
 
 #include "ocl.h"
 
-/* Fills vector_width, num_partials, launch_iterations, build_options and info.profile_name from the device's facts. */
-void eqf__profile_apply(eqf__device *device);
+/* The files inside the library; made by cmake/EmbedText.cmake. */
+typedef struct eqf__embedded_profile {
+    const char *name; /* path below platforms/; NULL ends the list */
+    const char *text;
+} eqf__embedded_profile;
+extern const eqf__embedded_profile eqf__embedded_profiles[];
+
+/* From the most general to the most particular: what comes later overrides. */
+typedef enum eqf__profile_level {
+    EQF__PROFILE_GENERIC,
+    EQF__PROFILE_CLASS,
+    EQF__PROFILE_VENDOR,
+    EQF__PROFILE_ARCHITECTURE,
+    EQF__PROFILE_DRIVER,
+    EQF__PROFILE_DEVICE,
+    EQF__PROFILE_NUM_LEVELS
+} eqf__profile_level;
+
+/* What profiles are recognised by. */
+typedef struct eqf__profile_facts {
+    eqf_device_type type;
+    unsigned vendor_id;
+    unsigned native_width;             /* floats of a native vector; 1 if the driver does not say */
+    unsigned compute_capability;       /* NVIDIA: 10 major + minor; 0: not NVIDIA's driver */
+    unsigned wavefront_width;          /* AMD's driver; 0: another */
+    bool has_kernel_timeout;           /* NVIDIA's driver kills long kernels here */
+    char platform_name[128], name[128];
+    char driver_version[128];
+} eqf__profile_facts;
+void eqf__profile_read_facts(const eqf__device *device, eqf__profile_facts *facts_out);
+
+/* One text of the format. With facts, applies it if it is of that level and fits them; without (tuning, --set-profile), applies every
+ * line, and it may have neither level nor match. *is_used_out (or NULL): it was applied. Errors: FORMAT with name and line. */
+eqf_status eqf__profile_apply_text(eqf_context *ctx, const char *name, const char *text, eqf__profile_level level,
+                                   const eqf__profile_facts *facts, eqf_device_profile *profile, bool *is_used_out);
+
+/* The chain for a device: embedded files by level, this machine's tuning, then the context's own settings. name_out: the most particular
+ * embedded file. */
+eqf_status eqf__profile_resolve(eqf_context *ctx, const eqf__profile_facts *facts, const char *tuning_text,
+                                eqf_device_profile *profile_out, char name_out[64]);
+
+/* Profile -> the device's fields and info.profile_name. Errors: FORMAT (a file of platforms/ lacks a key). */
+eqf_status eqf__profile_apply(eqf_context *ctx, eqf__device *device);
+
+/* Value of a key, "" if there is none. */
+const char *eqf__profile_get(const eqf_device_profile *profile, const char *key);
+/* A version lies in "FIRST..LAST". Versions are compared number by number, as far as the bound goes: 3.1.5 is in "..3.1". */
+bool eqf__profile_version_fits(const char *driver_version, const char *range);
 
 #endif

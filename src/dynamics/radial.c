@@ -7,8 +7,8 @@
 #include "field.h"
 #include "radial_params.h"
 
-/* Table resolution: doubled from the first until the error is small; beyond the last, Gaussians are summed directly. */
-#define FIRST_NUM_FINE 512u
+/* Table resolution: doubled from the profile's first until the error is small; beyond the last, Gaussians are summed directly. */
+#define LOWEST_NUM_FINE 256u
 #define LAST_NUM_FINE 4096u
 /* Differences above this are the table's, whatever a doubling does. */
 #define LARGEST_ROUNDING 4e-5
@@ -176,8 +176,8 @@ static eqf_status set_resolution(eqf__field *field, eqf_field_evaluation evaluat
 }
 
 static eqf_status restore_resolution(eqf__field *field, unsigned resolution) {
-    if (resolution == 0) return set_resolution(field, EQF_FIELD_DIRECT, FIRST_NUM_FINE);
-    if (resolution < FIRST_NUM_FINE || resolution > LAST_NUM_FINE)
+    if (resolution == 0) return set_resolution(field, EQF_FIELD_DIRECT, LOWEST_NUM_FINE);
+    if (resolution < LOWEST_NUM_FINE || resolution > LAST_NUM_FINE)
         return eqf__fail(field->ctx, EQF_ERROR_FORMAT, "a table of %u cells is not one this version makes", resolution);
     return set_resolution(field, EQF_FIELD_TABLE, resolution);
 }
@@ -369,5 +369,5 @@ eqf_status eqf__radial_field_create(eqf__field *field) {
                                 "the stage coefficients", &state->d_coefficients));
     EQF__TRY(eqf__buffer_create(ctx, 2 * num_distance * sizeof(float), NULL, "the Gaussians", &state->d_gaussians));
     EQF__TRY(eqf__buffer_create(ctx, 8 * sizeof(float), NULL, "the table's geometry", &state->d_geometry));
-    return set_resolution(field, field->evaluation, FIRST_NUM_FINE);
+    return set_resolution(field, field->evaluation, device->table_cells);
 }

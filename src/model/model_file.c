@@ -471,7 +471,7 @@ static eqf_status model_from_json(eqf_context *ctx, const char *path, const json
     EQF__TRY(reader.status);
 
     /* The same rules as for a new model; here their breach is the file's fault. */
-    eqf_context scratch = {{0}, NULL, NULL, NULL, NULL, NULL, NULL};
+    eqf_context scratch = {.log = NULL};
     eqf_status status = eqf__model_allocate(&scratch, &options, model_out);
     if (status == EQF_ERROR_INVALID_ARGUMENT) status = EQF_ERROR_FORMAT;
     if (status != EQF_OK)

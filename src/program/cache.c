@@ -125,20 +125,6 @@ unsigned char *eqf__cache_load(eqf_context *ctx, const char *key, size_t *num_by
     return bytes;
 }
 
-/* mkdir -p. */
-static bool make_folder(const char *path) {
-    char partial[PATH_SIZE];
-    size_t length = strlen(path);
-    if (length >= sizeof partial) return false;
-    memcpy(partial, path, length + 1);
-    for (char *slash = strchr(partial + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        if (mkdir(partial, 0700) != 0 && errno != EEXIST) return false;
-        *slash = '/';
-    }
-    return mkdir(partial, 0700) == 0 || errno == EEXIST;
-}
-
 /* Entries by their files alone, or read and checked too. */
 typedef enum listing { BY_FILE, READ_TOO } listing;
 static eqf_status list_entries(eqf_context *ctx, listing how, eqf_cache_entry **entries_out, size_t *num_entries_out);
@@ -181,7 +167,7 @@ void eqf__cache_store(eqf_context *ctx, const char *key, const char *name, const
 
     memcpy(saved_error, ctx->error, sizeof saved_error);
     eqf__file_writer writer;
-    eqf_status status = make_folder(ctx->cache_path) ? eqf__file_begin(ctx, path, &writer) : EQF_ERROR_IO;
+    eqf_status status = eqf__folder_create(ctx->cache_path) ? eqf__file_begin(ctx, path, &writer) : EQF_ERROR_IO;
     if (status == EQF_OK) {
         status = eqf__file_write(ctx, &writer, &header, sizeof header);
         if (status == EQF_OK) status = eqf__file_write(ctx, &writer, payload, payload_size);

@@ -1,4 +1,4 @@
-/* The kernel text inside the library; made by cmake/EmbedKernels.cmake. */
+/* The kernel text inside the library; made by cmake/EmbedText.cmake. */
 #ifndef EQF_EMBEDDED_KERNELS_H
 #define EQF_EMBEDDED_KERNELS_H
 

@@ -9,7 +9,7 @@
 
 static void test_messages_are_one_line(void **state) {
     (void)state;
-    eqf_context ctx = {{0}, NULL, NULL, NULL, NULL, NULL, NULL};
+    eqf_context ctx = {.log = NULL};
     assert_string_equal(eqf_context_error(&ctx), "");
     assert_int_equal(eqf__fail(&ctx, EQF_ERROR_FORMAT, "file %s\nis\tbad", "a\rb"), EQF_ERROR_FORMAT);
     assert_string_equal(eqf_context_error(&ctx), "file a b is bad");
@@ -30,7 +30,7 @@ static void count_line(void *user, eqf_log_level level, const char *message) {
 static void test_log(void **state) {
     (void)state;
     int num_lines = 0;
-    eqf_context ctx = {{0}, count_line, &num_lines, NULL, NULL, NULL, NULL};
+    eqf_context ctx = {.log = count_line, .log_user = &num_lines};
     eqf__log(&ctx, EQF_LOG_WARNING, "%d things", 3);
     eqf__log(NULL, EQF_LOG_WARNING, "dropped");
     assert_int_equal(num_lines, 1);
@@ -46,7 +46,7 @@ static void test_status_texts(void **state) {
 
 static void test_memory(void **state) {
     (void)state;
-    eqf_context ctx = {{0}, NULL, NULL, NULL, NULL, NULL, NULL};
+    eqf_context ctx = {.log = NULL};
     unsigned char *bytes = eqf__alloc(&ctx, 100, 3, "bytes");
     for (unsigned n = 0; n < 300; n++) assert_int_equal(bytes[n], 0);
     free(bytes);

@@ -14,7 +14,7 @@
 static size_t num_tensor_files, num_models;
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t num_bytes) {
-    eqf_context ctx = {{0}, NULL, NULL, NULL, NULL, NULL, NULL};
+    eqf_context ctx = {.log = NULL};
     eqf__tensor_file file;
     eqf_status status = eqf__tensor_file_parse(&ctx, "input", bytes, num_bytes, &file);
     FUZZ_REQUIRE(status == EQF_OK || (status == EQF_ERROR_FORMAT && ctx.error[0] != '\0' && file.bytes == NULL));
@@ -47,7 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t num_bytes) {
 #ifndef EQF_LIBFUZZER
 /* The bytes of a small model's file; without its checksum, edits reach the checks behind it. */
 static size_t make_seed(uint8_t *seed, size_t capacity, int has_checksum) {
-    eqf_context ctx = {{0}, NULL, NULL, NULL, NULL, NULL, NULL};
+    eqf_context ctx = {.log = NULL};
     eqf_model_options options = EQF_MODEL_OPTIONS_INIT;
     options.dynamics.num_distance = 2;
     options.dynamics.num_time = 1;

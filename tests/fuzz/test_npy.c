@@ -21,7 +21,7 @@ static void require_array(const eqf_context *ctx, eqf_status status, const eqf_a
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t num_bytes) {
-    eqf_context ctx = {{0}, NULL, NULL, NULL, NULL, NULL, NULL};
+    eqf_context ctx = {.log = NULL};
     eqf_array array;
     eqf_status status = eqf__npy_parse(&ctx, "input", bytes, num_bytes, &array);
     require_array(&ctx, status, &array, num_bytes);

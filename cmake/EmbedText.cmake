@@ -1,0 +1,20 @@
+# Writes OUTPUT: the FILES below SOURCE_DIR as C strings in ARRAY of type TYPE, declared in HEADER; one entry a file, named by its
+# path below SOURCE_DIR. EXTRA names one more file and what it is called: "path=name".
+# Byte by byte, because C11 only promises 4095 characters in a string literal.
+set(c "/* Made by cmake/EmbedText.cmake. */\n#include \"${HEADER}\"\n\nconst ${TYPE} ${ARRAY}[] = {\n")
+function(embed path name)
+  file(READ ${path} hex HEX)
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
+  set(c "${c}    {\"${name}\", (const char *)(const unsigned char[]){${bytes}0}},\n" PARENT_SCOPE)
+endfunction()
+string(REPLACE "|" ";" files "${FILES}")
+foreach(file IN LISTS files)
+  embed(${SOURCE_DIR}/${file} ${file})
+endforeach()
+if(EXTRA)
+  string(REPLACE "=" ";" extra "${EXTRA}")
+  list(GET extra 0 path)
+  list(GET extra 1 name)
+  embed(${path} ${name})
+endif()
+file(WRITE ${OUTPUT} "${c}    {0, 0},\n};\n")

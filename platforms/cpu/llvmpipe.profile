@@ -1,0 +1,20 @@
+# Mesa's software rasteriser behind rusticl. It offers itself as a CPU; rusticl's GPUs are GPUs and get their vendor's file.
+level = driver
+match.type = cpu
+match.platform = rusticl
+
+vector_width = 1                    # wide vectors take minutes to compile (Mesa 22.3)
+num_partials = 8                    # not tuned
+launch_iterations = 32767           # all loops of a work-group share 65,535 turns a launch, then end in silence; half, for groups of
+    # two vectors of SSE
+local_size = 8                      # one vector of AVX: of 64 items, 8 vectors, the turns are counted together and the results were
+    # garbage at an eighth of them; with 1 it takes ten to twenty times the time (dw2's table: 58 s, then 6.7 s)
+max_work_items_per_unit = 0         # many small work-items: each is scalar
+last_resort = yes                   # many times slower than a CPU driver: auto takes it only where nothing else is
+
+issue.loop-limit = loops of a work-group end after 65,535 turns in one launch, all together and silently: wrong results, not late ones
+issue.loop-limit.guard = bench_probe.probe
+issue.loop-limit.source = Mesa, src/gallium/auxiliary/gallivm/lp_bld_limits.h, LP_MAX_TGSI_LOOP_ITERATIONS
+issue.conditional-loads = both branches of a conditional load may be executed: an index must be safe even where it is not used
+issue.conditional-loads.guard = dynamics.radial
+issue.conditional-loads.source = https://gitlab.freedesktop.org/mesa/mesa/-/work_items/15667
