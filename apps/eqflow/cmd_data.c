@@ -61,12 +61,14 @@ static exit_code make(cli_app *app, const eqf_preset *preset, const eqf_potentia
 exit_code cmd_data(cli_app *app) {
     const char *const operands[] = {"PRESET", NULL};
     const command_help help = {
-        .usage = "PRESET -n COUNT -o FILE.npy [options]",
+        .usage = "(PRESET|--potential FILE.cl) -n COUNT -o FILE.npy [options]",
         .description = "Draws equilibrium samples of PRESET by Metropolis Monte Carlo with many chains, writes them as "
                        "float32 [B, N, D] with centres of mass at 0, and prints the diagnostics.",
         .operands = operands,
         .examples = "  eqflow data dw4 -n 1e5 -o dw4.npy\n"
-                    "  eqflow data lj13 -n 1e4 --epsilon 1 -o lj13_eps1.npy\n",
+                    "  eqflow data lj13 -n 1e4 --epsilon 1 -o lj13_eps1.npy\n"
+                    "  eqflow data --potential morse.cl --constant depth=4 --particles 7 --space-dim 3 -n 1e4 -o m.npy\n",
+        .is_last_operand_optional = true,
         .print_more = print_more,
     };
     uint64_t num = 0, num_chains = 0, num_burn_in = 0, thinning = 0;
@@ -85,25 +87,24 @@ exit_code cmd_data(cli_app *app) {
          .default_text = "200", .help = "sweeps between samples of a chain"},
     };
     system_flags flags;
-    size_t num_options = 5 + system_options(&flags, true, options + 5);
+    size_t num_options = 5 + system_options(&flags, SYSTEM_OF_PRESET, options + 5);
     const char *words[OPERANDS_MAX];
     exit_code code;
     if (!options_parse(app, &help, options, num_options, words, &code)) return code;
 
-    const eqf_preset *preset;
-    if ((code = system_find_preset(app, words[0], &preset)) != EXIT_CODE_OK) return code;
+    eqf_preset preset;
+    if ((code = app_create_context(app)) != EXIT_CODE_OK) return code;
+    if ((code = system_choose(app, &flags, words[0], &preset)) != EXIT_CODE_OK) return code;
     if (!has_num) return app_fail(app, EXIT_CODE_USAGE, "-n COUNT is missing; see eqflow data --help");
     if (!path) return app_fail(app, EXIT_CODE_USAGE, "-o FILE.npy is missing; see eqflow data --help");
-    eqf_potential_options potential = preset->model.potential;
-    if ((code = app_create_context(app)) != EXIT_CODE_OK) return code;
-    if ((code = system_apply(app, &flags, &potential)) != EXIT_CODE_OK) return code;
     if ((code = files_check_writable(app, path, "the samples")) != EXIT_CODE_OK) return code;
     if ((code = app_open(app)) != EXIT_CODE_OK) return code;
+    if ((code = system_verify(app, &preset.model.potential)) != EXIT_CODE_OK) return code;
 
-    eqf_mcmc_options mcmc = preset->mcmc;
+    eqf_mcmc_options mcmc = preset.mcmc;
     mcmc.seed = app->seed;
     if (num_chains > 0) mcmc.num_chains = (unsigned)num_chains;
     if (num_burn_in > 0) mcmc.num_burn_in = (unsigned)num_burn_in;
     if (thinning > 0) mcmc.thinning = (unsigned)thinning;
-    return make(app, preset, &potential, &mcmc, (size_t)num, path);
+    return make(app, &preset, &preset.model.potential, &mcmc, (size_t)num, path);
 }

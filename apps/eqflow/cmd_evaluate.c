@@ -12,15 +12,17 @@
 #include "commands.h"
 #include "evaluation.h"
 #include "files.h"
+#include "flow_flags.h"
 #include "output.h"
 #include "report.h"
 #include "system.h"
 #include "work.h"
 
 typedef struct evaluate_flags {
-    const char *model_path, *data_path, *report_path, *field_evaluation;
-    eqf_field_evaluation field_evaluation_value;
-    uint64_t num_samples, num_data, num_steps;
+    const char *model_path, *data_path, *report_path;
+    flow_flags flow;
+    eqf_flow_options flow_options;
+    uint64_t num_samples, num_data;
     bool is_num_data_set;
     system_flags target;
 } evaluate_flags;
@@ -134,7 +136,16 @@ static size_t fill_tiles(const evaluation *result, report_row tiles[4]) {
 }
 
 static void describe_potential(const eqf_potential_options *potential, report_row *row) {
-    if (potential->kind == EQF_POTENTIAL_DOUBLE_WELL) {
+    if (potential->kind == EQF_POTENTIAL_USER) {
+        char constants[512] = "";
+        size_t length = 0;
+        for (unsigned c = 0; c < potential->num_constants && length < sizeof constants; c++) {
+            length += (size_t)snprintf(constants + length, sizeof constants - length, ", %s = %g",
+                                       potential->constants[c].name, potential->constants[c].value);
+        }
+        fill_row(row, "target", "", "T = %g: %.60s%.300s", potential->temperature,
+                 potential->source_name ? potential->source_name : "a text of its own", constants);
+    } else if (potential->kind == EQF_POTENTIAL_DOUBLE_WELL) {
         fill_row(row, "target", "", "T = %g: %g s %+g s² %+g s⁴, s = d − %g", potential->temperature,
                  potential->linear, potential->quadratic, potential->quartic, potential->distance_offset);
     } else {
@@ -256,13 +267,14 @@ static exit_code evaluate(cli_app *app, const evaluate_flags *flags, const eqf_m
         num_data = file.shape[0];
     }
     if (code == EXIT_CODE_OK) code = app_open(app);
+    if (code == EXIT_CODE_OK) code = system_verify(app, target);
     if (code == EXIT_CODE_OK && !flags->data_path) {
         code = make_data(app, flags, eqf_preset_find(eqf_model_options_of(model)->preset), target, &x_made,
                          &num_data);
     }
     const float *x_data = flags->data_path ? file.data : x_made;
     if (code == EXIT_CODE_OK) {
-        code = evaluation_run(app, model, target, (unsigned)flags->num_steps, flags->field_evaluation_value, num_data,
+        code = evaluation_run(app, model, target, flags->flow_options.num_steps, flags->flow_options.field_evaluation, num_data,
                               x_data, (size_t)flags->num_samples, &result);
     }
     if (code == EXIT_CODE_OK && flags->report_path) code = make_report(app, flags, model, target, x_data, &result);
@@ -296,12 +308,11 @@ exit_code cmd_evaluate(cli_app *app) {
          .value = &flags.num_samples, .low = 2, .high = 1e12, .help = "samples of the model"},
         {.kind = OPTION_TEXT, .name = "report", .argument = "FILE.html", .value = &flags.report_path,
          .help = "a report with pictures, one self-contained file"},
-        {.kind = OPTION_COUNT, .name = "integration-steps", .argument = "N", .value = &flags.num_steps, .low = 1,
-         .high = 5e4, .default_text = "the model's", .help = "integrator steps; nll_refined takes twice as many"},
-        {.kind = OPTION_TEXT, .name = "field-evaluation", .argument = "HOW", .value = &flags.field_evaluation,
-         .default_text = "table", .help = "table (fast) or direct (every Gaussian summed, to check the table)"},
     };
-    size_t num_options = 6 + system_options(&flags.target, false, options + 6);
+    size_t num_options = 4;
+    num_options += flow_flags_options(&flags.flow, 5e4, "integrator steps; nll_refined takes twice as many",
+                                      options + num_options);
+    num_options += system_options(&flags.target, SYSTEM_OF_MODEL, options + num_options);
     const char *words[OPERANDS_MAX];
     exit_code code;
     if (!options_parse(app, &help, options, num_options, words, &code)) return code;
@@ -309,12 +320,9 @@ exit_code cmd_evaluate(cli_app *app) {
     if (flags.data_path && flags.is_num_data_set) {
         return app_fail(app, EXIT_CODE_USAGE, "--num-data says how many configurations to make, so it excludes --data");
     }
-    code = work_field_evaluation(app, flags.field_evaluation, &flags.field_evaluation_value);
-    if (code != EXIT_CODE_OK) return code;
-    if ((code = app_create_context(app)) != EXIT_CODE_OK) return code;
+    if ((code = flow_flags_read(app, &flags.flow, &flags.flow_options)) != EXIT_CODE_OK) return code;
     eqf_model *model = NULL;
-    eqf_status status = eqf_model_load(app->ctx, flags.model_path, &model);
-    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_READ);
+    if ((code = flow_flags_load(app, flags.model_path, &model)) != EXIT_CODE_OK) return code;
     eqf_potential_options target = eqf_model_options_of(model)->potential;
     if ((code = system_apply(app, &flags.target, &target)) == EXIT_CODE_OK &&
         (code = files_check_writable(app, flags.report_path, "the report")) == EXIT_CODE_OK) {

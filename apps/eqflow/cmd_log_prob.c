@@ -5,6 +5,7 @@
 
 #include "commands.h"
 #include "files.h"
+#include "flow_flags.h"
 #include "options.h"
 #include "output.h"
 #include "work.h"
@@ -77,31 +78,23 @@ exit_code cmd_log_prob(cli_app *app) {
         .examples = "  eqflow log-prob dw4.safetensors --data dw4_test.npy -o log_prob.npy\n",
     };
     const char *data_path = NULL, *path = NULL;
-    uint64_t num_steps = 0;
-    const char *field_evaluation = NULL;
-    eqf_flow_options flow_options = EQF_FLOW_OPTIONS_INIT;
-    const cli_option options[] = {
+    cli_option options[2 + FLOW_NUM_OPTIONS] = {
         {.kind = OPTION_TEXT, .name = "data", .argument = "FILE.npy", .value = &data_path, .default_text = "required",
          .help = "configurations"},
         {.kind = OPTION_TEXT, .letter = 'o', .name = "output", .argument = "FILE.npy", .value = &path,
          .default_text = "required", .help = "where the log-densities go"},
-        {.kind = OPTION_COUNT, .name = "integration-steps", .argument = "N", .value = &num_steps, .low = 1,
-         .high = 1e5, .default_text = "the model's", .help = "integrator steps"},
-        {.kind = OPTION_TEXT, .name = "field-evaluation", .argument = "HOW", .value = &field_evaluation,
-         .default_text = "table", .help = "table (fast) or direct (every Gaussian summed, to check the table)"},
     };
+    flow_flags flags;
+    size_t num_options = 2 + flow_flags_options(&flags, 1e5, "integrator steps", options + 2);
     const char *words[OPERANDS_MAX];
     exit_code code;
-    if (!options_parse(app, &help, options, sizeof options / sizeof options[0], words, &code)) return code;
+    if (!options_parse(app, &help, options, num_options, words, &code)) return code;
     if (!data_path) return app_fail(app, EXIT_CODE_USAGE, "--data FILE.npy is missing; see eqflow log-prob --help");
     if (!path) return app_fail(app, EXIT_CODE_USAGE, "-o FILE.npy is missing; see eqflow log-prob --help");
-    code = work_field_evaluation(app, field_evaluation, &flow_options.field_evaluation);
-    if (code != EXIT_CODE_OK) return code;
-    flow_options.num_steps = (unsigned)num_steps;
-    if ((code = app_create_context(app)) != EXIT_CODE_OK) return code;
+    eqf_flow_options flow_options;
+    if ((code = flow_flags_read(app, &flags, &flow_options)) != EXIT_CODE_OK) return code;
     eqf_model *model = NULL;
-    eqf_status status = eqf_model_load(app->ctx, words[0], &model);
-    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_READ);
+    if ((code = flow_flags_load(app, words[0], &model)) != EXIT_CODE_OK) return code;
     if ((code = files_check_writable(app, path, "the log-densities")) == EXIT_CODE_OK) {
         code = compute(app, model, data_path, path, &flow_options);
     }

@@ -66,26 +66,24 @@ static exit_code make_random_starts(cli_app *app, const minima_flags *flags, que
 }
 
 static exit_code starts_of_preset(cli_app *app, const char *name, const minima_flags *flags, quenched *work) {
-    const eqf_preset *preset;
-    exit_code code = system_find_preset(app, name, &preset);
+    eqf_preset preset;
+    exit_code code = system_choose(app, &flags->system, name, &preset);
     if (code != EXIT_CODE_OK) return code;
-    work->potential = preset->model.potential;
-    if ((code = system_apply(app, &flags->system, &work->potential)) != EXIT_CODE_OK) return code;
+    work->potential = preset.model.potential;
     if ((code = app_open(app)) != EXIT_CODE_OK) return code;
     return make_random_starts(app, flags, work);
 }
 
 static exit_code starts_of_file(cli_app *app, const minima_flags *flags, quenched *work) {
-    const eqf_preset *preset;
-    if (!flags->preset) {
+    eqf_preset preset;
+    if (!flags->preset && !flags->system.potential_path) {
         return app_fail(app, EXIT_CODE_USAGE,
                         "--preset PRESET is missing: configurations do not say what their potential is; see eqflow "
                         "minima --help");
     }
-    exit_code code = system_find_preset(app, flags->preset, &preset);
+    exit_code code = system_choose(app, &flags->system, flags->preset, &preset);
     if (code != EXIT_CODE_OK) return code;
-    work->potential = preset->model.potential;
-    if ((code = system_apply(app, &flags->system, &work->potential)) != EXIT_CODE_OK) return code;
+    work->potential = preset.model.potential;
     eqf_array array = EQF_ARRAY_INIT;
     code = work_read_configurations(app, flags->source, &work->potential, &array);
     if (code == EXIT_CODE_OK) code = app_open(app);
@@ -120,7 +118,8 @@ static exit_code starts_of_model(cli_app *app, const minima_flags *flags, quench
     eqf_status status = eqf_model_load(app->ctx, flags->source, &model);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_READ);
     work->potential = eqf_model_options_of(model)->potential;
-    exit_code code = system_apply(app, &flags->system, &work->potential);
+    exit_code code = system_keep_texts(app, &work->potential); /* the potential outlives the model */
+    if (code == EXIT_CODE_OK) code = system_apply(app, &flags->system, &work->potential);
     if (code == EXIT_CODE_OK) code = app_open(app);
     if (code == EXIT_CODE_OK) {
         code = flags->has_random_starts ? make_random_starts(app, flags, work) : sample_model(app, model, flags, work);
@@ -130,10 +129,10 @@ static exit_code starts_of_model(cli_app *app, const minima_flags *flags, quench
 }
 
 static exit_code make_starts(cli_app *app, const minima_flags *flags, quenched *work) {
-    bool is_preset = eqf_preset_find(flags->source) != NULL, is_file = !is_preset && ends_with(flags->source, ".npy");
+    bool is_preset = !flags->source || eqf_preset_find(flags->source) != NULL, is_file = !is_preset && ends_with(flags->source, ".npy");
     if (flags->preset && !is_file) {
         return app_fail(app, EXIT_CODE_USAGE, "--preset goes with FILE.npy only: %s has a potential of its own",
-                        flags->source);
+                        flags->source ? flags->source : "--potential");
     }
     if (flags->has_random_starts && is_file) {
         return app_fail(app, EXIT_CODE_USAGE, "--random-starts excludes FILE.npy: name a model or a preset");
@@ -163,6 +162,8 @@ static int watch_quench(void *user, const eqf_progress *report) {
 
 static exit_code quench(cli_app *app, const minima_flags *flags, quenched *work) {
     size_t num_dof = (size_t)work->potential.num_particles * work->potential.space_dim;
+    exit_code code = system_verify(app, &work->potential);
+    if (code != EXIT_CODE_OK) return code;
     work->x = app_alloc(app, work->num, sizeof(double) * num_dof, "that many configurations");
     work->energy = work->x ? app_alloc(app, work->num, sizeof *work->energy, "the energies") : NULL;
     work->result = work->energy ? app_alloc(app, work->num, sizeof *work->result, "the results") : NULL;
@@ -201,8 +202,7 @@ static exit_code write_xyz(cli_app *app, const quenched *work, const char *path)
             energy[m] = (float)work->minima[m].energy;
         }
         eqf_array array = work_configurations(x, work->num_minima, &work->potential);
-        const char *element = work->potential.kind == EQF_POTENTIAL_LENNARD_JONES ? "Ar" : "X";
-        eqf_status status = eqf_array_write_xyz(app->ctx, path, &array, element, energy, NULL);
+            eqf_status status = eqf_array_write_xyz(app->ctx, path, &array, system_element(&work->potential), energy, NULL);
         if (status != EQF_OK) code = app_fail_status(app, status, ACTIVITY_WRITE);
     }
     free(x);
@@ -285,7 +285,8 @@ static void print_more(FILE *stream) {
 exit_code cmd_minima(cli_app *app) {
     const char *const operands[] = {"MODEL, FILE.npy or PRESET", NULL};
     const command_help help = {
-        .usage = "(MODEL|FILE.npy|PRESET) [options]",
+        .usage = "(MODEL|FILE.npy|PRESET|--potential FILE.cl) [options]",
+        .is_last_operand_optional = true,
         .description = "Quenches configurations to minima of the potential and groups those that are equal up to "
                        "rotation, reflection and permutation: samples of MODEL, the configurations of FILE.npy, or "
                        "random starts for PRESET. Saddle points are recognised and left.",
@@ -321,7 +322,7 @@ exit_code cmd_minima(cli_app *app) {
          .help = "minima to print (JSON has all of them)"},
     };
     enum { NUM_OWN_OPTIONS = 9 };
-    size_t num_options = NUM_OWN_OPTIONS + system_options(&flags.system, true, options + NUM_OWN_OPTIONS);
+    size_t num_options = NUM_OWN_OPTIONS + system_options(&flags.system, SYSTEM_OF_EITHER, options + NUM_OWN_OPTIONS);
     const char *words[OPERANDS_MAX];
     exit_code code;
     if (!options_parse(app, &help, options, num_options, words, &code)) return code;

@@ -6,8 +6,10 @@
 
 #include "commands.h"
 #include "files.h"
+#include "flow_flags.h"
 #include "options.h"
 #include "output.h"
+#include "system.h"
 #include "work.h"
 
 typedef struct sample_files {
@@ -26,18 +28,18 @@ static exit_code write_files(cli_app *app, const eqf_potential_options *potentia
         status = eqf_array_write_npy(app->ctx, files->log_prob, &densities);
     }
     if (status == EQF_OK && files->xyz) {
-        const char *element = potential->kind == EQF_POTENTIAL_LENNARD_JONES ? "Ar" : "X";
-        status = eqf_array_write_xyz(app->ctx, files->xyz, &array, element, energy, log_prob);
+        status = eqf_array_write_xyz(app->ctx, files->xyz, &array, system_element(potential), energy, log_prob);
     }
     return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_WRITE);
 }
 
+/* energy [num] or NULL: then nothing is known of the weights. */
 static exit_code print_result(cli_app *app, const sample_files *files, size_t num, const float *log_prob,
                               const float *energy) {
     double *log_weights = app_alloc(app, num, sizeof *log_weights, "the weights");
     if (!log_weights) return EXIT_CODE_DEVICE;
     eqf_weight_summary summary = {.ess_fraction = NAN, .max_weight_fraction = NAN};
-    if (eqf_estimate_log_weights(num, energy, log_prob, log_weights) != EQF_OK ||
+    if (!energy || eqf_estimate_log_weights(num, energy, log_prob, log_weights) != EQF_OK ||
         eqf_estimate_weights(num, log_weights, &summary) != EQF_OK) {
         summary.ess_fraction = summary.max_weight_fraction = NAN;
     }
@@ -60,9 +62,9 @@ static exit_code print_result(cli_app *app, const sample_files *files, size_t nu
     return output_finish(&output);
 }
 
-static exit_code draw(cli_app *app, const eqf_model *model, const sample_files *files, size_t num,
-                      const eqf_flow_options *options) {
-    const eqf_potential_options *potential = &eqf_model_options_of(model)->potential;
+/* Without a target there are no energies. */
+static exit_code draw(cli_app *app, const eqf_model *model, const eqf_potential_options *potential, bool has_target,
+                      const sample_files *files, size_t num, const eqf_flow_options *options) {
     eqf_flow *flow = NULL;
     eqf_status status = eqf_flow_create(app->ctx, model, options, &flow);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
@@ -70,11 +72,14 @@ static exit_code draw(cli_app *app, const eqf_model *model, const sample_files *
     size_t num_dof = (size_t)potential->num_particles * potential->space_dim;
     float *x = app_alloc(app, num, sizeof(float) * num_dof, "that many samples");
     float *log_prob = x ? app_alloc(app, num, sizeof *log_prob, "the log-densities") : NULL;
-    float *energy = log_prob ? app_alloc(app, num, sizeof *energy, "the energies") : NULL;
-    if (energy) code = work_sample(app, flow, potential, app->seed, num, x, log_prob);
-    if (energy && code == EXIT_CODE_OK) code = work_energy(app, potential, num, x, energy);
-    if (energy && code == EXIT_CODE_OK) code = write_files(app, potential, files, num, x, log_prob, energy);
-    if (energy && code == EXIT_CODE_OK) code = print_result(app, files, num, log_prob, energy);
+    float *energy = NULL;
+    if (log_prob) code = work_sample(app, flow, potential, app->seed, num, x, log_prob);
+    if (log_prob && code == EXIT_CODE_OK && has_target) {
+        energy = app_alloc(app, num, sizeof *energy, "the energies");
+        code = energy ? work_energy(app, potential, num, x, energy) : EXIT_CODE_DEVICE;
+    }
+    if (log_prob && code == EXIT_CODE_OK) code = write_files(app, potential, files, num, x, log_prob, energy);
+    if (log_prob && code == EXIT_CODE_OK) code = print_result(app, files, num, log_prob, energy);
     free(x);
     free(log_prob);
     free(energy);
@@ -93,10 +98,9 @@ exit_code cmd_sample(cli_app *app) {
                     "  eqflow sample lj13.safetensors -n 100 -o x.npy --xyz x.xyz --seed 7\n",
     };
     sample_files files = {NULL, NULL, NULL};
-    uint64_t num = 0, num_steps = 0;
-    const char *field_evaluation = NULL;
-    eqf_flow_options flow_options = EQF_FLOW_OPTIONS_INIT;
-    const cli_option options[] = {
+    uint64_t num = 0;
+    enum { NUM_OWN_OPTIONS = 4 };
+    cli_option options[NUM_OWN_OPTIONS + FLOW_NUM_OPTIONS + SYSTEM_NUM_OPTIONS] = {
         {.kind = OPTION_COUNT, .letter = 'n', .name = "num-samples", .argument = "COUNT", .value = &num,
          .default_text = "required", .low = 1, .high = 1e12, .help = "samples to draw"},
         {.kind = OPTION_TEXT, .letter = 'o', .name = "output", .argument = "FILE.npy", .value = &files.x,
@@ -105,31 +109,38 @@ exit_code cmd_sample(cli_app *app) {
          .help = "where their log-densities go, float32 [B]"},
         {.kind = OPTION_TEXT, .name = "xyz", .argument = "FILE.xyz", .value = &files.xyz,
          .help = "the samples for molecular viewers too, with energy and log-density of each"},
-        {.kind = OPTION_COUNT, .name = "integration-steps", .argument = "N", .value = &num_steps, .low = 1,
-         .high = 1e5, .default_text = "the model's", .help = "integrator steps"},
-        {.kind = OPTION_TEXT, .name = "field-evaluation", .argument = "HOW", .value = &field_evaluation,
-         .default_text = "table", .help = "table (fast) or direct (every Gaussian summed, to check the table)"},
     };
+    flow_flags flags;
+    system_flags target;
+    size_t num_options = NUM_OWN_OPTIONS;
+    num_options += flow_flags_options(&flags, 1e5, "integrator steps", options + num_options);
+    num_options += system_options(&target, SYSTEM_OF_SAMPLES, options + num_options);
     const char *words[OPERANDS_MAX];
     exit_code code;
-    if (!options_parse(app, &help, options, sizeof options / sizeof options[0], words, &code)) return code;
+    if (!options_parse(app, &help, options, num_options, words, &code)) return code;
     if (num == 0) return app_fail(app, EXIT_CODE_USAGE, "-n COUNT is missing; see eqflow sample --help");
     if (!files.x) return app_fail(app, EXIT_CODE_USAGE, "-o FILE.npy is missing; see eqflow sample --help");
     if ((files.log_prob && strcmp(files.x, files.log_prob) == 0) || (files.xyz && strcmp(files.x, files.xyz) == 0) ||
         (files.xyz && files.log_prob && strcmp(files.xyz, files.log_prob) == 0))
         return app_fail(app, EXIT_CODE_USAGE, "two of -o, --log-prob and --xyz name one file: each needs its own");
-    code = work_field_evaluation(app, field_evaluation, &flow_options.field_evaluation);
-    if (code != EXIT_CODE_OK) return code;
-    flow_options.num_steps = (unsigned)num_steps;
-    if ((code = app_create_context(app)) != EXIT_CODE_OK) return code;
+    eqf_flow_options flow_options;
+    if ((code = flow_flags_read(app, &flags, &flow_options)) != EXIT_CODE_OK) return code;
     eqf_model *model = NULL;
-    eqf_status status = eqf_model_load(app->ctx, words[0], &model);
-    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_READ);
-    if ((code = files_check_writable(app, files.x, "the samples")) == EXIT_CODE_OK &&
+    if ((code = flow_flags_load(app, words[0], &model)) != EXIT_CODE_OK) return code;
+    eqf_potential_options potential = eqf_model_options_of(model)->potential;
+    const bool has_target = potential.kind != EQF_POTENTIAL_USER || target.potential_path || target.is_trusted;
+    if (has_target) {
+        code = system_apply(app, &target, &potential);
+    } else {
+        app_note(app, "no energies and no effective sample size: the model's potential is a text of its own; "
+                      "--potential FILE.cl or --trust-potential runs it");
+    }
+    if (code == EXIT_CODE_OK && (code = files_check_writable(app, files.x, "the samples")) == EXIT_CODE_OK &&
         (code = files_check_writable(app, files.log_prob, "the log-densities")) == EXIT_CODE_OK &&
         (code = files_check_writable(app, files.xyz, "the XYZ file")) == EXIT_CODE_OK &&
-        (code = app_open(app)) == EXIT_CODE_OK) {
-        code = draw(app, model, &files, (size_t)num, &flow_options);
+        (code = app_open(app)) == EXIT_CODE_OK &&
+        (!has_target || (code = system_verify(app, &potential)) == EXIT_CODE_OK)) {
+        code = draw(app, model, &potential, has_target, &files, (size_t)num, &flow_options);
     }
     eqf_model_destroy(&model);
     return code;

@@ -4,6 +4,7 @@
 #include "commands.h"
 #include "options.h"
 #include "output.h"
+#include "system.h"
 
 typedef struct check_collector {
     cli_output *output;
@@ -30,16 +31,33 @@ exit_code cmd_selftest(cli_app *app) {
     const command_help help = {
         .usage = "[options]",
         .description = "Runs each kernel on the device against known answers in double precision. Exit code 8 if one "
-                       "is wrong: then no result of this device should be believed.",
+                       "is wrong: then no result of this device should be believed. With --potential it also compares "
+                       "the gradient of that potential with its energy.",
         .operands = operands,
     };
+    cli_option options[SYSTEM_NUM_OPTIONS];
+    system_flags flags;
+    size_t num_options = system_options(&flags, SYSTEM_OF_CHECK, options);
     const char *words[OPERANDS_MAX];
     exit_code code;
-    if (!options_parse(app, &help, NULL, 0, words, &code)) return code;
+    if (!options_parse(app, &help, options, num_options, words, &code)) return code;
+    eqf_preset own;
+    double own_error = 0;
+    if (!flags.potential_path && (flags.is_num_particles_set || flags.is_space_dim_set || flags.is_length_set ||
+                                  flags.own_constants.num_texts > 0)) {
+        return app_fail(app, EXIT_CODE_USAGE, "--potential FILE.cl is missing; see eqflow selftest --help");
+    }
+    if ((code = app_create_context(app)) != EXIT_CODE_OK) return code;
+    if (flags.potential_path && (code = system_choose(app, &flags, NULL, &own)) != EXIT_CODE_OK) return code;
     if ((code = app_open(app)) != EXIT_CODE_OK) return code;
     eqf_device_info device;
     eqf_status status = eqf_context_device(app->ctx, &device);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
+
+    if (flags.potential_path) {
+        status = eqf_potential_verify(app->ctx, &own.model.potential, &own_error);
+        if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_READ);
+    }
 
     cli_output output;
     if ((code = output_begin(&output, app)) != EXIT_CODE_OK) return code;
@@ -51,6 +69,10 @@ exit_code cmd_selftest(cli_app *app) {
         json_decref(collector.checks);
         output_abandon(&output);
         return app_fail_status(app, status, ACTIVITY_COMPUTE);
+    }
+    if (flags.potential_path) {
+        const eqf_selftest_result own_result = {"own potential: gradient", own_error, 2e-3, true};
+        collect(&collector, &own_result);
     }
     output_json(&output, "checks", collector.checks);
     output_bool(&output, "has_passed", NULL, status == EQF_OK);

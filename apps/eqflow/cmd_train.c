@@ -101,6 +101,7 @@ static exit_code get_data(cli_app *app, const train_flags *flags, const eqf_pres
     *data_out = (train_data){.num_dof = (size_t)potential->num_particles * potential->space_dim};
     exit_code code = flags->data_path ? load_data(app, flags, potential, data_out) : EXIT_CODE_OK;
     if (code == EXIT_CODE_OK) code = app_open(app);
+    if (code == EXIT_CODE_OK) code = system_verify(app, potential);
     if (code == EXIT_CODE_OK && !flags->data_path) code = make_data(app, flags, preset, potential, data_out);
     if (code != EXIT_CODE_OK) return code;
     size_t num = data_out->num_train;
@@ -461,7 +462,8 @@ static exit_code check_flags(cli_app *app, train_flags *flags) {
 exit_code cmd_train(cli_app *app) {
     const char *const operands[] = {"PRESET", NULL};
     const command_help help = {
-        .usage = "PRESET -o MODEL.safetensors [--data FILE.npy] [options]",
+        .usage = "(PRESET|--potential FILE.cl) -o MODEL.safetensors [--data FILE.npy] [options]",
+        .is_last_operand_optional = true,
         .description = "Trains an equivariant flow on samples of PRESET and keeps the model that is best on held-out "
                        "samples. Without --data it makes the samples itself by Monte Carlo. A CSV log goes beside the "
                        "model.",
@@ -539,19 +541,19 @@ exit_code cmd_train(cli_app *app) {
     };
     size_t num_options = 0;
     while (options[num_options].name) num_options++;
-    num_options += system_options(&flags.system, true, options + num_options);
+    num_options += system_options(&flags.system, SYSTEM_OF_PRESET, options + num_options);
     const char *words[OPERANDS_MAX];
     exit_code code;
     if (!options_parse(app, &help, options, num_options, words, &code)) return code;
 
-    const eqf_preset *found;
-    if ((code = system_find_preset(app, words[0], &found)) != EXIT_CODE_OK) return code;
-    if ((code = check_flags(app, &flags)) != EXIT_CODE_OK) return code;
-    eqf_potential_options potential = found->model.potential;
+    eqf_preset chosen;
     if ((code = app_create_context(app)) != EXIT_CODE_OK) return code;
-    if ((code = system_apply(app, &flags.system, &potential)) != EXIT_CODE_OK) return code;
+    if ((code = system_choose(app, &flags.system, words[0], &chosen)) != EXIT_CODE_OK) return code;
+    if ((code = check_flags(app, &flags)) != EXIT_CODE_OK) return code;
+    /* Only presets know a scale that fits: an own potential may be in any units. */
+    if (!words[0] && !flags.prior_scale) flags.has_prior_scale_of_data = true;
     if ((code = files_check_writable(app, flags.model_path, "the model")) != EXIT_CODE_OK) return code;
     if ((code = files_check_writable(app, flags.csv_path, "the training log")) != EXIT_CODE_OK) return code;
     if ((code = files_check_writable(app, flags.checkpoint_path, "the checkpoint")) != EXIT_CODE_OK) return code;
-    return train(app, &flags, found, &potential);
+    return train(app, &flags, &chosen, &chosen.model.potential);
 }

@@ -211,7 +211,8 @@ static exit_code parse(cli_app *app, const command_help *help, const cli_option 
         memcpy(copy, operand, size);
         operands[num_operands++] = app_keep(app, copy);
     }
-    if (help->operands[num_operands]) {
+    operands[num_operands < OPERANDS_MAX ? num_operands : OPERANDS_MAX - 1] = NULL;
+    if (help->operands[num_operands] && !(help->is_last_operand_optional && !help->operands[num_operands + 1])) {
         return app_fail(app, EXIT_CODE_USAGE, "%s is missing; see eqflow %s --help", help->operands[num_operands],
                         app->command);
     }

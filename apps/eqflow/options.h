@@ -34,6 +34,7 @@ typedef struct command_help {
     const char *usage;                   /* "PRESET -o FILE [options]" */
     const char *description;             /* one or a few sentences; wrapped */
     const char *const *operands;         /* names of the arguments without dashes, NULL at the end */
+    bool is_last_operand_optional;       /* then NULL in its place, and the command sees to it */
     const char *examples;                /* complete lines, or NULL */
     void (*print_more)(FILE *stream);    /* after the options, or NULL */
 } command_help;
@@ -42,7 +43,7 @@ typedef struct command_help {
 #define OPERANDS_MAX 4
 
 /* Reads app's arguments after the command's name. operands [OPERANDS_MAX] gets the arguments without dashes,
- * all of them required. Returns true if the command should go on; otherwise *code_out is the exit code
+ * all of them required unless help says otherwise. Returns true if the command should go on; otherwise *code_out is the exit code
  * (--help: 0, printed; a mistake: EXIT_CODE_USAGE, one line said). */
 bool options_parse(cli_app *app, const command_help *help, const cli_option *options, size_t num_options,
                    const char *operands[], exit_code *code_out);

@@ -1,6 +1,8 @@
 #include "system.h"
 
 #include <float.h>
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct system_constant {
@@ -27,14 +29,16 @@ static double *place_of(eqf_potential_options *potential, const system_constant 
     return (double *)(void *)((char *)potential + constant->offset);
 }
 
-size_t system_options(system_flags *flags, bool has_sizes, cli_option options_out[]) {
+size_t system_options(system_flags *flags, system_use use, cli_option options_out[]) {
     size_t num = 0;
     *flags = (system_flags){.num_particles = 0};
     const char *default_text = ""; /* the heading tells */
+    const bool has_sizes = use <= SYSTEM_OF_EITHER || use == SYSTEM_OF_CHECK;
     options_out[num++] = (cli_option){
         .kind = OPTION_HEADING,
-        .name = has_sizes ? "The system (defaults by preset: see the table below)"
-                                          : "The target (defaults: those of the model)"};
+        .name = use == SYSTEM_OF_CHECK ? "A potential of your own"
+                : has_sizes            ? "The system (defaults by preset: see the table below)"
+                                       : "The target (defaults: those of the model)"};
     if (has_sizes) {
         options_out[num++] = (cli_option){.kind = OPTION_COUNT, .name = "particles", .argument = "N",
                                           .help = "number of particles", .value = &flags->num_particles,
@@ -45,11 +49,26 @@ size_t system_options(system_flags *flags, bool has_sizes, cli_option options_ou
                                           .is_set = &flags->is_space_dim_set, .default_text = default_text, .low = 1,
                                           .high = 3};
     }
-    for (size_t i = 0; i < SYSTEM_NUM_CONSTANTS; i++) {
+    for (size_t i = 0; i < SYSTEM_NUM_CONSTANTS && use < SYSTEM_OF_SAMPLES; i++) {
         options_out[num++] = (cli_option){.kind = OPTION_NUMBER, .name = constants[i].name, .argument = "X",
                                           .help = constants[i].help, .value = &flags->constants[i],
                                           .is_set = &flags->is_constant_set[i], .default_text = default_text,
                                           .low = constants[i].low, .high = DBL_MAX};
+    }
+    options_out[num++] = (cli_option){.kind = OPTION_TEXT, .name = "potential", .argument = "FILE.cl",
+                                      .value = &flags->potential_path, .default_text = default_text,
+                                      .help = "a potential of your own: OpenCL C, see docs/potentials.md"};
+    options_out[num++] = (cli_option){.kind = OPTION_LIST, .name = "constant", .argument = "NAME=X",
+                                      .value = &flags->own_constants,
+                                      .help = "a constant of that potential; once for each"};
+    options_out[num++] = (cli_option){.kind = OPTION_NUMBER, .name = "length", .argument = "X",
+                                      .help = "its typical distance of neighbours: starts and steps are measured by it",
+                                      .value = &flags->length, .is_set = &flags->is_length_set,
+                                      .default_text = has_sizes ? "1" : default_text, .low = DBL_MIN,
+                                      .high = DBL_MAX};
+    if (use != SYSTEM_OF_PRESET && use != SYSTEM_OF_CHECK) {
+        options_out[num++] = (cli_option){.kind = OPTION_FLAG, .name = "trust-potential", .value = &flags->is_trusted,
+                                          .help = "run the potential that is text in the model: code of who made it"};
     }
     return num;
 }
@@ -66,20 +85,129 @@ exit_code system_find_preset(cli_app *app, const char *name, const eqf_preset **
     return app_fail(app, EXIT_CODE_USAGE, "unknown preset '%s'; there are %s", name, names);
 }
 
-exit_code system_apply(cli_app *app, const system_flags *flags, eqf_potential_options *potential) {
+/* The text of --potential takes the place of what was there; its constants stay if that was a text too. */
+static exit_code read_own(cli_app *app, const system_flags *flags, eqf_potential_options *potential) {
+    char *source = NULL;
+    eqf_status status = eqf_potential_read_source(app->ctx, flags->potential_path, &source);
+    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_READ);
+    if (potential->kind != EQF_POTENTIAL_USER) {
+        const eqf_potential_options fresh = EQF_POTENTIAL_OPTIONS_INIT;
+        const eqf_potential_options old = *potential;
+        *potential = fresh;
+        potential->kind = EQF_POTENTIAL_USER;
+        potential->num_particles = old.num_particles;
+        potential->space_dim = old.space_dim;
+        potential->temperature = old.temperature;
+    }
+    const char *slash = strrchr(flags->potential_path, '/');
+    potential->source = app_keep(app, source);
+    potential->source_name = slash ? slash + 1 : flags->potential_path;
+    return EXIT_CODE_OK;
+}
+
+/* "name=value" */
+static exit_code set_own_constant(cli_app *app, const char *text, eqf_potential_options *potential) {
+    char name[64];
+    const char *equals = strchr(text, '=');
+    char *end = NULL;
+    double value = equals ? strtod(equals + 1, &end) : 0;
+    if (!equals || end == equals + 1 || *end != '\0' || !isfinite(value)) {
+        return app_fail(app, EXIT_CODE_USAGE, "--constant %s: must be NAME=NUMBER", text);
+    }
+    snprintf(name, sizeof name, "%.*s", (int)(equals - text), text);
+    eqf_status status = eqf_potential_set_constant(app->ctx, potential, name, value);
+    return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_COMPUTE);
+}
+
+static exit_code put_flags(cli_app *app, const system_flags *flags, eqf_potential_options *potential) {
+    static const char *const kind_titles[] = {[EQF_POTENTIAL_DOUBLE_WELL] = "the double well",
+                                              [EQF_POTENTIAL_LENNARD_JONES] = "the Lennard-Jones potential",
+                                              [EQF_POTENTIAL_USER] = "of its own: use --constant"};
+    exit_code code;
+    if (flags->potential_path && (code = read_own(app, flags, potential)) != EXIT_CODE_OK) return code;
     if (flags->is_num_particles_set) potential->num_particles = (unsigned)flags->num_particles;
     if (flags->is_space_dim_set) potential->space_dim = (unsigned)flags->space_dim;
     for (size_t i = 0; i < SYSTEM_NUM_CONSTANTS; i++) {
         if (!flags->is_constant_set[i]) continue;
         if (constants[i].kind >= 0 && constants[i].kind != (int)potential->kind) {
-            return app_fail(app, EXIT_CODE_USAGE, "--%s has no meaning here: this system's potential is the %s",
-                            constants[i].name,
-                            potential->kind == EQF_POTENTIAL_DOUBLE_WELL ? "double well" : "Lennard-Jones potential");
+            return app_fail(app, EXIT_CODE_USAGE, "--%s has no meaning here: this system's potential is %s",
+                            constants[i].name, kind_titles[potential->kind]);
         }
         *place_of(potential, &constants[i]) = flags->constants[i];
     }
+    if (potential->kind != EQF_POTENTIAL_USER && (flags->own_constants.num_texts > 0 || flags->is_length_set)) {
+        return app_fail(app, EXIT_CODE_USAGE, "--%s has no meaning here: it goes with --potential FILE.cl",
+                        flags->is_length_set ? "length" : "constant");
+    }
+    if (flags->is_length_set) potential->length = flags->length;
+    for (size_t i = 0; i < flags->own_constants.num_texts; i++) {
+        code = set_own_constant(app, flags->own_constants.texts[i], potential);
+        if (code != EXIT_CODE_OK) return code;
+    }
     eqf_status status = eqf_potential_check(app->ctx, potential);
     return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_COMPUTE);
+}
+
+exit_code system_apply(cli_app *app, const system_flags *flags, eqf_potential_options *potential) {
+    if (potential->kind == EQF_POTENTIAL_USER && !flags->potential_path && !flags->is_trusted) {
+        return app_fail(app, EXIT_CODE_USAGE,
+                        "the model's potential is a text of its own (%s), code that would run on this machine: give the "
+                        "file as --potential FILE.cl, or add --trust-potential if you trust who made the model",
+                        potential->source_name ? potential->source_name : "without a name");
+    }
+    return put_flags(app, flags, potential);
+}
+
+exit_code system_choose(cli_app *app, const system_flags *flags, const char *name, eqf_preset *preset_out) {
+    const eqf_preset *preset;
+    exit_code code;
+    if (name) {
+        if ((code = system_find_preset(app, name, &preset)) != EXIT_CODE_OK) return code;
+        *preset_out = *preset;
+        if ((code = put_flags(app, flags, &preset_out->model.potential)) != EXIT_CODE_OK) return code;
+        if (!flags->potential_path) return EXIT_CODE_OK;
+        /* What the preset's name stands for is gone with its potential; its field and its training stay. */
+        preset_out->name = "own";
+        snprintf(preset_out->model.preset, sizeof preset_out->model.preset, "own");
+        preset_out->entropy = preset_out->log_z = preset_out->mean_energy = NAN;
+        return EXIT_CODE_OK;
+    }
+    if (!flags->potential_path) {
+        return app_fail(app, EXIT_CODE_USAGE, "PRESET is missing; see eqflow %s --help", app->command);
+    }
+    if (!flags->is_num_particles_set || !flags->is_space_dim_set) {
+        return app_fail(app, EXIT_CODE_USAGE,
+                        "--potential without a PRESET needs --particles N and --space-dim D; see eqflow %s --help",
+                        app->command);
+    }
+    eqf_potential_options potential = EQF_POTENTIAL_OPTIONS_INIT;
+    if ((code = put_flags(app, flags, &potential)) != EXIT_CODE_OK) return code;
+    eqf_status status = eqf_preset_for_potential(app->ctx, &potential, preset_out);
+    return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_COMPUTE);
+}
+
+static const char *keep_copy(cli_app *app, const char *text) {
+    size_t size = strlen(text) + 1;
+    char *copy = malloc(size);
+    if (copy) memcpy(copy, text, size);
+    return app_keep(app, copy);
+}
+
+exit_code system_keep_texts(cli_app *app, eqf_potential_options *potential) {
+    if (potential->kind != EQF_POTENTIAL_USER) return EXIT_CODE_OK;
+    potential->source = keep_copy(app, potential->source);
+    if (potential->source_name) potential->source_name = keep_copy(app, potential->source_name);
+    return potential->source ? EXIT_CODE_OK : app_fail(app, EXIT_CODE_DEVICE, "out of memory");
+}
+
+exit_code system_verify(cli_app *app, const eqf_potential_options *potential) {
+    if (potential->kind != EQF_POTENTIAL_USER) return EXIT_CODE_OK;
+    eqf_status status = eqf_potential_verify(app->ctx, potential, NULL);
+    return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_READ);
+}
+
+const char *system_element(const eqf_potential_options *potential) {
+    return potential->kind == EQF_POTENTIAL_LENNARD_JONES ? "Ar" : "X";
 }
 
 /* ---- The table of presets --------------------------------------------------------------------- */

@@ -9,24 +9,52 @@
 #include "options.h"
 
 #define SYSTEM_NUM_CONSTANTS 8
-#define SYSTEM_NUM_OPTIONS (SYSTEM_NUM_CONSTANTS + 3) /* a heading and the two sizes */
+/* A heading, the two sizes, and the four of an own potential. */
+#define SYSTEM_NUM_OPTIONS (SYSTEM_NUM_CONSTANTS + 7)
 
 typedef struct system_flags {
     double constants[SYSTEM_NUM_CONSTANTS]; /* in the order of the table in system.c */
     bool is_constant_set[SYSTEM_NUM_CONSTANTS];
     uint64_t num_particles, space_dim;
     bool is_num_particles_set, is_space_dim_set;
+    const char *potential_path; /* OpenCL C text of the user's own potential, or NULL */
+    cli_list own_constants; /* "name=value" */
+    double length;
+    bool is_length_set, is_trusted;
 } system_flags;
 
-/* Writes the options into options_out [SYSTEM_NUM_OPTIONS]; gives their number. Without the sizes the flags
- * serve a system that already has particles. */
-size_t system_options(system_flags *flags, bool has_sizes, cli_option options_out[]);
+/* What the options are for: a PRESET, a PRESET or a model, a model, a model's samples, whose potential only weighs
+ * them, or nothing but an own potential that is checked. */
+typedef enum system_use {
+    SYSTEM_OF_PRESET,
+    SYSTEM_OF_EITHER,
+    SYSTEM_OF_MODEL,
+    SYSTEM_OF_SAMPLES,
+    SYSTEM_OF_CHECK
+} system_use;
+
+/* Writes the options into options_out [SYSTEM_NUM_OPTIONS]; gives their number. */
+size_t system_options(system_flags *flags, system_use use, cli_option options_out[]);
 
 /* EXIT_CODE_USAGE with the list of presets if there is none of this name. */
 exit_code system_find_preset(cli_app *app, const char *name, const eqf_preset **preset_out);
 
-/* Puts the flags over potential and checks it; app needs its context. */
+/* The preset of this name with the flags over its potential; NULL name: --potential must be there, and gives a system of
+ * its own. Checks it; app needs its context. The texts that the potential points to live as long as app. */
+exit_code system_choose(cli_app *app, const system_flags *flags, const char *name, eqf_preset *preset_out);
+
+/* Puts the flags over the potential of a model and checks it; app needs its context. A potential of the model's own
+ * text passes only with --trust-potential or --potential: the text is code that somebody wrote. */
 exit_code system_apply(cli_app *app, const system_flags *flags, eqf_potential_options *potential);
+
+/* Gives the potential texts of its own, which live as long as app: its model may die. */
+exit_code system_keep_texts(cli_app *app, eqf_potential_options *potential);
+
+/* Compares the gradient of an own potential with its energy, once app's device is open; other potentials pass. */
+exit_code system_verify(cli_app *app, const eqf_potential_options *potential);
+
+/* The name of the particles in XYZ files. */
+const char *system_element(const eqf_potential_options *potential);
 
 /* One row of the table of presets for --help: prints what one preset has under a column. */
 typedef void (*system_column)(const eqf_preset *preset, char text[16]);

@@ -8,12 +8,26 @@
 extern "C" {
 #endif
 
-typedef enum eqf_potential_kind { EQF_POTENTIAL_DOUBLE_WELL, EQF_POTENTIAL_LENNARD_JONES } eqf_potential_kind;
+typedef enum eqf_potential_kind {
+    EQF_POTENTIAL_DOUBLE_WELL,
+    EQF_POTENTIAL_LENNARD_JONES,
+    EQF_POTENTIAL_USER /* OpenCL C text of the user's own: docs/potentials.md */
+} eqf_potential_kind;
+
+#define EQF_POTENTIAL_MAX_CONSTANTS 16
+#define EQF_POTENTIAL_MAX_SOURCE 262144 /* bytes of text */
+
+/* A constant of the user's text: its name is a macro there. */
+typedef struct eqf_potential_constant {
+    char name[32];
+    double value;
+} eqf_potential_constant;
 
 /* Pair sums run over unordered pairs i<j, d = |x_i - x_j| (Koehler et al. 2020, section 5).
  *   double well:    u = (1/T) sum [ linear s + quadratic s^2 + quartic s^4 ],  s = d - distance_offset
  *   Lennard-Jones:  u = (1/T) { epsilon sum [ (r_min/d)^12 - 2 (r_min/d)^6 ]
- *                               + 0.5 trap_strength sum_i |x_i - x_com|^2 }                            */
+ *                               + 0.5 trap_strength sum_i |x_i - x_com|^2 }
+ *   user:           u = (1/T) energy(x),  energy and its gradient as the text has them                 */
 typedef struct eqf_potential_options {
     unsigned version;
     eqf_potential_kind kind;
@@ -22,16 +36,23 @@ typedef struct eqf_potential_options {
     double temperature;     /* T > 0 */
     double distance_offset, linear, quadratic, quartic; /* double well */
     double epsilon, r_min, trap_strength;               /* Lennard-Jones */
+    /* user; the texts are the caller's and must outlive the options (a model keeps a copy of its own) */
+    const char *source;      /* UTF-8 text of OpenCL C: energy and energy_gradient of one configuration */
+    const char *source_name; /* what compiler messages call it, such as the file's name; NULL: "potential.cl" */
+    double length;           /* typical distance of neighbours: starts and step sizes are measured by it */
+    unsigned num_constants;
+    eqf_potential_constant constants[EQF_POTENTIAL_MAX_CONSTANTS];
 } eqf_potential_options;
 #define EQF_POTENTIAL_OPTIONS_INIT \
-    {1, EQF_POTENTIAL_DOUBLE_WELL, 2, 2, 1.0, 4.0, 0.0, -4.0, 0.9, 2.0, 1.0, 1.0}
+    {1,   EQF_POTENTIAL_DOUBLE_WELL, 2, 2, 1.0, 4.0, 0.0, -4.0, 0.9, 2.0, 1.0, 1.0, \
+     NULL, NULL, 1.0, 0, {{"", 0.0}}}
 
-/* "double_well", "lennard_jones". NULL if unknown. */
+/* "double_well", "lennard_jones", "user". NULL if unknown. */
 const char *eqf_potential_kind_name(eqf_potential_kind kind);
 /* Errors: NOT_FOUND (no context: nothing to report to). */
 eqf_status eqf_potential_kind_find(const char *name, eqf_potential_kind *kind_out);
 
-/* Constants of the other kind need only be finite. Errors: INVALID_ARGUMENT with a message that names the field. */
+/* Constants of the other kinds need only be finite. Errors: INVALID_ARGUMENT with a message that names the field. */
 eqf_status eqf_potential_check(eqf_context *ctx, const eqf_potential_options *potential);
 
 /* Energies and forces on the device.
@@ -39,6 +60,20 @@ eqf_status eqf_potential_check(eqf_context *ctx, const eqf_potential_options *po
  * Non-finite results are returned as they are. B = 0 is allowed. Errors: as of the device. */
 eqf_status eqf_potential_evaluate(eqf_context *ctx, const eqf_potential_options *potential,
                                   size_t batch_size, const float *x, float *energy_out, float *force_out);
+
+/* Sets a constant of a user's text, or adds it. Errors: INVALID_ARGUMENT (name, too many constants). */
+eqf_status eqf_potential_set_constant(eqf_context *ctx, eqf_potential_options *potential, const char *name,
+                                      double value);
+
+/* Reads the text of a file, to be put into source: *source_out is the caller's (eqf_free). Errors: IO, OUT_OF_MEMORY,
+ * FORMAT (empty, too long, not text). */
+eqf_status eqf_potential_read_source(eqf_context *ctx, const char *path, char **source_out);
+
+/* Compares the gradient with differences of the energy in a few random configurations, on the device, in double where
+ * it has that. error_out: worst deviation relative to the largest component, or NULL. For text that was never run, but
+ * every kind may be asked. Errors: FORMAT (a gradient that is not the energy's, an energy that changes when everything
+ * is moved, no configuration with finite energies; the message says which), KERNEL_BUILD, those of the device. */
+eqf_status eqf_potential_verify(eqf_context *ctx, const eqf_potential_options *potential, double *error_out);
 
 #ifdef __cplusplus
 }

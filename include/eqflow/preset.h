@@ -34,6 +34,12 @@ bool eqf_preset_matches(const eqf_preset *preset, const eqf_potential_options *p
 void eqf_preset_training_options(const eqf_preset *preset, size_t num_train,
                                  eqf_training_options *options_out);
 
+/* A preset for any potential, such as a user's own, named "own": a uniform field as wide as the cluster, scaled by the
+ * potential's length, training and chains as for lj13; nothing is known of it. Views the potential's texts. Errors:
+ * those of eqf_potential_check. */
+eqf_status eqf_preset_for_potential(eqf_context *ctx, const eqf_potential_options *potential,
+                                    eqf_preset *preset_out);
+
 #ifdef __cplusplus
 }
 #endif

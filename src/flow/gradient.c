@@ -97,7 +97,7 @@ eqf_status eqf__energy_seed_create(eqf_context *ctx, const eqf_potential_options
                                    eqf__kernel *energy_seed_out) {
     char defines[EQF__POTENTIAL_DEFINES_SIZE];
     EQF__TRY(eqf__potential_program_defines(ctx, target, defines, sizeof defines));
-    const char *const files[] = {"common/real.clh", EQF__POTENTIAL_FILES(target->kind), "potential/energy.cl",
+    const char *const files[] = {"common/real.clh", EQF__POTENTIAL_FILES(ctx, target), "potential/energy.cl",
                                  "potential/energy_seed.cl", NULL};
     eqf__program *program;
     EQF__TRY(eqf__program_get(ctx, "energy_seed", files, defines, &program));

@@ -73,21 +73,25 @@ static eqf_status check_options(eqf_context *ctx, const eqf_mcmc_options *option
 
 /* The potential's own length, by which starts and first displacements are measured. */
 static double potential_length(const eqf_potential_options *potential) {
-    double length =
-        potential->kind == EQF_POTENTIAL_LENNARD_JONES ? potential->r_min : potential->distance_offset / 4.0;
+    double length = potential->kind == EQF_POTENTIAL_LENNARD_JONES ? potential->r_min
+                    : potential->kind == EQF_POTENTIAL_USER        ? potential->length
+                                                                   : potential->distance_offset / 4.0;
     return fabs(length) > 0.0 ? fabs(length) : 1.0;
 }
 
 static double default_start_scale(const eqf_potential_options *potential) {
     double length = potential_length(potential);
-    if (potential->kind == EQF_POTENTIAL_LENNARD_JONES)
+    if (potential->kind != EQF_POTENTIAL_DOUBLE_WELL)
         return 0.6 * length * pow(potential->num_particles, 1.0 / potential->space_dim); /* about one particle a cell */
     return 2.0 * length;
 }
 
-/* Upper bound on the loop turns of one sweep, all loops counted: moves, their pairs and coordinates, and the energy. */
-static uint64_t iterations_per_sweep(uint64_t num_particles, uint64_t space_dim) {
-    return 1 + num_particles * (num_particles + 2) * (2 * space_dim + 2);
+/* Upper bound on the loop turns of one sweep, all loops counted: moves, their pairs and coordinates, and the energy. A
+ * user's potential takes two whole energies a move, each as if it were a sum over pairs. */
+static uint64_t iterations_per_sweep(const eqf_potential_options *potential) {
+    uint64_t num_particles = potential->num_particles, turns = 2 * potential->space_dim + 2;
+    uint64_t energy = potential->kind == EQF_POTENTIAL_USER ? num_particles : 1;
+    return 1 + num_particles * (num_particles + 2) * turns * energy;
 }
 
 static unsigned min_unsigned(unsigned a, unsigned b) {
@@ -131,8 +135,7 @@ static eqf_status make_plan(eqf_context *ctx, const eqf_potential_options *poten
             num_samples, wanted);
     plan->launch_sweeps = MAX_LAUNCH_SWEEPS;
     if (device->launch_iterations > 0) {
-        uint64_t most =
-            device->launch_iterations / iterations_per_sweep(potential->num_particles, potential->space_dim);
+        uint64_t most = device->launch_iterations / iterations_per_sweep(potential);
         if (most < 1)
             return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED,
                              "%s allows %llu loop turns a launch and one sweep of %u particles takes more: use another "
@@ -169,7 +172,7 @@ static eqf_status run_prepare(mcmc_run *run, const eqf_potential_options *potent
     char defines[EQF__POTENTIAL_DEFINES_SIZE];
     EQF__TRY(eqf__potential_program_defines(ctx, potential, defines, sizeof defines));
     const char *files[] = {"common/real.clh",    "common/philox.clh",
-                           "common/random.clh",  EQF__POTENTIAL_FILES(potential->kind),
+                           "common/random.clh",  EQF__POTENTIAL_FILES(ctx, potential),
                            "mcmc/metropolis.cl", NULL};
     eqf__program *program;
     EQF__TRY(eqf__program_get(ctx, "mcmc", files, defines, &program));

@@ -7,7 +7,8 @@
 
 /* The potential's own length: r_min, or the distance of the double well's deepest minimum. */
 double eqf__minima_length(const eqf_potential_options *potential);
-/* About the largest eigenvalue of the Hessian at a minimum, kT per length^2: what time steps are measured by. */
+/* About the largest eigenvalue of the Hessian at a minimum, kT per length^2: what time steps are measured by. Of a
+ * user's potential a guess only, which the quench replaces by what it measures. */
 double eqf__minima_stiffness(const eqf_potential_options *potential);
 /* Radius of the ball of random starts. */
 double eqf__minima_start_radius(const eqf_potential_options *potential);

@@ -151,9 +151,8 @@ static eqf_status choose_precision(quench_run *run) {
     return EQF_OK;
 }
 
-static void choose_scales(quench_run *run) {
+static void choose_scales(quench_run *run, double stiffness) {
     const eqf_quench_options *options = run->options;
-    double stiffness = eqf__minima_stiffness(run->potential);
     run->length = eqf__minima_length(run->potential);
     run->largest_time_step = LARGEST_PHASE / sqrt(stiffness);
     run->largest_displacement =
@@ -178,7 +177,7 @@ static eqf_status create_kernels(quench_run *run) {
     EQF__TRY(run->is_double ? eqf__potential_program_defines_double(ctx, run->potential, constants, sizeof constants)
                             : eqf__potential_program_defines(ctx, run->potential, constants, sizeof constants));
     snprintf(defines, sizeof defines, "%s -D V=%u%s", constants, run->V, run->is_double ? " -D USE_DOUBLE" : "");
-    const char *files[] = {"common/real.clh",     EQF__POTENTIAL_FILES(run->potential->kind),
+    const char *files[] = {"common/real.clh",     EQF__POTENTIAL_FILES(ctx, run->potential),
                            "potential/energy.cl", "minima/quench.cl",
                            "common/pack.cl",      NULL};
     eqf__program *program;
@@ -418,6 +417,48 @@ static eqf_status check_curvature(quench_run *run, size_t count, const size_t *i
     return EQF_OK;
 }
 
+/* A user's potential does not say how stiff it is. One random start, the same for every batch, goes down as far as it
+ * gets with a guess; no eigenvalue of its Hessian there is above the largest sum of absolute values in a row
+ * (Gershgorin). */
+static eqf_status measure_stiffness(quench_run *run) {
+    const size_t n = run->num_dof, only = 0;
+    float *start = eqf__alloc(run->ctx, n, sizeof *start, "a configuration");
+    double *x = eqf__alloc(run->ctx, n, sizeof *x, "a configuration");
+    double *x_out = run->x_out, stiffness = 0.0;
+    const unsigned max_steps = run->max_steps;
+    eqf_status status = start == NULL || x == NULL ? EQF_ERROR_OUT_OF_MEMORY : EQF_OK;
+    if (status == EQF_OK) status = eqf_minima_random_starts(run->ctx, run->potential, 0, 0, 1, start);
+    if (status == EQF_OK) {
+        for (size_t c = 0; c < n; c++) x[c] = (double)start[c];
+        run->x_out = x;
+        run->max_steps = 3000;
+        status = upload(run, 1, &only);
+        if (status == EQF_OK) status = descend(run, 1);
+        run->x_out = x_out;
+        run->max_steps = max_steps;
+    }
+    cl_uint first_block = 0, num_blocks = 1;
+    real_value difference = real_of(run, run->scales->difference * run->length);
+    if (status == EQF_OK)
+        status = EQF__LAUNCH(run->ctx, &run->hessian, n, 0, EQF__ARG(run->x_blocked),
+                             EQF__ARG(run->hessians), EQF__ARG(first_block), EQF__ARG(num_blocks),
+                             ARG_REAL(run, difference));
+    if (status == EQF_OK)
+        status = eqf__buffer_read(run->ctx, run->hessians, 0, run->V * n * n * run->real_size, run->h_reals);
+    if (status == EQF_OK) {
+        take_hessian(run, 0, 0);
+        for (size_t row = 0; row < n; row++) {
+            double sum = 0.0;
+            for (size_t column = 0; column < n; column++) sum += fabs(run->h_matrix[row * n + column]);
+            stiffness = fmax(stiffness, sum); /* fmax leaves a NaN out */
+        }
+        if (isfinite(stiffness) && stiffness > 0.0) choose_scales(run, stiffness);
+    }
+    free(start);
+    free(x);
+    return status;
+}
+
 /* indices [num_active] shrinks to the saddle points that were left. */
 static eqf_status quench_round(quench_run *run, bool is_left, size_t *num_active, size_t *indices) {
     size_t num_left = 0;
@@ -492,12 +533,13 @@ eqf_status eqf_minima_quench(eqf_context *ctx, const eqf_potential_options *pote
     run.gradient_norm_out = gradient_norm_out;
     run.result_out = result_out;
     EQF__TRY(choose_precision(&run));
-    choose_scales(&run);
+    choose_scales(&run, eqf__minima_stiffness(potential));
     eqf_status status = EQF_OK;
     if (batch_size > 0) {
         size_t *indices = eqf__alloc(ctx, batch_size, sizeof *indices, "the configurations' indices");
         status = indices == NULL ? EQF_ERROR_OUT_OF_MEMORY : create_kernels(&run);
         if (status == EQF_OK) status = create_buffers(&run);
+        if (status == EQF_OK && potential->kind == EQF_POTENTIAL_USER) status = measure_stiffness(&run);
         if (status == EQF_OK) status = quench(&run, x, indices);
         run_clear(&run);
         free(indices);

@@ -20,6 +20,7 @@ static double well_offset(const eqf_potential_options *potential) {
 
 double eqf__minima_length(const eqf_potential_options *potential) {
     if (potential->kind == EQF_POTENTIAL_LENNARD_JONES) return potential->r_min;
+    if (potential->kind == EQF_POTENTIAL_USER) return potential->length;
     double offset = fabs(potential->distance_offset), well = well_offset(potential);
     double length = offset > well ? offset - well : offset + well; /* the inner well, if there is room for it */
     return length > 1e-6 * (offset + well) ? length : offset + well > 0.0 ? offset + well : 1.0;
@@ -27,7 +28,10 @@ double eqf__minima_length(const eqf_potential_options *potential) {
 
 double eqf__minima_stiffness(const eqf_potential_options *potential) {
     double stiffness;
-    if (potential->kind == EQF_POTENTIAL_LENNARD_JONES) {
+    if (potential->kind == EQF_POTENTIAL_USER) {
+        /* a place to start from: that of a pair as stiff as kT at a tenth of the length */
+        stiffness = 100.0 * potential->temperature / (potential->length * potential->length);
+    } else if (potential->kind == EQF_POTENTIAL_LENNARD_JONES) {
         /* u'' = 72 epsilon / r_min^2 at the pair's minimum; the trap adds its strength */
         stiffness = packed_neighbours(potential) * 72.0 * potential->epsilon / (potential->r_min * potential->r_min) +
                     potential->trap_strength;
@@ -46,8 +50,8 @@ double eqf__minima_stiffness(const eqf_potential_options *potential) {
 
 double eqf__minima_start_radius(const eqf_potential_options *potential) {
     double D = potential->space_dim;
-    if (potential->kind == EQF_POTENTIAL_LENNARD_JONES) /* about half of close packing's density in 3-D */
-        return 0.7 * potential->r_min * pow(potential->num_particles, 1.0 / D);
+    if (potential->kind != EQF_POTENTIAL_DOUBLE_WELL) /* about half of close packing's density in 3-D */
+        return 0.7 * eqf__minima_length(potential) * pow(potential->num_particles, 1.0 / D);
     return fmax(fabs(potential->distance_offset) + well_offset(potential), eqf__minima_length(potential));
 }
 

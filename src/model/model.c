@@ -64,6 +64,22 @@ static eqf_status check_options(eqf_context *ctx, const eqf_model_options *optio
     return EQF_OK;
 }
 
+/* The texts of the caller become the model's own. */
+static eqf_status own_texts(eqf_context *ctx, eqf_model *model) {
+    eqf_potential_options *potential = &model->options.potential;
+    const char *source = potential->source, *name = potential->source_name;
+    const bool is_user = potential->kind == EQF_POTENTIAL_USER;
+    potential->source = potential->source_name = NULL;
+    if (!is_user) return EQF_OK;
+    model->potential_source = eqf__strdup(ctx, source);
+    if (model->potential_source == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    potential->source = model->potential_source;
+    if (name == NULL) return EQF_OK;
+    model->potential_source_name = eqf__strdup(ctx, name);
+    potential->source_name = model->potential_source_name;
+    return name == NULL || potential->source_name != NULL ? EQF_OK : EQF_ERROR_OUT_OF_MEMORY;
+}
+
 eqf_status eqf__model_allocate(eqf_context *ctx, const eqf_model_options *options, eqf_model **model_out) {
     *model_out = NULL;
     EQF__TRY(check_options(ctx, options));
@@ -75,7 +91,8 @@ eqf_status eqf__model_allocate(eqf_context *ctx, const eqf_model_options *option
     memset(model->options.preset + length, 0, sizeof model->options.preset - length);
     snprintf(model->version, sizeof model->version, "%s", eqf_version());
     dynamics_layout(model);
-    model->params = eqf__alloc(ctx, model->num_params, sizeof *model->params, "the parameters");
+    if (own_texts(ctx, model) == EQF_OK)
+        model->params = eqf__alloc(ctx, model->num_params, sizeof *model->params, "the parameters");
     if (model->params == NULL) {
         eqf_model_destroy(&model);
         return EQF_ERROR_OUT_OF_MEMORY;
@@ -120,6 +137,8 @@ eqf_status eqf_model_copy(eqf_context *ctx, const eqf_model *model, eqf_model **
 void eqf_model_destroy(eqf_model **model) {
     if (model == NULL || *model == NULL) return;
     free((*model)->params);
+    free((*model)->potential_source);
+    free((*model)->potential_source_name);
     free((*model)->rows);
     free(*model);
     *model = NULL;

@@ -46,6 +46,9 @@ static const field_entry potential_fields[] = {
     COUNT_FIELD(potential., num_particles),
     COUNT_FIELD(potential., space_dim),
     REAL_FIELD(potential., temperature),
+    {NULL, 0, false},
+};
+static const field_entry built_in_fields[] = {
     REAL_FIELD(potential., distance_offset),
     REAL_FIELD(potential., linear),
     REAL_FIELD(potential., quadratic),
@@ -55,6 +58,7 @@ static const field_entry potential_fields[] = {
     REAL_FIELD(potential., trap_strength),
     {NULL, 0, false},
 };
+static const field_entry user_fields[] = {REAL_FIELD(potential., length), {NULL, 0, false}};
 static const field_entry prior_fields[] = {{"scale", offsetof(eqf_model_options, prior_scale), true}, {NULL, 0, false}};
 static const field_entry radial_fields[] = {
     COUNT_FIELD(dynamics., num_distance),  COUNT_FIELD(dynamics., num_time),  REAL_FIELD(dynamics., distance_max),
@@ -160,6 +164,19 @@ static json_t *history_to_json(const eqf_model *model, bool *is_complete) {
     return history;
 }
 
+/* A user's potential: its text, the name for compiler messages, and its constants by name. */
+static void put_user_potential(json_t *object, const eqf_model_options *options, bool *is_complete) {
+    const eqf_potential_options *potential = &options->potential;
+    put_fields(object, options, user_fields, is_complete);
+    json_t *constants = json_object();
+    for (unsigned c = 0; c < potential->num_constants; c++)
+        put(constants, potential->constants[c].name, json_real(potential->constants[c].value), is_complete);
+    put(object, "constants", constants, is_complete);
+    const char *name = potential->source_name != NULL ? potential->source_name : "";
+    put(object, "source_name", json_string(name), is_complete);
+    put(object, "source", json_string(potential->source), is_complete);
+}
+
 /* All of the model but its parameters. NULL: out of memory. */
 static json_t *model_to_json(const eqf_model *model) {
     const eqf_model_options *options = &model->options;
@@ -172,6 +189,10 @@ static json_t *model_to_json(const eqf_model *model) {
     json_t *potential = json_object();
     put(potential, "kind", json_string(eqf_potential_kind_name(options->potential.kind)), &is_complete);
     put_fields(potential, options, potential_fields, &is_complete);
+    if (options->potential.kind == EQF_POTENTIAL_USER)
+        put_user_potential(potential, options, &is_complete);
+    else
+        put_fields(potential, options, built_in_fields, &is_complete);
     put(root, "potential", potential, &is_complete);
 
     json_t *prior = json_object();
@@ -319,6 +340,29 @@ static uint64_t get_seed(model_reader *reader, const json_t *root) {
     return seed;
 }
 
+/* The texts stay those of root. */
+static void get_user_potential(model_reader *reader, const json_t *object, eqf_model_options *options) {
+    eqf_potential_options *potential = &options->potential;
+    get_fields(reader, object, "potential", user_fields, options);
+    potential->source = get_text(reader, object, "potential", "source");
+    const char *name = get_text(reader, object, "potential", "source_name");
+    potential->source_name = *name != '\0' ? name : NULL;
+    const json_t *constants = get(reader, object, "potential", "constants");
+    if (constants != NULL && !json_is_object(constants)) reject(reader, "potential", "constants", "is not an object");
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)constants, key, value) { /* jansson's iterators take no const */
+        eqf_context scratch = {.device = NULL};
+        if (!json_is_number(value)) {
+            reject(reader, "potential.constants", key, "is not a number");
+        } else if (eqf_potential_set_constant(&scratch, potential, key, json_number_value(value)) != EQF_OK &&
+                   reader->status == EQF_OK) {
+            reader->status = eqf__fail(reader->ctx, EQF_ERROR_FORMAT, "%s cannot be loaded as an eqflow model: %.700s",
+                                       reader->path, scratch.error);
+        }
+    }
+}
+
 static void get_options(model_reader *reader, const json_t *root, eqf_model_options *options) {
     *options = (eqf_model_options)EQF_MODEL_OPTIONS_INIT;
     const char *preset = get_text(reader, root, "", "preset");
@@ -331,6 +375,10 @@ static void get_options(model_reader *reader, const json_t *root, eqf_model_opti
     if (eqf_potential_kind_find(kind, &options->potential.kind) != EQF_OK)
         reject_name(reader, "potential", "kind", kind);
     get_fields(reader, potential, "potential", potential_fields, options);
+    if (options->potential.kind == EQF_POTENTIAL_USER)
+        get_user_potential(reader, potential, options);
+    else
+        get_fields(reader, potential, "potential", built_in_fields, options);
 
     const json_t *prior = get_object(reader, root, "prior");
     const char *prior_text = get_text(reader, prior, "prior", "kind");

@@ -9,6 +9,7 @@ enum { EQF__MODEL_MAX_SLICES = 32, EQF__MODEL_VERSION_BYTES = 32 };
 
 struct eqf_model {
     eqf_model_options options;
+    char *potential_source, *potential_source_name; /* what options.potential points to; NULL but for a user's */
     char version[EQF__MODEL_VERSION_BYTES]; /* of the library that made the model */
     size_t num_slices, num_params, num_trained;
     eqf_param_slice slices[EQF__MODEL_MAX_SLICES];

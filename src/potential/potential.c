@@ -11,30 +11,35 @@
 #include "potential.h"
 #include "program.h"
 
-const char *eqf__potential_kernel_file(eqf_potential_kind kind) {
-    return kind == EQF_POTENTIAL_LENNARD_JONES ? "potential/lennard_jones.clh" : "potential/double_well.clh";
-}
-
 /* Constants go into kernel text as literals of the precision that the kernel computes in. */
 typedef enum literal_kind { FLOAT_LITERAL, DOUBLE_LITERAL } literal_kind;
 
-/* Appends -D name=value with the nine (17) digits that fix a float (double). printf follows the locale's decimal
+enum { LITERAL_BYTES = 64 };
+
+/* The value as kernel text, with the nine (17) digits that fix a float (double). printf follows the locale's decimal
  * point, the kernel compiler does not: whatever stands after the first digit becomes a point. */
-static eqf_status append_define(eqf_context *ctx, literal_kind kind, char *buffer, size_t size, const char *name,
-                                double value) {
-    char number[64];
-    if (!(fabs(value) <= FLT_MAX))
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
-                         "the potential's %s is %g in units of kT, beyond float32: choose other units", name, value);
+static void write_literal(literal_kind kind, double value, char literal[LITERAL_BYTES]) {
+    char number[LITERAL_BYTES - 8];
     if (kind == FLOAT_LITERAL)
         snprintf(number, sizeof number, "%.8e", (double)(float)value);
     else
         snprintf(number, sizeof number, "%.16e", value);
     size_t lead = number[0] == '-' ? 2 : 1;
     size_t fraction = lead + strcspn(number + lead, "0123456789");
-    size_t length = strlen(buffer);
-    snprintf(buffer + length, size - length, " -D %s=%.*s.%s%s", name, (int)lead, number, number + fraction,
+    snprintf(literal, LITERAL_BYTES, "%.*s.%s%s", (int)lead, number, number + fraction,
              kind == FLOAT_LITERAL ? "f" : "");
+}
+
+/* Appends -D name=value. */
+static eqf_status append_define(eqf_context *ctx, literal_kind kind, char *buffer, size_t size, const char *name,
+                                double value) {
+    char number[LITERAL_BYTES];
+    if (!(fabs(value) <= FLT_MAX))
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
+                         "the potential's %s is %g in units of kT, beyond float32: choose other units", name, value);
+    write_literal(kind, value, number);
+    size_t length = strlen(buffer);
+    snprintf(buffer + length, size - length, " -D %s=%s", name, number);
     return EQF_OK;
 }
 
@@ -55,10 +60,58 @@ static eqf_status program_defines(eqf_context *ctx, const eqf_potential_options 
         EQF__TRY(append_define(ctx, kind, buffer, size, "DW_QUADRATIC", potential->quadratic / T));
         return append_define(ctx, kind, buffer, size, "DW_QUARTIC", potential->quartic / T);
     }
+    if (potential->kind == EQF_POTENTIAL_USER) return append_define(ctx, kind, buffer, size, "USER_BETA", 1.0 / T);
     double trap = potential->trap_strength / (2.0 * potential->num_particles * T);
     EQF__TRY(append_define(ctx, kind, buffer, size, "LJ_SQUARED_R_MIN", r_min * r_min));
     EQF__TRY(append_define_unless_zero(ctx, kind, buffer, size, "LJ_EPSILON", potential->epsilon / T));
     return append_define_unless_zero(ctx, kind, buffer, size, "LJ_TRAP", trap);
+}
+
+/* ---- Files ------------------------------------------------------------------------------------ */
+
+/* The user's text with its constants as macros around it, and with its own name and lines for the compiler's messages.
+ * Both precisions are written, as the text serves both. */
+static eqf_status write_user_text(eqf_context *ctx, const eqf_potential_options *potential, char **text_out) {
+    const size_t line_bytes = sizeof potential->constants[0].name + LITERAL_BYTES + 64;
+    size_t size = strlen(potential->source) + 512 + 2 * potential->num_constants * line_bytes, length = 0;
+    char *text = eqf__alloc(ctx, size, 1, "kernel text");
+    *text_out = text;
+    if (text == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    for (unsigned c = 0; c < potential->num_constants; c++) {
+        char single[LITERAL_BYTES], twofold[LITERAL_BYTES];
+        write_literal(FLOAT_LITERAL, potential->constants[c].value, single);
+        write_literal(DOUBLE_LITERAL, potential->constants[c].value, twofold);
+        length += (size_t)snprintf(text + length, size - length,
+                                   "#ifdef USE_DOUBLE\n#define %s (%s)\n#else\n#define %s (%s)\n#endif\n",
+                                   potential->constants[c].name, twofold, potential->constants[c].name, single);
+    }
+    char name[224];
+    snprintf(name, sizeof name, "%s", potential->source_name != NULL ? potential->source_name : "potential.cl");
+    for (char *c = name; *c != '\0'; c++)
+        if (*c == '"' || *c == '\\' || (unsigned char)*c < 32) *c = '_'; /* it stands in a string of the text */
+    length += (size_t)snprintf(text + length, size - length, "#line 1 \"%s\"\n%s\n", name, potential->source);
+    for (unsigned c = 0; c < potential->num_constants; c++)
+        length += (size_t)snprintf(text + length, size - length, "#undef %s\n", potential->constants[c].name);
+    return EQF_OK;
+}
+
+/* A name that no file has stands for text that could not be kept: eqf__program_get then fails with it. */
+static const char *user_file(eqf_context *ctx, const eqf_potential_options *potential) {
+    char *text;
+    const char *file = NULL;
+    if (write_user_text(ctx, potential, &text) == EQF_OK && eqf__program_keep_text(ctx, text, &file) != EQF_OK)
+        file = NULL;
+    free(text);
+    return file != NULL ? file : "text/none: out of memory";
+}
+
+const char *eqf__potential_kernel_file(eqf_context *ctx, const eqf_potential_options *potential) {
+    if (potential->kind == EQF_POTENTIAL_USER) return user_file(ctx, potential);
+    return potential->kind == EQF_POTENTIAL_LENNARD_JONES ? "potential/lennard_jones.clh" : "potential/double_well.clh";
+}
+
+const char *eqf__potential_sum_file(const eqf_potential_options *potential) {
+    return potential->kind == EQF_POTENTIAL_USER ? "potential/user.clh" : "potential/pair_sum.clh";
 }
 
 eqf_status eqf__potential_program_defines(eqf_context *ctx, const eqf_potential_options *potential, char *buffer,
@@ -96,7 +149,7 @@ static eqf_status evaluation_prepare(eqf_context *ctx, const eqf_potential_optio
     EQF__TRY(eqf__device_get(ctx, &device));
     char defines[EQF__POTENTIAL_DEFINES_SIZE];
     EQF__TRY(eqf__potential_program_defines(ctx, potential, defines, sizeof defines));
-    const char *files[] = {"common/real.clh", EQF__POTENTIAL_FILES(potential->kind), "potential/energy.cl",
+    const char *files[] = {"common/real.clh", EQF__POTENTIAL_FILES(ctx, potential), "potential/energy.cl",
                            "common/pack.cl", NULL};
     eqf__program *program;
     EQF__TRY(eqf__program_get(ctx, "potential", files, defines, &program));

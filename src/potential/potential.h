@@ -6,9 +6,11 @@
 #include "eqflow/potential.h"
 
 /* Files of cl/ that follow common/real.clh and give potential_energy, potential_force and potential_energy_change
- * (cl/potential/pair_sum.clh says how). */
-#define EQF__POTENTIAL_FILES(kind) eqf__potential_kernel_file(kind), "potential/pair_sum.clh"
-const char *eqf__potential_kernel_file(eqf_potential_kind kind);
+ * (cl/potential/pair_sum.clh says how); in the list of eqf__program_get, after eqf__potential_program_defines. */
+#define EQF__POTENTIAL_FILES(ctx, potential) \
+    eqf__potential_kernel_file(ctx, potential), eqf__potential_sum_file(potential)
+const char *eqf__potential_kernel_file(eqf_context *ctx, const eqf_potential_options *potential);
+const char *eqf__potential_sum_file(const eqf_potential_options *potential);
 
 #define EQF__POTENTIAL_DEFINES_SIZE 512
 /* N, D and the constants as -D options, the same in every locale. Errors: those of eqf_potential_check. */

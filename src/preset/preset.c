@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base.h"
+
 /* Training defaults: version, batch size, steps, learning rate, its final fraction, warm-up, weight decay, clip norm,
  * average decay, integration penalty, validation interval, field, seed. */
 #define TRAINING_DW2 {1, 256, 4000, 5e-3, 0.02, 100, 0.0, 10.0, 0.995, 0.1, 200, EQF_FIELD_TABLE, 0}
@@ -104,6 +106,29 @@ bool eqf_preset_matches(const eqf_preset *preset, const eqf_potential_options *p
     }
     return own->epsilon == potential->epsilon && own->r_min == potential->r_min &&
            own->trap_strength == potential->trap_strength;
+}
+
+eqf_status eqf_preset_for_potential(eqf_context *ctx, const eqf_potential_options *potential, eqf_preset *preset_out) {
+    EQF__TRY(eqf_potential_check(ctx, potential));
+    eqf_preset preset = *eqf_preset_find("lj13");
+    preset.name = "own";
+    preset.title = "a system with a potential of its own";
+    memset(preset.model.preset, 0, sizeof preset.model.preset);
+    memcpy(preset.model.preset, "own", sizeof "own");
+    preset.model.potential = *potential;
+    double length = potential->kind == EQF_POTENTIAL_USER            ? potential->length
+                    : potential->kind == EQF_POTENTIAL_LENNARD_JONES ? potential->r_min
+                                                                     : fabs(potential->distance_offset) / 2.0;
+    if (!(length > 0.0)) length = 1.0;
+    /* The prior's distances are the widest: about three standard deviations of a dense cluster's. Neighbouring
+     * Gaussians overlap as they do for the double wells: a width of three spacings. */
+    eqf_dynamics_options *field = &preset.model.dynamics;
+    field->layout = EQF_RADIAL_UNIFORM;
+    field->distance_max = 4.0 * length * pow(potential->num_particles, 1.0 / potential->space_dim);
+    field->distance_gamma = 3.0 * field->distance_max / (field->num_distance - 1);
+    preset.entropy = preset.entropy_error = preset.log_z = preset.log_z_error = preset.mean_energy = NAN;
+    *preset_out = preset;
+    return EQF_OK;
 }
 
 void eqf_preset_training_options(const eqf_preset *preset, size_t num_train, eqf_training_options *options_out) {

@@ -19,8 +19,16 @@ struct eqf__program {
     char launched_kernels[1024]; /* names, each followed by a space */
 };
 
+/* A text that is named like a file of cl/. */
+typedef struct kept_text {
+    struct kept_text *next;
+    char file[32];
+    char *text;
+} kept_text;
+
 struct eqf__programs {
     eqf__program *first;
+    kept_text *texts;
 };
 
 /* ---- Text ------------------------------------------------------------------------------------------------------------- */
@@ -50,6 +58,8 @@ static eqf_status append_file(eqf_context *ctx, text_buffer *buffer, const char 
     int length = snprintf(line, sizeof line, "#line 1 \"cl/%s\"\n", file);
     EQF__TRY(append(ctx, buffer, line, (size_t)length));
     const char *embedded = NULL;
+    for (const kept_text *kept = ctx->programs->texts; kept != NULL; kept = kept->next)
+        if (strcmp(kept->file, file) == 0) return append(ctx, buffer, kept->text, strlen(kept->text));
     for (const eqf__embedded_kernel *kernel = eqf__embedded_kernels; kernel->name != NULL; kernel++)
         if (strcmp(kernel->name, file) == 0) embedded = kernel->text;
     if (ctx->kernel_path != NULL) {
@@ -103,8 +113,11 @@ static eqf_status report_build_failure(eqf_context *ctx, const char *name, const
     }
     const char *folder = getenv("TMPDIR");
     char path[512];
-    snprintf(path, sizeof path, "%s/eqflow-build-%s-%ld.log", folder != NULL ? folder : "/tmp", name, (long)getpid());
-    FILE *stream = fopen(path, "w");
+    /* A name that nobody can foresee, and so put a link in the place of, in a folder that all may write. */
+    snprintf(path, sizeof path, "%s/eqflow-build-%s-XXXXXX", folder != NULL ? folder : "/tmp", name);
+    int descriptor = mkstemp(path);
+    FILE *stream = descriptor >= 0 ? fdopen(descriptor, "w") : NULL;
+    if (stream == NULL && descriptor >= 0) close(descriptor);
     if (stream != NULL) {
         fprintf(stream, "program: %s\ndevice: %s\ndriver: %s\noptions: %s\n---- log ----\n%s\n---- source ----\n%s\n",
                 name, device->info.name, device->info.driver_version, options, log != NULL ? log : "", source);
@@ -191,15 +204,40 @@ static void program_free(eqf__program *program) {
     free(program);
 }
 
+static eqf_status make_list(eqf_context *ctx) {
+    if (ctx->programs == NULL) ctx->programs = eqf__alloc(ctx, 1, sizeof *ctx->programs, "the program list");
+    return ctx->programs != NULL ? EQF_OK : EQF_ERROR_OUT_OF_MEMORY;
+}
+
+eqf_status eqf__program_keep_text(eqf_context *ctx, const char *text, const char **file_out) {
+    *file_out = NULL;
+    EQF__TRY(make_list(ctx));
+    unsigned num_texts = 0;
+    for (const kept_text *kept = ctx->programs->texts; kept != NULL; kept = kept->next, num_texts++)
+        if (strcmp(kept->text, text) == 0) {
+            *file_out = kept->file;
+            return EQF_OK;
+        }
+    kept_text *kept = eqf__alloc(ctx, 1, sizeof *kept, "kernel text");
+    if (kept == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    kept->text = eqf__strdup(ctx, text);
+    if (kept->text == NULL) {
+        free(kept);
+        return EQF_ERROR_OUT_OF_MEMORY;
+    }
+    snprintf(kept->file, sizeof kept->file, "text/%u", num_texts);
+    kept->next = ctx->programs->texts;
+    ctx->programs->texts = kept;
+    *file_out = kept->file;
+    return EQF_OK;
+}
+
 eqf_status eqf__program_get(eqf_context *ctx, const char *name, const char *const *files, const char *defines,
                             eqf__program **program_out) {
     *program_out = NULL;
     eqf__device *device;
     EQF__TRY(eqf__device_get(ctx, &device));
-    if (ctx->programs == NULL) {
-        ctx->programs = eqf__alloc(ctx, 1, sizeof *ctx->programs, "the program list");
-        if (ctx->programs == NULL) return EQF_ERROR_OUT_OF_MEMORY;
-    }
+    EQF__TRY(make_list(ctx));
     char *source;
     EQF__TRY(assemble(ctx, files, &source));
     size_t size = strlen(defines) + sizeof device->build_options + 32;
@@ -250,6 +288,12 @@ void eqf__programs_destroy(eqf_context *ctx) {
         store_program(ctx, program);
         program_free(program);
         program = next;
+    }
+    for (kept_text *kept = ctx->programs->texts; kept != NULL;) {
+        kept_text *next = kept->next;
+        free(kept->text);
+        free(kept);
+        kept = next;
     }
     free(ctx->programs);
     ctx->programs = NULL;

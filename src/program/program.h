@@ -13,6 +13,10 @@ typedef struct eqf__program eqf__program;
 eqf_status eqf__program_get(eqf_context *ctx, const char *name, const char *const *files, const char *defines,
                             eqf__program **program_out);
 
+/* Keeps a text in the context as if it were a file of cl/, to be named among the files of eqf__program_get: *file_out
+ * is its name, the same for the same text, valid as long as the context. For text that comes at run time. */
+eqf_status eqf__program_keep_text(eqf_context *ctx, const char *text, const char **file_out);
+
 /* A kernel with its name for messages. The holder destroys it. */
 typedef struct eqf__kernel {
     cl_kernel id;

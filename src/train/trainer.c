@@ -65,6 +65,10 @@ static uint64_t fingerprint_all(const eqf_trainer *trainer, const float *x) {
     hash = fingerprint(hash, model_counts, sizeof model_counts);
     hash = fingerprint(hash, &made->prior_scale, sizeof made->prior_scale);
     hash = fingerprint(hash, potential, sizeof potential);
+    if (u->kind == EQF_POTENTIAL_USER) {
+        hash = fingerprint(hash, u->source, strlen(u->source));
+        hash = fingerprint(hash, u->constants, u->num_constants * sizeof u->constants[0]);
+    }
     hash = fingerprint(hash, eqf_model_params(trainer->model), trainer->num_params * sizeof(float));
     size_t num_dof = trainer->flow->num_dof;
     hash = fingerprint(hash, x, trainer->num_train * num_dof * sizeof(float));

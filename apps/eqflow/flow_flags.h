@@ -1,0 +1,25 @@
+/* The options of every command that integrates a model's flow. */
+#ifndef FLOW_FLAGS_H
+#define FLOW_FLAGS_H
+
+#include "eqflow/flow.h"
+#include "options.h"
+
+typedef struct flow_flags {
+    const char *field_evaluation;
+    uint64_t num_steps;
+} flow_flags;
+
+#define FLOW_NUM_OPTIONS 2
+
+/* Writes the options into options_out [FLOW_NUM_OPTIONS]; gives their number. max_steps: the most integrator steps;
+ * steps_help says what they are here. */
+size_t flow_flags_options(flow_flags *flags, double max_steps, const char *steps_help, cli_option options_out[]);
+
+/* What the flags ask of the flow; says what is wrong with them. */
+exit_code flow_flags_read(cli_app *app, const flow_flags *flags, eqf_flow_options *options_out);
+
+/* Loads the model and makes app's context for it; says what went wrong. */
+exit_code flow_flags_load(cli_app *app, const char *path, eqf_model **model_out);
+
+#endif

@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# A user's own potential through every command: data, train, sample, evaluate, minima, log-prob, selftest; what is wrong
+# with it is said in one line; a model's text does not run unasked.
+# shellcheck source=lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh" "$1"
+
+cp "$source_root/apps/examples/morse.cl" .
+system=(--potential morse.cl --particles 3 --space-dim 2 --constant depth=2 --constant steepness=3 --constant r_min=1
+    --constant trap=1)
+
+succeed "$eqflow" data "${system[@]}" -n 400 --chains 64 --burn-in 200 --thinning 10 -o x.npy --json --quiet || finish
+if grep -q '"preset": "own"' stdout; then pass; else fail "data: $(cat stdout)"; fi
+within "$(json mean_energy stdout)" -5 0 "mean energy of three Morse particles"
+succeed "$eqflow" train "${system[@]}" --data x.npy -o m.safetensors --steps 20 --batch-size 32 --quiet || finish
+succeed "$eqflow" data lj13 "${system[@]}" -n 64 --chains 16 --burn-in 50 --thinning 5 -o y.npy --quiet
+rm y.npy
+
+# The text is in the model, and the model can be used without the file, if one says so.
+mv morse.cl away.cl
+succeed "$eqflow" log-prob m.safetensors --data x.npy -o log_prob.npy --quiet
+succeed "$eqflow" sample m.safetensors -n 50 -o s.npy --xyz s.xyz --json --quiet
+if grep -q '"ess_fraction": null' stdout; then pass; else fail "sample without trust: $(cat stdout)"; fi
+succeed "$eqflow" sample m.safetensors -n 50 -o s2.npy --json --quiet --trust-potential
+within "$(json ess_fraction stdout)" 0 1 "effective sample size with trust"
+same s.npy s2.npy "samples with and without trust"
+expect 2 'code that would run on this machine' "$eqflow" evaluate m.safetensors --data x.npy -n 50
+succeed "$eqflow" evaluate m.safetensors --data x.npy -n 50 --quiet --trust-potential --report r.html --json
+within "$(json mean_energy_data stdout)" -5 0 "mean energy of the data"
+if grep -q 'morse.cl, depth = 2, steepness = 3' r.html; then pass; else fail "the report does not name the target"; fi
+succeed "$eqflow" minima m.safetensors -n 20 --json --quiet --potential away.cl
+within "$(json num_at_minima stdout)" 20 20 "a model's samples at minima"
+expect 2 'trust-potential' "$eqflow" minima m.safetensors -n 20
+mv away.cl morse.cl
+succeed "$eqflow" minima "${system[@]}" -n 20 --json --quiet
+within "$(json num_minima stdout)" 1 1 "minima of three Morse particles"
+# A triangle at distance r_min but for the trap: -3 depth and a little
+within "$(sed -n 's/.*"energy": \(-[0-9.]*\).*/\1/p' stdout | head -1)" -6 -5.4 "energy of the triangle"
+succeed "$eqflow" selftest "${system[@]}"
+if grep -q 'ok .*own potential: gradient' stdout; then pass; else fail "selftest: $(cat stdout)"; fi
+
+# What can be wrong.
+sed 's/-2 \* depth/2 * depth/' morse.cl >sign.cl
+sed 's/sum += depth/sum += dept/' morse.cl >broken.cl
+printf '' >empty.cl
+printf '\377\376' >binary.cl
+rest=(--particles 3 --space-dim 2 --constant depth=2 --constant steepness=3 --constant r_min=1 --constant trap=1)
+expect 3 "sign.cl: the gradient is not the energy's" "$eqflow" data --potential sign.cl "${rest[@]}" -n 4 -o y.npy
+expect 3 "sign.cl: the gradient is not the energy's" "$eqflow" train --potential sign.cl "${rest[@]}" -o y.safetensors
+expect 3 "sign.cl: the gradient is not the energy's" "$eqflow" selftest --potential sign.cl "${rest[@]}"
+if "$eqflow" data --potential broken.cl "${rest[@]}" -n 4 -o y.npy >stdout 2>stderr; then fail "broken.cl is taken"; fi
+log=$(sed -n 's/.*log and source: //p' stderr)
+if [ -r "$log" ] && grep -q 'dept ' "$log"; then pass; else fail "no log: $(cat stderr)"; fi
+if ! grep -q 'broken.cl' <(sed -n '/---- log/,/---- source/p' "$log") || grep -q 'broken.cl:22' stderr; then
+    pass
+else
+    fail "the line is not named: $(cat stderr)"
+fi
+rm -f "$log"
+expect 3 'empty.cl is no potential' "$eqflow" data --potential empty.cl "${rest[@]}" -n 4 -o y.npy
+expect 3 'binary.cl is no potential' "$eqflow" data --potential binary.cl "${rest[@]}" -n 4 -o y.npy
+expect 3 'missing.cl' "$eqflow" data --potential missing.cl "${rest[@]}" -n 4 -o y.npy
+expect 2 'needs --particles N and --space-dim D' "$eqflow" data --potential morse.cl -n 4 -o y.npy
+expect 2 'PRESET is missing' "$eqflow" data -n 4 -o y.npy
+expect 2 'must be NAME=NUMBER' "$eqflow" data "${system[@]}" --constant depth -n 4 -o y.npy
+expect 2 'must be NAME=NUMBER' "$eqflow" data "${system[@]}" --constant depth=two -n 4 -o y.npy
+expect 2 'cannot be a constant' "$eqflow" data "${system[@]}" --constant N=4 -n 4 -o y.npy
+expect 2 '--epsilon has no meaning here' "$eqflow" data "${system[@]}" --epsilon 2 -n 4 -o y.npy
+expect 2 '--constant has no meaning here' "$eqflow" data dw4 --constant depth=2 -n 4 -o y.npy
+expect 2 '--length has no meaning here' "$eqflow" data dw4 --length 2 -n 4 -o y.npy
+expect 2 '--length 0' "$eqflow" data "${system[@]}" --length 0 -n 4 -o y.npy
+expect 2 '--potential FILE.cl is missing' "$eqflow" selftest --particles 3
+finish
