@@ -7,6 +7,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "eqflow/device.h"
+
 static void speak(cli_app *app, const char *kind, const char *format, va_list arguments) {
     char line[2048];
     vsnprintf(line, sizeof line, format, arguments);
@@ -76,7 +78,13 @@ exit_code app_open(cli_app *app) {
         if (code != EXIT_CODE_OK) return code;
     }
     eqf_status status = eqf_context_open_device(app->ctx, app->device);
-    return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_COMPUTE);
+    eqf_device_info device;
+    if (status == EQF_OK) status = eqf_context_device(app->ctx, &device);
+    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
+    if (!app->device && !getenv("EQFLOW_DEVICE") && device.num_usable > 1) { /* it chose */
+        app_note(app, "device %u of %u, %s: %s", device.index, device.num_usable, device.name, device.choice_reason);
+    }
+    return EXIT_CODE_OK;
 }
 
 const char *app_keep(cli_app *app, char *text) {

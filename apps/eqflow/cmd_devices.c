@@ -1,5 +1,6 @@
 #include <stdio.h>
 
+#include "eqflow/bench.h"
 #include "eqflow/device.h"
 
 #include "commands.h"
@@ -17,10 +18,10 @@ static const char *type_name(eqf_device_type type) {
 }
 
 static json_t *device_json(const eqf_device_info *device) {
-    return json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:b, s:s, "
-                     "s:s, s:i}",
+    return json_pack("{s:i, s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:b, s:s, "
+                     "s:s, s:i, s:o}",
                      "index", (int)device->index, "type", type_name(device->type), "name", device->name, "vendor",
-                     device->vendor, "driver_version", device->driver_version, "device_version",
+                     device->vendor, "vendor_id", (int)device->vendor_id, "driver_version", device->driver_version, "device_version",
                      device->device_version, "platform_name", device->platform_name, "platform_version",
                      device->platform_version, "compute_units", (int)device->compute_units, "max_clock_mhz",
                      (int)device->max_clock_mhz, "global_memory_bytes", (json_int_t)device->global_memory_bytes,
@@ -29,7 +30,8 @@ static json_t *device_json(const eqf_device_info *device) {
                      (json_int_t)device->max_work_group_size, "has_fp64", (int)device->has_fp64, "has_compiler",
                      (int)device->has_compiler, "is_available", (int)device->is_available, "is_chosen",
                      (int)device->is_chosen, "choice_reason", device->choice_reason, "profile", device->profile_name,
-                     "vector_width", (int)device->vector_width);
+                     "vector_width", (int)device->vector_width, "probe_gflops",
+                     device->probe_gflops > 0 ? json_real(device->probe_gflops) : json_null());
 }
 
 static void describe(cli_output *output, const eqf_device_info *device) {
@@ -65,6 +67,30 @@ static json_t *describe_profile(cli_output *output, const eqf_device_profile *pr
     return json_pack("{s:o, s:o}", "values", values, "issues", issues);
 }
 
+/* Measures every device that can be used, each in a context of its own, and keeps the figures. */
+static exit_code probe_all(cli_app *app, const eqf_device_info *devices, size_t num_devices) {
+    for (size_t i = 0; i < num_devices; i++) {
+        if (!devices[i].is_available || !devices[i].has_compiler || devices[i].max_allocation_bytes == 0) continue;
+        cli_app one = *app;
+        char index[16];
+        snprintf(index, sizeof index, "%u", devices[i].index);
+        one.ctx = NULL;
+        one.device = index;
+        exit_code code = app_open(&one);
+        eqf_bench_yardsticks yardsticks;
+        eqf_status status = EQF_OK;
+        if (code == EXIT_CODE_OK) {
+            app_note(app, "measuring device %u, %s", devices[i].index, devices[i].name);
+            status = eqf_bench_probe(one.ctx, &yardsticks);
+            if (status == EQF_OK) status = eqf_bench_remember(one.ctx, &yardsticks);
+            if (status != EQF_OK) code = app_fail_status(&one, status, ACTIVITY_COMPUTE);
+        }
+        eqf_context_destroy(&one.ctx);
+        if (code != EXIT_CODE_OK) return code;
+    }
+    return EXIT_CODE_OK;
+}
+
 exit_code cmd_devices(cli_app *app) {
     const char *const operands[] = {NULL};
     const command_help help = {
@@ -74,9 +100,14 @@ exit_code cmd_devices(cli_app *app) {
                        "of a device's profile, where it comes from and why, and what is known of its driver.",
         .operands = operands,
     };
+    bool wants_probe = false;
+    const cli_option options[] = {
+        {.kind = OPTION_FLAG, .name = "probe", .value = &wants_probe,
+         .help = "measure each device's speed first and keep it: auto then takes the fastest"},
+    };
     const char *words[OPERANDS_MAX];
     exit_code code;
-    if (!options_parse(app, &help, NULL, 0, words, &code)) return code;
+    if (!options_parse(app, &help, options, sizeof options / sizeof options[0], words, &code)) return code;
     code = app_create_context(app);
     if (code != EXIT_CODE_OK) return code;
 
@@ -84,6 +115,13 @@ exit_code cmd_devices(cli_app *app) {
     size_t num_devices = 0;
     eqf_status status = eqf_device_list(app->ctx, &devices, &num_devices);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
+    if (wants_probe) {
+        code = probe_all(app, devices, num_devices);
+        eqf_free(devices);
+        if (code != EXIT_CODE_OK) return code;
+        status = eqf_device_list(app->ctx, &devices, &num_devices);
+        if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
+    }
     if (app->device) { /* what this selector opens, instead of what "auto" would */
         code = app_open(app);
         eqf_device_info chosen;

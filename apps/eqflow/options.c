@@ -226,7 +226,7 @@ bool options_parse(cli_app *app, const command_help *help, const cli_option *own
         {.kind = OPTION_HEADING, .name = "Every command"},
         {.kind = OPTION_TEXT, .name = "device", .argument = "DEVICE", .value = &app->device,
          .default_text = "$EQFLOW_DEVICE or auto",
-         .help = "OpenCL device: auto, cpu, gpu, an index or a part of a name of `eqflow devices`"},
+         .help = "OpenCL device: auto, an index or a part of a name of `eqflow devices`, cpu, gpu, accelerator, amd, intel, nvidia"},
         {.kind = OPTION_LIST, .name = "set-profile", .argument = "KEY=VALUE", .value = &app->profile_settings,
          .default_text = "",
          .help = "a value of the device profile, for experiments; `eqflow devices --verbose` shows them"},

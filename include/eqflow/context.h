@@ -43,9 +43,10 @@ eqf_status eqf_context_create(const eqf_context_options *options, eqf_context **
  * platforms/README.md; the last setting of a key wins. Errors: INVALID_ARGUMENT (unknown key, value out of range). */
 eqf_status eqf_context_set_profile(eqf_context *ctx, const char *assignment);
 
-/* Opens the device that selector names: NULL or "auto" (GPU before CPU), an index of
- * eqf_device_list, "cpu", "gpu", "accelerator", or a part of the device's or vendor's name in any
- * case. At most once per context. Errors: NO_PLATFORM, NO_DEVICE, DEVICE. */
+/* Opens the device that selector names, in any case: an index of eqf_device_list, "cpu", "gpu", "accelerator", "amd", "intel", "nvidia", or
+ * a part of the device's, vendor's or platform's name; of several that fit, the one that "auto" prefers. "auto": the fastest by the
+ * probes stored for all devices (eqf_bench_remember), else a GPU before a CPU. NULL: $EQFLOW_DEVICE, else auto. At most once per
+ * context. Errors: NO_PLATFORM, NO_DEVICE, DEVICE. */
 eqf_status eqf_context_open_device(eqf_context *ctx, const char *selector);
 
 /* The message of the last failed call, one line; "" if none. Valid until the next call on ctx. */

@@ -28,6 +28,8 @@ typedef struct eqf_device_info {
     uint64_t global_memory_bytes, max_allocation_bytes, local_memory_bytes;
     size_t max_work_group_size;
     bool has_fp64, has_compiler, is_available;
+    double probe_gflops;    /* as eqf_bench_remember stored it for this driver; 0: not measured */
+    unsigned num_usable;    /* devices here that could be opened, this one among them */
     bool is_chosen;         /* what "auto" would open */
     char choice_reason[96]; /* why it is or is not chosen */
     /* The values the device layer uses there (see platforms/). */
@@ -36,7 +38,8 @@ typedef struct eqf_device_info {
 } eqf_device_info;
 
 /* Every device of every platform, in the loader's order. The array is the caller's: eqf_free.
- * Errors: NO_PLATFORM, OUT_OF_MEMORY; a platform without devices is skipped, with a log line. */
+ * Errors: NO_PLATFORM, NO_DEVICE (none at all), OUT_OF_MEMORY; a platform without devices is skipped, with a log line, and so is an ICD
+ * file that names a library which cannot be loaded. */
 eqf_status eqf_device_list(eqf_context *ctx, eqf_device_info **devices_out, size_t *num_devices_out);
 
 /* A device's profile as it came together from platforms/ (the chain is in platforms/README.md), the tuning of this machine and

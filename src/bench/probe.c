@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "program.h"
+#include "store.h"
 
 /* As in cl/bench/probe.cl. */
 enum { NUM_CHAINS = 12, STEPS_PER_TURN = 8 };
@@ -183,4 +184,12 @@ eqf_status eqf_bench_probe(eqf_context *ctx, eqf_bench_yardsticks *yardsticks_ou
     probe_clear(&p);
     if (status == EQF_OK) *yardsticks_out = yardsticks;
     return status;
+}
+
+eqf_status eqf_bench_remember(eqf_context *ctx, const eqf_bench_yardsticks *yardsticks) {
+    eqf__device *device;
+    char text[160];
+    EQF__TRY(eqf__device_get(ctx, &device));
+    snprintf(text, sizeof text, "fma_gflops = %.6g\ncopy_gbps = %.6g\n", yardsticks->fma_gflops, yardsticks->copy_gbps);
+    return eqf__store_save(ctx, &device->info, EQF__STORE_PROBE, text, NULL);
 }

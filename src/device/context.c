@@ -1,8 +1,11 @@
 /* The context's life, the list of devices, and the choice of one. */
 #include <ctype.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
+#include "loader.h"
 #include "ocl.h"
 #include "profile.h"
 #include "program.h"
@@ -127,35 +130,110 @@ static bool is_usable(const eqf_device_info *info) {
     return info->is_available && info->has_compiler && info->max_allocation_bytes > 0;
 }
 
-/* Marks the device that "auto" opens: GPU, then CPU, then the rest, then those whose profile calls them a last resort; the first of its kind. */
+static const char *const type_names[] = {"CPU", "GPU", "accelerator", "device"};
+
+/* GFLOP/s that eqflow devices --probe measured here; 0: none. */
+static double stored_probe(eqf_context *ctx, const eqf_device_info *info) {
+    char *text = eqf__store_load(ctx, info, EQF__STORE_PROBE);
+    double gflops = 0;
+    if (text != NULL && (sscanf(text, "fma_gflops = %lf", &gflops) != 1 || !(gflops > 0) || !isfinite(gflops))) gflops = 0;
+    free(text);
+    return gflops;
+}
+
+/* Lower is better: GPU, CPU, the rest, then those whose profile calls them a last resort, then what cannot be used. */
+enum { FIRST_LAST_RESORT = 4, UNUSABLE = 9 };
+static unsigned kind_rank(const eqf__device *device) {
+    static const unsigned order[] = {
+        [EQF_DEVICE_GPU] = 0, [EQF_DEVICE_CPU] = 1, [EQF_DEVICE_ACCELERATOR] = 2, [EQF_DEVICE_OTHER] = 3};
+    if (!is_usable(&device->info)) return UNUSABLE;
+    return (device->is_last_resort ? FIRST_LAST_RESORT : 0) + order[device->info.type];
+}
+
+static bool is_better(const eqf__device *a, const eqf__device *b, bool by_probe) {
+    const unsigned rank_a = kind_rank(a), rank_b = kind_rank(b);
+    if (by_probe && rank_a < FIRST_LAST_RESORT && rank_b < FIRST_LAST_RESORT &&
+        a->info.probe_gflops != b->info.probe_gflops)
+        return a->info.probe_gflops > b->info.probe_gflops;
+    return rank_a != rank_b ? rank_a < rank_b : a->info.index < b->info.index;
+}
+
+/* Speeds decide only if each device that counts has one: none may lose for never having been probed. */
+static bool has_all_probes(const eqf__device *devices, size_t num_devices) {
+    for (size_t d = 0; d < num_devices; d++)
+        if (kind_rank(&devices[d]) < FIRST_LAST_RESORT && devices[d].info.probe_gflops == 0) return false;
+    return true;
+}
+
+static bool is_same_device(const eqf_device_info *a, const eqf_device_info *b) {
+    return strcmp(a->name, b->name) == 0 && strcmp(a->driver_version, b->driver_version) == 0 &&
+           strcmp(a->platform_name, b->platform_name) == 0 && strcmp(a->vendor, b->vendor) == 0;
+}
+
+static void explain_choice(eqf__device *device, const eqf__device *best, unsigned num_usable, bool by_probe) {
+    eqf_device_info *info = &device->info;
+    const size_t size = sizeof info->choice_reason;
+    if (!is_usable(info))
+        snprintf(info->choice_reason, size, "not usable: %s",
+                 !info->is_available   ? "the driver says it is not available"
+                 : !info->has_compiler ? "it has no kernel compiler"
+                                       : "it reports no memory");
+    else if (info->is_chosen && num_usable == 1)
+        snprintf(info->choice_reason, size, "the only one that can be used");
+    else if (info->is_chosen && by_probe && !device->is_last_resort)
+        snprintf(info->choice_reason, size, "fastest by the stored probes, %.4g GFLOP/s", info->probe_gflops);
+    else if (info->is_chosen)
+        snprintf(info->choice_reason, size, "first %s; GPUs come before CPUs", type_names[info->type]);
+    else if (is_same_device(info, &best->info))
+        snprintf(info->choice_reason, size, "the same device and driver as %u: two ICD files may name one driver",
+                 best->info.index);
+    else if (device->is_last_resort)
+        snprintf(info->choice_reason, size, "a last resort, for checking: use --device %u", info->index);
+    else if (by_probe)
+        snprintf(info->choice_reason, size, "%.4g GFLOP/s, device %u is faster: use --device %u", info->probe_gflops,
+                 best->info.index, info->index);
+    else
+        snprintf(info->choice_reason, size, "another device comes first: use --device %u", info->index);
+}
+
+/* Marks the device that "auto" opens, and says of each why or why not. */
 static void mark_default(eqf__device *devices, size_t num_devices) {
-    static const eqf_device_type order[] = {EQF_DEVICE_GPU, EQF_DEVICE_CPU, EQF_DEVICE_ACCELERATOR, EQF_DEVICE_OTHER};
-    static const char *const type_names[] = {"CPU", "GPU", "accelerator", "device"};
-    bool is_found = false;
-    for (size_t o = 0; o < 5; o++) { /* the fifth turn is the last resort's */
-        for (size_t d = 0; d < num_devices; d++) {
-            eqf_device_info *info = &devices[d].info;
-            if (devices[d].is_last_resort ? o < 4 : o == 4 || info->type != order[o]) continue;
-            if (!is_usable(info)) {
-                snprintf(info->choice_reason, sizeof info->choice_reason, "not usable: %s",
-                         !info->is_available   ? "the driver says it is not available"
-                         : !info->has_compiler ? "it has no kernel compiler"
-                                               : "it reports no memory");
-            } else if (!is_found) {
-                info->is_chosen = is_found = true;
-                snprintf(info->choice_reason, sizeof info->choice_reason, "first %s; GPUs come before CPUs",
-                         type_names[info->type]);
-            } else {
-                snprintf(info->choice_reason, sizeof info->choice_reason, "another device comes first: use --device %u",
-                         info->index);
-            }
-        }
+    const bool by_probe = has_all_probes(devices, num_devices);
+    const eqf__device *best = NULL;
+    unsigned num_usable = 0;
+    for (size_t d = 0; d < num_devices; d++) {
+        if (!is_usable(&devices[d].info)) continue;
+        num_usable++;
+        if (best == NULL || is_better(&devices[d], best, by_probe)) best = &devices[d];
+    }
+    for (size_t d = 0; d < num_devices; d++) {
+        devices[d].info.num_usable = num_usable;
+        devices[d].info.is_chosen = &devices[d] == best;
+        explain_choice(&devices[d], best, num_usable, by_probe);
     }
 }
 
-static const char no_platform_message[] =
-    "no OpenCL implementation is installed: install one, on Debian for example pocl-opencl-icd (any CPU), or your GPU "
-    "vendor's driver";
+/* What was looked for and not found, in words that help. */
+static eqf_status fail_without_platforms(eqf_context *ctx) {
+    char broken[512];
+    unsigned num_files;
+    if (eqf__loader_find_broken(broken, sizeof broken, &num_files))
+        return eqf__fail(ctx, EQF_ERROR_NO_PLATFORM, "no OpenCL implementation works: %s; install that driver again, or remove the file",
+                         broken);
+    return eqf__fail(ctx, EQF_ERROR_NO_PLATFORM,
+                     "no OpenCL implementation is installed%s: install one, on Debian for example pocl-opencl-icd (any CPU), or "
+                     "your GPU vendor's driver",
+                     getenv("OCL_ICD_VENDORS") != NULL ? " where OCL_ICD_VENDORS points" : "");
+}
+
+static eqf_status fail_without_devices(eqf_context *ctx, const char *empty_platforms) {
+    const bool has_rusticl = strstr(empty_platforms, "rusticl") != NULL;
+    return eqf__fail(ctx, EQF_ERROR_NO_DEVICE, "OpenCL is installed (%s) but offers no device: %s; for CPUs install pocl-opencl-icd",
+                     empty_platforms,
+                     has_rusticl ? "rusticl wants its driver named, RUSTICL_ENABLE=iris (Intel), radeonsi (AMD) or "
+                                   "llvmpipe (for tests)"
+                                 : "is the GPU's driver loaded, and may this user open it?");
+}
 
 /* All devices of all platforms; *devices_out is the caller's (free). */
 static eqf_status find_devices(eqf_context *ctx, eqf__device **devices_out, size_t *num_devices_out) {
@@ -164,10 +242,11 @@ static eqf_status find_devices(eqf_context *ctx, eqf__device **devices_out, size
     cl_platform_id ocl_platforms[64];
     cl_uint num_platforms = 0;
     cl_int error = clGetPlatformIDs(64, ocl_platforms, &num_platforms);
-    if (error != CL_SUCCESS || num_platforms == 0) return eqf__fail(ctx, EQF_ERROR_NO_PLATFORM, no_platform_message);
+    if (error != CL_SUCCESS || num_platforms == 0) return fail_without_platforms(ctx);
     if (num_platforms > 64) num_platforms = 64;
     eqf__device *devices = NULL;
     size_t num_devices = 0;
+    char empty_platforms[256] = "";
     for (cl_uint p = 0; p < num_platforms; p++) {
         cl_device_id ids[64];
         cl_uint num_ids = 0;
@@ -176,6 +255,8 @@ static eqf_status find_devices(eqf_context *ctx, eqf__device **devices_out, size
             char name[128];
             platform_text(ocl_platforms[p], CL_PLATFORM_NAME, name, sizeof name);
             eqf__log(ctx, EQF_LOG_DEBUG, "platform %s has no device", name);
+            const size_t length = strlen(empty_platforms);
+            snprintf(empty_platforms + length, sizeof empty_platforms - length, "%s%s", length > 0 ? ", " : "", name);
             continue;
         }
         if (num_ids > 64) num_ids = 64;
@@ -198,6 +279,8 @@ static eqf_status find_devices(eqf_context *ctx, eqf__device **devices_out, size
             }
         }
     }
+    if (num_devices == 0) return fail_without_devices(ctx, empty_platforms);
+    for (size_t d = 0; d < num_devices; d++) devices[d].info.probe_gflops = stored_probe(ctx, &devices[d].info);
     mark_default(devices, num_devices);
     *devices_out = devices;
     *num_devices_out = num_devices;
@@ -209,7 +292,10 @@ eqf_status eqf_device_list(eqf_context *ctx, eqf_device_info **devices_out, size
     *num_devices_out = 0;
     eqf__device *devices;
     size_t num_devices;
+    char broken[512];
+    unsigned num_files;
     EQF__TRY(find_devices(ctx, &devices, &num_devices));
+    if (eqf__loader_find_broken(broken, sizeof broken, &num_files)) eqf__log(ctx, EQF_LOG_WARNING, "%s", broken);
     eqf_device_info *infos = eqf__alloc(ctx, num_devices, sizeof *infos, "the list of devices");
     if (infos != NULL)
         for (size_t d = 0; d < num_devices; d++) infos[d] = devices[d].info;
@@ -251,16 +337,51 @@ static bool contains(const char *text, const char *part) {
     return false;
 }
 
+/* PCI vendors: https://pcisig.com/membership/member-companies. A CPU's id says nothing (platforms/README.md): its names decide. */
+static bool is_of_vendor(const eqf_device_info *info, const char *selector, bool *is_vendor_out) {
+    static const struct {
+        const char *selector;
+        unsigned id;
+    } vendors[] = {{"amd", 0x1002}, {"intel", 0x8086}, {"nvidia", 0x10de}};
+    *is_vendor_out = false;
+    for (size_t v = 0; v < sizeof vendors / sizeof vendors[0]; v++) {
+        if (strcasecmp(selector, vendors[v].selector) != 0) continue;
+        *is_vendor_out = info->type != EQF_DEVICE_CPU;
+        return info->vendor_id == vendors[v].id;
+    }
+    return false;
+}
+
+static bool is_index(const char *selector) {
+    return selector[0] != '\0' && strspn(selector, "0123456789") == strlen(selector);
+}
+
 static bool is_selected(const eqf_device_info *info, const char *selector) {
-    if (selector == NULL || selector[0] == '\0' || strcmp(selector, "auto") == 0) return info->is_chosen;
-    char *end;
-    unsigned long index = strtoul(selector, &end, 10);
-    if (isdigit((unsigned char)selector[0]) && *end == '\0') return info->index == index;
-    if (strcmp(selector, "cpu") == 0) return info->type == EQF_DEVICE_CPU;
-    if (strcmp(selector, "gpu") == 0) return info->type == EQF_DEVICE_GPU;
-    if (strcmp(selector, "accelerator") == 0) return info->type == EQF_DEVICE_ACCELERATOR;
-    return contains(info->name, selector) || contains(info->vendor, selector) ||
-           contains(info->platform_name, selector);
+    if (is_index(selector)) return strlen(selector) < 6 && info->index == strtoul(selector, NULL, 10);
+    if (strcasecmp(selector, "cpu") == 0) return info->type == EQF_DEVICE_CPU;
+    if (strcasecmp(selector, "gpu") == 0) return info->type == EQF_DEVICE_GPU;
+    if (strcasecmp(selector, "accelerator") == 0) return info->type == EQF_DEVICE_ACCELERATOR;
+    bool is_vendor;
+    const bool fits = is_of_vendor(info, selector, &is_vendor);
+    if (is_vendor) return fits;
+    return contains(info->name, selector) || contains(info->vendor, selector) || contains(info->platform_name, selector);
+}
+
+static bool is_automatic(const char *selector) {
+    return selector == NULL || selector[0] == '\0' || strcasecmp(selector, "auto") == 0;
+}
+
+/* Of those that fit, the one that "auto" would take if there were no others; NULL if none fits. */
+static const eqf__device *choose(const eqf__device *devices, size_t num_devices, const char *selector, size_t *num_fit_out) {
+    const bool by_probe = has_all_probes(devices, num_devices);
+    const eqf__device *best = NULL;
+    *num_fit_out = 0;
+    for (size_t d = 0; d < num_devices; d++) {
+        if (is_automatic(selector) ? !devices[d].info.is_chosen : !is_selected(&devices[d].info, selector)) continue;
+        ++*num_fit_out;
+        if (best == NULL || is_better(&devices[d], best, by_probe)) best = &devices[d];
+    }
+    return best;
 }
 
 static eqf_status open_device(eqf_context *ctx, const eqf__device *found) {
@@ -286,7 +407,7 @@ static eqf_status open_device(eqf_context *ctx, const eqf__device *found) {
         eqf__device_close(ctx);
         return status;
     }
-    eqf__log(ctx, EQF_LOG_DEBUG, "device %u: %s (%s), %s", device->info.index, device->info.name,
+    eqf__log(ctx, EQF_LOG_INFO, "device %u: %s (%s), %s", device->info.index, device->info.name,
              device->info.platform_name, device->info.choice_reason);
     return EQF_OK;
 }
@@ -298,20 +419,20 @@ eqf_status eqf_context_open_device(eqf_context *ctx, const char *selector) {
     eqf__device *devices;
     size_t num_devices;
     EQF__TRY(find_devices(ctx, &devices, &num_devices));
+    size_t num_fit;
+    const eqf__device *found = choose(devices, num_devices, selector, &num_fit);
     eqf_status status;
-    if (num_devices == 0) {
-        status = eqf__fail(ctx, EQF_ERROR_NO_DEVICE,
-                           "OpenCL is installed but offers no device: install pocl-opencl-icd to use the CPU, or set "
-                           "RUSTICL_ENABLE for Mesa");
+    if (found != NULL) {
+        if (num_fit > 1) eqf__log(ctx, EQF_LOG_INFO, "%zu devices fit '%s'", num_fit, selector);
+        status = open_device(ctx, found);
+    } else if (is_automatic(selector)) {
+        status = eqf__fail(ctx, EQF_ERROR_NO_DEVICE, "%s cannot be used: %s", devices[0].info.name, devices[0].info.choice_reason);
+    } else if (is_index(selector)) {
+        status = eqf__fail(ctx, EQF_ERROR_NO_DEVICE, "there is no device %s: 'eqflow devices' lists the %zu here, from 0", selector,
+                           num_devices);
     } else {
-        const eqf__device *found = NULL;
-        for (size_t d = 0; d < num_devices && found == NULL; d++)
-            if (is_selected(&devices[d].info, selector)) found = &devices[d];
-        if (found != NULL)
-            status = open_device(ctx, found);
-        else
-            status = eqf__fail(ctx, EQF_ERROR_NO_DEVICE, "no device matches '%s': 'eqflow devices' lists the %zu here",
-                               selector == NULL ? "auto" : selector, num_devices);
+        status = eqf__fail(ctx, EQF_ERROR_NO_DEVICE, "no device matches '%s': 'eqflow devices' lists the %zu here", selector,
+                           num_devices);
     }
     free(devices);
     return status;

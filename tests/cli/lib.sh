@@ -2,7 +2,7 @@
 # Use: . lib.sh "$1"   ($1: the program)
 set -u
 eqflow=${1:?the program to test is missing}
-export LC_ALL=C
+export LC_ALL=C EQFLOW_DEVICE=${EQFLOW_DEVICE:-auto} # named: no note says what was chosen
 source_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 work=$(mktemp -d "${TMPDIR:-/tmp}/eqflow-cli-XXXXXX")
 trap 'cleanup' EXIT
