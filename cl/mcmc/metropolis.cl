@@ -11,22 +11,15 @@
 
 inline uintv chain_index(uint block) { return (uintv)(block * V) + lane_index(); }
 
-/* D standard normals and one uniform on (0, 1) from one Philox call. For D = 3 the four words all go into normals; as
- * uniform_open looks at the upper 23 bits of a word only, the low bytes of the four make the fifth. */
-inline void draw_move(uint seed_low, uint seed_high, uintv chain, uint sweep, uint particle, uint stream,
-                      realv *normals, realv *uniform) {
+/* A displacement, uniform in a cube and of unit variance in each direction, and one uniform on (0, 1) from one Philox call. Any
+ * symmetric displacement will do (Metropolis et al. used this one); a Gaussian one would cost more than the energies. */
+inline void draw_move(uint seed_low, uint seed_high, uintv chain, uint sweep, uint particle, realv *displacement,
+                      realv *uniform) {
     uintv words[4];
-    random_words(seed_low, seed_high, chain, (uintv)sweep, particle, stream, words);
-    realv n[4];
-    normal_pair(words[0], words[1], &n[0], &n[1]);
-#if D == 3
-    normal_pair(words[2], words[3], &n[2], &n[3]);
-    uintv fifth = (words[0] << 24) | ((words[1] & 0xffu) << 16) | ((words[2] & 0xffu) << 8) | (words[3] & 0xffu);
-    *uniform = uniform_open(fifth);
-#else
-    *uniform = uniform_open(words[2]);
-#endif
-    for (uint d = 0; d < D; d++) normals[d] = n[d];
+    random_words(seed_low, seed_high, chain, (uintv)sweep, particle, STREAM_SWEEP, words);
+    const real width = (real)3.4641016151377544; /* sqrt(12) */
+    for (uint d = 0; d < D; d++) displacement[d] = width * (uniform_open(words[d]) - (real)0.5);
+    *uniform = uniform_open(words[3]);
 }
 
 inline void load_state(__global const real *x_blocked, uint block, realv *x) {
@@ -54,15 +47,18 @@ __kernel void mcmc_start(__global real *x_blocked, uint num_blocks, uint seed_lo
     if (block >= num_blocks) return;
     realv x[N * D];
     for (uint i = 0; i < N; i++) {
-        realv normals[D], unused;
-        draw_move(seed_low, seed_high, chain_index(block), 0, i, STREAM_START, normals, &unused);
+        uintv words[4];
+        realv normals[4];
+        random_words(seed_low, seed_high, chain_index(block), (uintv)0, i, STREAM_START, words);
+        normal_pair(words[0], words[1], &normals[0], &normals[1]);
+        normal_pair(words[2], words[3], &normals[2], &normals[3]);
         for (uint d = 0; d < D; d++) x[i * D + d] = start_scale * normals[d];
     }
     store_state(x_blocked, block, x);
 }
 
-/* Sweeps first_sweep ... first_sweep + num_sweeps - 1: each particle in turn is offered a Gaussian displacement of sd
- * step_size. accepted [num_blocks][V] is set to the number of moves taken here.
+/* Sweeps first_sweep ... first_sweep + num_sweeps - 1: each particle in turn is offered a displacement of sd step_size in
+ * each direction. accepted [num_blocks][V] is set to the number of moves taken here.
  * series [num_steps][num_series_blocks][V]: the energy of the first blocks after every series_interval sweeps, counted
  * from series_start. */
 __kernel void mcmc_sweeps(__global real *x_blocked, __global uint *accepted, __global real *series, uint num_blocks,
@@ -77,12 +73,13 @@ __kernel void mcmc_sweeps(__global real *x_blocked, __global uint *accepted, __g
     for (uint sweep = first_sweep; sweep < first_sweep + num_sweeps; sweep++) {
         for (uint i = 0; i < N; i++) {
             realv moved[D], uniform;
-            draw_move(seed_low, seed_high, chain, sweep, i, STREAM_SWEEP, moved, &uniform);
+            draw_move(seed_low, seed_high, chain, sweep, i, moved, &uniform);
             for (uint d = 0; d < D; d++) moved[d] = x[i * D + d] + step_size * moved[d];
             realv change = potential_energy_change(x, i, moved);
             /* Taken if uniform < exp(-change). Written as a refusal, so that of an overlapping start (change NaN, from
              * inf to inf) the chain can walk away; -inf is taken, +inf refused. */
-            integerv is_refused = change > -log(uniform);
+            const realv chance = exp2_clamped(fmin(change * (real)-1.4426950408889634, (realv)0));
+            integerv is_refused = change > (realv)0 && uniform >= chance;
             for (uint d = 0; d < D; d++) x[i * D + d] = select_lanes(moved[d], x[i * D + d], is_refused);
             num_accepted += select((uintv)1, (uintv)0, is_refused);
         }

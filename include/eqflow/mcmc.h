@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-/* A sweep proposes one Gaussian displacement for each particle in turn. Chains start from random
+/* A sweep proposes one displacement, uniform in a cube, for each particle in turn. Chains start from random
  * configurations, are independent, and give one configuration each time `thinning` sweeps have passed
  * after burn-in. The displacement is tuned in burn-in only, one for all chains, and then frozen. Samples are
  * ordered by (kept configuration, chain). */

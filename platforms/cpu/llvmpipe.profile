@@ -5,9 +5,8 @@ match.platform = rusticl
 
 vector_width = 1                    # wide vectors take minutes to compile (Mesa 22.3)
 num_partials = 8                    # not tuned
-launch_iterations = 32767           # all loops of a work-group share 65,535 turns a launch, then end in silence; half, for groups of
-    # two vectors of SSE
-local_size = 8                      # one vector of AVX: of 64 items, 8 vectors, the turns are counted together and the results were
+launch_iterations = 65535           # all loops of a work-group share so many turns a launch, then end in silence
+local_size = 0                      # one vector, 4 or 8 items: of 64 items, 8 vectors, the turns are counted together and the results were
     # garbage at an eighth of them; with 1 it takes ten to twenty times the time (dw2's table: 58 s, then 6.7 s)
 max_work_items_per_unit = 0         # many small work-items: each is scalar
 last_resort = yes                   # many times slower than a CPU driver: auto takes it only where nothing else is

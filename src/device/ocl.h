@@ -19,7 +19,7 @@ typedef struct eqf__device {
     unsigned num_partials; /* work-items that accumulate gradients: fixed per device class, so that results do
                                   not depend on the thread count */
     size_t max_work_items; /* that a launch over many small turns uses; SIZE_MAX: as many as turns */
-    size_t local_size;     /* work-items a group where a kernel has no wish of its own */
+    size_t local_size;     /* work-items a group where a kernel has no wish of its own; 0: what the driver prefers for it */
     /* One sample a work-group instead of V samples a work-item (cl/integrator/rk4_group.cl); what has no such kernels takes no notice. */
     unsigned group_size;              /* work-items of the group; 0: never */
     unsigned group_min_particles;     /* fewest particles for which it is taken */

@@ -32,7 +32,7 @@ static const key_rule key_rules[] = {
     {"max_work_items_per_unit", VALUE_COUNT, 0, 65536, NULL},
     {"max_work_items_least", VALUE_COUNT, 1, 1 << 20, NULL},
     {"launch_iterations", VALUE_COUNT, 0, UINT64_C(1) << 40, NULL},
-    {"local_size", VALUE_COUNT, 1, 1024, NULL},
+    {"local_size", VALUE_COUNT, 0, 1024, NULL},
     {"group_size", VALUE_COUNT, 0, 1024, NULL},
     {"group_min_particles", VALUE_COUNT, 0, 1 << 20, NULL},
     {"group_staging_particles", VALUE_COUNT, 0, 1 << 20, NULL},

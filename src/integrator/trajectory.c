@@ -2,14 +2,17 @@
 
 #include <string.h>
 
-/* Loop turns that one RK4 step of one work-item costs: four evaluations over all pairs, times the Gaussians of a pair if summed directly.
- * That is what llvmpipe limits, and a measure of the time that a watchdog sees. The reverse costs up to four times as much. */
+/* Loop turns that one RK4 step of one work-item costs: four evaluations over all pairs - twice each by table, and the Gaussians of a pair
+ * if summed directly -, over particles and coordinates. That is what llvmpipe limits, and a measure of the time that a watchdog sees. The
+ * reverse evaluates three stages and reverses four, each of which costs up to two evaluations. */
 static size_t turns_per_step(const eqf__field *field) {
+    size_t num_dof = (size_t)field->num_particles * field->space_dim;
     size_t pairs = (size_t)field->num_particles * (field->num_particles - 1) / 2;
-    size_t per_pair = field->evaluation == EQF_FIELD_DIRECT ? 1 + (size_t)field->options.num_distance : 1;
-    return 4 * (pairs * per_pair + 2 * (size_t)field->num_particles * field->space_dim);
+    size_t per_pair =
+        field->evaluation == EQF_FIELD_DIRECT ? 1 + (size_t)field->options.num_distance + 3 * field->space_dim : 2;
+    return 4 * (pairs * per_pair + 4 * num_dof + 2 * (size_t)field->num_particles);
 }
-enum { REVERSE_FACTOR = 4 };
+enum { REVERSE_FACTOR = 3 };
 
 /* The field's text between the numbers and the integrator's. */
 static eqf_status assemble(eqf_context *ctx, const eqf__field *field, const char *name, const char *integrator_file,

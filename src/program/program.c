@@ -311,12 +311,16 @@ eqf_status eqf__kernel_create(eqf_context *ctx, eqf__program *program, const cha
         return eqf__fail(ctx, EQF_ERROR_KERNEL_BUILD, "kernel '%s' is not in program '%s' (%s)", name, program->name,
                          eqf__ocl_error_name(error));
     }
-    size_t most = 1; /* registers may allow fewer than the device's maximum */
-    EQF__OCL(ctx,
-             clGetKernelWorkGroupInfo(kernel_out->id, ctx->device->id, CL_KERNEL_WORK_GROUP_SIZE, sizeof most, &most,
-                                      NULL),
+    size_t most = 1, wish = ctx->device->local_size; /* registers may allow fewer than the device's maximum */
+    cl_device_id device = ctx->device->id;
+    EQF__OCL(ctx, clGetKernelWorkGroupInfo(kernel_out->id, device, CL_KERNEL_WORK_GROUP_SIZE, sizeof most, &most, NULL),
              "while a kernel was asked for its work-group size");
-    kernel_out->local_size = ctx->device->local_size < most ? ctx->device->local_size : most;
+    if (wish == 0)
+        EQF__OCL(ctx,
+                 clGetKernelWorkGroupInfo(kernel_out->id, device, CL_KERNEL_PREFERRED_WORK_GROUP_SIZE_MULTIPLE,
+                                          sizeof wish, &wish, NULL),
+                 "while a kernel was asked for its work-group size");
+    kernel_out->local_size = wish < most ? wish : most;
     return EQF_OK;
 }
 
