@@ -24,14 +24,34 @@ typedef enum eqf_divergence {
 
 typedef enum eqf_direction { EQF_PRIOR_TO_DATA, EQF_DATA_TO_PRIOR } eqf_direction;
 
+/* What the adaptive integrator holds below its tolerance. */
+typedef enum eqf_error_norm {
+    EQF_ERROR_NORM_STATE_AND_LOG_DET, /* the larger of the errors of x and of log_det */
+    EQF_ERROR_NORM_STATE              /* that of x alone */
+} eqf_error_norm;
+
+/* EQF_INTEGRATOR_DOPRI5. A step is accepted if |e_x| <= atol + rtol |x|, root mean squares over the configuration (so that symmetry
+ * operations change no step), and |e_log_det| <= atol + rtol max(1, |log_det|). Zeros mean defaults. */
+typedef struct eqf_adaptive_options {
+    double rtol;        /* 1e-5; 1e-8 ... 0.1; below 1e-6 the rounding of float32 decides */
+    double atol;        /* 1e-10 */
+    unsigned max_steps; /* 10000: tries of a step after which a sample is given up */
+    eqf_error_norm error_norm;
+} eqf_adaptive_options;
+
 typedef struct eqf_flow_options {
     unsigned version;
     unsigned num_steps; /* 0: the model's */
     eqf_field_evaluation field_evaluation;
     eqf_divergence divergence;
     uint64_t divergence_seed; /* of the estimate's noise, with a sample's index; eqf_flow_sample uses its own seed */
+    /* With DOPRI5, num_steps and field_evaluation count for nothing: the field is summed directly at the times that each sample asks for,
+     * and gradients are those of the continuous adjoint (OTD). */
+    eqf_integrator_method method;
+    eqf_adaptive_options adaptive;
 } eqf_flow_options;
-#define EQF_FLOW_OPTIONS_INIT {1, 0, EQF_FIELD_TABLE, EQF_DIVERGENCE_EXACT, 0}
+#define EQF_FLOW_OPTIONS_INIT \
+    {1, 0, EQF_FIELD_TABLE, EQF_DIVERGENCE_EXACT, 0, EQF_INTEGRATOR_RK4, {0, 0, 0, EQF_ERROR_NORM_STATE_AND_LOG_DET}}
 
 /* Owns: device buffers and programs; copies what it needs of the model. Immutable but for set_params.
  * Threads: those of its context. */
@@ -61,7 +81,7 @@ eqf_status eqf_flow_transform(eqf_flow *flow, eqf_direction direction, size_t ba
                               float *x_out, float *log_det_out);
 
 /* The field itself at one time t: velocity_out [B, N, D], divergence_out [B]. t must be one of the stage times
- * j/(2 num_steps), j = 0 ... 2 num_steps: INVALID_ARGUMENT else. */
+ * j/(2 num_steps), j = 0 ... 2 num_steps, or with DOPRI5 any in [0, 1]: INVALID_ARGUMENT else. */
 eqf_status eqf_flow_velocity(eqf_flow *flow, double t, size_t batch_size, const float *x,
                              float *velocity_out, float *divergence_out);
 
@@ -71,7 +91,8 @@ typedef struct eqf_loss {
     double loss, nll, integration_error;
 } eqf_loss;
 
-/* Negative log-likelihood of x [B, N, D] (centred first) and its exact gradient through the discretised flow (DTO):
+/* Negative log-likelihood of x [B, N, D] (centred first) and its exact gradient through the discretised flow (DTO; with
+ * DOPRI5 that of the continuous adjoint, OTD, which has no integration error to penalise and counts it as 0):
  * gradient_out [num_trained] and adjoint_x_out [B, N, D] (d loss / d x), each may be NULL. */
 eqf_status eqf_flow_nll_gradient(eqf_flow *flow, double integration_penalty, size_t batch_size,
                                  const float *x, eqf_loss *loss_out, float *gradient_out,
@@ -94,6 +115,20 @@ eqf_status eqf_flow_energy_gradient(eqf_flow *flow, const eqf_potential_options 
 eqf_status eqf_flow_prior_log_prob(eqf_flow *flow, size_t batch_size, const float *z, float *log_prob_out);
 eqf_status eqf_flow_prior_sample(eqf_flow *flow, uint64_t seed, uint64_t first_sample, size_t num_samples,
                                  float *z_out);
+
+/* What the adaptive integrator did in all solves since the flow was made or the last reset; zeros with RK4. Gradients count their solve of the
+ * flow, not the way back. */
+typedef struct eqf_step_range {
+    uint64_t min, max, total; /* over samples */
+} eqf_step_range;
+typedef struct eqf_step_statistics {
+    uint64_t num_samples;
+    uint64_t num_failed; /* samples given up: not finite, or not done within max_steps or with steps that rounding still shows; NaN */
+    eqf_step_range accepted, rejected;
+    uint64_t num_velocity_evals; /* in all */
+} eqf_step_statistics;
+void eqf_flow_step_statistics(const eqf_flow *flow, eqf_step_statistics *statistics_out);
+void eqf_flow_reset_step_statistics(eqf_flow *flow);
 
 #ifdef __cplusplus
 }

@@ -31,7 +31,10 @@ typedef struct eqf_dynamics_options {
     double time_gamma;     /* width of EQF_RADIAL_UNIFORM in time */
 } eqf_dynamics_options;
 
-typedef enum eqf_integrator_method { EQF_INTEGRATOR_RK4 } eqf_integrator_method;
+typedef enum eqf_integrator_method {
+    EQF_INTEGRATOR_RK4,   /* equal steps, the same for all samples */
+    EQF_INTEGRATOR_DOPRI5 /* Dormand-Prince 5(4), each sample its own steps: a choice of the flow, see eqf_flow_options; models say RK4 */
+} eqf_integrator_method;
 
 typedef struct eqf_integrator_options {
     eqf_integrator_method method;

@@ -43,6 +43,21 @@ struct eqf__field {
         table_tolerance; /* largest relative error between points of d phi' + D phi (radial_check in cl/dynamics/radial_stages.cl) */
     eqf_status (*set_resolution)(eqf__field *field, unsigned resolution);
     void (*destroy)(eqf__field *field);
+    /* The field at any time, each lane its own, as text for integrators that choose their steps (cl/integrator/dormand_prince.cl). The text promises
+     *     any_time_field(params, constants, t, at)                     at [ANY_TIME_SIZE]: the field at the lanes' times
+     *     any_time_velocity(constants, at, x, velocity, divergence)
+     *     any_time_vjp(constants, at, x, adjoint_velocity, adjoint_divergence, velocity, adjoint_x)
+     *     any_time_gradient(params, constants, t, at, x, adjoint_velocity, adjoint_divergence, grad)   grad [ANY_TIME_GRAD_SIZE][V]
+     * open_any_time, NULL where a field has no such text, fills in what follows; from then on prepare fills d_constants too. */
+    eqf_status (*open_any_time)(eqf__field *field);
+    const char *any_time_file;
+    char any_time_defines[128];
+    size_t any_time_turns;     /* loop turns of one evaluation */
+    size_t any_time_grad_size; /* ANY_TIME_GRAD_SIZE */
+    cl_mem d_constants;
+    /* Partial sums [num_partials][ANY_TIME_GRAD_SIZE][V], times scale -> d_gradient [num_trained]. */
+    eqf_status (*contract_any_time)(eqf__field *field, cl_mem d_partials, size_t num_partials, float scale,
+                                    cl_mem d_gradient);
     /* Batched fields only, NULL else. Everything is enqueued, nothing is waited for. State is blocked: d_x, d_velocity, d_adjoint_velocity,
      * d_adjoint_x [num_blocks][N*D][V]; d_times, d_divergence, d_adjoint_divergence [num_blocks][V]: each sample has its own time t in
      * [0, 1], and any time will do. Samples do not touch each other: one that is not finite spoils only its own results - and the

@@ -24,9 +24,10 @@ typedef struct radial_state {
     cl_mem d_time_basis, d_coefficients, d_gaussians, d_geometry;
     cl_mem d_basis, d_values, d_check_basis, d_check_values, d_cells, d_errors;
     cl_mem d_stage_sums, d_point_gradients, d_is_active, d_grad_coefficients, d_partial_widths, d_width_sums,
-        d_time_gradients;
+        d_time_gradients, d_any_time_sums;
     eqf__kernel time, shared, basis, points, cells, check;
     eqf__kernel sum, point_gradients, contract_coefficients, contract_widths, time_gradients, gradient;
+    eqf__kernel any_time_constants, any_time_contract, any_time_sum;
 } radial_state;
 
 static size_t round_up(size_t count, size_t multiple) {
@@ -69,6 +70,11 @@ static void radial_destroy(eqf__field *field) {
     eqf__buffer_destroy(&state->d_gaussians);
     eqf__buffer_destroy(&state->d_geometry);
     eqf__buffer_destroy(&field->d_params);
+    eqf__buffer_destroy(&field->d_constants);
+    eqf__buffer_destroy(&state->d_any_time_sums);
+    eqf__kernel_destroy(&state->any_time_constants);
+    eqf__kernel_destroy(&state->any_time_contract);
+    eqf__kernel_destroy(&state->any_time_sum);
     free(state);
     field->state = NULL;
 }
@@ -204,6 +210,9 @@ static eqf_status build_stages(eqf__field *field) {
                          EQF__ARG(state->d_coefficients), EQF__ARG(num_stages)));
     EQF__TRY(EQF__LAUNCH(ctx, &state->shared, 1, 0, EQF__ARG(field->d_params), EQF__ARG(state->d_gaussians),
                          EQF__ARG(state->d_geometry), EQF__ARG(d_fine), EQF__ARG(num_fine), EQF__ARG(num_coarse)));
+    if (field->d_constants != NULL)
+        EQF__TRY(EQF__LAUNCH(ctx, &state->any_time_constants, field->options.num_distance + field->options.num_time, 0,
+                             EQF__ARG(field->d_params), EQF__ARG(field->d_constants)));
     if (field->evaluation == EQF_FIELD_DIRECT) return EQF_OK;
     EQF__TRY(EQF__LAUNCH(ctx, &state->basis, eqf__stride(ctx, num_point_blocks), 0, EQF__ARG(state->d_gaussians),
                          EQF__ARG(state->d_geometry), EQF__ARG(state->d_basis), EQF__ARG(points_per_cell),
@@ -344,6 +353,43 @@ static eqf_status radial_contract(eqf__field *field, cl_mem d_grad_stages, cl_me
                        EQF__ARG(num_stages));
 }
 
+/* ---- Any time ---------------------------------------------------------------------------------------------------------- */
+
+static eqf_status radial_open_any_time(eqf__field *field) {
+    eqf_context *ctx = field->ctx;
+    radial_state *state = field->state;
+    const size_t num_distance = field->options.num_distance, num_time = field->options.num_time;
+    const size_t pairs = (size_t)field->num_particles * (field->num_particles - 1) / 2;
+    static const char *const files[] = {"common/real.clh", "common/sum.cl", "dynamics/radial_params.clh",
+                                        "dynamics/radial_any_time.cl", NULL};
+    field->any_time_file = "dynamics/radial_any_time.clh";
+    snprintf(field->any_time_defines, sizeof field->any_time_defines, "-D N=%u -D D=%u -D K=%zu -D M=%zu",
+             field->num_particles, field->space_dim, num_distance, num_time);
+    field->any_time_turns = pairs * (1 + num_distance) + num_distance * num_time + 2 * num_time;
+    field->any_time_grad_size = num_distance * num_time + num_time + num_distance + num_time;
+    eqf__program *program;
+    EQF__TRY(eqf__program_get(ctx, "radial_any_time", files, field->any_time_defines, &program));
+    EQF__TRY(eqf__kernel_create(ctx, program, "any_time_constants", &state->any_time_constants));
+    EQF__TRY(eqf__kernel_create(ctx, program, "any_time_contract", &state->any_time_contract));
+    EQF__TRY(eqf__kernel_create(ctx, program, "sum_partials", &state->any_time_sum));
+    EQF__TRY(eqf__buffer_create(ctx, field->any_time_grad_size * state->vector_width * sizeof(float), NULL,
+                                "the gradient's sums", &state->d_any_time_sums));
+    return eqf__buffer_create(ctx, (2 * num_distance + 3 * num_time) * sizeof(float), NULL, "the Gaussians",
+                              &field->d_constants);
+}
+
+static eqf_status radial_contract_any_time(eqf__field *field, cl_mem d_partials, size_t num_partials, float scale,
+                                           cl_mem d_gradient) {
+    eqf_context *ctx = field->ctx;
+    radial_state *state = field->state;
+    cl_uint partials = (cl_uint)num_partials, num = (cl_uint)(field->any_time_grad_size * state->vector_width);
+    EQF__TRY(EQF__LAUNCH(ctx, &state->any_time_sum, eqf__stride(ctx, field->any_time_grad_size), 0,
+                         EQF__ARG(d_partials), EQF__ARG(state->d_any_time_sums), EQF__ARG(partials), EQF__ARG(num)));
+    return EQF__LAUNCH(ctx, &state->any_time_contract, field->options.num_distance + field->options.num_time, 0,
+                       EQF__ARG(field->d_params), EQF__ARG(state->d_any_time_sums), EQF__ARG(d_gradient),
+                       EQF__ARG(scale));
+}
+
 eqf_status eqf__radial_field_create(eqf__field *field) {
     eqf_context *ctx = field->ctx;
     eqf__device *device;
@@ -354,6 +400,8 @@ eqf_status eqf__radial_field_create(eqf__field *field) {
     field->destroy = radial_destroy;
     field->prepare = radial_prepare;
     field->contract = radial_contract;
+    field->open_any_time = radial_open_any_time;
+    field->contract_any_time = radial_contract_any_time;
     field->set_resolution = restore_resolution;
     state->vector_width = device->vector_width;
     state->k_at_once = device->vector_width > 1 ? field->options.num_distance + 1 : 1;

@@ -27,8 +27,26 @@ static eqf_status create_chunk_buffers(eqf_flow *flow) {
 }
 
 eqf_status eqf__flow_reassemble(eqf_flow *flow) {
+    if (flow->method == EQF_INTEGRATOR_DOPRI5) return EQF_OK; /* its program knows nothing of tables */
     eqf__trajectory_clear(&flow->trajectory);
     return eqf__trajectory_create(flow->ctx, flow->field, flow->num_steps, &flow->trajectory);
+}
+
+/* The adaptive integrator asks for the field at any time: tables of stage times are not made (those of three stages cost nothing). */
+static eqf_status create_adaptive(eqf_flow *flow, const eqf_model *model, const eqf_flow_options *options) {
+    const eqf_model_options *made = eqf_model_options_of(model);
+    eqf_adaptive_options adaptive = options->adaptive;
+    EQF__TRY(eqf__adaptive_check(flow->ctx, &adaptive));
+    EQF__TRY(eqf__field_create(flow->ctx, made->potential.num_particles, made->potential.space_dim, &made->dynamics, 3,
+                               EQF_FIELD_DIRECT, options->divergence, &flow->field));
+    if (flow->field->open_any_time == NULL)
+        return eqf__fail(flow->ctx, EQF_ERROR_UNSUPPORTED,
+                         "dopri5 needs a field that can be evaluated at any time, and this model's cannot: use "
+                         "--integrator rk4");
+    EQF__TRY(flow->field->open_any_time(flow->field));
+    bool has_changed;
+    EQF__TRY(eqf__field_set_params(flow->field, eqf_model_params(model), &has_changed));
+    return eqf__adaptive_create(flow->ctx, flow->field, &adaptive, &flow->adaptive);
 }
 
 static eqf_status create_parts(eqf_flow *flow, const eqf_model *model, const eqf_flow_options *options) {
@@ -44,6 +62,10 @@ static eqf_status create_parts(eqf_flow *flow, const eqf_model *model, const eqf
                          flow->num_steps);
     flow->num_dof = (size_t)num_particles * space_dim;
     EQF__TRY(eqf__prior_create(flow->ctx, num_particles, space_dim, made->prior_scale, &flow->prior));
+    if (flow->method == EQF_INTEGRATOR_DOPRI5) {
+        EQF__TRY(create_adaptive(flow, model, options));
+        return create_chunk_buffers(flow);
+    }
     EQF__TRY(eqf__field_create(flow->ctx, num_particles, space_dim, &made->dynamics, 2 * flow->num_steps + 1,
                                options->field_evaluation, options->divergence, &flow->field));
     bool has_changed;
@@ -60,9 +82,13 @@ eqf_status eqf_flow_create(eqf_context *ctx, const eqf_model *model, const eqf_f
     if (options->version != 1)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "flow options are of an unknown version %u",
                          options->version);
+    if (options->method != EQF_INTEGRATOR_RK4 && options->method != EQF_INTEGRATOR_DOPRI5)
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "method of the integrator is %u: there is no such method",
+                         (unsigned)options->method);
     eqf_flow *flow = eqf__alloc(ctx, 1, sizeof *flow, "the flow");
     if (flow == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     flow->ctx = ctx;
+    flow->method = options->method;
     eqf_status status = create_parts(flow, model, options);
     if (status != EQF_OK) {
         eqf_flow_destroy(&flow);
@@ -81,6 +107,7 @@ void eqf_flow_destroy(eqf_flow **flow) {
     eqf__buffer_destroy(&dying->d_log_det);
     eqf__buffer_destroy(&dying->d_log_prob);
     eqf__trajectory_clear(&dying->trajectory);
+    eqf__adaptive_clear(&dying->adaptive);
     eqf__field_destroy(&dying->field);
     eqf__prior_clear(&dying->prior);
     free(dying);
@@ -93,6 +120,14 @@ eqf_status eqf_flow_set_params(eqf_flow *flow, const float *params) {
     if (!has_changed) return EQF_OK;
     eqf__gradient_workspace_clear(&flow->workspace);
     return eqf__flow_reassemble(flow);
+}
+
+void eqf_flow_step_statistics(const eqf_flow *flow, eqf_step_statistics *statistics_out) {
+    *statistics_out = flow->adaptive.statistics;
+}
+
+void eqf_flow_reset_step_statistics(eqf_flow *flow) {
+    memset(&flow->adaptive.statistics, 0, sizeof flow->adaptive.statistics);
 }
 
 /* ---- Solves ------------------------------------------------------------------------------------------------------------ */
@@ -111,13 +146,21 @@ static eqf_status zero_log_det(eqf_flow *flow, size_t num_blocks, cl_mem d_log_d
     return eqf__fill_zero(flow->ctx, d_log_det, num_blocks * flow->vector_width * sizeof(float));
 }
 
+eqf_status eqf__flow_launch_solve(eqf_flow *flow, eqf_direction direction, size_t num_samples, cl_mem d_x,
+                                  cl_mem d_log_det) {
+    const size_t num_blocks = num_blocks_of(flow, num_samples);
+    if (flow->method == EQF_INTEGRATOR_DOPRI5)
+        return eqf__adaptive_solve(&flow->adaptive, direction, num_blocks, num_samples, d_x, d_log_det);
+    return eqf__trajectory_solve(&flow->trajectory, direction, num_blocks, d_x, d_log_det, NULL);
+}
+
 static eqf_status sample_chunk(eqf_flow *flow, uint64_t seed, uint64_t first, size_t count, float *x_out,
                                float *log_prob_out) {
     size_t blocks = num_blocks_of(flow, count);
     EQF__TRY(eqf__prior_sample(&flow->prior, seed, first, blocks, flow->d_x));
     EQF__TRY(zero_log_det(flow, blocks, flow->d_log_det));
     EQF__TRY(eqf__prior_log_prob(&flow->prior, blocks, flow->d_x, flow->d_log_det, 0.0f, flow->d_log_prob));
-    EQF__TRY(eqf__trajectory_solve(&flow->trajectory, EQF_PRIOR_TO_DATA, blocks, flow->d_x, flow->d_log_det, NULL));
+    EQF__TRY(eqf__flow_launch_solve(flow, EQF_PRIOR_TO_DATA, count, flow->d_x, flow->d_log_det));
     EQF__TRY(eqf__prior_add_log_det(&flow->prior, blocks, flow->d_log_prob, flow->d_log_det, -1.0f));
     EQF__TRY(download(flow, count, flow->d_x, x_out));
     if (log_prob_out == NULL) return EQF_OK;
@@ -135,10 +178,11 @@ eqf_status eqf_flow_sample(eqf_flow *flow, uint64_t seed, uint64_t first_sample,
     return EQF_OK;
 }
 
-eqf_status eqf__flow_launch_log_prob(eqf_flow *flow, size_t num_blocks, cl_mem d_x, cl_mem d_log_det,
+eqf_status eqf__flow_launch_log_prob(eqf_flow *flow, size_t num_samples, cl_mem d_x, cl_mem d_log_det,
                                      cl_mem d_log_prob) {
+    const size_t num_blocks = num_blocks_of(flow, num_samples);
     EQF__TRY(zero_log_det(flow, num_blocks, d_log_det));
-    EQF__TRY(eqf__trajectory_solve(&flow->trajectory, EQF_DATA_TO_PRIOR, num_blocks, d_x, d_log_det, NULL));
+    EQF__TRY(eqf__flow_launch_solve(flow, EQF_DATA_TO_PRIOR, num_samples, d_x, d_log_det));
     return eqf__prior_log_prob(&flow->prior, num_blocks, d_x, d_log_det, 1.0f, d_log_prob);
 }
 
@@ -148,7 +192,7 @@ eqf_status eqf_flow_log_prob(eqf_flow *flow, size_t batch_size, const float *x, 
         size_t blocks = num_blocks_of(flow, count);
         EQF__TRY(upload(flow, count, x + done * flow->num_dof));
         EQF__TRY(eqf__prior_centre(&flow->prior, blocks, flow->d_x));
-        EQF__TRY(eqf__flow_launch_log_prob(flow, blocks, flow->d_x, flow->d_log_det, flow->d_log_prob));
+        EQF__TRY(eqf__flow_launch_log_prob(flow, count, flow->d_x, flow->d_log_det, flow->d_log_prob));
         EQF__TRY(eqf__buffer_read(flow->ctx, flow->d_log_prob, 0, count * sizeof(float), log_prob_out + done));
         if (z_out != NULL) EQF__TRY(download(flow, count, flow->d_x, z_out + done * flow->num_dof));
         done += count;
@@ -163,7 +207,7 @@ eqf_status eqf_flow_transform(eqf_flow *flow, eqf_direction direction, size_t ba
         size_t blocks = num_blocks_of(flow, count);
         EQF__TRY(upload(flow, count, x_in + done * flow->num_dof));
         EQF__TRY(zero_log_det(flow, blocks, flow->d_log_det));
-        EQF__TRY(eqf__trajectory_solve(&flow->trajectory, direction, blocks, flow->d_x, flow->d_log_det, NULL));
+        EQF__TRY(eqf__flow_launch_solve(flow, direction, count, flow->d_x, flow->d_log_det));
         EQF__TRY(download(flow, count, flow->d_x, x_out + done * flow->num_dof));
         EQF__TRY(eqf__buffer_read(flow->ctx, flow->d_log_det, 0, count * sizeof(float), log_det_out + done));
         done += count;
@@ -173,17 +217,24 @@ eqf_status eqf_flow_transform(eqf_flow *flow, eqf_direction direction, size_t ba
 
 eqf_status eqf_flow_velocity(eqf_flow *flow, double t, size_t batch_size, const float *x, float *velocity_out,
                              float *divergence_out) {
+    const bool is_any_time = flow->method == EQF_INTEGRATOR_DOPRI5;
     double position = t * 2.0 * flow->num_steps;
-    if (!(fabs(position - nearbyint(position)) < 1e-6) || position < -0.5 || position > 2.0 * flow->num_steps + 0.5)
+    if (is_any_time && !(t >= 0 && t <= 1))
+        return eqf__fail(flow->ctx, EQF_ERROR_INVALID_ARGUMENT, "t = %g is not a flow time: it must be 0 to 1", t);
+    if (!is_any_time && !(fabs(position - nearbyint(position)) < 1e-6 && position > -0.5 &&
+                          position < 2.0 * flow->num_steps + 0.5))
         return eqf__fail(flow->ctx, EQF_ERROR_INVALID_ARGUMENT, "t = %g is not a stage time j/%u", t,
                          2 * flow->num_steps);
-    unsigned stage = (unsigned)nearbyint(position);
+    unsigned stage = is_any_time ? 0 : (unsigned)nearbyint(position);
     for (size_t done = 0; done < batch_size;) {
         size_t count = batch_size - done < flow->chunk_size ? batch_size - done : flow->chunk_size;
         size_t blocks = num_blocks_of(flow, count);
         EQF__TRY(upload(flow, count, x + done * flow->num_dof));
         /* In place: each work-item reads its configuration before it writes the velocity. */
-        EQF__TRY(eqf__trajectory_field(&flow->trajectory, stage, blocks, flow->d_x, flow->d_x, flow->d_log_det));
+        if (is_any_time)
+            EQF__TRY(eqf__adaptive_field(&flow->adaptive, t, blocks, flow->d_x, flow->d_x, flow->d_log_det));
+        else
+            EQF__TRY(eqf__trajectory_field(&flow->trajectory, stage, blocks, flow->d_x, flow->d_x, flow->d_log_det));
         EQF__TRY(download(flow, count, flow->d_x, velocity_out + done * flow->num_dof));
         EQF__TRY(eqf__buffer_read(flow->ctx, flow->d_log_det, 0, count * sizeof(float), divergence_out + done));
         done += count;

@@ -2,6 +2,7 @@
 #ifndef EQF_FLOW_INTERNAL_H
 #define EQF_FLOW_INTERNAL_H
 
+#include "adaptive.h"
 #include "gaussian.h"
 #include "trajectory.h"
 
@@ -27,7 +28,9 @@ struct eqf_flow {
     size_t num_dof;
     eqf__field *field;
     eqf__prior prior;
-    eqf__trajectory trajectory;
+    eqf_integrator_method method;
+    eqf__trajectory trajectory; /* of RK4 */
+    eqf__adaptive adaptive;     /* of DOPRI5 */
     /* Buffers of the host-array calls, for chunk_size samples. */
     size_t chunk_size;
     cl_mem d_rows, d_x, d_log_det, d_log_prob;
@@ -45,8 +48,11 @@ eqf_status eqf__energy_seed_create(eqf_context *ctx, const eqf_potential_options
 eqf_status eqf__flow_launch_energy_gradient(eqf_flow *flow, const eqf__kernel *energy_seed,
                                             eqf__gradient_workspace *workspace, size_t batch_size, double energy_cap,
                                             double integration_penalty);
+/* One solve by the flow's integrator: d_x in place, d_log_det +=. */
+eqf_status eqf__flow_launch_solve(eqf_flow *flow, eqf_direction direction, size_t num_samples, cl_mem d_x,
+                                  cl_mem d_log_det);
 /* Launches data -> prior of d_x (packed) and its log_prob [num_blocks][V]. */
-eqf_status eqf__flow_launch_log_prob(eqf_flow *flow, size_t num_blocks, cl_mem d_x, cl_mem d_log_det,
+eqf_status eqf__flow_launch_log_prob(eqf_flow *flow, size_t num_samples, cl_mem d_x, cl_mem d_log_det,
                                      cl_mem d_log_prob);
 /* Assembles the trajectory programs anew after the field's defines changed. */
 eqf_status eqf__flow_reassemble(eqf_flow *flow);

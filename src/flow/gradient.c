@@ -13,7 +13,8 @@ eqf_status eqf__gradient_workspace_create(eqf_flow *flow, size_t batch_size, eqf
     const eqf__field *field = flow->field;
     w->max_blocks = (batch_size + flow->vector_width - 1) / flow->vector_width;
     if (w->max_blocks == 0) w->max_blocks = 1;
-    w->num_partials = flow->num_partials;
+    const bool is_adaptive = flow->method == EQF_INTEGRATOR_DOPRI5; /* keeps neither checkpoints nor gradients of stages */
+    w->num_partials = is_adaptive ? 0 : flow->num_partials;
     w->grad_stages_count = w->num_partials * field->num_stages * field->grad_stage_size;
     w->grad_shared_count = w->num_partials * field->grad_shared_size;
     const size_t numbers = w->max_blocks * flow->vector_width * sizeof(float), state = numbers * flow->num_dof;
@@ -24,7 +25,7 @@ eqf_status eqf__gradient_workspace_create(eqf_flow *flow, size_t batch_size, eqf
     } needed[] = {
         {&w->d_x, state, "the batch"},
         {&w->d_adjoint_x, state, "the adjoint"},
-        {&w->d_checkpoints, state * flow->num_steps, "the trajectory checkpoints"},
+        {&w->d_checkpoints, is_adaptive ? 0 : state * flow->num_steps, "the trajectory checkpoints"},
         {&w->d_log_det, numbers, "the log-densities"},
         {&w->d_adjoint_log_det, numbers, "the log-densities"},
         {&w->d_weight, numbers, "the weights"},
@@ -58,24 +59,40 @@ void eqf__gradient_workspace_clear(eqf__gradient_workspace *workspace) {
 static eqf_status launch_zeros(eqf_flow *flow, const eqf__gradient_workspace *w, cl_uint blocks) {
     eqf_context *ctx = flow->ctx;
     EQF__TRY(eqf__fill_zero(ctx, w->d_log_det, blocks * flow->vector_width * sizeof(float)));
+    if (w->num_partials == 0) return EQF_OK;
     EQF__TRY(eqf__fill_zero(ctx, w->d_grad_stages, w->grad_stages_count * sizeof(float)));
     return eqf__fill_zero(ctx, w->d_grad_shared, w->grad_shared_count * sizeof(float));
 }
 
+static cl_uint num_blocks_of(const eqf_flow *flow, size_t batch_size) {
+    return (cl_uint)((batch_size + flow->vector_width - 1) / flow->vector_width);
+}
+
+/* The batch along the flow, with what the way back needs of it. */
+static eqf_status solve(eqf_flow *flow, const eqf__gradient_workspace *w, eqf_direction direction, size_t batch_size) {
+    if (flow->method == EQF_INTEGRATOR_DOPRI5)
+        return eqf__flow_launch_solve(flow, direction, batch_size, w->d_x, w->d_log_det);
+    return eqf__trajectory_solve(&flow->trajectory, direction, num_blocks_of(flow, batch_size), w->d_x, w->d_log_det,
+                                 w->d_checkpoints);
+}
+
 /* From the seeds at the end of a solve to sums and gradient. */
-static eqf_status launch_reverse(eqf_flow *flow, eqf__gradient_workspace *w, eqf_direction direction, cl_uint blocks,
+static eqf_status launch_reverse(eqf_flow *flow, eqf__gradient_workspace *w, eqf_direction direction, size_t batch_size,
                                  double integration_penalty, cl_uint place) {
+    cl_uint blocks = num_blocks_of(flow, batch_size);
     const eqf__trajectory_gradient gradient = {w->d_checkpoints, w->d_adjoint_x,  w->d_adjoint_log_det,
                                                w->d_weight,      w->d_error,      w->d_grad_stages,
                                                w->d_grad_shared, w->num_partials, (float)integration_penalty};
-    EQF__TRY(eqf__trajectory_reverse(&flow->trajectory, direction, blocks, &gradient));
+    const bool is_adaptive = flow->method == EQF_INTEGRATOR_DOPRI5;
+    if (is_adaptive)
+        EQF__TRY(eqf__adaptive_reverse(&flow->adaptive, direction, blocks, batch_size, w->d_x, w->d_adjoint_x,
+                                       w->d_adjoint_log_det, w->d_gradient));
+    else
+        EQF__TRY(eqf__trajectory_reverse(&flow->trajectory, direction, blocks, &gradient));
     EQF__TRY(EQF__LAUNCH(flow->ctx, &flow->prior.loss_sums, 1, 0, EQF__ARG(w->d_value), EQF__ARG(w->d_error),
                          EQF__ARG(w->d_weight), EQF__ARG(w->d_sums), EQF__ARG(place), EQF__ARG(blocks)));
+    if (is_adaptive) return EQF_OK;
     return flow->field->contract(flow->field, w->d_grad_stages, w->d_grad_shared, w->num_partials, w->d_gradient);
-}
-
-static cl_uint num_blocks_of(const eqf_flow *flow, size_t batch_size) {
-    return (cl_uint)((batch_size + flow->vector_width - 1) / flow->vector_width);
 }
 
 eqf_status eqf__flow_launch_gradient(eqf_flow *flow, eqf__gradient_workspace *w, size_t batch_size,
@@ -84,13 +101,12 @@ eqf_status eqf__flow_launch_gradient(eqf_flow *flow, eqf__gradient_workspace *w,
     const eqf__prior *prior = &flow->prior;
     cl_uint batch = (cl_uint)batch_size, blocks = num_blocks_of(flow, batch_size);
     EQF__TRY(launch_zeros(flow, w, blocks));
-    EQF__TRY(
-        eqf__trajectory_solve(&flow->trajectory, EQF_DATA_TO_PRIOR, blocks, w->d_x, w->d_log_det, w->d_checkpoints));
+    EQF__TRY(solve(flow, w, EQF_DATA_TO_PRIOR, batch_size));
     EQF__TRY(EQF__LAUNCH(ctx, &prior->seed, blocks, 0, EQF__ARG(w->d_x), EQF__ARG(w->d_log_det),
                          EQF__ARG(w->d_adjoint_x), EQF__ARG(w->d_adjoint_log_det), EQF__ARG(w->d_weight),
                          EQF__ARG(w->d_value), EQF__ARG(w->d_error), EQF__ARG(prior->scale),
                          EQF__ARG(prior->constant_term), EQF__ARG(batch), EQF__ARG(blocks)));
-    return launch_reverse(flow, w, EQF_DATA_TO_PRIOR, blocks, integration_penalty, EQF__SUM_NLL);
+    return launch_reverse(flow, w, EQF_DATA_TO_PRIOR, batch_size, integration_penalty, EQF__SUM_NLL);
 }
 
 eqf_status eqf__energy_seed_create(eqf_context *ctx, const eqf_potential_options *target,
@@ -110,13 +126,12 @@ eqf_status eqf__flow_launch_energy_gradient(eqf_flow *flow, const eqf__kernel *e
     cl_float cap = (cl_float)energy_cap;
     EQF__TRY(launch_zeros(flow, w, blocks));
     EQF__TRY(eqf__prior_log_prob(&flow->prior, blocks, w->d_x, w->d_log_det, 0.0f, w->d_value));
-    EQF__TRY(
-        eqf__trajectory_solve(&flow->trajectory, EQF_PRIOR_TO_DATA, blocks, w->d_x, w->d_log_det, w->d_checkpoints));
+    EQF__TRY(solve(flow, w, EQF_PRIOR_TO_DATA, batch_size));
     EQF__TRY(EQF__LAUNCH(flow->ctx, energy_seed, blocks, 0, EQF__ARG(w->d_x), EQF__ARG(w->d_log_det),
                          EQF__ARG(w->d_adjoint_x), EQF__ARG(w->d_adjoint_log_det), EQF__ARG(w->d_weight),
                          EQF__ARG(w->d_value), EQF__ARG(w->d_error), EQF__ARG(cap), EQF__ARG(batch),
                          EQF__ARG(blocks)));
-    return launch_reverse(flow, w, EQF_PRIOR_TO_DATA, blocks, integration_penalty, EQF__SUM_FREE_ENERGY);
+    return launch_reverse(flow, w, EQF_PRIOR_TO_DATA, batch_size, integration_penalty, EQF__SUM_FREE_ENERGY);
 }
 
 /* Checks what both gradients are asked, and gives a workspace that is large enough. */
