@@ -14,6 +14,9 @@
 #include "system.h"
 #include "work.h"
 
+/* What is minimised: --loss. */
+typedef enum train_loss { LOSS_NLL, LOSS_ENERGY, LOSS_MIXTURE } train_loss;
+
 /* Everything the command line asks for; is_*_set tells an own value from the preset's. */
 typedef struct train_flags {
     const char *data_path, *model_path, *checkpoint_path, *csv_path;
@@ -26,7 +29,13 @@ typedef struct train_flags {
     bool is_average_decay_set, is_weight_decay_set;
     const char *prior_scale, *field_evaluation;
     double held_out, checkpoint_seconds, prior_scale_value;
-    bool is_resumed, has_prior_scale_of_data;
+    bool is_resumed, has_prior_scale_of_data, is_held_out_set;
+    const char *loss_name, *energy_cap;
+    train_loss loss;
+    double nll_weight_start, nll_weight_end, energy_cap_value;
+    bool is_nll_weight_start_set, is_nll_weight_end_set;
+    uint64_t num_generated;
+    bool is_num_generated_set, is_augmented;
     eqf_field_evaluation field_evaluation_value;
     system_flags system;
 } train_flags;
@@ -102,6 +111,7 @@ static exit_code get_data(cli_app *app, const train_flags *flags, const eqf_pres
     exit_code code = flags->data_path ? load_data(app, flags, potential, data_out) : EXIT_CODE_OK;
     if (code == EXIT_CODE_OK) code = app_open(app);
     if (code == EXIT_CODE_OK) code = system_verify(app, potential);
+    if (flags->loss == LOSS_ENERGY) return code;
     if (code == EXIT_CODE_OK && !flags->data_path) code = make_data(app, flags, preset, potential, data_out);
     if (code != EXIT_CODE_OK) return code;
     size_t num = data_out->num_train;
@@ -158,6 +168,14 @@ static void fill_training_options(const cli_app *app, const train_flags *flags, 
     if (flags->is_weight_decay_set) options->weight_decay = flags->weight_decay;
     if (flags->is_validation_interval_set) options->validation_interval = flags->validation_interval;
     if (flags->field_evaluation) options->field_evaluation = flags->field_evaluation_value;
+    if (flags->loss == LOSS_ENERGY) options->nll_weight_start = options->nll_weight_end = 0;
+    if (flags->loss == LOSS_MIXTURE) {
+        options->nll_weight_start = flags->nll_weight_start;
+        options->nll_weight_end = flags->nll_weight_end;
+    }
+    if (flags->is_num_generated_set) options->num_generated = (size_t)flags->num_generated;
+    if (flags->energy_cap) options->energy_cap = flags->energy_cap_value;
+    options->is_augmented = flags->is_augmented;
     options->seed = app->seed;
 }
 
@@ -167,24 +185,28 @@ static void print_cell(FILE *stream, double value) {
     if (isfinite(value)) fprintf(stream, "%.9g", value); /* an empty cell for what was not measured */
 }
 
-static exit_code write_csv(cli_app *app, const char *path, const eqf_model *model) {
+static exit_code write_csv(cli_app *app, const train_flags *flags, const eqf_model *model) {
     char *text = NULL;
     size_t size = 0, num_rows;
     const eqf_history_row *rows = eqf_model_history(model, &num_rows);
     FILE *stream = open_memstream(&text, &size);
     if (!stream) return app_fail(app, EXIT_CODE_DEVICE, "out of memory");
-    fputs("step,seconds,loss,nll,held_out_nll,gradient_norm,learning_rate\n", stream);
+    const bool has_free_energy = flags->loss != LOSS_NLL; /* else the file is as readers have known it */
+    fprintf(stream, "step,seconds,loss,nll,held_out_nll,gradient_norm,learning_rate%s\n",
+            has_free_energy ? ",free_energy,held_out_free_energy" : "");
     for (size_t i = 0; i < num_rows; i++) {
-        const double cells[] = {rows[i].seconds,      rows[i].loss,          rows[i].nll,
-                                rows[i].held_out_nll, rows[i].gradient_norm, rows[i].learning_rate};
+        const double cells[] = {rows[i].seconds,       rows[i].loss,          rows[i].nll,
+                                rows[i].held_out_nll,  rows[i].gradient_norm, rows[i].learning_rate,
+                                rows[i].free_energy,   rows[i].held_out_free_energy};
+        const size_t num_cells = sizeof cells / sizeof cells[0] - (has_free_energy ? 0 : 2);
         fprintf(stream, "%" PRIu64, rows[i].step);
-        for (size_t j = 0; j < sizeof cells / sizeof cells[0]; j++) {
+        for (size_t j = 0; j < num_cells; j++) {
             fputc(',', stream);
             print_cell(stream, cells[j]);
         }
         fputc('\n', stream);
     }
-    exit_code code = fclose(stream) == 0 ? files_write(app, path, text, size)
+    exit_code code = fclose(stream) == 0 ? files_write(app, flags->csv_path, text, size)
                                          : app_fail(app, EXIT_CODE_DEVICE, "out of memory");
     free(text);
     return code;
@@ -196,7 +218,7 @@ static exit_code save_model(cli_app *app, const train_flags *flags, eqf_trainer 
     eqf_status status = eqf_trainer_best_model(trainer, &model);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
     status = eqf_model_save(app->ctx, model, flags->model_path);
-    exit_code code = status == EQF_OK ? write_csv(app, flags->csv_path, model)
+    exit_code code = status == EQF_OK ? write_csv(app, flags, model)
                                       : app_fail_status(app, status, ACTIVITY_WRITE);
     eqf_model_destroy(&model);
     return code;
@@ -232,9 +254,20 @@ static exit_code diverge(cli_app *app, const train_flags *flags, eqf_trainer *tr
 }
 
 static void show_progress(cli_progress *progress, const eqf_training_state *state) {
-    char detail[160], held_out[48] = "";
-    if (isfinite(state->held_out_nll)) snprintf(held_out, sizeof held_out, " held-out %.4f", state->held_out_nll);
-    snprintf(detail, sizeof detail, "nll %.4f%s |g| %.2g", state->nll, held_out, state->gradient_norm);
+    char detail[160];
+    size_t length = 0;
+    const struct {
+        const char *label;
+        double value;
+    } parts[] = {{"nll", state->nll},
+                 {"held-out", state->held_out_nll},
+                 {"free energy", state->free_energy},
+                 {"held-out", state->held_out_free_energy}};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        if (!isfinite(parts[i].value) || length >= sizeof detail) continue;
+        length += (size_t)snprintf(detail + length, sizeof detail - length, "%s %.4f ", parts[i].label, parts[i].value);
+    }
+    if (length < sizeof detail) snprintf(detail + length, sizeof detail - length, "|g| %.2g", state->gradient_norm);
     progress_update(progress, (double)state->step, (double)state->num_steps, detail);
 }
 
@@ -287,25 +320,32 @@ static exit_code print_result(cli_app *app, const train_flags *flags, const eqf_
                               const train_data *data, const eqf_model *start,
                               const eqf_training_state *state) {
     const eqf_potential_options *potential = &eqf_model_options_of(start)->potential;
-    char note[64] = "";
+    char note[64] = "", energy_note[64] = "";
     if (eqf_preset_matches(preset, potential) && isfinite(preset->entropy)) {
         snprintf(note, sizeof note, "(no model can be below %g)", preset->entropy);
+        snprintf(energy_note, sizeof energy_note, "(no model can be below -ln Z, %g)", -preset->log_z);
     }
+    const bool has_nll = flags->loss != LOSS_ENERGY, has_free_energy = flags->loss != LOSS_NLL;
     cli_output output;
     exit_code code = output_begin(&output, app);
     if (code != EXIT_CODE_OK) return code;
     output_text(&output, "output", "model in", flags->model_path);
     output_text(&output, "log", "training log in", flags->csv_path);
     output_text(&output, "preset", "preset", preset->name);
-    output_count(&output, "num_train", "training samples", data->num_train);
-    output_count(&output, "num_held_out", "held-out samples", data->num_held_out);
+    output_text(&output, "loss", "loss", flags->loss_name);
+    output_count(&output, "num_train", has_nll ? "training samples" : NULL, data->num_train);
+    output_count(&output, "num_held_out", has_nll ? "held-out samples" : NULL, data->num_held_out);
     output_count(&output, "num_params", "trained parameters", eqf_model_num_trained(start));
     output_count(&output, "seed", "seed", app->seed);
     output_count(&output, "num_steps", "steps", state->step);
     output_count(&output, "best_step", "best model at step", state->best_step);
-    output_number(&output, "held_out_nll", "its held-out NLL (nats)", state->best_held_out_nll,
+    output_number(&output, "held_out_nll", has_nll ? "its held-out NLL (nats)" : NULL, state->best_held_out_nll,
                   note[0] ? note : NULL);
-    output_number(&output, "nll", "NLL of the last batches (nats)", state->nll, NULL);
+    output_number(&output, "nll", has_nll ? "NLL of the last batches (nats)" : NULL, state->nll, NULL);
+    output_number(&output, "held_out_free_energy", has_free_energy ? "its free energy (nats)" : NULL,
+                  state->best_held_out_free_energy, energy_note[0] ? energy_note : NULL);
+    output_number(&output, "free_energy", has_free_energy ? "free energy of the last batches" : NULL,
+                  state->free_energy, NULL);
     output_number(&output, "seconds", "training time (s)", state->seconds, NULL);
     code = output_finish(&output);
     if (code == EXIT_CODE_OK) {
@@ -333,7 +373,7 @@ static exit_code train(cli_app *app, const train_flags *flags, const eqf_preset 
     eqf_trainer *trainer = NULL;
     eqf_model_options model_options = preset->model;
     eqf_training_options training_options;
-    eqf_training_state state = {.best_held_out_nll = NAN};
+    eqf_training_state state = {.best_held_out_nll = NAN, .best_held_out_free_energy = NAN};
     eqf_status status;
     cli_progress progress;
     model_options.potential = *potential;
@@ -347,7 +387,8 @@ static exit_code train(cli_app *app, const train_flags *flags, const eqf_preset 
     if (status == EQF_OK) {
         progress_wait(&progress, app, "building kernels for this device");
         status = eqf_trainer_create(app->ctx, model, &training_options, data.num_train,
-                                    data.x + data.num_held_out * data.num_dof, data.num_held_out, data.x, &trainer);
+                                    data.x ? data.x + data.num_held_out * data.num_dof : NULL, data.num_held_out,
+                                    data.x, &trainer);
         progress_end(&progress);
     }
     if (status != EQF_OK) {
@@ -378,6 +419,7 @@ done:
 PRESET_COLUMN(column_num_train, "%zu", preset->default_num_train)
 PRESET_COLUMN(column_num_steps, "%" PRIu64, preset->training.num_steps)
 PRESET_COLUMN(column_batch_size, "%zu", preset->training.batch_size)
+PRESET_COLUMN(column_num_generated, "%zu", preset->training.num_generated)
 PRESET_COLUMN(column_learning_rate, "%g", preset->training.learning_rate)
 PRESET_COLUMN(column_final_fraction, "%g", preset->training.final_learning_rate_fraction)
 PRESET_COLUMN(column_num_warmup_steps, "%" PRIu64, preset->training.num_warmup_steps)
@@ -388,6 +430,12 @@ PRESET_COLUMN(column_weight_decay, "%g", preset->training.weight_decay)
 PRESET_COLUMN(column_validation_interval, "%" PRIu64, preset->training.validation_interval)
 PRESET_COLUMN(column_field_evaluation, "%s",
               preset->training.field_evaluation == EQF_FIELD_TABLE ? "table" : "direct")
+static void column_energy_cap(const eqf_preset *preset, char text[16]) {
+    if (isfinite(preset->training.energy_cap))
+        snprintf(text, 16, "%g", preset->training.energy_cap);
+    else
+        snprintf(text, 16, "none");
+}
 PRESET_COLUMN(column_prior_scale, "%g", preset->model.prior_scale)
 PRESET_COLUMN(column_integration_steps, "%u", preset->model.integrator.num_steps)
 PRESET_COLUMN(column_num_distance, "%u", preset->model.dynamics.num_distance)
@@ -398,6 +446,8 @@ static void print_more(FILE *stream) {
     system_print_row(stream, "--num-train", column_num_train);
     system_print_row(stream, "--steps", column_num_steps);
     system_print_row(stream, "--batch-size", column_batch_size);
+    system_print_row(stream, "--num-generated", column_num_generated);
+    system_print_row(stream, "--energy-cap", column_energy_cap);
     system_print_row(stream, "--learning-rate", column_learning_rate);
     system_print_row(stream, "--final-fraction", column_final_fraction);
     system_print_row(stream, "--warm-up", column_num_warmup_steps);
@@ -430,6 +480,61 @@ static exit_code check_prior_scale(cli_app *app, train_flags *flags) {
                     flags->prior_scale);
 }
 
+/* --loss, and the options that have a meaning with some losses only. */
+static exit_code check_loss(cli_app *app, train_flags *flags) {
+    static const char *const names[] = {"nll", "energy", "mixture"};
+    const bool is_without_data = flags->data_path && strcmp(flags->data_path, "none") == 0;
+    if (!flags->loss_name) flags->loss_name = is_without_data ? "energy" : "nll";
+    size_t found = 0;
+    while (found < 3 && strcmp(flags->loss_name, names[found]) != 0) found++;
+    if (found == 3) {
+        return app_fail(app, EXIT_CODE_USAGE, "--loss %s: must be nll, energy or mixture; see eqflow train --help",
+                        flags->loss_name);
+    }
+    flags->loss = (train_loss)found;
+    if (is_without_data && flags->loss != LOSS_ENERGY) {
+        return app_fail(app, EXIT_CODE_USAGE, "--loss %s needs samples, so it excludes --data none", flags->loss_name);
+    }
+    if (flags->data_path && !is_without_data && flags->loss == LOSS_ENERGY) {
+        return app_fail(app, EXIT_CODE_USAGE, "--loss energy uses no samples, so it excludes --data %s; --loss mixture "
+                                              "uses both", flags->data_path);
+    }
+    if (is_without_data) flags->data_path = NULL;
+    const bool is_nll = flags->loss == LOSS_NLL, is_energy = flags->loss == LOSS_ENERGY;
+    const struct {
+        const char *option, *reason;
+        bool is_wrong;
+    } rules[] = {
+        {"--num-train", "--loss energy uses no samples", is_energy && flags->is_num_train_set},
+        {"--held-out", "--loss energy uses no samples", is_energy && flags->is_held_out_set},
+        {"--augment", "--loss energy uses no samples", is_energy && flags->is_augmented},
+        {"--prior-scale data", "--loss energy uses no samples", is_energy && flags->has_prior_scale_of_data},
+        {"--batch-size", "--loss energy draws samples of its own, --num-generated a step",
+         is_energy && flags->is_batch_size_set},
+        {"--num-generated", "--loss nll generates no samples", is_nll && flags->is_num_generated_set},
+        {"--energy-cap", "--loss nll uses no energies", is_nll && flags->energy_cap},
+        {"--nll-weight-start", "it weighs the parts of --loss mixture",
+         flags->loss != LOSS_MIXTURE && flags->is_nll_weight_start_set},
+        {"--nll-weight-end", "it weighs the parts of --loss mixture",
+         flags->loss != LOSS_MIXTURE && flags->is_nll_weight_end_set},
+    };
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
+        if (!rules[i].is_wrong) continue;
+        return app_fail(app, EXIT_CODE_USAGE, "%s has no meaning here: %s; see eqflow train --help", rules[i].option,
+                        rules[i].reason);
+    }
+    if (!flags->energy_cap) return EXIT_CODE_OK;
+    if (strcmp(flags->energy_cap, "none") == 0) {
+        flags->energy_cap_value = (double)INFINITY;
+        return EXIT_CODE_OK;
+    }
+    char *end;
+    flags->energy_cap_value = strtod(flags->energy_cap, &end);
+    if (end != flags->energy_cap && *end == '\0' && isfinite(flags->energy_cap_value)) return EXIT_CODE_OK;
+    return app_fail(app, EXIT_CODE_USAGE, "--energy-cap %s: must be an energy in kT or 'none'; see eqflow train --help",
+                    flags->energy_cap);
+}
+
 static exit_code check_flags(cli_app *app, train_flags *flags) {
     if (!flags->model_path) {
         return app_fail(app, EXIT_CODE_USAGE, "-o MODEL.safetensors is missing; see eqflow train --help");
@@ -439,6 +544,7 @@ static exit_code check_flags(cli_app *app, train_flags *flags) {
     }
     exit_code code = work_field_evaluation(app, flags->field_evaluation, &flags->field_evaluation_value);
     if (code == EXIT_CODE_OK) code = check_prior_scale(app, flags);
+    if (code == EXIT_CODE_OK) code = check_loss(app, flags);
     if (code != EXIT_CODE_OK) return code;
     flags->csv_path = app_keep(app, files_with_extension(flags->model_path, ".csv"));
     if (!flags->checkpoint_path) {
@@ -464,28 +570,48 @@ exit_code cmd_train(cli_app *app) {
     const command_help help = {
         .usage = "(PRESET|--potential FILE.cl) -o MODEL.safetensors [--data FILE.npy] [options]",
         .is_last_operand_optional = true,
-        .description = "Trains an equivariant flow on samples of PRESET and keeps the model that is best on held-out "
-                       "samples. Without --data it makes the samples itself by Monte Carlo. A CSV log goes beside the "
-                       "model.",
+        .description = "Trains an equivariant flow on samples of PRESET, on its energy, or on both, and keeps the model "
+                       "that is best on held-out samples. Without --data it makes the samples itself by Monte Carlo; "
+                       "--data none trains on the energy alone. A CSV log goes beside the model.",
         .operands = operands,
         .examples = "  eqflow train dw4 -o dw4.safetensors\n"
+                    "  eqflow train dw2 --data none -o dw2.safetensors\n"
+                    "  eqflow train dw4 --loss mixture -o dw4.safetensors\n"
                     "  eqflow train lj13 --data lj13.npy -o lj13.safetensors --steps 8000\n"
                     "  eqflow train lj13 --data lj13.npy -o lj13.safetensors --steps 8000 --resume\n",
         .print_more = print_more,
     };
-    train_flags flags = {.held_out = 0.1, .checkpoint_seconds = 60};
+    train_flags flags = {.held_out = 0.1, .checkpoint_seconds = 60, .nll_weight_start = 1, .nll_weight_end = 0.5};
     const char *const preset = ""; /* the table after the options has these */
     cli_option options[OPTIONS_MAX] = {
         {.kind = OPTION_TEXT, .letter = 'o', .name = "output", .argument = "FILE", .value = &flags.model_path,
          .default_text = "required", .help = "the model (safetensors)"},
         {.kind = OPTION_HEADING, .name = "Data"},
         {.kind = OPTION_TEXT, .name = "data", .argument = "FILE.npy", .value = &flags.data_path,
-         .default_text = "made here", .help = "samples, [B, N, D] or [B, N*D]"},
+         .default_text = "made here", .help = "samples, [B, N, D] or [B, N*D]; none: train on the energy alone"},
         {.kind = OPTION_COUNT, .name = "num-train", .argument = "COUNT", .value = &flags.num_train,
          .is_set = &flags.is_num_train_set, .default_text = "by preset", .low = 2, .high = 1e12,
          .help = "samples to make, held-out ones included"},
-        {.kind = OPTION_NUMBER, .name = "held-out", .argument = "FRACTION", .value = &flags.held_out, .low = 0,
-         .high = 0.9, .help = "part of the samples that chooses the model, at most 10000"},
+        {.kind = OPTION_NUMBER, .name = "held-out", .argument = "FRACTION", .value = &flags.held_out,
+         .is_set = &flags.is_held_out_set, .low = 0, .high = 0.9, .help = "part of the samples that chooses the model, at most 10000"},
+        {.kind = OPTION_FLAG, .name = "augment", .value = &flags.is_augmented,
+         .help = "rotate, reflect and permute each sample at random, anew in each batch"},
+        {.kind = OPTION_HEADING, .name = "Loss"},
+        {.kind = OPTION_TEXT, .name = "loss", .argument = "WHAT", .value = &flags.loss_name,
+         .default_text = "nll, or energy with --data none",
+         .help = "nll: likelihood of the samples; energy: free energy of the model (reverse KL); mixture: both"},
+        {.kind = OPTION_NUMBER, .name = "nll-weight-start", .argument = "X", .value = &flags.nll_weight_start,
+         .is_set = &flags.is_nll_weight_start_set, .low = 0, .high = 1,
+         .help = "mixture: the likelihood's weight at the first step, that of the free energy is 1 - X"},
+        {.kind = OPTION_NUMBER, .name = "nll-weight-end", .argument = "X", .value = &flags.nll_weight_end,
+         .is_set = &flags.is_nll_weight_end_set, .low = 0, .high = 1,
+         .help = "mixture: at the last step; linear between"},
+        {.kind = OPTION_COUNT, .name = "num-generated", .argument = "N", .value = &flags.num_generated,
+         .is_set = &flags.is_num_generated_set, .default_text = preset, .low = 1, .high = 1 << 24,
+         .help = "energy, mixture: samples of the model a step"},
+        {.kind = OPTION_TEXT, .name = "energy-cap", .argument = "E", .value = &flags.energy_cap,
+         .default_text = preset,
+         .help = "energy, mixture: flatten energies above E kT, so that overlaps do not drown the rest; or none"},
         {.kind = OPTION_HEADING, .name = "Training (defaults by preset: see the table below)"},
         {.kind = OPTION_COUNT, .name = "steps", .argument = "N", .value = &flags.num_steps,
          .is_set = &flags.is_num_steps_set, .default_text = preset, .low = 1, .high = 1e12,

@@ -1,9 +1,16 @@
 /* Adam with decoupled weight decay (Kingma and Ba 2015; Loshchilov and Hutter 2019), gradient clipping and weight averaging. */
-#define RECORD_SIZE 4 /* nll, integration error, gradient norm, 1 if finite */
+#define RECORD_SIZE 6 /* nll and free energy, each with its integration error; gradient norm; 1 if finite */
+#define NUM_SUMS 4    /* the first of them */
 
-/* One work-item. records[record_index] = what this step measured. failed [1] stays 1 from the first non-finite step on: later updates do nothing. */
+/* One work-item per 16 parameters: total = scale gradient where is_first, else total + scale gradient. */
+__kernel void blend_gradient(__global real *total, __global const real *gradient, real scale, uint is_first, uint num_trained) {
+    uint first = get_global_id(0) * 16, last = min(first + 16, num_trained);
+    for (uint i = first; i < last; i++) total[i] = is_first ? scale * gradient[i] : fma(scale, gradient[i], total[i]);
+}
+
+/* One work-item. records[record_index] = what this step measured; sums [NUM_SUMS], of which those of a part without weight count as 0. failed [1] stays 1 from the first non-finite step on: later updates do nothing. */
 __kernel void measure_step(__global const real *gradient, __global const real *sums, __global real *records,
-                           uint record_index, __global uint *failed, uint num_trained) {
+                           uint record_index, __global uint *failed, uint has_nll, uint has_free_energy, uint num_trained) {
     if (get_global_id(0) != 0) return;
     __global real *record = records + record_index * RECORD_SIZE;
     realv lanes = 0;
@@ -14,11 +21,13 @@ __kernel void measure_step(__global const real *gradient, __global const real *s
     }
     real square = sum_lanes(lanes);
     for (uint i = whole; i < num_trained; i++) square = fma(gradient[i], gradient[i], square);
-    uint is_good = isfinite(square) && isfinite(sums[0]) && isfinite(sums[1]);
-    record[0] = sums[0];
-    record[1] = sums[1];
-    record[2] = sqrt(square);
-    record[3] = is_good ? (real)1 : (real)0;
+    uint is_good = isfinite(square);
+    for (uint i = 0; i < NUM_SUMS; i++) {
+        record[i] = (i < 2 ? has_nll : has_free_energy) ? sums[i] : (real)0;
+        is_good = is_good && isfinite(record[i]);
+    }
+    record[NUM_SUMS] = sqrt(square);
+    record[NUM_SUMS + 1] = is_good ? (real)1 : (real)0;
     if (!is_good) failed[0] = 1;
 }
 
@@ -29,7 +38,7 @@ __kernel void adam_update(__global real *params, __global real *first_moment, __
                           real clip_norm, real weight_decay, real average_decay, uint num_trained) {
     if (failed[0]) return;
     const real beta_1 = (real)0.9, beta_2 = (real)0.999, epsilon = (real)1e-8;
-    real norm = records[record_index * RECORD_SIZE + 2];
+    real norm = records[record_index * RECORD_SIZE + NUM_SUMS];
     real shrink = clip_norm > 0 && norm > clip_norm ? clip_norm / norm : (real)1;
     uint first = get_global_id(0) * 16, last = min(first + 16, num_trained);
     for (uint i = first; i < last; i++) {

@@ -1,6 +1,9 @@
-/* Training: maximum likelihood on samples, by the exact gradient of the discretised flow (DTO). */
+/* Training: maximum likelihood on samples, the target's energy, or both, by the exact gradient of the discretised flow (DTO). */
 #ifndef EQFLOW_TRAIN_H
 #define EQFLOW_TRAIN_H
+
+#include <math.h>
+#include <stdbool.h>
 
 #include "eqflow/flow.h"
 
@@ -22,15 +25,23 @@ typedef struct eqf_training_options {
     uint64_t validation_interval;          /* steps between held-out measurements */
     eqf_field_evaluation field_evaluation;
     uint64_t seed;                         /* of the batches */
+    /* loss = w nll + (1 - w) free_energy (eqf_loss, eqf_energy_loss), each with its integration penalty; w goes linearly from start to end
+     * of training. 1: maximum likelihood only; 0: energy only, which needs no data. */
+    double nll_weight_start, nll_weight_end;
+    size_t num_generated;                  /* samples of the model a step, where w < 1 */
+    double energy_cap;                     /* of eqf_flow_energy_gradient; INFINITY: none */
+    size_t num_held_out_generated;         /* samples of the model that measure its free energy, the same each time */
+    bool is_augmented;                     /* random rotations, reflections and permutations of the training batches */
 } eqf_training_options;
 #define EQF_TRAINING_OPTIONS_INIT \
-    {1, 256, 4000, 5e-3, 0.02, 100, 0.0, 10.0, 0.995, 0.1, 200, EQF_FIELD_TABLE, 0}
+    {1, 256, 4000, 5e-3, 0.02, 100, 0.0, 10.0, 0.995, 0.1, 200, EQF_FIELD_TABLE, 0, 1.0, 1.0, 256, (double)INFINITY, 4096, false}
 
 /* Owns: a flow, the data and the optimizer's state on the device. Threads: those of its context. */
 typedef struct eqf_trainer eqf_trainer;
 
-/* x [num_train, N, D] and x_held_out [num_held_out, N, D] are copied; num_held_out may be 0 (then the
- * last average counts as the best model). model is the start. Errors: INVALID_ARGUMENT, NON_FINITE (the data hold a
+/* x [num_train, N, D] and x_held_out [num_held_out, N, D] are copied; num_train may be 0 where both weights of the likelihood are.
+ * num_held_out may be 0 (then the last average counts as the best model, unless the loss ends as free energy alone). model is the start;
+ * its potential is the target. Errors: INVALID_ARGUMENT, NON_FINITE (the data hold a
  * NaN or infinity; the message says where), those of eqf_flow_create. */
 eqf_status eqf_trainer_create(eqf_context *ctx, const eqf_model *model, const eqf_training_options *options,
                               size_t num_train, const float *x, size_t num_held_out,
@@ -43,7 +54,9 @@ typedef struct eqf_training_state {
     double seconds;
     double loss, nll, gradient_norm, learning_rate; /* means since the last report */
     double held_out_nll;                            /* the newest; NaN before the first */
-    double best_held_out_nll;                       /* NaN before the first */
+    double best_held_out_nll;                       /* of the best model; NaN before the first */
+    double free_energy, held_out_free_energy, best_held_out_free_energy; /* the same, where the loss has it; else NaN */
+    double nll_weight;                              /* of the newest step */
     uint64_t best_step;
     bool is_done;
 } eqf_training_state;
@@ -53,7 +66,8 @@ typedef struct eqf_training_state {
  * message says what to try. */
 eqf_status eqf_trainer_advance(eqf_trainer *trainer, uint64_t max_steps, eqf_training_state *state_out);
 
-/* The best held-out model so far (a copy, with history); the caller destroys it. */
+/* The best held-out model so far (a copy, with history); the caller destroys it. Best is the lowest w nll + (1 - w) free_energy with the
+ * weight w that training ends with. */
 eqf_status eqf_trainer_best_model(eqf_trainer *trainer, eqf_model **model_out);
 
 /* A checkpoint holds all that training needs to go on bit for bit, the data excepted. Restore refuses

@@ -66,18 +66,34 @@ static const field_entry radial_fields[] = {
 };
 static const field_entry integrator_fields[] = {COUNT_FIELD(integrator., num_steps), {NULL, 0, false}};
 
-/* The columns of the history after "step", all double. */
+/* The columns of the history after "step", all double. Optional ones are in the file where a row has such a number. */
 static const struct {
     const char *name;
     size_t offset; /* in eqf_history_row */
+    bool is_optional;
 } history_columns[] = {
-    {"loss", offsetof(eqf_history_row, loss)},
-    {"nll", offsetof(eqf_history_row, nll)},
-    {"held_out_nll", offsetof(eqf_history_row, held_out_nll)},
-    {"gradient_norm", offsetof(eqf_history_row, gradient_norm)},
-    {"learning_rate", offsetof(eqf_history_row, learning_rate)},
+    {"loss", offsetof(eqf_history_row, loss), false},
+    {"nll", offsetof(eqf_history_row, nll), false},
+    {"held_out_nll", offsetof(eqf_history_row, held_out_nll), false},
+    {"gradient_norm", offsetof(eqf_history_row, gradient_norm), false},
+    {"learning_rate", offsetof(eqf_history_row, learning_rate), false},
+    {"free_energy", offsetof(eqf_history_row, free_energy), true},
+    {"held_out_free_energy", offsetof(eqf_history_row, held_out_free_energy), true},
 };
 enum { NUM_REAL_COLUMNS = sizeof history_columns / sizeof history_columns[0] };
+
+static double column_of(const eqf_history_row *row, unsigned column) {
+    double value;
+    memcpy(&value, (const char *)row + history_columns[column].offset, sizeof value);
+    return value;
+}
+
+static bool has_column(const eqf_model *model, unsigned column) {
+    if (!history_columns[column].is_optional) return true;
+    for (size_t r = 0; r < model->num_rows; r++)
+        if (!isnan(column_of(&model->rows[r], column))) return true;
+    return false;
+}
 
 /* ---- Checksum --------------------------------------------------------------------------------- */
 
@@ -145,16 +161,19 @@ static void put_fields(json_t *object, const eqf_model_options *options, const f
 static json_t *history_to_json(const eqf_model *model, bool *is_complete) {
     json_t *columns = json_array(), *rows = json_array();
     bool is_appended = json_array_append_new(columns, json_string("step")) == 0;
-    for (unsigned c = 0; c < NUM_REAL_COLUMNS; c++)
-        is_appended = json_array_append_new(columns, json_string(history_columns[c].name)) == 0 && is_appended;
+    bool is_there[NUM_REAL_COLUMNS];
+    for (unsigned c = 0; c < NUM_REAL_COLUMNS; c++) {
+        is_there[c] = has_column(model, c);
+        if (is_there[c])
+            is_appended = json_array_append_new(columns, json_string(history_columns[c].name)) == 0 && is_appended;
+    }
     for (size_t r = 0; r < model->num_rows; r++) {
         json_t *row = json_array();
         is_appended = json_array_append_new(row, json_integer((json_int_t)model->rows[r].step)) == 0 && is_appended;
-        for (unsigned c = 0; c < NUM_REAL_COLUMNS; c++) {
-            double value;
-            memcpy(&value, (const char *)&model->rows[r] + history_columns[c].offset, sizeof value);
-            is_appended = json_array_append_new(row, real_to_json(value)) == 0 && is_appended;
-        }
+        for (unsigned c = 0; c < NUM_REAL_COLUMNS; c++)
+            if (is_there[c])
+                is_appended =
+                    json_array_append_new(row, real_to_json(column_of(&model->rows[r], c))) == 0 && is_appended;
         is_appended = json_array_append_new(rows, row) == 0 && is_appended;
     }
     if (!is_appended) *is_complete = false;
@@ -420,26 +439,32 @@ static void get_history(model_reader *reader, const json_t *root, eqf_model *mod
     const json_t *history = get_object(reader, root, "history");
     const json_t *columns = get(reader, history, "history", "columns"), *rows = get(reader, history, "history", "rows");
     if (reader->status != EQF_OK) return;
-    bool has_columns = json_array_size(columns) == NUM_REAL_COLUMNS + 1;
-    for (unsigned c = 0; has_columns && c <= NUM_REAL_COLUMNS; c++) {
-        const char *name = json_string_value(json_array_get(columns, c));
-        has_columns = name != NULL && strcmp(name, c == 0 ? "step" : history_columns[c - 1].name) == 0;
+    /* places[c]: where column c stands in a row; 0: nowhere, as the step is there. The order is that of the table. */
+    size_t places[NUM_REAL_COLUMNS] = {0}, num_columns = json_array_size(columns), place = 1;
+    const char *first = json_string_value(json_array_get(columns, 0));
+    bool has_columns = first != NULL && strcmp(first, "step") == 0;
+    for (unsigned c = 0; c < NUM_REAL_COLUMNS; c++) {
+        const char *name = json_string_value(json_array_get(columns, place));
+        if (name != NULL && strcmp(name, history_columns[c].name) == 0)
+            places[c] = place++;
+        else
+            has_columns = has_columns && history_columns[c].is_optional;
     }
-    if (!has_columns) reject(reader, "history", "columns", "are not those of this format");
+    if (!has_columns || place != num_columns) reject(reader, "history", "columns", "are not those of this format");
     if (!json_is_array(rows)) reject(reader, "history", "rows", "is not an array");
     for (size_t r = 0; reader->status == EQF_OK && r < json_array_size(rows); r++) {
         const json_t *values = json_array_get(rows, r), *step = json_array_get(values, 0);
-        eqf_history_row row = {0};
-        bool is_row =
-            json_array_size(values) == NUM_REAL_COLUMNS + 1 && json_is_integer(step) && json_integer_value(step) >= 0;
+        eqf_history_row row = {.free_energy = NAN, .held_out_free_energy = NAN};
+        bool is_row = json_array_size(values) == num_columns && json_is_integer(step) && json_integer_value(step) >= 0;
         row.step = (uint64_t)json_integer_value(step);
         for (unsigned c = 0; is_row && c < NUM_REAL_COLUMNS; c++) {
             double value = 0.0;
-            is_row = real_from_json(json_array_get(values, c + 1), &value);
+            if (places[c] == 0) continue;
+            is_row = real_from_json(json_array_get(values, places[c]), &value);
             memcpy((char *)&row + history_columns[c].offset, &value, sizeof value);
         }
         if (!is_row)
-            reject(reader, "history", "rows", "has a row that is not one step and six numbers");
+            reject(reader, "history", "rows", "has a row that is not one step and a number for each column");
         else
             reader->status = eqf_model_add_history(reader->ctx, model, &row);
     }

@@ -5,12 +5,17 @@
 
 #include "base.h"
 
-/* Training defaults: version, batch size, steps, learning rate, its final fraction, warm-up, weight decay, clip norm,
- * average decay, integration penalty, validation interval, field, seed. */
-#define TRAINING_DW2 {1, 256, 4000, 5e-3, 0.02, 100, 0.0, 10.0, 0.995, 0.1, 200, EQF_FIELD_TABLE, 0}
-#define TRAINING_DW4 {1, 256, 4000, 5e-3, 0.02, 100, 0.0, 10.0, 0.995, 0.3, 200, EQF_FIELD_TABLE, 0}
-#define TRAINING_LJ13 {1, 256, 4000, 5e-3, 0.02, 100, 0.0, 10.0, 0.995, 0.1, 200, EQF_FIELD_TABLE, 0}
-#define TRAINING_LJ55 {1, 64, 2000, 5e-3, 0.02, 100, 0.0, 10.0, 0.995, 0.1, 100, EQF_FIELD_TABLE, 0}
+/* What the presets have in common: see eqf_training_options. */
+#define TRAINING(batch, steps, penalty, interval, cap)                                                                \
+    {.version = 1, .batch_size = batch, .num_steps = steps, .learning_rate = 5e-3,                                    \
+     .final_learning_rate_fraction = 0.02, .num_warmup_steps = 100, .clip_norm = 10.0, .average_decay = 0.995,        \
+     .integration_penalty = penalty, .validation_interval = interval, .field_evaluation = EQF_FIELD_TABLE,            \
+     .nll_weight_start = 1.0, .nll_weight_end = 1.0, .num_generated = batch, .energy_cap = cap,                       \
+     .num_held_out_generated = 16 * (batch)}
+#define TRAINING_DW2 TRAINING(256, 4000, 0.1, 200, (double)INFINITY)
+#define TRAINING_DW4 TRAINING(256, 4000, 0.3, 200, (double)INFINITY)
+#define TRAINING_LJ13 TRAINING(256, 4000, 0.1, 200, 100.0)
+#define TRAINING_LJ55 TRAINING(64, 2000, 0.1, 100, 500.0)
 
 /* A small data set is seen at most so many times, more only fits its noise; but never fewer steps than this. */
 static const double max_epochs = 1000;
@@ -126,6 +131,7 @@ eqf_status eqf_preset_for_potential(eqf_context *ctx, const eqf_potential_option
     field->layout = EQF_RADIAL_UNIFORM;
     field->distance_max = 4.0 * length * pow(potential->num_particles, 1.0 / potential->space_dim);
     field->distance_gamma = 3.0 * field->distance_max / (field->num_distance - 1);
+    if (potential->kind == EQF_POTENTIAL_USER) preset.training.energy_cap = (double)INFINITY; /* its scale is unknown */
     preset.entropy = preset.entropy_error = preset.log_z = preset.log_z_error = preset.mean_energy = NAN;
     *preset_out = preset;
     return EQF_OK;
@@ -133,7 +139,11 @@ eqf_status eqf_preset_for_potential(eqf_context *ctx, const eqf_potential_option
 
 void eqf_preset_training_options(const eqf_preset *preset, size_t num_train, eqf_training_options *options_out) {
     eqf_training_options options = preset->training;
-    if (num_train > 0 && num_train < options.batch_size) options.batch_size = num_train;
+    if (num_train == 0) { /* energy only */
+        *options_out = options;
+        return;
+    }
+    if (num_train < options.batch_size) options.batch_size = num_train;
     double steps = max_epochs * (double)num_train / (double)options.batch_size;
     if (steps < (double)min_steps) steps = (double)min_steps;
     if (steps < (double)options.num_steps) options.num_steps = (uint64_t)steps;

@@ -15,12 +15,14 @@ enum {
     NUMBER_HELD_OUT,
     NUMBER_BEST,
     NUMBER_LEARNING_RATE,
-    NUMBER_ROW_SUMS,
-    NUM_NUMBERS = NUMBER_ROW_SUMS + 4
+    NUMBER_HELD_OUT_FREE_ENERGY,
+    NUMBER_BEST_FREE_ENERGY,
+    NUMBER_ROW_TOTALS,
+    NUM_NUMBERS = NUMBER_ROW_TOTALS + EQF__NUM_TOTALS
 };
-enum { ROW_WIDTH = 7 };
+enum { ROW_WIDTH = 9 };
 static const char checkpoint_metadata[] =
-    "{\"kind\":\"checkpoint\",\"format_version\":1,\"library_version\":\"" EQF_VERSION_TEXT "\"}";
+    "{\"kind\":\"checkpoint\",\"format_version\":2,\"library_version\":\"" EQF_VERSION_TEXT "\"}";
 
 static eqf_status read_params(eqf_trainer *trainer, cl_mem buffer, size_t count, float **params_out) {
     *params_out = eqf__alloc(trainer->ctx, count, sizeof(float), "the checkpoint");
@@ -34,8 +36,9 @@ static eqf_status copy_history(eqf_trainer *trainer, double **rows_out, size_t *
     *rows_out = numbers;
     if (numbers == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     for (size_t r = 0; r < *num_rows_out; r++) {
-        const double row[ROW_WIDTH] = {(double)rows[r].step, rows[r].seconds,       rows[r].loss,         rows[r].nll,
-                                       rows[r].held_out_nll, rows[r].gradient_norm, rows[r].learning_rate};
+        const double row[ROW_WIDTH] = {(double)rows[r].step,  rows[r].seconds,       rows[r].loss,
+                                       rows[r].nll,           rows[r].held_out_nll,  rows[r].gradient_norm,
+                                       rows[r].learning_rate, rows[r].free_energy,   rows[r].held_out_free_energy};
         memcpy(numbers + r * ROW_WIDTH, row, sizeof row);
     }
     return EQF_OK;
@@ -45,8 +48,9 @@ static eqf_status write_checkpoint(eqf_trainer *trainer, const char *path, float
                                    size_t num_rows) {
     const uint64_t counts[NUM_COUNTS] = {trainer->fingerprint, trainer->step, trainer->best_step,
                                          trainer->flow->field->resolution};
-    double numbers[NUM_NUMBERS] = {trainer->seconds, trainer->held_out_nll, trainer->best_nll, trainer->learning_rate};
-    memcpy(numbers + NUMBER_ROW_SUMS, trainer->row_sums, sizeof trainer->row_sums);
+    double numbers[NUM_NUMBERS] = {trainer->seconds,       trainer->held_out_nll,         trainer->best_nll,
+                                   trainer->learning_rate, trainer->held_out_free_energy, trainer->best_free_energy};
+    memcpy(numbers + NUMBER_ROW_TOTALS, trainer->row_totals, sizeof trainer->row_totals);
     const size_t n = trainer->num_trained;
     const eqf__tensor tensors[] = {
         {"params", EQF__TENSOR_F32, 1, {trainer->num_params}, vectors[0]},
@@ -125,8 +129,7 @@ static eqf_status restore(eqf_trainer *trainer, const char *path, const eqf__ten
     eqf__field *field = trainer->flow->field;
     EQF__TRY(field->set_resolution(field, (unsigned)counts[COUNT_RESOLUTION]));
     EQF__TRY(eqf__flow_reassemble(trainer->flow));
-    eqf__gradient_workspace_clear(&trainer->workspace);
-    EQF__TRY(eqf__gradient_workspace_create(trainer->flow, trainer->options.batch_size, &trainer->workspace));
+    EQF__TRY(eqf__trainer_create_workspace(trainer));
     const cl_mem buffers[4] = {field->d_params, trainer->d_first_moment, trainer->d_second_moment, trainer->d_average};
     for (size_t v = 0; v < 4; v++)
         EQF__TRY(eqf__buffer_write(ctx, buffers[v], 0,
@@ -138,13 +141,15 @@ static eqf_status restore(eqf_trainer *trainer, const char *path, const eqf__ten
     trainer->held_out_nll = numbers[NUMBER_HELD_OUT];
     trainer->best_nll = numbers[NUMBER_BEST];
     trainer->learning_rate = numbers[NUMBER_LEARNING_RATE];
-    memcpy(trainer->row_sums, numbers + NUMBER_ROW_SUMS, sizeof trainer->row_sums);
+    trainer->held_out_free_energy = numbers[NUMBER_HELD_OUT_FREE_ENERGY];
+    trainer->best_free_energy = numbers[NUMBER_BEST_FREE_ENERGY];
+    memcpy(trainer->row_totals, numbers + NUMBER_ROW_TOTALS, sizeof trainer->row_totals);
     for (size_t r = 0; history != NULL && r < history->shape[0]; r++) {
         double v[ROW_WIDTH];
         memcpy(v, (const char *)history->data + r * sizeof v, sizeof v);
         if (!(v[0] >= 0 && v[0] <= (double)trainer->options.num_steps))
             return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s is damaged: its history has a step %g", path, v[0]);
-        const eqf_history_row row = {(uint64_t)v[0], v[1], v[2], v[3], v[4], v[5], v[6]};
+        const eqf_history_row row = {(uint64_t)v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8]};
         EQF__TRY(eqf_model_add_history(ctx, trainer->model, &row));
     }
     return EQF_OK;

@@ -2,10 +2,25 @@
 #ifndef EQF_TRAIN_INTERNAL_H
 #define EQF_TRAIN_INTERNAL_H
 
+#include "augment.h"
 #include "eqflow/train.h"
 #include "flow_internal.h"
 
-enum { EQF__MAX_STEPS_IN_FLIGHT = 64, EQF__RECORD_SIZE = 4 };
+/* A record of a step: cl/train/adam.cl. The first numbers are those of eqf__gradient_workspace.d_sums. */
+enum { EQF__RECORD_NORM = EQF__NUM_SUMS, EQF__RECORD_IS_GOOD, EQF__RECORD_SIZE };
+enum { EQF__MAX_STEPS_IN_FLIGHT = 64 };
+
+/* Sums over steps, from which means are made. */
+enum {
+    EQF__TOTAL_LOSS,
+    EQF__TOTAL_NLL,
+    EQF__TOTAL_FREE_ENERGY,
+    EQF__TOTAL_NORM,
+    EQF__TOTAL_STEPS,
+    EQF__TOTAL_NLL_STEPS,
+    EQF__TOTAL_FREE_ENERGY_STEPS,
+    EQF__NUM_TOTALS
+};
 
 struct eqf_trainer {
     eqf_context *ctx;
@@ -22,16 +37,22 @@ struct eqf_trainer {
     cl_mem d_first_moment, d_second_moment, d_average; /* [num_trained] */
     cl_mem d_records;                                  /* [EQF__MAX_STEPS_IN_FLIGHT][EQF__RECORD_SIZE] */
     cl_mem d_failed;                                   /* [1] uint */
-    eqf__kernel gather, measure, update;
+    cl_mem d_gradient;                                 /* [num_trained]: of both parts, where the loss has both */
+    eqf__kernel gather, measure, update, blend;
+    eqf__kernel augment, energy_seed; /* where the options ask for them */
     /* Where it stands */
     uint64_t step, best_step;
     double seconds;
     double held_out_nll, best_nll; /* NaN before the first measurement */
+    double held_out_free_energy, best_free_energy;
     float *best_params;            /* [num_params] */
     float *h_scratch;              /* [num_params] */
-    /* Sums since the last history row (row_) and since the last report (report_): loss, nll, norm, steps */
-    double row_sums[4], report_sums[4];
+    /* Since the last history row and since the last report. */
+    double row_totals[EQF__NUM_TOTALS], report_totals[EQF__NUM_TOTALS];
     double learning_rate;
 };
+
+/* The workspace anew, large enough for the batches of both parts of the loss. */
+eqf_status eqf__trainer_create_workspace(eqf_trainer *trainer);
 
 #endif

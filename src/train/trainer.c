@@ -1,6 +1,7 @@
-/* Maximum-likelihood training with everything but the schedule on the device. */
+/* Training with everything but the schedule on the device. */
 #include "eqflow/train.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,13 @@ static eqf_status check_options(eqf_context *ctx, const eqf_training_options *o)
         {isfinite(o->integration_penalty) && o->integration_penalty >= 0,
          "the integration penalty must be a number >= 0"},
         {o->validation_interval >= 1, "the validation interval must be at least 1 step"},
+        {o->nll_weight_start >= 0 && o->nll_weight_start <= 1 && o->nll_weight_end >= 0 && o->nll_weight_end <= 1,
+         "the likelihood's weights at start and end must be in [0, 1]"},
+        {o->num_generated >= 1 && o->num_generated <= ((size_t)1 << 24),
+         "the number of generated samples a step must be 1 ... 16777216"},
+        {o->num_held_out_generated >= 1 && o->num_held_out_generated <= ((size_t)1 << 24),
+         "the number of generated samples of a measurement must be 1 ... 16777216"},
+        {!isnan(o->energy_cap) && o->energy_cap > -INFINITY, "the energy cap must be a number (infinity: none)"},
     };
     for (size_t r = 0; r < sizeof rules / sizeof rules[0]; r++)
         if (!rules[r].is_good) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "%s", rules[r].message);
@@ -49,10 +57,12 @@ static uint64_t fingerprint(uint64_t hash, const void *bytes, size_t num_bytes) 
 static uint64_t fingerprint_all(const eqf_trainer *trainer, const float *x) {
     const eqf_training_options *o = &trainer->options;
     const double numbers[] = {o->learning_rate, o->final_learning_rate_fraction, o->weight_decay, o->clip_norm,
-                              o->average_decay, o->integration_penalty};
+                              o->average_decay, o->integration_penalty,
+                              o->nll_weight_start, o->nll_weight_end, o->energy_cap};
     const uint64_t counts[] = {
         o->batch_size, o->num_steps,       o->num_warmup_steps,  o->validation_interval, (uint64_t)o->field_evaluation,
-        o->seed,       trainer->num_train, trainer->num_held_out};
+        o->seed,       trainer->num_train, trainer->num_held_out, o->num_generated, o->num_held_out_generated,
+        o->is_augmented};
     const eqf_model_options *made = eqf_model_options_of(trainer->model);
     const uint64_t model_counts[] = {made->potential.num_particles, made->potential.space_dim,
                                      made->integrator.num_steps, made->seed, trainer->num_params};
@@ -75,14 +85,35 @@ static uint64_t fingerprint_all(const eqf_trainer *trainer, const float *x) {
     return fingerprint(hash, trainer->held_out, trainer->num_held_out * num_dof * sizeof(float));
 }
 
+/* Whether the loss has that part at any step. */
+static bool has_nll(const eqf_trainer *trainer) {
+    return trainer->options.nll_weight_start > 0 || trainer->options.nll_weight_end > 0;
+}
+static bool has_free_energy(const eqf_trainer *trainer) {
+    return trainer->options.nll_weight_start < 1 || trainer->options.nll_weight_end < 1;
+}
+
 static eqf_status create_kernels(eqf_trainer *trainer) {
+    const eqf_potential_options *potential = &eqf_model_options_of(trainer->model)->potential;
+    if (has_free_energy(trainer)) EQF__TRY(eqf__energy_seed_create(trainer->ctx, potential, &trainer->energy_seed));
+    if (has_nll(trainer) && trainer->options.is_augmented)
+        EQF__TRY(eqf__augment_create(trainer->ctx, potential->num_particles, potential->space_dim, &trainer->augment));
     static const char *const files[] = {"common/real.clh", "common/philox.clh", "common/random.clh",
                                         "train/batch.cl",  "train/adam.cl",     NULL};
     eqf__program *program;
     EQF__TRY(eqf__program_get(trainer->ctx, "train", files, "", &program));
     EQF__TRY(eqf__kernel_create(trainer->ctx, program, "gather", &trainer->gather));
     EQF__TRY(eqf__kernel_create(trainer->ctx, program, "measure_step", &trainer->measure));
+    EQF__TRY(eqf__kernel_create(trainer->ctx, program, "blend_gradient", &trainer->blend));
     return eqf__kernel_create(trainer->ctx, program, "adam_update", &trainer->update);
+}
+
+eqf_status eqf__trainer_create_workspace(eqf_trainer *trainer) {
+    size_t batch_size = has_nll(trainer) ? trainer->options.batch_size : 0;
+    if (has_free_energy(trainer) && trainer->options.num_generated > batch_size)
+        batch_size = trainer->options.num_generated;
+    eqf__gradient_workspace_clear(&trainer->workspace);
+    return eqf__gradient_workspace_create(trainer->flow, batch_size, &trainer->workspace);
 }
 
 static eqf_status create_state(eqf_trainer *trainer, const float *x, const float *x_held_out) {
@@ -104,12 +135,13 @@ static eqf_status create_state(eqf_trainer *trainer, const float *x, const float
     EQF__TRY(eqf__buffer_create(ctx, state_bytes, trainer->h_scratch, "the optimizer", &trainer->d_first_moment));
     EQF__TRY(eqf__buffer_create(ctx, state_bytes, trainer->h_scratch, "the optimizer", &trainer->d_second_moment));
     EQF__TRY(eqf__buffer_create(ctx, state_bytes, params, "the average", &trainer->d_average));
+    EQF__TRY(eqf__buffer_create(ctx, state_bytes, trainer->h_scratch, "the gradient", &trainer->d_gradient));
     EQF__TRY(eqf__buffer_create(ctx, sizeof zeros, zeros, "the records", &trainer->d_records));
     EQF__TRY(eqf__buffer_create(ctx, sizeof(cl_uint), zeros, "a flag", &trainer->d_failed));
     trainer->half_bits = 1;
     while (((uint64_t)1 << (2 * trainer->half_bits)) < trainer->num_train) trainer->half_bits++;
     trainer->fingerprint = fingerprint_all(trainer, x);
-    return eqf__gradient_workspace_create(trainer->flow, trainer->options.batch_size, &trainer->workspace);
+    return eqf__trainer_create_workspace(trainer);
 }
 
 /* x [num, N, D]. One NaN would reach every parameter with the first batch that holds it, and the learning rate would be
@@ -149,7 +181,8 @@ eqf_status eqf_trainer_create(eqf_context *ctx, const eqf_model *model, const eq
                               eqf_trainer **trainer_out) {
     *trainer_out = NULL;
     EQF__TRY(check_options(ctx, options));
-    if (num_train == 0) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "there are no training data");
+    if (num_train == 0 && (options->nll_weight_start > 0 || options->nll_weight_end > 0))
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "there are no training data, which a likelihood needs");
     if (num_train > 0x7fffffff)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "more than 2^31 training configurations");
     const eqf_potential_options *potential = &eqf_model_options_of(model)->potential;
@@ -163,6 +196,7 @@ eqf_status eqf_trainer_create(eqf_context *ctx, const eqf_model *model, const eq
     trainer->num_train = num_train;
     trainer->num_held_out = num_held_out;
     trainer->held_out_nll = trainer->best_nll = NAN;
+    trainer->held_out_free_energy = trainer->best_free_energy = NAN;
     eqf_status status = create_parts(trainer, model, x, x_held_out);
     if (status != EQF_OK) {
         eqf_trainer_destroy(&trainer);
@@ -175,12 +209,12 @@ eqf_status eqf_trainer_create(eqf_context *ctx, const eqf_model *model, const eq
 void eqf_trainer_destroy(eqf_trainer **trainer) {
     if (trainer == NULL || *trainer == NULL) return;
     eqf_trainer *dying = *trainer;
-    cl_mem *buffers[] = {&dying->d_data,    &dying->d_first_moment, &dying->d_second_moment,
-                         &dying->d_average, &dying->d_records,      &dying->d_failed};
+    cl_mem *buffers[] = {&dying->d_data,    &dying->d_first_moment, &dying->d_second_moment, &dying->d_average,
+                         &dying->d_records, &dying->d_failed,       &dying->d_gradient};
     for (size_t b = 0; b < sizeof buffers / sizeof buffers[0]; b++) eqf__buffer_destroy(buffers[b]);
-    eqf__kernel_destroy(&dying->gather);
-    eqf__kernel_destroy(&dying->measure);
-    eqf__kernel_destroy(&dying->update);
+    eqf__kernel *kernels[] = {&dying->gather, &dying->measure, &dying->update,
+                              &dying->blend,  &dying->augment, &dying->energy_seed};
+    for (size_t k = 0; k < sizeof kernels / sizeof kernels[0]; k++) eqf__kernel_destroy(kernels[k]);
     eqf__gradient_workspace_clear(&dying->workspace);
     eqf_flow_destroy(&dying->flow);
     eqf_model_destroy(&dying->model);
@@ -202,25 +236,79 @@ static double scheduled_learning_rate(const eqf_training_options *o, uint64_t st
     return o->learning_rate * warmup * fraction;
 }
 
-static eqf_status launch_step(eqf_trainer *trainer, size_t record_index) {
-    eqf_context *ctx = trainer->ctx;
+/* The likelihood's weight in the loss. step counts from 0. */
+static double scheduled_nll_weight(const eqf_training_options *o, uint64_t step) {
+    double progress = (double)step / (double)(o->num_steps > 1 ? o->num_steps - 1 : 1);
+    return o->nll_weight_start + (o->nll_weight_end - o->nll_weight_start) * progress;
+}
+
+/* Seeds of their own for the model's samples, so that none of them comes again in `eqf_flow_sample` with the same seed: the finaliser of
+ * splitmix64 (Steele, Lea and Flood 2014). */
+enum noise_purpose { NOISE_TRAINING = 1, NOISE_HELD_OUT = 2 };
+static uint64_t noise_seed(const eqf_training_options *o, enum noise_purpose purpose) {
+    uint64_t mixed = o->seed + (uint64_t)purpose * 0x9e3779b97f4a7c15u;
+    mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9u;
+    mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111ebu;
+    return mixed ^ (mixed >> 31);
+}
+
+static size_t num_blocks_of(const eqf_trainer *trainer, size_t batch_size) {
+    return (batch_size + trainer->flow->vector_width - 1) / trainer->flow->vector_width;
+}
+
+/* nll and its gradient, of the next batch of data. */
+static eqf_status launch_nll(eqf_trainer *trainer) {
     const eqf_training_options *o = &trainer->options;
     eqf_flow *flow = trainer->flow;
     eqf__gradient_workspace *w = &trainer->workspace;
     cl_uint seed_low = (cl_uint)o->seed, seed_high = (cl_uint)(o->seed >> 32), num = (cl_uint)trainer->num_train;
     cl_uint half_bits = trainer->half_bits, batch = (cl_uint)o->batch_size, num_dof = (cl_uint)flow->num_dof;
-    cl_uint num_trained = (cl_uint)trainer->num_trained;
     cl_ulong position = trainer->step * o->batch_size;
-    size_t blocks = (o->batch_size + flow->vector_width - 1) / flow->vector_width;
-    EQF__TRY(flow->field->prepare(flow->field, false));
-    EQF__TRY(EQF__LAUNCH(ctx, &trainer->gather, blocks, 0, EQF__ARG(trainer->d_data), EQF__ARG(w->d_x),
+    const size_t blocks = num_blocks_of(trainer, o->batch_size);
+    EQF__TRY(EQF__LAUNCH(trainer->ctx, &trainer->gather, blocks, 0, EQF__ARG(trainer->d_data), EQF__ARG(w->d_x),
                          EQF__ARG(seed_low), EQF__ARG(seed_high), EQF__ARG(position), EQF__ARG(num),
                          EQF__ARG(half_bits), EQF__ARG(batch), EQF__ARG(num_dof)));
-    EQF__TRY(eqf__flow_launch_gradient(flow, w, o->batch_size, o->integration_penalty));
-    cl_uint record = (cl_uint)record_index;
-    EQF__TRY(EQF__LAUNCH(ctx, &trainer->measure, 1, 0, EQF__ARG(w->d_gradient), EQF__ARG(w->d_sums),
+    if (o->is_augmented) EQF__TRY(eqf__augment(trainer->ctx, &trainer->augment, o->seed, position, blocks, w->d_x));
+    return eqf__flow_launch_gradient(flow, w, o->batch_size, o->integration_penalty);
+}
+
+/* Free energy and its gradient, of samples that no step before had. */
+static eqf_status launch_free_energy(eqf_trainer *trainer) {
+    const eqf_training_options *o = &trainer->options;
+    eqf__gradient_workspace *w = &trainer->workspace;
+    EQF__TRY(eqf__prior_sample(&trainer->flow->prior, noise_seed(o, NOISE_TRAINING), trainer->step * o->num_generated,
+                               num_blocks_of(trainer, o->num_generated), w->d_x));
+    return eqf__flow_launch_energy_gradient(trainer->flow, &trainer->energy_seed, w, o->num_generated, o->energy_cap,
+                                            o->integration_penalty);
+}
+
+/* trainer->d_gradient = or += weight times the workspace's. */
+static eqf_status launch_blend(eqf_trainer *trainer, double weight, cl_uint is_first) {
+    cl_float scale = (cl_float)weight;
+    cl_uint num_trained = (cl_uint)trainer->num_trained;
+    return EQF__LAUNCH(trainer->ctx, &trainer->blend, (trainer->num_trained + 15) / 16, 0,
+                       EQF__ARG(trainer->d_gradient), EQF__ARG(trainer->workspace.d_gradient), EQF__ARG(scale),
+                       EQF__ARG(is_first), EQF__ARG(num_trained));
+}
+
+static eqf_status launch_step(eqf_trainer *trainer, size_t record_index) {
+    eqf_context *ctx = trainer->ctx;
+    const eqf_training_options *o = &trainer->options;
+    eqf_flow *flow = trainer->flow;
+    eqf__gradient_workspace *w = &trainer->workspace;
+    const double nll_weight = scheduled_nll_weight(o, trainer->step);
+    cl_uint with_nll = nll_weight > 0, with_free_energy = nll_weight < 1;
+    const bool has_both = with_nll && with_free_energy;
+    EQF__TRY(flow->field->prepare(flow->field, false));
+    if (with_nll) EQF__TRY(launch_nll(trainer));
+    if (has_both) EQF__TRY(launch_blend(trainer, nll_weight, 1));
+    if (with_free_energy) EQF__TRY(launch_free_energy(trainer));
+    if (has_both) EQF__TRY(launch_blend(trainer, 1.0 - nll_weight, 0));
+    cl_mem d_gradient = has_both ? trainer->d_gradient : w->d_gradient;
+    cl_uint num_trained = (cl_uint)trainer->num_trained, record = (cl_uint)record_index;
+    EQF__TRY(EQF__LAUNCH(ctx, &trainer->measure, 1, 0, EQF__ARG(d_gradient), EQF__ARG(w->d_sums),
                          EQF__ARG(trainer->d_records), EQF__ARG(record), EQF__ARG(trainer->d_failed),
-                         EQF__ARG(num_trained)));
+                         EQF__ARG(with_nll), EQF__ARG(with_free_energy), EQF__ARG(num_trained)));
     double step = (double)trainer->step + 1.0;
     trainer->learning_rate = scheduled_learning_rate(o, trainer->step);
     cl_float learning_rate = (cl_float)trainer->learning_rate;
@@ -231,7 +319,7 @@ static eqf_status launch_step(eqf_trainer *trainer, size_t record_index) {
     cl_float average_decay = (cl_float)fmin(o->average_decay, step / (step + 10.0));
     EQF__TRY(EQF__LAUNCH(ctx, &trainer->update, (trainer->num_trained + 15) / 16, 0, EQF__ARG(flow->field->d_params),
                          EQF__ARG(trainer->d_first_moment), EQF__ARG(trainer->d_second_moment),
-                         EQF__ARG(trainer->d_average), EQF__ARG(w->d_gradient), EQF__ARG(trainer->d_records),
+                         EQF__ARG(trainer->d_average), EQF__ARG(d_gradient), EQF__ARG(trainer->d_records),
                          EQF__ARG(record), EQF__ARG(trainer->d_failed), EQF__ARG(learning_rate), EQF__ARG(correction_1),
                          EQF__ARG(correction_2), EQF__ARG(clip_norm), EQF__ARG(weight_decay), EQF__ARG(average_decay),
                          EQF__ARG(num_trained)));
@@ -239,26 +327,48 @@ static eqf_status launch_step(eqf_trainer *trainer, size_t record_index) {
     return EQF_OK;
 }
 
+/* Adds the record of a step, counted from 0, to the totals. */
+static void add_record(eqf_trainer *trainer, uint64_t step, const float *record) {
+    const double nll_weight = scheduled_nll_weight(&trainer->options, step);
+    const double penalty = trainer->options.integration_penalty;
+    const bool with_nll = nll_weight > 0, with_free_energy = nll_weight < 1;
+    double totals[EQF__NUM_TOTALS] = {0};
+    if (with_nll) {
+        totals[EQF__TOTAL_NLL] = record[EQF__SUM_NLL];
+        totals[EQF__TOTAL_NLL_STEPS] = 1;
+        totals[EQF__TOTAL_LOSS] += nll_weight * (record[EQF__SUM_NLL] + penalty * record[EQF__SUM_NLL_ERROR]);
+    }
+    if (with_free_energy) {
+        totals[EQF__TOTAL_FREE_ENERGY] = record[EQF__SUM_FREE_ENERGY];
+        totals[EQF__TOTAL_FREE_ENERGY_STEPS] = 1;
+        totals[EQF__TOTAL_LOSS] +=
+            (1.0 - nll_weight) * (record[EQF__SUM_FREE_ENERGY] + penalty * record[EQF__SUM_FREE_ENERGY_ERROR]);
+    }
+    totals[EQF__TOTAL_NORM] = record[EQF__RECORD_NORM];
+    totals[EQF__TOTAL_STEPS] = 1;
+    for (size_t i = 0; i < EQF__NUM_TOTALS; i++) {
+        trainer->row_totals[i] += totals[i];
+        trainer->report_totals[i] += totals[i];
+    }
+}
+
 static eqf_status collect_records(eqf_trainer *trainer, size_t num_records) {
     float records[EQF__MAX_STEPS_IN_FLIGHT * EQF__RECORD_SIZE];
     EQF__TRY(
         eqf__buffer_read(trainer->ctx, trainer->d_records, 0, num_records * EQF__RECORD_SIZE * sizeof(float), records));
+    const uint64_t first_step = trainer->step - num_records;
     for (size_t r = 0; r < num_records; r++) {
         const float *record = records + r * EQF__RECORD_SIZE;
-        if (record[3] == 0.0f) {
-            uint64_t bad_step = trainer->step - num_records + r + 1;
-            trainer->step = bad_step - 1;
+        if (record[EQF__RECORD_IS_GOOD] == 0.0f) {
+            trainer->step = first_step + r;
+            const bool may_be_cores = has_free_energy(trainer) && isinf(trainer->options.energy_cap);
             return eqf__fail(trainer->ctx, EQF_ERROR_NON_FINITE,
-                             "training diverged: the loss or gradient of step %llu is not finite; try a lower "
+                             "training diverged: the loss or gradient of step %llu is not finite; try %sa lower "
                              "--learning-rate, a lower --clip-norm or more --integration-steps",
-                             (unsigned long long)bad_step);
+                             (unsigned long long)trainer->step + 1,
+                             may_be_cores ? "an --energy-cap (for potentials with hard cores), " : "");
         }
-        const double values[4] = {record[0] + trainer->options.integration_penalty * record[1], record[0], record[2],
-                                  1};
-        for (size_t i = 0; i < 4; i++) {
-            trainer->row_sums[i] += values[i];
-            trainer->report_sums[i] += values[i];
-        }
+        add_record(trainer, first_step + r, record);
     }
     return EQF_OK;
 }
@@ -276,7 +386,56 @@ static eqf_status mean_held_out_nll(eqf_trainer *trainer, double *nll_out) {
     return status;
 }
 
-/* Measures the averaged parameters on the held-out data and keeps them if they are the best. The field's table is checked, and may be
+/* Mean of u + log_prob over samples of the model, with energies capped as in training. The noise is the same each time, so that two
+ * measurements differ by what the model learnt. */
+static eqf_status mean_held_out_free_energy(eqf_trainer *trainer, double *free_energy_out) {
+    eqf_context *ctx = trainer->ctx;
+    const eqf_training_options *o = &trainer->options;
+    const size_t num = o->num_held_out_generated, num_dof = trainer->flow->num_dof;
+    float *x = eqf__alloc(ctx, num * num_dof, sizeof *x, "samples");
+    float *log_prob = eqf__alloc(ctx, num, sizeof *log_prob, "log-densities");
+    float *energy = eqf__alloc(ctx, num, sizeof *energy, "energies");
+    eqf_status status = x != NULL && log_prob != NULL && energy != NULL ? EQF_OK : EQF_ERROR_OUT_OF_MEMORY;
+    if (status == EQF_OK)
+        status = eqf_flow_sample(trainer->flow, noise_seed(o, NOISE_HELD_OUT), 0, num, x, log_prob);
+    if (status == EQF_OK)
+        status = eqf_potential_evaluate(ctx, &eqf_model_options_of(trainer->model)->potential, num, x, energy, NULL);
+    double sum = 0;
+    for (size_t b = 0; b < num && status == EQF_OK; b++) {
+        double u = energy[b];
+        if (u > o->energy_cap) u = o->energy_cap + log1p(fmin(u, (double)FLT_MAX) - o->energy_cap);
+        sum += u + log_prob[b];
+    }
+    *free_energy_out = sum / (double)num;
+    free(x);
+    free(log_prob);
+    free(energy);
+    return status;
+}
+
+/* What the best model is chosen by: the loss, without penalty, with the weights that training ends with. NaN where a part of it is not
+ * measured. */
+static double held_out_loss(const eqf_trainer *trainer, double nll, double free_energy) {
+    const double weight = trainer->options.nll_weight_end;
+    double loss = 0;
+    if (weight > 0) loss += weight * nll;
+    if (weight < 1) loss += (1.0 - weight) * free_energy;
+    return loss;
+}
+
+/* Keeps the averaged parameters if they are the best so far, or if nothing can be measured. */
+static void keep_best(eqf_trainer *trainer, const float *averaged) {
+    const bool is_measured = trainer->num_held_out > 0 || !(trainer->options.nll_weight_end > 0);
+    const double loss = held_out_loss(trainer, trainer->held_out_nll, trainer->held_out_free_energy);
+    const double best = held_out_loss(trainer, trainer->best_nll, trainer->best_free_energy);
+    if (is_measured && !(isfinite(loss) && (isnan(best) || loss < best))) return;
+    memcpy(trainer->best_params, averaged, trainer->num_params * sizeof *averaged);
+    trainer->best_nll = trainer->held_out_nll;
+    trainer->best_free_energy = trainer->held_out_free_energy;
+    trainer->best_step = trainer->step;
+}
+
+/* Measures the averaged parameters on what is held out and keeps them if they are the best. The field's table is checked, and may be
  * refined, here. */
 static eqf_status validate(eqf_trainer *trainer) {
     eqf_context *ctx = trainer->ctx;
@@ -293,57 +452,63 @@ static eqf_status validate(eqf_trainer *trainer) {
     const unsigned resolution = field->resolution;
     if (status == EQF_OK) status = eqf_flow_set_params(trainer->flow, averaged);
     if (status == EQF_OK && trainer->num_held_out > 0) status = mean_held_out_nll(trainer, &trainer->held_out_nll);
-    if (status == EQF_OK) {
-        const bool is_best =
-            trainer->num_held_out == 0 || isnan(trainer->best_nll) || trainer->held_out_nll < trainer->best_nll;
-        if (is_best && (trainer->num_held_out == 0 || isfinite(trainer->held_out_nll))) {
-            memcpy(trainer->best_params, averaged, all_bytes);
-            trainer->best_nll = trainer->held_out_nll;
-            trainer->best_step = trainer->step;
-        }
-    }
+    if (status == EQF_OK && has_free_energy(trainer))
+        status = mean_held_out_free_energy(trainer, &trainer->held_out_free_energy);
+    if (status == EQF_OK) keep_best(trainer, averaged);
     if (has_params) { /* whatever came of it: a checkpoint must not hold the average as the optimizer's parameters */
         eqf_status restored = eqf__buffer_write(ctx, field->d_params, 0, all_bytes, trainer->h_scratch);
         if (status == EQF_OK) status = restored;
     }
-    if (status == EQF_OK && field->resolution != resolution) {
-        eqf__gradient_workspace_clear(&trainer->workspace);
-        status = eqf__gradient_workspace_create(trainer->flow, trainer->options.batch_size, &trainer->workspace);
-    }
+    if (status == EQF_OK && field->resolution != resolution) status = eqf__trainer_create_workspace(trainer);
     free(averaged);
     return status;
 }
 
+/* NaN for a mean over no steps. */
+static double mean_of(const double totals[EQF__NUM_TOTALS], size_t what, size_t num_steps) {
+    return totals[num_steps] > 0 ? totals[what] / totals[num_steps] : NAN;
+}
+
 static eqf_status add_history_row(eqf_trainer *trainer) {
-    const double count = trainer->row_sums[3] > 0 ? trainer->row_sums[3] : 1;
-    const eqf_history_row row = {trainer->step,
-                                 trainer->seconds,
-                                 trainer->row_sums[0] / count,
-                                 trainer->row_sums[1] / count,
-                                 trainer->held_out_nll,
-                                 trainer->row_sums[2] / count,
-                                 trainer->learning_rate};
-    memset(trainer->row_sums, 0, sizeof trainer->row_sums);
+    const double *totals = trainer->row_totals;
+    const eqf_history_row row = {
+        .step = trainer->step,
+        .seconds = trainer->seconds,
+        .loss = mean_of(totals, EQF__TOTAL_LOSS, EQF__TOTAL_STEPS),
+        .nll = mean_of(totals, EQF__TOTAL_NLL, EQF__TOTAL_NLL_STEPS),
+        .held_out_nll = trainer->held_out_nll,
+        .gradient_norm = mean_of(totals, EQF__TOTAL_NORM, EQF__TOTAL_STEPS),
+        .learning_rate = trainer->learning_rate,
+        .free_energy = mean_of(totals, EQF__TOTAL_FREE_ENERGY, EQF__TOTAL_FREE_ENERGY_STEPS),
+        .held_out_free_energy = trainer->held_out_free_energy,
+    };
+    memset(trainer->row_totals, 0, sizeof trainer->row_totals);
     return eqf_model_add_history(trainer->ctx, trainer->model, &row);
 }
 
 /* ---- What the caller sees ------------------------------------------------------------------------------------------------ */
 
 static void fill_state(eqf_trainer *trainer, eqf_training_state *state) {
-    const double count = trainer->report_sums[3];
-    const eqf_training_state now = {.step = trainer->step,
-                                    .num_steps = trainer->options.num_steps,
-                                    .seconds = trainer->seconds,
-                                    .loss = trainer->report_sums[0] / count,
-                                    .nll = trainer->report_sums[1] / count,
-                                    .gradient_norm = trainer->report_sums[2] / count,
-                                    .learning_rate = trainer->learning_rate,
-                                    .held_out_nll = trainer->held_out_nll,
-                                    .best_held_out_nll = trainer->best_nll,
-                                    .best_step = trainer->best_step,
-                                    .is_done = trainer->step >= trainer->options.num_steps};
+    const double *totals = trainer->report_totals;
+    const eqf_training_state now = {
+        .step = trainer->step,
+        .num_steps = trainer->options.num_steps,
+        .seconds = trainer->seconds,
+        .loss = mean_of(totals, EQF__TOTAL_LOSS, EQF__TOTAL_STEPS),
+        .nll = mean_of(totals, EQF__TOTAL_NLL, EQF__TOTAL_NLL_STEPS),
+        .free_energy = mean_of(totals, EQF__TOTAL_FREE_ENERGY, EQF__TOTAL_FREE_ENERGY_STEPS),
+        .gradient_norm = mean_of(totals, EQF__TOTAL_NORM, EQF__TOTAL_STEPS),
+        .learning_rate = trainer->learning_rate,
+        .nll_weight = scheduled_nll_weight(&trainer->options, trainer->step > 0 ? trainer->step - 1 : 0),
+        .held_out_nll = trainer->held_out_nll,
+        .best_held_out_nll = trainer->best_nll,
+        .held_out_free_energy = trainer->held_out_free_energy,
+        .best_held_out_free_energy = trainer->best_free_energy,
+        .best_step = trainer->best_step,
+        .is_done = trainer->step >= trainer->options.num_steps,
+    };
     *state = now;
-    memset(trainer->report_sums, 0, sizeof trainer->report_sums);
+    memset(trainer->report_totals, 0, sizeof trainer->report_totals);
 }
 
 static eqf_status advance(eqf_trainer *trainer, uint64_t max_steps) {

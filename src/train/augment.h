@@ -1,0 +1,12 @@
+/* Random rotations, reflections and permutations of a batch on the device: cl/train/augment.cl. */
+#ifndef EQF_AUGMENT_H
+#define EQF_AUGMENT_H
+
+#include "program.h"
+
+eqf_status eqf__augment_create(eqf_context *ctx, unsigned num_particles, unsigned space_dim, eqf__kernel *augment_out);
+/* d_x [num_blocks][N*D][V] in place; sample b is number first_position + b of all that were drawn with seed. */
+eqf_status eqf__augment(eqf_context *ctx, const eqf__kernel *augment, uint64_t seed, uint64_t first_position,
+                        size_t num_blocks, cl_mem d_x);
+
+#endif
