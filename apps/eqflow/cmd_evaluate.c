@@ -236,6 +236,7 @@ static exit_code make_report(cli_app *app, const evaluate_flags *flags, const eq
         .num_history = num_history,
         .history = history,
         .entropy = result->entropy,
+        .known_log_z = result->known_log_z,
     };
     return report_write(app, flags->report_path, &content);
 }

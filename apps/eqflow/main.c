@@ -10,7 +10,7 @@
 static const cli_command commands[] = {
     {"devices", "what OpenCL devices are here, which one would be used, and why", cmd_devices},
     {"data", "equilibrium samples of a preset by Monte Carlo, with diagnostics", cmd_data},
-    {"train", "train a flow on samples", cmd_train},
+    {"train", "train a flow on samples, on the energy, or on both", cmd_train},
     {"sample", "draw samples of a trained flow, with exact log-densities", cmd_sample},
     {"evaluate", "likelihood, effective sample size, reweighted averages; HTML report", cmd_evaluate},
     {"log-prob", "exact log-densities of given configurations", cmd_log_prob},

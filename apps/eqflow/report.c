@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -276,50 +277,81 @@ static void print_weights(FILE *script, const picture_histogram *histogram) {
             histogram->range.low, histogram->range.high);
 }
 
+/* One quantity of the history: what training steps had of it, what was held out, and what no model can be below (NaN: unknown). */
+typedef struct report_curve {
+    size_t training, held_out; /* offsets in eqf_history_row */
+    double floor;
+    const char *floor_name;
+} report_curve;
+
+static report_curve nll_curve(const report_content *report) {
+    return (report_curve){offsetof(eqf_history_row, nll), offsetof(eqf_history_row, held_out_nll), report->entropy,
+                          "entropy (floor)"};
+}
+
+static report_curve free_energy_curve(const report_content *report) {
+    return (report_curve){offsetof(eqf_history_row, free_energy), offsetof(eqf_history_row, held_out_free_energy),
+                          -report->known_log_z, "-ln Z (floor)"};
+}
+
+static double history_value(const report_content *report, size_t row, size_t offset) {
+    double value;
+    memcpy(&value, (const char *)&report->history[row] + offset, sizeof value);
+    return value;
+}
+
+static bool has_curve(const report_content *report, report_curve curve) {
+    for (size_t i = 0; i < report->num_history; i++)
+        if (isfinite(history_value(report, i, curve.training))) return true;
+    return false;
+}
+
 /* The early fall would flatten all that matters: the picture ends a little above what the last 90 % reach. */
-static report_range curve_range(const report_content *report) {
+static report_range curve_range(const report_content *report, report_curve curve) {
     report_range range = {INFINITY, -INFINITY};
     uint64_t last = report->history[report->num_history - 1].step;
     for (size_t i = 0; i < report->num_history; i++) {
-        const eqf_history_row *row = &report->history[i];
-        const double values[] = {row->nll, row->held_out_nll};
+        const double values[] = {history_value(report, i, curve.training), history_value(report, i, curve.held_out)};
         for (size_t j = 0; j < 2; j++) {
             if (!isfinite(values[j])) continue;
             if (values[j] < range.low) range.low = values[j];
-            if (row->step >= last / 10 && values[j] > range.high) range.high = values[j];
+            if (report->history[i].step >= last / 10 && values[j] > range.high) range.high = values[j];
         }
     }
-    if (isfinite(report->entropy) && report->entropy < range.low) range.low = report->entropy;
+    if (isfinite(curve.floor) && curve.floor < range.low) range.low = curve.floor;
     if (!(range.low < range.high)) range.high = range.low + 1;
     widen(&range, 0.06);
     return range;
 }
 
-static void print_curve(FILE *script, const report_content *report) {
-    report_range range = curve_range(report);
-    bool has_held_out = false;
-    fputs("$nll << EOD\n", script);
+/* Returns whether a number was printed. */
+static bool print_history(FILE *script, const char *name, const report_content *report, size_t offset) {
+    bool has_any = false;
+    fprintf(script, "$%s << EOD\n", name);
     for (size_t i = 0; i < report->num_history; i++) {
-        if (isfinite(report->history[i].nll)) {
-            fprintf(script, "%" PRIu64 " %.9g\n", report->history[i].step, report->history[i].nll);
-        }
+        double value = history_value(report, i, offset);
+        if (!isfinite(value)) continue;
+        has_any = true;
+        fprintf(script, "%" PRIu64 " %.9g\n", report->history[i].step, value);
     }
-    fputs("EOD\n$held_out << EOD\n", script);
-    for (size_t i = 0; i < report->num_history; i++) {
-        if (!isfinite(report->history[i].held_out_nll)) continue;
-        has_held_out = true;
-        fprintf(script, "%" PRIu64 " %.9g\n", report->history[i].step, report->history[i].held_out_nll);
-    }
-    fprintf(script, "EOD\nset yrange [%.9g:%.9g]\nset xrange [0:%" PRIu64 "]\n", range.low, range.high,
+    fputs("EOD\n", script);
+    return has_any;
+}
+
+static void print_curve(FILE *script, const report_content *report, report_curve curve) {
+    report_range range = curve_range(report, curve);
+    print_history(script, "training", report, curve.training);
+    bool has_held_out = print_history(script, "held_out", report, curve.held_out);
+    fprintf(script, "set yrange [%.9g:%.9g]\nset xrange [0:%" PRIu64 "]\n", range.low, range.high,
             report->history[report->num_history - 1].step);
-    fputs("plot $nll with lines linecolor '" COLOUR_MODEL "' linewidth 1.2 title 'training'", script);
+    fputs("plot $training with lines linecolor '" COLOUR_MODEL "' linewidth 1.2 title 'training'", script);
     if (has_held_out) {
         fputs(", $held_out with linespoints linecolor '" COLOUR_DATA "' linewidth 1.6 pointtype 7 pointsize 0.35 "
               "title 'held-out'", script);
     }
-    if (isfinite(report->entropy)) {
-        fprintf(script, ", %.9g with lines linecolor '#555555' dashtype (4,4) title 'entropy (floor)'\n",
-                report->entropy);
+    if (isfinite(curve.floor)) {
+        fprintf(script, ", %.9g with lines linecolor '#555555' dashtype (4,4) title '%s'\n", curve.floor,
+                curve.floor_name);
     } else {
         fputc('\n', script);
     }
@@ -457,7 +489,7 @@ static void print_top(FILE *html, const report_content *report) {
 
 /* ---- All together ----------------------------------------------------------------------------- */
 
-enum { NUM_PICTURES = 4 };
+enum { NUM_PICTURES = 5 };
 
 static exit_code make_script(const report_content *report, size_t index, report_picture *picture) {
     picture_histogram *histogram = calloc(1, sizeof *histogram);
@@ -480,7 +512,8 @@ static exit_code make_script(const report_content *report, size_t index, report_
             code = make_weight_histogram(report, histogram);
             print_weights(script, histogram);
             break;
-        default: print_curve(script, report); break;
+        case 3: print_curve(script, report, nll_curve(report)); break;
+        default: print_curve(script, report, free_energy_curve(report)); break;
         }
         picture->outside = histogram->model_outside;
     }
@@ -492,7 +525,8 @@ static exit_code make_script(const report_content *report, size_t index, report_
 
 static bool has_picture(const report_content *report, size_t index) {
     if (index == 2) return isfinite(report->log_z);
-    if (index == 3) return report->num_history > 0;
+    if (index == 3) return has_curve(report, nll_curve(report));
+    if (index == 4) return has_curve(report, free_energy_curve(report));
     return true;
 }
 
@@ -510,6 +544,9 @@ static exit_code print_pictures(cli_app *app, FILE *html, const report_content *
                     "effective sample size."},
         {.name = "training", .title = "Training", .x_label = "optimizer step", .y_label = "NLL (nats)",
          .caption = "Mean negative log-likelihood; the model is the best one on held-out samples."},
+        {.name = "free-energy", .title = "Training: free energy", .x_label = "optimizer step",
+         .y_label = "free energy (nats)",
+         .caption = "Mean of u + ln q over the model's own samples: KL(model ‖ target) − ln Z."},
     };
     const char *problem = NULL;
     exit_code code = EXIT_CODE_OK;

@@ -28,7 +28,7 @@ typedef struct report_content {
     double log_z;                        /* of those weights; NaN: no reweighted curves */
     size_t num_history;
     const eqf_history_row *history;
-    double entropy; /* the floor of the training curve; NaN: not drawn */
+    double entropy, known_log_z; /* the floors of the training curves; NaN: not drawn */
 } report_content;
 
 /* Writes path whole or not at all. Without gnuplot the pictures are left out, with one line on stderr. */
