@@ -2,17 +2,28 @@
 
 #include <string.h>
 
-/* Loop turns that one RK4 step of one work-item costs: four evaluations over all pairs - twice each by table, and the Gaussians of a pair
- * if summed directly -, over particles and coordinates. That is what llvmpipe limits, and a measure of the time that a watchdog sees. The
- * reverse evaluates three stages and reverses four, each of which costs up to two evaluations. */
-static size_t turns_per_step(const eqf__field *field) {
-    size_t num_dof = (size_t)field->num_particles * field->space_dim;
-    size_t pairs = (size_t)field->num_particles * (field->num_particles - 1) / 2;
-    size_t per_pair =
-        field->evaluation == EQF_FIELD_DIRECT ? 1 + (size_t)field->options.num_distance + 3 * field->space_dim : 2;
-    return 4 * (pairs * per_pair + 4 * num_dof + 2 * (size_t)field->num_particles);
+/* Loop turns of one work-item in one RK4 step, counted from the text of the kernels as if no loop were unrolled: what llvmpipe limits, and a
+ * measure of the time that a watchdog sees. */
+typedef struct step_turns {
+    size_t forward, reverse;
+} step_turns;
+
+static step_turns turns_per_step(const eqf__field *field) {
+    const size_t N = field->num_particles, D = field->space_dim, K = field->options.num_distance, pairs = N * (N - 1) / 2;
+    const bool is_direct = field->evaluation == EQF_FIELD_DIRECT;
+    const size_t over_particles = N * (2 + 3 * D), passes = N * D;
+    const size_t velocity = pairs * (is_direct ? 1 + K + 2 * D : 2 + 2 * D) + over_particles + passes;
+    const size_t vjp = pairs * (is_direct ? 1 + 2 * K + 2 * D : 2 + 3 * D) + over_particles;
+    return (step_turns){4 * (velocity + passes) + 3 * passes, 3 * (velocity + 3 * passes) + 4 * (vjp + 5 * passes)};
 }
-enum { REVERSE_FACTOR = 3 };
+
+static eqf_status refuse_particles(eqf_context *ctx, const eqf__field *field, const char *what) {
+    return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED,
+                     "%s allows %llu loop turns a launch and one step %s of %u particles takes more: use another --device%s",
+                     ctx->device->info.name, (unsigned long long)ctx->device->launch_iterations, what,
+                     field->num_particles,
+                     field->evaluation == EQF_FIELD_DIRECT ? ", or --field-evaluation table" : "");
+}
 
 /* The field's text between the numbers and the integrator's. */
 static eqf_status assemble(eqf_context *ctx, const eqf__field *field, const char *name, const char *integrator_file,
@@ -38,17 +49,13 @@ eqf_status eqf__trajectory_create(eqf_context *ctx, const eqf__field *field, uns
     trajectory_out->reverse_blocks = SIZE_MAX;
     trajectory_out->reverse_steps = num_steps;
     if (device->launch_iterations > 0) {
-        const size_t turns = turns_per_step(field), limit = (size_t)device->launch_iterations;
-        if (REVERSE_FACTOR * turns > limit)
-            return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED,
-                             "%s allows %zu loop turns a launch and one step of %u particles takes more: use another "
-                             "--device%s",
-                             device->info.name, limit, field->num_particles,
-                             field->evaluation == EQF_FIELD_DIRECT ? ", or --field-evaluation table" : "");
-        const size_t steps = limit / turns, reverse = limit / (REVERSE_FACTOR * turns);
+        const step_turns turns = turns_per_step(field);
+        const size_t steps = (size_t)device->launch_iterations / turns.forward;
+        const size_t reverse = (size_t)device->launch_iterations / turns.reverse;
+        if (steps == 0) return refuse_particles(ctx, field, "of a trajectory");
         trajectory_out->steps_per_launch = steps < num_steps ? steps : num_steps;
-        trajectory_out->reverse_steps = reverse < num_steps ? reverse : num_steps;
-        trajectory_out->reverse_blocks = reverse / trajectory_out->reverse_steps;
+        trajectory_out->reverse_steps = reverse < num_steps ? reverse : num_steps; /* 0: refused when asked for */
+        trajectory_out->reverse_blocks = reverse > 0 ? reverse / trajectory_out->reverse_steps : 0;
     }
     eqf__program *program;
     EQF__TRY(assemble(ctx, field, "trajectory", "integrator/rk4.cl", &program));
@@ -88,6 +95,7 @@ eqf_status eqf__trajectory_reverse(eqf__trajectory *trajectory, eqf_direction di
     cl_uint blocks = (cl_uint)num_blocks, num_steps = trajectory->num_steps;
     cl_uint num_partials = (cl_uint)gradient->num_partials;
     cl_int sign = direction == EQF_PRIOR_TO_DATA ? 1 : -1;
+    if (trajectory->reverse_steps == 0) return refuse_particles(trajectory->ctx, field, "of a gradient");
     if (trajectory->adjoint.id == NULL) {
         eqf__program *program;
         EQF__TRY(assemble(trajectory->ctx, field, "trajectory_adjoint", "integrator/rk4_adjoint.cl", &program));
