@@ -12,13 +12,19 @@
 extern "C" {
 #endif
 
-typedef enum eqf_dynamics_kind { EQF_DYNAMICS_RADIAL } eqf_dynamics_kind;
+typedef enum eqf_dynamics_kind {
+    EQF_DYNAMICS_RADIAL, /* the paper's: pair forces along the distances, equivariant, closed-form divergence */
+    EQF_DYNAMICS_DENSE   /* a black-box network on the flattened coordinates and time: the baseline, only translations are built in */
+} eqf_dynamics_kind;
 
 /* How the distance Gaussians start (docs/method.md; Koehler et al. 2020, appendix). */
 typedef enum eqf_radial_layout {
     EQF_RADIAL_UNIFORM,   /* centres linspace(0, distance_max), one width distance_gamma */
     EQF_RADIAL_DENSE_CORE /* the authors' LJ-13 law: centres and widths grow quadratically from 1.5 */
 } eqf_radial_layout;
+
+/* The dense field's hidden layers. */
+typedef enum eqf_activation { EQF_ACTIVATION_TANH, EQF_ACTIVATION_SILU } eqf_activation;
 
 typedef struct eqf_dynamics_options {
     eqf_dynamics_kind kind;
@@ -29,6 +35,9 @@ typedef struct eqf_dynamics_options {
     double distance_max;   /* largest centre, length */
     double distance_gamma; /* width of EQF_RADIAL_UNIFORM, length */
     double time_gamma;     /* width of EQF_RADIAL_UNIFORM in time */
+    /* dense */
+    unsigned width, depth; /* units of a hidden layer; hidden layers */
+    eqf_activation activation;
 } eqf_dynamics_options;
 
 typedef enum eqf_integrator_method {
@@ -52,7 +61,7 @@ typedef struct eqf_model_options {
 } eqf_model_options;
 #define EQF_MODEL_OPTIONS_INIT                                                                   \
     {1, "", EQF_POTENTIAL_OPTIONS_INIT, 1.0,                                                     \
-     {EQF_DYNAMICS_RADIAL, 50, 10, EQF_RADIAL_UNIFORM, 8.0, 0.5, 0.3}, {EQF_INTEGRATOR_RK4, 20}, 0}
+     {EQF_DYNAMICS_RADIAL, 50, 10, EQF_RADIAL_UNIFORM, 8.0, 0.5, 0.3, 128, 2, EQF_ACTIVATION_TANH}, {EQF_INTEGRATOR_RK4, 20}, 0}
 
 /* One line of the training history. Means over the steps since the line before; held_out_nll is NaN
  * where it was not measured. */
@@ -75,7 +84,8 @@ typedef struct eqf_param_slice {
 /* Owns: parameters and history, on the host. Threads: one at a time. */
 typedef struct eqf_model eqf_model;
 
-/* A fresh model, parameters drawn from options->seed (W ~ N(0,1)/sqrt(K), bias and importance 0).
+/* A fresh model, parameters drawn from options->seed (radial: W ~ N(0,1)/sqrt(K), bias and importance 0;
+ * dense: weights N(0,1)/sqrt(inputs), the last layer's a hundredth of that, biases 0).
  * Errors: INVALID_ARGUMENT, OUT_OF_MEMORY. */
 eqf_status eqf_model_create(eqf_context *ctx, const eqf_model_options *options, eqf_model **model_out);
 eqf_status eqf_model_copy(eqf_context *ctx, const eqf_model *model, eqf_model **model_out);

@@ -32,9 +32,11 @@ typedef struct eqf_training_options {
     double energy_cap;                     /* of eqf_flow_energy_gradient; INFINITY: none */
     size_t num_held_out_generated;         /* samples of the model that measure its free energy, the same each time */
     bool is_augmented;                     /* random rotations, reflections and permutations of the training batches */
+    eqf_divergence divergence;             /* estimates draw new noise with every batch */
 } eqf_training_options;
 #define EQF_TRAINING_OPTIONS_INIT \
-    {1, 256, 4000, 5e-3, 0.02, 100, 0.0, 10.0, 0.995, 0.1, 200, EQF_FIELD_TABLE, 0, 1.0, 1.0, 256, (double)INFINITY, 4096, false}
+    {1, 256, 4000, 5e-3, 0.02, 100, 0.0, 10.0, 0.995, 0.1, 200, EQF_FIELD_TABLE, 0, 1.0, 1.0, 256, (double)INFINITY, 4096, false, \
+     EQF_DIVERGENCE_EXACT}
 
 /* Owns: a flow, the data and the optimizer's state on the device. Threads: those of its context. */
 typedef struct eqf_trainer eqf_trainer;

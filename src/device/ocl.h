@@ -28,6 +28,7 @@ typedef struct eqf__device {
     unsigned table_cells;       /* first resolution of a field's table */
     bool is_last_resort;        /* auto takes it only where nothing else is */
     char build_options[256];
+    bool has_gemm; /* CLBlast has this device's parameters and passed its check (src/dynamics/gemm.c) */
 } eqf__device;
 
 /* The device, opened by default rules if none is open yet. */

@@ -18,8 +18,14 @@ eqf_status eqf__field_create(eqf_context *ctx, unsigned num_particles, unsigned 
     field->divergence = divergence;
     field->table_tolerance = EQF__TABLE_TOLERANCE;
     eqf_status status = EQF_ERROR_UNSUPPORTED;
+    if (options->kind == EQF_DYNAMICS_RADIAL && divergence != EQF_DIVERGENCE_EXACT) {
+        free(field);
+        return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED,
+                         "a radial field has its divergence in closed form and no estimate of it: leave --divergence at exact");
+    }
     switch (options->kind) {
         case EQF_DYNAMICS_RADIAL: status = eqf__radial_field_create(field); break;
+        case EQF_DYNAMICS_DENSE: status = eqf__dense_field_create(field); break;
     }
     if (status != EQF_OK) {
         eqf__field_destroy(&field);

@@ -78,6 +78,12 @@ struct eqf__field {
     uint64_t noise_seed, noise_first_sample;
 };
 
+/* Before a solve: see noise_seed. */
+static inline void eqf__field_set_noise(eqf__field *field, uint64_t seed, uint64_t first_sample) {
+    field->noise_seed = seed;
+    field->noise_first_sample = first_sample;
+}
+
 static inline bool eqf__field_is_batched(const eqf__field *field) {
     return field->evaluate != NULL;
 }
@@ -99,5 +105,6 @@ eqf_status eqf__field_set_params(eqf__field *field, const float *params, bool *h
 
 /* The kinds, one file each. */
 eqf_status eqf__radial_field_create(eqf__field *field);
+eqf_status eqf__dense_field_create(eqf__field *field);
 
 #endif

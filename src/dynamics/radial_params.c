@@ -3,12 +3,9 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include <Random123/philox.h>
+#include "start_values.h"
 
 enum { MAX_NUM_DISTANCE = 4096, MAX_NUM_TIME = 256 };
-
-/* Last word of the Philox counter for start values: "init". Other streams have other words. */
-static const uint32_t init_stream = 0x696e6974;
 
 /* ---- Options ---------------------------------------------------------------------------------- */
 
@@ -63,18 +60,6 @@ size_t eqf__radial_layout(const eqf_dynamics_options *options, eqf_param_slice s
 
 /* ---- Start values ----------------------------------------------------------------------------- */
 
-/* Standard normal number `index` of a seed: one Philox4x32-10 block, Box-Muller in double. */
-static double normal_at(uint64_t seed, uint32_t index) {
-    philox4x32_key_t key = {{(uint32_t)seed, (uint32_t)(seed >> 32)}};
-    philox4x32_ctr_t counter = {{index, 0, 0, init_stream}};
-    philox4x32_ctr_t random = philox4x32(counter, key);
-    const double unit = 0x1p-53; /* 53 bits of the 64, so that the conversion to double is exact */
-    double radial = (double)(((((uint64_t)random.v[0] << 32) | random.v[1]) >> 11) + 1) * unit; /* (0, 1] */
-    double angular = (double)((((uint64_t)random.v[2] << 32) | random.v[3]) >> 11) * unit;      /* [0, 1) */
-    const double two_pi = 6.283185307179586476925;
-    return sqrt(-2.0 * log(radial)) * cos(two_pi * angular);
-}
-
 /* Point n of num from 0 to last, both ends included. */
 static double linspace_at(double last, unsigned num, unsigned n) {
     return num == 1 ? 0.0 : last * (double)n / (double)(num - 1);
@@ -119,7 +104,7 @@ eqf_status eqf__radial_init_params(eqf_context *ctx, const eqf_dynamics_options 
 
     float *weights = params_out + slices[EQF__RADIAL_WEIGHTS].offset;
     for (size_t n = 0; n < slices[EQF__RADIAL_WEIGHTS].count; n++)
-        weights[n] = (float)(normal_at(seed, (uint32_t)n) / sqrt((double)num_distance));
+        weights[n] = (float)(eqf__start_normal(seed, (uint32_t)n) / sqrt((double)num_distance));
     for (unsigned m = 0; m < num_time; m++) params_out[slices[EQF__RADIAL_BIAS].offset + m] = 0.0f;
     for (unsigned k = 0; k < num_distance; k++) params_out[slices[EQF__RADIAL_IMPORTANCE].offset + k] = 0.0f;
 

@@ -61,6 +61,7 @@ static eqf_status create_parts(eqf_flow *flow, const eqf_model *model, const eqf
         return eqf__fail(flow->ctx, EQF_ERROR_INVALID_ARGUMENT, "%u integration steps are more than the 100000 allowed",
                          flow->num_steps);
     flow->num_dof = (size_t)num_particles * space_dim;
+    flow->divergence_seed = options->divergence_seed;
     EQF__TRY(eqf__prior_create(flow->ctx, num_particles, space_dim, made->prior_scale, &flow->prior));
     if (flow->method == EQF_INTEGRATOR_DOPRI5) {
         EQF__TRY(create_adaptive(flow, model, options));
@@ -157,6 +158,7 @@ eqf_status eqf__flow_launch_solve(eqf_flow *flow, eqf_direction direction, size_
 static eqf_status sample_chunk(eqf_flow *flow, uint64_t seed, uint64_t first, size_t count, float *x_out,
                                float *log_prob_out) {
     size_t blocks = num_blocks_of(flow, count);
+    eqf__field_set_noise(flow->field, seed, first);
     EQF__TRY(eqf__prior_sample(&flow->prior, seed, first, blocks, flow->d_x));
     EQF__TRY(zero_log_det(flow, blocks, flow->d_log_det));
     EQF__TRY(eqf__prior_log_prob(&flow->prior, blocks, flow->d_x, flow->d_log_det, 0.0f, flow->d_log_prob));
@@ -190,6 +192,7 @@ eqf_status eqf_flow_log_prob(eqf_flow *flow, size_t batch_size, const float *x, 
     for (size_t done = 0; done < batch_size;) {
         size_t count = batch_size - done < flow->chunk_size ? batch_size - done : flow->chunk_size;
         size_t blocks = num_blocks_of(flow, count);
+        eqf__field_set_noise(flow->field, flow->divergence_seed, done);
         EQF__TRY(upload(flow, count, x + done * flow->num_dof));
         EQF__TRY(eqf__prior_centre(&flow->prior, blocks, flow->d_x));
         EQF__TRY(eqf__flow_launch_log_prob(flow, count, flow->d_x, flow->d_log_det, flow->d_log_prob));
@@ -205,6 +208,7 @@ eqf_status eqf_flow_transform(eqf_flow *flow, eqf_direction direction, size_t ba
     for (size_t done = 0; done < batch_size;) {
         size_t count = batch_size - done < flow->chunk_size ? batch_size - done : flow->chunk_size;
         size_t blocks = num_blocks_of(flow, count);
+        eqf__field_set_noise(flow->field, flow->divergence_seed, done);
         EQF__TRY(upload(flow, count, x_in + done * flow->num_dof));
         EQF__TRY(zero_log_det(flow, blocks, flow->d_log_det));
         EQF__TRY(eqf__flow_launch_solve(flow, direction, count, flow->d_x, flow->d_log_det));
@@ -229,6 +233,7 @@ eqf_status eqf_flow_velocity(eqf_flow *flow, double t, size_t batch_size, const 
     for (size_t done = 0; done < batch_size;) {
         size_t count = batch_size - done < flow->chunk_size ? batch_size - done : flow->chunk_size;
         size_t blocks = num_blocks_of(flow, count);
+        eqf__field_set_noise(flow->field, flow->divergence_seed, done);
         EQF__TRY(upload(flow, count, x + done * flow->num_dof));
         /* In place: each work-item reads its configuration before it writes the velocity. */
         if (is_any_time)

@@ -26,6 +26,7 @@ struct eqf_flow {
     eqf_context *ctx;
     unsigned num_steps, vector_width, num_partials;
     size_t num_dof;
+    uint64_t divergence_seed; /* of the noise where the divergence is estimated */
     eqf__field *field;
     eqf__prior prior;
     eqf_integrator_method method;

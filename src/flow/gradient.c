@@ -14,7 +14,7 @@ eqf_status eqf__gradient_workspace_create(eqf_flow *flow, size_t batch_size, eqf
     w->max_blocks = (batch_size + flow->vector_width - 1) / flow->vector_width;
     if (w->max_blocks == 0) w->max_blocks = 1;
     const bool is_adaptive = flow->method == EQF_INTEGRATOR_DOPRI5; /* keeps neither checkpoints nor gradients of stages */
-    w->num_partials = is_adaptive ? 0 : flow->num_partials;
+    w->num_partials = is_adaptive ? 0 : eqf__field_is_batched(field) ? 1 : flow->num_partials;
     w->grad_stages_count = w->num_partials * field->num_stages * field->grad_stage_size;
     w->grad_shared_count = w->num_partials * field->grad_shared_size;
     const size_t numbers = w->max_blocks * flow->vector_width * sizeof(float), state = numbers * flow->num_dof;
@@ -176,6 +176,7 @@ static eqf_status download_results(eqf_flow *flow, size_t batch_size, cl_mem d_r
 eqf_status eqf_flow_nll_gradient(eqf_flow *flow, double integration_penalty, size_t batch_size, const float *x,
                                  eqf_loss *loss_out, float *gradient_out, float *adjoint_x_out) {
     EQF__TRY(prepare_workspace(flow, batch_size, integration_penalty));
+    eqf__field_set_noise(flow->field, flow->divergence_seed, 0);
     cl_mem d_rows;
     EQF__TRY(upload_batch(flow, batch_size, x, &d_rows));
     float sums[EQF__NUM_SUMS];
@@ -202,6 +203,7 @@ eqf_status eqf_flow_energy_gradient(eqf_flow *flow, const eqf_potential_options 
     if (isnan(energy_cap) || energy_cap == -INFINITY)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the energy cap must be a number (infinity: none)");
     EQF__TRY(prepare_workspace(flow, batch_size, integration_penalty));
+    eqf__field_set_noise(flow->field, flow->divergence_seed, 0);
     eqf__kernel energy_seed;
     EQF__TRY(eqf__energy_seed_create(ctx, target, &energy_seed));
     cl_mem d_rows;

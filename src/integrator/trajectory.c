@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "batched.h"
+
 /* Loop turns of one work-item in one RK4 step, counted from the text of the kernels as if no loop were unrolled: what llvmpipe limits, and a
  * measure of the time that a watchdog sees. */
 typedef struct step_turns {
@@ -37,7 +39,7 @@ static eqf_status assemble(eqf_context *ctx, const eqf__field *field, const char
     return eqf__program_get(ctx, name, files, field->defines, program_out);
 }
 
-eqf_status eqf__trajectory_create(eqf_context *ctx, const eqf__field *field, unsigned num_steps,
+eqf_status eqf__trajectory_create(eqf_context *ctx, eqf__field *field, unsigned num_steps,
                                   eqf__trajectory *trajectory_out) {
     memset(trajectory_out, 0, sizeof *trajectory_out);
     eqf__device *device;
@@ -48,6 +50,8 @@ eqf_status eqf__trajectory_create(eqf_context *ctx, const eqf__field *field, uns
     trajectory_out->steps_per_launch = num_steps;
     trajectory_out->reverse_blocks = SIZE_MAX;
     trajectory_out->reverse_steps = num_steps;
+    EQF__TRY(eqf__buffer_create(ctx, 4, NULL, "an empty buffer", &trajectory_out->d_nothing));
+    if (eqf__field_is_batched(field)) return eqf__batched_create(ctx, field, &trajectory_out->batched);
     if (device->launch_iterations > 0) {
         const step_turns turns = turns_per_step(field);
         const size_t steps = (size_t)device->launch_iterations / turns.forward;
@@ -60,8 +64,7 @@ eqf_status eqf__trajectory_create(eqf_context *ctx, const eqf__field *field, uns
     eqf__program *program;
     EQF__TRY(assemble(ctx, field, "trajectory", "integrator/rk4.cl", &program));
     EQF__TRY(eqf__kernel_create(ctx, program, "trajectory", &trajectory_out->forward));
-    EQF__TRY(eqf__kernel_create(ctx, program, "field_at_stage", &trajectory_out->at_stage));
-    return eqf__buffer_create(ctx, 4, NULL, "an empty buffer", &trajectory_out->d_nothing);
+    return eqf__kernel_create(ctx, program, "field_at_stage", &trajectory_out->at_stage);
 }
 
 void eqf__trajectory_clear(eqf__trajectory *trajectory) {
@@ -69,11 +72,14 @@ void eqf__trajectory_clear(eqf__trajectory *trajectory) {
     eqf__kernel_destroy(&trajectory->forward);
     eqf__kernel_destroy(&trajectory->adjoint);
     eqf__kernel_destroy(&trajectory->at_stage);
+    eqf__batched_destroy(&trajectory->batched);
 }
 
 eqf_status eqf__trajectory_solve(const eqf__trajectory *trajectory, eqf_direction direction, size_t num_blocks,
                                  cl_mem d_x, cl_mem d_log_det, cl_mem d_checkpoints) {
     const eqf__field *field = trajectory->field;
+    if (trajectory->batched != NULL)
+        return eqf__batched_solve(trajectory, direction, num_blocks, d_x, d_log_det, d_checkpoints);
     cl_uint blocks = (cl_uint)num_blocks, num_steps = trajectory->num_steps, has_checkpoints = d_checkpoints != NULL;
     cl_int sign = direction == EQF_PRIOR_TO_DATA ? 1 : -1;
     cl_mem checkpoints = has_checkpoints ? d_checkpoints : trajectory->d_nothing;
@@ -92,6 +98,7 @@ eqf_status eqf__trajectory_solve(const eqf__trajectory *trajectory, eqf_directio
 eqf_status eqf__trajectory_reverse(eqf__trajectory *trajectory, eqf_direction direction, size_t num_blocks,
                                    const eqf__trajectory_gradient *gradient) {
     const eqf__field *field = trajectory->field;
+    if (trajectory->batched != NULL) return eqf__batched_reverse(trajectory, direction, num_blocks, gradient);
     cl_uint blocks = (cl_uint)num_blocks, num_steps = trajectory->num_steps;
     cl_uint num_partials = (cl_uint)gradient->num_partials;
     cl_int sign = direction == EQF_PRIOR_TO_DATA ? 1 : -1;
@@ -124,6 +131,8 @@ eqf_status eqf__trajectory_reverse(eqf__trajectory *trajectory, eqf_direction di
 eqf_status eqf__trajectory_field(const eqf__trajectory *trajectory, unsigned stage, size_t num_blocks, cl_mem d_x,
                                  cl_mem d_velocity, cl_mem d_divergence) {
     const eqf__field *field = trajectory->field;
+    if (trajectory->batched != NULL)
+        return eqf__batched_field(trajectory, stage, num_blocks, d_x, d_velocity, d_divergence);
     cl_uint blocks = (cl_uint)num_blocks, stage_index = stage;
     return EQF__LAUNCH(trajectory->ctx, &trajectory->at_stage, num_blocks, 0, EQF__ARG(d_x), EQF__ARG(d_velocity),
                        EQF__ARG(d_divergence), EQF__ARG(field->d_stages), EQF__ARG(field->d_shared), EQF__ARG(blocks),

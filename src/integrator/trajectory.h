@@ -5,18 +5,21 @@
 
 #include "field.h"
 
+typedef struct eqf__batched eqf__batched; /* batched.h */
+
 typedef struct eqf__trajectory {
     eqf_context *ctx;
-    const eqf__field *field; /* borrowed */
+    eqf__field *field; /* borrowed; its parameters stay as they are, a batched field's scratch memory does not */
     unsigned num_steps;
     /* Within the device's launch budget: steps of a forward launch; steps, and blocks one after the other, of a reverse launch. */
     size_t steps_per_launch, reverse_steps, reverse_blocks;
     cl_mem d_nothing; /* stands in for checkpoints where none are kept */
     eqf__kernel forward, adjoint, at_stage;
+    eqf__batched *batched; /* for a batched field, instead of the three; else NULL */
 } eqf__trajectory;
 
 /* field must have 2 num_steps + 1 stages and outlive the trajectory. Assemble again when the field's defines change. */
-eqf_status eqf__trajectory_create(eqf_context *ctx, const eqf__field *field, unsigned num_steps,
+eqf_status eqf__trajectory_create(eqf_context *ctx, eqf__field *field, unsigned num_steps,
                                   eqf__trajectory *trajectory_out);
 void eqf__trajectory_clear(eqf__trajectory *trajectory);
 

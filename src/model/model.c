@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dense_params.h"
 #include "eqflow/version.h"
 #include "model_internal.h"
 #include "radial_params.h"
@@ -11,13 +12,19 @@ enum { MAX_NUM_STEPS = 100000 };
 /* ---- The dynamics kinds: a new field adds a case to each switch, and a name in model_file.c --- */
 
 _Static_assert((int)EQF__RADIAL_NUM_SLICES <= (int)EQF__MODEL_MAX_SLICES, "a model holds the slices of every kind");
+_Static_assert((int)EQF__DENSE_MAX_SLICES <= (int)EQF__MODEL_MAX_SLICES, "a model holds the slices of every kind");
 
 static eqf_status dynamics_check(eqf_context *ctx, const eqf_dynamics_options *options) {
     switch (options->kind) {
         case EQF_DYNAMICS_RADIAL: return eqf__radial_check(ctx, options);
+        case EQF_DYNAMICS_DENSE: return eqf__dense_check(ctx, options);
     }
     return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "kind of the dynamics is %u: there is no such kind",
                      (unsigned)options->kind);
+}
+
+static size_t num_dof_of(const eqf_model_options *options) {
+    return (size_t)options->potential.num_particles * options->potential.space_dim;
 }
 
 static void dynamics_layout(eqf_model *model) {
@@ -26,6 +33,10 @@ static void dynamics_layout(eqf_model *model) {
             model->num_params = eqf__radial_layout(&model->options.dynamics, model->slices, &model->num_trained);
             model->num_slices = EQF__RADIAL_NUM_SLICES;
             break;
+        case EQF_DYNAMICS_DENSE:
+            model->num_params = eqf__dense_layout(&model->options.dynamics, num_dof_of(&model->options), model->slices,
+                                                  &model->num_slices, &model->num_trained);
+            break;
     }
 }
 
@@ -33,6 +44,10 @@ static eqf_status dynamics_init_params(eqf_context *ctx, eqf_model *model) {
     switch (model->options.dynamics.kind) {
         case EQF_DYNAMICS_RADIAL:
             return eqf__radial_init_params(ctx, &model->options.dynamics, model->options.seed, model->params);
+        case EQF_DYNAMICS_DENSE:
+            eqf__dense_init_params(&model->options.dynamics, num_dof_of(&model->options), model->options.seed,
+                                   model->params);
+            return EQF_OK;
     }
     return EQF_ERROR_INVALID_ARGUMENT; /* not reached: dynamics_check has refused it */
 }

@@ -19,9 +19,11 @@ typedef struct name_entry {
     unsigned value;
 } name_entry;
 
-static const name_entry dynamics_names[] = {{"radial", EQF_DYNAMICS_RADIAL}, {NULL, 0}};
+static const name_entry dynamics_names[] = {{"radial", EQF_DYNAMICS_RADIAL}, {"dense", EQF_DYNAMICS_DENSE}, {NULL, 0}};
 static const name_entry layout_names[] = {
     {"uniform", EQF_RADIAL_UNIFORM}, {"dense_core", EQF_RADIAL_DENSE_CORE}, {NULL, 0}};
+static const name_entry activation_names[] = {
+    {"tanh", EQF_ACTIVATION_TANH}, {"silu", EQF_ACTIVATION_SILU}, {NULL, 0}};
 static const name_entry method_names[] = {{"rk4", EQF_INTEGRATOR_RK4}, {NULL, 0}};
 
 static const char *name_of(const name_entry *names, unsigned value) {
@@ -64,6 +66,8 @@ static const field_entry radial_fields[] = {
     COUNT_FIELD(dynamics., num_distance),  COUNT_FIELD(dynamics., num_time),  REAL_FIELD(dynamics., distance_max),
     REAL_FIELD(dynamics., distance_gamma), REAL_FIELD(dynamics., time_gamma), {NULL, 0, false},
 };
+static const field_entry dense_fields[] = {
+    COUNT_FIELD(dynamics., width), COUNT_FIELD(dynamics., depth), {NULL, 0, false}};
 static const field_entry integrator_fields[] = {COUNT_FIELD(integrator., num_steps), {NULL, 0, false}};
 
 /* The columns of the history after "step", all double. Optional ones are in the file where a row has such a number. */
@@ -225,6 +229,11 @@ static json_t *model_to_json(const eqf_model *model) {
         case EQF_DYNAMICS_RADIAL:
             put_fields(dynamics, options, radial_fields, &is_complete);
             put(dynamics, "layout", json_string(name_of(layout_names, options->dynamics.layout)), &is_complete);
+            break;
+        case EQF_DYNAMICS_DENSE:
+            put_fields(dynamics, options, dense_fields, &is_complete);
+            put(dynamics, "activation", json_string(name_of(activation_names, options->dynamics.activation)),
+                &is_complete);
             break;
     }
     put(root, "dynamics", dynamics, &is_complete);
@@ -411,6 +420,11 @@ static void get_options(model_reader *reader, const json_t *root, eqf_model_opti
             get_fields(reader, dynamics, "dynamics", radial_fields, options);
             options->dynamics.layout =
                 (eqf_radial_layout)get_name(reader, dynamics, "dynamics", "layout", layout_names);
+            break;
+        case EQF_DYNAMICS_DENSE:
+            get_fields(reader, dynamics, "dynamics", dense_fields, options);
+            options->dynamics.activation =
+                (eqf_activation)get_name(reader, dynamics, "dynamics", "activation", activation_names);
             break;
     }
 

@@ -31,8 +31,8 @@ static const uint64_t min_steps = 1000;
      .temperature = 1.0, .epsilon = 2.0, .r_min = 1.0, .trap_strength = 1.0}
 
 /* The authors' fields: 50 Gaussians in distance, 10 in time. The dense core brings its own widths. */
-#define DOUBLE_WELL_FIELD {EQF_DYNAMICS_RADIAL, 50, 10, EQF_RADIAL_UNIFORM, 8.0, 0.5, 0.3}
-#define LENNARD_JONES_FIELD {EQF_DYNAMICS_RADIAL, 50, 10, EQF_RADIAL_DENSE_CORE, 16.0, 0.3, 0.3}
+#define DOUBLE_WELL_FIELD {EQF_DYNAMICS_RADIAL, 50, 10, EQF_RADIAL_UNIFORM, 8.0, 0.5, 0.3, 128, 2, EQF_ACTIVATION_TANH}
+#define LENNARD_JONES_FIELD {EQF_DYNAMICS_RADIAL, 50, 10, EQF_RADIAL_DENSE_CORE, 16.0, 0.3, 0.3, 128, 2, EQF_ACTIVATION_TANH}
 
 /* Unit Gaussian prior, RK4 with 20 steps. */
 #define MODEL(name, potential, field) {1, name, potential, 1.0, field, {EQF_INTEGRATOR_RK4, 20}, 0}

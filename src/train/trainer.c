@@ -62,10 +62,11 @@ static uint64_t fingerprint_all(const eqf_trainer *trainer, const float *x) {
     const uint64_t counts[] = {
         o->batch_size, o->num_steps,       o->num_warmup_steps,  o->validation_interval, (uint64_t)o->field_evaluation,
         o->seed,       trainer->num_train, trainer->num_held_out, o->num_generated, o->num_held_out_generated,
-        o->is_augmented};
+        o->is_augmented, (uint64_t)o->divergence};
     const eqf_model_options *made = eqf_model_options_of(trainer->model);
     const uint64_t model_counts[] = {made->potential.num_particles, made->potential.space_dim,
-                                     made->integrator.num_steps, made->seed, trainer->num_params};
+                                     made->integrator.num_steps, made->seed, trainer->num_params,
+                                     (uint64_t)made->dynamics.kind, (uint64_t)made->dynamics.activation};
     const eqf_potential_options *u = &made->potential;
     const double potential[] = {(double)u->kind, u->temperature, u->distance_offset, u->linear,       u->quadratic,
                                 u->quartic,      u->epsilon,     u->r_min,           u->trap_strength};
@@ -162,6 +163,7 @@ static eqf_status create_parts(eqf_trainer *trainer, const eqf_model *model, con
     EQF__TRY(eqf_model_copy(ctx, model, &trainer->model));
     eqf_flow_options flow_options = EQF_FLOW_OPTIONS_INIT;
     flow_options.field_evaluation = trainer->options.field_evaluation;
+    flow_options.divergence = trainer->options.divergence;
     EQF__TRY(eqf_flow_create(ctx, model, &flow_options, &trainer->flow));
     trainer->num_params = eqf_model_num_params(model);
     trainer->num_trained = eqf_model_num_trained(model);
@@ -269,6 +271,7 @@ static eqf_status launch_nll(eqf_trainer *trainer) {
                          EQF__ARG(seed_low), EQF__ARG(seed_high), EQF__ARG(position), EQF__ARG(num),
                          EQF__ARG(half_bits), EQF__ARG(batch), EQF__ARG(num_dof)));
     if (o->is_augmented) EQF__TRY(eqf__augment(trainer->ctx, &trainer->augment, o->seed, position, blocks, w->d_x));
+    eqf__field_set_noise(flow->field, o->seed, position); /* new noise with every batch */
     return eqf__flow_launch_gradient(flow, w, o->batch_size, o->integration_penalty);
 }
 
@@ -278,6 +281,7 @@ static eqf_status launch_free_energy(eqf_trainer *trainer) {
     eqf__gradient_workspace *w = &trainer->workspace;
     EQF__TRY(eqf__prior_sample(&trainer->flow->prior, noise_seed(o, NOISE_TRAINING), trainer->step * o->num_generated,
                                num_blocks_of(trainer, o->num_generated), w->d_x));
+    eqf__field_set_noise(trainer->flow->field, noise_seed(o, NOISE_TRAINING), trainer->step * o->num_generated);
     return eqf__flow_launch_energy_gradient(trainer->flow, &trainer->energy_seed, w, o->num_generated, o->energy_cap,
                                             o->integration_penalty);
 }

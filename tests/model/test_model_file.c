@@ -29,7 +29,8 @@ static eqf_model *make(void) {
                                                 .r_min = 1.1,
                                                 .trap_strength = 0.7};
     options.prior_scale = sqrt(2.0);
-    options.dynamics = (eqf_dynamics_options){EQF_DYNAMICS_RADIAL, 6, 3, EQF_RADIAL_DENSE_CORE, 16.1, 0.123456789, 0.3};
+    options.dynamics = (eqf_dynamics_options){EQF_DYNAMICS_RADIAL, 6, 3, EQF_RADIAL_DENSE_CORE, 16.1, 0.123456789, 0.3,
+                                               128, 2, EQF_ACTIVATION_TANH};
     options.integrator.num_steps = 17;
     options.seed = UINT64_MAX;
     eqf_model *model;
@@ -71,6 +72,9 @@ static void assert_same_model(const eqf_model *a, const eqf_model *b) {
     assert_same_real(left->dynamics.distance_max, right->dynamics.distance_max);
     assert_same_real(left->dynamics.distance_gamma, right->dynamics.distance_gamma);
     assert_same_real(left->dynamics.time_gamma, right->dynamics.time_gamma);
+    assert_int_equal(left->dynamics.width, right->dynamics.width);
+    assert_int_equal(left->dynamics.depth, right->dynamics.depth);
+    assert_int_equal(left->dynamics.activation, right->dynamics.activation);
     assert_int_equal(left->integrator.method, right->integrator.method);
     assert_int_equal(left->integrator.num_steps, right->integrator.num_steps);
     assert_string_equal(eqf_model_version(a), eqf_model_version(b));
@@ -133,11 +137,10 @@ static void test_tensor_names(void **state) {
 
 /* ---- Damage ----------------------------------------------------------------------------------- */
 
-/* Writes the model's file with one text of its metadata replaced, or with its tensors changed by change; without its
- * checksum, as a person would, so that the checks behind the checksum are reached. */
-static void write_changed(const char *path, const char *from, const char *to,
-                          void (*change)(eqf__tensor *tensors, size_t *num_tensors)) {
-    eqf_model *model = make();
+/* Writes the model's file (and destroys the model) with one text of its metadata replaced, or with its tensors changed by change;
+ * without its checksum, as a person would, so that the checks behind the checksum are reached. */
+static void write_model_changed(eqf_model *model, const char *path, const char *from, const char *to,
+                                void (*change)(eqf__tensor *tensors, size_t *num_tensors)) {
     assert_int_equal(eqf_model_save(&ctx, model, path), EQF_OK);
     eqf_model_destroy(&model);
     eqf__tensor_file file;
@@ -159,6 +162,11 @@ static void write_changed(const char *path, const char *from, const char *to,
     if (change != NULL) change(tensors, &num_tensors);
     assert_int_equal(eqf__tensor_file_write(&ctx, path, metadata, num_tensors, tensors), EQF_OK);
     eqf__tensor_file_clear(&file);
+}
+
+static void write_changed(const char *path, const char *from, const char *to,
+                          void (*change)(eqf__tensor *tensors, size_t *num_tensors)) {
+    write_model_changed(make(), path, from, to, change);
 }
 
 static void test_damaged_metadata(void **state) {
@@ -216,6 +224,59 @@ static void test_damaged_metadata(void **state) {
     TEST_EXPECT(&ctx, eqf_model_load(&ctx, path, &model), EQF_OK, "");
     assert_true(eqf_model_options_of(model)->potential.epsilon == 2.0);
     eqf_model_destroy(&model);
+}
+
+static eqf_model *make_dense(void) {
+    eqf_model_options options = EQF_MODEL_OPTIONS_INIT;
+    options.potential.num_particles = 3;
+    options.potential.space_dim = 2;
+    options.dynamics.kind = EQF_DYNAMICS_DENSE;
+    options.dynamics.width = 5;
+    options.dynamics.depth = 3;
+    options.dynamics.activation = EQF_ACTIVATION_SILU;
+    options.seed = 9;
+    eqf_model *model;
+    TEST_EXPECT(&ctx, eqf_model_create(&ctx, &options, &model), EQF_OK, "");
+    return model;
+}
+
+/* The dense field's part of the file: what it holds, and each way in which that can be wrong. */
+static void test_dense(void **state) {
+    (void)state;
+    static const struct {
+        const char *from, *to;
+        eqf_status status;
+        const char *message;
+    } cases[] = {
+        {"\"silu\"", "\"relu\"", EQF_ERROR_UNSUPPORTED, "dynamics.activation \"relu\""},
+        {"\"silu\"", "7", EQF_ERROR_FORMAT, "dynamics.activation in its metadata is not text"},
+        {"\"width\":5", "\"width\":0", EQF_ERROR_FORMAT, "width of the dense dynamics is 0"},
+        {"\"width\":5", "\"width\":2000000000", EQF_ERROR_FORMAT, "width of the dense dynamics"},
+        {"\"width\":5", "\"width\":6", EQF_ERROR_FORMAT, "dense.weight_0 is not F32 of shape [6, 7]"},
+        {"\"width\":5,", "", EQF_ERROR_FORMAT, "dynamics.width in its metadata is missing"},
+        {"\"depth\":3", "\"depth\":9", EQF_ERROR_FORMAT, "depth of the dense dynamics is 9"},
+        {"\"depth\":3", "\"depth\":4", EQF_ERROR_FORMAT, "dense.weight_3"},
+        {"\"depth\":3", "\"depth\":2", EQF_ERROR_FORMAT, "dense.weight_2"},
+        {"\"num_particles\":3", "\"num_particles\":4", EQF_ERROR_FORMAT, "dense.weight_0 is not F32 of shape [5, 9]"},
+        {"\"kind\":\"dense\"", "\"kind\":\"radial\"", EQF_ERROR_FORMAT, "dynamics."},
+    };
+    eqf_model *model = make_dense(), *loaded;
+    const char *path = test_path("dense.safetensors");
+    assert_int_equal(eqf_model_num_params(model), 5 * 7 + 5 + 2 * (25 + 5) + 6 * 5 + 6);
+    assert_int_equal(eqf_model_num_slices(model), 8);
+    const eqf_param_slice *last = eqf_model_slice(model, 6);
+    assert_string_equal(last->name, "dense.weight_3");
+    for (size_t n = 0; n < last->count; n++) assert_true(fabsf(eqf_model_params(model)[last->offset + n]) < 0.03f);
+    TEST_EXPECT(&ctx, eqf_model_save(&ctx, model, path), EQF_OK, "");
+    TEST_EXPECT(&ctx, eqf_model_load(&ctx, path, &loaded), EQF_OK, "");
+    assert_same_model(model, loaded);
+    eqf_model_destroy(&loaded);
+    eqf_model_destroy(&model);
+    for (unsigned n = 0; n < sizeof cases / sizeof cases[0]; n++) {
+        write_model_changed(make_dense(), path, cases[n].from, cases[n].to, NULL);
+        TEST_EXPECT(&ctx, eqf_model_load(&ctx, path, &loaded), cases[n].status, cases[n].message);
+        assert_null(loaded);
+    }
 }
 
 static float poisoned[18];
@@ -324,6 +385,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),          cmocka_unit_test(test_tensor_names),
         cmocka_unit_test(test_damaged_metadata),    cmocka_unit_test(test_damaged_tensors),
+        cmocka_unit_test(test_dense),
         cmocka_unit_test(test_files_that_are_none), cmocka_unit_test(test_every_truncation_and_bit),
     };
     return cmocka_run_group_tests(tests, NULL, test_folder_teardown);

@@ -49,6 +49,39 @@ double ref_velocity_scale(const ref_radial *radial, unsigned num_particles, unsi
 double ref_divergence_brute_force(const ref_radial *radial, unsigned num_particles, unsigned space_dim, double t,
                                   const double *x);
 
+/* ---- The dense field ------------------------------------------------------------------------------------- */
+
+/* v = P f(P x, t); f: a_0 = (y, t), z_l = W_l a_l + b_l, a_{l+1} = s(z_l), f = z_L. s is tanh or SiLU, P removes the centre of mass. The
+ * flow with it is RK4 with num_steps equal steps. */
+typedef struct ref_dense {
+    unsigned num_particles, space_dim, width, depth, num_steps;
+    eqf_activation activation;
+    eqf_divergence divergence;
+    uint64_t divergence_seed;
+    double prior_scale;
+    size_t num_params;
+    double *params; /* W_0 [width, N*D + 1], b_0, W_1 [width, width], b_1, ..., W_L [N*D, width], b_L */
+} ref_dense;
+
+/* The model's numbers and options, exact divergence, seed 0. NULL if a tensor is missing or has another shape. */
+ref_dense *ref_dense_from_model(const eqf_model *model);
+void ref_dense_destroy(ref_dense *dense);
+
+/* Velocity of x [N, D] and the divergence in the way that dense->divergence asks for; `sample` is the index that Hutchinson's noise is
+ * drawn for: n of Philox4x32-10 with key = seed and counter (sample, c/4, "nois"), entries the signs or Box-Muller normals of its words;
+ * the estimate is (P n) . J (P n). */
+void ref_dense_velocity(const ref_dense *dense, double t, uint64_t sample, const double *x, double *velocity_out,
+                        double *divergence_out);
+/* The trace of the numerically differentiated Jacobian dv/dx (central differences). */
+double ref_dense_divergence_by_differences(const ref_dense *dense, double t, const double *x);
+/* log_prob of x, centred, data -> prior; integration_error_out or NULL. */
+double ref_dense_log_prob(const ref_dense *dense, uint64_t sample, const double *x, double *integration_error_out);
+/* loss of x [B, N, D], samples 0 ... B - 1. */
+eqf_loss ref_dense_loss(const ref_dense *dense, double integration_penalty, size_t batch_size, const double *x);
+/* Central difference of that loss by *variable, which is one of dense->params or of x. */
+double ref_dense_loss_by(const ref_dense *dense, double integration_penalty, size_t batch_size, const double *x,
+                         double *variable);
+
 /* ---- Prior and potentials -------------------------------------------------------------------------------- */
 
 /* -|z|^2/(2 s^2) - (N-1) D (ln s + 0.5 ln 2 pi) */
