@@ -67,7 +67,7 @@ exit_code cmd_data(cli_app *app) {
         .operands = operands,
         .examples = "  eqflow data dw4 -n 1e5 -o dw4.npy\n"
                     "  eqflow data lj13 -n 1e4 --epsilon 1 -o lj13_eps1.npy\n"
-                    "  eqflow data --potential morse.cl --constant depth=4 --particles 7 --space-dim 3 -n 1e4 -o m.npy\n",
+                    "  eqflow data --potential morse.cl --particles 7 --space-dim 3 -n 1e4 -o x.npy\n",
         .is_last_operand_optional = true,
         .print_more = print_more,
     };
