@@ -568,7 +568,7 @@ static exit_code check_flags(cli_app *app, train_flags *flags) {
 exit_code cmd_train(cli_app *app) {
     const char *const operands[] = {"PRESET", NULL};
     const command_help help = {
-        .usage = "(PRESET|--potential FILE.cl) -o MODEL [--data FILE] [options]",
+        .usage = "(PRESET|--potential FILE.cl) -o MODEL [options]",
         .is_last_operand_optional = true,
         .description = "Trains an equivariant flow on samples of PRESET, on its energy, or on both, and keeps the model "
                        "that is best on held-out samples. Without --data it makes the samples itself by Monte Carlo; "
