@@ -16,7 +16,7 @@ static const double dominant_weight = 0.05;      /* of the total: one sample dec
 /* ESS from too few samples misleads: docs/method.md, section 7. */
 static const size_t few_samples = 10000, few_samples_low_ess = 100000;
 static const double low_ess = 0.5;
-enum { NUM_INVARIANCE = 256, MAX_SPACE_DIM = 3 };
+enum { NUM_INVARIANCE = 256, MAX_SPACE_DIM = 3, NUM_RESAMPLES = 200 };
 
 typedef struct evaluation_job {
     cli_app *app;
@@ -138,10 +138,17 @@ static exit_code measure_samples(const evaluation_job *job, eqf_flow *flow, eval
         result->ess_fraction = summary.ess_fraction;
         result->max_weight_fraction = summary.max_weight_fraction;
         result->log_z = summary.log_z;
-        result->log_z_standard_error = summary.log_z_standard_error;
+        result->free_energy_difference = work_free_energy_difference(
+            summary.log_z, eqf_model_options_of(job->model)->prior_scale, job->target);
+        uint64_t seed = app_seed_for(job->app->seed, "bootstrap");
+        if (eqf_estimate_weights_bootstrap(num, result->log_weights, NUM_RESAMPLES, seed, &result->log_z_standard_error,
+                                           &result->ess_fraction_standard_error) != EQF_OK) {
+            result->log_z_standard_error = result->ess_fraction_standard_error = NAN;
+        }
         for (size_t b = 0; b < num; b++) energies[b] = result->energy_model[b];
-        if (eqf_estimate_reweighted_mean(num, result->log_weights, energies, &result->mean_energy_reweighted,
-                                         &result->mean_energy_reweighted_standard_error) != EQF_OK) {
+        if (eqf_estimate_reweighted_bootstrap(num, result->log_weights, energies, NUM_RESAMPLES, seed,
+                                              &result->mean_energy_reweighted,
+                                              &result->mean_energy_reweighted_standard_error) != EQF_OK) {
             result->mean_energy_reweighted = result->mean_energy_reweighted_standard_error = NAN;
         }
     } else {
@@ -294,6 +301,7 @@ exit_code evaluation_run(cli_app *app, const eqf_model *model, const eqf_potenti
     result->num_steps = num_steps > 0 ? num_steps : options->integrator.num_steps;
     result->entropy = result->entropy_error = result->kl = result->known_log_z = NAN;
     result->ess_fraction = result->max_weight_fraction = result->log_z = result->log_z_standard_error = NAN;
+    result->ess_fraction_standard_error = result->free_energy_difference = NAN;
     result->mean_energy_reweighted = result->mean_energy_reweighted_standard_error = NAN;
     result->log_prob_invariance_error = NAN;
     const eqf_preset *preset = eqf_preset_find(options->preset);

@@ -15,7 +15,8 @@ typedef struct evaluation {
     double nll, nll_standard_error, nll_without_constant, nll_refined;
     double entropy, entropy_error, kl; /* of the target, where it is known */
     double known_log_z;
-    double ess_fraction, max_weight_fraction, log_z, log_z_standard_error;
+    double ess_fraction, ess_fraction_standard_error, max_weight_fraction, log_z, log_z_standard_error;
+    double free_energy_difference; /* of target and prior */
     double mean_energy_model, mean_energy_reweighted, mean_energy_reweighted_standard_error, mean_energy_data;
     double log_prob_invariance_error; /* largest |change| under random symmetry operations */
     /* What the report draws. */

@@ -13,6 +13,7 @@ static const cli_command commands[] = {
     {"train", "train a flow on samples, on the energy, or on both", cmd_train},
     {"sample", "draw samples of a trained flow, with exact log-densities", cmd_sample},
     {"evaluate", "likelihood, effective sample size, reweighted averages; HTML report", cmd_evaluate},
+    {"boltzmann", "unbiased samples and averages of the target from a flow's samples", cmd_boltzmann},
     {"log-prob", "exact log-densities of given configurations", cmd_log_prob},
     {"minima", "quench configurations to the potential's distinct minima", cmd_minima},
     {"selftest", "check every kernel on the device against known answers", cmd_selftest},

@@ -147,6 +147,11 @@ exit_code work_field_evaluation(cli_app *app, const char *text, eqf_field_evalua
                     app->command);
 }
 
+double work_free_energy_difference(double log_z, double prior_scale, const eqf_potential_options *target) {
+    const double half_log_2_pi = 0.91893853320467274178;
+    return (double)((target->num_particles - 1) * target->space_dim) * (log(prior_scale) + half_log_2_pi) - log_z;
+}
+
 eqf_array work_configurations(float *x, size_t num, const eqf_potential_options *system) {
     eqf_array array = EQF_ARRAY_INIT;
     array.data = x;

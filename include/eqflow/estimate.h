@@ -1,6 +1,6 @@
 /* Estimates from samples: plain host arithmetic in double, no device, no context.
- * Every function returns EQF_OK, EQF_ERROR_INVALID_ARGUMENT (fewer numbers than it needs) or
- * EQF_ERROR_NON_FINITE (a NaN or an infinity that has no meaning there). */
+ * Every function returns EQF_OK, EQF_ERROR_INVALID_ARGUMENT (fewer numbers than it needs),
+ * EQF_ERROR_NON_FINITE (a NaN or an infinity that has no meaning there) or EQF_ERROR_OUT_OF_MEMORY. */
 #ifndef EQFLOW_ESTIMATE_H
 #define EQFLOW_ESTIMATE_H
 
@@ -42,6 +42,28 @@ eqf_status eqf_estimate_reweighted_bootstrap(size_t num, const double *log_weigh
                                              unsigned num_resamples, uint64_t seed, double *mean_out,
                                              double *standard_error_out);
 
+/* Bootstrap standard errors of ln Z and of the ESS as a fraction, from the same draws as above. */
+eqf_status eqf_estimate_weights_bootstrap(size_t num, const double *log_weights, unsigned num_resamples,
+                                          uint64_t seed, double *log_z_standard_error_out,
+                                          double *ess_fraction_standard_error_out);
+
+/* Independence Metropolis over independent proposals in their order, e.g. samples of a flow: proposal t is taken with
+ * probability min(1, w_t / w of the state held), Philox uniforms keyed by seed. states_out [num]: the proposal held after t
+ * has been offered; the chain starts with the first proposal of non-zero weight, which stands for those before it.
+ * acceptance_out: fraction taken of those offered; NaN if none was. */
+eqf_status eqf_estimate_independence_chain(size_t num, const double *log_weights, uint64_t seed, size_t *states_out,
+                                           double *acceptance_out);
+
+/* Mean of values over a chain's states. NaN where the chain never moved. */
+typedef struct eqf_chain_mean {
+    double mean, standard_error;   /* sd sqrt(autocorrelation_time / num) */
+    double autocorrelation_time;   /* integrated, in steps, at least 1 */
+    double effective_samples;      /* num / autocorrelation_time */
+} eqf_chain_mean;
+/* states [num] as above (or its tail, without a burn-in), values of all proposals. num is 4 or more. */
+eqf_status eqf_estimate_chain_mean(size_t num, const size_t *states, const double *values,
+                                   eqf_chain_mean *mean_out);
+
 /* Integrated autocorrelation time, in steps of the series: tau = 1 + 2 sum rho, summed over chains'
  * mean autocorrelation and cut by Geyer's initial positive pair sequence. series [num_chains, num_steps]. */
 eqf_status eqf_estimate_autocorrelation_time(size_t num_chains, size_t num_steps, const double *series,
@@ -55,6 +77,13 @@ eqf_status eqf_estimate_split_r_hat(size_t num_chains, size_t num_steps, const d
  * inside. log_weights NULL: equal weights. Non-finite values count as outside. */
 eqf_status eqf_estimate_histogram(size_t num, const double *values, const double *log_weights, double low,
                                   double high, size_t num_bins, double *density_out);
+
+/* The same density with its standard error, for samples that have several values each, values [num, num_values]: all of a sample's
+ * values weigh the same, and the error is that of independent samples with correlated values (delta method, as in
+ * eqf_estimate_reweighted_mean). density_out, standard_error_out [num_bins]. */
+eqf_status eqf_estimate_histogram_with_error(size_t num, size_t num_values, const float *values,
+                                             const double *log_weights, double low, double high, size_t num_bins,
+                                             double *density_out, double *standard_error_out);
 
 /* Pair distances |x_i - x_j|, i<j: x [B, N, D] -> distance_out [B, N(N-1)/2]. */
 eqf_status eqf_estimate_pair_distances(size_t batch_size, unsigned num_particles, unsigned space_dim,

@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdbool.h>
+#include <stdlib.h>
 
 #include <Random123/philox.h>
 
@@ -119,6 +120,50 @@ static size_t index_from_words(uint32_t high, uint32_t low, size_t num) {
     return index < num ? index : num - 1;
 }
 
+/* Sums over one resample: num draws with replacement. */
+typedef struct resample_sums {
+    double weights, squared_weights, weighted_values;
+} resample_sums;
+
+/* values may be NULL. log_weights are shifted by their largest. */
+static resample_sums draw_resample(size_t num, const double *log_weights, const double *values, double shift,
+                                   uint64_t seed, unsigned resample) {
+    philox4x32_key_t key = {{(uint32_t)seed, (uint32_t)(seed >> 32)}};
+    resample_sums sums = {0.0, 0.0, 0.0};
+    for (size_t draw = 0; draw < num; draw += 2) {
+        uint64_t pair = draw / 2;
+        philox4x32_ctr_t counter = {{(uint32_t)pair, (uint32_t)(pair >> 32), resample, EQF__STREAM_BOOTSTRAP}};
+        philox4x32_ctr_t words = philox4x32(counter, key);
+        size_t last = num - draw < 2 ? 1 : 2;
+        for (size_t k = 0; k < last; k++) {
+            size_t b = index_from_words(words.v[2 * k], words.v[2 * k + 1], num);
+            double weight = exp(log_weights[b] - shift);
+            if (weight == 0.0) continue;
+            if (values != NULL) sums.weighted_values += weight * values[b];
+            sums.weights += weight;
+            sums.squared_weights += weight * weight;
+        }
+    }
+    return sums;
+}
+
+/* Welford's running variance. */
+typedef struct running_variance {
+    size_t num;
+    double mean, sum_of_squares;
+} running_variance;
+
+static void add_value(running_variance *running, double value) {
+    double step = value - running->mean;
+    running->num++;
+    running->mean += step / (double)running->num;
+    running->sum_of_squares += step * (value - running->mean);
+}
+
+static double standard_deviation(const running_variance *running) {
+    return sqrt(running->sum_of_squares / (double)(running->num - 1));
+}
+
 eqf_status eqf_estimate_reweighted_bootstrap(size_t num, const double *log_weights, const double *values,
                                              unsigned num_resamples, uint64_t seed, double *mean_out,
                                              double *standard_error_out) {
@@ -130,36 +175,37 @@ eqf_status eqf_estimate_reweighted_bootstrap(size_t num, const double *log_weigh
     if (status == EQF_OK) status = reweighted_mean(num, log_weights, values, shift, &mean, &sum_of_weights);
     if (status != EQF_OK) return status;
 
-    philox4x32_key_t key = {{(uint32_t)seed, (uint32_t)(seed >> 32)}};
-    /* Welford's running variance of the resampled means. */
-    double mean_of_means = 0.0, sum_of_squares = 0.0;
-    size_t num_means = 0;
+    running_variance means = {0, 0.0, 0.0};
     for (unsigned resample = 0; resample < num_resamples; resample++) {
-        double sum = 0.0, resample_weights = 0.0;
-        for (size_t draw = 0; draw < num; draw += 2) {
-            uint64_t pair = draw / 2;
-            philox4x32_ctr_t counter = {{(uint32_t)pair, (uint32_t)(pair >> 32), resample, EQF__STREAM_BOOTSTRAP}};
-            philox4x32_ctr_t words = philox4x32(counter, key);
-            size_t last = num - draw < 2 ? 1 : 2;
-            for (size_t k = 0; k < last; k++) {
-                size_t b = index_from_words(words.v[2 * k], words.v[2 * k + 1], num);
-                double weight = exp(log_weights[b] - shift);
-                if (weight == 0.0) continue;
-                sum += weight * values[b];
-                resample_weights += weight;
-            }
-        }
+        resample_sums sums = draw_resample(num, log_weights, values, shift, seed, resample);
         /* A resample that caught no weight has no mean; it is left out. */
-        if (resample_weights == 0.0) continue;
-        double resample_mean = sum / resample_weights, step = resample_mean - mean_of_means;
-        num_means++;
-        mean_of_means += step / (double)num_means;
-        sum_of_squares += step * (resample_mean - mean_of_means);
+        if (sums.weights > 0.0) add_value(&means, sums.weighted_values / sums.weights);
     }
-    if (num_means < 2) return EQF_ERROR_NON_FINITE;
+    if (means.num < 2) return EQF_ERROR_NON_FINITE;
     *mean_out = mean;
-    *standard_error_out = sqrt(sum_of_squares / (double)(num_means - 1));
+    *standard_error_out = standard_deviation(&means);
     return isfinite(*standard_error_out) ? EQF_OK : EQF_ERROR_NON_FINITE;
+}
+
+eqf_status eqf_estimate_weights_bootstrap(size_t num, const double *log_weights, unsigned num_resamples, uint64_t seed,
+                                          double *log_z_standard_error_out, double *ess_fraction_standard_error_out) {
+    if (num == 0 || num_resamples < 2 || log_weights == NULL || log_z_standard_error_out == NULL ||
+        ess_fraction_standard_error_out == NULL)
+        return EQF_ERROR_INVALID_ARGUMENT;
+    double shift;
+    eqf_status status = find_shift(num, log_weights, &shift);
+    if (status != EQF_OK) return status;
+    running_variance log_z = {0, 0.0, 0.0}, ess_fraction = {0, 0.0, 0.0};
+    for (unsigned resample = 0; resample < num_resamples; resample++) {
+        resample_sums sums = draw_resample(num, log_weights, NULL, shift, seed, resample);
+        if (!(sums.weights > 0.0)) continue;
+        add_value(&log_z, log(sums.weights));
+        add_value(&ess_fraction, sums.weights * sums.weights / sums.squared_weights / (double)num);
+    }
+    if (log_z.num < 2) return EQF_ERROR_NON_FINITE;
+    *log_z_standard_error_out = standard_deviation(&log_z);
+    *ess_fraction_standard_error_out = standard_deviation(&ess_fraction);
+    return EQF_OK;
 }
 
 eqf_status eqf_estimate_histogram(size_t num, const double *values, const double *log_weights, double low, double high,
@@ -181,6 +227,64 @@ eqf_status eqf_estimate_histogram(size_t num, const double *values, const double
         density_out[bin < num_bins ? bin : num_bins - 1] += weight; /* the quotient may round up to num_bins */
     }
     for (size_t k = 0; k < num_bins; k++) density_out[k] /= sum_of_weights * bin_width;
+    return EQF_OK;
+}
+
+/* Sums of one bin over samples, f being the fraction of a sample's values that fall into it. */
+typedef struct bin_sums {
+    double weighted, squared, cross; /* sum w f, sum w^2 f^2, sum w^2 f */
+    size_t of_sample;                /* values of the sample at hand */
+} bin_sums;
+
+static void add_sample(bin_sums *bins, size_t num_values, const float *values, double weight, double low,
+                       double bin_width, size_t num_bins) {
+    for (size_t pass = 0; pass < 2; pass++)
+        for (size_t v = 0; v < num_values; v++) {
+            double place = (values[v] - low) / bin_width;
+            if (!(place >= 0.0 && place < (double)num_bins)) continue; /* NaN too */
+            bin_sums *bin = bins + (size_t)place;
+            if (pass == 0) {
+                bin->of_sample++;
+            } else if (bin->of_sample > 0) { /* once a bin: the second visit finds 0 */
+                double fraction = (double)bin->of_sample / (double)num_values;
+                bin->weighted += weight * fraction;
+                bin->squared += weight * weight * fraction * fraction;
+                bin->cross += weight * weight * fraction;
+                bin->of_sample = 0;
+            }
+        }
+}
+
+eqf_status eqf_estimate_histogram_with_error(size_t num, size_t num_values, const float *values,
+                                             const double *log_weights, double low, double high, size_t num_bins,
+                                             double *density_out, double *standard_error_out) {
+    if (num == 0 || num_values == 0 || num_bins == 0 || values == NULL || density_out == NULL ||
+        standard_error_out == NULL || !(low < high) || !isfinite(high - low))
+        return EQF_ERROR_INVALID_ARGUMENT;
+    double shift = 0.0;
+    if (log_weights != NULL) {
+        eqf_status status = find_shift(num, log_weights, &shift);
+        if (status != EQF_OK) return status;
+    }
+    bin_sums *bins = calloc(num_bins, sizeof *bins);
+    if (bins == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    const double bin_width = (high - low) / (double)num_bins;
+    double sum = 0.0, sum_of_squares = 0.0;
+    for (size_t b = 0; b < num; b++) {
+        double weight = log_weights == NULL ? 1.0 : exp(log_weights[b] - shift);
+        if (weight == 0.0) continue;
+        sum += weight;
+        sum_of_squares += weight * weight;
+        add_sample(bins, num_values, values + b * num_values, weight, low, bin_width, num_bins);
+    }
+    for (size_t k = 0; k < num_bins; k++) {
+        /* sum w^2 (f - p)^2 */
+        double p = bins[k].weighted / sum;
+        double square = bins[k].squared - 2.0 * p * bins[k].cross + p * p * sum_of_squares;
+        density_out[k] = p / bin_width;
+        standard_error_out[k] = sqrt(fmax(square, 0.0)) / sum / bin_width;
+    }
+    free(bins);
     return EQF_OK;
 }
 
