@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# eqflow data: energies beside the samples, noise around a minimum, every way to mistype them.
+# shellcheck source=lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh" "$1"
+
+# mean FILE: of a .npy of little-endian float32.
+mean() {
+    local header
+    header=$(od -An -tu2 -j8 -N2 "$1")
+    od -An -v -tf4 -w4 "-j$((10 + header))" "$1" | awk '{ sum += $1 } END { print sum / NR }'
+}
+
+succeed "$eqflow" data dw4 -n 500 -o x.npy --energies energies.npy --json --quiet --burn-in 500 || finish
+within "$(mean energies.npy)" "$(awk -v m="$(json mean_energy stdout)" 'BEGIN { print m - 0.5, m + 0.5 }' | cut -d' ' -f1)" \
+    "$(awk -v m="$(json mean_energy stdout)" 'BEGIN { print m + 0.5 }')" "mean of the energies written"
+succeed "$eqflow" data dw4 -n 500 -o again.npy --quiet --burn-in 500
+same x.npy again.npy "samples with and without --energies"
+
+# The lowest minimum of dw4 is at -25.792202; noise of 0.05 stays in its basin and costs some energy.
+succeed "$eqflow" data dw4 -n 200 --noise 0.05 -o noise.npy --energies noise_energies.npy --json --quiet
+within "$(json minimum_energy stdout)" -25.7923 -25.7921 "energy of the minimum"
+within "$(json mean_energy stdout)" -25.79 -25.3 "mean energy of the noise"
+within "$(mean noise_energies.npy)" -25.79 -25.3 "mean of the energies written"
+succeed "$eqflow" minima noise.npy --preset dw4 --json --quiet
+within "$(json num_minima stdout)" 1 1 "minima in the noise"
+succeed "$eqflow" data dw4 -n 200 --noise 0.05 -o noise2.npy --quiet
+same noise.npy noise2.npy "noise of the same seed"
+succeed "$eqflow" data dw4 -n 200 --noise 0.05 --seed 1 -o noise2.npy --quiet
+if cmp -s noise.npy noise2.npy; then fail "the seed changes nothing"; else pass; fi
+succeed "$eqflow" data dw4 -n 3 --noise 0 -o still.npy --energies still_energies.npy --quiet
+within "$(mean still_energies.npy)" -25.7923 -25.7921 "energy without noise"
+succeed "$eqflow" data lj13 --particles 4 --epsilon 1 --trap 0 -n 20 --noise 0.01 -o tetrahedron.npy --json --quiet
+within "$(json minimum_energy stdout)" -6.0001 -5.9999 "energy of four Lennard-Jones particles"
+
+for option in --chains --burn-in --thinning; do
+    expect 2 "$option is of Markov chains" "$eqflow" data dw4 -n 10 --noise 0.1 "$option" 10 -o bad.npy
+done
+for value in -1 nan inf x ''; do
+    expect 2 '--noise' "$eqflow" data dw4 -n 10 --noise "$value" -o bad.npy
+done
+expect 2 'name one file' "$eqflow" data dw4 -n 10 -o bad.npy --energies bad.npy
+expect 4 'energies|no such folder|folder' "$eqflow" data dw4 -n 10 -o bad.npy --energies nowhere/e.npy
+finish
