@@ -309,7 +309,8 @@ exit_code cmd_boltzmann(cli_app *app) {
                        "distributed as the target whatever the flow gets wrong.",
         .operands = operands,
         .examples = "  eqflow boltzmann dw4.safetensors -n 1e5\n"
-                    "  eqflow boltzmann dw4.safetensors -n 1e6 -o x.npy --thinning 50 --histograms dw4.csv\n",
+                    "  eqflow boltzmann dw4.safetensors -n 1e6 -o x.npy --thinning 50\n"
+                    "  eqflow boltzmann dw4.safetensors --histograms dw4.csv\n",
     };
     boltzmann_flags flags = {.num_proposals = 100000, .thinning = 1, .num_bins = 60};
     enum { NUM_OWN_OPTIONS = 7 };
