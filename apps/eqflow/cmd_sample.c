@@ -74,6 +74,7 @@ static exit_code draw(cli_app *app, const eqf_model *model, const eqf_potential_
     float *log_prob = x ? app_alloc(app, num, sizeof *log_prob, "the log-densities") : NULL;
     float *energy = NULL;
     if (log_prob) code = work_sample(app, flow, potential, app->seed, num, x, log_prob);
+    if (log_prob && code == EXIT_CODE_OK) code = work_check_finite(app, num, num_dof, x, log_prob);
     if (log_prob && code == EXIT_CODE_OK && has_target) {
         energy = app_alloc(app, num, sizeof *energy, "the energies");
         code = energy ? work_energy(app, potential, num, x, energy) : EXIT_CODE_DEVICE;

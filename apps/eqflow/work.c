@@ -72,6 +72,20 @@ exit_code work_sample(cli_app *app, eqf_flow *flow, const eqf_potential_options 
     return run_pieces(&job, "sample", num, sample_piece);
 }
 
+exit_code work_check_finite(cli_app *app, size_t num, size_t num_dof, const float *x, const float *log_prob) {
+    size_t num_bad = 0;
+    for (size_t b = 0; b < num; b++) {
+        bool is_finite = isfinite(log_prob[b]);
+        for (size_t c = 0; c < num_dof; c++) is_finite = is_finite && isfinite(x[b * num_dof + c]);
+        num_bad += !is_finite;
+    }
+    if (num_bad == 0) return EXIT_CODE_OK;
+    return app_fail(app, EXIT_CODE_FAILURE,
+                    "%zu of %zu samples are not finite, nothing was written: try more --integration-steps; if that does not help, "
+                    "the model has diverged",
+                    num_bad, num);
+}
+
 exit_code work_log_prob(cli_app *app, eqf_flow *flow, const eqf_potential_options *system, const char *label,
                         size_t num, const float *x, float *log_prob_out) {
     work_job job = {app, flow, system, 0, x, NULL, log_prob_out};

@@ -12,6 +12,9 @@
 exit_code work_sample(cli_app *app, eqf_flow *flow, const eqf_potential_options *system, uint64_t seed, size_t num,
                       float *x_out, float *log_prob_out);
 
+/* Refuses samples x [num, N*D] or log-densities [num] that are not finite: they would be written. */
+exit_code work_check_finite(cli_app *app, size_t num, size_t num_dof, const float *x, const float *log_prob);
+
 /* x [num, N, D] -> log_prob_out [num]. label is what the progress bar calls it. */
 exit_code work_log_prob(cli_app *app, eqf_flow *flow, const eqf_potential_options *system, const char *label,
                         size_t num, const float *x, float *log_prob_out);

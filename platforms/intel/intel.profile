@@ -9,5 +9,5 @@ launch_iterations = 262144          # the kernel driver resets the GPU after sec
 group_size = 32                     # two sub-groups of 16; not measured
 
 issue.hang-check = work that keeps the GPU busy for seconds is killed: CL_OUT_OF_RESOURCES at the next wait
-issue.hang-check.guard = flow.flow
+issue.hang-check.guard = cli.faults
 issue.hang-check.source = https://github.com/intel/compute-runtime/issues/904

@@ -8,5 +8,5 @@ match.has_kernel_timeout = yes
 launch_iterations = 262144          # below the limit of about 5 s; the same estimate as platforms/intel/intel.profile
 
 issue.timeout = a kernel may take about 5 seconds
-issue.timeout.guard = flow.flow
+issue.timeout.guard = cli.faults
 issue.timeout.source = https://github.com/XMPPwocky/nodebeefcl/issues/1

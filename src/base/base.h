@@ -26,6 +26,7 @@ struct eqf_context {
     char *kernel_path; /* NULL: embedded kernels */
     char *cache_path;  /* "" : no disk cache */
     char *profile_text; /* "key = value" lines of eqf_context_set_profile; NULL: none */
+    bool is_in_trial;   /* known answers are being asked: no verdict is waited for */
     struct eqf__device *device;     /* NULL until opened */
     struct eqf__programs *programs; /* NULL until the first program */
 };

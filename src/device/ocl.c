@@ -49,6 +49,11 @@ const char *eqf__ocl_error_name(cl_int error) {
 eqf_status eqf__ocl_fail(eqf_context *ctx, cl_int error, const char *what) {
     const char *device = ctx->device != NULL ? ctx->device->info.name : "the device";
     switch (error) {
+        case CL_DEVICE_NOT_AVAILABLE:
+            if (ctx->device != NULL) ctx->device->is_lost = true;
+            return eqf__fail(ctx, EQF_ERROR_DEVICE,
+                             "%s was lost %s (%s): the system's log says why; nothing computed since is kept", device, what,
+                             eqf__ocl_error_name(error));
         case CL_MEM_OBJECT_ALLOCATION_FAILURE:
         case CL_OUT_OF_RESOURCES:
             return eqf__fail(ctx, EQF_ERROR_DEVICE_MEMORY,
@@ -61,6 +66,18 @@ eqf_status eqf__ocl_fail(eqf_context *ctx, cl_int error, const char *what) {
             return eqf__fail(ctx, EQF_ERROR_DEVICE, "OpenCL error %d, %s, on %s %s", error, eqf__ocl_error_name(error),
                              device, what);
     }
+}
+
+eqf_status eqf__ocl_fail_after_kernels(eqf_context *ctx, cl_int error, const char *what) {
+    if (error != CL_OUT_OF_RESOURCES && error != CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST &&
+        error != CL_INVALID_COMMAND_QUEUE)
+        return eqf__ocl_fail(ctx, error, what);
+    /* Drivers report a kernel that a watchdog killed or that touched foreign memory only here. */
+    ctx->device->is_lost = true;
+    return eqf__fail(ctx, EQF_ERROR_DEVICE,
+                     "%s stopped working %s (%s): a kernel was killed, by a time limit or for lack of memory; nothing computed "
+                     "since is kept: use a smaller batch, or --set-profile launch_iterations=20000",
+                     ctx->device->info.name, what, eqf__ocl_error_name(error));
 }
 
 eqf_status eqf__buffer_create(eqf_context *ctx, size_t num_bytes, const void *h_data, const char *what,
@@ -111,7 +128,8 @@ eqf_status eqf__buffer_write(eqf_context *ctx, cl_mem buffer, size_t offset, siz
 
 eqf_status eqf__buffer_read(eqf_context *ctx, cl_mem buffer, size_t offset, size_t num_bytes, void *h_data) {
     if (num_bytes == 0) return EQF_OK;
-    EQF__OCL(ctx, clEnqueueReadBuffer(ctx->device->queue, buffer, CL_TRUE, offset, num_bytes, h_data, 0, NULL, NULL),
-             "while copying from the device");
-    return EQF_OK;
+    if (ctx->device->is_lost) return eqf__ocl_fail(ctx, CL_DEVICE_NOT_AVAILABLE, "earlier");
+    const cl_int error =
+        clEnqueueReadBuffer(ctx->device->queue, buffer, CL_TRUE, offset, num_bytes, h_data, 0, NULL, NULL);
+    return error == CL_SUCCESS ? EQF_OK : eqf__ocl_fail_after_kernels(ctx, error, "while copying from the device");
 }

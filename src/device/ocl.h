@@ -26,6 +26,7 @@ typedef struct eqf__device {
     unsigned group_staging_particles; /* fewest for which a stage's table is copied to local memory first, where it fits */
     uint64_t launch_iterations; /* most loop iterations of one work-item in one launch; 0: no limit */
     unsigned table_cells;       /* first resolution of a field's table */
+    bool is_lost;               /* it stopped working: nothing of it is believed or kept */
     bool is_last_resort;        /* auto takes it only where nothing else is */
     char build_options[256];
     bool has_gemm; /* CLBlast has this device's parameters and passed its check (src/dynamics/gemm.c) */
@@ -37,6 +38,8 @@ void eqf__device_close(eqf_context *ctx);
 
 /* OpenCL code -> status, with the code's name in the message. what: what was being done, for people. */
 eqf_status eqf__ocl_fail(eqf_context *ctx, cl_int error, const char *what);
+/* The same for waiting and reading, where the fate of kernels shows: a device that is gone, or a kernel that was killed. */
+eqf_status eqf__ocl_fail_after_kernels(eqf_context *ctx, cl_int error, const char *what);
 const char *eqf__ocl_error_name(cl_int error);
 #define EQF__OCL(ctx, call, what)                                                        \
     do {                                                                                 \

@@ -29,8 +29,12 @@ struct eqf__field {
     cl_mem d_params;         /* [num_params] */
     cl_mem d_stages;         /* of fields that are not batched: [num_stages][STAGE_SIZE], valid after prepare */
     cl_mem d_shared;
+    /* Programs of the field's own kernels, for the known answers (src/flow/trust.c): from parameters to stages, and back for gradients. */
+    eqf__program *stage_program, *gradient_program; /* NULL: none, or not built yet */
     /* Kind-specific state and verbs. */
     void *state;
+    /* Builds what only gradients need, gradient_program too; NULL: contract does it. */
+    eqf_status (*prepare_gradient)(eqf__field *field);
     /* d_params -> d_stages. With check, measures the table's error and refines it until it is small, or falls back to direct summation
      * where no table is fine enough. Errors: NON_FINITE, those of the device; after one of those d_stages may be gone. */
     eqf_status (*prepare)(eqf__field *field, bool check);

@@ -97,6 +97,7 @@ static eqf_status create_kernels(eqf__field *field) {
                                         NULL};
     eqf__program *program;
     EQF__TRY(get_program(field, "radial_stages", files, &program));
+    field->stage_program = program;
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_time", &state->time));
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_shared", &state->shared));
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_basis", &state->basis));
@@ -115,6 +116,7 @@ static eqf_status create_gradient_parts(eqf__field *field) {
     const size_t points_padded = state->num_point_blocks * state->vector_width;
     eqf__program *program;
     EQF__TRY(get_program(field, "radial_gradients", files, &program));
+    field->gradient_program = program;
     EQF__TRY(eqf__kernel_create(ctx, program, "sum_partials", &state->sum));
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_point_gradients", &state->point_gradients));
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_contract_coefficients", &state->contract_coefficients));
@@ -328,18 +330,22 @@ static eqf_status contract_direct(eqf__field *field, cl_mem d_grad_stages, cl_me
     return sum_partials(field, d_grad_shared, state->d_width_sums, num_partials, state->widths_padded);
 }
 
+static eqf_status radial_prepare_gradient(eqf__field *field) {
+    radial_state *state = field->state;
+    if (state->has_gradient) return EQF_OK;
+    eqf_status status = create_gradient_parts(field);
+    if (status != EQF_OK) /* out of memory: a smaller batch may try again */
+        release_gradient_parts(state);
+    else
+        state->has_gradient = true;
+    return status;
+}
+
 static eqf_status radial_contract(eqf__field *field, cl_mem d_grad_stages, cl_mem d_grad_shared, size_t num_partials,
                                   cl_mem d_gradient) {
     radial_state *state = field->state;
     cl_uint num_stages = field->num_stages;
-    if (!state->has_gradient) {
-        eqf_status status = create_gradient_parts(field);
-        if (status != EQF_OK) { /* out of memory: a smaller batch may try again */
-            release_gradient_parts(state);
-            return status;
-        }
-        state->has_gradient = true;
-    }
+    EQF__TRY(radial_prepare_gradient(field));
     if (field->evaluation == EQF_FIELD_TABLE)
         EQF__TRY(contract_table(field, d_grad_stages, num_partials));
     else
@@ -402,6 +408,7 @@ eqf_status eqf__radial_field_create(eqf__field *field) {
     field->contract = radial_contract;
     field->open_any_time = radial_open_any_time;
     field->contract_any_time = radial_contract_any_time;
+    field->prepare_gradient = radial_prepare_gradient;
     field->set_resolution = restore_resolution;
     state->vector_width = device->vector_width;
     state->k_at_once = device->vector_width > 1 ? field->options.num_distance + 1 : 1;

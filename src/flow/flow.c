@@ -29,7 +29,9 @@ static eqf_status create_chunk_buffers(eqf_flow *flow) {
 eqf_status eqf__flow_reassemble(eqf_flow *flow) {
     if (flow->method == EQF_INTEGRATOR_DOPRI5) return EQF_OK; /* its program knows nothing of tables */
     eqf__trajectory_clear(&flow->trajectory);
-    return eqf__trajectory_create(flow->ctx, flow->field, flow->num_steps, &flow->trajectory);
+    flow->is_gradient_trusted = false;
+    EQF__TRY(eqf__trajectory_create(flow->ctx, flow->field, flow->num_steps, &flow->trajectory));
+    return eqf__flow_check_answers(flow);
 }
 
 /* The adaptive integrator asks for the field at any time: tables of stage times are not made (those of three stages cost nothing). */

@@ -36,7 +36,12 @@ struct eqf_flow {
     size_t chunk_size;
     cl_mem d_rows, d_x, d_log_det, d_log_prob;
     eqf__gradient_workspace workspace; /* of eqf_flow_nll_gradient; grows */
+    bool is_gradient_trusted;          /* of the programs as they are assembled now */
 };
+
+/* Known answers of the programs that the flow is made of, unless they have their verdict: SELF_TEST if one is wrong. */
+eqf_status eqf__flow_check_answers(eqf_flow *flow);
+eqf_status eqf__flow_check_gradient_answers(eqf_flow *flow);
 
 eqf_status eqf__gradient_workspace_create(eqf_flow *flow, size_t batch_size, eqf__gradient_workspace *workspace_out);
 void eqf__gradient_workspace_clear(eqf__gradient_workspace *workspace);

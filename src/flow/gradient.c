@@ -100,6 +100,7 @@ eqf_status eqf__flow_launch_gradient(eqf_flow *flow, eqf__gradient_workspace *w,
     eqf_context *ctx = flow->ctx;
     const eqf__prior *prior = &flow->prior;
     cl_uint batch = (cl_uint)batch_size, blocks = num_blocks_of(flow, batch_size);
+    EQF__TRY(eqf__flow_check_gradient_answers(flow));
     EQF__TRY(launch_zeros(flow, w, blocks));
     EQF__TRY(solve(flow, w, EQF_DATA_TO_PRIOR, batch_size));
     EQF__TRY(EQF__LAUNCH(ctx, &prior->seed, blocks, 0, EQF__ARG(w->d_x), EQF__ARG(w->d_log_det),
@@ -124,6 +125,7 @@ eqf_status eqf__flow_launch_energy_gradient(eqf_flow *flow, const eqf__kernel *e
                                             size_t batch_size, double energy_cap, double integration_penalty) {
     cl_uint batch = (cl_uint)batch_size, blocks = num_blocks_of(flow, batch_size);
     cl_float cap = (cl_float)energy_cap;
+    EQF__TRY(eqf__flow_check_gradient_answers(flow));
     EQF__TRY(launch_zeros(flow, w, blocks));
     EQF__TRY(eqf__prior_log_prob(&flow->prior, blocks, w->d_x, w->d_log_det, 0.0f, w->d_value));
     EQF__TRY(solve(flow, w, EQF_PRIOR_TO_DATA, batch_size));

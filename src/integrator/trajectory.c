@@ -95,6 +95,13 @@ eqf_status eqf__trajectory_solve(const eqf__trajectory *trajectory, eqf_directio
     return EQF_OK;
 }
 
+eqf_status eqf__trajectory_prepare_reverse(eqf__trajectory *trajectory) {
+    if (trajectory->adjoint.id != NULL) return EQF_OK;
+    eqf__program *program;
+    EQF__TRY(assemble(trajectory->ctx, trajectory->field, "trajectory_adjoint", "integrator/rk4_adjoint.cl", &program));
+    return eqf__kernel_create(trajectory->ctx, program, "trajectory_adjoint", &trajectory->adjoint);
+}
+
 eqf_status eqf__trajectory_reverse(eqf__trajectory *trajectory, eqf_direction direction, size_t num_blocks,
                                    const eqf__trajectory_gradient *gradient) {
     const eqf__field *field = trajectory->field;
@@ -103,11 +110,7 @@ eqf_status eqf__trajectory_reverse(eqf__trajectory *trajectory, eqf_direction di
     cl_uint num_partials = (cl_uint)gradient->num_partials;
     cl_int sign = direction == EQF_PRIOR_TO_DATA ? 1 : -1;
     if (trajectory->reverse_steps == 0) return refuse_particles(trajectory->ctx, field, "of a gradient");
-    if (trajectory->adjoint.id == NULL) {
-        eqf__program *program;
-        EQF__TRY(assemble(trajectory->ctx, field, "trajectory_adjoint", "integrator/rk4_adjoint.cl", &program));
-        EQF__TRY(eqf__kernel_create(trajectory->ctx, program, "trajectory_adjoint", &trajectory->adjoint));
-    }
+    EQF__TRY(eqf__trajectory_prepare_reverse(trajectory));
     const size_t rounds = trajectory->reverse_blocks, steps = trajectory->reverse_steps;
     const size_t range = rounds > num_blocks / num_partials + 1 ? num_blocks : rounds * num_partials;
     for (cl_uint block_begin = 0; block_begin < blocks;) {

@@ -34,6 +34,8 @@ typedef struct eqf__trajectory_gradient {
     size_t num_partials;
     float penalty;
 } eqf__trajectory_gradient;
+/* Builds the reverse program, for what wants it before the first reverse solve. */
+eqf_status eqf__trajectory_prepare_reverse(eqf__trajectory *trajectory);
 /* d_adjoint_x: in, d loss / d x after the last step; out, before the first. Builds its program at first use. */
 eqf_status eqf__trajectory_reverse(eqf__trajectory *trajectory, eqf_direction direction, size_t num_blocks,
                                    const eqf__trajectory_gradient *gradient);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "eqflow/estimate.h"
+#include "host_reference.h"
 #include "ocl.h"
 #include "potential.h"
 #include "program.h"
@@ -380,6 +381,37 @@ static eqf_status diagnose(mcmc_run *run, size_t num_samples, const float *energ
 
 /* ---- The call ------------------------------------------------------------------------------------------ */
 
+/* Nothing that is not finite leaves; and the first results of a program carry energies that the host finds too. */
+static eqf_status check_results(mcmc_run *run, const eqf_potential_options *potential, size_t num_samples, const float *x,
+                                const float *energies) {
+    eqf_context *ctx = run->ctx;
+    size_t num_bad = 0;
+    for (size_t b = 0; b < num_samples; b++) {
+        bool is_finite = isfinite(energies[b]);
+        for (size_t c = 0; c < run->num_dof; c++) is_finite = is_finite && isfinite(x[b * run->num_dof + c]);
+        num_bad += !is_finite;
+    }
+    if (num_bad > 0)
+        return eqf__fail(ctx, EQF_ERROR_NON_FINITE,
+                         "%zu of %zu samples are not finite: run eqflow selftest on this device, or check the potential's "
+                         "constants",
+                         num_bad, num_samples);
+    eqf__program *program = run->sweeps.program;
+    if (potential->kind == EQF_POTENTIAL_USER || ctx->is_in_trial || eqf__program_is_trusted(program)) return EQF_OK;
+    double *h_x = eqf__alloc(ctx, run->num_dof, sizeof *h_x, "the known answers"), worst = 0;
+    if (h_x == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    for (size_t b = 0; b < num_samples && b < 4; b++) {
+        for (size_t c = 0; c < run->num_dof; c++) h_x[c] = x[b * run->num_dof + c];
+        const double expected = eqf__host_energy(potential, h_x);
+        worst = fmax(worst, fabs(expected - (double)energies[b]) / (1 + fabs(expected) + run->num_particles));
+    }
+    free(h_x);
+    if (!(worst <= 1e-3))
+        return eqf__program_distrust(ctx, program, "energies of the chains", worst, 1e-3, "--set-profile vector_width=1");
+    eqf__program_trust(ctx, program);
+    return EQF_OK;
+}
+
 static eqf_status run_chains(mcmc_run *run, const eqf_potential_options *potential, size_t num_samples, float *x_out,
                              float *energies, eqf_mcmc_diagnostics *diagnostics_out) {
     const mcmc_plan *plan = &run->plan;
@@ -392,6 +424,7 @@ static eqf_status run_chains(mcmc_run *run, const eqf_potential_options *potenti
         EQF__TRY(take_sweeps(run, "sampling", plan->thinning));
         EQF__TRY(keep_configurations(run, count, x_out + first * run->num_dof, energies + first));
     }
+    EQF__TRY(check_results(run, potential, num_samples, x_out, energies));
     double acceptance = take_acceptance(run);
     if (diagnostics_out == NULL) return EQF_OK;
     return diagnose(run, num_samples, energies, acceptance, diagnostics_out);

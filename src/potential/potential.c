@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host_reference.h"
 #include "ocl.h"
 #include "potential.h"
 #include "program.h"
@@ -128,6 +129,7 @@ eqf_status eqf__potential_program_defines_double(eqf_context *ctx, const eqf_pot
 #define CHUNK_REALS ((size_t)1 << 23)
 
 typedef struct evaluation {
+    eqf__program *program;
     eqf__kernel pack, unpack, energy, force;
     cl_mem x, x_blocked, result, result_blocked;
 } evaluation;
@@ -151,8 +153,8 @@ static eqf_status evaluation_prepare(eqf_context *ctx, const eqf_potential_optio
     EQF__TRY(eqf__potential_program_defines(ctx, potential, defines, sizeof defines));
     const char *files[] = {"common/real.clh", EQF__POTENTIAL_FILES(ctx, potential), "potential/energy.cl",
                            "common/pack.cl", NULL};
-    eqf__program *program;
-    EQF__TRY(eqf__program_get(ctx, "potential", files, defines, &program));
+    EQF__TRY(eqf__program_get(ctx, "potential", files, defines, &work->program));
+    eqf__program *program = work->program;
     EQF__TRY(eqf__kernel_create(ctx, program, "pack", &work->pack));
     EQF__TRY(eqf__kernel_create(ctx, program, "unpack", &work->unpack));
     EQF__TRY(eqf__kernel_create(ctx, program, "evaluate_energy", &work->energy));
@@ -193,6 +195,80 @@ static eqf_status evaluate_chunk(eqf_context *ctx, const evaluation *work, cl_ui
     return EQF_OK;
 }
 
+/* ---- Known answers ------------------------------------------------------------------------------------------------------ */
+
+enum { TRIAL_BATCH = 2 };
+
+/* Particles on a cubic lattice at the distance that the potential likes, each a little off its place. */
+static void place_particles(const eqf_potential_options *potential, unsigned sample, double *x) {
+    const unsigned num = potential->num_particles, dim = potential->space_dim;
+    const double spacing = potential->kind == EQF_POTENTIAL_LENNARD_JONES ? potential->r_min : 1.3;
+    unsigned side = 1;
+    while (pow(side, dim) < num) side++;
+    for (unsigned i = 0; i < num; i++) {
+        unsigned place = i;
+        for (unsigned a = 0; a < dim; a++) {
+            const unsigned c = i * dim + a;
+            x[c] = spacing * ((place % side) - 0.5 * (side - 1) + 0.08 * eqf__host_number(c + sample * num * dim, 4));
+            place /= side;
+        }
+    }
+}
+
+/* Energies, and forces along one direction through all coordinates, against the host's. The user's own text has been checked against
+ * itself when it was loaded (verify.c). */
+static eqf_status try_potential(eqf_context *ctx, const eqf_potential_options *potential, evaluation *work, double *x,
+                                float *h_x, float *force) {
+    const size_t num_dof = (size_t)potential->num_particles * potential->space_dim;
+    float energy[TRIAL_BATCH];
+    double worst = 0, worst_force = 0;
+    for (unsigned b = 0; b < TRIAL_BATCH; b++) {
+        place_particles(potential, b, x);
+        for (size_t c = 0; c < num_dof; c++) h_x[b * num_dof + c] = (float)x[c];
+    }
+    EQF__TRY(evaluate_chunk(ctx, work, TRIAL_BATCH, (cl_uint)num_dof, h_x, energy, force));
+    for (unsigned b = 0; b < TRIAL_BATCH; b++) {
+        for (size_t c = 0; c < num_dof; c++) x[c] = h_x[b * num_dof + c];
+        const double expected = eqf__host_energy(potential, x), step = 1e-6;
+        double along = 0, norm = 0, values[2], scale = 1 + fabs(expected) + potential->num_particles;
+        worst = fmax(worst, fabs(expected - (double)energy[b]) / scale);
+        if (isnan(energy[b])) worst = NAN;
+        for (size_t c = 0; c < num_dof; c++) {
+            along += force[b * num_dof + c] * eqf__host_number((unsigned)c, 5);
+            norm += (double)force[b * num_dof + c] * force[b * num_dof + c];
+        }
+        for (int end = 0; end < 2; end++) {
+            for (size_t c = 0; c < num_dof; c++)
+                x[c] = h_x[b * num_dof + c] + (end ? step : -step) * eqf__host_number((unsigned)c, 5);
+            values[end] = eqf__host_energy(potential, x);
+        }
+        const double off = fabs((values[0] - values[1]) / (2 * step) - along) / (sqrt(norm) + 1);
+        if (!(off <= worst_force)) worst_force = off;
+    }
+    if (!(worst <= 1e-4)) return eqf__program_distrust(ctx, work->program, "energies", worst, 1e-4, "--set-profile vector_width=1");
+    if (!(worst_force <= 1e-3))
+        return eqf__program_distrust(ctx, work->program, "forces", worst_force, 1e-3, "--set-profile vector_width=1");
+    eqf__program_trust(ctx, work->program);
+    return EQF_OK;
+}
+
+static eqf_status check_answers(eqf_context *ctx, const eqf_potential_options *potential) {
+    const size_t num_dof = (size_t)potential->num_particles * potential->space_dim;
+    evaluation work = {0};
+    double *x = eqf__alloc(ctx, num_dof, sizeof *x, "the known answers");
+    float *h_x = eqf__alloc(ctx, TRIAL_BATCH * num_dof, sizeof *h_x, "the known answers");
+    float *force = eqf__alloc(ctx, TRIAL_BATCH * num_dof, sizeof *force, "the known answers");
+    eqf_status status = x == NULL || h_x == NULL || force == NULL
+                            ? EQF_ERROR_OUT_OF_MEMORY
+                            : evaluation_prepare(ctx, potential, TRIAL_BATCH, true, &work);
+    if (status == EQF_OK) status = try_potential(ctx, potential, &work, x, h_x, force);
+    evaluation_clear(&work);
+    free(x);
+    free(h_x);
+    free(force);
+    return status;
+}
+
 eqf_status eqf_potential_evaluate(eqf_context *ctx, const eqf_potential_options *potential, size_t batch_size,
                                   const float *x, float *energy_out, float *force_out) {
     EQF__TRY(eqf_potential_check(ctx, potential));
@@ -204,6 +280,9 @@ eqf_status eqf_potential_evaluate(eqf_context *ctx, const eqf_potential_options 
 
     evaluation work = {0};
     eqf_status status = evaluation_prepare(ctx, potential, chunk, force_out != NULL, &work);
+    if (status == EQF_OK && potential->kind != EQF_POTENTIAL_USER && !ctx->is_in_trial &&
+        !eqf__program_is_trusted(work.program))
+        status = check_answers(ctx, potential);
     for (size_t first = 0; status == EQF_OK && first < batch_size; first += chunk) {
         size_t count = batch_size - first < chunk ? batch_size - first : chunk;
         status = evaluate_chunk(ctx, &work, (cl_uint)count, (cl_uint)num_dof, x + first * num_dof,

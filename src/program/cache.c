@@ -14,14 +14,14 @@
 #include "eqflow/cache.h"
 #include "eqflow/version.h"
 
-enum { FORMAT_VERSION = 1, MAX_ENTRIES = 512, MAX_TOTAL_MIB = 256, PATH_SIZE = 1200 };
+enum { FORMAT_VERSION = 2, MAX_ENTRIES = 512, MAX_TOTAL_MIB = 256, PATH_SIZE = 1200 };
 
 typedef struct entry_header {
     char magic[8]; /* "EQFCACHE" */
     uint32_t format_version, kernels_size;
     uint64_t binary_size;
     char key[65], program[32], device[128], driver[128];
-    char digest[65]; /* SHA-256 of kernel names and binary */
+    char digest[65]; /* SHA-256 of this header, the digest zero, then kernel names and binary */
     char padding[2];
 } entry_header;
 
@@ -59,10 +59,13 @@ void eqf__cache_key(const eqf__device *device, const char *source, const char *o
     hexadecimal(digest, key_out);
 }
 
-static void digest_of(const void *bytes, size_t num_bytes, char out[EQF__CACHE_KEY_SIZE]) {
+static void digest_of(const entry_header *header, const void *bytes, size_t num_bytes, char out[EQF__CACHE_KEY_SIZE]) {
     SHA2_CTX sha;
     uint8_t digest[SHA256_DIGEST_LENGTH];
+    entry_header blank = *header;
+    memset(blank.digest, 0, sizeof blank.digest);
     SHA256Init(&sha);
+    SHA256Update(&sha, (const uint8_t *)&blank, sizeof blank);
     SHA256Update(&sha, bytes, num_bytes);
     SHA256Final(digest, &sha);
     hexadecimal(digest, out);
@@ -94,7 +97,7 @@ static unsigned char *read_entry(eqf_context *ctx, const char *path, const char 
     char digest[EQF__CACHE_KEY_SIZE];
     if (num_bytes > sizeof *header) {
         memcpy(header, bytes, sizeof *header);
-        digest_of(bytes + sizeof *header, num_bytes - sizeof *header, digest);
+        digest_of(header, bytes + sizeof *header, num_bytes - sizeof *header, digest);
         if (header_fits(header, key, num_bytes) && strncmp(digest, header->digest, sizeof digest) == 0 &&
             bytes[sizeof *header + header->kernels_size - 1] == '\0')
             return bytes;
@@ -103,12 +106,25 @@ static unsigned char *read_entry(eqf_context *ctx, const char *path, const char 
     return NULL;
 }
 
+/* The key says so already; what stands in the header must not say otherwise. */
+static bool is_of_device(const entry_header *header, const eqf_device_info *info) {
+    return strncmp(header->device, info->name, sizeof header->device - 1) == 0 &&
+           strncmp(header->driver, info->driver_version, sizeof header->driver - 1) == 0;
+}
+
 unsigned char *eqf__cache_load(eqf_context *ctx, const char *key, size_t *num_bytes_out, char **kernels_out) {
     char path[PATH_SIZE];
     entry_header header;
     *kernels_out = NULL;
     if (!entry_path(ctx, key, path) || access(path, F_OK) != 0) return NULL;
     unsigned char *bytes = read_entry(ctx, path, key, &header);
+    if (bytes != NULL && !is_of_device(&header, &ctx->device->info)) {
+        eqf__log(ctx, EQF_LOG_WARNING, "program cache entry %s is of another driver (%.60s): removed, building anew", path,
+                 header.driver);
+        free(bytes);
+        unlink(path);
+        return NULL;
+    }
     if (bytes == NULL) {
         eqf__log(ctx, EQF_LOG_WARNING, "program cache entry %s is damaged: removed, building anew", path);
         unlink(path);
@@ -123,6 +139,45 @@ unsigned char *eqf__cache_load(eqf_context *ctx, const char *key, size_t *num_by
     memmove(bytes, bytes + sizeof header + header.kernels_size, (size_t)header.binary_size);
     utime(path, NULL); /* last use, for the removal of the oldest */
     return bytes;
+}
+
+/* ---- Verdicts ---------------------------------------------------------------------------------------------------------- */
+
+static bool trust_path(const eqf_context *ctx, const char *key, char path[PATH_SIZE]) {
+    if (!entry_path(ctx, key, path)) return false;
+    const size_t length = strlen(path);
+    if (length + 3 > PATH_SIZE) return false;
+    memcpy(path + length - 3, "trust", 6);
+    return true;
+}
+
+static int trust_text(const char *key, const char *name, char text[160]) {
+    return snprintf(text, 160, "known answers passed: %.31s %s\n", name, key);
+}
+
+bool eqf__cache_is_trusted(eqf_context *ctx, const char *key) {
+    char path[PATH_SIZE], text[256] = "";
+    if (!trust_path(ctx, key, path)) return false;
+    FILE *file = fopen(path, "r");
+    if (file == NULL) return false;
+    const size_t length = fread(text, 1, sizeof text - 1, file);
+    fclose(file);
+    text[length] = '\0';
+    const char *at = strstr(text, key); /* whole, and of this program */
+    return strncmp(text, "known answers passed: ", 22) == 0 && at != NULL && strcmp(at + strlen(key), "\n") == 0;
+}
+
+void eqf__cache_trust(eqf_context *ctx, const char *key, const char *name) {
+    char path[PATH_SIZE], text[160], saved_error[sizeof ctx->error];
+    if (!trust_path(ctx, key, path)) return;
+    const int length = trust_text(key, name, text);
+    eqf__file_writer writer;
+    memcpy(saved_error, ctx->error, sizeof saved_error);
+    if (eqf__folder_create(ctx->cache_path) && eqf__file_begin(ctx, path, &writer) == EQF_OK) {
+        if (eqf__file_write(ctx, &writer, text, (size_t)length) == EQF_OK) eqf__file_commit(ctx, &writer);
+        eqf__file_abandon(&writer);
+    }
+    memcpy(ctx->error, saved_error, sizeof saved_error);
 }
 
 /* Entries by their files alone, or read and checked too. */
@@ -140,6 +195,7 @@ static void remove_oldest(eqf_context *ctx) {
         total += entries[e].num_bytes;
         if ((e >= MAX_ENTRIES || total > (uint64_t)MAX_TOTAL_MIB << 20) && entry_path(ctx, entries[e].key, path))
             unlink(path);
+        if (e >= MAX_ENTRIES && trust_path(ctx, entries[e].key, path)) unlink(path);
     }
     eqf_free(entries);
 }
@@ -163,7 +219,7 @@ void eqf__cache_store(eqf_context *ctx, const char *key, const char *name, const
     snprintf(header.program, sizeof header.program, "%s", name);
     snprintf(header.device, sizeof header.device, "%s", ctx->device->info.name);
     snprintf(header.driver, sizeof header.driver, "%s", ctx->device->info.driver_version);
-    digest_of(payload, payload_size, header.digest);
+    digest_of(&header, payload, payload_size, header.digest);
 
     memcpy(saved_error, ctx->error, sizeof saved_error);
     eqf__file_writer writer;
@@ -258,12 +314,17 @@ eqf_status eqf_cache_list(eqf_context *ctx, eqf_cache_entry **entries_out, size_
     return list_entries(ctx, READ_TOO, entries_out, num_entries_out);
 }
 
+/* <64 hexadecimal digits>.trust */
+static bool is_trust_name(const char *name) {
+    return strlen(name) == 70 && strspn(name, "0123456789abcdef") == 64 && strcmp(name + 64, ".trust") == 0;
+}
+
 /* Another process that is writing one of them only logs that its entry was not stored. */
-static void remove_temporary_files(const eqf_context *ctx) {
+static void remove_other_files(const eqf_context *ctx) {
     DIR *directory = opendir(eqf_cache_path(ctx));
     if (directory == NULL) return;
     for (struct dirent *file; (file = readdir(directory)) != NULL;)
-        if (is_temporary_name(file->d_name)) unlinkat(dirfd(directory), file->d_name, 0);
+        if (is_temporary_name(file->d_name) || is_trust_name(file->d_name)) unlinkat(dirfd(directory), file->d_name, 0);
     closedir(directory);
 }
 
@@ -282,7 +343,7 @@ eqf_status eqf_cache_clear(eqf_context *ctx, size_t *num_removed_out) {
             status = eqf__fail(ctx, EQF_ERROR_IO, "%s cannot be removed: %s", path, strerror(errno));
     }
     eqf_free(entries);
-    remove_temporary_files(ctx);
+    remove_other_files(ctx);
     if (num_removed_out != NULL) *num_removed_out = num_removed;
     return status;
 }

@@ -17,6 +17,7 @@ struct eqf__program {
     char key[EQF__CACHE_KEY_SIZE];
     char *cached_kernels;        /* that had run when the cached binary was taken; NULL: built from source */
     char launched_kernels[1024]; /* names, each followed by a space */
+    bool is_trusted;             /* known answers were right */
 };
 
 /* A text that is named like a file of cl/. */
@@ -105,7 +106,8 @@ static eqf_status report_build_failure(eqf_context *ctx, const char *name, const
     if (log != NULL && size > 0) clGetProgramBuildInfo(id, device->id, CL_PROGRAM_BUILD_LOG, size, log, NULL);
     char first[256] = "";
     if (log != NULL) {
-        const char *line = strstr(log, "error");
+        const char *line = strstr(log, "error:"); /* not a summary that counts errors */
+        if (line == NULL) line = strstr(log, "error");
         if (line != NULL) {
             while (line > log && line[-1] != '\n') line--;
             snprintf(first, sizeof first, "%.*s", (int)strcspn(line, "\n"), line);
@@ -275,6 +277,7 @@ eqf_status eqf__program_get(eqf_context *ctx, const char *name, const char *cons
         program_free(program);
         return status;
     }
+    program->is_trusted = eqf__cache_is_trusted(ctx, program->key);
     program->next = ctx->programs->first;
     ctx->programs->first = program;
     *program_out = program;
@@ -285,7 +288,7 @@ void eqf__programs_destroy(eqf_context *ctx) {
     if (ctx->programs == NULL) return;
     for (eqf__program *program = ctx->programs->first; program != NULL;) {
         eqf__program *next = program->next;
-        store_program(ctx, program);
+        if (!ctx->device->is_lost) store_program(ctx, program);
         program_free(program);
         program = next;
     }
@@ -297,6 +300,30 @@ void eqf__programs_destroy(eqf_context *ctx) {
     }
     free(ctx->programs);
     ctx->programs = NULL;
+}
+
+/* ---- Trust ------------------------------------------------------------------------------------------------------------ */
+
+bool eqf__program_is_trusted(const eqf__program *program) {
+    return program->is_trusted;
+}
+
+void eqf__program_trust(eqf_context *ctx, eqf__program *program) {
+    if (program->is_trusted) return;
+    program->is_trusted = true;
+    eqf__cache_trust(ctx, program->key, program->name);
+    eqf__log(ctx, EQF_LOG_DEBUG, "known answers: program '%s' is right on this device", program->name);
+}
+
+eqf_status eqf__program_distrust(eqf_context *ctx, const eqf__program *program, const char *what, double error,
+                                 double tolerance, const char *plain) {
+    const eqf_device_info *info = &ctx->device->info;
+    char advice[160] = "";
+    if (plain[0] != '\0') snprintf(advice, sizeof advice, "try %s, ", plain);
+    return eqf__fail(ctx, EQF_ERROR_SELF_TEST,
+                     "kernel program '%s' gives wrong results on %s with driver %s: %s off by %.2g, allowed %.2g; nothing was "
+                     "computed with it: %sanother --device or another driver version; eqflow selftest shows more",
+                     program->name, info->name, info->driver_version, what, error, tolerance, advice);
 }
 
 /* ---- Kernels ---------------------------------------------------------------------------------------------------------- */
@@ -377,6 +404,6 @@ eqf_status eqf__fill_zero(eqf_context *ctx, cl_mem buffer, size_t num_bytes) {
 }
 
 eqf_status eqf__finish(eqf_context *ctx) {
-    EQF__OCL(ctx, clFinish(ctx->device->queue), "while kernels ran");
-    return EQF_OK;
+    const cl_int error = clFinish(ctx->device->queue);
+    return error == CL_SUCCESS ? EQF_OK : eqf__ocl_fail_after_kernels(ctx, error, "while kernels ran");
 }

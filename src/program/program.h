@@ -17,6 +17,14 @@ eqf_status eqf__program_get(eqf_context *ctx, const char *name, const char *cons
  * is its name, the same for the same text, valid as long as the context. For text that comes at run time. */
 eqf_status eqf__program_keep_text(eqf_context *ctx, const char *text, const char **file_out);
 
+/* Known answers (src/flow/trust.c, src/potential/trust.c): a program's first results are checked before they count, and the verdict is kept
+ * with the program cache. Without a cache it holds for this context. */
+bool eqf__program_is_trusted(const eqf__program *program);
+void eqf__program_trust(eqf_context *ctx, eqf__program *program);
+/* Wrong: SELF_TEST in words, with program, device and driver. what: the quantity; plain: what to try, "--field-evaluation direct" or "". */
+eqf_status eqf__program_distrust(eqf_context *ctx, const eqf__program *program, const char *what, double error, double tolerance,
+                                 const char *plain);
+
 /* A kernel with its name for messages. The holder destroys it. */
 typedef struct eqf__kernel {
     cl_kernel id;

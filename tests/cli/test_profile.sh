@@ -34,8 +34,8 @@ succeed "$eqflow" selftest --set-profile vector_width=1 --set-profile native_sqr
 TMPDIR=$work "$eqflow" data dw2 -n 10 -o x.npy --burn-in 1 --thinning 1 --quiet --set-profile 'build_option=-D realv=1' \
     >stdout 2>stderr
 [ $? -eq 6 ] && pass || fail "a program that does not build: $(cat stderr)"
-grep -Eq "kernel program '[a-z]+' did not build on .*cl/common/real.clh.*: $work/eqflow-build-[a-z]+-[0-9]+\.log$" stderr && pass ||
+grep -Eq "kernel program '[a-z]+' did not build on .*cl/common/real.clh.*: $work/eqflow-build-[a-z]+-[A-Za-z0-9]+$" stderr && pass ||
     fail "the message does not name file and log: $(cat stderr)"
 [ ! -e x.npy ] && pass || fail "something was written"
-grep -q -- '-D realv=1' eqflow-build-*.log && pass || fail "the log does not hold the options"
+grep -q -- '-D realv=1' eqflow-build-* && pass || fail "the log does not hold the options"
 finish

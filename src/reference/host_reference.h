@@ -1,0 +1,39 @@
+/* What the device should answer: the same formulas in double on the host, straight from docs/method.md. */
+#ifndef EQF_HOST_REFERENCE_H
+#define EQF_HOST_REFERENCE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "eqflow/potential.h"
+
+enum { EQF__REFERENCE_MAX_GAUSSIANS = 1024 };
+
+/* A radial field with its parameters in the order of the flat vector (src/dynamics/radial_params.h). */
+typedef struct eqf__host_field {
+    unsigned num_particles, space_dim, num_distance, num_time;
+    const double *params;
+} eqf__host_field;
+
+/* v [N, D] and its divergence at (x [N, D], t). */
+void eqf__host_velocity(const eqf__host_field *field, const double *x, double t, double *velocity_out,
+                        double *divergence_out);
+/* RK4 in num_steps steps, prior -> data or back: x_out [N, D] and log_det; error as in eqf_loss. False: out of memory. */
+bool eqf__host_transform(const eqf__host_field *field, bool is_prior_to_data, unsigned num_steps, const double *x,
+                         double *x_out, double *log_det_out, double *error_out);
+/* RK4, data -> prior: log_prob; error as in eqf_loss. False: out of memory. */
+bool eqf__host_log_prob(const eqf__host_field *field, double prior_scale, unsigned num_steps, const double *x,
+                        double *log_prob_out, double *error_out);
+
+/* Philox and Box-Muller of cl/prior/gaussian.cl, number by number: z_out [N * D + 4], the last four are scratch. */
+void eqf__host_prior_sample(unsigned num_particles, unsigned space_dim, double prior_scale, uint64_t seed, uint64_t sample,
+                            double *z_out);
+
+/* Reduced energy of x [N, D]; not for a user's own potential. */
+double eqf__host_energy(const eqf_potential_options *potential, const double *x);
+
+/* Uniform on (-1, 1) from a counter: parameters and configurations of known answers. */
+double eqf__host_number(unsigned counter, unsigned stream);
+
+#endif
