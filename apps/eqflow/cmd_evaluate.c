@@ -157,6 +157,17 @@ static void describe_potential(const eqf_potential_options *potential, report_ro
     }
 }
 
+static void describe_field(const eqf_model *model, report_row *row) {
+    const eqf_dynamics_options *dynamics = &eqf_model_options_of(model)->dynamics;
+    const size_t num_trained = eqf_model_num_trained(model);
+    if (dynamics->kind == EQF_DYNAMICS_DENSE)
+        fill_row(row, "field", "", "dense, %u layers of %u (%s), %zu trained parameters", dynamics->depth,
+                 dynamics->width, dynamics->activation == EQF_ACTIVATION_TANH ? "tanh" : "SiLU", num_trained);
+    else
+        fill_row(row, "field", "", "radial, %u × %u Gaussians, %zu trained parameters", dynamics->num_distance,
+                 dynamics->num_time, num_trained);
+}
+
 enum { MAX_ORIGINS = 16 };
 
 static size_t fill_origins(cli_app *app, const evaluate_flags *flags, const eqf_model *model,
@@ -176,8 +187,7 @@ static size_t fill_origins(cli_app *app, const evaluate_flags *flags, const eqf_
              options->preset[0] ? options->preset : "own", target->num_particles, target->space_dim);
     describe_potential(target, &rows[num++]);
     fill_row(&rows[num++], "prior", "", "mean-free Gaussian, scale %g", options->prior_scale);
-    fill_row(&rows[num++], "field", "", "radial, %u × %u Gaussians, %zu trained parameters",
-             options->dynamics.num_distance, options->dynamics.num_time, eqf_model_num_trained(model));
+    describe_field(model, &rows[num++]);
     fill_row(&rows[num++], "integrator", "", "RK4, %u steps (refined: %u)", result->num_steps,
              2 * result->num_steps);
     fill_row(&rows[num++], "seed", "", "%" PRIu64 " (the model's: %" PRIu64 ")", app->seed, options->seed);
@@ -278,7 +288,7 @@ static exit_code evaluate(cli_app *app, const evaluate_flags *flags, const eqf_m
     }
     const float *x_data = flags->data_path ? file.data : x_made;
     if (code == EXIT_CODE_OK) {
-        code = evaluation_run(app, model, target, flags->flow_options.num_steps, flags->flow_options.field_evaluation, num_data,
+        code = evaluation_run(app, model, target, &flags->flow_options, num_data,
                               x_data, (size_t)flags->num_samples, &result);
     }
     if (code == EXIT_CODE_OK && flags->report_path) code = make_report(app, flags, model, target, x_data, &result);

@@ -21,9 +21,13 @@ typedef enum train_loss { LOSS_NLL, LOSS_ENERGY, LOSS_MIXTURE } train_loss;
 typedef struct train_flags {
     const char *data_path, *model_path, *checkpoint_path, *csv_path;
     uint64_t num_train, num_steps, batch_size, validation_interval, num_warmup_steps;
-    uint64_t integration_steps, num_distance, num_time;
+    uint64_t integration_steps, num_distance, num_time, width, depth;
     bool is_num_train_set, is_num_steps_set, is_batch_size_set, is_validation_interval_set, is_num_warmup_steps_set;
-    bool is_integration_steps_set, is_num_distance_set, is_num_time_set;
+    bool is_integration_steps_set, is_num_distance_set, is_num_time_set, is_width_set, is_depth_set;
+    const char *field, *activation, *divergence;
+    eqf_dynamics_kind field_value;
+    eqf_activation activation_value;
+    eqf_divergence divergence_value;
     double learning_rate, final_fraction, integration_penalty, clip_norm, average_decay, weight_decay;
     bool is_learning_rate_set, is_final_fraction_set, is_integration_penalty_set, is_clip_norm_set;
     bool is_average_decay_set, is_weight_decay_set;
@@ -138,6 +142,10 @@ static exit_code fill_model_options(cli_app *app, const train_flags *flags, cons
     if (flags->is_integration_steps_set) options->integrator.num_steps = (unsigned)flags->integration_steps;
     if (flags->is_num_distance_set) options->dynamics.num_distance = (unsigned)flags->num_distance;
     if (flags->is_num_time_set) options->dynamics.num_time = (unsigned)flags->num_time;
+    options->dynamics.kind = flags->field_value;
+    if (flags->is_width_set) options->dynamics.width = (unsigned)flags->width;
+    if (flags->is_depth_set) options->dynamics.depth = (unsigned)flags->depth;
+    options->dynamics.activation = flags->activation_value;
     if (flags->has_prior_scale_of_data) {
         options->prior_scale = data_scale(data, &options->potential);
         app_note(app, "prior scale %.6g, the data's", options->prior_scale);
@@ -176,6 +184,7 @@ static void fill_training_options(const cli_app *app, const train_flags *flags, 
     if (flags->is_num_generated_set) options->num_generated = (size_t)flags->num_generated;
     if (flags->energy_cap) options->energy_cap = flags->energy_cap_value;
     options->is_augmented = flags->is_augmented;
+    options->divergence = flags->divergence_value;
     options->seed = app->seed;
 }
 
@@ -535,6 +544,41 @@ static exit_code check_loss(cli_app *app, train_flags *flags) {
                     flags->energy_cap);
 }
 
+static exit_code check_field(cli_app *app, train_flags *flags) {
+    const char *field = flags->field ? flags->field : "radial";
+    if (strcmp(field, "radial") == 0)
+        flags->field_value = EQF_DYNAMICS_RADIAL;
+    else if (strcmp(field, "dense") == 0)
+        flags->field_value = EQF_DYNAMICS_DENSE;
+    else
+        return app_fail(app, EXIT_CODE_USAGE, "--field %s: must be radial or dense; see eqflow train --help", field);
+    const char *activation = flags->activation ? flags->activation : "tanh";
+    if (strcmp(activation, "tanh") == 0)
+        flags->activation_value = EQF_ACTIVATION_TANH;
+    else if (strcmp(activation, "silu") == 0)
+        flags->activation_value = EQF_ACTIVATION_SILU;
+    else
+        return app_fail(app, EXIT_CODE_USAGE, "--activation %s: must be tanh or silu; see eqflow train --help", activation);
+    const struct {
+        const char *name;
+        eqf_dynamics_kind kind;
+        bool is_set;
+    } own[] = {
+        {"num-distance", EQF_DYNAMICS_RADIAL, flags->is_num_distance_set},
+        {"num-time", EQF_DYNAMICS_RADIAL, flags->is_num_time_set},
+        {"field-evaluation", EQF_DYNAMICS_RADIAL, flags->field_evaluation != NULL},
+        {"width", EQF_DYNAMICS_DENSE, flags->is_width_set},
+        {"depth", EQF_DYNAMICS_DENSE, flags->is_depth_set},
+        {"activation", EQF_DYNAMICS_DENSE, flags->activation != NULL},
+        {"divergence", EQF_DYNAMICS_DENSE, flags->divergence_value != EQF_DIVERGENCE_EXACT},
+    };
+    for (size_t o = 0; o < sizeof own / sizeof own[0]; o++)
+        if (own[o].is_set && own[o].kind != flags->field_value)
+            return app_fail(app, EXIT_CODE_USAGE, "--%s belongs to --field %s and this is --field %s", own[o].name,
+                            own[o].kind == EQF_DYNAMICS_RADIAL ? "radial" : "dense", field);
+    return EXIT_CODE_OK;
+}
+
 static exit_code check_flags(cli_app *app, train_flags *flags) {
     if (!flags->model_path) {
         return app_fail(app, EXIT_CODE_USAGE, "-o MODEL.safetensors is missing; see eqflow train --help");
@@ -543,6 +587,8 @@ static exit_code check_flags(cli_app *app, train_flags *flags) {
         return app_fail(app, EXIT_CODE_USAGE, "--num-train says how many samples to make, so it excludes --data");
     }
     exit_code code = work_field_evaluation(app, flags->field_evaluation, &flags->field_evaluation_value);
+    if (code == EXIT_CODE_OK) code = work_divergence(app, flags->divergence, &flags->divergence_value);
+    if (code == EXIT_CODE_OK) code = check_field(app, flags);
     if (code == EXIT_CODE_OK) code = check_prior_scale(app, flags);
     if (code == EXIT_CODE_OK) code = check_loss(app, flags);
     if (code != EXIT_CODE_OK) return code;
@@ -651,12 +697,22 @@ exit_code cmd_train(cli_app *app) {
         {.kind = OPTION_COUNT, .name = "integration-steps", .argument = "N", .value = &flags.integration_steps,
          .is_set = &flags.is_integration_steps_set, .default_text = preset, .low = 1, .high = 1e6,
          .help = "Runge-Kutta steps"},
+        {.kind = OPTION_TEXT, .name = "field", .argument = "KIND", .value = &flags.field, .default_text = "radial",
+         .help = "radial: the equivariant one; dense: the black-box baseline"},
         {.kind = OPTION_COUNT, .name = "num-distance", .argument = "K", .value = &flags.num_distance,
          .is_set = &flags.is_num_distance_set, .default_text = preset, .low = 2, .high = 4096,
          .help = "Gaussians in distance"},
         {.kind = OPTION_COUNT, .name = "num-time", .argument = "M", .value = &flags.num_time,
          .is_set = &flags.is_num_time_set, .default_text = preset, .low = 2, .high = 4096,
          .help = "Gaussians in time"},
+        {.kind = OPTION_COUNT, .name = "width", .argument = "W", .value = &flags.width, .is_set = &flags.is_width_set,
+         .default_text = "128", .low = 1, .high = 2048, .help = "units of a dense field's hidden layer"},
+        {.kind = OPTION_COUNT, .name = "depth", .argument = "L", .value = &flags.depth, .is_set = &flags.is_depth_set,
+         .default_text = "2", .low = 1, .high = 8, .help = "hidden layers of a dense field"},
+        {.kind = OPTION_TEXT, .name = "activation", .argument = "NAME", .value = &flags.activation,
+         .default_text = "tanh", .help = "tanh or silu, of a dense field"},
+        {.kind = OPTION_TEXT, .name = "divergence", .argument = "HOW", .value = &flags.divergence,
+         .default_text = "exact", .help = "of a dense field: exact, or Hutchinson's estimate: rademacher, gaussian"},
         {.kind = OPTION_HEADING, .name = "Interruptions"},
         {.kind = OPTION_TEXT, .name = "checkpoint", .argument = "FILE", .value = &flags.checkpoint_path,
          .default_text = "the model's name + .checkpoint", .help = "all that --resume needs; removed at the end"},

@@ -24,7 +24,7 @@ typedef struct evaluation_job {
     const eqf_potential_options *target;
     size_t num_data;
     const float *x_data;
-    eqf_field_evaluation field_evaluation;
+    const eqf_flow_options *flow_options;
 } evaluation_job;
 
 static void warn(evaluation *result, const char *format, ...) APP_PRINTF(2, 3);
@@ -52,9 +52,8 @@ static double mean_of(size_t num, const float *values, size_t *num_bad_out) {
 
 static exit_code create_flow(const evaluation_job *job, unsigned num_steps, eqf_flow **flow_out) {
     cli_app *app = job->app;
-    eqf_flow_options options = EQF_FLOW_OPTIONS_INIT;
+    eqf_flow_options options = *job->flow_options;
     options.num_steps = num_steps;
-    options.field_evaluation = job->field_evaluation;
     cli_progress progress;
     progress_wait(&progress, app, "building kernels for this device");
     eqf_status status = eqf_flow_create(app->ctx, job->model, &options, flow_out);
@@ -293,12 +292,12 @@ static void judge_weights(evaluation *result) {
 }
 
 exit_code evaluation_run(cli_app *app, const eqf_model *model, const eqf_potential_options *target,
-                         unsigned num_steps, eqf_field_evaluation field_evaluation, size_t num_data,
+                         const eqf_flow_options *flow_options, size_t num_data,
                          const float *x_data, size_t num_samples, evaluation *result) {
-    evaluation_job job = {app, model, target, num_data, x_data, field_evaluation};
+    evaluation_job job = {app, model, target, num_data, x_data, flow_options};
     const eqf_model_options *options = eqf_model_options_of(model);
     *result = (evaluation){.num_samples = num_samples, .num_data = num_data};
-    result->num_steps = num_steps > 0 ? num_steps : options->integrator.num_steps;
+    result->num_steps = flow_options->num_steps > 0 ? flow_options->num_steps : options->integrator.num_steps;
     result->entropy = result->entropy_error = result->kl = result->known_log_z = NAN;
     result->ess_fraction = result->max_weight_fraction = result->log_z = result->log_z_standard_error = NAN;
     result->ess_fraction_standard_error = result->free_energy_difference = NAN;

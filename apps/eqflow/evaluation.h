@@ -30,7 +30,7 @@ typedef struct evaluation {
 /* target is what energies are of; x_data [num_data, N, D]. num_steps 0: the model's. Clear it also after a
  * failure. */
 exit_code evaluation_run(cli_app *app, const eqf_model *model, const eqf_potential_options *target,
-                         unsigned num_steps, eqf_field_evaluation field_evaluation, size_t num_data,
+                         const eqf_flow_options *flow_options, size_t num_data,
                          const float *x_data, size_t num_samples, evaluation *evaluation_out);
 void evaluation_clear(evaluation *evaluation);
 

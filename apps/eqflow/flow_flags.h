@@ -6,11 +6,11 @@
 #include "options.h"
 
 typedef struct flow_flags {
-    const char *field_evaluation;
+    const char *field_evaluation, *divergence;
     uint64_t num_steps;
 } flow_flags;
 
-#define FLOW_NUM_OPTIONS 2
+#define FLOW_NUM_OPTIONS 3
 
 /* Writes the options into options_out [FLOW_NUM_OPTIONS]; gives their number. max_steps: the most integrator steps;
  * steps_help says what they are here. */

@@ -166,6 +166,19 @@ double work_free_energy_difference(double log_z, double prior_scale, const eqf_p
     return (double)((target->num_particles - 1) * target->space_dim) * (log(prior_scale) + half_log_2_pi) - log_z;
 }
 
+exit_code work_divergence(cli_app *app, const char *text, eqf_divergence *divergence_out) {
+    static const char *const names[] = {
+        [EQF_DIVERGENCE_EXACT] = "exact", [EQF_DIVERGENCE_RADEMACHER] = "rademacher", [EQF_DIVERGENCE_GAUSSIAN] = "gaussian"};
+    *divergence_out = EQF_DIVERGENCE_EXACT;
+    if (!text) return EXIT_CODE_OK;
+    for (size_t d = 0; d < sizeof names / sizeof names[0]; d++) {
+        *divergence_out = (eqf_divergence)d;
+        if (strcmp(text, names[d]) == 0) return EXIT_CODE_OK;
+    }
+    return app_fail(app, EXIT_CODE_USAGE, "--divergence %s: must be exact, rademacher or gaussian; see eqflow %s --help",
+                    text, app->command);
+}
+
 eqf_array work_configurations(float *x, size_t num, const eqf_potential_options *system) {
     eqf_array array = EQF_ARRAY_INIT;
     array.data = x;

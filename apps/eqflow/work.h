@@ -37,6 +37,9 @@ exit_code work_field_evaluation(cli_app *app, const char *text, eqf_field_evalua
 /* Free energy of the target minus that of the prior, exp(-|z|^2 / (2 scale^2)) unnormalised on the mean-free subspace, in kT. */
 double work_free_energy_difference(double log_z, double prior_scale, const eqf_potential_options *target);
 
+/* The value of --divergence; NULL is exact. Anything but "exact", "rademacher" and "gaussian" is a usage error. */
+exit_code work_divergence(cli_app *app, const char *text, eqf_divergence *divergence_out);
+
 /* x [num, N, D] in an array header for writing; the data stay the caller's. */
 eqf_array work_configurations(float *x, size_t num, const eqf_potential_options *system);
 

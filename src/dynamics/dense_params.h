@@ -1,4 +1,4 @@
-/* The flat parameter vector of the dense field (docs/method.md, section 6): L = depth hidden layers of `width` units,
+/* The flat parameter vector of the dense field (docs/method.md, section 8): L = depth hidden layers of `width` units,
  *   a_0 = (P x, t),  a_{l+1} = activation(W_l a_l + b_l),  f = W_L a_L + b_L
  * float32, in the order dense.weight_0 W_0 [width, N*D + 1], dense.bias_0 [width], ..., dense.weight_L [N*D, width],
  * dense.bias_L [N*D]; all trained. */

@@ -20,7 +20,7 @@ eqf_status eqf__field_create(eqf_context *ctx, unsigned num_particles, unsigned 
     eqf_status status = EQF_ERROR_UNSUPPORTED;
     if (options->kind == EQF_DYNAMICS_RADIAL && divergence != EQF_DIVERGENCE_EXACT) {
         free(field);
-        return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED,
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
                          "a radial field has its divergence in closed form and no estimate of it: leave --divergence at exact");
     }
     switch (options->kind) {

@@ -336,7 +336,7 @@ static void test_start(void **state) {
     eqf_flow_options flow_options = EQF_FLOW_OPTIONS_INIT;
     TEST_OK(ctx, eqf_model_create(ctx, &options, &model));
     flow_options.divergence = EQF_DIVERGENCE_GAUSSIAN;
-    assert_int_equal(eqf_flow_create(ctx, model, &flow_options, &flow), EQF_ERROR_UNSUPPORTED);
+    assert_int_equal(eqf_flow_create(ctx, model, &flow_options, &flow), EQF_ERROR_INVALID_ARGUMENT);
     assert_null(flow);
     eqf_model_destroy(&model);
     options.dynamics.kind = EQF_DYNAMICS_DENSE;

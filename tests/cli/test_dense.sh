@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# The dense field as a user types it: train, sample, log-prob, evaluate, both ways to the divergence, every way to mistype it.
+# shellcheck source=lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh" "$1"
+
+train=("$eqflow" train dw2 --field dense --width 8 --num-train 100 --steps 4 --batch-size 16 --integration-steps 4 --quiet)
+succeed "${train[@]}" --depth 1 --activation silu -o a.safetensors --json || finish
+within "$(json num_params stdout)" 84 84 "trained parameters of (5 -> 8 -> 4)" # 8 * 5 + 8 + 4 * 8 + 4
+succeed "${train[@]}" --depth 1 --activation silu -o b.safetensors
+same a.safetensors b.safetensors "the same seed"
+succeed "${train[@]}" --depth 1 --activation silu --divergence rademacher -o c.safetensors
+if cmp -s a.safetensors c.safetensors; then fail "--divergence changes nothing in training"; else pass; fi
+succeed "$eqflow" sample a.safetensors -n 50 -o x.npy --log-prob exact.npy --quiet
+for how in exact rademacher gaussian; do
+    succeed "$eqflow" log-prob a.safetensors --data x.npy -o "$how-1.npy" --divergence $how --quiet
+    succeed "$eqflow" log-prob a.safetensors --data x.npy -o "$how-2.npy" --divergence $how --quiet
+    same "$how-1.npy" "$how-2.npy" "log-prob --divergence $how, twice"
+done
+if cmp -s exact-1.npy rademacher-1.npy || cmp -s rademacher-1.npy gaussian-1.npy; then
+    fail "log-prob --divergence changes nothing"
+else
+    pass
+fi
+succeed "$eqflow" evaluate a.safetensors --data x.npy -n 100 --report r.html --quiet
+if grep -q 'dense, 1 layers of 8 (SiLU), 84 trained parameters' r.html; then pass; else fail "the report does not name the field"; fi
+
+expect 2 '--field graph: must be radial or dense' "$eqflow" train dw2 -o m.safetensors --field graph
+expect 2 '--activation relu: must be tanh or silu' "$eqflow" train dw2 -o m.safetensors --field dense --activation relu
+expect 2 '--width' "$eqflow" train dw2 -o m.safetensors --field dense --width 0
+expect 2 '--depth' "$eqflow" train dw2 -o m.safetensors --field dense --depth 9
+expect 2 '--width belongs to --field dense' "$eqflow" train dw2 -o m.safetensors --width 8
+expect 2 '--divergence belongs to --field dense' "$eqflow" train dw2 -o m.safetensors --divergence gaussian
+expect 2 '--num-time belongs to --field radial' "$eqflow" train dw2 -o m.safetensors --field dense --num-time 8
+expect 2 '--field-evaluation belongs to --field radial' \
+    "$eqflow" train dw2 -o m.safetensors --field dense --field-evaluation direct
+for command in "sample -n 5 -o y.npy" "log-prob --data x.npy -o y.npy" "evaluate --data x.npy -n 5"; do
+    # shellcheck disable=SC2086
+    expect 2 '--divergence trace: must be exact, rademacher or gaussian' "$eqflow" ${command%% *} a.safetensors ${command#* } --divergence trace
+done
+# A radial model has no estimate.
+succeed "$eqflow" train dw2 --num-train 100 --steps 2 --batch-size 16 --integration-steps 4 -o radial.safetensors --quiet
+expect 2 'closed form' "$eqflow" sample radial.safetensors -n 5 -o y.npy --divergence gaussian
+finish
