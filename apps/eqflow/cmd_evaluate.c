@@ -29,7 +29,7 @@ typedef struct evaluate_flags {
 
 /* ---- Figures ---------------------------------------------------------------------------------- */
 
-enum { MAX_FIGURES = 24 };
+enum { MAX_FIGURES = 32 };
 
 /* One list for stdout, JSON and the report. */
 typedef struct figure {
@@ -40,12 +40,15 @@ typedef struct figure {
 } figure;
 
 static size_t list_figures(const evaluation *result, figure figures[MAX_FIGURES]) {
+    const bool is_adaptive = result->flow_options.method == EQF_INTEGRATOR_DOPRI5;
+    const eqf_step_statistics *steps = &result->steps;
+    const double num_solves = (double)steps->num_samples;
     const figure all[] = {
         {"nll", "NLL (nats)", result->nll, "mean negative log-likelihood of the data", false},
         {"nll_standard_error", "  standard error", result->nll_standard_error, "", false},
         {"nll_without_constant", "NLL without the prior's constant", result->nll_without_constant,
          "for tables that leave out (N-1)D/2 ln 2 pi", false},
-        {"nll_refined", "NLL, twice the integration steps", result->nll_refined,
+        {"nll_refined", is_adaptive ? "NLL, a tenth of the tolerances" : "NLL, twice the integration steps", result->nll_refined,
          "differs by less than 0.01 if the integration is resolved", false},
         {"entropy", "entropy of the target (nats)", result->entropy, "no model's NLL can be below it", false},
         {"kl", "KL(target || model) (nats)", result->kl, "NLL - entropy", false},
@@ -70,8 +73,23 @@ static size_t list_figures(const evaluation *result, figure figures[MAX_FIGURES]
         {"log_prob_invariance_error", "invariance error (nats)", result->log_prob_invariance_error,
          "largest change of log-density under symmetry operations", false},
     };
+    const figure of_steps[] = {
+        {"num_steps_mean", "steps of the integrator, mean", (double)steps->accepted.total / num_solves,
+         "of a sample's solve; each chooses its own", false},
+        {"num_steps_min", "  fewest", (double)steps->accepted.min, "", true},
+        {"num_steps_max", "  most", (double)steps->accepted.max, "", true},
+        {"num_rejected_steps_mean", "rejected steps, mean", (double)steps->rejected.total / num_solves, "", false},
+        {"num_rejected_steps_max", "  most", (double)steps->rejected.max, "", true},
+        {"num_velocity_evals_mean", "evaluations of the field, mean", (double)steps->num_velocity_evals / num_solves,
+         "80 for RK4 with 20 steps", false},
+        {"num_failed_solves", "trajectories given up", (double)steps->num_failed, "", true},
+    };
     size_t num = sizeof all / sizeof all[0];
     memcpy(figures, all, sizeof all);
+    if (is_adaptive) {
+        memcpy(figures + num, of_steps, sizeof of_steps);
+        num += sizeof of_steps / sizeof of_steps[0];
+    }
     return num;
 }
 
@@ -188,8 +206,13 @@ static size_t fill_origins(cli_app *app, const evaluate_flags *flags, const eqf_
     describe_potential(target, &rows[num++]);
     fill_row(&rows[num++], "prior", "", "mean-free Gaussian, scale %g", options->prior_scale);
     describe_field(model, &rows[num++]);
-    fill_row(&rows[num++], "integrator", "", "RK4, %u steps (refined: %u)", result->num_steps,
-             2 * result->num_steps);
+    const eqf_flow_options *used = &result->flow_options;
+    if (used->method == EQF_INTEGRATOR_DOPRI5) {
+        fill_row(&rows[num++], "integrator", "", "Dormand-Prince 5(4), rtol %g, atol %g (refined: a tenth)",
+                 used->adaptive.rtol, used->adaptive.atol);
+    } else {
+        fill_row(&rows[num++], "integrator", "", "RK4, %u steps (refined: %u)", used->num_steps, 2 * used->num_steps);
+    }
     fill_row(&rows[num++], "seed", "", "%" PRIu64 " (the model's: %" PRIu64 ")", app->seed, options->seed);
     if (eqf_context_device(app->ctx, &device) == EQF_OK) {
         fill_row(&rows[num++], "device", "", "%s", device.name);
@@ -288,8 +311,8 @@ static exit_code evaluate(cli_app *app, const evaluate_flags *flags, const eqf_m
     }
     const float *x_data = flags->data_path ? file.data : x_made;
     if (code == EXIT_CODE_OK) {
-        code = evaluation_run(app, model, target, &flags->flow_options, num_data,
-                              x_data, (size_t)flags->num_samples, &result);
+        code = evaluation_run(app, model, target, &flags->flow_options, num_data, x_data,
+                              (size_t)flags->num_samples, &result);
     }
     if (code == EXIT_CODE_OK && flags->report_path) code = make_report(app, flags, model, target, x_data, &result);
     if (code == EXIT_CODE_OK) code = print_result(app, flags, &result);
@@ -324,7 +347,7 @@ exit_code cmd_evaluate(cli_app *app) {
          .help = "a report with pictures, one self-contained file"},
     };
     size_t num_options = 4;
-    num_options += flow_flags_options(&flags.flow, 5e4, "integrator steps; nll_refined takes twice as many",
+    num_options += flow_flags_options(&flags.flow, 5e4, "of rk4; nll_refined takes twice as many (of dopri5: a tenth of the tolerances)",
                                       options + num_options);
     num_options += system_options(&flags.target, SYSTEM_OF_MODEL, options + num_options);
     const char *words[OPERANDS_MAX];

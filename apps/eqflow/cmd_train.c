@@ -31,7 +31,9 @@ typedef struct train_flags {
     double learning_rate, final_fraction, integration_penalty, clip_norm, average_decay, weight_decay;
     bool is_learning_rate_set, is_final_fraction_set, is_integration_penalty_set, is_clip_norm_set;
     bool is_average_decay_set, is_weight_decay_set;
-    const char *prior_scale, *field_evaluation;
+    const char *prior_scale, *field_evaluation, *gradient;
+    double rtol, atol;
+    bool is_rtol_set, is_atol_set, is_otd;
     double held_out, checkpoint_seconds, prior_scale_value;
     bool is_resumed, has_prior_scale_of_data, is_held_out_set;
     const char *loss_name, *energy_cap;
@@ -185,6 +187,9 @@ static void fill_training_options(const cli_app *app, const train_flags *flags, 
     if (flags->energy_cap) options->energy_cap = flags->energy_cap_value;
     options->is_augmented = flags->is_augmented;
     options->divergence = flags->divergence_value;
+    if (flags->is_otd) options->gradient = EQF_GRADIENT_OTD;
+    if (flags->is_rtol_set) options->adaptive.rtol = flags->rtol;
+    if (flags->is_atol_set) options->adaptive.atol = flags->atol;
     options->seed = app->seed;
 }
 
@@ -579,6 +584,23 @@ static exit_code check_field(cli_app *app, train_flags *flags) {
     return EXIT_CODE_OK;
 }
 
+static exit_code check_gradient(cli_app *app, train_flags *flags) {
+    flags->is_otd = flags->gradient && strcmp(flags->gradient, "otd") == 0;
+    if (flags->gradient && !flags->is_otd && strcmp(flags->gradient, "dto") != 0)
+        return app_fail(app, EXIT_CODE_USAGE, "--gradient %s: must be dto or otd; see eqflow train --help",
+                        flags->gradient);
+    if (!flags->is_otd && (flags->is_rtol_set || flags->is_atol_set))
+        return app_fail(app, EXIT_CODE_USAGE, "--%s is a tolerance of the continuous adjoint: add --gradient otd",
+                        flags->is_rtol_set ? "rtol" : "atol");
+    if (flags->is_otd && flags->is_integration_penalty_set && flags->integration_penalty > 0)
+        return app_fail(app, EXIT_CODE_USAGE, "--integration-penalty is of --gradient dto: the adaptive solver of otd "
+                                              "leaves no integration error to penalise");
+    if (flags->is_otd && flags->field_evaluation && flags->field_evaluation_value == EQF_FIELD_TABLE)
+        return app_fail(app, EXIT_CODE_USAGE, "--field-evaluation table is of --gradient dto: otd has no fixed times to "
+                                              "make tables of");
+    return EXIT_CODE_OK;
+}
+
 static exit_code check_flags(cli_app *app, train_flags *flags) {
     if (!flags->model_path) {
         return app_fail(app, EXIT_CODE_USAGE, "-o MODEL.safetensors is missing; see eqflow train --help");
@@ -589,6 +611,7 @@ static exit_code check_flags(cli_app *app, train_flags *flags) {
     exit_code code = work_field_evaluation(app, flags->field_evaluation, &flags->field_evaluation_value);
     if (code == EXIT_CODE_OK) code = work_divergence(app, flags->divergence, &flags->divergence_value);
     if (code == EXIT_CODE_OK) code = check_field(app, flags);
+    if (code == EXIT_CODE_OK) code = check_gradient(app, flags);
     if (code == EXIT_CODE_OK) code = check_prior_scale(app, flags);
     if (code == EXIT_CODE_OK) code = check_loss(app, flags);
     if (code != EXIT_CODE_OK) return code;
@@ -691,6 +714,14 @@ exit_code cmd_train(cli_app *app) {
          .help = "steps between held-out measurements"},
         {.kind = OPTION_TEXT, .name = "field-evaluation", .argument = "HOW", .value = &flags.field_evaluation,
          .default_text = preset, .help = "table (fast) or direct (every Gaussian summed)"},
+        {.kind = OPTION_TEXT, .name = "gradient", .argument = "HOW", .value = &flags.gradient, .default_text = "dto",
+         .help = "dto (exact, of RK4's flow) or otd (continuous adjoint, by dopri5)"},
+        {.kind = OPTION_NUMBER, .name = "rtol", .argument = "TOLERANCE", .value = &flags.rtol,
+         .is_set = &flags.is_rtol_set, .default_text = "1e-5", .low = 1e-8, .high = 0.1,
+         .help = "of otd: largest relative error of a step"},
+        {.kind = OPTION_NUMBER, .name = "atol", .argument = "TOLERANCE", .value = &flags.atol,
+         .is_set = &flags.is_atol_set, .default_text = "1e-10", .low = 1e-20, .high = 1,
+         .help = "of otd: largest absolute error of a step"},
         {.kind = OPTION_HEADING, .name = "The flow (defaults by preset: see the table below)"},
         {.kind = OPTION_TEXT, .name = "prior-scale", .argument = "X", .value = &flags.prior_scale,
          .default_text = preset, .help = "sd of the Gaussian prior; data: that of the samples"},

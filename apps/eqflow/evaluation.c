@@ -1,5 +1,6 @@
 #include "evaluation.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -24,7 +25,6 @@ typedef struct evaluation_job {
     const eqf_potential_options *target;
     size_t num_data;
     const float *x_data;
-    const eqf_flow_options *flow_options;
 } evaluation_job;
 
 static void warn(evaluation *result, const char *format, ...) APP_PRINTF(2, 3);
@@ -50,13 +50,11 @@ static double mean_of(size_t num, const float *values, size_t *num_bad_out) {
     return *num_bad_out > 0 ? NAN : sum / (double)num;
 }
 
-static exit_code create_flow(const evaluation_job *job, unsigned num_steps, eqf_flow **flow_out) {
+static exit_code create_flow(const evaluation_job *job, const eqf_flow_options *options, eqf_flow **flow_out) {
     cli_app *app = job->app;
-    eqf_flow_options options = *job->flow_options;
-    options.num_steps = num_steps;
     cli_progress progress;
     progress_wait(&progress, app, "building kernels for this device");
-    eqf_status status = eqf_flow_create(app->ctx, job->model, &options, flow_out);
+    eqf_status status = eqf_flow_create(app->ctx, job->model, options, flow_out);
     progress_end(&progress);
     return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_COMPUTE);
 }
@@ -94,7 +92,11 @@ static exit_code measure_data(const evaluation_job *job, eqf_flow *flow, evaluat
 
     eqf_flow *refined = NULL;
     double unused;
-    code = create_flow(job, 2 * result->num_steps, &refined);
+    eqf_flow_options refinement = result->flow_options;
+    refinement.num_steps *= 2;
+    refinement.adaptive.rtol = fmax(0.1 * refinement.adaptive.rtol, 1e-8);
+    refinement.adaptive.atol = fmax(0.1 * refinement.adaptive.atol, 1e-20);
+    code = create_flow(job, &refinement, &refined);
     if (code == EXIT_CODE_OK) code = measure_nll(job, refined, "nll refined", &result->nll_refined, &unused);
     eqf_flow_destroy(&refined);
     if (code != EXIT_CODE_OK) return code;
@@ -255,11 +257,20 @@ static exit_code measure_invariance(const evaluation_job *job, eqf_flow *flow, e
 
 static void judge_likelihood(evaluation *result) {
     double difference = result->nll_refined - result->nll;
-    if (fabs(difference) > refinement_tolerance) {
+    const eqf_flow_options *used = &result->flow_options;
+    if (result->steps.num_failed > 0) {
+        warn(result, "%" PRIu64 " of %" PRIu64 " trajectories were given up: they are not finite, or need steps too small or too many",
+             result->steps.num_failed, result->steps.num_samples);
+    }
+    if (fabs(difference) > refinement_tolerance && used->method == EQF_INTEGRATOR_DOPRI5) {
+        warn(result, "nll_refined differs from nll by %.3g nats (more than %g): --rtol %g does not resolve this flow; "
+                     "believe nll_refined and evaluate with --rtol %g", difference, refinement_tolerance,
+             used->adaptive.rtol, 0.01 * used->adaptive.rtol);
+    } else if (fabs(difference) > refinement_tolerance) {
         warn(result, "nll_refined differs from nll by %.3g nats (more than %g): %u integration steps do not resolve "
                      "this flow; believe nll_refined, evaluate with --integration-steps %u, and train with a larger "
-                     "--integration-penalty", difference, refinement_tolerance, result->num_steps,
-             4 * result->num_steps);
+                     "--integration-penalty", difference, refinement_tolerance, used->num_steps,
+             4 * used->num_steps);
     }
     double uncertainty = 3 * hypot(isfinite(result->nll_standard_error) ? result->nll_standard_error : 0,
                                    isfinite(result->entropy_error) ? result->entropy_error : 0);
@@ -273,7 +284,8 @@ static void judge_likelihood(evaluation *result) {
     }
     if (result->log_prob_invariance_error > invariance_tolerance) {
         warn(result, "log-densities change by up to %.2g nats under rotation, reflection, translation and permutation "
-                     "(more than %g)", result->log_prob_invariance_error, invariance_tolerance);
+                     "(more than %g)%s", result->log_prob_invariance_error, invariance_tolerance,
+             used->method == EQF_INTEGRATOR_DOPRI5 ? ": rounding decides which steps are accepted; a lower --rtol makes this smaller" : "");
     }
 }
 
@@ -292,12 +304,13 @@ static void judge_weights(evaluation *result) {
 }
 
 exit_code evaluation_run(cli_app *app, const eqf_model *model, const eqf_potential_options *target,
-                         const eqf_flow_options *flow_options, size_t num_data,
-                         const float *x_data, size_t num_samples, evaluation *result) {
-    evaluation_job job = {app, model, target, num_data, x_data, flow_options};
+                         const eqf_flow_options *flow_options, size_t num_data, const float *x_data,
+                         size_t num_samples, evaluation *result) {
+    evaluation_job job = {app, model, target, num_data, x_data};
     const eqf_model_options *options = eqf_model_options_of(model);
     *result = (evaluation){.num_samples = num_samples, .num_data = num_data};
-    result->num_steps = flow_options->num_steps > 0 ? flow_options->num_steps : options->integrator.num_steps;
+    result->flow_options = *flow_options;
+    if (flow_options->num_steps == 0) result->flow_options.num_steps = options->integrator.num_steps;
     result->entropy = result->entropy_error = result->kl = result->known_log_z = NAN;
     result->ess_fraction = result->max_weight_fraction = result->log_z = result->log_z_standard_error = NAN;
     result->ess_fraction_standard_error = result->free_energy_difference = NAN;
@@ -310,9 +323,10 @@ exit_code evaluation_run(cli_app *app, const eqf_model *model, const eqf_potenti
         result->known_log_z = preset->log_z;
     }
     eqf_flow *flow = NULL;
-    exit_code code = create_flow(&job, result->num_steps, &flow);
+    exit_code code = create_flow(&job, &result->flow_options, &flow);
     if (code == EXIT_CODE_OK) code = measure_data(&job, flow, result);
     if (code == EXIT_CODE_OK) code = measure_samples(&job, flow, result);
+    if (code == EXIT_CODE_OK) eqf_flow_step_statistics(flow, &result->steps);
     if (code == EXIT_CODE_OK) code = measure_invariance(&job, flow, result);
     eqf_flow_destroy(&flow);
     if (code != EXIT_CODE_OK) return code;

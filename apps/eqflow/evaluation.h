@@ -11,7 +11,9 @@
 /* NaN where a figure could not be had. Energies in kT, log-densities in nats. */
 typedef struct evaluation {
     size_t num_samples, num_data;
-    unsigned num_steps; /* of the integrator; nll_refined has twice as many */
+    /* As used. nll_refined has twice the steps of rk4, or a tenth of dopri5's tolerances. */
+    eqf_flow_options flow_options;
+    eqf_step_statistics steps; /* of dopri5, over the data's and the samples' solves */
     double nll, nll_standard_error, nll_without_constant, nll_refined;
     double entropy, entropy_error, kl; /* of the target, where it is known */
     double known_log_z;
@@ -27,11 +29,10 @@ typedef struct evaluation {
     size_t num_warnings;
 } evaluation;
 
-/* target is what energies are of; x_data [num_data, N, D]. num_steps 0: the model's. Clear it also after a
- * failure. */
+/* target is what energies are of; x_data [num_data, N, D]. Clear it also after a failure. */
 exit_code evaluation_run(cli_app *app, const eqf_model *model, const eqf_potential_options *target,
-                         const eqf_flow_options *flow_options, size_t num_data,
-                         const float *x_data, size_t num_samples, evaluation *evaluation_out);
+                         const eqf_flow_options *flow_options, size_t num_data, const float *x_data,
+                         size_t num_samples, evaluation *evaluation_out);
 void evaluation_clear(evaluation *evaluation);
 
 #endif

@@ -1,19 +1,34 @@
 #include "flow_flags.h"
 
+#include <string.h>
+
 #include "work.h"
 
+static size_t integrator_options(flow_flags *flags, cli_option options_out[]) {
+    options_out[0] = (cli_option){.kind = OPTION_TEXT, .name = "integrator", .argument = "METHOD",
+                                  .value = &flags->integrator, .default_text = "rk4",
+                                  .help = "rk4 (equal steps) or dopri5 (adaptive, each sample its own steps)"};
+    options_out[1] = (cli_option){.kind = OPTION_NUMBER, .name = "rtol", .argument = "TOLERANCE", .value = &flags->rtol,
+                                  .is_set = &flags->is_rtol_set, .low = 1e-8, .high = 0.1, .default_text = "1e-5",
+                                  .help = "of dopri5: largest relative error of a step"};
+    options_out[2] = (cli_option){.kind = OPTION_NUMBER, .name = "atol", .argument = "TOLERANCE", .value = &flags->atol,
+                                  .is_set = &flags->is_atol_set, .low = 1e-20, .high = 1, .default_text = "1e-10",
+                                  .help = "of dopri5: largest absolute error of a step"};
+    return 3;
+}
+
 size_t flow_flags_options(flow_flags *flags, double max_steps, const char *steps_help, cli_option options_out[]) {
-    *flags = (flow_flags){NULL, NULL, 0};
+    *flags = (flow_flags){.num_steps = 0};
     options_out[0] = (cli_option){.kind = OPTION_COUNT, .name = "integration-steps", .argument = "N",
-                                  .value = &flags->num_steps, .low = 1, .high = max_steps,
-                                  .default_text = "the model's", .help = steps_help};
+                                  .value = &flags->num_steps, .is_set = &flags->is_num_steps_set, .low = 1,
+                                  .high = max_steps, .default_text = "the model's", .help = steps_help};
     options_out[1] = (cli_option){.kind = OPTION_TEXT, .name = "field-evaluation", .argument = "HOW",
                                   .value = &flags->field_evaluation, .default_text = "table",
                                   .help = "table (fast) or direct (every Gaussian summed, to check the table)"};
     options_out[2] = (cli_option){.kind = OPTION_TEXT, .name = "divergence", .argument = "HOW",
                                   .value = &flags->divergence, .default_text = "exact",
                                   .help = "exact; for a dense field also rademacher or gaussian: Hutchinson's estimate"};
-    return FLOW_NUM_OPTIONS;
+    return 3 + integrator_options(flags, options_out + 3);
 }
 
 exit_code flow_flags_read(cli_app *app, const flow_flags *flags, eqf_flow_options *options_out) {
@@ -22,7 +37,25 @@ exit_code flow_flags_read(cli_app *app, const flow_flags *flags, eqf_flow_option
     options_out->divergence_seed = app_seed_for(app->seed, "divergence");
     exit_code code = work_divergence(app, flags->divergence, &options_out->divergence);
     if (code != EXIT_CODE_OK) return code;
-    return work_field_evaluation(app, flags->field_evaluation, &options_out->field_evaluation);
+    code = work_field_evaluation(app, flags->field_evaluation, &options_out->field_evaluation);
+    if (code != EXIT_CODE_OK) return code;
+    const bool is_adaptive = flags->integrator && strcmp(flags->integrator, "dopri5") == 0;
+    if (flags->integrator && !is_adaptive && strcmp(flags->integrator, "rk4") != 0)
+        return app_fail(app, EXIT_CODE_USAGE, "--integrator %s: must be rk4 or dopri5; see eqflow %s --help",
+                        flags->integrator, app->command);
+    if (!is_adaptive && (flags->is_rtol_set || flags->is_atol_set))
+        return app_fail(app, EXIT_CODE_USAGE, "--%s is a tolerance of the adaptive integrator: add --integrator dopri5",
+                        flags->is_rtol_set ? "rtol" : "atol");
+    if (!is_adaptive) return EXIT_CODE_OK;
+    if (flags->is_num_steps_set)
+        return app_fail(app, EXIT_CODE_USAGE, "--integration-steps is of rk4: dopri5 chooses its steps by --rtol");
+    if (flags->field_evaluation && options_out->field_evaluation == EQF_FIELD_TABLE)
+        return app_fail(app, EXIT_CODE_USAGE, "--field-evaluation table is of rk4: dopri5 has no fixed times to make "
+                                              "tables of");
+    options_out->method = EQF_INTEGRATOR_DOPRI5;
+    options_out->adaptive.rtol = flags->is_rtol_set ? flags->rtol : 1e-5; /* as eqflow/flow.h has them */
+    options_out->adaptive.atol = flags->is_atol_set ? flags->atol : 1e-10;
+    return EXIT_CODE_OK;
 }
 
 exit_code flow_flags_load(cli_app *app, const char *path, eqf_model **model_out) {

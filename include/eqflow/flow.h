@@ -31,7 +31,7 @@ typedef enum eqf_error_norm {
 } eqf_error_norm;
 
 /* EQF_INTEGRATOR_DOPRI5. A step is accepted if |e_x| <= atol + rtol |x|, root mean squares over the configuration (so that symmetry
- * operations change no step), and |e_log_det| <= atol + rtol max(1, |log_det|). Zeros mean defaults. */
+ * operations change no step), and |e_log_det| <= atol + rtol nats. Zeros mean defaults. */
 typedef struct eqf_adaptive_options {
     double rtol;        /* 1e-5; 1e-8 ... 0.1; below 1e-6 the rounding of float32 decides */
     double atol;        /* 1e-10 */

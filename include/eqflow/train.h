@@ -11,6 +11,12 @@
 extern "C" {
 #endif
 
+/* Which gradient of the likelihood trains. */
+typedef enum eqf_gradient {
+    EQF_GRADIENT_DTO, /* discretise, then optimise: the exact gradient of RK4's flow */
+    EQF_GRADIENT_OTD  /* optimise, then discretise: the continuous adjoint, solved backward by dopri5. Slower; knows no integration penalty */
+} eqf_gradient;
+
 typedef struct eqf_training_options {
     unsigned version;
     size_t batch_size;
@@ -33,10 +39,12 @@ typedef struct eqf_training_options {
     size_t num_held_out_generated;         /* samples of the model that measure its free energy, the same each time */
     bool is_augmented;                     /* random rotations, reflections and permutations of the training batches */
     eqf_divergence divergence;             /* estimates draw new noise with every batch */
+    eqf_gradient gradient;
+    eqf_adaptive_options adaptive;         /* of EQF_GRADIENT_OTD */
 } eqf_training_options;
 #define EQF_TRAINING_OPTIONS_INIT \
     {1, 256, 4000, 5e-3, 0.02, 100, 0.0, 10.0, 0.995, 0.1, 200, EQF_FIELD_TABLE, 0, 1.0, 1.0, 256, (double)INFINITY, 4096, false, \
-     EQF_DIVERGENCE_EXACT}
+     EQF_DIVERGENCE_EXACT, EQF_GRADIENT_DTO, {0, 0, 0, EQF_ERROR_NORM_STATE_AND_LOG_DET}}
 
 /* Owns: a flow, the data and the optimizer's state on the device. Threads: those of its context. */
 typedef struct eqf_trainer eqf_trainer;

@@ -33,6 +33,7 @@ static eqf_status check_options(eqf_context *ctx, const eqf_training_options *o)
         {o->average_decay >= 0 && o->average_decay < 1, "the average decay must be in [0, 1)"},
         {isfinite(o->integration_penalty) && o->integration_penalty >= 0,
          "the integration penalty must be a number >= 0"},
+        {o->gradient == EQF_GRADIENT_DTO || o->gradient == EQF_GRADIENT_OTD, "there is no such gradient"},
         {o->validation_interval >= 1, "the validation interval must be at least 1 step"},
         {o->nll_weight_start >= 0 && o->nll_weight_start <= 1 && o->nll_weight_end >= 0 && o->nll_weight_end <= 1,
          "the likelihood's weights at start and end must be in [0, 1]"},
@@ -58,11 +59,13 @@ static uint64_t fingerprint_all(const eqf_trainer *trainer, const float *x) {
     const eqf_training_options *o = &trainer->options;
     const double numbers[] = {o->learning_rate, o->final_learning_rate_fraction, o->weight_decay, o->clip_norm,
                               o->average_decay, o->integration_penalty,
-                              o->nll_weight_start, o->nll_weight_end, o->energy_cap};
+                              o->nll_weight_start, o->nll_weight_end, o->energy_cap, o->adaptive.rtol,
+                              o->adaptive.atol};
     const uint64_t counts[] = {
         o->batch_size, o->num_steps,       o->num_warmup_steps,  o->validation_interval, (uint64_t)o->field_evaluation,
         o->seed,       trainer->num_train, trainer->num_held_out, o->num_generated, o->num_held_out_generated,
-        o->is_augmented, (uint64_t)o->divergence};
+        o->is_augmented, (uint64_t)o->divergence, (uint64_t)o->gradient, o->adaptive.max_steps,
+        (uint64_t)o->adaptive.error_norm};
     const eqf_model_options *made = eqf_model_options_of(trainer->model);
     const uint64_t model_counts[] = {made->potential.num_particles, made->potential.space_dim,
                                      made->integrator.num_steps, made->seed, trainer->num_params,
@@ -164,6 +167,8 @@ static eqf_status create_parts(eqf_trainer *trainer, const eqf_model *model, con
     eqf_flow_options flow_options = EQF_FLOW_OPTIONS_INIT;
     flow_options.field_evaluation = trainer->options.field_evaluation;
     flow_options.divergence = trainer->options.divergence;
+    if (trainer->options.gradient == EQF_GRADIENT_OTD) flow_options.method = EQF_INTEGRATOR_DOPRI5;
+    flow_options.adaptive = trainer->options.adaptive;
     EQF__TRY(eqf_flow_create(ctx, model, &flow_options, &trainer->flow));
     trainer->num_params = eqf_model_num_params(model);
     trainer->num_trained = eqf_model_num_trained(model);
