@@ -1,4 +1,5 @@
-/* Parameters to what radial_any_time.clh reads of them, and its sums to gradients of the parameters. Names: radial_params.clh. */
+/* Parameters to what radial_any_time.clh reads of them, and its sums to gradients of the parameters. Names:
+ * radial_params.clh. */
 
 /* K + M work-items. constants [2K + 3M]: see radial_any_time.clh. */
 __kernel void any_time_constants(__global const real *params, __global real *constants) {

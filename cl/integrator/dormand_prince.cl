@@ -1,11 +1,12 @@
-/* Whole trajectories with steps that each sample chooses for itself: lanes share the loop, not the step. A lane that is done, or has failed,
- * waits with its state unchanged. One work-item a block; buffers between launches:
- *   state, slope, carry [num_blocks][STATE_SIZE][V]: y, dy/ds at y (the last stage of a step is the first of the next), and what rounding
- *     left out of y
+/* Whole trajectories with steps that each sample chooses for itself: lanes share the loop, not the step. A lane that is
+ * done, or has failed, waits with its state unchanged. One work-item a block; buffers between launches:
+ *   state, slope, carry [num_blocks][STATE_SIZE][V]: y; dy/ds at y, for the last stage of a step is the first of the next;
+ *                                                    and what rounding left out of y
  *   control [num_blocks][CONTROL_SIZE][V]: below
  * s runs from 0 to 1 along the way; flow time is s, or 1 - s where direction is -1.
- * Step size: Hairer, Norsett and Wanner, Solving ODEs I, sections II.4 (start, and the rule after a rejection) and IV.2 of volume II
- * (the PI controller, beta = 0.04):  h <- h min(5, max(1/10, 0.9 err^-(1/5 - 3/4 beta) err_before^beta)). */
+ * Step size: Hairer, Norsett and Wanner, Solving ODEs I, section II.4 (start, and the rule after a rejection), and
+ * volume II, section IV.2, the PI controller with beta = 0.04:
+ *   h <- h min(5, max(1/10, 0.9 err^-(1/5 - 3/4 beta) err_before^beta)) */
 #define CONTROL_SIZE 8
 #define AT_S 0            /* how far the lane is */
 #define AT_S_CARRY 1      /* what rounding left out of s */
@@ -33,9 +34,10 @@ inline realv flow_time(realv s, real direction) {
     return direction > 0 ? s : (real)1.0 - s;
 }
 
-/* First slope and first step: h0 = 0.01 |y|/|f|, then an Euler step of that size shows the second derivative (Hairer et al., II.4). */
-__kernel void adaptive_begin(__global const real *state, __global real *slope, __global real *carry, __global real *control,
-                             __global const real *params, __global const real *constants,
+/* First slope and first step: h0 = 0.01 |y|/|f|, then an Euler step of that size shows the second derivative (Hairer
+ * et al., II.4). */
+__kernel void adaptive_begin(__global const real *state, __global real *slope, __global real *carry,
+                             __global real *control, __global const real *params, __global const real *constants,
                              __global const real *adjoint_log_det, real adjoint_scale, real rtol, real atol,
                              uint has_log_det, real direction, uint num_blocks) {
     uint block = get_global_id(0);
@@ -80,12 +82,14 @@ __kernel void adaptive_begin(__global const real *state, __global real *slope, _
     }
 }
 
-/* Up to max_turns tries of a step, all of size equal_step if that is not 0; blocks block_begin + item. num_running += blocks that still have a running lane. Work-item p owns the p-th
- * partial gradient, grad [num_partials][ANY_TIME_GRAD_SIZE][V]. */
+/* Up to max_turns tries of a step, all of size equal_step if that is not 0; blocks block_begin + item. num_running
+ * += blocks that still have a running lane. Work-item p owns the p-th partial gradient, grad
+ * [num_partials][ANY_TIME_GRAD_SIZE][V]. */
 __kernel void adaptive_steps(__global real *state, __global real *slope, __global real *carry, __global real *control,
                              __global const real *params, __global const real *constants,
                              __global const real *adjoint_log_det, __global real *grad, __global uint *num_running,
-                             real adjoint_scale, real rtol, real atol, uint has_log_det, real direction, real equal_step, uint max_steps, uint max_turns,
+                             real adjoint_scale, real rtol, real atol, uint has_log_det, real direction,
+                             real equal_step, uint max_steps, uint max_turns,
                              uint block_begin, uint block_end) {
     const uint block = block_begin + get_global_id(0);
     if (block >= block_end) return;
@@ -212,7 +216,8 @@ __kernel void adaptive_put(__global const real *source, __global real *state, ui
                     scale * load_lanes(source + ((size_t)block * count + c) * V));
 }
 
-/* target [num_blocks][count][V] = scale * state[first ... first + count), or plus it; NaN where a sample was not finished. */
+/* target [num_blocks][count][V] = scale * state[first ... first + count), or plus it; NaN where a sample was not
+ * finished. */
 __kernel void adaptive_take(__global const real *state, __global const real *control, __global real *target, uint first,
                             uint count, real scale, uint is_added, uint num_blocks) {
     uint block = get_global_id(0);

@@ -7,13 +7,15 @@
 /* As in cl/integrator/dormand_prince.cl. */
 enum { CONTROL_SIZE = 8, AT_ACCEPTED = 4, AT_REJECTED = 5, AT_STATUS = 6, STATUS_DONE = 1 };
 enum { STAGES_PER_STEP = 6, DEFAULT_MAX_STEPS = 10000, MAX_MAX_STEPS = 1000000 };
-/* Tries of a step in one launch: nearly every solve is over after one, and a watchdog never waits for a stiff sample. */
+/* Tries of a step in one launch: nearly every solve is over after one, and a watchdog never waits for a stiff
+ * sample. */
 enum { MOST_TURNS = 512 };
-/* Work-items that own a partial gradient. Fixed, so that sums have one order whatever the device's load; a partial gradient is small. */
+/* Work-items that own a partial gradient. Fixed, so that sums have one order whatever the device's load; a partial
+ * gradient is small. */
 enum { PARTIALS_OF_VECTORS = 64, PARTIALS_OF_SCALARS = 4096 };
 static const size_t most_partial_bytes = (size_t)256 << 20;
 
-/* ---- Options ------------------------------------------------------------------------------------------------------------ */
+/* ---- Options ----------------------------------------------------------------------------------------------------- */
 
 eqf_status eqf__adaptive_check(eqf_context *ctx, eqf_adaptive_options *options) {
     if (options->rtol == 0) options->rtol = 1e-5;
@@ -34,7 +36,7 @@ eqf_status eqf__adaptive_check(eqf_context *ctx, eqf_adaptive_options *options) 
     return EQF_OK;
 }
 
-/* ---- Life --------------------------------------------------------------------------------------------------------------- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 static void release_buffers(eqf__adaptive_system *system) {
     eqf__buffer_destroy(&system->d_state);
@@ -64,10 +66,11 @@ static eqf_status system_create(eqf__adaptive *adaptive, const char *name, const
     const size_t turns = factor * STAGES_PER_STEP * (field->any_time_turns + (STAGES_PER_STEP + 2) * state_size);
     const size_t limit = device->launch_iterations > 0 ? (size_t)device->launch_iterations : SIZE_MAX;
     if (turns > limit)
-        return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED,
-                         "%s allows %zu loop turns a launch and one dopri5 step of %u particles takes more: use another "
-                         "--device, or --integrator rk4",
-                         device->info.name, limit, field->num_particles);
+        return eqf__fail(
+            ctx, EQF_ERROR_UNSUPPORTED,
+            "%s allows %zu loop turns a launch and one dopri5 step of %u particles takes more: use another "
+            "--device, or --integrator rk4",
+            device->info.name, limit, field->num_particles);
     system_out->turns_per_launch = (cl_uint)(limit / turns < MOST_TURNS ? limit / turns : MOST_TURNS);
     system_out->state_size = state_size;
     const char *const files[] = {"common/real.clh",
@@ -127,7 +130,7 @@ static eqf_status make_room(eqf__adaptive *adaptive, eqf__adaptive_system *syste
     return EQF_OK;
 }
 
-/* ---- Solves ------------------------------------------------------------------------------------------------------------- */
+/* ---- Solves ------------------------------------------------------------------------------------------------------ */
 
 static eqf_status put(const eqf__adaptive *adaptive, const eqf__adaptive_system *system, size_t num_blocks,
                       cl_mem d_source, cl_uint first, size_t count, float scale) {
@@ -165,10 +168,10 @@ static eqf_status run(eqf__adaptive *adaptive, eqf__adaptive_system *system, flo
             EQF__TRY(EQF__LAUNCH(ctx, &system->steps, count, 0, EQF__ARG(system->d_state), EQF__ARG(system->d_slope),
                                  EQF__ARG(system->d_carry), EQF__ARG(system->d_control), EQF__ARG(field->d_params),
                                  EQF__ARG(field->d_constants), EQF__ARG(d_adjoint_log_det), EQF__ARG(d_grad),
-                                 EQF__ARG(system->d_num_running), EQF__ARG(adjoint_scale), EQF__ARG(rtol), EQF__ARG(atol),
-                                 EQF__ARG(has_log_det),
-                                 EQF__ARG(direction), EQF__ARG(adaptive->equal_step), EQF__ARG(max_steps), EQF__ARG(system->turns_per_launch),
-                                 EQF__ARG(block_begin), EQF__ARG(block_end)));
+                                 EQF__ARG(system->d_num_running), EQF__ARG(adjoint_scale), EQF__ARG(rtol),
+                                 EQF__ARG(atol), EQF__ARG(has_log_det), EQF__ARG(direction),
+                                 EQF__ARG(adaptive->equal_step), EQF__ARG(max_steps),
+                                 EQF__ARG(system->turns_per_launch), EQF__ARG(block_begin), EQF__ARG(block_end)));
             EQF__TRY(eqf__buffer_read(ctx, system->d_num_running, 0, sizeof num_running, &num_running));
         }
     }
@@ -194,8 +197,7 @@ static eqf_status count_steps(eqf__adaptive *adaptive, const eqf__adaptive_syste
         if (adaptive->h_control == NULL) return EQF_ERROR_OUT_OF_MEMORY;
         adaptive->h_control_size = num_floats;
     }
-    EQF__TRY(
-        eqf__buffer_read(adaptive->ctx, system->d_control, 0, num_floats * sizeof(float), adaptive->h_control));
+    EQF__TRY(eqf__buffer_read(adaptive->ctx, system->d_control, 0, num_floats * sizeof(float), adaptive->h_control));
     for (size_t b = 0; b < num_samples; b++) {
         const float *control = adaptive->h_control + b / width * (CONTROL_SIZE * width) + b % width;
         if (statistics->num_samples++ == 0) statistics->accepted.min = statistics->rejected.min = UINT64_MAX;
@@ -218,24 +220,22 @@ eqf_status eqf__adaptive_solve(eqf__adaptive *adaptive, eqf_direction direction,
     EQF__TRY(make_room(adaptive, system, num_blocks));
     EQF__TRY(put(adaptive, system, num_blocks, d_x, 0, num_dof, 1.0f));
     EQF__TRY(put(adaptive, system, num_blocks, d_log_det, (cl_uint)num_dof, 1, 0.0f)); /* its error is this solve's */
-    EQF__TRY(run(adaptive, system, sign, num_blocks, num_blocks, d_log_det, 0.0f,
-                 system->d_num_running));
+    EQF__TRY(run(adaptive, system, sign, num_blocks, num_blocks, d_log_det, 0.0f, system->d_num_running));
     EQF__TRY(take(adaptive, system, num_blocks, d_x, 0, num_dof, 1.0f, false));
     EQF__TRY(take(adaptive, system, num_blocks, d_log_det, (cl_uint)num_dof, 1, 1.0f, true));
     return count_steps(adaptive, system, num_blocks, num_samples);
 }
 
-eqf_status eqf__adaptive_reverse(eqf__adaptive *adaptive, eqf_direction direction, size_t num_blocks,
-                                 size_t batch_size, cl_mem d_x, cl_mem d_adjoint_x, cl_mem d_adjoint_log_det,
-                                 cl_mem d_gradient) {
+eqf_status eqf__adaptive_reverse(eqf__adaptive *adaptive, eqf_direction direction, size_t num_blocks, size_t batch_size,
+                                 cl_mem d_x, cl_mem d_adjoint_x, cl_mem d_adjoint_log_det, cl_mem d_gradient) {
     eqf_context *ctx = adaptive->ctx;
     eqf__field *field = adaptive->field;
     eqf__adaptive_system *system = &adaptive->adjoint;
     const size_t num_dof = (size_t)field->num_particles * field->space_dim;
     const size_t grad_bytes =
         adaptive->num_partials * field->any_time_grad_size * adaptive->vector_width * sizeof(float);
-    /* Against the sense of the solve. Samples are integrated with adjoints of their own size, not their share of the mean: steps must not
-     * depend on the batch. */
+    /* Against the sense of the solve. Samples are integrated with adjoints of their own size, not their share of the
+     * mean: steps must not depend on the batch. */
     const float sign = direction == EQF_PRIOR_TO_DATA ? -1.0f : 1.0f, size = (float)batch_size, share = 1.0f / size;
     if (system->steps.id == NULL)
         EQF__TRY(system_create(adaptive, "dormand_prince_adjoint", "integrator/dormand_prince_adjoint.clh", 2 * num_dof,
@@ -246,8 +246,8 @@ eqf_status eqf__adaptive_reverse(eqf__adaptive *adaptive, eqf_direction directio
     EQF__TRY(eqf__fill_zero(ctx, adaptive->d_grad, grad_bytes));
     EQF__TRY(put(adaptive, system, num_blocks, d_x, 0, num_dof, 1.0f));
     EQF__TRY(put(adaptive, system, num_blocks, d_adjoint_x, (cl_uint)num_dof, num_dof, size));
-    EQF__TRY(run(adaptive, system, sign, num_blocks, adaptive->num_partials, d_adjoint_log_det, size,
-                 adaptive->d_grad));
+    EQF__TRY(
+        run(adaptive, system, sign, num_blocks, adaptive->num_partials, d_adjoint_log_det, size, adaptive->d_grad));
     EQF__TRY(take(adaptive, system, num_blocks, d_adjoint_x, (cl_uint)num_dof, num_dof, share, false));
     return field->contract_any_time(field, adaptive->d_grad, adaptive->num_partials, share, d_gradient);
 }

@@ -1,5 +1,6 @@
-/* Dormand-Prince 5(4): trajectories whose steps each sample chooses for itself, and the continuous adjoint along them (optimise, then
- * discretise). Equations: cl/integrator/dormand_prince.cl and its two .clh. State is blocked as in trajectory.h. */
+/* Dormand-Prince 5(4): trajectories whose steps each sample chooses for itself, and the continuous adjoint along
+ * them (optimise, then discretise). Equations: cl/integrator/dormand_prince.cl and its two .clh. State is blocked as
+ * in trajectory.h. */
 #ifndef EQF_ADAPTIVE_H
 #define EQF_ADAPTIVE_H
 
@@ -37,16 +38,16 @@ eqf_status eqf__adaptive_create(eqf_context *ctx, eqf__field *field, const eqf_a
                                 eqf__adaptive *adaptive_out);
 void eqf__adaptive_clear(eqf__adaptive *adaptive);
 
-/* d_x in place, d_log_det += integral of the divergence along the way; NaN in both for samples that were not finished. Only the first
- * num_samples enter the statistics. Waits for the device. */
+/* d_x in place, d_log_det += integral of the divergence along the way; NaN in both for samples that were not
+ * finished. Only the first num_samples enter the statistics. Waits for the device. */
 eqf_status eqf__adaptive_solve(eqf__adaptive *adaptive, eqf_direction direction, size_t num_blocks, size_t num_samples,
                                cl_mem d_x, cl_mem d_log_det);
 
-/* The way back of a solve in direction: d_x is where it ended. d_adjoint_x: in, d loss / d x there; out, at the start; d_adjoint_log_det
- * [num_blocks][V]; both are shares of a mean over batch_size samples, 0 in padding lanes. d_gradient [num_trained], out. */
-eqf_status eqf__adaptive_reverse(eqf__adaptive *adaptive, eqf_direction direction, size_t num_blocks,
-                                 size_t batch_size, cl_mem d_x, cl_mem d_adjoint_x, cl_mem d_adjoint_log_det,
-                                 cl_mem d_gradient);
+/* The way back of a solve in direction: d_x is where it ended. d_adjoint_x: in, d loss / d x there; out, at the
+ * start; d_adjoint_log_det [num_blocks][V]; both are shares of a mean over batch_size samples, 0 in padding lanes.
+ * d_gradient [num_trained], out. */
+eqf_status eqf__adaptive_reverse(eqf__adaptive *adaptive, eqf_direction direction, size_t num_blocks, size_t batch_size,
+                                 cl_mem d_x, cl_mem d_adjoint_x, cl_mem d_adjoint_log_det, cl_mem d_gradient);
 
 /* velocity [num_blocks][N*D][V] (may be d_x) and divergence [num_blocks][V] at any time t. */
 eqf_status eqf__adaptive_field(const eqf__adaptive *adaptive, double t, size_t num_blocks, cl_mem d_x,

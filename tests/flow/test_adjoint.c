@@ -1,5 +1,5 @@
-/* Optimise, then discretise: the continuous adjoint's gradient against that of the discretised flow with many steps (which test_gradient.c
- * holds against finite differences). */
+/* Optimise, then discretise: the continuous adjoint's gradient against that of the discretised flow with many steps
+ * (which test_gradient.c holds against finite differences). */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,7 +125,8 @@ static void test_energy(void **state) {
     free(continuous);
 }
 
-/* More blocks than work-items that own a partial gradient: rounds. One bad sample spoils the mean, and its own adjoint only. */
+/* More blocks than work-items that own a partial gradient: rounds. One bad sample spoils the mean, and its own
+ * adjoint only. */
 static void test_rounds_and_edges(void **state) {
     (void)state;
     eqf_context *ctx = test_context();

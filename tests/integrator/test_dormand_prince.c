@@ -1,4 +1,5 @@
-/* Dormand-Prince 5(4): the tableau by its order conditions, the adaptive solver against the double-precision reference. */
+/* Dormand-Prince 5(4): the tableau by its order conditions, the adaptive solver against the double-precision
+ * reference. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,15 +10,15 @@
 
 #include "../../cl/integrator/dormand_prince_tableau.clh"
 
-/* ---- The tableau -------------------------------------------------------------------------------------------------------- */
+/* ---- The tableau ------------------------------------------------------------------------------------------------- */
 
 enum { STAGES = 7, NUM_TREES = 17, FIRST_OF_ORDER_5 = 8 };
 static const double tableau_c[STAGES] = DORMAND_PRINCE_C;
 static const double tableau_a[STAGES * (STAGES - 1)] = DORMAND_PRINCE_A;
 static const double tableau_e[STAGES] = DORMAND_PRINCE_E;
 
-/* The elementary weights Phi_j of the 17 rooted trees up to order 5 and 1/gamma (Hairer, Norsett and Wanner I, table II.2.2): a method
- * has order p if sum b_j Phi_j = 1/gamma for all trees up to p. */
+/* The elementary weights Phi_j of the 17 rooted trees up to order 5 and 1/gamma (Hairer, Norsett and Wanner I, table
+ * II.2.2): a method has order p if sum b_j Phi_j = 1/gamma for all trees up to p. */
 static void elementary_weights(double phi[NUM_TREES][STAGES], double inverse_gamma[NUM_TREES]) {
     static const double gamma[NUM_TREES] = {1, 2, 3, 6, 4, 8, 12, 24, 5, 10, 15, 30, 20, 20, 40, 60, 120};
     double ac[STAGES], ac2[STAGES], aac[STAGES], ac3[STAGES], acac[STAGES], aac2[STAGES], aaac[STAGES];
@@ -69,7 +70,7 @@ static void test_tableau(void **state) {
     assert_true(miss > 1e-5); /* else the error estimate would be nothing */
 }
 
-/* ---- The solver --------------------------------------------------------------------------------------------------------- */
+/* ---- The solver -------------------------------------------------------------------------------------------------- */
 
 static eqf_flow *adaptive_flow(eqf_context *ctx, const eqf_model *model, double rtol) {
     eqf_flow_options options = EQF_FLOW_OPTIONS_INIT;
@@ -123,7 +124,8 @@ static void test_field_at_any_time(void **state) {
     assert_true(is_good);
 }
 
-/* How much longer a small step from z becomes on its way to the data: what the round trip multiplies its rounding by. */
+/* How much longer a small step from z becomes on its way to the data: what the round trip multiplies its rounding
+ * by. */
 static double amplification(const ref_flow *flow, size_t num_dof, const double *z, test_rng *rng) {
     double *moved = calloc(3 * num_dof, sizeof *moved), *from = moved + num_dof, *to = from + num_dof, before = 0, after = 0;
     for (size_t c = 0; c < num_dof; ++c) moved[c] = z[c] + 1e-6 * test_normal(rng);
@@ -137,7 +139,8 @@ static double amplification(const ref_flow *flow, size_t num_dof, const double *
     return sqrt(after / before);
 }
 
-/* log_prob at rtol 1e-6 within 1e-4 nat of double RK4 with 160 steps, the latents likewise; back again to where it began. */
+/* log_prob at rtol 1e-6 within 1e-4 nat of double RK4 with 160 steps, the latents likewise; back again to where it
+ * began. */
 static void test_log_prob(void **state) {
     (void)state;
     eqf_context *ctx = test_context();
@@ -222,9 +225,10 @@ static double scheme_log_prob(const ref_flow *flow, unsigned num_steps, const do
     return ref_prior_log_prob(flow->num_particles, flow->space_dim, flow->prior_scale, z_out) + log_det;
 }
 
-/* Equal steps (tolerances that accept everything, and a step size for all) on a smooth field of few wide Gaussians. The device does what the
- * scheme in double does, to rounding, where the scheme's own error is a hundred times that; and the scheme's error falls with the fifth
- * power, which float32 could not show: where that law begins to hold its rounding has long taken over. */
+/* Equal steps (tolerances that accept everything, and a step size for all) on a smooth field of few wide Gaussians.
+ * The device does what the scheme in double does, to rounding, where the scheme's own error is a hundred times that;
+ * and the scheme's error falls with the fifth power, which float32 could not show: where that law begins to hold its
+ * rounding has long taken over. */
 static void test_order(void **state) {
     (void)state;
     eqf_context *ctx = test_context();
@@ -291,7 +295,8 @@ static void test_order(void **state) {
     free(h_x);
 }
 
-/* A sample's result has the same bits alone, in any lane, beside a stiff one and beside NaN, and however launches are cut. */
+/* A sample's result has the same bits alone, in any lane, beside a stiff one and beside NaN, and however launches
+ * are cut. */
 static void test_independence(void **state) {
     (void)state;
     eqf_context *ctx = test_context();
@@ -356,7 +361,8 @@ static void test_independence(void **state) {
     free(x);
 }
 
-/* Each limit makes NaN of the samples that hit it, counts them, and leaves the others; options that cannot be are refused. */
+/* Each limit makes NaN of the samples that hit it, counts them, and leaves the others; options that cannot be are
+ * refused. */
 static void test_limits(void **state) {
     (void)state;
     eqf_context *ctx = test_context();
