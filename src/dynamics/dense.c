@@ -68,10 +68,17 @@ static void dense_destroy(eqf__field *field) {
         eqf__buffer_destroy(&state->layers[l].d_reverse);
         eqf__buffer_destroy(&state->layers[l].d_bias);
     }
-    eqf__kernel *kernels[] = {&state->pad,       &state->inputs,         &state->activate,
-                              &state->outputs,   &state->output_adjoints, &state->activate_reverse,
-                              &state->values,    &state->input_adjoints, &state->transpose,
-                              &state->add_gradient, &state->unpad};
+    eqf__kernel *kernels[] = {&state->pad,
+                              &state->inputs,
+                              &state->activate,
+                              &state->outputs,
+                              &state->output_adjoints,
+                              &state->activate_reverse,
+                              &state->values,
+                              &state->input_adjoints,
+                              &state->transpose,
+                              &state->add_gradient,
+                              &state->unpad};
     for (size_t k = 0; k < sizeof kernels / sizeof kernels[0]; k++) eqf__kernel_destroy(kernels[k]);
     eqf__buffer_destroy(&field->d_params);
     free(state);
@@ -203,11 +210,10 @@ static eqf_status dense_evaluate(eqf__field *field, size_t num_blocks, cl_mem d_
     dense_tile tile;
     for (size_t next = 0; next_tile(state, num_blocks, &next, &tile);) {
         EQF__TRY(evaluate_layers(field, &tile, d_x, d_times, false));
-        EQF__TRY(EQF__LAUNCH(field->ctx, &state->outputs, tile.num_samples / state->vector_width, 0,
-                             EQF__ARG(state->d_outputs), EQF__ARG(state->d_inputs),
-                             EQF__ARG(state->layers[state->num_layers - 1].d_bias), EQF__ARG(d_velocity),
-                             EQF__ARG(d_divergence), EQF__ARG(tile.block_begin), EQF__ARG(tile.num_blocks),
-                             EQF__ARG(tile.num_samples)));
+        EQF__TRY(EQF__LAUNCH(
+            field->ctx, &state->outputs, tile.num_samples / state->vector_width, 0, EQF__ARG(state->d_outputs),
+            EQF__ARG(state->d_inputs), EQF__ARG(state->layers[state->num_layers - 1].d_bias), EQF__ARG(d_velocity),
+            EQF__ARG(d_divergence), EQF__ARG(tile.block_begin), EQF__ARG(tile.num_blocks), EQF__ARG(tile.num_samples)));
     }
     return EQF_OK;
 }
@@ -346,10 +352,11 @@ static eqf_status create_kernels(eqf__field *field) {
     static const char *const files[] = {"common/real.clh",    "common/philox.clh", "common/random.clh",
                                         "dynamics/dense.clh", "dynamics/dense.cl", NULL};
     char defines[256];
-    snprintf(defines, sizeof defines,
-             "-D N=%u -D D=%u -D NUM_DIRECTIONS=%zu -D FEATURES_IN=%zu -D FEATURES_OUT=%zu -D DIVERGENCE=%d -D ACTIVATION=%d",
-             field->num_particles, field->space_dim, state->num_directions, state->layers[0].in_padded,
-             state->layers[state->num_layers - 1].out_padded, (int)field->divergence, (int)field->options.activation);
+    snprintf(
+        defines, sizeof defines,
+        "-D N=%u -D D=%u -D NUM_DIRECTIONS=%zu -D FEATURES_IN=%zu -D FEATURES_OUT=%zu -D DIVERGENCE=%d -D ACTIVATION=%d",
+        field->num_particles, field->space_dim, state->num_directions, state->layers[0].in_padded,
+        state->layers[state->num_layers - 1].out_padded, (int)field->divergence, (int)field->options.activation);
     eqf__program *program;
     EQF__TRY(eqf__program_get(ctx, "dense", files, defines, &program));
     EQF__TRY(eqf__kernel_create(ctx, program, "dense_pad", &state->pad));
@@ -386,8 +393,8 @@ static eqf_status create_layers(eqf__field *field) {
         at_gradient += num_weights + layer->out_padded;
         EQF__TRY(eqf__buffer_create(field->ctx, num_weights * sizeof(float), NULL, "the weights", &layer->d_forward));
         EQF__TRY(eqf__buffer_create(field->ctx, num_weights * sizeof(float), NULL, "the weights", &layer->d_reverse));
-        EQF__TRY(eqf__buffer_create(field->ctx, layer->out_padded * sizeof(float), NULL, "the weights",
-                                    &layer->d_bias));
+        EQF__TRY(
+            eqf__buffer_create(field->ctx, layer->out_padded * sizeof(float), NULL, "the weights", &layer->d_bias));
     }
     field->grad_stage_size = 0;
     field->grad_shared_size = at_gradient;
@@ -415,8 +422,7 @@ eqf_status eqf__dense_field_create(eqf__field *field) {
     state->num_directions = field->divergence == EQF_DIVERGENCE_EXACT ? num_free_dof : 1;
     state->sample_multiple = is_gpu ? gpu_sample_multiple : cpu_sample_multiple;
     const size_t tile_columns = is_gpu ? gpu_tile_columns : cpu_tile_columns;
-    state->most_samples =
-        round_up(tile_columns / (1 + state->num_directions) + 1, state->sample_multiple);
+    state->most_samples = round_up(tile_columns / (1 + state->num_directions) + 1, state->sample_multiple);
     EQF__TRY(create_layers(field));
     EQF__TRY(create_kernels(field));
     EQF__TRY(eqf__gemm_open(ctx, EQF__GEMM_TUNED));

@@ -18,18 +18,48 @@ typedef struct gemm_parameter {
  * GemmRoutine: always the kernel that is tuned here, never the one for small matrices: one summation order.
  * The rest is never run; it is compiled all the same, and small tiles make that short (a cold first call: 12 s before, 6-7 s now). */
 static const gemm_parameter cpu_parameters[] = {
-    {"Xgemm", "GEMMK", 0},      {"Xgemm", "KREG", 1},        {"Xgemm", "KWG", 16},      {"Xgemm", "KWI", 2},
-    {"Xgemm", "MDIMA", 1},      {"Xgemm", "MDIMC", 1},       {"Xgemm", "MWG", 16},      {"Xgemm", "NDIMB", 1},
-    {"Xgemm", "NDIMC", 1},      {"Xgemm", "NWG", 8},         {"Xgemm", "SA", 0},        {"Xgemm", "SB", 0},
-    {"Xgemm", "STRM", 0},       {"Xgemm", "STRN", 0},        {"Xgemm", "VWM", 8},       {"Xgemm", "VWN", 4},
+    {"Xgemm", "GEMMK", 0},
+    {"Xgemm", "KREG", 1},
+    {"Xgemm", "KWG", 16},
+    {"Xgemm", "KWI", 2},
+    {"Xgemm", "MDIMA", 1},
+    {"Xgemm", "MDIMC", 1},
+    {"Xgemm", "MWG", 16},
+    {"Xgemm", "NDIMB", 1},
+    {"Xgemm", "NDIMC", 1},
+    {"Xgemm", "NWG", 8},
+    {"Xgemm", "SA", 0},
+    {"Xgemm", "SB", 0},
+    {"Xgemm", "STRM", 0},
+    {"Xgemm", "STRN", 0},
+    {"Xgemm", "VWM", 8},
+    {"Xgemm", "VWN", 4},
     {"GemmRoutine", "XGEMM_MIN_INDIRECT_SIZE", 0},
-    {"XgemmDirect", "WGD", 8},  {"XgemmDirect", "MDIMCD", 8}, {"XgemmDirect", "NDIMCD", 8}, {"XgemmDirect", "MDIMAD", 8},
-    {"XgemmDirect", "NDIMBD", 8}, {"XgemmDirect", "KWID", 1}, {"XgemmDirect", "VWMD", 1}, {"XgemmDirect", "VWND", 1},
-    {"XgemmDirect", "PADA", 0}, {"XgemmDirect", "PADB", 0},
-    {"Copy", "COPY_DIMX", 8},   {"Copy", "COPY_DIMY", 8},    {"Copy", "COPY_VW", 1},    {"Copy", "COPY_WPT", 1},
-    {"Pad", "PAD_DIMX", 8},     {"Pad", "PAD_DIMY", 8},      {"Pad", "PAD_WPTX", 1},    {"Pad", "PAD_WPTY", 1},
-    {"Transpose", "TRA_DIM", 8}, {"Transpose", "TRA_PAD", 0}, {"Transpose", "TRA_SHUFFLE", 0}, {"Transpose", "TRA_WPT", 1},
-    {"Padtranspose", "PADTRA_PAD", 0}, {"Padtranspose", "PADTRA_TILE", 8}, {"Padtranspose", "PADTRA_WPT", 1},
+    {"XgemmDirect", "WGD", 8},
+    {"XgemmDirect", "MDIMCD", 8},
+    {"XgemmDirect", "NDIMCD", 8},
+    {"XgemmDirect", "MDIMAD", 8},
+    {"XgemmDirect", "NDIMBD", 8},
+    {"XgemmDirect", "KWID", 1},
+    {"XgemmDirect", "VWMD", 1},
+    {"XgemmDirect", "VWND", 1},
+    {"XgemmDirect", "PADA", 0},
+    {"XgemmDirect", "PADB", 0},
+    {"Copy", "COPY_DIMX", 8},
+    {"Copy", "COPY_DIMY", 8},
+    {"Copy", "COPY_VW", 1},
+    {"Copy", "COPY_WPT", 1},
+    {"Pad", "PAD_DIMX", 8},
+    {"Pad", "PAD_DIMY", 8},
+    {"Pad", "PAD_WPTX", 1},
+    {"Pad", "PAD_WPTY", 1},
+    {"Transpose", "TRA_DIM", 8},
+    {"Transpose", "TRA_PAD", 0},
+    {"Transpose", "TRA_SHUFFLE", 0},
+    {"Transpose", "TRA_WPT", 1},
+    {"Padtranspose", "PADTRA_PAD", 0},
+    {"Padtranspose", "PADTRA_TILE", 8},
+    {"Padtranspose", "PADTRA_WPT", 1},
 };
 
 static eqf_status fail(eqf_context *ctx, CLBlastStatusCode code, const char *what) {
@@ -87,8 +117,8 @@ static eqf_status compare_product(eqf_context *ctx, const float *a, const float 
                 return eqf__fail(ctx, EQF_ERROR_SELF_TEST,
                                  "CLBlast's matrix product is wrong on %s (driver %s): %g instead of %g; use another "
                                  "--device or driver",
-                                 ctx->device->info.name, ctx->device->info.driver_version,
-                                 (double)c[n * CHECK_M + m], (double)sum);
+                                 ctx->device->info.name, ctx->device->info.driver_version, (double)c[n * CHECK_M + m],
+                                 (double)sum);
         }
     return EQF_OK;
 }

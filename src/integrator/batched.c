@@ -24,10 +24,14 @@ static const float rk4_reach[4] = {0.5f, 0.5f, 1.0f, 0.0f};
 /* ---- Life ------------------------------------------------------------------------------------------------------------- */
 
 static void release_memory(eqf__batched *batched) {
-    cl_mem *buffers[] = {&batched->d_y[0],       &batched->d_y[1],     &batched->d_y[2],          &batched->d_y[3],
-                         &batched->d_k,          &batched->d_sum,      &batched->d_difference,    &batched->d_adjoint_k,
-                         &batched->d_from_later, &batched->d_total,    &batched->d_times,         &batched->d_div,
-                         &batched->d_div_sum,    &batched->d_div_difference, &batched->d_adjoint_div};
+    cl_mem *buffers[] = {&batched->d_y[0],       &batched->d_y[1],
+                         &batched->d_y[2],       &batched->d_y[3],
+                         &batched->d_k,          &batched->d_sum,
+                         &batched->d_difference, &batched->d_adjoint_k,
+                         &batched->d_from_later, &batched->d_total,
+                         &batched->d_times,      &batched->d_div,
+                         &batched->d_div_sum,    &batched->d_div_difference,
+                         &batched->d_adjoint_div};
     for (size_t b = 0; b < sizeof buffers / sizeof buffers[0]; b++) eqf__buffer_destroy(buffers[b]);
     batched->max_blocks = 0;
     batched->has_reverse = false;
@@ -86,13 +90,13 @@ static eqf_status create_memory(eqf__batched *batched, size_t num_blocks, bool h
         size_t num_bytes;
         bool is_for_reverse;
     } needed[] = {
-        {&batched->d_y[0], state, false},        {&batched->d_k, state, false},
-        {&batched->d_sum, state, false},         {&batched->d_times, numbers, false},
-        {&batched->d_div, numbers, false},       {&batched->d_div_sum, numbers, false},
-        {&batched->d_y[1], state, true},         {&batched->d_y[2], state, true},
-        {&batched->d_y[3], state, true},         {&batched->d_difference, state, true},
-        {&batched->d_adjoint_k, state, true},    {&batched->d_from_later, state, true},
-        {&batched->d_total, state, true},        {&batched->d_div_difference, numbers, true},
+        {&batched->d_y[0], state, false},         {&batched->d_k, state, false},
+        {&batched->d_sum, state, false},          {&batched->d_times, numbers, false},
+        {&batched->d_div, numbers, false},        {&batched->d_div_sum, numbers, false},
+        {&batched->d_y[1], state, true},          {&batched->d_y[2], state, true},
+        {&batched->d_y[3], state, true},          {&batched->d_difference, state, true},
+        {&batched->d_adjoint_k, state, true},     {&batched->d_from_later, state, true},
+        {&batched->d_total, state, true},         {&batched->d_div_difference, numbers, true},
         {&batched->d_adjoint_div, numbers, true},
     };
     for (size_t b = 0; b < sizeof needed / sizeof needed[0]; b++)
@@ -215,8 +219,8 @@ static eqf_status reverse_step(const eqf__trajectory *trajectory, int sign, unsi
                              EQF__ARG(batched->d_from_later), EQF__ARG(batched->d_adjoint_k),
                              EQF__ARG(batched->d_adjoint_div), EQF__ARG(share), EQF__ARG(reach), EQF__ARG(penalty),
                              EQF__ARG(h), EQF__ARG(pull_sign), EQF__ARG(blocks)));
-        EQF__TRY(set_times(batched, trajectory->num_steps, step_stage(trajectory->num_steps, sign, step, s),
-                           num_blocks));
+        EQF__TRY(
+            set_times(batched, trajectory->num_steps, step_stage(trajectory->num_steps, sign, step, s), num_blocks));
         EQF__TRY(field->vjp(field, num_blocks, batched->d_y[s], batched->d_times, batched->d_adjoint_k,
                             batched->d_adjoint_div, batched->d_from_later, gradient->d_grad_shared));
         EQF__TRY(EQF__LAUNCH(ctx, &batched->add, num_blocks, 0, EQF__ARG(batched->d_total),
