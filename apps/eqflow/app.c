@@ -9,6 +9,10 @@
 
 #include "eqflow/device.h"
 
+#include "ranks.h"
+
+#include "eqflow/device.h"
+
 static void speak(cli_app *app, const char *kind, const char *format, va_list arguments) {
     char line[2048];
     vsnprintf(line, sizeof line, format, arguments);
@@ -18,10 +22,27 @@ static void speak(cli_app *app, const char *kind, const char *format, va_list ar
     }
     if (app->has_progress_line) fputs("\r\033[K", stderr);
     app->has_progress_line = false;
-    fprintf(stderr, "eqflow%s%s: %s%s\n", app->command ? " " : "", app->command ? app->command : "", kind, line);
+    char rank[32] = "";
+    if (!app_is_first(app)) snprintf(rank, sizeof rank, "rank %u: ", app->ranks.rank);
+    fprintf(stderr, "eqflow%s%s: %s%s%s\n", app->command ? " " : "", app->command ? app->command : "", rank, kind, line);
+}
+
+bool app_is_first(const cli_app *app) {
+    return app->ranks.size <= 1 || app->ranks.rank == 0;
+}
+
+exit_code app_any(cli_app *app, bool *is_true) {
+    if (app->ranks.size <= 1) return EXIT_CODE_OK;
+    double count = *is_true ? 1 : 0;
+    if (!app->ranks.sum_doubles(app->ranks.user, 1, &count)) {
+        return app_fail(app, EXIT_CODE_FAILURE, "the other ranks could not be reached");
+    }
+    *is_true = count > 0;
+    return EXIT_CODE_OK;
 }
 
 exit_code app_fail(cli_app *app, exit_code code, const char *format, ...) {
+    ranks_wait_for_first(app);
     va_list arguments;
     va_start(arguments, format);
     speak(app, "", format, arguments);
@@ -35,7 +56,7 @@ exit_code app_fail_status(cli_app *app, eqf_status status, cli_activity activity
 }
 
 void app_note(cli_app *app, const char *format, ...) {
-    if (app->is_quiet) return;
+    if (app->is_quiet || !app_is_first(app)) return;
     va_list arguments;
     va_start(arguments, format);
     speak(app, "", format, arguments);
@@ -43,6 +64,7 @@ void app_note(cli_app *app, const char *format, ...) {
 }
 
 void app_warn(cli_app *app, const char *format, ...) {
+    if (!app_is_first(app)) return;
     va_list arguments;
     va_start(arguments, format);
     speak(app, "warning: ", format, arguments);
@@ -69,7 +91,48 @@ exit_code app_create_context(cli_app *app) {
             return app_fail(app, EXIT_CODE_USAGE, "%s", eqf_context_error(app->ctx));
         }
     }
-    return EXIT_CODE_OK;
+    status = eqf_context_set_communicator(app->ctx, &app->ranks);
+    return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_COMPUTE);
+}
+
+/* Ranks of one machine take its devices in turn: those like the one that this rank would open alone. An index is an
+ * index on every machine. */
+static exit_code take_turn(cli_app *app) {
+    const char *selector = app->device ? app->device : getenv("EQFLOW_DEVICE");
+    if (app->ranks.size <= 1 || (selector && selector[0] && strspn(selector, "0123456789") == strlen(selector))) {
+        return EXIT_CODE_OK;
+    }
+    eqf_context *scout = NULL;
+    eqf_device_info best, *devices = NULL;
+    size_t num_devices = 0, num_like = 0, turn = 0;
+    eqf_status status = eqf_context_create(NULL, &scout);
+    if (status == EQF_OK) status = eqf_context_open_device(scout, app->device);
+    if (status == EQF_OK) status = eqf_context_device(scout, &best);
+    if (status == EQF_OK) status = eqf_device_list(scout, &devices, &num_devices);
+    exit_code code = EXIT_CODE_OK;
+    if (status != EQF_OK) {
+        const char *message = scout ? eqf_context_error(scout) : "";
+        code = app_fail(app, exit_code_of(status, ACTIVITY_COMPUTE), "%s",
+                        message[0] ? message : eqf_status_text(status));
+    }
+    for (unsigned pass = 0; pass < 2 && code == EXIT_CODE_OK; pass++) {
+        turn = num_like > 0 ? app->node_rank % num_like : 0;
+        for (size_t d = 0; d < num_devices; d++) {
+            if (devices[d].type != best.type || strcmp(devices[d].name, best.name) != 0 ||
+                strcmp(devices[d].platform_name, best.platform_name) != 0) {
+                continue;
+            }
+            if (pass == 0) num_like++;
+            if (pass == 1 && turn-- == 0) {
+                snprintf(app->device_of_rank, sizeof app->device_of_rank, "%u", devices[d].index);
+                app->device = app->device_of_rank;
+                break;
+            }
+        }
+    }
+    eqf_free(devices);
+    eqf_context_destroy(&scout);
+    return code;
 }
 
 exit_code app_open(cli_app *app) {
@@ -77,6 +140,8 @@ exit_code app_open(cli_app *app) {
         exit_code code = app_create_context(app);
         if (code != EXIT_CODE_OK) return code;
     }
+    exit_code taken = take_turn(app);
+    if (taken != EXIT_CODE_OK) return taken;
     eqf_status status = eqf_context_open_device(app->ctx, app->device);
     eqf_device_info device;
     if (status == EQF_OK) status = eqf_context_device(app->ctx, &device);

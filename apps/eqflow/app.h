@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "eqflow/communicator.h"
 #include "eqflow/context.h"
 #include "exit_code.h"
 
@@ -24,6 +25,9 @@ typedef struct cli_app {
     cli_list profile_settings; /* key=value */
     uint64_t seed;
     bool is_json, is_quiet, is_verbose;
+    eqf_communicator ranks; /* of mpirun; size 0 or 1: alone */
+    unsigned node_rank;     /* among the ranks of this machine */
+    char device_of_rank[16];
     eqf_context *ctx;
     bool has_progress_line; /* the cursor stands on a progress bar */
     char **texts;           /* option values that live as long as the app */
@@ -34,9 +38,15 @@ typedef struct cli_app {
 typedef struct cli_command {
     const char *name, *summary;
     exit_code (*run)(cli_app *app);
+    bool is_shared; /* the ranks of mpirun may share its work */
 } cli_command;
 
 #define APP_PRINTF(format_index, first) __attribute__((format(printf, format_index, first)))
+
+/* True on the one rank that writes files and prints. */
+bool app_is_first(const cli_app *app);
+/* *is_true becomes true on every rank if it is on one. Collective. */
+exit_code app_any(cli_app *app, bool *is_true);
 
 /* One line on stderr, "eqflow train: ...", and the code handed back. */
 exit_code app_fail(cli_app *app, exit_code code, const char *format, ...) APP_PRINTF(3, 4);

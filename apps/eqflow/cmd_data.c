@@ -24,6 +24,7 @@ typedef struct data_flags {
 
 static exit_code write_files(cli_app *app, const data_flags *flags, const eqf_potential_options *potential, float *x,
                              float *energy) {
+    if (!app_is_first(app)) return EXIT_CODE_OK;
     const size_t num = (size_t)flags->num;
     eqf_array array = work_configurations(x, num, potential);
     eqf_status status = eqf_array_write_npy(app->ctx, flags->path, &array);

@@ -58,7 +58,7 @@ static exit_code compute(cli_app *app, const eqf_model *model, const char *data_
     array.data = log_prob;
     array.num_dims = 1;
     array.shape[0] = x.shape[0];
-    status = eqf_array_write_npy(app->ctx, path, &array);
+    status = app_is_first(app) ? eqf_array_write_npy(app->ctx, path, &array) : EQF_OK;
     code = status == EQF_OK ? print_result(app, path, x.shape[0], log_prob)
                             : app_fail_status(app, status, ACTIVITY_WRITE);
 done:

@@ -18,6 +18,7 @@ typedef struct sample_files {
 
 static exit_code write_files(cli_app *app, const eqf_potential_options *potential, const sample_files *files,
                              size_t num, float *x, float *log_prob, const float *energy) {
+    if (!app_is_first(app)) return EXIT_CODE_OK;
     eqf_array array = work_configurations(x, num, potential);
     eqf_status status = eqf_array_write_npy(app->ctx, files->x, &array);
     if (status == EQF_OK && files->log_prob) {

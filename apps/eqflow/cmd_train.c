@@ -228,6 +228,7 @@ static exit_code write_csv(cli_app *app, const train_flags *flags, const eqf_mod
 
 /* The best model so far and the log beside it. */
 static exit_code save_model(cli_app *app, const train_flags *flags, eqf_trainer *trainer) {
+    if (!app_is_first(app)) return EXIT_CODE_OK;
     eqf_model *model = NULL;
     eqf_status status = eqf_trainer_best_model(trainer, &model);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
@@ -239,6 +240,7 @@ static exit_code save_model(cli_app *app, const train_flags *flags, eqf_trainer 
 }
 
 static exit_code save_checkpoint(cli_app *app, const train_flags *flags, eqf_trainer *trainer) {
+    if (!app_is_first(app)) return EXIT_CODE_OK;
     eqf_status status = eqf_trainer_save_checkpoint(trainer, flags->checkpoint_path);
     return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_WRITE);
 }
@@ -306,7 +308,15 @@ static exit_code run_training(cli_app *app, const train_flags *flags, const eqf_
             break;
         }
         show_progress(&progress, state);
-        if (signals_is_stop_requested() && !state->is_done) {
+        /* All ranks stop at the same step, and take the same number of steps at a time: the first one's clock counts. */
+        bool is_stopped = signals_is_stop_requested();
+        bool is_short = app_is_first(app) && now - before < slice_seconds / 2;
+        bool is_long = app_is_first(app) && now - before > slice_seconds * 2;
+        if ((code = app_any(app, &is_stopped)) != EXIT_CODE_OK || (code = app_any(app, &is_short)) != EXIT_CODE_OK ||
+            (code = app_any(app, &is_long)) != EXIT_CODE_OK) {
+            break;
+        }
+        if (is_stopped && !state->is_done) {
             progress_end(&progress);
             return interrupt(app, flags, trainer, state->step, state->num_steps);
         }
@@ -323,8 +333,8 @@ static exit_code run_training(cli_app *app, const train_flags *flags, const eqf_
             code = save_checkpoint(app, flags, trainer);
             last_checkpoint = now;
         }
-        if (now - before < slice_seconds / 2 && slice < 1024) slice *= 2;
-        if (now - before > slice_seconds * 2 && slice > 1) slice /= 2;
+        if (is_short && slice < 1024) slice *= 2;
+        if (is_long && slice > 1) slice /= 2;
     }
     progress_end(&progress);
     return code;
@@ -412,7 +422,7 @@ static exit_code train(cli_app *app, const train_flags *flags, const eqf_preset 
     if ((code = start_or_resume(app, flags, trainer)) != EXIT_CODE_OK) goto done;
     if ((code = run_training(app, flags, &training_options, trainer, &state)) != EXIT_CODE_OK) goto done;
     if ((code = save_model(app, flags, trainer)) != EXIT_CODE_OK) goto done;
-    if (unlink(flags->checkpoint_path) != 0 && errno != ENOENT) {
+    if (app_is_first(app) && unlink(flags->checkpoint_path) != 0 && errno != ENOENT) {
         app_warn(app, "the checkpoint %s is no longer needed but could not be removed: %s", flags->checkpoint_path,
                  strerror(errno));
     }

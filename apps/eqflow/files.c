@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "eqflow/array.h"
+
 /* The folder of path, "." if it names none; the caller frees it. */
 static char *folder_of(const char *path) {
     const char *slash = strrchr(path, '/');
@@ -52,7 +54,7 @@ static exit_code fail_write(cli_app *app, const char *path, const char *folder, 
 }
 
 exit_code files_check_writable(cli_app *app, const char *path, const char *what) {
-    if (!path) return EXIT_CODE_OK;
+    if (!path || !app_is_first(app)) return EXIT_CODE_OK;
     struct stat status;
     if (stat(path, &status) == 0 && !S_ISREG(status.st_mode)) {
         return app_fail(app, EXIT_CODE_OUTPUT, "cannot write %s to %s: it is %s, not a regular file", what, path,
@@ -72,38 +74,10 @@ exit_code files_check_writable(cli_app *app, const char *path, const char *what)
     return code;
 }
 
-static int write_all(int descriptor, const char *text, size_t size) {
-    while (size > 0) {
-        ssize_t written = write(descriptor, text, size);
-        if (written < 0) {
-            if (errno == EINTR) continue;
-            return errno;
-        }
-        text += written;
-        size -= (size_t)written;
-    }
-    return fsync(descriptor) == 0 ? 0 : errno;
-}
-
 exit_code files_write(cli_app *app, const char *path, const char *text, size_t size) {
-    char *folder = folder_of(path), *name = NULL;
-    int reason = 0, descriptor = create_beside(path, &name);
-    if (descriptor < 0) {
-        reason = errno;
-    } else {
-        /* mkstemp makes files for their owner only: give ours what the umask grants everything else. */
-        mode_t mask = umask(0);
-        umask(mask);
-        reason = write_all(descriptor, text, size);
-        if (reason == 0 && fchmod(descriptor, 0666 & ~mask) != 0) reason = errno;
-        if (close(descriptor) != 0 && reason == 0) reason = errno;
-        if (reason == 0 && rename(name, path) != 0) reason = errno;
-        if (reason != 0) unlink(name);
-    }
-    exit_code code = reason == 0 ? EXIT_CODE_OK : fail_write(app, path, folder ? folder : "", reason);
-    free(name);
-    free(folder);
-    return code;
+    if (!app_is_first(app)) return EXIT_CODE_OK;
+    eqf_status status = eqf_file_write(app->ctx, path, text, size);
+    return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_WRITE);
 }
 
 bool files_exists(const char *path) {

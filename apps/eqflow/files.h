@@ -8,7 +8,7 @@
  * writable, path a folder or a device. what names the file: "the model". NULL path: nothing to check. */
 exit_code files_check_writable(cli_app *app, const char *path, const char *what);
 
-/* Replaces path by text [size] at once: temporary file beside, fsync, rename. */
+/* Replaces path by text [size], all of it or nothing; on the rank that writes. */
 exit_code files_write(cli_app *app, const char *path, const char *text, size_t size);
 
 bool files_exists(const char *path);

@@ -5,21 +5,22 @@
 
 #include "commands.h"
 #include "eqflow/version.h"
+#include "ranks.h"
 #include "signals.h"
 
 static const cli_command commands[] = {
-    {"devices", "what OpenCL devices are here, which one would be used, and why", cmd_devices},
-    {"data", "equilibrium samples of a preset by Monte Carlo, with diagnostics", cmd_data},
-    {"train", "train a flow on samples, on the energy, or on both", cmd_train},
-    {"sample", "draw samples of a trained flow, with exact log-densities", cmd_sample},
-    {"evaluate", "likelihood, effective sample size, reweighted averages; HTML report", cmd_evaluate},
-    {"boltzmann", "unbiased samples and averages of the target from a flow's samples", cmd_boltzmann},
-    {"log-prob", "exact log-densities of given configurations", cmd_log_prob},
-    {"minima", "quench configurations to the potential's distinct minima", cmd_minima},
-    {"selftest", "check every kernel on the device against known answers", cmd_selftest},
-    {"bench", "speed of sampling, training and start-up against the device's limits", cmd_bench},
-    {"cache", "built kernel programs kept on disk: list, clear, path", cmd_cache},
-    {"version", "version, revision, compiler", cmd_version},
+    {"devices", "what OpenCL devices are here, which one would be used, and why", cmd_devices, false},
+    {"data", "equilibrium samples of a preset by Monte Carlo, with diagnostics", cmd_data, true},
+    {"train", "train a flow on samples, on the energy, or on both", cmd_train, true},
+    {"sample", "draw samples of a trained flow, with exact log-densities", cmd_sample, true},
+    {"evaluate", "likelihood, effective sample size, reweighted averages; HTML report", cmd_evaluate, true},
+    {"boltzmann", "unbiased samples and averages of the target from a flow's samples", cmd_boltzmann, false},
+    {"log-prob", "exact log-densities of given configurations", cmd_log_prob, true},
+    {"minima", "quench configurations to the potential's distinct minima", cmd_minima, false},
+    {"selftest", "check every kernel on the device against known answers", cmd_selftest, false},
+    {"bench", "speed of sampling, training and start-up against the device's limits", cmd_bench, false},
+    {"cache", "built kernel programs kept on disk: list, clear, path", cmd_cache, false},
+    {"version", "version, revision, compiler", cmd_version, false},
 };
 enum { NUM_COMMANDS = sizeof commands / sizeof commands[0] };
 
@@ -72,7 +73,7 @@ static exit_code fail_unknown(cli_app *app, const char *name) {
 }
 
 int main(int argc, char **argv) {
-    cli_app app = {.argc = argc, .argv = (const char **)argv};
+    cli_app app = {.argc = argc, .argv = (const char **)argv, .ranks = EQF_COMMUNICATOR_INIT};
     if (argc < 2) return app_fail(&app, EXIT_CODE_USAGE, "a command is missing; see eqflow --help");
     const char *name = argv[1];
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || (strcmp(name, "help") == 0 && argc == 2)) {
@@ -91,11 +92,15 @@ int main(int argc, char **argv) {
     }
     for (size_t i = 0; i < NUM_COMMANDS; i++) {
         if (strcmp(name, commands[i].name) != 0) continue;
-        signals_install();
         app.command = commands[i].name;
-        exit_code code = commands[i].run(&app);
+        exit_code code = ranks_begin(&app);
+        signals_install(); /* after MPI, which may set handlers of its own */
+        if (code == EXIT_CODE_OK && app.ranks.size > 1 && !commands[i].is_shared) {
+            code = app_fail(&app, EXIT_CODE_USAGE, "this command runs in one process: leave mpirun out");
+        }
+        if (code == EXIT_CODE_OK) code = commands[i].run(&app);
         app_clear(&app);
-        return code;
+        return ranks_end(&app, code);
     }
     return fail_unknown(&app, name);
 }

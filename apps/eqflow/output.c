@@ -85,6 +85,10 @@ void output_abandon(cli_output *output) {
 
 exit_code output_finish(cli_output *output) {
     bool is_written;
+    if (!app_is_first(output->app)) {
+        output_abandon(output);
+        return EXIT_CODE_OK;
+    }
     errno = 0;
     if (output->app->is_json) {
         is_written = json_dumpf(output->root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(10)) == 0 &&

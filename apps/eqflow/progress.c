@@ -9,7 +9,7 @@
 enum { BAR_WIDTH = 18 };
 
 void progress_begin(cli_progress *progress, cli_app *app, const char *label, const char *unit) {
-    *progress = (struct cli_progress){app, !app->is_quiet && isatty(STDERR_FILENO), label, unit, app_seconds(), -1, 0};
+    *progress = (struct cli_progress){app, !app->is_quiet && app_is_first(app) && isatty(STDERR_FILENO), label, unit, app_seconds(), -1, 0};
 }
 
 static void format_seconds(double seconds, char *text, size_t size) {

@@ -1,6 +1,7 @@
 #include "work.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "progress.h"
@@ -29,14 +30,30 @@ static exit_code interrupted(cli_app *app) {
     return app_fail(app, EXIT_CODE_INTERRUPTED, "interrupted; nothing written");
 }
 
+/* Items [num] of which each rank has its share, complete on all ranks. */
+static exit_code gather(cli_app *app, size_t num, size_t item_bytes, void *items) {
+    if (app->ranks.size <= 1 || !items) return EXIT_CODE_OK;
+    size_t *bounds = app_alloc(app, app->ranks.size + 1, sizeof *bounds, "the ranks' shares");
+    if (!bounds) return EXIT_CODE_DEVICE;
+    for (unsigned rank = 0; rank <= app->ranks.size; rank++) {
+        bounds[rank] = item_bytes * eqf_communicator_share(&app->ranks, rank, num);
+    }
+    const bool is_done = app->ranks.gather(app->ranks.user, bounds, items);
+    free(bounds);
+    return is_done ? EXIT_CODE_OK : app_fail(app, EXIT_CODE_FAILURE, "the other ranks could not be reached");
+}
+
+/* What one sample becomes depends on nothing but its number, so ranks may share them in any way. */
 static exit_code run_pieces(const work_job *job, const char *label, size_t num, job_piece run_piece) {
     cli_progress progress;
     progress_begin(&progress, job->app, label, "samples");
-    size_t piece = FIRST_PIECE;
+    const eqf_communicator *ranks = &job->app->ranks;
+    size_t piece = FIRST_PIECE, begin = eqf_communicator_share(ranks, ranks->rank, num);
+    size_t end = eqf_communicator_share(ranks, ranks->rank + 1, num);
     exit_code code = EXIT_CODE_OK;
-    for (size_t first = 0; first < num && code == EXIT_CODE_OK;) {
-        progress_update(&progress, (double)first, (double)num, NULL);
-        size_t count = num - first < piece ? num - first : piece;
+    for (size_t first = begin; first < end && code == EXIT_CODE_OK;) {
+        progress_update(&progress, (double)(first - begin), (double)(end - begin), NULL);
+        size_t count = end - first < piece ? end - first : piece;
         double start = app_seconds();
         eqf_status status = run_piece(job, first, count);
         if (status != EQF_OK) {
@@ -48,6 +65,9 @@ static exit_code run_pieces(const work_job *job, const char *label, size_t num, 
         first += count;
     }
     progress_end(&progress);
+    const size_t row_bytes = sizeof(float) * num_dof_of(job->potential);
+    if (code == EXIT_CODE_OK) code = gather(job->app, num, row_bytes, job->x_out);
+    if (code == EXIT_CODE_OK) code = gather(job->app, num, sizeof(float), job->value_out);
     return code;
 }
 

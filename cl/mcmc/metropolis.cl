@@ -9,6 +9,7 @@
  * energy depends on it, and a free cluster would otherwise drift to where float32 is coarse. */
 #define CENTRE_INTERVAL 64u
 
+/* block is counted over all ranks, of which each has its own. */
 inline uintv chain_index(uint block) { return (uintv)(block * V) + lane_index(); }
 
 /* A displacement, uniform in a cube and of unit variance in each direction, and one uniform on (0, 1) from one Philox call. Any
@@ -42,14 +43,14 @@ inline void remove_centre(realv *x) {
 }
 
 /* Gaussian clouds of sd start_scale. */
-__kernel void mcmc_start(__global real *x_blocked, uint num_blocks, uint seed_low, uint seed_high, real start_scale) {
+__kernel void mcmc_start(__global real *x_blocked, uint num_blocks, uint first_block, uint seed_low, uint seed_high, real start_scale) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
     realv x[N * D];
     for (uint i = 0; i < N; i++) {
         uintv words[4];
         realv normals[4];
-        random_words(seed_low, seed_high, chain_index(block), (uintv)0, i, STREAM_START, words);
+        random_words(seed_low, seed_high, chain_index(first_block + block), (uintv)0, i, STREAM_START, words);
         normal_pair(words[0], words[1], &normals[0], &normals[1]);
         normal_pair(words[2], words[3], &normals[2], &normals[3]);
         for (uint d = 0; d < D; d++) x[i * D + d] = start_scale * normals[d];
@@ -62,12 +63,12 @@ __kernel void mcmc_start(__global real *x_blocked, uint num_blocks, uint seed_lo
  * series [num_steps][num_series_blocks][V]: the energy of the first blocks after every series_interval sweeps, counted
  * from series_start. */
 __kernel void mcmc_sweeps(__global real *x_blocked, __global uint *accepted, __global real *series, uint num_blocks,
-                          uint seed_low, uint seed_high, uint first_sweep, uint num_sweeps, real step_size,
+                          uint first_block, uint seed_low, uint seed_high, uint first_sweep, uint num_sweeps, real step_size,
                           uint is_centred, uint series_start, uint series_interval, uint num_series_steps,
                           uint num_series_blocks) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
-    uintv chain = chain_index(block), num_accepted = 0;
+    uintv chain = chain_index(first_block + block), num_accepted = 0;
     realv x[N * D];
     load_state(x_blocked, block, x);
     for (uint sweep = first_sweep; sweep < first_sweep + num_sweeps; sweep++) {

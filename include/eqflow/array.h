@@ -30,6 +30,9 @@ eqf_status eqf_array_read_npy(eqf_context *ctx, const char *path, eqf_array *arr
 /* Writes atomically: temporary file beside, fsync, rename. Errors: IO (nothing overwritten). */
 eqf_status eqf_array_write_npy(eqf_context *ctx, const char *path, const eqf_array *array);
 
+/* Any bytes as a file, in the same way: all of it or nothing. */
+eqf_status eqf_file_write(eqf_context *ctx, const char *path, const void *bytes, size_t num_bytes);
+
 /* Reads configurations as [B, N, D] from a file of shape [B, N, D] or [B, N*D]; subtracts each
  * configuration's centre of mass and gives the largest one removed (max_offset_out, length, or NULL).
  * Errors: those of eqf_array_read_npy, FORMAT for another shape, an empty array, NaN or infinity. */

@@ -5,6 +5,7 @@
 #include "eqflow/array.h"
 #include "eqflow/bench.h"
 #include "eqflow/cache.h"
+#include "eqflow/communicator.h"
 #include "eqflow/context.h"
 #include "eqflow/device.h"
 #include "eqflow/estimate.h"

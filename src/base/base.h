@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "eqflow/communicator.h"
 #include "eqflow/context.h"
 
 #if defined(__GNUC__)
@@ -29,6 +30,7 @@ struct eqf_context {
     bool is_in_trial;   /* known answers are being asked: no verdict is waited for */
     struct eqf__device *device;     /* NULL until opened */
     struct eqf__programs *programs; /* NULL until the first program */
+    eqf_communicator communicator;  /* size 0 or 1: alone */
 };
 
 /* Stores the message (one line, no newline, no name of the call) and returns status. ctx may be NULL. */
@@ -46,6 +48,18 @@ char *eqf__strdup(eqf_context *ctx, const char *text);
         eqf_status eqf__try_status = (expression);        \
         if (eqf__try_status != EQF_OK) return eqf__try_status; \
     } while (0)
+
+/* ---- Ranks (eqflow/communicator.h); alone, all of these do nothing -------------------------------- */
+
+unsigned eqf__num_ranks(const eqf_context *ctx); /* at least 1 */
+/* Where the share of a rank begins, of num things; rank may be the number of ranks: num. */
+size_t eqf__share_begin(const eqf_context *ctx, size_t num, unsigned rank);
+/* This rank's share. */
+void eqf__share(const eqf_context *ctx, size_t num, size_t *first_out, size_t *count_out);
+eqf_status eqf__sum_floats(eqf_context *ctx, size_t count, float *values);
+eqf_status eqf__sum_doubles(eqf_context *ctx, size_t count, double *values);
+/* first_items [ranks + 1]: rank r has the items first_items[r] ... first_items[r + 1] - 1. */
+eqf_status eqf__gather(eqf_context *ctx, const size_t *first_items, size_t item_bytes, void *items);
 
 /* ---- Files ------------------------------------------------------------------------------------ */
 

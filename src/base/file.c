@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base.h"
+#include "eqflow/array.h"
 
 /* Everything of path before its last name: "." for "a.npy", "/" for "/a.npy". The caller frees it. */
 static char *folder_of(eqf_context *ctx, const char *path) {
@@ -194,6 +195,15 @@ void eqf__file_abandon(eqf__file_writer *writer) {
     free(writer->temporary_path);
     free(writer->path);
     *writer = (eqf__file_writer){NULL, NULL, NULL};
+}
+
+eqf_status eqf_file_write(eqf_context *ctx, const char *path, const void *bytes, size_t num_bytes) {
+    if (path == NULL || (bytes == NULL && num_bytes > 0))
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "path or bytes is NULL");
+    eqf__file_writer writer;
+    EQF__TRY(eqf__file_begin(ctx, path, &writer));
+    EQF__TRY(eqf__file_write(ctx, &writer, bytes, num_bytes));
+    return eqf__file_commit(ctx, &writer);
 }
 
 /* ---- Reading ---------------------------------------------------------------------------------- */

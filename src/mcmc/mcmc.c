@@ -44,6 +44,9 @@ typedef struct mcmc_run {
     const eqf_mcmc_options *options;
     mcmc_plan plan;
     cl_uint num_particles, num_dof;
+    /* This rank's part of the chains, whole blocks; alone: all. */
+    cl_uint first_block, num_blocks, num_chains, num_series_blocks;
+    size_t *first_chains; /* [ranks + 1]: where the part of each begins */
     eqf__kernel start, sweeps, keep;
     cl_mem x_blocked;                           /* [num_blocks][N*D][V] */
     cl_mem accepted;                            /* [num_blocks][V] */
@@ -164,6 +167,44 @@ static void run_clear(mcmc_run *run) {
     eqf__buffer_destroy(&run->x_kept);
     eqf__buffer_destroy(&run->energy_kept);
     free(run->h_accepted);
+    free(run->first_chains);
+}
+
+static unsigned clip(size_t value, size_t first, size_t count) {
+    return value <= first ? 0 : value - first < count ? (unsigned)(value - first) : (unsigned)count;
+}
+
+/* Chains are counted over all ranks, and random numbers are drawn by that count: who runs a chain makes no difference. */
+static eqf_status take_share(mcmc_run *run) {
+    eqf_context *ctx = run->ctx;
+    const mcmc_plan *plan = &run->plan;
+    const unsigned V = ctx->device->vector_width, num_ranks = eqf__num_ranks(ctx);
+    size_t first_block, num_blocks;
+    eqf__share(ctx, plan->num_blocks, &first_block, &num_blocks);
+    run->first_block = (cl_uint)first_block;
+    run->num_blocks = (cl_uint)num_blocks;
+    run->num_chains = clip(plan->num_chains, first_block * V, num_blocks * V);
+    run->num_series_blocks = clip(plan->num_series_blocks, first_block, num_blocks);
+    run->first_chains = eqf__alloc(ctx, num_ranks + 1, sizeof *run->first_chains, "the ranks' shares");
+    if (run->first_chains == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    for (unsigned rank = 0; rank <= num_ranks; rank++) {
+        size_t chain = eqf__share_begin(ctx, plan->num_blocks, rank) * V;
+        run->first_chains[rank] = chain < plan->num_chains ? chain : plan->num_chains;
+    }
+    return EQF_OK;
+}
+
+/* items [num] of the first num chains, of which each rank has those of its own chains, complete on all. */
+static eqf_status gather_chains(const mcmc_run *run, size_t num, size_t item_bytes, void *items) {
+    eqf_context *ctx = run->ctx;
+    const unsigned num_ranks = eqf__num_ranks(ctx);
+    size_t *first_items = eqf__alloc(ctx, num_ranks + 1, sizeof *first_items, "the ranks' shares");
+    if (first_items == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    for (unsigned rank = 0; rank <= num_ranks; rank++)
+        first_items[rank] = run->first_chains[rank] < num ? run->first_chains[rank] : num;
+    eqf_status status = eqf__gather(ctx, first_items, item_bytes, items);
+    free(first_items);
+    return status;
 }
 
 static eqf_status run_prepare(mcmc_run *run, const eqf_potential_options *potential) {
@@ -181,8 +222,9 @@ static eqf_status run_prepare(mcmc_run *run, const eqf_potential_options *potent
     EQF__TRY(eqf__kernel_create(ctx, program, "mcmc_sweeps", &run->sweeps));
     EQF__TRY(eqf__kernel_create(ctx, program, "mcmc_keep", &run->keep));
 
-    size_t num_lanes = (size_t)plan->num_blocks * V;
-    size_t series_reals = (size_t)plan->num_series_steps * plan->num_series_blocks * V;
+    EQF__TRY(take_share(run));
+    size_t num_lanes = (size_t)run->num_blocks * V;
+    size_t series_reals = (size_t)plan->num_series_steps * run->num_series_blocks * V;
     EQF__TRY(eqf__buffer_create(ctx, num_lanes * run->num_dof * sizeof(float), NULL, "the chains", &run->x_blocked));
     EQF__TRY(eqf__buffer_create(ctx, num_lanes * sizeof(cl_uint), NULL, "the chains' acceptance", &run->accepted));
     EQF__TRY(eqf__buffer_create(ctx, series_reals * sizeof(float), NULL, "the energy series", &run->series));
@@ -194,11 +236,12 @@ static eqf_status run_prepare(mcmc_run *run, const eqf_potential_options *potent
 }
 
 static eqf_status start_chains(mcmc_run *run) {
-    cl_uint num_blocks = run->plan.num_blocks;
+    cl_uint num_blocks = run->num_blocks, first_block = run->first_block;
     cl_uint seed_low = (cl_uint)run->options->seed, seed_high = (cl_uint)(run->options->seed >> 32);
     cl_float start_scale = (cl_float)run->plan.start_scale;
     return EQF__LAUNCH(run->ctx, &run->start, num_blocks, 0, EQF__ARG(run->x_blocked),
-                       EQF__ARG(num_blocks), EQF__ARG(seed_low), EQF__ARG(seed_high), EQF__ARG(start_scale));
+                       EQF__ARG(num_blocks), EQF__ARG(first_block), EQF__ARG(seed_low), EQF__ARG(seed_high),
+                       EQF__ARG(start_scale));
 }
 
 static eqf_status report_progress(const mcmc_run *run, const char *stage) {
@@ -212,25 +255,25 @@ static eqf_status report_progress(const mcmc_run *run, const char *stage) {
 /* Takes num_sweeps sweeps in as many launches as the device needs, and counts moves. */
 static eqf_status take_sweeps(mcmc_run *run, const char *stage, unsigned num_sweeps) {
     const mcmc_plan *plan = &run->plan;
-    cl_uint num_blocks = plan->num_blocks;
+    cl_uint num_blocks = run->num_blocks, first_block = run->first_block;
     cl_uint seed_low = (cl_uint)run->options->seed, seed_high = (cl_uint)(run->options->seed >> 32);
     cl_float step_size = (cl_float)run->step_size;
     cl_uint is_centred = run->options->is_centred;
     cl_uint series_start = plan->num_burn_in, series_interval = SERIES_INTERVAL;
     cl_uint num_series_steps = plan->num_series_steps;
-    cl_uint num_series_blocks = run->num_sweeps_done < plan->num_burn_in ? 0 : plan->num_series_blocks;
+    cl_uint num_series_blocks = run->num_sweeps_done < plan->num_burn_in ? 0 : run->num_series_blocks;
     for (unsigned done = 0; done < num_sweeps;) {
         cl_uint first_sweep = (cl_uint)run->num_sweeps_done;
         cl_uint count = min_unsigned(num_sweeps - done, plan->launch_sweeps);
         EQF__TRY(EQF__LAUNCH(run->ctx, &run->sweeps, num_blocks, 0, EQF__ARG(run->x_blocked),
-                             EQF__ARG(run->accepted), EQF__ARG(run->series), EQF__ARG(num_blocks), EQF__ARG(seed_low),
-                             EQF__ARG(seed_high), EQF__ARG(first_sweep), EQF__ARG(count), EQF__ARG(step_size),
+                             EQF__ARG(run->accepted), EQF__ARG(run->series), EQF__ARG(num_blocks),
+                             EQF__ARG(first_block), EQF__ARG(seed_low), EQF__ARG(seed_high), EQF__ARG(first_sweep), EQF__ARG(count), EQF__ARG(step_size),
                              EQF__ARG(is_centred), EQF__ARG(series_start), EQF__ARG(series_interval),
                              EQF__ARG(num_series_steps), EQF__ARG(num_series_blocks)));
         /* The read waits for the launch, so progress is what has been done and not what has been asked for. */
-        EQF__TRY(eqf__buffer_read(run->ctx, run->accepted, 0, plan->num_chains * sizeof(cl_uint), run->h_accepted));
-        for (unsigned chain = 0; chain < plan->num_chains; chain++) run->num_accepted += run->h_accepted[chain];
-        run->num_proposed += (double)count * plan->num_chains * run->num_particles;
+        EQF__TRY(eqf__buffer_read(run->ctx, run->accepted, 0, run->num_chains * sizeof(cl_uint), run->h_accepted));
+        for (unsigned chain = 0; chain < run->num_chains; chain++) run->num_accepted += run->h_accepted[chain];
+        run->num_proposed += (double)count * run->num_chains * run->num_particles;
         done += count;
         run->num_sweeps_done += count;
         EQF__TRY(report_progress(run, stage));
@@ -238,11 +281,13 @@ static eqf_status take_sweeps(mcmc_run *run, const char *stage, unsigned num_swe
     return EQF_OK;
 }
 
-/* Accepted fraction of the moves since the last call. */
-static double take_acceptance(mcmc_run *run) {
-    double acceptance = run->num_proposed > 0.0 ? run->num_accepted / run->num_proposed : 0.0;
+/* Accepted fraction of the moves of all chains since the last call. Counts are whole numbers, their sums exact. */
+static eqf_status take_acceptance(mcmc_run *run, double *acceptance_out) {
+    double counts[2] = {run->num_accepted, run->num_proposed};
+    EQF__TRY(eqf__sum_doubles(run->ctx, 2, counts));
+    *acceptance_out = counts[1] > 0.0 ? counts[0] / counts[1] : 0.0;
     run->num_accepted = run->num_proposed = 0.0;
-    return acceptance;
+    return EQF_OK;
 }
 
 /* One step size for all chains, moved towards the target acceptance by what all of them accepted in a round. Its last
@@ -255,7 +300,8 @@ static eqf_status burn_in(mcmc_run *run) {
     while (run->num_sweeps_done < plan->num_burn_in) {
         unsigned left = plan->num_burn_in - (unsigned)run->num_sweeps_done;
         EQF__TRY(take_sweeps(run, "burn-in", min_unsigned(left, round_sweeps)));
-        double acceptance = take_acceptance(run);
+        double acceptance;
+        EQF__TRY(take_acceptance(run, &acceptance));
         /* The logarithm of the step follows the acceptance's error; 1.5 settles in a few rounds, as acceptance falls by
          * about 0.3 when the step grows by a factor of e. */
         if (run->num_sweeps_done <= num_tuned) run->step_size *= exp(1.5 * (acceptance - plan->target_acceptance));
@@ -265,14 +311,21 @@ static eqf_status burn_in(mcmc_run *run) {
     return EQF_OK;
 }
 
-/* Reads what the chains gave: x_out [count, N*D], energies [count], both float32, count at most num_chains. */
+/* What the chains gave: x_out [count, N*D], energies [count], both float32, count at most num_chains. */
 static eqf_status keep_configurations(mcmc_run *run, size_t count, float *x_out, float *energy_out) {
-    cl_uint num_blocks = run->plan.num_blocks, num_chains = run->plan.num_chains, is_centred = run->options->is_centred;
+    cl_uint num_blocks = run->num_blocks, num_chains = run->num_chains, is_centred = run->options->is_centred;
+    const size_t first = run->first_chains[run->ctx->communicator.rank], num_own = clip(count, first, num_chains);
+    const size_t row_bytes = run->num_dof * sizeof(float);
     EQF__TRY(EQF__LAUNCH(run->ctx, &run->keep, num_blocks, 0, EQF__ARG(run->x_blocked),
                          EQF__ARG(run->x_kept), EQF__ARG(run->energy_kept), EQF__ARG(num_blocks), EQF__ARG(num_chains),
                          EQF__ARG(is_centred)));
-    EQF__TRY(eqf__buffer_read(run->ctx, run->x_kept, 0, count * run->num_dof * sizeof(float), x_out));
-    EQF__TRY(eqf__buffer_read(run->ctx, run->energy_kept, 0, count * sizeof(float), energy_out));
+    /* A rank without a chain among the first count has nothing there, not even a place. */
+    float *own_x = num_own > 0 ? x_out + first * run->num_dof : x_out;
+    float *own_energy = num_own > 0 ? energy_out + first : energy_out;
+    EQF__TRY(eqf__buffer_read(run->ctx, run->x_kept, 0, num_own * row_bytes, own_x));
+    EQF__TRY(eqf__buffer_read(run->ctx, run->energy_kept, 0, num_own * sizeof(float), own_energy));
+    EQF__TRY(gather_chains(run, count, row_bytes, x_out));
+    EQF__TRY(gather_chains(run, count, sizeof(float), energy_out));
     for (size_t b = 0; b < count; b++)
         if (!isfinite(energy_out[b]))
             return eqf__fail(
@@ -288,15 +341,19 @@ static eqf_status keep_configurations(mcmc_run *run, size_t count, float *x_out,
 /* The energy series of the first chains, [num_series_chains, num_series_steps] double. */
 static eqf_status read_series(mcmc_run *run, double **series_out) {
     const mcmc_plan *plan = &run->plan;
-    size_t num_steps = plan->num_series_steps, row = (size_t)plan->num_series_blocks * run->ctx->device->vector_width;
+    size_t num_steps = plan->num_series_steps, row = (size_t)run->num_series_blocks * run->ctx->device->vector_width;
+    const size_t first = run->first_chains[run->ctx->communicator.rank];
+    const size_t num_own = clip(plan->num_series_chains, first, run->num_chains);
     float *raw = eqf__alloc(run->ctx, num_steps * row, sizeof(float), "the energy series");
     double *series = eqf__alloc(run->ctx, num_steps * plan->num_series_chains, sizeof(double), "the energy series");
     eqf_status status = raw == NULL || series == NULL ? EQF_ERROR_OUT_OF_MEMORY : EQF_OK;
     if (status == EQF_OK) status = eqf__buffer_read(run->ctx, run->series, 0, num_steps * row * sizeof(float), raw);
     if (status == EQF_OK)
-        for (size_t chain = 0; chain < plan->num_series_chains; chain++)
+        for (size_t chain = 0; chain < num_own; chain++)
             for (size_t step = 0; step < num_steps; step++)
-                series[chain * num_steps + step] = (double)raw[step * row + chain];
+                series[(first + chain) * num_steps + step] = (double)raw[step * row + chain];
+    if (status == EQF_OK)
+        status = gather_chains(run, plan->num_series_chains, num_steps * sizeof *series, series);
     free(raw);
     if (status != EQF_OK) {
         free(series);
@@ -418,14 +475,15 @@ static eqf_status run_chains(mcmc_run *run, const eqf_potential_options *potenti
     EQF__TRY(run_prepare(run, potential));
     EQF__TRY(start_chains(run));
     EQF__TRY(burn_in(run));
-    take_acceptance(run);
+    double acceptance;
+    EQF__TRY(take_acceptance(run, &acceptance)); /* those of burn-in do not count */
     for (size_t first = 0; first < num_samples; first += plan->num_chains) {
         size_t count = num_samples - first < plan->num_chains ? num_samples - first : plan->num_chains;
         EQF__TRY(take_sweeps(run, "sampling", plan->thinning));
         EQF__TRY(keep_configurations(run, count, x_out + first * run->num_dof, energies + first));
     }
     EQF__TRY(check_results(run, potential, num_samples, x_out, energies));
-    double acceptance = take_acceptance(run);
+    EQF__TRY(take_acceptance(run, &acceptance));
     if (diagnostics_out == NULL) return EQF_OK;
     return diagnose(run, num_samples, energies, acceptance, diagnostics_out);
 }

@@ -47,6 +47,7 @@ struct eqf_trainer {
     double held_out_free_energy, best_free_energy;
     float *best_params;            /* [num_params] */
     float *h_scratch;              /* [num_params] */
+    float *h_message;              /* [num_trained + EQF__NUM_SUMS]: what ranks sum */
     /* Since the last history row and since the last report. */
     double row_totals[EQF__NUM_TOTALS], report_totals[EQF__NUM_TOTALS];
     double learning_rate;

@@ -97,6 +97,18 @@ static bool has_free_energy(const eqf_trainer *trainer) {
     return trainer->options.nll_weight_start < 1 || trainer->options.nll_weight_end < 1;
 }
 
+/* This rank's part of a batch; alone: all of it. */
+typedef struct batch_share {
+    size_t first, count;
+    double fraction; /* of the batch */
+} batch_share;
+static batch_share share_of(const eqf_trainer *trainer, size_t num) {
+    batch_share share;
+    eqf__share(trainer->ctx, num, &share.first, &share.count);
+    share.fraction = num > 0 ? (double)share.count / (double)num : 0;
+    return share;
+}
+
 static eqf_status create_kernels(eqf_trainer *trainer) {
     const eqf_potential_options *potential = &eqf_model_options_of(trainer->model)->potential;
     if (has_free_energy(trainer)) EQF__TRY(eqf__energy_seed_create(trainer->ctx, potential, &trainer->energy_seed));
@@ -113,9 +125,11 @@ static eqf_status create_kernels(eqf_trainer *trainer) {
 }
 
 eqf_status eqf__trainer_create_workspace(eqf_trainer *trainer) {
-    size_t batch_size = has_nll(trainer) ? trainer->options.batch_size : 0;
-    if (has_free_energy(trainer) && trainer->options.num_generated > batch_size)
-        batch_size = trainer->options.num_generated;
+    size_t batch_size = has_nll(trainer) ? share_of(trainer, trainer->options.batch_size).count : 0;
+    if (has_free_energy(trainer)) {
+        size_t num_generated = share_of(trainer, trainer->options.num_generated).count;
+        if (num_generated > batch_size) batch_size = num_generated;
+    }
     eqf__gradient_workspace_clear(&trainer->workspace);
     return eqf__gradient_workspace_create(trainer->flow, batch_size, &trainer->workspace);
 }
@@ -126,7 +140,10 @@ static eqf_status create_state(eqf_trainer *trainer, const float *x, const float
     trainer->held_out = eqf__alloc(ctx, trainer->num_held_out * num_dof, sizeof(float), "the held-out data");
     trainer->best_params = eqf__alloc(ctx, trainer->num_params, sizeof(float), "the parameters");
     trainer->h_scratch = eqf__alloc(ctx, trainer->num_params, sizeof(float), "the parameters");
-    if (trainer->held_out == NULL || trainer->best_params == NULL || trainer->h_scratch == NULL)
+    trainer->h_message =
+        eqf__alloc(ctx, trainer->num_trained + EQF__NUM_SUMS, sizeof(float), "the gradient's message");
+    if (trainer->held_out == NULL || trainer->best_params == NULL || trainer->h_scratch == NULL ||
+        trainer->h_message == NULL)
         return EQF_ERROR_OUT_OF_MEMORY;
     if (trainer->num_held_out > 0)
         memcpy(trainer->held_out, x_held_out, trainer->num_held_out * num_dof * sizeof(float));
@@ -194,6 +211,14 @@ eqf_status eqf_trainer_create(eqf_context *ctx, const eqf_model *model, const eq
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "more than 2^31 training configurations");
     const eqf_potential_options *potential = &eqf_model_options_of(model)->potential;
     const size_t num_dof = (size_t)potential->num_particles * potential->space_dim;
+    const unsigned num_ranks = eqf__num_ranks(ctx);
+    const bool is_nll_short = num_train > 0 && options->batch_size < num_ranks;
+    const bool is_energy_short = (options->nll_weight_start < 1 || options->nll_weight_end < 1) &&
+                                 options->num_generated < num_ranks;
+    if (is_nll_short || is_energy_short)
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
+                         "a batch of %zu cannot be shared by %u ranks: use a larger batch or fewer ranks",
+                         is_nll_short ? options->batch_size : options->num_generated, num_ranks);
     EQF__TRY(check_data(ctx, "training", x, num_train, num_dof));
     EQF__TRY(check_data(ctx, "held-out", x_held_out, num_held_out, num_dof));
     eqf_trainer *trainer = eqf__alloc(ctx, 1, sizeof *trainer, "the trainer");
@@ -228,6 +253,7 @@ void eqf_trainer_destroy(eqf_trainer **trainer) {
     free(dying->held_out);
     free(dying->best_params);
     free(dying->h_scratch);
+    free(dying->h_message);
     free(dying);
     *trainer = NULL;
 }
@@ -269,25 +295,28 @@ static eqf_status launch_nll(eqf_trainer *trainer) {
     eqf_flow *flow = trainer->flow;
     eqf__gradient_workspace *w = &trainer->workspace;
     cl_uint seed_low = (cl_uint)o->seed, seed_high = (cl_uint)(o->seed >> 32), num = (cl_uint)trainer->num_train;
-    cl_uint half_bits = trainer->half_bits, batch = (cl_uint)o->batch_size, num_dof = (cl_uint)flow->num_dof;
-    cl_ulong position = trainer->step * o->batch_size;
-    const size_t blocks = num_blocks_of(trainer, o->batch_size);
+    const batch_share share = share_of(trainer, o->batch_size);
+    cl_uint half_bits = trainer->half_bits, batch = (cl_uint)share.count, num_dof = (cl_uint)flow->num_dof;
+    cl_ulong position = trainer->step * o->batch_size + share.first;
+    const size_t blocks = num_blocks_of(trainer, share.count);
     EQF__TRY(EQF__LAUNCH(trainer->ctx, &trainer->gather, blocks, 0, EQF__ARG(trainer->d_data), EQF__ARG(w->d_x),
                          EQF__ARG(seed_low), EQF__ARG(seed_high), EQF__ARG(position), EQF__ARG(num),
                          EQF__ARG(half_bits), EQF__ARG(batch), EQF__ARG(num_dof)));
     if (o->is_augmented) EQF__TRY(eqf__augment(trainer->ctx, &trainer->augment, o->seed, position, blocks, w->d_x));
     eqf__field_set_noise(flow->field, o->seed, position); /* new noise with every batch */
-    return eqf__flow_launch_gradient(flow, w, o->batch_size, o->integration_penalty);
+    return eqf__flow_launch_gradient(flow, w, share.count, o->integration_penalty);
 }
 
 /* Free energy and its gradient, of samples that no step before had. */
 static eqf_status launch_free_energy(eqf_trainer *trainer) {
     const eqf_training_options *o = &trainer->options;
     eqf__gradient_workspace *w = &trainer->workspace;
-    EQF__TRY(eqf__prior_sample(&trainer->flow->prior, noise_seed(o, NOISE_TRAINING), trainer->step * o->num_generated,
-                               num_blocks_of(trainer, o->num_generated), w->d_x));
-    eqf__field_set_noise(trainer->flow->field, noise_seed(o, NOISE_TRAINING), trainer->step * o->num_generated);
-    return eqf__flow_launch_energy_gradient(trainer->flow, &trainer->energy_seed, w, o->num_generated, o->energy_cap,
+    const batch_share share = share_of(trainer, o->num_generated);
+    const uint64_t first = trainer->step * o->num_generated + share.first;
+    EQF__TRY(eqf__prior_sample(&trainer->flow->prior, noise_seed(o, NOISE_TRAINING), first,
+                               num_blocks_of(trainer, share.count), w->d_x));
+    eqf__field_set_noise(trainer->flow->field, noise_seed(o, NOISE_TRAINING), first);
+    return eqf__flow_launch_energy_gradient(trainer->flow, &trainer->energy_seed, w, share.count, o->energy_cap,
                                             o->integration_penalty);
 }
 
@@ -300,6 +329,23 @@ static eqf_status launch_blend(eqf_trainer *trainer, double weight, cl_uint is_f
                        EQF__ARG(is_first), EQF__ARG(num_trained));
 }
 
+/* The gradient in trainer->d_gradient and the sums of the workspace, over all ranks: each has weighted its part. One message: the gradient
+ * and, behind it, the sums. */
+static eqf_status sum_over_ranks(eqf_trainer *trainer) {
+    eqf_context *ctx = trainer->ctx;
+    const size_t n = trainer->num_trained;
+    float *message = trainer->h_message, *sums = message + n;
+    EQF__TRY(eqf__buffer_read(ctx, trainer->d_gradient, 0, n * sizeof(float), message));
+    EQF__TRY(eqf__buffer_read(ctx, trainer->workspace.d_sums, 0, EQF__NUM_SUMS * sizeof(float), sums));
+    const double nll_fraction = share_of(trainer, trainer->options.batch_size).fraction;
+    const double free_energy_fraction = share_of(trainer, trainer->options.num_generated).fraction;
+    for (size_t i = 0; i < EQF__NUM_SUMS; i++)
+        sums[i] *= (float)(i < EQF__SUM_FREE_ENERGY ? nll_fraction : free_energy_fraction);
+    EQF__TRY(eqf__sum_floats(ctx, n + EQF__NUM_SUMS, message));
+    EQF__TRY(eqf__buffer_write(ctx, trainer->d_gradient, 0, n * sizeof(float), message));
+    return eqf__buffer_write(ctx, trainer->workspace.d_sums, 0, EQF__NUM_SUMS * sizeof(float), sums);
+}
+
 static eqf_status launch_step(eqf_trainer *trainer, size_t record_index) {
     eqf_context *ctx = trainer->ctx;
     const eqf_training_options *o = &trainer->options;
@@ -309,11 +355,16 @@ static eqf_status launch_step(eqf_trainer *trainer, size_t record_index) {
     cl_uint with_nll = nll_weight > 0, with_free_energy = nll_weight < 1;
     const bool has_both = with_nll && with_free_energy;
     EQF__TRY(flow->field->prepare(flow->field, false));
+    const bool is_blended = has_both || eqf__num_ranks(ctx) > 1;
+    const double nll_share = share_of(trainer, o->batch_size).fraction;
+    const double free_energy_share = share_of(trainer, o->num_generated).fraction;
     if (with_nll) EQF__TRY(launch_nll(trainer));
-    if (has_both) EQF__TRY(launch_blend(trainer, nll_weight, 1));
+    if (with_nll && is_blended) EQF__TRY(launch_blend(trainer, nll_share * nll_weight, 1));
     if (with_free_energy) EQF__TRY(launch_free_energy(trainer));
-    if (has_both) EQF__TRY(launch_blend(trainer, 1.0 - nll_weight, 0));
-    cl_mem d_gradient = has_both ? trainer->d_gradient : w->d_gradient;
+    if (with_free_energy && is_blended)
+        EQF__TRY(launch_blend(trainer, free_energy_share * (1.0 - nll_weight), !with_nll));
+    if (eqf__num_ranks(ctx) > 1) EQF__TRY(sum_over_ranks(trainer));
+    cl_mem d_gradient = is_blended ? trainer->d_gradient : w->d_gradient;
     cl_uint num_trained = (cl_uint)trainer->num_trained, record = (cl_uint)record_index;
     EQF__TRY(EQF__LAUNCH(ctx, &trainer->measure, 1, 0, EQF__ARG(d_gradient), EQF__ARG(w->d_sums),
                          EQF__ARG(trainer->d_records), EQF__ARG(record), EQF__ARG(trainer->d_failed),
@@ -385,12 +436,15 @@ static eqf_status collect_records(eqf_trainer *trainer, size_t num_records) {
 /* ---- Held-out measurements ---------------------------------------------------------------------------------------------- */
 
 static eqf_status mean_held_out_nll(eqf_trainer *trainer, double *nll_out) {
-    float *log_prob = eqf__alloc(trainer->ctx, trainer->num_held_out, sizeof *log_prob, "log-densities");
+    const batch_share share = share_of(trainer, trainer->num_held_out);
+    float *log_prob = eqf__alloc(trainer->ctx, share.count, sizeof *log_prob, "log-densities");
     if (log_prob == NULL) return EQF_ERROR_OUT_OF_MEMORY;
-    eqf_status status = eqf_flow_log_prob(trainer->flow, trainer->num_held_out, trainer->held_out, log_prob, NULL);
+    eqf_status status = eqf_flow_log_prob(trainer->flow, share.count,
+                                          trainer->held_out + share.first * trainer->flow->num_dof, log_prob, NULL);
     double sum = 0;
-    for (size_t b = 0; b < trainer->num_held_out; b++) sum -= log_prob[b];
+    for (size_t b = 0; b < share.count; b++) sum -= log_prob[b];
     free(log_prob);
+    if (status == EQF_OK) status = eqf__sum_doubles(trainer->ctx, 1, &sum);
     *nll_out = sum / (double)trainer->num_held_out;
     return status;
 }
@@ -400,13 +454,14 @@ static eqf_status mean_held_out_nll(eqf_trainer *trainer, double *nll_out) {
 static eqf_status mean_held_out_free_energy(eqf_trainer *trainer, double *free_energy_out) {
     eqf_context *ctx = trainer->ctx;
     const eqf_training_options *o = &trainer->options;
-    const size_t num = o->num_held_out_generated, num_dof = trainer->flow->num_dof;
+    const batch_share share = share_of(trainer, o->num_held_out_generated);
+    const size_t num = share.count, num_dof = trainer->flow->num_dof;
     float *x = eqf__alloc(ctx, num * num_dof, sizeof *x, "samples");
     float *log_prob = eqf__alloc(ctx, num, sizeof *log_prob, "log-densities");
     float *energy = eqf__alloc(ctx, num, sizeof *energy, "energies");
     eqf_status status = x != NULL && log_prob != NULL && energy != NULL ? EQF_OK : EQF_ERROR_OUT_OF_MEMORY;
     if (status == EQF_OK)
-        status = eqf_flow_sample(trainer->flow, noise_seed(o, NOISE_HELD_OUT), 0, num, x, log_prob);
+        status = eqf_flow_sample(trainer->flow, noise_seed(o, NOISE_HELD_OUT), share.first, num, x, log_prob);
     if (status == EQF_OK)
         status = eqf_potential_evaluate(ctx, &eqf_model_options_of(trainer->model)->potential, num, x, energy, NULL);
     double sum = 0;
@@ -415,7 +470,8 @@ static eqf_status mean_held_out_free_energy(eqf_trainer *trainer, double *free_e
         if (u > o->energy_cap) u = o->energy_cap + log1p(fmin(u, (double)FLT_MAX) - o->energy_cap);
         sum += u + log_prob[b];
     }
-    *free_energy_out = sum / (double)num;
+    if (status == EQF_OK) status = eqf__sum_doubles(ctx, 1, &sum);
+    *free_energy_out = sum / (double)o->num_held_out_generated;
     free(x);
     free(log_prob);
     free(energy);

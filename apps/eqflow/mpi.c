@@ -1,0 +1,89 @@
+/* The ranks of an MPI job: the only file that knows MPI. */
+#include <errno.h>
+#include <mpi.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "ranks.h"
+
+/* Counts are int in MPI 3: longer messages go in pieces. */
+static const size_t largest_piece = (size_t)1 << 30;
+
+static bool sum_floats(void *user, size_t count, float *values) {
+    (void)user;
+    for (size_t first = 0; first < count; first += largest_piece) {
+        size_t piece = count - first < largest_piece ? count - first : largest_piece;
+        if (MPI_Allreduce(MPI_IN_PLACE, values + first, (int)piece, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD) != MPI_SUCCESS) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool sum_doubles(void *user, size_t count, double *values) {
+    (void)user;
+    for (size_t first = 0; first < count; first += largest_piece) {
+        size_t piece = count - first < largest_piece ? count - first : largest_piece;
+        if (MPI_Allreduce(MPI_IN_PLACE, values + first, (int)piece, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD) != MPI_SUCCESS) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool gather(void *user, const size_t *bounds, void *bytes) {
+    const cli_app *app = user;
+    for (unsigned rank = 0; rank < app->ranks.size; rank++) {
+        for (size_t first = bounds[rank]; first < bounds[rank + 1]; first += largest_piece) {
+            size_t left = bounds[rank + 1] - first, piece = left < largest_piece ? left : largest_piece;
+            if (MPI_Bcast((unsigned char *)bytes + first, (int)piece, MPI_BYTE, (int)rank, MPI_COMM_WORLD) != MPI_SUCCESS) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* A program that nobody launched through MPI stays out of it: MPI_Init costs time and opens sockets. */
+static bool is_launched(void) {
+    static const char *const signs[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMI_RANK", "PMIX_RANK", "MPI_LOCALNRANKS"};
+    for (size_t i = 0; i < sizeof signs / sizeof signs[0]; i++) {
+        if (getenv(signs[i])) return true;
+    }
+    return false;
+}
+
+exit_code ranks_begin(cli_app *app) {
+    if (!is_launched()) return EXIT_CODE_OK;
+    int provided, rank, size, node_rank;
+    MPI_Comm node;
+    if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS) {
+        return app_fail(app, EXIT_CODE_FAILURE, "MPI did not start");
+    }
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &size);
+    MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &node);
+    MPI_Comm_rank(node, &node_rank);
+    MPI_Comm_free(&node);
+    app->ranks = (eqf_communicator){1, (unsigned)rank, (unsigned)size, app, sum_floats, sum_doubles, gather};
+    app->node_rank = (unsigned)node_rank;
+    return EXIT_CODE_OK;
+}
+
+exit_code ranks_end(cli_app *app, exit_code code) {
+    int is_running = 0;
+    MPI_Initialized(&is_running);
+    if (!is_running) return code;
+    /* Others may wait for what this rank will never send. */
+    if (code != EXIT_CODE_OK && app->ranks.size > 1) MPI_Abort(MPI_COMM_WORLD, (int)code);
+    MPI_Finalize();
+    return code;
+}
+
+void ranks_wait_for_first(const cli_app *app) {
+    if (app->ranks.rank == 0) return;
+    /* The first rank's MPI_Abort ends this process meanwhile: with SIGTERM, which our handler takes note of, then SIGKILL. */
+    struct timespec left = {3, 0};
+    while (nanosleep(&left, &left) != 0 && errno == EINTR) {
+    }
+}
