@@ -23,6 +23,9 @@ struct eqf__field {
     size_t num_params, num_trained;
     /* For the integrator's program */
     const char *files[4];    /* kernel files, NULL-terminated */
+    /* The same field by a work-group a sample, as cl/integrator/rk4_group.cl wants it: NULL-terminated, none if it has no such form. */
+    const char *group_files[4];
+    size_t group_table_size; /* floats of a stage that such a group may copy to local memory to look things up; 0: nothing */
     char defines[256];       /* -D options, STAGE_SIZE, GRAD_STAGE_SIZE and GRAD_SHARED_SIZE among them */
     size_t grad_stage_size;  /* floats a stage; a multiple of 16 */
     size_t grad_shared_size; /* floats; a multiple of 16 */

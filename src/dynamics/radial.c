@@ -160,6 +160,12 @@ static eqf_status set_resolution(eqf__field *field, eqf_field_evaluation evaluat
     size_t f = 0;
     field->files[f++] = has_table ? "dynamics/radial_table.clh" : "dynamics/radial.clh";
     field->files[f] = NULL;
+    f = 0;
+    field->group_files[f++] = field->files[0];
+    field->group_files[f++] = has_table ? "dynamics/radial_group_table.clh" : "dynamics/radial_group_direct.clh";
+    field->group_files[f++] = "dynamics/radial_group.clh";
+    field->group_files[f] = NULL;
+    field->group_table_size = has_table ? state->stage_size : 0;
     snprintf(field->defines, sizeof field->defines,
              "-D N=%u -D D=%u -D K=%u -D STAGE_SIZE=%zu -D GRAD_STAGE_SIZE=%zu -D GRAD_SHARED_SIZE=%zu",
              field->num_particles, field->space_dim, has_table ? 0 : field->options.num_distance, state->stage_size,

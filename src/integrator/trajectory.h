@@ -10,8 +10,12 @@ typedef struct eqf__batched eqf__batched; /* batched.h */
 typedef struct eqf__trajectory {
     eqf_context *ctx;
     eqf__field *field; /* borrowed; its parameters stay as they are, a batched field's scratch memory does not */
-    unsigned num_steps;
-    /* Within the device's launch budget: steps of a forward launch; steps, and blocks one after the other, of a reverse launch. */
+    unsigned num_steps, vector_width;
+    /* Layout, chosen by the device's profile: 0, a work-item carries a block; else a work-group of so many carries a sample. Both read and
+     * write the same arrays, and give the same numbers up to rounding. */
+    unsigned group_size, reverse_group_size;
+    /* Within the device's launch budget: steps of a forward launch; steps, and blocks (of groups: samples) one after the other, of a reverse
+     * launch. */
     size_t steps_per_launch, reverse_steps, reverse_blocks;
     cl_mem d_nothing; /* stands in for checkpoints where none are kept */
     eqf__kernel forward, adjoint, at_stage;

@@ -47,7 +47,7 @@ typedef struct test_system {
 /* (2,2) (4,2) (3,1) (5,3) double wells, (13,3) Lennard-Jones. */
 extern const test_system test_systems[];
 extern const size_t num_test_systems;
-const test_system *test_system_named(const char *name); /* "dw2" "dw4" "line3" "dw5" "lj13" */
+const test_system *test_system_named(const char *name); /* those, and a larger one: "lj34" */
 
 /* Batch sizes around every vector width's edges. */
 extern const size_t test_batch_sizes[];

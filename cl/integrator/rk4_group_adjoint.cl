@@ -1,0 +1,78 @@
+/* RK4 in reverse, one sample a work-group: integrator/rk4_adjoint.cl has the equations and the arrays. num_partials groups; group p takes
+ * samples sample_begin + p, + num_partials, ... below sample_end in order and owns the p-th partial gradient. */
+__kernel __attribute__((reqd_work_group_size(GROUP_SIZE, 1, 1))) void
+trajectory_adjoint(__global const real *checkpoints, __global real *adjoint_x_blocked,
+                   __global const real *adjoint_log_det, __global const real *weight, __global real *error,
+                   __global const real *stages, __global const real *shared, __global real *grad_stages,
+                   __global real *grad_shared, real penalty, uint num_blocks, uint sample_begin, uint sample_end,
+                   uint num_partials, uint num_steps, int direction, uint step_begin, uint step_end) {
+    __local real4 sm_field[(FIELD_LOCAL_SIZE + 3) / 4];
+    __local real sm_y[N * D], sm_adjoint_velocity[N * D], sm_sums[GROUP_SIZE];
+    const uint partial = get_group_id(0);
+    grad_stages += (size_t)partial * (2 * num_steps + 1) * GRAD_STAGE_SIZE;
+    grad_shared += (size_t)partial * GRAD_SHARED_SIZE;
+    const real h = (real)direction / (real)num_steps;
+    real y[4 * OWNED], difference[OWNED], k[OWNED], adjoint[OWNED], total[OWNED], from_later[OWNED];
+    uint at_hand = UINT_MAX;
+    for (uint sample = sample_begin + partial; sample < sample_end; sample += num_partials) {
+        for (uint o = 0; o < OWNED; o++)
+            adjoint[o] = COMPONENT(o) < N * D ? adjoint_x_blocked[AT_SAMPLE(sample, COMPONENT(o))] : 0;
+        const real adjoint_total = adjoint_log_det[sample];
+        const real push = (real)2.0 * penalty * fabs(h) * weight[sample];
+        real error_sum = get_local_id(0) == 0 ? error[sample] : 0; /* the first work-item's counts */
+        for (uint step = step_end; step-- > step_begin;) {
+            __global const real *checkpoint = checkpoints + (size_t)step * num_blocks * (N * D * LANES);
+            for (uint o = 0; o < OWNED; o++)
+                y[o] = COMPONENT(o) < N * D ? checkpoint[AT_SAMPLE(sample, COMPONENT(o))] : 0;
+            real div_difference = 0;
+            for (uint s = 0; s < 3; s++) {
+                const uint stage = STEP_STAGE(num_steps, direction, step, RK4_OFFSET(s));
+                __global const real *of_stage = stages + (size_t)stage * STAGE_SIZE;
+                if (stage != at_hand) group_field_load(of_stage, (__local real *)sm_field);
+                at_hand = stage;
+                share_owned(sm_y, y + s * OWNED);
+                const real div = group_field_velocity(of_stage, shared, (__local real *)sm_field, sm_y, k);
+                const real reach = h * RK4_REACH(s);
+                UNROLL
+                for (uint o = 0; o < OWNED; o++) {
+                    y[(s + 1) * OWNED + o] = fma(reach, k[o], y[o]);
+                    if (s == 1) difference[o] = k[o];
+                    if (s == 2) difference[o] -= k[o];
+                }
+                if (s == 1) div_difference = div;
+                if (s == 2) div_difference -= div;
+            }
+            real square = 0;
+            UNROLL
+            for (uint o = 0; o < OWNED; o++) {
+                square = fma(difference[o], difference[o], square);
+                total[o] = adjoint[o];
+                from_later[o] = 0;
+            }
+            square = fma(div_difference, div_difference, sum_over_group(sm_sums, square));
+            error_sum = fma(fabs(h), square, error_sum);
+            for (uint s = 4; s-- > 0;) {
+                const uint stage = STEP_STAGE(num_steps, direction, step, RK4_OFFSET(s));
+                __global const real *of_stage = stages + (size_t)stage * STAGE_SIZE;
+                const real share = h * RK4_WEIGHT(s), reach = s == 3 ? (real)0 : h * RK4_REACH(s);
+                const real pull = s == 1 ? push : s == 2 ? -push : (real)0;
+                UNROLL
+                for (uint o = 0; o < OWNED; o++)
+                    k[o] = fma(share, adjoint[o], fma(reach, from_later[o], pull * difference[o]));
+                if (stage != at_hand) group_field_load(of_stage, (__local real *)sm_field);
+                at_hand = stage;
+                share_owned(sm_y, y + s * OWNED);
+                share_owned(sm_adjoint_velocity, k);
+                group_field_vjp(of_stage, shared, grad_stages + (size_t)stage * GRAD_STAGE_SIZE, grad_shared,
+                                (__local real *)sm_field, sm_y, sm_adjoint_velocity,
+                                fma(share, adjoint_total, pull * div_difference), from_later);
+                UNROLL
+                for (uint o = 0; o < OWNED; o++) total[o] += from_later[o];
+            }
+            for (uint o = 0; o < OWNED; o++) adjoint[o] = total[o];
+        }
+        for (uint o = 0; o < OWNED; o++)
+            if (COMPONENT(o) < N * D) adjoint_x_blocked[AT_SAMPLE(sample, COMPONENT(o))] = adjoint[o];
+        if (get_local_id(0) == 0) error[sample] = error_sum;
+    }
+}

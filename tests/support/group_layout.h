@@ -1,0 +1,17 @@
+/* The layout with a work-group a sample, forced on any device: flows made afterwards have it. Only for tests that see src/. */
+#ifndef EQF_TESTS_GROUP_LAYOUT_H
+#define EQF_TESTS_GROUP_LAYOUT_H
+
+#include "ocl.h"
+#include "support.h"
+
+/* group_size 0: one sample a lane of a work-item again. has_local_table: tables are copied to local memory. */
+static inline void test_use_groups(eqf_context *ctx, unsigned group_size, bool has_local_table) {
+    eqf__device *device;
+    TEST_OK(ctx, eqf__device_get(ctx, &device));
+    device->group_size = group_size;
+    device->group_min_particles = 0;
+    device->group_staging_particles = has_local_table ? 0 : UINT32_MAX;
+}
+
+#endif
