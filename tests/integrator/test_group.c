@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "field_check.h"
-#include "flow_internal.h"
 #include "gradient_check.h"
 #include "group_layout.h"
 
@@ -18,17 +17,9 @@ typedef struct layout {
 } layout;
 
 static const layout layouts[] = {
-    {"dw2", 3, true},  {"dw2", 64, false}, {"line3", 5, true},  {"dw4", 64, true},
-    {"dw5", 4, false}, {"dw5", 5, true},   {"dw4", 3, false},   {"lj13", 64, false},
-    {"lj13", 7, true}, {"lj34", 64, true}, {"lj34", 33, false},
+    {"dw2", 3, true}, {"line3", 5, true}, {"dw4", 64, true}, {"dw5", 4, false}, {"lj13", 64, false}, {"lj34", 33, true},
 };
 enum { NUM_LAYOUTS = sizeof layouts / sizeof *layouts };
-
-/* The flow must have the layout that the test is about: a silent return to the other would prove nothing. */
-static void assert_layout(const eqf_flow *flow, unsigned group_size) {
-    assert_int_equal(flow->trajectory.group_size, group_size);
-    assert_int_equal(flow->trajectory.reverse_group_size, group_size);
-}
 
 static void test_velocity(void **state) {
     (void)state;
@@ -41,9 +32,10 @@ static void test_velocity(void **state) {
             test_worst velocity_worst = TEST_WORST_INIT(test_field_tolerance),
                        divergence_worst = TEST_WORST_INIT(test_field_tolerance);
             test_use_groups(test_context(), of->group_size, of->has_local_table);
-            test_field f = test_field_set_up(system, NULL, (eqf_field_evaluation)evaluation, 300 + l);
-            assert_layout(f.flow, of->group_size);
+            test_field f = test_field_set_up(system, NULL, (eqf_field_evaluation)evaluation, 310 + l);
+            test_assert_groups(f.flow, of->group_size);
             for (size_t i = 0; i < num_test_batch_sizes; ++i) {
+                if (system->num_particles > 20 && test_batch_sizes[i] > 9) continue; /* the reference is slow */
                 float *x = test_configurations(system, test_batch_sizes[i], 10 * l + i);
                 for (size_t j = 0; j < sizeof times / sizeof *times; ++j)
                     test_field_compare(&f, times[j], test_batch_sizes[i], x, &velocity_worst, &divergence_worst);
@@ -80,8 +72,8 @@ static void test_trajectories(void **state) {
             test_use_groups(ctx, of->group_size, of->has_local_table);
             TEST_OK(ctx, eqf_flow_create(ctx, model, &options, &flow));
             test_use_groups(ctx, 0, false);
-            assert_layout(usual, 0);
-            assert_layout(flow, of->group_size);
+            test_assert_groups(usual, 0);
+            test_assert_groups(flow, of->group_size);
             float *x = test_configurations(system, B, 40 + l), *z = test_output(B * num_dof),
                   *log_prob = test_output(B);
             double *h_x = test_to_double(B * num_dof, x), *h_z = calloc(num_dof, sizeof *h_z);
@@ -127,11 +119,9 @@ typedef struct gradient_layout {
 } gradient_layout;
 
 static const gradient_layout gradients[] = {
-    {{"dw2", 50, 10, 20, 7, 30}, 3, true, 0.0},   {{"dw2", 50, 10, 20, 5, 20}, 64, false, 10.3},
-    {{"dw4", 50, 10, 20, 9, 20}, 64, true, 0.0},  {{"line3", 12, 5, 6, 37, 40}, 3, false, 0.0},
-    {{"dw5", 11, 3, 5, 37, 20}, 5, true, 0.0},    {{"dw5", 50, 10, 20, 5, 20}, 4, false, 9.2},
-    {{"lj13", 50, 10, 20, 3, 6}, 64, false, 0.0}, {{"lj13", 16, 4, 5, 9, 20}, 7, true, 0.0},
-    {{"lj34", 16, 4, 3, 2, 10}, 64, true, 0.0},
+    {{"dw2", 50, 10, 20, 7, 12}, 3, true, 0.0},    {{"dw5", 50, 10, 20, 3, 8}, 4, false, 9.2},
+    {{"line3", 12, 5, 6, 37, 20}, 64, false, 0.0}, {{"dw5", 11, 3, 5, 21, 12}, 5, true, 0.0},
+    {{"lj13", 50, 10, 20, 3, 4}, 64, false, 0.0},  {{"lj34", 16, 4, 3, 2, 5}, 33, true, 0.0},
 };
 
 static void test_gradients(void **state) {
@@ -179,11 +169,11 @@ static void test_budget(void **state) {
         for (unsigned turn = 0; turn < 2; ++turn) {
             eqf_flow *flow;
             eqf_loss loss;
-            device->launch_iterations = turn == 0 ? 0 : evaluation == EQF_FIELD_TABLE ? 12000 : 40000;
+            device->launch_iterations = turn == 0 ? 0 : evaluation == EQF_FIELD_TABLE ? 40000 : 60000;
             test_use_groups(ctx, 8, true);
             TEST_OK(ctx, eqf_flow_create(ctx, model, &options, &flow));
             test_use_groups(ctx, 0, false);
-            assert_layout(flow, 8);
+            test_assert_groups(flow, 8);
             if (turn == 1) {
                 print_message("%s: %zu steps a launch, in reverse %zu steps of %zu samples\n",
                               test_evaluation_name((eqf_field_evaluation)evaluation), flow->trajectory.steps_per_launch,
@@ -223,7 +213,7 @@ static void print_bits(void) {
             eqf_flow *flow;
             test_use_groups(ctx, chosen[l].group_size, chosen[l].has_local_table);
             TEST_OK(ctx, eqf_flow_create(ctx, model, &options, &flow));
-            assert_layout(flow, chosen[l].group_size);
+            test_assert_groups(flow, chosen[l].group_size);
             const size_t count = B * num_dof + B + eqf_model_num_trained(model);
             float *all = test_floats(count), *x = test_configurations(system, B, 72);
             eqf_loss loss;

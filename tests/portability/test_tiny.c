@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "support.h"
+#include "group_layout.h"
 
 enum { NUM = 3, NUM_STEPS = 2 };
 
@@ -73,9 +73,7 @@ static void test_monte_carlo(void **state) {
     assert_true(test_report(&worst, "energies of the chains"));
 }
 
-static void test_flow(void **state) {
-    (void)state;
-    eqf_context *ctx = test_context();
+static void check_flow(eqf_context *ctx, unsigned group_size, const char *layout) {
     eqf_model *model = tiny_model(ctx);
     ref_radial *radial = ref_radial_from_model(model);
     assert_non_null(radial);
@@ -88,6 +86,7 @@ static void test_flow(void **state) {
         options.field_evaluation = (eqf_field_evaluation)evaluation;
         eqf_flow *flow;
         TEST_OK(ctx, eqf_flow_create(ctx, model, &options, &flow));
+        test_assert_groups(flow, group_size);
         float x[NUM * 6], log_prob[NUM], z[NUM * 6], prior_log_prob[NUM];
         TEST_OK(ctx, eqf_flow_sample(flow, 3, 0, NUM, x, log_prob));
         TEST_OK(ctx, eqf_flow_prior_sample(flow, 3, 0, NUM, z));
@@ -122,12 +121,29 @@ static void test_flow(void **state) {
         free(h_z);
         eqf_flow_destroy(&flow);
         const char *name = evaluation == EQF_FIELD_TABLE ? "table" : "direct";
-        is_good &= test_report(&worst, "%s: samples and log-densities", name);
-        is_good &= test_report(&gradient_worst, "%s: gradient", name);
+        is_good &= test_report(&worst, "%s%s: samples and log-densities", name, layout);
+        is_good &= test_report(&gradient_worst, "%s%s: gradient", name, layout);
     }
     ref_radial_destroy(radial);
     eqf_model_destroy(&model);
     assert_true(is_good);
+}
+
+static void test_flow(void **state) {
+    (void)state;
+    test_use_groups(test_context(), 0, false);
+    check_flow(test_context(), 0, "");
+}
+
+/* One sample a work-group: more work-items than pairs, the table in local memory; and fewer than components, the table in global memory. */
+static void test_groups(void **state) {
+    (void)state;
+    eqf_context *ctx = test_context();
+    test_use_groups(ctx, 8, true);
+    check_flow(ctx, 8, " by groups of 8");
+    test_use_groups(ctx, 4, false);
+    check_flow(ctx, 4, " by groups of 4");
+    test_use_groups(ctx, 0, false);
 }
 
 static void test_training(void **state) {
@@ -158,10 +174,8 @@ static void test_training(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_potentials),
-        cmocka_unit_test(test_monte_carlo),
-        cmocka_unit_test(test_flow),
-        cmocka_unit_test(test_training),
+        cmocka_unit_test(test_potentials), cmocka_unit_test(test_monte_carlo), cmocka_unit_test(test_flow),
+        cmocka_unit_test(test_groups),     cmocka_unit_test(test_training),
     };
     return cmocka_run_group_tests(tests, NULL, test_context_teardown);
 }

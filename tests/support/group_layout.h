@@ -2,7 +2,7 @@
 #ifndef EQF_TESTS_GROUP_LAYOUT_H
 #define EQF_TESTS_GROUP_LAYOUT_H
 
-#include "ocl.h"
+#include "flow_internal.h"
 #include "support.h"
 
 /* group_size 0: one sample a lane of a work-item again. has_local_table: tables are copied to local memory. */
@@ -12,6 +12,12 @@ static inline void test_use_groups(eqf_context *ctx, unsigned group_size, bool h
     device->group_size = group_size;
     device->group_min_particles = 0;
     device->group_staging_particles = has_local_table ? 0 : UINT32_MAX;
+}
+
+/* A silent return to the other layout would prove nothing. */
+static inline void test_assert_groups(const eqf_flow *flow, unsigned group_size) {
+    assert_int_equal(flow->trajectory.group_size, group_size);
+    assert_int_equal(flow->trajectory.reverse_group_size, group_size);
 }
 
 #endif
