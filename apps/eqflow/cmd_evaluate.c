@@ -93,6 +93,17 @@ static size_t list_figures(const evaluation *result, figure figures[MAX_FIGURES]
     return num;
 }
 
+static json_t *changes_as_json(const evaluation *result) {
+    static const char *const names[NUM_SYMMETRIES] = {"all", "rotation", "reflection", "translation", "permutation"};
+    json_t *object = json_object();
+    for (symmetry kind = 0; kind < NUM_SYMMETRIES; kind++) {
+        const log_prob_change *change = &result->changes[kind];
+        json_object_set_new(object, names[kind], json_pack("{s:o, s:o}", "median", output_real(change->median), "largest",
+                                                           output_real(change->largest)));
+    }
+    return object;
+}
+
 static exit_code print_result(cli_app *app, const evaluate_flags *flags, const evaluation *result) {
     figure figures[MAX_FIGURES];
     size_t num = list_figures(result, figures);
@@ -110,6 +121,7 @@ static exit_code print_result(cli_app *app, const evaluate_flags *flags, const e
             output_number(&output, figures[i].key, figures[i].label, figures[i].value, note[0] ? note : NULL);
         }
     }
+    output_json(&output, "log_prob_changes", changes_as_json(result));
     output_text(&output, "report", flags->report_path ? "report in" : NULL, flags->report_path);
     json_t *warnings = json_array();
     for (size_t i = 0; i < result->num_warnings; i++) {

@@ -10,7 +10,8 @@
 #include "output.h"
 #include "work.h"
 
-static exit_code print_result(cli_app *app, const char *path, size_t num, const float *log_prob) {
+/* seconds: of the solves, without the start of the program. */
+static exit_code print_result(cli_app *app, const char *path, size_t num, const float *log_prob, double seconds) {
     double *finite = app_alloc(app, num, sizeof *finite, "the log-densities");
     if (!finite) return EXIT_CODE_DEVICE;
     size_t num_finite = 0;
@@ -32,6 +33,7 @@ static exit_code print_result(cli_app *app, const char *path, size_t num, const 
     output_count(&output, "num_finite", "  with a finite log-density", num_finite);
     output_number(&output, "mean_log_prob", "mean of the finite ones (nats)", mean, NULL);
     output_number(&output, "mean_log_prob_standard_error", "  standard error", standard_error, NULL);
+    output_number(&output, "seconds", "time of the solves (s)", seconds, NULL);
     return output_finish(&output);
 }
 
@@ -52,14 +54,16 @@ static exit_code compute(cli_app *app, const eqf_model *model, const char *data_
     code = EXIT_CODE_DEVICE;
     log_prob = app_alloc(app, x.shape[0], sizeof *log_prob, "the log-densities");
     if (!log_prob) goto done;
+    const double begin = app_seconds();
     code = work_log_prob(app, flow, potential, "log-prob", x.shape[0], x.data, log_prob);
+    const double seconds = app_seconds() - begin;
     if (code != EXIT_CODE_OK) goto done;
     eqf_array array = EQF_ARRAY_INIT;
     array.data = log_prob;
     array.num_dims = 1;
     array.shape[0] = x.shape[0];
     status = app_is_first(app) ? eqf_array_write_npy(app->ctx, path, &array) : EQF_OK;
-    code = status == EQF_OK ? print_result(app, path, x.shape[0], log_prob)
+    code = status == EQF_OK ? print_result(app, path, x.shape[0], log_prob, seconds)
                             : app_fail_status(app, status, ACTIVITY_WRITE);
 done:
     free(log_prob);

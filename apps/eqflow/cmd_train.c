@@ -341,7 +341,7 @@ static exit_code run_training(cli_app *app, const train_flags *flags, const eqf_
 }
 
 static exit_code print_result(cli_app *app, const train_flags *flags, const eqf_preset *preset,
-                              const train_data *data, const eqf_model *start,
+                              const train_data *data, const eqf_model *start, const eqf_training_options *options,
                               const eqf_training_state *state) {
     const eqf_potential_options *potential = &eqf_model_options_of(start)->potential;
     char note[64] = "", energy_note[64] = "";
@@ -359,6 +359,7 @@ static exit_code print_result(cli_app *app, const train_flags *flags, const eqf_
     output_text(&output, "loss", "loss", flags->loss_name);
     output_count(&output, "num_train", has_nll ? "training samples" : NULL, data->num_train);
     output_count(&output, "num_held_out", has_nll ? "held-out samples" : NULL, data->num_held_out);
+    output_count(&output, "batch_size", has_nll ? "samples a step" : NULL, has_nll ? options->batch_size : 0);
     output_count(&output, "num_params", "trained parameters", eqf_model_num_trained(start));
     output_count(&output, "seed", "seed", app->seed);
     output_count(&output, "num_steps", "steps", state->step);
@@ -426,7 +427,7 @@ static exit_code train(cli_app *app, const train_flags *flags, const eqf_preset 
         app_warn(app, "the checkpoint %s is no longer needed but could not be removed: %s", flags->checkpoint_path,
                  strerror(errno));
     }
-    code = print_result(app, flags, preset, &data, model, &state);
+    code = print_result(app, flags, preset, &data, model, &training_options, &state);
 done:
     eqf_trainer_destroy(&trainer);
     eqf_model_destroy(&model);

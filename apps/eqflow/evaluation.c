@@ -9,6 +9,7 @@
 #include "eqflow/estimate.h"
 
 #include "progress.h"
+#include "random_stream.h"
 #include "work.h"
 
 static const double refinement_tolerance = 0.01; /* nats between nll and nll_refined */
@@ -165,26 +166,13 @@ done:
 
 /* ---- Invariance ------------------------------------------------------------------------------- */
 
-typedef struct random_stream {
-    uint64_t seed, index;
-} random_stream;
-
-static double uniform(random_stream *stream) { /* on (0, 1) */
-    return ((double)(app_seed_for(stream->seed + stream->index++, "uniform") >> 11) + 0.5) * 0x1p-53;
-}
-
-static double normal(random_stream *stream) { /* Box and Muller */
-    double radius = sqrt(-2 * log(uniform(stream)));
-    return radius * cos(6.283185307179586477 * uniform(stream));
-}
-
 /* A random rotation or reflection of space_dim dimensions: Gaussian columns, orthonormalised (Gram-Schmidt). Columns
  * of independent Gaussians have either handedness equally often. */
 static void draw_orthogonal(random_stream *stream, unsigned space_dim, double q[MAX_SPACE_DIM][MAX_SPACE_DIM]) {
     for (unsigned i = 0; i < space_dim; i++) {
         double length = 0;
         while (length < 1e-3) { /* a near-dependent column: draw again */
-            for (unsigned d = 0; d < space_dim; d++) q[i][d] = normal(stream);
+            for (unsigned d = 0; d < space_dim; d++) q[i][d] = random_normal(stream);
             for (unsigned j = 0; j < i; j++) {
                 double along = 0;
                 for (unsigned d = 0; d < space_dim; d++) along += q[i][d] * q[j][d];
@@ -198,16 +186,39 @@ static void draw_orthogonal(random_stream *stream, unsigned space_dim, double q[
     }
 }
 
-/* x_out [N, D] = x [N, D] permuted, rotated or reflected, moved by float32 as a user's file would be, and centred. */
-static void transform(random_stream *stream, const eqf_potential_options *target, const float *x, unsigned *order,
-                      float *x_out) {
-    unsigned num_particles = target->num_particles, space_dim = target->space_dim;
-    double q[MAX_SPACE_DIM][MAX_SPACE_DIM], shift[MAX_SPACE_DIM], centre[MAX_SPACE_DIM] = {0};
+/* det q: 1 for a rotation, -1 for a reflection; 1 or 2 or 3 dimensions. */
+static double determinant(unsigned space_dim, double q[MAX_SPACE_DIM][MAX_SPACE_DIM]) {
+    if (space_dim == 1) return q[0][0];
+    if (space_dim == 2) return q[0][0] * q[1][1] - q[0][1] * q[1][0];
+    return q[0][0] * (q[1][1] * q[2][2] - q[1][2] * q[2][1]) - q[0][1] * (q[1][0] * q[2][2] - q[1][2] * q[2][0]) +
+           q[0][2] * (q[1][0] * q[2][1] - q[1][1] * q[2][0]);
+}
+
+/* An orthogonal map with the wanted determinant: the identity, a rotation, a reflection, or either. */
+static void draw_map(random_stream *stream, bool has_rotation, bool has_reflection, unsigned space_dim,
+                     double q[MAX_SPACE_DIM][MAX_SPACE_DIM]) {
     draw_orthogonal(stream, space_dim, q);
-    for (unsigned d = 0; d < space_dim; d++) shift[d] = normal(stream);
+    if (has_rotation && has_reflection) return;
+    for (unsigned i = 0; !has_rotation && !has_reflection && i < space_dim; i++) {
+        for (unsigned d = 0; d < space_dim; d++) q[i][d] = i == d;
+    }
+    if ((determinant(space_dim, q) < 0) != has_reflection) {
+        for (unsigned d = 0; d < space_dim; d++) q[0][d] = -q[0][d];
+    }
+}
+
+/* x_out [N, D] = x [N, D] under a random element of the symmetry: permuted, rotated or reflected, moved by float32 as a
+ * user's file would be, and centred. */
+static void transform(random_stream *stream, symmetry kind, const eqf_potential_options *target, const float *x,
+                      unsigned *order, float *x_out) {
+    unsigned num_particles = target->num_particles, space_dim = target->space_dim;
+    double q[MAX_SPACE_DIM][MAX_SPACE_DIM], shift[MAX_SPACE_DIM] = {0}, centre[MAX_SPACE_DIM] = {0};
+    const bool is_all = kind == SYMMETRY_ALL;
+    draw_map(stream, is_all || kind == SYMMETRY_ROTATION, is_all || kind == SYMMETRY_REFLECTION, space_dim, q);
+    for (unsigned d = 0; d < space_dim && (is_all || kind == SYMMETRY_TRANSLATION); d++) shift[d] = random_normal(stream);
     for (unsigned i = 0; i < num_particles; i++) order[i] = i;
-    for (unsigned i = num_particles; i > 1; i--) {
-        unsigned j = (unsigned)(uniform(stream) * i), kept = order[i - 1];
+    for (unsigned i = num_particles; i > 1 && (is_all || kind == SYMMETRY_PERMUTATION); i--) {
+        unsigned j = (unsigned)(random_uniform(stream) * i), kept = order[i - 1];
         order[i - 1] = order[j];
         order[j] = kept;
     }
@@ -226,31 +237,45 @@ static void transform(random_stream *stream, const eqf_potential_options *target
     }
 }
 
+static int compare(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* NaN where no configuration has a finite log-density. */
+static log_prob_change summarise_changes(size_t num, const float *before, const float *after) {
+    double changes[NUM_INVARIANCE];
+    size_t num_finite = 0;
+    for (size_t b = 0; b < num; b++) {
+        double change = fabs((double)after[b] - (double)before[b]);
+        if (isfinite(change)) changes[num_finite++] = change;
+    }
+    if (num_finite == 0) return (log_prob_change){NAN, NAN};
+    qsort(changes, num_finite, sizeof changes[0], compare);
+    double median = 0.5 * (changes[(num_finite - 1) / 2] + changes[num_finite / 2]);
+    return (log_prob_change){median, changes[num_finite - 1]};
+}
+
 static exit_code measure_invariance(const evaluation_job *job, eqf_flow *flow, evaluation *result) {
     size_t num = job->num_data < NUM_INVARIANCE ? job->num_data : NUM_INVARIANCE;
     size_t num_dof = (size_t)job->target->num_particles * job->target->space_dim;
     float before[NUM_INVARIANCE], after[NUM_INVARIANCE];
     float *x = app_alloc(job->app, num, num_dof * sizeof *x, "the transformed configurations");
     unsigned *order = app_alloc(job->app, job->target->num_particles, sizeof *order, "the permutation");
-    exit_code code = EXIT_CODE_DEVICE;
-    if (x && order) {
-        random_stream stream = {app_seed_for(job->app->seed, "invariance"), 0};
+    exit_code code = x && order ? EXIT_CODE_OK : EXIT_CODE_DEVICE;
+    if (code == EXIT_CODE_OK) code = work_log_prob(job->app, flow, job->target, "invariance", num, job->x_data, before);
+    for (symmetry kind = 0; kind < NUM_SYMMETRIES && code == EXIT_CODE_OK; kind++) {
+        random_stream stream = {app_seed_for(job->app->seed + kind, "invariance"), 0};
         for (size_t b = 0; b < num; b++) {
-            transform(&stream, job->target, job->x_data + b * num_dof, order, x + b * num_dof);
+            transform(&stream, kind, job->target, job->x_data + b * num_dof, order, x + b * num_dof);
         }
-        code = work_log_prob(job->app, flow, job->target, "invariance", num, job->x_data, before);
-        if (code == EXIT_CODE_OK) code = work_log_prob(job->app, flow, job->target, "invariance", num, x, after);
+        code = work_log_prob(job->app, flow, job->target, "invariance", num, x, after);
+        if (code == EXIT_CODE_OK) result->changes[kind] = summarise_changes(num, before, after);
     }
     free(x);
     free(order);
-    if (code != EXIT_CODE_OK) return code;
-    for (size_t b = 0; b < num; b++) {
-        double change = fabs((double)after[b] - (double)before[b]);
-        if (isfinite(change) && !(change <= result->log_prob_invariance_error)) {
-            result->log_prob_invariance_error = change;
-        }
-    }
-    return EXIT_CODE_OK;
+    result->log_prob_invariance_error = result->changes[SYMMETRY_ALL].largest;
+    return code;
 }
 
 /* ---- Judgement -------------------------------------------------------------------------------- */
@@ -316,6 +341,7 @@ exit_code evaluation_run(cli_app *app, const eqf_model *model, const eqf_potenti
     result->ess_fraction_standard_error = result->free_energy_difference = NAN;
     result->mean_energy_reweighted = result->mean_energy_reweighted_standard_error = NAN;
     result->log_prob_invariance_error = NAN;
+    for (symmetry kind = 0; kind < NUM_SYMMETRIES; kind++) result->changes[kind] = (log_prob_change){NAN, NAN};
     const eqf_preset *preset = eqf_preset_find(options->preset);
     if (preset && eqf_preset_matches(preset, target)) {
         result->entropy = preset->entropy;

@@ -8,6 +8,21 @@
 
 #define EVALUATION_MAX_WARNINGS 16
 
+/* Random elements of the groups that densities should not change under. ALL: one of each at once. */
+typedef enum symmetry {
+    SYMMETRY_ALL,
+    SYMMETRY_ROTATION,
+    SYMMETRY_REFLECTION,
+    SYMMETRY_TRANSLATION,
+    SYMMETRY_PERMUTATION,
+    NUM_SYMMETRIES
+} symmetry;
+
+/* |log_prob(g x) - log_prob(x)| over configurations x, nats. */
+typedef struct log_prob_change {
+    double median, largest;
+} log_prob_change;
+
 /* NaN where a figure could not be had. Energies in kT, log-densities in nats. */
 typedef struct evaluation {
     size_t num_samples, num_data;
@@ -20,7 +35,8 @@ typedef struct evaluation {
     double ess_fraction, ess_fraction_standard_error, max_weight_fraction, log_z, log_z_standard_error;
     double free_energy_difference; /* of target and prior */
     double mean_energy_model, mean_energy_reweighted, mean_energy_reweighted_standard_error, mean_energy_data;
-    double log_prob_invariance_error; /* largest |change| under random symmetry operations */
+    log_prob_change changes[NUM_SYMMETRIES];
+    double log_prob_invariance_error; /* the largest of SYMMETRY_ALL */
     /* What the report draws. */
     float *x_model, *energy_model; /* [num_samples, N, D], [num_samples] */
     double *log_weights;           /* [num_samples] */

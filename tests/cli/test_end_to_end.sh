@@ -30,6 +30,7 @@ succeed "$eqflow" train dw2 --data dw2.npy -o model.safetensors --steps 300 --ba
 within "$(json held_out_nll stdout)" 3.2 3.6 "held-out NLL of dw2 (entropy 3.3897)"
 within "$(json num_held_out stdout)" 500 500 "held-out samples"
 within "$(json num_params stdout)" 620 620 "trained parameters"
+within "$(json batch_size stdout)" 128 128 "samples a step"
 if grep -q '"radial.weights"' model.safetensors && grep -q '"radial.time_log_gammas"' model.safetensors; then
     pass
 else
@@ -53,6 +54,7 @@ fi
 if [ "$(grep -c '^2$' x.xyz)" -eq 1000 ] && grep -q 'Properties=species:S:1:pos:R:3' x.xyz; then pass; else fail "x.xyz"; fi
 # log-prob of the samples is what sample said, to the integrator's round trip.
 succeed "$eqflow" log-prob model.safetensors --data x.npy -o lp2.npy --json
+within "$(json seconds stdout)" 1e-9 60 "seconds of 1000 log-densities"
 mean=$(json mean_log_prob stdout)
 "$eqflow" sample model.safetensors -n 1000 -o x.npy --seed 5 --json >stdout
 within "$(json mean_log_prob stdout)" "$(awk -v m="$mean" 'BEGIN { print m - 1e-4 }')" \
@@ -97,6 +99,10 @@ within "$offset" 1.83787 1.83789 "the prior's constant, (N-1)D/2 ln 2 pi = ln 2 
 within "$(json log_z evaluation.json)" 7.2 7.32 "ln Z (quadrature: 7.26039)"
 within "$(json mean_energy_reweighted evaluation.json)" -3.95 -3.79 "reweighted mean energy"
 within "$(json log_prob_invariance_error evaluation.json)" 0 1e-4 "invariance error"
+for group in all rotation reflection translation permutation; do
+    grep -A2 "\"$group\": {" evaluation.json >"$group.json"
+    if [ "$(grep -Ec '"(median|largest)": [0-9.e-]+,?$' "$group.json")" -eq 2 ]; then pass; else fail "$group: $(cat "$group.json")"; fi
+done
 within "$(json num_data evaluation.json)" 10000 10000 "num_data"
 if grep -q 'NaN\|Infinity\|: nan\|: inf' evaluation.json; then fail "JSON holds what is no JSON"; else pass; fi
 same model.safetensors kept.safetensors "evaluate leaves the model alone"
