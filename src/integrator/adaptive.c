@@ -79,6 +79,7 @@ static eqf_status system_create(eqf__adaptive *adaptive, const char *name, const
                                  "integrator/dormand_prince.clh",
                                  system_file,
                                  "integrator/dormand_prince.cl",
+                                 "integrator/dormand_prince_rows.cl",
                                  NULL};
     eqf__program *program;
     EQF__TRY(eqf__program_get(ctx, name, files, field->any_time_defines, &program));
