@@ -41,11 +41,12 @@ static eqf_status create_adaptive(eqf_flow *flow, const eqf_model *model, const 
     EQF__TRY(eqf__adaptive_check(flow->ctx, &adaptive));
     EQF__TRY(eqf__field_create(flow->ctx, made->potential.num_particles, made->potential.space_dim, &made->dynamics, 3,
                                EQF_FIELD_DIRECT, options->divergence, &flow->field));
-    if (flow->field->open_any_time == NULL)
+    const bool is_batched = eqf__field_is_batched(flow->field);
+    if (!is_batched && flow->field->open_any_time == NULL)
         return eqf__fail(flow->ctx, EQF_ERROR_UNSUPPORTED,
                          "dopri5 needs a field that can be evaluated at any time, and this model's cannot: use "
                          "--integrator rk4");
-    EQF__TRY(flow->field->open_any_time(flow->field));
+    if (!is_batched) EQF__TRY(flow->field->open_any_time(flow->field));
     bool has_changed;
     EQF__TRY(eqf__field_set_params(flow->field, eqf_model_params(model), &has_changed));
     return eqf__adaptive_create(flow->ctx, flow->field, &adaptive, &flow->adaptive);

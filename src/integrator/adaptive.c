@@ -1,4 +1,4 @@
-#include "adaptive.h"
+#include "adaptive_batched.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -49,11 +49,36 @@ static void release_buffers(eqf__adaptive_system *system) {
 
 static void system_clear(eqf__adaptive_system *system) {
     release_buffers(system);
+    eqf__adaptive_batched_destroy(&system->batched);
     eqf__kernel_destroy(&system->begin);
     eqf__kernel_destroy(&system->steps);
     eqf__kernel_destroy(&system->put);
     eqf__kernel_destroy(&system->take);
     eqf__kernel_destroy(&system->field);
+}
+
+static eqf_status create_rows(eqf__adaptive *adaptive, eqf__program *program, eqf__adaptive_system *system_out) {
+    EQF__TRY(eqf__kernel_create(adaptive->ctx, program, "adaptive_put", &system_out->put));
+    return eqf__kernel_create(adaptive->ctx, program, "adaptive_take", &system_out->take);
+}
+
+/* The system of a batched field. */
+static eqf_status batched_system_create(eqf__adaptive *adaptive, const char *name, const char *system_file,
+                                        size_t state_size, bool is_adjoint, eqf__adaptive_system *system_out) {
+    const char *const files[] = {"common/real.clh",
+                                 "integrator/dormand_prince_tableau.clh",
+                                 "integrator/dormand_prince.clh",
+                                 system_file,
+                                 "integrator/dormand_prince_batched.cl",
+                                 "integrator/dormand_prince_rows.cl",
+                                 NULL};
+    char defines[64];
+    snprintf(defines, sizeof defines, "-D N=%u -D D=%u", adaptive->field->num_particles, adaptive->field->space_dim);
+    system_out->state_size = state_size;
+    eqf__program *program;
+    EQF__TRY(eqf__program_get(adaptive->ctx, name, files, defines, &program));
+    EQF__TRY(eqf__adaptive_batched_create(adaptive, program, is_adjoint, &system_out->batched));
+    return create_rows(adaptive, program, system_out);
 }
 
 /* factor: how many evaluations' loop turns one stage takes. */
@@ -85,9 +110,8 @@ static eqf_status system_create(eqf__adaptive *adaptive, const char *name, const
     EQF__TRY(eqf__program_get(ctx, name, files, field->any_time_defines, &program));
     EQF__TRY(eqf__kernel_create(ctx, program, "adaptive_begin", &system_out->begin));
     EQF__TRY(eqf__kernel_create(ctx, program, "adaptive_steps", &system_out->steps));
-    EQF__TRY(eqf__kernel_create(ctx, program, "adaptive_put", &system_out->put));
-    EQF__TRY(eqf__kernel_create(ctx, program, "adaptive_take", &system_out->take));
-    return eqf__kernel_create(ctx, program, "field_at_time", &system_out->field);
+    EQF__TRY(eqf__kernel_create(ctx, program, "field_at_time", &system_out->field));
+    return create_rows(adaptive, program, system_out);
 }
 
 eqf_status eqf__adaptive_create(eqf_context *ctx, eqf__field *field, const eqf_adaptive_options *options,
@@ -99,11 +123,14 @@ eqf_status eqf__adaptive_create(eqf_context *ctx, eqf__field *field, const eqf_a
     adaptive_out->field = field;
     adaptive_out->vector_width = device->vector_width;
     adaptive_out->options = *options;
+    const size_t num_dof = (size_t)field->num_particles * field->space_dim;
+    if (eqf__field_is_batched(field))
+        return batched_system_create(adaptive_out, "dormand_prince_batched", "integrator/dormand_prince_forward.clh",
+                                     num_dof + 1, false, &adaptive_out->forward);
     const size_t partial_bytes = field->any_time_grad_size * device->vector_width * sizeof(float);
     const size_t affordable = most_partial_bytes / partial_bytes;
     adaptive_out->num_partials = device->vector_width > 1 ? PARTIALS_OF_VECTORS : PARTIALS_OF_SCALARS;
     if (adaptive_out->num_partials > affordable) adaptive_out->num_partials = affordable > 0 ? affordable : 1;
-    const size_t num_dof = (size_t)field->num_particles * field->space_dim;
     return system_create(adaptive_out, "dormand_prince", "integrator/dormand_prince_forward.clh", num_dof + 1, 1,
                          &adaptive_out->forward);
 }
@@ -221,10 +248,36 @@ eqf_status eqf__adaptive_solve(eqf__adaptive *adaptive, eqf_direction direction,
     EQF__TRY(make_room(adaptive, system, num_blocks));
     EQF__TRY(put(adaptive, system, num_blocks, d_x, 0, num_dof, 1.0f));
     EQF__TRY(put(adaptive, system, num_blocks, d_log_det, (cl_uint)num_dof, 1, 0.0f)); /* its error is this solve's */
-    EQF__TRY(run(adaptive, system, sign, num_blocks, num_blocks, d_log_det, 0.0f, system->d_num_running));
+    if (system->batched != NULL)
+        EQF__TRY(eqf__adaptive_batched_run(adaptive, system, sign, num_blocks, d_log_det, 0.0f, 0.0f, NULL));
+    else
+        EQF__TRY(run(adaptive, system, sign, num_blocks, num_blocks, d_log_det, 0.0f, system->d_num_running));
     EQF__TRY(take(adaptive, system, num_blocks, d_x, 0, num_dof, 1.0f, false));
     EQF__TRY(take(adaptive, system, num_blocks, d_log_det, (cl_uint)num_dof, 1, 1.0f, true));
     return count_steps(adaptive, system, num_blocks, num_samples);
+}
+
+/* The same for a batched field, whose gradient is one sum in its own layout. */
+static eqf_status batched_reverse(eqf__adaptive *adaptive, float sign, size_t num_blocks, size_t batch_size, cl_mem d_x,
+                                  cl_mem d_adjoint_x, cl_mem d_adjoint_log_det, cl_mem d_gradient) {
+    eqf__field *field = adaptive->field;
+    eqf__adaptive_system *system = &adaptive->adjoint;
+    const size_t num_dof = (size_t)field->num_particles * field->space_dim;
+    const size_t grad_bytes = field->grad_shared_size * sizeof(float);
+    const float size = (float)batch_size, share = 1.0f / size;
+    if (system->batched == NULL)
+        EQF__TRY(batched_system_create(adaptive, "dormand_prince_batched_adjoint",
+                                       "integrator/dormand_prince_adjoint.clh", 2 * num_dof, true, system));
+    if (adaptive->d_grad == NULL)
+        EQF__TRY(eqf__buffer_create(adaptive->ctx, grad_bytes, NULL, "the gradient", &adaptive->d_grad));
+    EQF__TRY(make_room(adaptive, system, num_blocks));
+    EQF__TRY(eqf__fill_zero(adaptive->ctx, adaptive->d_grad, grad_bytes));
+    EQF__TRY(put(adaptive, system, num_blocks, d_x, 0, num_dof, 1.0f));
+    EQF__TRY(put(adaptive, system, num_blocks, d_adjoint_x, (cl_uint)num_dof, num_dof, size));
+    EQF__TRY(eqf__adaptive_batched_run(adaptive, system, sign, num_blocks, d_adjoint_log_det, size, share,
+                                       adaptive->d_grad));
+    EQF__TRY(take(adaptive, system, num_blocks, d_adjoint_x, (cl_uint)num_dof, num_dof, share, false));
+    return field->contract(field, NULL, adaptive->d_grad, 1, d_gradient);
 }
 
 eqf_status eqf__adaptive_reverse(eqf__adaptive *adaptive, eqf_direction direction, size_t num_blocks, size_t batch_size,
@@ -238,6 +291,8 @@ eqf_status eqf__adaptive_reverse(eqf__adaptive *adaptive, eqf_direction directio
     /* Against the sense of the solve. Samples are integrated with adjoints of their own size, not their share of the
      * mean: steps must not depend on the batch. */
     const float sign = direction == EQF_PRIOR_TO_DATA ? -1.0f : 1.0f, size = (float)batch_size, share = 1.0f / size;
+    if (eqf__field_is_batched(field))
+        return batched_reverse(adaptive, sign, num_blocks, batch_size, d_x, d_adjoint_x, d_adjoint_log_det, d_gradient);
     if (system->steps.id == NULL)
         EQF__TRY(system_create(adaptive, "dormand_prince_adjoint", "integrator/dormand_prince_adjoint.clh", 2 * num_dof,
                                3, system));
@@ -258,6 +313,8 @@ eqf_status eqf__adaptive_field(const eqf__adaptive *adaptive, double t, size_t n
     const eqf__field *field = adaptive->field;
     cl_uint blocks = (cl_uint)num_blocks;
     cl_float time = (cl_float)t;
+    if (eqf__field_is_batched(field))
+        return eqf__adaptive_batched_field(adaptive, t, num_blocks, d_x, d_velocity, d_divergence);
     return EQF__LAUNCH(adaptive->ctx, &adaptive->forward.field, num_blocks, 0, EQF__ARG(d_x), EQF__ARG(d_velocity),
                        EQF__ARG(d_divergence), EQF__ARG(field->d_params), EQF__ARG(field->d_constants), EQF__ARG(time),
                        EQF__ARG(blocks));

@@ -6,9 +6,12 @@
 
 #include "field.h"
 
+typedef struct eqf__adaptive_batched eqf__adaptive_batched; /* adaptive_batched.h */
+
 /* What one program integrates: its state, and buffers for max_blocks blocks. */
 typedef struct eqf__adaptive_system {
     eqf__kernel begin, steps, put, take, field;
+    eqf__adaptive_batched *batched; /* of batched fields, in place of begin, steps and field; else NULL */
     size_t state_size, max_blocks;
     cl_mem d_state, d_slope, d_carry; /* [max_blocks][state_size][V] */
     cl_mem d_control;                 /* [max_blocks][CONTROL_SIZE][V] */

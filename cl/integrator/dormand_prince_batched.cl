@@ -1,0 +1,192 @@
+/* dormand_prince.cl for fields that are evaluated batch by batch: the same operations, a launch each, between evaluations that
+ * the host asks for. One work-item a block. Buffers:
+ *   state, carry, next, next_carry [num_blocks][STATE_SIZE][V]; control [num_blocks][CONTROL_SIZE][V]
+ *   k [num_blocks][NUM_STAGES][STATE_SIZE][V]: slopes; those of the first stage stay from step to step
+ *   x [num_blocks][N*D][V], times [num_blocks][V]: where and when the field is asked for next
+ *   weight [num_blocks][V]: the step where it was accepted, else 0 */
+#define OWN(buffer, size) ((buffer) + (size_t)block * ((size) * V))
+
+/* What the field is asked at a state: x, time, and for the adjoint what its derivatives are multiplied with. */
+inline void put_question(const realv *y, realv t, realv weight, realv adjoint, real direction, uint block, __global real *x,
+                         __global real *times, __global real *adjoint_velocity, __global real *adjoint_divergence) {
+    for (uint c = 0; c < N * D; c++) store_lanes(OWN(x, N * D) + c * V, y[c]);
+    store_lanes(OWN(times, 1), t);
+#ifdef HAS_QUADRATURE
+    for (uint c = 0; c < N * D; c++)
+        store_lanes(OWN(adjoint_velocity, N * D) + c * V, -direction * weight * y[N * D + c]);
+    store_lanes(OWN(adjoint_divergence, 1), -direction * weight * adjoint);
+#endif
+}
+
+/* Question of stage `stage`; for the first one, of the state itself, carry is cleared. */
+__kernel void batched_ask(__global const real *state, __global real *carry, __global const real *control,
+                          __global const real *k, __global real *next, __global real *next_carry,
+                          __global const real *adjoint_log_det, __global real *x, __global real *times,
+                          __global real *adjoint_velocity, __global real *adjoint_divergence, real adjoint_scale,
+                          real direction, real equal_step, uint stage, uint num_blocks) {
+    uint block = get_global_id(0);
+    if (block >= num_blocks) return;
+    realv y[STATE_SIZE], h = 0, s = 0;
+    if (stage > 0) {
+        step_control now = load_control(OWN(control, CONTROL_SIZE));
+        integerv is_last;
+        h = step_size(now, equal_step, &is_last);
+        s = now.s;
+    }
+    __constant const real *a = tableau_a + stage * (NUM_STAGES - 1);
+    for (uint c = 0; c < STATE_SIZE; c++) {
+        realv from = load_lanes(OWN(state, STATE_SIZE) + c * V), sum = 0;
+        y[c] = from;
+        if (stage == 0) {
+            store_lanes(OWN(carry, STATE_SIZE) + c * V, (realv)0);
+            continue;
+        }
+        for (uint p = 0; p < stage; p++)
+            sum = fma((realv)a[p], load_lanes(OWN(k, NUM_STAGES * STATE_SIZE) + (p * STATE_SIZE + c) * V), sum);
+        realv step = fma(h, sum, load_lanes(OWN(carry, STATE_SIZE) + c * V));
+        y[c] = from + step;
+        store_lanes(OWN(next, STATE_SIZE) + c * V, y[c]);
+        store_lanes(OWN(next_carry, STATE_SIZE) + c * V, step - (y[c] - from));
+    }
+    put_question(y, flow_time(fma((realv)tableau_c[stage], h, s), direction), (realv)1,
+                 adjoint_scale * load_lanes(OWN(adjoint_log_det, 1)), direction, block, x, times, adjoint_velocity,
+                 adjoint_divergence);
+}
+
+/* The answer becomes the slope of stage `stage`: velocity and divergence, or velocity and the adjoint's rate. */
+__kernel void batched_keep(__global const real *velocity, __global const real *rest, __global real *k, real direction,
+                           uint stage, uint num_blocks) {
+    uint block = get_global_id(0);
+    if (block >= num_blocks) return;
+    __global real *own = OWN(k, NUM_STAGES * STATE_SIZE) + stage * (STATE_SIZE * V);
+    for (uint c = 0; c < N * D; c++)
+        store_lanes(own + c * V, direction * load_lanes(OWN(velocity, N * D) + c * V));
+    for (uint c = N * D; c < STATE_SIZE; c++) {
+        realv value = load_lanes(OWN(rest, STATE_SIZE - N * D) + (c - N * D) * V);
+#ifdef HAS_QUADRATURE
+        store_lanes(own + c * V, value); /* its sign came with the question */
+#else
+        store_lanes(own + c * V, direction * value);
+#endif
+    }
+}
+
+/* The Euler step that first_control wants, from the slopes of stage 0. */
+__kernel void batched_probe(__global const real *state, __global real *control, __global const real *k,
+                            __global const real *adjoint_log_det, __global real *x, __global real *times,
+                            __global real *adjoint_velocity, __global real *adjoint_divergence, real adjoint_scale,
+                            real direction, real rtol, real atol, uint has_log_det, uint num_blocks) {
+    uint block = get_global_id(0);
+    if (block >= num_blocks) return;
+    realv y[STATE_SIZE], f[STATE_SIZE];
+    for (uint c = 0; c < STATE_SIZE; c++) {
+        y[c] = load_lanes(OWN(state, STATE_SIZE) + c * V);
+        f[c] = load_lanes(OWN(k, NUM_STAGES * STATE_SIZE) + c * V);
+    }
+    const realv h = first_probe(system_error(y, y, y, rtol, atol, has_log_det),
+                                system_error(f, y, y, rtol, atol, has_log_det));
+    store_lanes(OWN(control, CONTROL_SIZE) + AT_H * V, h);
+    for (uint c = 0; c < STATE_SIZE; c++) y[c] = fma(h, f[c], y[c]);
+    put_question(y, flow_time(h, direction), (realv)1, adjoint_scale * load_lanes(OWN(adjoint_log_det, 1)), direction,
+                 block, x, times, adjoint_velocity, adjoint_divergence);
+}
+
+/* The first step, from the slopes of stages 0 and, after that Euler step, 1. */
+__kernel void batched_begin(__global const real *state, __global real *control, __global const real *k, real rtol,
+                            real atol, uint has_log_det, uint num_blocks) {
+    uint block = get_global_id(0);
+    if (block >= num_blocks) return;
+    realv y[STATE_SIZE], f[STATE_SIZE], moved[STATE_SIZE], change[STATE_SIZE];
+    const realv h = load_lanes(OWN(control, CONTROL_SIZE) + AT_H * V);
+    for (uint c = 0; c < STATE_SIZE; c++) {
+        y[c] = load_lanes(OWN(state, STATE_SIZE) + c * V);
+        f[c] = load_lanes(OWN(k, NUM_STAGES * STATE_SIZE) + c * V);
+        moved[c] = fma(h, f[c], y[c]);
+        change[c] = load_lanes(OWN(k, NUM_STAGES * STATE_SIZE) + (STATE_SIZE + c) * V) - f[c];
+    }
+    store_control(first_control(h, system_error(f, y, y, rtol, atol, has_log_det),
+                                system_error(change, y, moved, rtol, atol, has_log_det) / h,
+                                all_finite(f, STATE_SIZE) & all_finite(y, STATE_SIZE)),
+                  OWN(control, CONTROL_SIZE));
+}
+
+/* After the last stage. Leaves the old state and slopes, which the quadrature needs: batched_move takes the step. start [num_blocks][2][V]: s
+ * and h of this step. num_running += blocks that have a running lane. */
+__kernel void batched_judge(__global const real *state, __global real *control, __global const real *k,
+                            __global const real *next, __global real *start, __global real *weight,
+                            __global uint *num_running, real rtol, real atol, uint has_log_det, real equal_step,
+                            uint max_steps, uint num_blocks) {
+    uint block = get_global_id(0);
+    if (block >= num_blocks) return;
+    realv before[STATE_SIZE], after[STATE_SIZE], error[STATE_SIZE], last[STATE_SIZE];
+    step_control now = load_control(OWN(control, CONTROL_SIZE));
+    integerv is_last;
+    const realv s = now.s, h = step_size(now, equal_step, &is_last);
+    for (uint c = 0; c < STATE_SIZE; c++) {
+        before[c] = load_lanes(OWN(state, STATE_SIZE) + c * V);
+        after[c] = load_lanes(OWN(next, STATE_SIZE) + c * V);
+        error[c] = 0;
+        for (uint p = 0; p < NUM_STAGES; p++) {
+            last[c] = load_lanes(OWN(k, NUM_STAGES * STATE_SIZE) + (p * STATE_SIZE + c) * V);
+            error[c] = fma((realv)tableau_e[p], last[c], error[c]);
+        }
+        error[c] *= h;
+    }
+    const integerv is_accepted = step_judge(&now, h, is_last, system_error(error, before, after, rtol, atol, has_log_det),
+                                            all_finite(last, STATE_SIZE), max_steps);
+    store_control(now, OWN(control, CONTROL_SIZE));
+    store_lanes(OWN(start, 2), s);
+    store_lanes(OWN(start, 2) + V, h);
+    store_lanes(OWN(weight, 1), select_lanes((realv)0, (realv)1, is_accepted));
+    if (any_lane(now.status == (realv)STATUS_RUNNING)) atomic_inc(num_running);
+}
+
+#ifdef HAS_QUADRATURE
+/* Question of an accepted step's stage for the gradient of the parameters, with its share of the integral; share: of the mean. */
+__kernel void batched_ask_gradient(__global const real *state, __global const real *k, __global const real *start,
+                                   __global const real *weight, __global const real *adjoint_log_det, __global real *x,
+                                   __global real *times, __global real *adjoint_velocity,
+                                   __global real *adjoint_divergence, real adjoint_scale, real share, real direction,
+                                   uint stage, uint num_blocks) {
+    uint block = get_global_id(0);
+    if (block >= num_blocks) return;
+    realv y[STATE_SIZE];
+    const realv s = load_lanes(OWN(start, 2)), h = load_lanes(OWN(start, 2) + V);
+    const integerv is_accepted = load_lanes(OWN(weight, 1)) > (realv)0;
+    __constant const real *a = tableau_a + stage * (NUM_STAGES - 1);
+    for (uint c = 0; c < STATE_SIZE; c++) {
+        realv sum = 0, from = load_lanes(OWN(state, STATE_SIZE) + c * V);
+        for (uint p = 0; p < stage; p++)
+            sum = fma((realv)a[p], load_lanes(OWN(k, NUM_STAGES * STATE_SIZE) + (p * STATE_SIZE + c) * V), sum);
+        y[c] = select_lanes(from, fma(h, sum, from), is_accepted);
+    }
+    const real of_stage = tableau_a[(NUM_STAGES - 1) * (NUM_STAGES - 1) + stage] * share;
+    put_question(y, flow_time(fma((realv)tableau_c[stage], h, s), direction),
+                 select_lanes((realv)0, of_stage * h, is_accepted),
+                 adjoint_scale * load_lanes(OWN(adjoint_log_det, 1)), direction, block, x, times, adjoint_velocity,
+                 adjoint_divergence);
+}
+#endif
+
+/* Accepted lanes go on to the next state; the slope there is their next first one. */
+__kernel void batched_move(__global real *state, __global real *carry, __global real *k, __global const real *next,
+                           __global const real *next_carry, __global const real *weight, uint num_blocks) {
+    uint block = get_global_id(0);
+    if (block >= num_blocks) return;
+    const integerv is_accepted = load_lanes(OWN(weight, 1)) > (realv)0;
+    for (uint c = 0; c < STATE_SIZE; c++) {
+        __global real *y = OWN(state, STATE_SIZE) + c * V, *left_out = OWN(carry, STATE_SIZE) + c * V;
+        __global real *first = OWN(k, NUM_STAGES * STATE_SIZE) + c * V;
+        store_lanes(y, select_lanes(load_lanes(y), load_lanes(OWN(next, STATE_SIZE) + c * V), is_accepted));
+        store_lanes(left_out,
+                    select_lanes(load_lanes(left_out), load_lanes(OWN(next_carry, STATE_SIZE) + c * V), is_accepted));
+        store_lanes(first, select_lanes(load_lanes(first),
+                                        load_lanes(first + (NUM_STAGES - 1) * (STATE_SIZE * V)), is_accepted));
+    }
+}
+
+/* times [num_blocks][V] = t. */
+__kernel void batched_set_times(__global real *times, real t, uint num_blocks) {
+    uint block = get_global_id(0);
+    if (block < num_blocks) store_lanes(OWN(times, 1), (realv)t);
+}
