@@ -13,6 +13,7 @@ exit_code cmd_boltzmann(cli_app *app);
 exit_code cmd_log_prob(cli_app *app);
 exit_code cmd_minima(cli_app *app);
 exit_code cmd_selftest(cli_app *app);
+exit_code cmd_tune(cli_app *app);
 exit_code cmd_bench(cli_app *app);
 exit_code cmd_cache(cli_app *app);
 exit_code cmd_version(cli_app *app);

@@ -18,6 +18,7 @@ static const cli_command commands[] = {
     {"log-prob", "exact log-densities of given configurations", cmd_log_prob, true},
     {"minima", "quench configurations to the potential's distinct minima", cmd_minima, false},
     {"selftest", "check every kernel on the device against known answers", cmd_selftest, false},
+    {"tune", "find the fastest values of the device's profile and keep them", cmd_tune, false},
     {"bench", "speed of sampling, training and start-up against the device's limits", cmd_bench, false},
     {"cache", "built kernel programs kept on disk: list, clear, path", cmd_cache, false},
     {"version", "version, revision, compiler", cmd_version, false},

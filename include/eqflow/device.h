@@ -66,6 +66,11 @@ typedef struct eqf_device_profile {
 /* The profile of the device at index in eqf_device_list. Errors: NO_DEVICE, NO_PLATFORM, OUT_OF_MEMORY. */
 eqf_status eqf_device_get_profile(eqf_context *ctx, unsigned index, eqf_device_profile *profile_out);
 
+/* Keeps profile values for the open device and its driver in the user's cache: lines "key = value  # reason". Contexts opened from then on
+ * use them, in place of those of platforms/. NULL forgets them. Errors: INVALID_ARGUMENT (not such lines), IO, NOT_FOUND (caching is
+ * off). */
+eqf_status eqf_device_store_tuning(eqf_context *ctx, const char *text);
+
 /* The open device of ctx (opens the default one if none is). */
 eqf_status eqf_context_device(eqf_context *ctx, eqf_device_info *device_out);
 

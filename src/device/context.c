@@ -325,6 +325,19 @@ eqf_status eqf_device_get_profile(eqf_context *ctx, unsigned index, eqf_device_p
     return status;
 }
 
+eqf_status eqf_device_store_tuning(eqf_context *ctx, const char *text) {
+    eqf__device *device;
+    EQF__TRY(eqf__device_get(ctx, &device));
+    if (text != NULL) {
+        eqf_device_profile *profile = eqf__alloc(ctx, 1, sizeof *profile, "the tuning");
+        if (profile == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+        eqf_status status = eqf__profile_apply_text(ctx, "the tuning", text, 0, NULL, profile, NULL);
+        free(profile);
+        if (status != EQF_OK) return status == EQF_ERROR_FORMAT ? EQF_ERROR_INVALID_ARGUMENT : status;
+    }
+    return eqf__store_save(ctx, &device->info, EQF__STORE_TUNING, text, NULL);
+}
+
 /* ---- Choosing --------------------------------------------------------------------------------------------------------- */
 
 static bool contains(const char *text, const char *part) {

@@ -46,7 +46,7 @@ void eqf__cache_key(const eqf__device *device, const char *source, const char *o
     uint8_t digest[SHA256_DIGEST_LENGTH];
     const eqf_device_info *info = &device->info;
     SHA256Init(&sha);
-    add_text(&sha, "eqflow program cache 1 " EQF_VERSION_TEXT);
+    add_text(&sha, "eqflow program cache 2 " EQF_VERSION_TEXT);
     add_text(&sha, source);
     add_text(&sha, options);
     add_text(&sha, info->name);
