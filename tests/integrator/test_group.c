@@ -28,12 +28,13 @@ static void test_velocity(void **state) {
     for (size_t l = 0; l < NUM_LAYOUTS; ++l)
         for (unsigned evaluation = EQF_FIELD_TABLE; evaluation <= EQF_FIELD_DIRECT; ++evaluation) {
             const layout *of = layouts + l;
+            const unsigned group_size = test_group_size(test_context(), of->group_size);
             const test_system *system = test_system_named(of->system);
             test_worst velocity_worst = TEST_WORST_INIT(test_field_tolerance),
                        divergence_worst = TEST_WORST_INIT(test_field_tolerance);
-            test_use_groups(test_context(), of->group_size, of->has_local_table);
+            test_use_groups(test_context(), group_size, of->has_local_table);
             test_field f = test_field_set_up(system, NULL, (eqf_field_evaluation)evaluation, 310 + l);
-            test_assert_groups(f.flow, of->group_size);
+            test_assert_groups(f.flow, group_size);
             for (size_t i = 0; i < num_test_batch_sizes; ++i) {
                 if (system->num_particles > 20 && test_batch_sizes[i] > 9) continue; /* the reference is slow */
                 float *x = test_configurations(system, test_batch_sizes[i], 10 * l + i);
@@ -44,8 +45,8 @@ static void test_velocity(void **state) {
             test_field_tear_down(&f);
             test_use_groups(test_context(), 0, false);
             const char *name = test_evaluation_name((eqf_field_evaluation)evaluation);
-            is_good &= test_report(&velocity_worst, "%s by %u, %s: velocity", of->system, of->group_size, name);
-            is_good &= test_report(&divergence_worst, "%s by %u, %s: divergence", of->system, of->group_size, name);
+            is_good &= test_report(&velocity_worst, "%s by %u, %s: velocity", of->system, group_size, name);
+            is_good &= test_report(&divergence_worst, "%s by %u, %s: divergence", of->system, group_size, name);
         }
     assert_true(is_good);
 }
@@ -59,6 +60,7 @@ static void test_trajectories(void **state) {
     for (size_t l = 0; l < NUM_LAYOUTS; ++l)
         for (unsigned evaluation = EQF_FIELD_TABLE; evaluation <= EQF_FIELD_DIRECT; ++evaluation) {
             const layout *of = layouts + l;
+            const unsigned group_size = test_group_size(test_context(), of->group_size);
             const test_system *system = test_system_named(of->system);
             const unsigned N = system->num_particles, D = system->space_dim, num_dof = N * D;
             eqf_model *model = test_trained_like_model(ctx, system, NULL, 400 + l);
@@ -69,11 +71,11 @@ static void test_trajectories(void **state) {
             options.field_evaluation = (eqf_field_evaluation)evaluation;
             eqf_flow *usual, *flow;
             TEST_OK(ctx, eqf_flow_create(ctx, model, &options, &usual));
-            test_use_groups(ctx, of->group_size, of->has_local_table);
+            test_use_groups(ctx, group_size, of->has_local_table);
             TEST_OK(ctx, eqf_flow_create(ctx, model, &options, &flow));
             test_use_groups(ctx, 0, false);
             test_assert_groups(usual, 0);
-            test_assert_groups(flow, of->group_size);
+            test_assert_groups(flow, group_size);
             float *x = test_configurations(system, B, 40 + l), *z = test_output(B * num_dof),
                   *log_prob = test_output(B);
             double *h_x = test_to_double(B * num_dof, x), *h_z = calloc(num_dof, sizeof *h_z);
@@ -103,10 +105,9 @@ static void test_trajectories(void **state) {
             free(sample);
             free(usual_log_prob);
             const char *name = test_evaluation_name((eqf_field_evaluation)evaluation);
-            is_good &= test_report(&log_prob_worst, "%s by %u, %s: log_prob", of->system, of->group_size, name);
-            is_good &= test_report(&z_worst, "%s by %u, %s: z", of->system, of->group_size, name);
-            is_good &=
-                test_report(&sample_worst, "%s by %u, %s: samples, two layouts", of->system, of->group_size, name);
+            is_good &= test_report(&log_prob_worst, "%s by %u, %s: log_prob", of->system, group_size, name);
+            is_good &= test_report(&z_worst, "%s by %u, %s: z", of->system, group_size, name);
+            is_good &= test_report(&sample_worst, "%s by %u, %s: samples, two layouts", of->system, group_size, name);
         }
     assert_true(is_good);
 }
@@ -129,7 +130,8 @@ static void test_gradients(void **state) {
     bool is_good = true;
     for (size_t g = 0; g < sizeof gradients / sizeof *gradients; ++g) {
         const gradient_layout *gradient = gradients + g;
-        test_use_groups(test_context(), gradient->group_size, gradient->has_local_table);
+        test_use_groups(test_context(), test_group_size(test_context(), gradient->group_size),
+                        gradient->has_local_table);
         is_good &= test_gradient_check(&gradient->of, 0.1, gradient->longest, 2200 + g);
         test_use_groups(test_context(), 0, false);
     }
@@ -142,7 +144,8 @@ static void test_edges(void **state) {
     bool is_good = true;
     for (size_t l = 0; l < sizeof chosen / sizeof *chosen; ++l)
         for (unsigned evaluation = EQF_FIELD_TABLE; evaluation <= EQF_FIELD_DIRECT; ++evaluation) {
-            test_use_groups(test_context(), chosen[l].group_size, chosen[l].has_local_table);
+            test_use_groups(test_context(), test_group_size(test_context(), chosen[l].group_size),
+                            chosen[l].has_local_table);
             is_good &= test_field_edges(test_system_named(chosen[l].system), (eqf_field_evaluation)evaluation, 500 + l);
             if (l < 2) test_gradient_edges((eqf_field_evaluation)evaluation);
             test_use_groups(test_context(), 0, false);
@@ -169,7 +172,7 @@ static void test_budget(void **state) {
         for (unsigned turn = 0; turn < 2; ++turn) {
             eqf_flow *flow;
             eqf_loss loss;
-            device->launch_iterations = turn == 0 ? 0 : evaluation == EQF_FIELD_TABLE ? 40000 : 60000;
+            device->launch_iterations = turn == 0 ? budget : evaluation == EQF_FIELD_TABLE ? 40000 : 60000;
             test_use_groups(ctx, 8, true);
             TEST_OK(ctx, eqf_flow_create(ctx, model, &options, &flow));
             test_use_groups(ctx, 0, false);
@@ -211,9 +214,9 @@ static void print_bits(void) {
             options.field_evaluation = (eqf_field_evaluation)evaluation;
             options.num_steps = 4;
             eqf_flow *flow;
-            test_use_groups(ctx, chosen[l].group_size, chosen[l].has_local_table);
+            test_use_groups(ctx, test_group_size(ctx, chosen[l].group_size), chosen[l].has_local_table);
             TEST_OK(ctx, eqf_flow_create(ctx, model, &options, &flow));
-            test_assert_groups(flow, chosen[l].group_size);
+            test_assert_groups(flow, test_group_size(ctx, chosen[l].group_size));
             const size_t count = B * num_dof + B + eqf_model_num_trained(model);
             float *all = test_floats(count), *x = test_configurations(system, B, 72);
             eqf_loss loss;
