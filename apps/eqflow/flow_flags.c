@@ -28,7 +28,10 @@ size_t flow_flags_options(flow_flags *flags, double max_steps, const char *steps
     options_out[2] = (cli_option){.kind = OPTION_TEXT, .name = "divergence", .argument = "HOW",
                                   .value = &flags->divergence, .default_text = "exact",
                                   .help = "exact; for a dense field also rademacher or gaussian: Hutchinson's estimate"};
-    return 3 + integrator_options(flags, options_out + 3);
+    options_out[3] = (cli_option){.kind = OPTION_TEXT, .name = "precision", .argument = "HOW", .value = &flags->precision,
+                                  .default_text = "float",
+                                  .help = "float, or double where the device has it: to check the other"};
+    return 4 + integrator_options(flags, options_out + 4);
 }
 
 exit_code flow_flags_read(cli_app *app, const flow_flags *flags, eqf_flow_options *options_out) {
@@ -39,6 +42,14 @@ exit_code flow_flags_read(cli_app *app, const flow_flags *flags, eqf_flow_option
     if (code != EXIT_CODE_OK) return code;
     code = work_field_evaluation(app, flags->field_evaluation, &options_out->field_evaluation);
     if (code != EXIT_CODE_OK) return code;
+    if (flags->precision && strcmp(flags->precision, "double") == 0) {
+        options_out->precision = EQF_PRECISION_DOUBLE;
+        if (flags->field_evaluation && options_out->field_evaluation == EQF_FIELD_TABLE)
+            return app_fail(app, EXIT_CODE_USAGE, "--field-evaluation table is of float: --precision double sums directly");
+    } else if (flags->precision && strcmp(flags->precision, "float") != 0) {
+        return app_fail(app, EXIT_CODE_USAGE, "--precision %s: must be float or double; see eqflow %s --help", flags->precision,
+                        app->command);
+    }
     const bool is_adaptive = flags->integrator && strcmp(flags->integrator, "dopri5") == 0;
     if (flags->integrator && !is_adaptive && strcmp(flags->integrator, "rk4") != 0)
         return app_fail(app, EXIT_CODE_USAGE, "--integrator %s: must be rk4 or dopri5; see eqflow %s --help",

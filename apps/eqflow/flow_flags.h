@@ -6,13 +6,13 @@
 #include "options.h"
 
 typedef struct flow_flags {
-    const char *field_evaluation, *divergence, *integrator;
+    const char *field_evaluation, *divergence, *integrator, *precision;
     uint64_t num_steps;
     double rtol, atol;
     bool is_num_steps_set, is_rtol_set, is_atol_set;
 } flow_flags;
 
-#define FLOW_NUM_OPTIONS 6
+#define FLOW_NUM_OPTIONS 7
 
 /* Writes the options into options_out [FLOW_NUM_OPTIONS]; gives their number. max_steps: the most integrator steps;
  * steps_help says what they are here. */

@@ -22,6 +22,11 @@ typedef enum eqf_divergence {
     EQF_DIVERGENCE_GAUSSIAN    /* ... or normal: unbiased for log_prob, not for densities. Dense fields only */
 } eqf_divergence;
 
+typedef enum eqf_precision {
+    EQF_PRECISION_FLOAT,
+    EQF_PRECISION_DOUBLE /* radial fields summed directly, RK4, where the device has fp64: to certify the other */
+} eqf_precision;
+
 typedef enum eqf_direction { EQF_PRIOR_TO_DATA, EQF_DATA_TO_PRIOR } eqf_direction;
 
 /* What the adaptive integrator holds below its tolerance. */
@@ -49,9 +54,13 @@ typedef struct eqf_flow_options {
      * and gradients are those of the continuous adjoint (OTD). */
     eqf_integrator_method method;
     eqf_adaptive_options adaptive;
+    /* DOUBLE: all arithmetic of samples, log-densities, transforms and velocities; what goes through float arrays is rounded there, and
+     * eqf_flow_sample_double and eqf_flow_log_prob_double do without. No gradients. Errors: UNSUPPORTED. */
+    eqf_precision precision;
 } eqf_flow_options;
 #define EQF_FLOW_OPTIONS_INIT \
-    {1, 0, EQF_FIELD_TABLE, EQF_DIVERGENCE_EXACT, 0, EQF_INTEGRATOR_RK4, {0, 0, 0, EQF_ERROR_NORM_STATE_AND_LOG_DET}}
+    {1, 0, EQF_FIELD_TABLE, EQF_DIVERGENCE_EXACT, 0, EQF_INTEGRATOR_RK4, {0, 0, 0, EQF_ERROR_NORM_STATE_AND_LOG_DET}, \
+     EQF_PRECISION_FLOAT}
 
 /* Owns: device buffers and programs; copies what it needs of the model. Immutable but for set_params.
  * Threads: those of its context. */
@@ -75,6 +84,12 @@ eqf_status eqf_flow_sample(eqf_flow *flow, uint64_t seed, uint64_t first_sample,
  * z_out [B, N, D] their latents, or NULL. Non-finite input gives non-finite output for that sample only. */
 eqf_status eqf_flow_log_prob(eqf_flow *flow, size_t batch_size, const float *x, float *log_prob_out,
                              float *z_out);
+
+/* The two above in double throughout, for flows of EQF_PRECISION_DOUBLE; UNSUPPORTED for others. The same seed draws the same samples up to
+ * rounding. */
+eqf_status eqf_flow_sample_double(eqf_flow *flow, uint64_t seed, uint64_t first_sample, size_t num_samples, double *x_out,
+                                  double *log_prob_out);
+eqf_status eqf_flow_log_prob_double(eqf_flow *flow, size_t batch_size, const double *x, double *log_prob_out, double *z_out);
 
 /* One solve: x_in [B, N, D] -> x_out [B, N, D] and log_det_out [B] = log|det d x_out / d x_in|. */
 eqf_status eqf_flow_transform(eqf_flow *flow, eqf_direction direction, size_t batch_size, const float *x_in,

@@ -52,6 +52,19 @@ static eqf_status create_adaptive(eqf_flow *flow, const eqf_model *model, const 
     return eqf__adaptive_create(flow->ctx, flow->field, &adaptive, &flow->adaptive);
 }
 
+/* The prior's float kernels stay, for what is asked of the prior alone. */
+static eqf_status create_in_double(eqf_flow *flow, const eqf_model *model, const eqf_flow_options *options) {
+    EQF__TRY(eqf__double_flow_create(flow->ctx, model, options, flow->num_steps, &flow->in_double));
+    EQF__TRY(create_chunk_buffers(flow));
+    if (flow->chunk_size > flow->in_double->chunk_size) flow->chunk_size = flow->in_double->chunk_size;
+    const size_t rows = flow->chunk_size * flow->num_dof;
+    flow->wide_x = eqf__alloc(flow->ctx, rows, sizeof *flow->wide_x, "configurations");
+    flow->wide_y = eqf__alloc(flow->ctx, rows, sizeof *flow->wide_y, "configurations");
+    flow->wide_value = eqf__alloc(flow->ctx, flow->chunk_size, sizeof *flow->wide_value, "log-densities");
+    if (flow->wide_x == NULL || flow->wide_y == NULL || flow->wide_value == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    return eqf__flow_check_answers(flow);
+}
+
 static eqf_status create_parts(eqf_flow *flow, const eqf_model *model, const eqf_flow_options *options) {
     const eqf_model_options *made = eqf_model_options_of(model);
     eqf__device *device;
@@ -63,9 +76,13 @@ static eqf_status create_parts(eqf_flow *flow, const eqf_model *model, const eqf
     if (flow->num_steps > 100000)
         return eqf__fail(flow->ctx, EQF_ERROR_INVALID_ARGUMENT, "%u integration steps are more than the 100000 allowed",
                          flow->num_steps);
+    flow->num_particles = num_particles;
+    flow->space_dim = space_dim;
     flow->num_dof = (size_t)num_particles * space_dim;
+    flow->dynamics = made->dynamics;
     flow->divergence_seed = options->divergence_seed;
     EQF__TRY(eqf__prior_create(flow->ctx, num_particles, space_dim, made->prior_scale, &flow->prior));
+    if (options->precision == EQF_PRECISION_DOUBLE) return create_in_double(flow, model, options);
     if (flow->method == EQF_INTEGRATOR_DOPRI5) {
         EQF__TRY(create_adaptive(flow, model, options));
         return create_chunk_buffers(flow);
@@ -114,12 +131,17 @@ void eqf_flow_destroy(eqf_flow **flow) {
     eqf__adaptive_clear(&dying->adaptive);
     eqf__field_destroy(&dying->field);
     eqf__prior_clear(&dying->prior);
+    eqf__double_flow_destroy(&dying->in_double);
+    free(dying->wide_x);
+    free(dying->wide_y);
+    free(dying->wide_value);
     free(dying);
     *flow = NULL;
 }
 
 eqf_status eqf_flow_set_params(eqf_flow *flow, const float *params) {
     bool has_changed;
+    if (flow->in_double != NULL) return eqf__double_flow_set_params(flow->in_double, params);
     EQF__TRY(eqf__field_set_params(flow->field, params, &has_changed));
     if (!has_changed) return EQF_OK;
     eqf__gradient_workspace_clear(&flow->workspace);
@@ -158,9 +180,83 @@ eqf_status eqf__flow_launch_solve(eqf_flow *flow, eqf_direction direction, size_
     return eqf__trajectory_solve(&flow->trajectory, direction, num_blocks, d_x, d_log_det, NULL);
 }
 
+/* ---- In double ---------------------------------------------------------------------------------------------------------- */
+
+static void widen(size_t count, const float *values, double *values_out) {
+    for (size_t i = 0; i < count; i++) values_out[i] = values[i];
+}
+
+static void round_to_float(size_t count, const double *values, float *values_out) {
+    for (size_t i = 0; values_out != NULL && i < count; i++) values_out[i] = (float)values[i];
+}
+
+static eqf_status fail_in_float(const eqf_flow *flow) {
+    return eqf__fail(flow->ctx, EQF_ERROR_UNSUPPORTED, "this flow is in float32: make it with EQF_PRECISION_DOUBLE");
+}
+
+eqf_status eqf_flow_sample_double(eqf_flow *flow, uint64_t seed, uint64_t first_sample, size_t num_samples, double *x_out,
+                                  double *log_prob_out) {
+    if (flow->in_double == NULL) return fail_in_float(flow);
+    for (size_t done = 0; done < num_samples;) {
+        size_t count = num_samples - done < flow->chunk_size ? num_samples - done : flow->chunk_size;
+        EQF__TRY(eqf__double_flow_sample(flow->in_double, seed, first_sample + done, count, x_out + done * flow->num_dof,
+                                         log_prob_out != NULL ? log_prob_out + done : NULL));
+        done += count;
+    }
+    return EQF_OK;
+}
+
+eqf_status eqf_flow_log_prob_double(eqf_flow *flow, size_t batch_size, const double *x, double *log_prob_out, double *z_out) {
+    if (flow->in_double == NULL) return fail_in_float(flow);
+    for (size_t done = 0; done < batch_size;) {
+        size_t count = batch_size - done < flow->chunk_size ? batch_size - done : flow->chunk_size;
+        EQF__TRY(eqf__double_flow_log_prob(flow->in_double, count, x + done * flow->num_dof, log_prob_out + done,
+                                           z_out != NULL ? z_out + done * flow->num_dof : NULL));
+        done += count;
+    }
+    return EQF_OK;
+}
+
+/* One chunk of each of the float calls. */
+static eqf_status sample_in_double(eqf_flow *flow, uint64_t seed, uint64_t first, size_t count, float *x_out, float *log_prob_out) {
+    EQF__TRY(eqf__double_flow_sample(flow->in_double, seed, first, count, flow->wide_x, flow->wide_value));
+    round_to_float(count * flow->num_dof, flow->wide_x, x_out);
+    round_to_float(count, flow->wide_value, log_prob_out);
+    return EQF_OK;
+}
+
+static eqf_status log_prob_in_double(eqf_flow *flow, size_t count, const float *x, float *log_prob_out, float *z_out) {
+    widen(count * flow->num_dof, x, flow->wide_x);
+    EQF__TRY(eqf__double_flow_log_prob(flow->in_double, count, flow->wide_x, flow->wide_value, z_out != NULL ? flow->wide_y : NULL));
+    round_to_float(count, flow->wide_value, log_prob_out);
+    round_to_float(count * flow->num_dof, flow->wide_y, z_out);
+    return EQF_OK;
+}
+
+static eqf_status transform_in_double(eqf_flow *flow, eqf_direction direction, size_t count, const float *x_in, float *x_out,
+                                      float *log_det_out) {
+    widen(count * flow->num_dof, x_in, flow->wide_x);
+    EQF__TRY(eqf__double_flow_transform(flow->in_double, direction, count, flow->wide_x, flow->wide_y, flow->wide_value));
+    round_to_float(count * flow->num_dof, flow->wide_y, x_out);
+    round_to_float(count, flow->wide_value, log_det_out);
+    return EQF_OK;
+}
+
+static eqf_status velocity_in_double(eqf_flow *flow, unsigned stage, size_t count, const float *x, float *velocity_out,
+                                     float *divergence_out) {
+    widen(count * flow->num_dof, x, flow->wide_x);
+    EQF__TRY(eqf__double_flow_velocity(flow->in_double, stage, count, flow->wide_x, flow->wide_y, flow->wide_value));
+    round_to_float(count * flow->num_dof, flow->wide_y, velocity_out);
+    round_to_float(count, flow->wide_value, divergence_out);
+    return EQF_OK;
+}
+
+/* ---- In float ------------------------------------------------------------------------------------------------------------ */
+
 static eqf_status sample_chunk(eqf_flow *flow, uint64_t seed, uint64_t first, size_t count, float *x_out,
                                float *log_prob_out) {
     size_t blocks = num_blocks_of(flow, count);
+    if (flow->in_double != NULL) return sample_in_double(flow, seed, first, count, x_out, log_prob_out);
     eqf__field_set_noise(flow->field, seed, first);
     EQF__TRY(eqf__prior_sample(&flow->prior, seed, first, blocks, flow->d_x));
     EQF__TRY(zero_log_det(flow, blocks, flow->d_log_det));
@@ -195,6 +291,12 @@ eqf_status eqf_flow_log_prob(eqf_flow *flow, size_t batch_size, const float *x, 
     for (size_t done = 0; done < batch_size;) {
         size_t count = batch_size - done < flow->chunk_size ? batch_size - done : flow->chunk_size;
         size_t blocks = num_blocks_of(flow, count);
+        if (flow->in_double != NULL) {
+            EQF__TRY(log_prob_in_double(flow, count, x + done * flow->num_dof, log_prob_out + done,
+                                        z_out != NULL ? z_out + done * flow->num_dof : NULL));
+            done += count;
+            continue;
+        }
         eqf__field_set_noise(flow->field, flow->divergence_seed, done);
         EQF__TRY(upload(flow, count, x + done * flow->num_dof));
         EQF__TRY(eqf__prior_centre(&flow->prior, blocks, flow->d_x));
@@ -211,6 +313,12 @@ eqf_status eqf_flow_transform(eqf_flow *flow, eqf_direction direction, size_t ba
     for (size_t done = 0; done < batch_size;) {
         size_t count = batch_size - done < flow->chunk_size ? batch_size - done : flow->chunk_size;
         size_t blocks = num_blocks_of(flow, count);
+        if (flow->in_double != NULL) {
+            EQF__TRY(transform_in_double(flow, direction, count, x_in + done * flow->num_dof,
+                                         x_out + done * flow->num_dof, log_det_out + done));
+            done += count;
+            continue;
+        }
         eqf__field_set_noise(flow->field, flow->divergence_seed, done);
         EQF__TRY(upload(flow, count, x_in + done * flow->num_dof));
         EQF__TRY(zero_log_det(flow, blocks, flow->d_log_det));
@@ -236,6 +344,12 @@ eqf_status eqf_flow_velocity(eqf_flow *flow, double t, size_t batch_size, const 
     for (size_t done = 0; done < batch_size;) {
         size_t count = batch_size - done < flow->chunk_size ? batch_size - done : flow->chunk_size;
         size_t blocks = num_blocks_of(flow, count);
+        if (flow->in_double != NULL) {
+            EQF__TRY(velocity_in_double(flow, stage, count, x + done * flow->num_dof,
+                                        velocity_out + done * flow->num_dof, divergence_out + done));
+            done += count;
+            continue;
+        }
         eqf__field_set_noise(flow->field, flow->divergence_seed, done);
         EQF__TRY(upload(flow, count, x + done * flow->num_dof));
         /* In place: each work-item reads its configuration before it writes the velocity. */

@@ -3,6 +3,7 @@
 #define EQF_FLOW_INTERNAL_H
 
 #include "adaptive.h"
+#include "double_flow.h"
 #include "gaussian.h"
 #include "trajectory.h"
 
@@ -24,18 +25,21 @@ typedef struct eqf__gradient_workspace {
 
 struct eqf_flow {
     eqf_context *ctx;
-    unsigned num_steps, vector_width, num_partials;
+    unsigned num_particles, space_dim, num_steps, vector_width, num_partials;
     size_t num_dof;
+    eqf_dynamics_options dynamics;
     uint64_t divergence_seed; /* of the noise where the divergence is estimated */
     eqf__field *field;
     eqf__prior prior;
     eqf_integrator_method method;
     eqf__trajectory trajectory; /* of RK4 */
+    eqf__double_flow *in_double; /* does all solves; field and trajectory are then not made. NULL: float */
     eqf__adaptive adaptive;     /* of DOPRI5 */
     /* Buffers of the host-array calls, for chunk_size samples. */
     size_t chunk_size;
     cl_mem d_rows, d_x, d_log_det, d_log_prob;
     eqf__gradient_workspace workspace; /* of eqf_flow_nll_gradient; grows */
+    double *wide_x, *wide_y, *wide_value; /* a chunk on the host, of a flow in double */
     bool is_gradient_trusted;          /* of the programs as they are assembled now */
 };
 

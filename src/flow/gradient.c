@@ -139,6 +139,8 @@ eqf_status eqf__flow_launch_energy_gradient(eqf_flow *flow, const eqf__kernel *e
 /* Checks what both gradients are asked, and gives a workspace that is large enough. */
 static eqf_status prepare_workspace(eqf_flow *flow, size_t batch_size, double integration_penalty) {
     eqf_context *ctx = flow->ctx;
+    if (flow->in_double != NULL)
+        return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED, "a flow in double precision has no gradients: use float32 for them");
     if (batch_size == 0)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the mean loss of an empty batch is undefined");
     if (batch_size > 0x7fffffff / flow->num_dof)

@@ -10,7 +10,7 @@
 
 /* Two steps see every stage time but the middle ones of longer solves; large systems cost the host N^2 K each. */
 static unsigned trial_steps(const eqf_flow *flow) {
-    return flow->field->num_particles <= 16 ? 2 : 1;
+    return flow->num_particles <= 16 ? 2 : 1;
 }
 
 enum { BATCH = 3 }; /* not a multiple of any V but 1 */
@@ -44,12 +44,11 @@ static void trial_clear(trial *t) {
 static eqf_status make_problem(trial *t) {
     const eqf_flow *flow = t->flow;
     eqf_context *ctx = flow->ctx;
-    const eqf__field *field = flow->field;
     eqf_model_options options = EQF_MODEL_OPTIONS_INIT;
-    options.potential.num_particles = field->num_particles;
-    options.potential.space_dim = field->space_dim;
+    options.potential.num_particles = flow->num_particles;
+    options.potential.space_dim = flow->space_dim;
     options.prior_scale = flow->prior.scale;
-    options.dynamics = field->options;
+    options.dynamics = flow->dynamics;
     options.integrator.num_steps = t->num_steps;
     EQF__TRY(eqf_model_create(ctx, &options, &t->model));
     const size_t num_params = eqf_model_num_params(t->model), num_trained = eqf_model_num_trained(t->model);
@@ -66,9 +65,9 @@ static eqf_status make_problem(trial *t) {
         free(params);
         return EQF_ERROR_OUT_OF_MEMORY;
     }
-    const double share = fmin(1, 4.0 / field->num_particles);
+    const double share = fmin(1, 4.0 / flow->num_particles);
     memcpy(params, eqf_model_params(t->model), num_params * sizeof *params);
-    const size_t num_weights = (size_t)field->options.num_distance * field->options.num_time;
+    const size_t num_weights = (size_t)flow->dynamics.num_distance * flow->dynamics.num_time;
     for (unsigned i = 0; i < num_trained; i++) {
         if (i < num_weights) params[i] = (float)(share * params[i]);
         params[i] += (float)(0.1 * share * eqf__host_number(i, 1));
@@ -77,16 +76,16 @@ static eqf_status make_problem(trial *t) {
     eqf_status status = eqf_model_set_params(ctx, t->model, params);
     free(params);
     EQF__TRY(status);
-    t->field = (eqf__host_field){field->num_particles, field->space_dim, field->options.num_distance,
-                                 field->options.num_time, t->params};
-    const double side = 0.3 * field->options.distance_max;
+    t->field = (eqf__host_field){flow->num_particles, flow->space_dim, flow->dynamics.num_distance,
+                                 flow->dynamics.num_time, t->params};
+    const double side = 0.3 * flow->dynamics.distance_max;
     for (unsigned b = 0; b < BATCH; b++) {
-        for (unsigned a = 0; a < field->space_dim; a++) {
+        for (unsigned a = 0; a < flow->space_dim; a++) {
             double mean = 0;
-            for (unsigned i = 0; i < field->num_particles; i++)
-                mean += eqf__host_number(b * (unsigned)num_dof + i * field->space_dim + a, 2) / field->num_particles;
-            for (unsigned i = 0; i < field->num_particles; i++) {
-                const size_t c = b * num_dof + i * field->space_dim + a;
+            for (unsigned i = 0; i < flow->num_particles; i++)
+                mean += eqf__host_number(b * (unsigned)num_dof + i * flow->space_dim + a, 2) / flow->num_particles;
+            for (unsigned i = 0; i < flow->num_particles; i++) {
+                const size_t c = b * num_dof + i * flow->space_dim + a;
                 t->x[c] = (float)(side * (eqf__host_number((unsigned)c, 2) - mean));
             }
         }
@@ -99,8 +98,12 @@ static eqf_status make_problem(trial *t) {
 static eqf_status make_shadow(trial *t) {
     const eqf__field *field = t->flow->field;
     eqf_flow_options options = EQF_FLOW_OPTIONS_INIT;
-    options.field_evaluation = field->evaluation;
     options.num_steps = t->num_steps;
+    if (t->flow->in_double != NULL) {
+        options.precision = EQF_PRECISION_DOUBLE;
+        return eqf_flow_create(t->flow->ctx, t->model, &options, &t->shadow);
+    }
+    options.field_evaluation = field->evaluation;
     EQF__TRY(eqf_flow_create(t->flow->ctx, t->model, &options, &t->shadow));
     eqf__field *own = t->shadow->field;
     if (own->evaluation == field->evaluation && own->resolution == field->resolution) return EQF_OK;
@@ -115,13 +118,14 @@ static void keep_worst(double *worst, double error) {
 
 /* What to try instead. */
 static const char *plain_variant(const eqf_flow *flow) {
+    if (flow->in_double != NULL) return "--precision float";
     if (flow->field->evaluation == EQF_FIELD_TABLE) return "--field-evaluation direct";
     return flow->vector_width > 1 ? "--set-profile vector_width=1" : "";
 }
 
 /* float32 in sums over pairs: 1e-4 nat for a handful of particles. A wrong sign or a wrong index is off by far more. */
 static double tolerance_of(const eqf_flow *flow) {
-    return 1e-4 * fmax(1, flow->field->num_particles / 4.0);
+    return 1e-4 * fmax(1, flow->num_particles / 4.0);
 }
 
 static eqf_status judge(const trial *t, const eqf__program *program, const char *what, double error, double tolerance) {
@@ -169,6 +173,38 @@ static eqf_status try_solves(const trial *t) {
     return judge(t, program, "samples", worst_x, tolerance);
 }
 
+/* The same in double: what certifies others must be better than they. */
+static eqf_status try_in_double(const trial *t) {
+    const eqf__double_flow *flow = t->flow->in_double;
+    const size_t num_dof = t->flow->num_dof;
+    const double tolerance = 1e-10 * fmax(1, t->flow->num_particles / 4.0);
+    double log_prob[BATCH], worst = 0, error, expected;
+    double *x = eqf__alloc(t->flow->ctx, BATCH * num_dof, sizeof *x, "the known answers");
+    if (x == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    eqf_status status = eqf_flow_log_prob_double(t->shadow, BATCH, t->h_x, log_prob, NULL);
+    for (unsigned b = 0; status == EQF_OK && b < BATCH; b++) {
+        for (size_t c = 0; c < num_dof; c++) t->h_y[c] = t->h_x[b * num_dof + c];
+        for (unsigned a = 0; a < t->flow->space_dim; a++) { /* float32 left the centre a rounding away from 0 */
+            double mean = 0;
+            for (size_t c = a; c < num_dof; c += t->flow->space_dim) mean += t->h_y[c] / t->flow->num_particles;
+            for (size_t c = a; c < num_dof; c += t->flow->space_dim) t->h_y[c] -= mean;
+        }
+        if (!eqf__host_log_prob(&t->field, t->flow->prior.scale, t->num_steps, t->h_y, &expected, &error)) expected = NAN;
+        keep_worst(&worst, fabs(expected - log_prob[b]) / fmax(1, fabs(expected)));
+    }
+    if (status == EQF_OK) status = judge(t, flow->trajectory_program, "log-densities in double", worst, tolerance);
+    worst = 0;
+    if (status == EQF_OK) status = eqf__double_flow_transform(t->shadow->in_double, EQF_PRIOR_TO_DATA, BATCH, t->h_x, x, log_prob);
+    for (unsigned b = 0; status == EQF_OK && b < BATCH; b++) {
+        if (!eqf__host_transform(&t->field, true, t->num_steps, t->h_x + b * num_dof, t->h_y, &expected, &error)) expected = NAN;
+        keep_worst(&worst, fabs(expected - log_prob[b]) / fmax(1, fabs(expected)));
+        for (size_t c = 0; c < num_dof; c++) keep_worst(&worst, fabs(t->h_y[c] - x[b * num_dof + c]));
+    }
+    if (status == EQF_OK) status = judge(t, flow->trajectory_program, "samples in double", worst, tolerance);
+    free(x);
+    return status;
+}
+
 static double host_loss(const trial *t) {
     double sum = 0;
     for (unsigned b = 0; b < BATCH; b++) {
@@ -209,7 +245,7 @@ static eqf_status try_gradient(const trial *t) {
 
 /* What the host has formulas for. */
 static bool has_answers(const eqf_flow *flow) {
-    const eqf_dynamics_options *options = &flow->field->options;
+    const eqf_dynamics_options *options = &flow->dynamics;
     return options->kind == EQF_DYNAMICS_RADIAL && options->num_distance <= EQF__REFERENCE_MAX_GAUSSIANS &&
            options->num_time <= EQF__REFERENCE_MAX_GAUSSIANS;
 }
@@ -221,7 +257,7 @@ static eqf_status run_trial(const eqf_flow *flow, bool of_gradient) {
     eqf_status status = make_problem(&t);
     if (status == EQF_OK) status = make_shadow(&t);
     if (status == EQF_OK && !of_gradient) status = try_prior(&t);
-    if (status == EQF_OK && !of_gradient) status = try_solves(&t);
+    if (status == EQF_OK && !of_gradient) status = flow->in_double != NULL ? try_in_double(&t) : try_solves(&t);
     if (status == EQF_OK && of_gradient) status = try_gradient(&t);
     trial_clear(&t);
     ctx->is_in_trial = false;
@@ -237,8 +273,10 @@ static void trust(eqf_context *ctx, eqf__program *program) {
 }
 
 eqf_status eqf__flow_check_answers(eqf_flow *flow) {
-    eqf__program *programs[] = {flow->trajectory.forward.program, flow->prior.sample.program,
-                                flow->prior.pack.program, flow->field->stage_program};
+    const eqf__double_flow *wide = flow->in_double;
+    eqf__program *programs[] = {wide != NULL ? wide->trajectory_program : flow->trajectory.forward.program,
+                                wide != NULL ? wide->stage_program : flow->field->stage_program, flow->prior.sample.program,
+                                wide != NULL ? wide->prior_program : NULL};
     bool all = true;
     for (size_t p = 0; p < sizeof programs / sizeof programs[0]; p++) all = all && is_trusted(programs[p]);
     if (all || flow->ctx->is_in_trial || !has_answers(flow)) return EQF_OK;
