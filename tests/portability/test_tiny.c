@@ -1,5 +1,5 @@
 /* Every kernel once, at the smallest sizes that still have edges (padding lanes, an odd batch, three particles): for devices and
- * checkers on which the other tests take hours. tests/portability.sh runs it under oclgrind. Values are compared with the
+ * checkers on which the other tests take hours. tests/matrix.sh runs it under oclgrind. Values are compared with the
  * double-precision reference, so that it can fail on its own. */
 #include <math.h>
 #include <stdlib.h>
