@@ -11,6 +11,14 @@ install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/README.md ${PR
         DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES ${PROJECT_SOURCE_DIR}/apps/examples/morse.cl DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
 
+# The experiments, which call the program beside them: bin/eqflow-experiment leads to the scripts.
+set(experiments_folder ${CMAKE_INSTALL_DATADIR}/eqflow/experiments)
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/apps/experiments/ DESTINATION ${experiments_folder} USE_SOURCE_PERMISSIONS
+        FILES_MATCHING PATTERN *.sh)
+file(RELATIVE_PATH experiments_from_bin ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_DATADIR}/eqflow/experiments)
+install(CODE "file(CREATE_LINK ${experiments_from_bin}/run.sh
+                   \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR}/eqflow-experiment\" SYMBOLIC)")
+
 # find_package(eqflow)
 install(EXPORT eqflow_targets NAMESPACE eqflow:: DESTINATION ${eqflow_cmake_folder} FILE eqflow-targets.cmake)
 set(EQFLOW_IS_STATIC TRUE)

@@ -1,5 +1,6 @@
 # 3. Trained on samples and energy: are energies reweighted to the target without bias? docs/experiments/boltzmann.md
-# shellcheck shell=bash disable=SC2034,SC2154
+# Lists of options are words without blanks, meant to be split.
+# shellcheck shell=bash disable=SC2016,SC2034,SC2046,SC2154,SC2206
 known_systems=(dw2 dw4 lj13)
 known_fields=(radial dense augmented)
 losses=(nll mixture)
@@ -57,7 +58,7 @@ deviation() { # MEAN ERROR MEAN ERROR
 tabulate() {
     local system field loss seed model of_data weighed chain from_model
     {
-        echo system,field,loss,seed,kl,ess_fraction,ess_error,energy_model,energy_reweighted,reweighted_error,reweighted_deviation,energy_chain,chain_error,chain_deviation,acceptance,energy_mcmc,mcmc_error
+        echo system,field,loss,seed,kl,ess_fraction,ess_fraction_error,energy_model,energy_reweighted,energy_reweighted_error,reweighted_deviation,energy_chain,energy_chain_error,chain_deviation,acceptance,energy_mcmc,energy_mcmc_error
         for system in ${systems//,/ }; do
             IFS=, read -r -a of_data <<<"$(figures "data-$system-mcmc" '.mean_energy, .mean_energy_standard_error')"
             for field in ${fields//,/ }; do
@@ -91,7 +92,7 @@ draw() {
     done
     {
         for system in ${systems//,/ }; do
-            IFS=, read -r low high top <<<"$(awk -F, 'NR > 1 { if (NR == 2) low = $1; high = $1; if ($2 > top) top = $2 } END { printf "%.6g,%.6g,%.6g", low - 1, high + 0.6 * (high - low), 1.5 * top }' "$system-mcmc.csv")"
+            IFS=, read -r low high top <<<"$(awk -F, 'NR > 1 { if (NR == 2) low = $1; high = $1; if ($2 > top) top = $2 } END { printf "%.6g,%.6g,%.6g", low - 1, high + 1, 1.4 * top }' "$system-mcmc.csv")"
             for field in ${fields//,/ }; do
                 for loss in "${losses[@]}"; do
                     model=$system-$field-$loss-1

@@ -1,5 +1,6 @@
 # 2. Likelihood and effective sample size against the number of training samples. docs/experiments/data-efficiency.md
-# shellcheck shell=bash disable=SC2034,SC2154
+# Lists of options are words without blanks, meant to be split.
+# shellcheck shell=bash disable=SC2016,SC2034,SC2046,SC2154,SC2206
 known_systems=(dw2 dw4 lj13)
 known_fields=(radial dense augmented)
 
@@ -59,31 +60,33 @@ tabulate() {
     aggregate 3 <runs.csv | keep table.csv
 }
 
+# A row a system: KL and effective sample size.
 draw() {
-    local system field row list=(${systems//,/ }) separator
+    local system field list=(${systems//,/ }) separator axis
     {
-        echo "set multiplot layout 2,${#list[@]}"
-        echo "set logscale x; set format x '10^{%T}'; set xlabel 'training samples'"
-        for row in kl ess; do
-            if [ "$row" = kl ]; then
-                echo "set logscale y; set format y '%g'; set ylabel 'KL(target || model), nats'; set key below horizontal"
-            else
-                echo "unset logscale y; set yrange [0:1]; set ylabel 'effective sample size (fraction)'"
-            fi
-            for system in "${list[@]}"; do
+        echo "set multiplot layout ${#list[@]},2"
+        echo "set logscale x; set format x '10^{%T}'; set xlabel 'training samples'; set key below horizontal"
+        echo "set xrange [$(tr ',' '\n' <<<"$sizes" | sort -g | awk 'NR == 1 { low = $1 } END { printf "%g:%g", low / 1.6, $1 * 1.6 }')]"
+        for system in "${list[@]}"; do
+            for axis in kl ess; do
+                if [ "$axis" = kl ]; then
+                    echo "set logscale y; set yrange [*:*]; set format y '%g'; set ylabel 'KL(target || model), nats'"
+                else
+                    echo "unset logscale y; set yrange [0:*]; set ylabel 'effective sample size (fraction)'"
+                fi
                 echo "set title '$system'"
                 printf 'plot '
                 separator=
                 for field in ${fields//,/ }; do
                     printf "%s'< grep ^%s,%s, table.csv' using 3:%s with yerrorlines pt 7 ps 0.6 lw 1.5 lc rgb '%s' title '%s'" "$separator" \
-                        "$system" "$field" "$([ $row = kl ] && echo 7:8:9 || echo 10:11:12)" "$(colour "$field")" "$field"
+                        "$system" "$field" "$([ $axis = kl ] && echo 7:8:9 || echo 10:11:12)" "$(colour "$field")" "$field"
                     separator=', '
                 done
                 echo
             done
         done
         echo 'unset multiplot'
-    } | picture data-efficiency $((360 * ${#list[@]})) 640
+    } | picture data-efficiency 860 $((340 * ${#list[@]}))
 }
 
 # Which of two fields has the lower KL, where both were trained.

@@ -1,5 +1,6 @@
 # 1. Do log-densities change under rotation, reflection, translation, permutation? docs/experiments/invariance.md
-# shellcheck shell=bash disable=SC2034,SC2154
+# Lists of options are words without blanks, meant to be split.
+# shellcheck shell=bash disable=SC2016,SC2034,SC2046,SC2154,SC2206
 known_systems=(dw2 dw4 lj13)
 known_fields=(radial dense augmented)
 groups=(rotation reflection translation permutation)

@@ -6,7 +6,7 @@
 #   tabulate                        writes runs.csv (a row a step) and table.csv (what the page shows)
 #   draw                            a gnuplot script on stdout
 #   read_out                        the reading that follows from the figures, lines on stdout
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154
 
 say() { [ -n "$is_quiet" ] || printf '%s\n' "$*" >&2; }
 warn() { printf 'warning: %s\n' "$*" >&2; }
@@ -214,7 +214,7 @@ aggregate() {
 }
 
 # markdown: CSV on stdin as a table; numbers to four significant digits or as whole numbers, nan as -. X, X_low, X_high become one cell
-# "X (low ... high)" where more than one seed stands behind it.
+# "X (low ... high)" where more than one seed stands behind it, X and X_error become "X ± error".
 markdown() {
     awk -F, '
         function shorten(x) {
@@ -225,8 +225,9 @@ markdown() {
         NR == 1 {
             line = "|"; rule = "|"
             for (c = 1; c <= NF; c++) {
-                if ($c ~ /_(low|high)$/) { skip[c] = 1; continue }
+                if ($c ~ /_(low|high|error)$/) { skip[c] = 1; continue }
                 if ($(c + 1) == $c "_low") has_range[c] = 1
+                if ($(c + 1) == $c "_error") has_error[c] = 1
                 title = $c; gsub(/_/, " ", title)
                 line = line " " title " |"; rule = rule "---|"
                 if ($c == "num_seeds") seeds = c
@@ -242,6 +243,7 @@ markdown() {
                 if ((c in has_range) && $seeds > 1 && $c != "nan" && $(c + 1) != $(c + 2)) {
                     cell = cell " (" shorten($(c + 1)) " ... " shorten($(c + 2)) ")"
                 }
+                if ((c in has_error) && $(c + 1) != "nan") cell = cell sprintf(" ± %.2g", $(c + 1))
                 line = line " " cell " |"
             }
             print line

@@ -1,5 +1,6 @@
 # 4. Trained around one minimum: how many distinct minima do the samples fall into? docs/experiments/metastable.md
-# shellcheck shell=bash disable=SC2034,SC2154
+# Lists of options are words without blanks, meant to be split.
+# shellcheck shell=bash disable=SC2016,SC2034,SC2046,SC2154,SC2206
 known_systems=(dw4 lj13)
 known_fields=(radial dense augmented)
 losses=(nll mixture)

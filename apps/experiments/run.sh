@@ -3,13 +3,14 @@
 # docs/experiments/README.md has the questions, the options and the folder that comes out.
 set -uo pipefail
 here=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")" && pwd)
-# shellcheck source=lib.sh
+# shellcheck source=apps/experiments/lib.sh disable=SC1091
 . "$here/lib.sh"
 export LC_ALL=C
+me=$(basename "$0")
 
 usage() {
+    echo "Usage: $me EXPERIMENT" '[options]'
     cat <<'USAGE'
-Usage: run.sh EXPERIMENT [options]
 
 Trains, measures and draws all that answers one question; leaves table.csv, table.md, EXPERIMENT.svg and .png. Steps that
 are done are not done again: after Ctrl-C or a crash the same command goes on where it stopped.
@@ -32,7 +33,7 @@ Options:
       --dense-steps N  those of dense fields, whose steps cost far more [by experiment]
       --samples N      samples of each model, test configurations [by experiment]
       --device DEVICE  as in eqflow --device [$EQFLOW_DEVICE, else auto]
-      --program FILE   eqflow to be used [$EQFLOW, else beside this script, in build/, in PATH]
+      --program FILE   eqflow to be used [$EQFLOW, else of build/, installed with this, in PATH]
       --dry-run        print the commands, run nothing
   -q, --quiet          no progress
   -h, --help           this text
@@ -42,7 +43,7 @@ picture could be drawn), 2 (usage), 4 (cannot write), 130 (interrupted); a step 
 USAGE
 }
 
-# find_program: eqflow of the option, the environment, an installation beside, the build folder, PATH.
+# find_program: eqflow of the option, the environment, the build folder, the installation, PATH.
 find_program() {
     local candidate
     if [ -n "$program" ]; then
@@ -50,7 +51,7 @@ find_program() {
         program=$(readlink -f "$(command -v "$program")")
         return
     fi
-    for candidate in "${EQFLOW:-}" "$here/../../../bin/eqflow" "$here/../../build/apps/eqflow/eqflow" "$(command -v eqflow)"; do
+    for candidate in "${EQFLOW:-}" "$here/../../build/apps/eqflow/eqflow" "$here/../../../bin/eqflow" "$(command -v eqflow)"; do
         if [ -n "$candidate" ] && [ -x "$candidate" ] && [ ! -d "$candidate" ]; then
             program=$(readlink -f "$candidate")
             return
@@ -60,14 +61,14 @@ find_program() {
 }
 
 check_count() { # OPTION VALUE
-    case $2 in '' | *[!0-9]* | 0*) fail 2 "$1 $2: must be a whole number above 0; see run.sh --help" ;; esac
-    [ ${#2} -le 9 ] || fail 2 "$1 $2: must be below 1e9; see run.sh --help"
+    case $2 in '' | *[!0-9]* | 0*) fail 2 "$1 $2: must be a whole number above 0; see $me --help" ;; esac
+    [ ${#2} -le 9 ] || fail 2 "$1 $2: must be below 1e9; see $me --help"
 }
 
 check_list() { # OPTION VALUE ALLOWED...
     local option=$1 list=$2 word
     shift 2
-    [ -n "$list" ] || fail 2 "$option: the list is empty; see run.sh --help"
+    [ -n "$list" ] || fail 2 "$option: the list is empty; see $me --help"
     for word in ${list//,/ }; do
         [[ " $* " == *" $word "* ]] || fail 2 "$option $list: '$word' is not one of: $*"
     done
@@ -79,7 +80,7 @@ check_options() {
     [ -z "$steps" ] || check_count --steps "$steps"
     [ -z "$dense_steps" ] || check_count --dense-steps "$dense_steps"
     [ -z "$samples" ] || check_count --samples "$samples"
-    [ -z "$samples" ] || [ "$samples" -ge 20 ] || fail 2 "--samples $samples: 20 or more; see run.sh --help"
+    [ -z "$samples" ] || [ "$samples" -ge 20 ] || fail 2 "--samples $samples: 20 or more; see $me --help"
     for size in ${sizes//,/ }; do
         check_count --sizes "$size"
         [ "$size" -ge 4 ] || fail 2 "--sizes $sizes: at least 4 samples are needed to train on some and keep some"
@@ -101,7 +102,7 @@ while [ $# -gt 0 ]; do
         exit 0
         ;;
     -o | --output | --systems | --fields | --sizes | --seeds | --steps | --dense-steps | --samples | --device | --program)
-        [ $# -ge 2 ] && [ -n "$2" ] || fail 2 "$1 needs a value; see run.sh --help"
+        if [ $# -lt 2 ] || [ -z "$2" ]; then fail 2 "$1 needs a value; see $me --help"; fi
         case $1 in
         -o | --output) out=$2 ;;
         --device) device_options=(--device "$2") ;;
@@ -110,9 +111,9 @@ while [ $# -gt 0 ]; do
         esac
         shift
         ;;
-    -*) fail 2 "unknown option $1; see run.sh --help" ;;
+    -*) fail 2 "unknown option $1; see $me --help" ;;
     *)
-        [ -z "$name" ] || fail 2 "one experiment at a time, not also '$1'; see run.sh --help"
+        [ -z "$name" ] || fail 2 "one experiment at a time, not also '$1'; see $me --help"
         name=$1
         ;;
     esac
@@ -120,13 +121,15 @@ while [ $# -gt 0 ]; do
 done
 case $name in
 invariance | data-efficiency | boltzmann | metastable | dto-otd) ;;
-'') fail 2 "EXPERIMENT is missing: invariance, data-efficiency, boltzmann, metastable or dto-otd; see run.sh --help" ;;
+'') fail 2 "EXPERIMENT is missing: invariance, data-efficiency, boltzmann, metastable or dto-otd; see $me --help" ;;
 *) fail 2 "unknown experiment '$name': must be invariance, data-efficiency, boltzmann, metastable or dto-otd" ;;
 esac
 check_options
 # shellcheck source=/dev/null
 . "$here/$name.sh"
+# shellcheck disable=SC2154  # the experiment's own file has them
 [ -z "$systems" ] || check_list --systems "$systems" "${known_systems[@]}"
+# shellcheck disable=SC2154
 [ -z "$fields" ] || check_list --fields "$fields" "${known_fields[@]}"
 if [ -n "$is_quick" ]; then defaults_quick; else defaults_full; fi
 need jq jq
@@ -135,6 +138,7 @@ need gnuplot gnuplot-nox
 mode=plan
 experiment
 [ -z "$is_dry" ] || exit 0
+# shellcheck disable=SC2034  # of lib.sh
 mode=run
 
 find_program
@@ -143,7 +147,7 @@ program_version=$("$program" version --json 2>/dev/null | jq -r '.version + " " 
 devices=$("$program" devices "${device_options[@]}" --json </dev/null) || exit $?
 device_name=$(jq -r '.devices[] | select(.is_chosen) | .name + ", " + .driver_version' <<<"$devices")
 [ -n "$out" ] || out=experiments/$name${is_quick:+-quick}
-mkdir -p "$out/steps" 2>/dev/null && [ -w "$out" ] || fail 4 "cannot write into $out"
+mkdir -p "$out/steps" 2>/dev/null || fail 4 "cannot write into $out"
 cd "$out" || fail 4 "cannot write into $out"
 out=$PWD
 exec 9>.lock

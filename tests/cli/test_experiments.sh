@@ -40,7 +40,7 @@ rows invariance/table.csv 12
 rows data-efficiency/table.csv 6
 rows boltzmann/table.csv 4
 rows metastable/table.csv 7
-rows dto-otd/gradients.csv 3
+rows dto-otd/gradients.csv 4
 rows dto-otd/divergences.csv 4
 within "$(awk -F, '$2 == "radial" && $3 == "permutation" { print $7 }' invariance/table.csv)" 0 1e-4 "radial field, permuted (nats)"
 within "$(awk -F, '$2 == "dense" && $3 == "permutation" { print $7 }' invariance/table.csv)" 1e-3 1e9 "dense field, permuted (nats)"
@@ -121,7 +121,7 @@ expect 1 'is it eqflow' "$run" invariance --program /bin/true -o new
 expect 4 'cannot write into file' "$run" invariance --quick --program "$real" -o file
 expect 5 'no device|names|nothing' "$run" invariance --quick --program "$real" --device no-such-device -o new
 mkdir few
-for tool in bash dirname readlink cat; do ln -s "$(command -v $tool)" few/; done
+for tool in bash basename dirname readlink cat; do ln -s "$(command -v $tool)" few/; done
 expect 1 'jq is not installed' env PATH="$work/few" bash "$run" invariance
 ln -s "$(command -v jq)" few/
 expect 1 'gnuplot is not installed' env PATH="$work/few" bash "$run" invariance

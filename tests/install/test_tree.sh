@@ -17,6 +17,10 @@ else
 fi
 succeed "$program" version
 succeed "$program" train dw4 -o model.safetensors --num-train 200 --steps 3 --batch-size 16 --quiet || finish
+if command -v jq >/dev/null && command -v gnuplot >/dev/null; then
+    succeed "$prefix/bin/eqflow-experiment" invariance --quick --fields radial --steps 2 --samples 20 --quiet -o experiment
+    if grep -q '</svg>' experiment/invariance.svg; then pass; else fail "eqflow-experiment drew nothing: $(cat stderr)"; fi
+fi
 pages=$(find "$prefix/share/man/man1" -name 'eqflow*.1' | wc -l)
 within "$pages" 8 40 "manual pages"
 
