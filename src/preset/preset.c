@@ -17,9 +17,11 @@
 #define TRAINING_LJ13 TRAINING(256, 4000, 0.1, 200, 100.0)
 #define TRAINING_LJ55 TRAINING(64, 2000, 0.1, 100, 500.0)
 
-/* A small data set is seen at most so many times, more only fits its noise; but never fewer steps than this. */
-static const double max_epochs = 1000;
-static const uint64_t min_steps = 1000;
+/* A small data set is seen at most so many times, more only fits its noise; but never fewer steps than this. A pair tells one distance a
+ * sample, and its noise is learned soonest: dw2 on four draws of 1000 samples, KL .017 on average after 500 steps and .026 (up to .068)
+ * after 3500, where dw4 still gains. */
+static const double max_epochs = 1000, max_epochs_of_pair = 150;
+static const uint64_t min_steps = 500;
 
 /* Koehler et al. 2020, section 5: 0.9 (d-4)^4 - 4 (d-4)^2, no linear term. */
 #define DOUBLE_WELL(particles, dims)                                                                     \
@@ -144,9 +146,12 @@ void eqf_preset_training_options(const eqf_preset *preset, size_t num_train, eqf
         return;
     }
     if (num_train < options.batch_size) options.batch_size = num_train;
-    double steps = max_epochs * (double)num_train / (double)options.batch_size;
+    const double epochs = preset->model.potential.num_particles > 2 ? max_epochs : max_epochs_of_pair;
+    double steps = epochs * (double)num_train / (double)options.batch_size;
     if (steps < (double)min_steps) steps = (double)min_steps;
     if (steps < (double)options.num_steps) options.num_steps = (uint64_t)steps;
     if (options.num_warmup_steps > options.num_steps / 10) options.num_warmup_steps = options.num_steps / 10;
+    /* Where steps are few, the best of them is worth finding. */
+    if (options.validation_interval > options.num_steps / 20) options.validation_interval = options.num_steps / 20;
     *options_out = options;
 }
