@@ -25,4 +25,4 @@ build_release all -DBUILD_TESTING=ON
 
 say "Running the tests ..."
 cd build
-exec ctest --output-on-failure --no-tests=error "${selection[@]}" "${arguments[@]}"
+exec ctest --parallel 2 --output-on-failure --no-tests=error "${selection[@]}" "${arguments[@]}"
