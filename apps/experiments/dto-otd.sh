@@ -17,7 +17,7 @@ defaults_quick() {
 
 defaults_full() {
     default systems dw2,dw4
-    default sizes 10000
+    default sizes 1000
     default steps 2000
     default dense_steps "$(((steps + 3) / 4))"
     default samples 10000
