@@ -28,9 +28,9 @@ typedef struct train_flags {
     eqf_dynamics_kind field_value;
     eqf_activation activation_value;
     eqf_divergence divergence_value;
-    double learning_rate, final_fraction, integration_penalty, clip_norm, average_decay, weight_decay;
+    double learning_rate, final_fraction, integration_penalty, clip_norm, average_decay, weight_decay, data_noise;
     bool is_learning_rate_set, is_final_fraction_set, is_integration_penalty_set, is_clip_norm_set;
-    bool is_average_decay_set, is_weight_decay_set;
+    bool is_average_decay_set, is_weight_decay_set, is_data_noise_set;
     const char *prior_scale, *field_evaluation, *gradient;
     double rtol, atol;
     bool is_rtol_set, is_atol_set, is_otd;
@@ -50,6 +50,9 @@ static const size_t max_held_out = 10000; /* more does not tell models apart any
 static const size_t few_held_out = 10;    /* what a small set still gives, up to a quarter of it */
 static const double slice_seconds = 0.2;  /* between looks at signals and the clock */
 static const double save_seconds = 2;     /* between model files of an improving model */
+/* Of prior -> data -> prior, a coordinate: half of the promised 1e-4, as samples that were not tried may do a little worse. */
+static const double chosen_round_trip = 5e-5;
+static const size_t num_round_trips = 1000;
 
 /* ---- Data ------------------------------------------------------------------------------------- */
 
@@ -176,6 +179,7 @@ static void fill_training_options(const cli_app *app, const train_flags *flags, 
     if (flags->is_clip_norm_set) options->clip_norm = flags->clip_norm;
     if (flags->is_average_decay_set) options->average_decay = flags->average_decay;
     if (flags->is_weight_decay_set) options->weight_decay = flags->weight_decay;
+    if (flags->is_data_noise_set) options->data_noise = flags->data_noise;
     if (flags->is_validation_interval_set) options->validation_interval = flags->validation_interval;
     if (flags->field_evaluation) options->field_evaluation = flags->field_evaluation_value;
     if (flags->loss == LOSS_ENERGY) options->nll_weight_start = options->nll_weight_end = 0;
@@ -226,15 +230,67 @@ static exit_code write_csv(cli_app *app, const train_flags *flags, const eqf_mod
     return code;
 }
 
+static exit_code write_model(cli_app *app, const train_flags *flags, const eqf_model *model) {
+    eqf_status status = eqf_model_save(app->ctx, model, flags->model_path);
+    return status == EQF_OK ? write_csv(app, flags, model) : app_fail_status(app, status, ACTIVITY_WRITE);
+}
+
 /* The best model so far and the log beside it. */
 static exit_code save_model(cli_app *app, const train_flags *flags, eqf_trainer *trainer) {
     if (!app_is_first(app)) return EXIT_CODE_OK;
     eqf_model *model = NULL;
     eqf_status status = eqf_trainer_best_model(trainer, &model);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
-    status = eqf_model_save(app->ctx, model, flags->model_path);
-    exit_code code = status == EQF_OK ? write_csv(app, flags, model)
-                                      : app_fail_status(app, status, ACTIVITY_WRITE);
+    exit_code code = write_model(app, flags, model);
+    eqf_model_destroy(&model);
+    return code;
+}
+
+/* How finely the trained flow is to be solved from now on. */
+typedef struct train_steps {
+    unsigned num_steps;
+    double round_trip_error; /* NaN: not measured */
+} train_steps;
+
+/* Unless the command line decides, the model gets as many integration steps as bring prior -> data -> prior back. */
+static exit_code choose_steps(cli_app *app, const train_flags *flags, const eqf_training_options *options,
+                              eqf_model *model, train_steps *steps_out) {
+    const unsigned trained_steps = eqf_model_options_of(model)->integrator.num_steps;
+    *steps_out = (train_steps){trained_steps, NAN};
+    if (flags->is_integration_steps_set) return EXIT_CODE_OK;
+    eqf_flow_options flow_options = EQF_FLOW_OPTIONS_INIT;
+    flow_options.field_evaluation = options->field_evaluation;
+    if (eqf_model_options_of(model)->dynamics.kind == EQF_DYNAMICS_DENSE) {
+        flow_options.divergence = EQF_DIVERGENCE_RADEMACHER; /* the cheapest: positions do not depend on it */
+    }
+    cli_progress progress;
+    progress_wait(&progress, app, "choosing the integration steps");
+    eqf_status status = eqf_flow_choose_steps(app->ctx, model, &flow_options, app_seed_for(app->seed, "round trip"),
+                                              num_round_trips, chosen_round_trip, &steps_out->num_steps,
+                                              &steps_out->round_trip_error);
+    progress_end(&progress);
+    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
+    if (!(steps_out->round_trip_error <= chosen_round_trip)) {
+        if (isfinite(steps_out->round_trip_error)) {
+            app_warn(app, "prior -> data -> prior comes back within %.1e only, with %u integration steps: train longer or "
+                          "with a larger --integration-penalty", steps_out->round_trip_error, steps_out->num_steps);
+        } else {
+            app_warn(app, "some samples of the trained flow are not finite: train longer or with a lower --learning-rate");
+        }
+        *steps_out = (train_steps){trained_steps, NAN};
+    }
+    status = eqf_model_set_num_steps(app->ctx, model, steps_out->num_steps);
+    return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_COMPUTE);
+}
+
+/* The model as it is to be used, and the log beside it. */
+static exit_code save_last_model(cli_app *app, const train_flags *flags, const eqf_training_options *options,
+                                 eqf_trainer *trainer, train_steps *steps_out) {
+    eqf_model *model = NULL;
+    eqf_status status = eqf_trainer_best_model(trainer, &model);
+    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
+    exit_code code = choose_steps(app, flags, options, model, steps_out);
+    if (code == EXIT_CODE_OK && app_is_first(app)) code = write_model(app, flags, model);
     eqf_model_destroy(&model);
     return code;
 }
@@ -342,7 +398,7 @@ static exit_code run_training(cli_app *app, const train_flags *flags, const eqf_
 
 static exit_code print_result(cli_app *app, const train_flags *flags, const eqf_preset *preset,
                               const train_data *data, const eqf_model *start, const eqf_training_options *options,
-                              const eqf_training_state *state) {
+                              const eqf_training_state *state, const train_steps *steps) {
     const eqf_potential_options *potential = &eqf_model_options_of(start)->potential;
     char note[64] = "", energy_note[64] = "";
     if (eqf_preset_matches(preset, potential) && isfinite(preset->entropy)) {
@@ -371,6 +427,9 @@ static exit_code print_result(cli_app *app, const train_flags *flags, const eqf_
                   state->best_held_out_free_energy, energy_note[0] ? energy_note : NULL);
     output_number(&output, "free_energy", has_free_energy ? "free energy of the last batches" : NULL,
                   state->free_energy, NULL);
+    output_count(&output, "integration_steps", "integration steps from now on", steps->num_steps);
+    output_number(&output, "round_trip_error", isfinite(steps->round_trip_error) ? "prior -> data -> prior within" : NULL,
+                  steps->round_trip_error, NULL);
     output_number(&output, "seconds", "training time (s)", state->seconds, NULL);
     code = output_finish(&output);
     if (code == EXIT_CODE_OK) {
@@ -399,6 +458,7 @@ static exit_code train(cli_app *app, const train_flags *flags, const eqf_preset 
     eqf_model_options model_options = preset->model;
     eqf_training_options training_options;
     eqf_training_state state = {.best_held_out_nll = NAN, .best_held_out_free_energy = NAN};
+    train_steps steps = {0, NAN};
     eqf_status status;
     cli_progress progress;
     model_options.potential = *potential;
@@ -422,12 +482,12 @@ static exit_code train(cli_app *app, const train_flags *flags, const eqf_preset 
     }
     if ((code = start_or_resume(app, flags, trainer)) != EXIT_CODE_OK) goto done;
     if ((code = run_training(app, flags, &training_options, trainer, &state)) != EXIT_CODE_OK) goto done;
-    if ((code = save_model(app, flags, trainer)) != EXIT_CODE_OK) goto done;
+    if ((code = save_last_model(app, flags, &training_options, trainer, &steps)) != EXIT_CODE_OK) goto done;
     if (app_is_first(app) && unlink(flags->checkpoint_path) != 0 && errno != ENOENT) {
         app_warn(app, "the checkpoint %s is no longer needed but could not be removed: %s", flags->checkpoint_path,
                  strerror(errno));
     }
-    code = print_result(app, flags, preset, &data, model, &training_options, &state);
+    code = print_result(app, flags, preset, &data, model, &training_options, &state, &steps);
 done:
     eqf_trainer_destroy(&trainer);
     eqf_model_destroy(&model);
@@ -452,6 +512,7 @@ PRESET_COLUMN(column_integration_penalty, "%g", preset->training.integration_pen
 PRESET_COLUMN(column_clip_norm, "%g", preset->training.clip_norm)
 PRESET_COLUMN(column_average_decay, "%g", preset->training.average_decay)
 PRESET_COLUMN(column_weight_decay, "%g", preset->training.weight_decay)
+PRESET_COLUMN(column_data_noise, "%g", preset->training.data_noise)
 PRESET_COLUMN(column_validation_interval, "%" PRIu64, preset->training.validation_interval)
 PRESET_COLUMN(column_field_evaluation, "%s",
               preset->training.field_evaluation == EQF_FIELD_TABLE ? "table" : "direct")
@@ -480,6 +541,7 @@ static void print_more(FILE *stream) {
     system_print_row(stream, "--clip-norm", column_clip_norm);
     system_print_row(stream, "--average-decay", column_average_decay);
     system_print_row(stream, "--weight-decay", column_weight_decay);
+    system_print_row(stream, "--data-noise", column_data_noise);
     system_print_row(stream, "--validation-interval", column_validation_interval);
     system_print_row(stream, "--field-evaluation", column_field_evaluation);
     system_print_row(stream, "--prior-scale", column_prior_scale);
@@ -487,9 +549,10 @@ static void print_more(FILE *stream) {
     system_print_row(stream, "--num-distance", column_num_distance);
     system_print_row(stream, "--num-time", column_num_time);
     system_print_constants(stream);
-    fputs("\nSmall data sets train for fewer steps. A short --steps also shortens --warm-up\n"
-          "and --validation-interval, unless those are given. Ctrl-C writes a checkpoint\n"
-          "and says how to resume.\n",
+    fputs("\nSmall data sets train for fewer steps; --data-noise is that of 1000 samples and\n"
+          "shrinks as their number to the power -1/5. A short --steps also shortens\n"
+          "--warm-up and --validation-interval, unless those are given. Ctrl-C writes a\n"
+          "checkpoint and says how to resume.\n",
           stream);
 }
 
@@ -533,6 +596,7 @@ static exit_code check_loss(cli_app *app, train_flags *flags) {
         {"--num-train", "--loss energy uses no samples", is_energy && flags->is_num_train_set},
         {"--held-out", "--loss energy uses no samples", is_energy && flags->is_held_out_set},
         {"--augment", "--loss energy uses no samples", is_energy && flags->is_augmented},
+        {"--data-noise", "--loss energy uses no samples", is_energy && flags->is_data_noise_set},
         {"--prior-scale data", "--loss energy uses no samples", is_energy && flags->has_prior_scale_of_data},
         {"--batch-size", "--loss energy draws samples of its own, --num-generated a step",
          is_energy && flags->is_batch_size_set},
@@ -676,6 +740,9 @@ exit_code cmd_train(cli_app *app) {
          .is_set = &flags.is_held_out_set, .low = 0, .high = 0.9, .help = "part of the samples that chooses the model, at most 10000"},
         {.kind = OPTION_FLAG, .name = "augment", .value = &flags.is_augmented,
          .help = "rotate, reflect and permute each sample at random, anew in each batch"},
+        {.kind = OPTION_NUMBER, .name = "data-noise", .argument = "X", .value = &flags.data_noise,
+         .is_set = &flags.is_data_noise_set, .default_text = preset, .low = 0, .high = DBL_MAX,
+         .help = "sd of normal noise on each coordinate, anew in each batch: keeps a small set from being learned by heart"},
         {.kind = OPTION_HEADING, .name = "Loss"},
         {.kind = OPTION_TEXT, .name = "loss", .argument = "WHAT", .value = &flags.loss_name,
          .default_text = "nll, or energy with --data none",

@@ -2,6 +2,7 @@
  *   log_prob(z) = -|z|^2 / (2 scale^2) - (N-1) D (ln scale + 0.5 ln 2 pi)
  * State is blocked, [num_blocks][N*D][V]; numbers per sample [num_blocks][V]. One work-item a block. */
 #define STREAM_PRIOR 0x7072696fu /* counter word 3: numbers of the prior never meet those of other uses */
+#define STREAM_DATA_NOISE 0x646e6f69u
 
 inline void remove_mean(realv *x) {
     for (uint a = 0; a < D; a++) {
@@ -12,24 +13,39 @@ inline void remove_mean(realv *x) {
     }
 }
 
-/* Sample first_sample + b: Philox counter (sample low, sample high, number, STREAM_PRIOR), key = seed. */
+/* Unit mean-free normals of samples first ... first + V - 1: Philox counter (sample low, sample high, number, stream), key = seed. */
+inline void mean_free_normals(uint seed_low, uint seed_high, ulong first, uint stream, realv x[N * D + 3]) {
+    uintv low = (uint)first + lane_index();
+    uintv high = (uintv)(uint)(first >> 32) + select((uintv)0, (uintv)1, low < (uintv)(uint)first);
+    for (uint c = 0; c < N * D; c += 4) {
+        uintv words[4];
+        random_words(seed_low, seed_high, low, high, c / 4, stream, words);
+        normal_pair(words[0], words[1], &x[c], &x[c + 1]);
+        normal_pair(words[2], words[3], &x[c + 2], &x[c + 3]);
+    }
+    remove_mean(x);
+}
+
 __kernel void prior_sample(__global real *x_blocked, uint seed_low, uint seed_high, ulong first_sample, real scale,
                            uint num_blocks) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
     realv x[N * D + 3];
-    uintv low, high;
-    ulong first = first_sample + (ulong)block * V;
-    low = (uint)first + lane_index();
-    high = (uintv)(uint)(first >> 32) + select((uintv)0, (uintv)1, low < (uintv)(uint)first);
-    for (uint c = 0; c < N * D; c += 4) {
-        uintv words[4];
-        random_words(seed_low, seed_high, low, high, c / 4, STREAM_PRIOR, words);
-        normal_pair(words[0], words[1], &x[c], &x[c + 1]);
-        normal_pair(words[2], words[3], &x[c + 2], &x[c + 3]);
-    }
-    remove_mean(x);
+    mean_free_normals(seed_low, seed_high, first_sample + (ulong)block * V, STREAM_PRIOR, x);
     for (uint c = 0; c < N * D; c++) store_lanes(x_blocked + ((size_t)block * (N * D) + c) * V, scale * x[c]);
+}
+
+/* x += scale times such normals, of a stream of their own: a batch of training data as drawn from the data's kernel density estimate. */
+__kernel void add_noise(__global real *x_blocked, uint seed_low, uint seed_high, ulong first_position, real scale,
+                        uint num_blocks) {
+    uint block = get_global_id(0);
+    if (block >= num_blocks) return;
+    realv noise[N * D + 3];
+    mean_free_normals(seed_low, seed_high, first_position + (ulong)block * V, STREAM_DATA_NOISE, noise);
+    for (uint c = 0; c < N * D; c++) {
+        __global real *x = x_blocked + ((size_t)block * (N * D) + c) * V;
+        store_lanes(x, fma((realv)scale, noise[c], load_lanes(x)));
+    }
 }
 
 /* Subtracts each configuration's centre of mass, in place. */

@@ -106,6 +106,8 @@ const char *eqf_model_version(const eqf_model *model);
 
 /* Copies num_params floats in; NON_FINITE if one is not finite. */
 eqf_status eqf_model_set_params(eqf_context *ctx, eqf_model *model, const float *params);
+/* How finely the flow is solved from now on; INVALID_ARGUMENT unless it is 1 to 100000. */
+eqf_status eqf_model_set_num_steps(eqf_context *ctx, eqf_model *model, unsigned num_steps);
 eqf_status eqf_model_add_history(eqf_context *ctx, eqf_model *model, const eqf_history_row *row);
 
 /* One safetensors file; docs/file-formats.md. Save is atomic (temporary file, fsync, rename).

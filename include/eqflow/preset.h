@@ -30,7 +30,7 @@ const eqf_preset *eqf_preset_find(const char *name);
 /* True if the potential has exactly the preset's constants, so that the known figures hold. */
 bool eqf_preset_matches(const eqf_preset *preset, const eqf_potential_options *potential);
 
-/* Default training options for num_train samples of the preset's system (small sets train shorter; 0: training without data). The loss is
+/* Default training options for num_train samples of the preset's system (small sets train shorter and with more data_noise; 0: training without data). The loss is
  * the likelihood alone; weights and energy_cap are there for other losses. */
 void eqf_preset_training_options(const eqf_preset *preset, size_t num_train,
                                  eqf_training_options *options_out);

@@ -41,10 +41,11 @@ typedef struct eqf_training_options {
     eqf_divergence divergence;             /* estimates draw new noise with every batch */
     eqf_gradient gradient;
     eqf_adaptive_options adaptive;         /* of EQF_GRADIENT_OTD */
+    double data_noise;                     /* sd of mean-free normal noise on the training data's coordinates, anew in each batch; 0: none */
 } eqf_training_options;
 #define EQF_TRAINING_OPTIONS_INIT \
     {1, 256, 4000, 5e-3, 0.02, 100, 0.0, 10.0, 0.995, 0.1, 200, EQF_FIELD_TABLE, 0, 1.0, 1.0, 256, (double)INFINITY, 4096, false, \
-     EQF_DIVERGENCE_EXACT, EQF_GRADIENT_DTO, {0, 0, 0, EQF_ERROR_NORM_STATE_AND_LOG_DET}}
+     EQF_DIVERGENCE_EXACT, EQF_GRADIENT_DTO, {0, 0, 0, EQF_ERROR_NORM_STATE_AND_LOG_DET}, 0.0}
 
 /* Owns: a flow, the data and the optimizer's state on the device. Threads: those of its context. */
 typedef struct eqf_trainer eqf_trainer;

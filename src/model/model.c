@@ -54,6 +54,12 @@ static eqf_status dynamics_init_params(eqf_context *ctx, eqf_model *model) {
 
 /* ---- Making ----------------------------------------------------------------------------------- */
 
+static eqf_status check_num_steps(eqf_context *ctx, unsigned num_steps) {
+    if (num_steps >= 1 && num_steps <= MAX_NUM_STEPS) return EQF_OK;
+    return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "num_steps of the integrator is %u: it must be 1 to %d", num_steps,
+                     MAX_NUM_STEPS);
+}
+
 static eqf_status check_options(eqf_context *ctx, const eqf_model_options *options) {
     if (options->version != 1)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
@@ -73,10 +79,7 @@ static eqf_status check_options(eqf_context *ctx, const eqf_model_options *optio
     if (options->integrator.method != EQF_INTEGRATOR_RK4)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "method of the integrator is %u: there is no such method",
                          (unsigned)options->integrator.method);
-    if (options->integrator.num_steps < 1 || options->integrator.num_steps > MAX_NUM_STEPS)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "num_steps of the integrator is %u: it must be 1 to %d",
-                         options->integrator.num_steps, MAX_NUM_STEPS);
-    return EQF_OK;
+    return check_num_steps(ctx, options->integrator.num_steps);
 }
 
 /* The texts of the caller become the model's own. */
@@ -200,6 +203,13 @@ eqf_status eqf_model_set_params(eqf_context *ctx, eqf_model *model, const float 
                 return eqf__fail(ctx, EQF_ERROR_NON_FINITE, "number %zu of %s is %g: the model keeps its parameters", n,
                                  model->slices[s].name, (double)params[model->slices[s].offset + n]);
     memcpy(model->params, params, model->num_params * sizeof *params);
+    return EQF_OK;
+}
+
+eqf_status eqf_model_set_num_steps(eqf_context *ctx, eqf_model *model, unsigned num_steps) {
+    if (model == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the model is NULL");
+    EQF__TRY(check_num_steps(ctx, num_steps));
+    model->options.integrator.num_steps = num_steps;
     return EQF_OK;
 }
 

@@ -22,6 +22,7 @@ eqf_status eqf__prior_create(eqf_context *ctx, unsigned num_particles, unsigned 
     EQF__TRY(eqf__program_get(ctx, "prior", files, defines, &program));
     EQF__TRY(eqf__kernel_create(ctx, program, "prior_sample", &prior_out->sample));
     EQF__TRY(eqf__kernel_create(ctx, program, "centre", &prior_out->centre));
+    EQF__TRY(eqf__kernel_create(ctx, program, "add_noise", &prior_out->add_noise));
     EQF__TRY(eqf__kernel_create(ctx, program, "prior_log_prob", &prior_out->log_prob));
     EQF__TRY(eqf__kernel_create(ctx, program, "add_log_det", &prior_out->add_log_det));
     EQF__TRY(eqf__kernel_create(ctx, program, "nll_seed", &prior_out->seed));
@@ -31,8 +32,8 @@ eqf_status eqf__prior_create(eqf_context *ctx, unsigned num_particles, unsigned 
 }
 
 void eqf__prior_clear(eqf__prior *prior) {
-    eqf__kernel *kernels[] = {&prior->sample, &prior->centre,    &prior->log_prob, &prior->add_log_det,
-                              &prior->seed,   &prior->loss_sums, &prior->pack,     &prior->unpack};
+    eqf__kernel *kernels[] = {&prior->sample, &prior->centre,    &prior->add_noise, &prior->log_prob, &prior->add_log_det,
+                              &prior->seed,   &prior->loss_sums, &prior->pack,      &prior->unpack};
     for (size_t k = 0; k < sizeof kernels / sizeof kernels[0]; k++) eqf__kernel_destroy(kernels[k]);
 }
 
@@ -42,6 +43,15 @@ eqf_status eqf__prior_sample(const eqf__prior *prior, uint64_t seed, uint64_t fi
     cl_ulong first = first_sample;
     return EQF__LAUNCH(prior->ctx, &prior->sample, num_blocks, 0, EQF__ARG(d_x), EQF__ARG(low), EQF__ARG(high),
                        EQF__ARG(first), EQF__ARG(prior->scale), EQF__ARG(blocks));
+}
+
+eqf_status eqf__prior_add_noise(const eqf__prior *prior, uint64_t seed, uint64_t first_position, double scale,
+                                size_t num_blocks, cl_mem d_x) {
+    cl_uint low = (cl_uint)seed, high = (cl_uint)(seed >> 32), blocks = (cl_uint)num_blocks;
+    cl_ulong first = first_position;
+    cl_float sd = (cl_float)scale;
+    return EQF__LAUNCH(prior->ctx, &prior->add_noise, num_blocks, 0, EQF__ARG(d_x), EQF__ARG(low), EQF__ARG(high),
+                       EQF__ARG(first), EQF__ARG(sd), EQF__ARG(blocks));
 }
 
 eqf_status eqf__prior_centre(const eqf__prior *prior, size_t num_blocks, cl_mem d_x) {

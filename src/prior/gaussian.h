@@ -7,7 +7,7 @@
 typedef struct eqf__prior {
     eqf_context *ctx;
     float scale, constant_term; /* (N-1) D (ln scale + 0.5 ln 2 pi) */
-    eqf__kernel sample, centre, log_prob, add_log_det, seed, loss_sums, pack, unpack;
+    eqf__kernel sample, centre, add_noise, log_prob, add_log_det, seed, loss_sums, pack, unpack;
     unsigned num_dof, vector_width;
 } eqf__prior;
 
@@ -18,6 +18,9 @@ void eqf__prior_clear(eqf__prior *prior);
 /* Samples first_sample ... of the stream seed into d_x [num_blocks][N*D][V]. */
 eqf_status eqf__prior_sample(const eqf__prior *prior, uint64_t seed, uint64_t first_sample, size_t num_blocks,
                              cl_mem d_x);
+/* Adds mean-free normals of that standard deviation to d_x; numbers first_position ... of the stream seed, none of them the prior's. */
+eqf_status eqf__prior_add_noise(const eqf__prior *prior, uint64_t seed, uint64_t first_position, double scale,
+                                size_t num_blocks, cl_mem d_x);
 eqf_status eqf__prior_centre(const eqf__prior *prior, size_t num_blocks, cl_mem d_x);
 /* d_log_prob = log_prob(z) + sign * d_log_det. */
 eqf_status eqf__prior_log_prob(const eqf__prior *prior, size_t num_blocks, cl_mem d_z, cl_mem d_log_det, float sign,

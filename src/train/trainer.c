@@ -33,6 +33,7 @@ static eqf_status check_options(eqf_context *ctx, const eqf_training_options *o)
         {o->average_decay >= 0 && o->average_decay < 1, "the average decay must be in [0, 1)"},
         {isfinite(o->integration_penalty) && o->integration_penalty >= 0,
          "the integration penalty must be a number >= 0"},
+        {isfinite(o->data_noise) && o->data_noise >= 0, "the data noise must be a number >= 0"},
         {o->gradient == EQF_GRADIENT_DTO || o->gradient == EQF_GRADIENT_OTD, "there is no such gradient"},
         {o->validation_interval >= 1, "the validation interval must be at least 1 step"},
         {o->nll_weight_start >= 0 && o->nll_weight_start <= 1 && o->nll_weight_end >= 0 && o->nll_weight_end <= 1,
@@ -60,7 +61,7 @@ static uint64_t fingerprint_all(const eqf_trainer *trainer, const float *x) {
     const double numbers[] = {o->learning_rate, o->final_learning_rate_fraction, o->weight_decay, o->clip_norm,
                               o->average_decay, o->integration_penalty,
                               o->nll_weight_start, o->nll_weight_end, o->energy_cap, o->adaptive.rtol,
-                              o->adaptive.atol};
+                              o->adaptive.atol, o->data_noise};
     const uint64_t counts[] = {
         o->batch_size, o->num_steps,       o->num_warmup_steps,  o->validation_interval, (uint64_t)o->field_evaluation,
         o->seed,       trainer->num_train, trainer->num_held_out, o->num_generated, o->num_held_out_generated,
@@ -303,6 +304,8 @@ static eqf_status launch_nll(eqf_trainer *trainer) {
                          EQF__ARG(seed_low), EQF__ARG(seed_high), EQF__ARG(position), EQF__ARG(num),
                          EQF__ARG(half_bits), EQF__ARG(batch), EQF__ARG(num_dof)));
     if (o->is_augmented) EQF__TRY(eqf__augment(trainer->ctx, &trainer->augment, o->seed, position, blocks, w->d_x));
+    if (o->data_noise > 0)
+        EQF__TRY(eqf__prior_add_noise(&flow->prior, o->seed, position, o->data_noise, blocks, w->d_x));
     eqf__field_set_noise(flow->field, o->seed, position); /* new noise with every batch */
     return eqf__flow_launch_gradient(flow, w, share.count, o->integration_penalty);
 }

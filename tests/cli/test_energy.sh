@@ -73,6 +73,7 @@ bad '--loss energy uses no samples' --loss energy --data good.npy
 bad '--num-train has no meaning' --loss energy --num-train 100
 bad '--held-out has no meaning' --data none --held-out 0.2
 bad '--augment has no meaning' --data none --augment
+bad '--data-noise has no meaning' --data none --data-noise 0.1
 bad '--prior-scale data has no meaning' --data none --prior-scale data
 bad '--batch-size has no meaning' --data none --batch-size 16
 bad '--num-generated has no meaning' --data good.npy --num-generated 16

@@ -164,6 +164,9 @@ static void test_round_trip(void **state) {
             }
             const char *name = name_of((eqf_field_evaluation)evaluation);
             print_message("%s: in double precision %.3g\n", system->name, truncation);
+            double measured;
+            TEST_OK(f.ctx, eqf_flow_round_trip(f.flow, 5, BATCH, &measured));
+            assert_true(fabs(measured / worst.error - 1.0) < 1e-3);
             is_good &= test_report(&worst, "%s %s round trip, 80 steps", system->name, name);
             /* This field stretches some configurations a hundredfold and more, which no trained one does: rounding of x
              * alone is then beyond 1e-4 in a few of them. */
@@ -182,6 +185,42 @@ static void test_round_trip(void **state) {
 }
 
 /* log_prob under random rotations, reflections, translations (centred again) and permutations. */
+/* The fewest steps that keep the tolerance, whatever it is; the most and their error where none do. */
+static void test_choose_steps(void **state) {
+    (void)state;
+    enum { COUNT = 100 };
+    fixture f = set_up(test_systems, NULL, EQF_FIELD_TABLE, 5, 77);
+    eqf_flow_options options = EQF_FLOW_OPTIONS_INIT;
+    double errors[3];
+    for (unsigned i = 0; i < 3; ++i) {
+        eqf_flow *flow;
+        options.num_steps = 5u << i;
+        TEST_OK(f.ctx, eqf_flow_create(f.ctx, f.model, &options, &flow));
+        TEST_OK(f.ctx, eqf_flow_round_trip(flow, 9, COUNT, &errors[i]));
+        eqf_flow_destroy(&flow);
+    }
+    print_message("round trips of 5, 10 and 20 steps: %.2e, %.2e, %.2e\n", errors[0], errors[1], errors[2]);
+    assert_true(errors[0] > 4 * errors[1] && errors[1] > 4 * errors[2] && errors[2] > 0);
+    options.num_steps = 5;
+    const double tolerances[] = {errors[0], 0.99 * errors[0], errors[1], 0.99 * errors[1], errors[2], 0.99 * errors[2]};
+    const unsigned expected[] = {0, 1, 1, 2, 2, 2};
+    for (unsigned i = 0; i < 6; ++i) {
+        unsigned num_steps;
+        double error;
+        TEST_OK(f.ctx, eqf_flow_choose_steps(f.ctx, f.model, &options, 9, COUNT, tolerances[i], &num_steps, &error));
+        assert_int_equal(num_steps, 5u << expected[i]);
+        assert_true(error == errors[expected[i]]);
+    }
+    TEST_OK(f.ctx, eqf_model_set_num_steps(f.ctx, f.model, 5));
+    unsigned num_steps;
+    double error;
+    TEST_OK(f.ctx, eqf_flow_choose_steps(f.ctx, f.model, NULL, 9, COUNT, errors[1], &num_steps, &error));
+    assert_int_equal(num_steps, 10);
+    assert_int_equal(eqf_model_set_num_steps(f.ctx, f.model, 0), EQF_ERROR_INVALID_ARGUMENT);
+    assert_int_equal(eqf_model_options_of(f.model)->integrator.num_steps, 5);
+    tear_down(&f);
+}
+
 static void test_invariance(void **state) {
     (void)state;
     enum { BATCH = 300 };
@@ -462,6 +501,7 @@ int main(void) {
         cmocka_unit_test(test_log_prob_precision),
         cmocka_unit_test(test_transform),
         cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_choose_steps),
         cmocka_unit_test(test_invariance),
         cmocka_unit_test(test_samples),
         cmocka_unit_test(test_prior),

@@ -116,6 +116,8 @@ static void test_training_options_follow_data(void **state) {
         assert_true(few.batch_size <= 10);
         assert_true(few.num_steps <= all.num_steps && few.num_steps > 0);
         assert_true(few.num_warmup_steps < few.num_steps);
+        assert_true(all.data_noise > 0 && fabs(few.data_noise / all.data_noise -
+                                              pow((double)presets[i].default_num_train / 10.0, 0.2)) < 1e-9);
     }
 }
 

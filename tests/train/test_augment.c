@@ -1,16 +1,20 @@
-/* Augmentation on the device: what comes out is the configuration rotated, perhaps reflected, and permuted, each
+/* What batches go through on the device before they are learned. Augmentation: what comes out is the configuration rotated, perhaps reflected, and permuted, each
  * uniformly; energies do not change; numbers depend on seed and position alone. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "augment.h"
+#include "gaussian.h"
 #include "ocl.h"
 #include "support.h"
 
-/* x [count, N, D] augmented in place, through the blocked layout. */
-static void apply(eqf_context *ctx, const eqf__kernel *augment, uint64_t seed, uint64_t first, size_t count,
-                  size_t num_dof, float *x) {
+/* What is done to a batch in the blocked layout d_x; its configurations are first, first + 1, ... of the stream seed. */
+typedef eqf_status batch_change(void *what, uint64_t seed, uint64_t first, size_t num_blocks, cl_mem d_x);
+
+/* x [count, N, D] changed in place, through the blocked layout. */
+static void apply_change(eqf_context *ctx, batch_change *function, void *what, uint64_t seed, uint64_t first, size_t count,
+                         size_t num_dof, float *x) {
     eqf__device *device;
     TEST_OK(ctx, eqf__device_get(ctx, &device));
     const size_t V = device->vector_width, num_blocks = (count + V - 1) / V;
@@ -20,12 +24,35 @@ static void apply(eqf_context *ctx, const eqf__kernel *augment, uint64_t seed, u
             blocked[(b / V * num_dof + c) * V + b % V] = x[(b < count ? b : count - 1) * num_dof + c];
     cl_mem d_x;
     TEST_OK(ctx, eqf__buffer_create(ctx, num_blocks * V * num_dof * sizeof(float), blocked, "the batch", &d_x));
-    TEST_OK(ctx, eqf__augment(ctx, augment, seed, first, num_blocks, d_x));
+    TEST_OK(ctx, function(what, seed, first, num_blocks, d_x));
     TEST_OK(ctx, eqf__buffer_read(ctx, d_x, 0, num_blocks * V * num_dof * sizeof(float), blocked));
     for (size_t b = 0; b < count; ++b)
         for (size_t c = 0; c < num_dof; ++c) x[b * num_dof + c] = blocked[(b / V * num_dof + c) * V + b % V];
     eqf__buffer_destroy(&d_x);
     free(blocked);
+}
+
+typedef struct augmentation {
+    eqf_context *ctx;
+    const eqf__kernel *kernel;
+} augmentation;
+static eqf_status change_by_augmentation(void *what, uint64_t seed, uint64_t first, size_t num_blocks, cl_mem d_x) {
+    const augmentation *a = what;
+    return eqf__augment(a->ctx, a->kernel, seed, first, num_blocks, d_x);
+}
+static void apply(eqf_context *ctx, const eqf__kernel *augment, uint64_t seed, uint64_t first, size_t count,
+                  size_t num_dof, float *x) {
+    augmentation a = {ctx, augment};
+    apply_change(ctx, change_by_augmentation, &a, seed, first, count, num_dof, x);
+}
+
+typedef struct noise {
+    const eqf__prior *prior;
+    double scale;
+} noise;
+static eqf_status change_by_noise(void *what, uint64_t seed, uint64_t first, size_t num_blocks, cl_mem d_x) {
+    const noise *n = what;
+    return eqf__prior_add_noise(n->prior, seed, first, n->scale, num_blocks, d_x);
 }
 
 /* Particle d < D sits on axis d, at distance d + 1 from the origin; all others on the first axis: distances tell the
@@ -178,10 +205,92 @@ static void test_energies_and_counters(void **state) {
     }
 }
 
+/* Mean-free normal noise: unit variance and fourth moment per free degree of freedom, uncorrelated with the prior's samples of the same
+ * seed, the same for a position in whatever batch. Five standard errors, fixed seeds. */
+static void check_noise(unsigned N, unsigned D) {
+    enum { COUNT = 20000 };
+    eqf_context *ctx = test_context();
+    const size_t num_dof = (size_t)N * D, free_dof = (size_t)(N - 1) * D;
+    eqf__prior prior;
+    TEST_OK(ctx, eqf__prior_create(ctx, N, D, 1.0, &prior));
+    noise n = {&prior, 0.25};
+    float *start = markers(N, D, COUNT), *x = markers(N, D, COUNT), *none = markers(N, D, COUNT), *z = test_floats(COUNT * num_dof);
+    apply_change(ctx, change_by_noise, &n, 5, 0xfffff000u, COUNT, num_dof, x); /* positions across 2^32 */
+    noise one = {&prior, 1.0}; /* on nothing: the normals themselves */
+    apply_change(ctx, change_by_noise, &one, 5, 0xfffff000u, COUNT, num_dof, z);
+    double square = 0, fourth = 0, mean = 0, centre = 0, same = 0;
+    for (size_t b = 0; b < COUNT; ++b) {
+        double length = 0.0;
+        for (unsigned d = 0; d < D; ++d) {
+            double sum = 0.0;
+            for (unsigned i = 0; i < N; ++i) {
+                const size_t c = b * num_dof + i * D + d;
+                const double added = ((double)x[c] - start[c]) / n.scale;
+                sum += added;
+                length += added * added;
+                same = fmax(same, fabs(added - z[c]));
+            }
+            centre = fmax(centre, fabs(sum));
+        }
+        mean += ((double)x[b * num_dof] - start[b * num_dof]) / n.scale / COUNT;
+        square += length / COUNT;
+        fourth += length * length / COUNT; /* of chi squared: k (k + 2) */
+    }
+    const double k = (double)free_dof, error = sqrt(2 * k / COUNT);
+    /* Var(chi^4) = E chi^8 - (E chi^4)^2 = k (k+2) ((k+4)(k+6) - k (k+2)). */
+    const double fourth_error = sqrt(k * (k + 2) * ((k + 4) * (k + 6) - k * (k + 2)) / COUNT);
+    print_message("N %u D %u: squares %.4f of %g, fourth %.3f of %g, mean %.4f, centre off by %.1e, scale by %.1e\n", N, D,
+                  square, k, fourth, k * (k + 2), mean, centre, same);
+    assert_true(fabs(square - k) < 5 * error && fabs(fourth - k * (k + 2)) < 5 * fourth_error);
+    assert_true(fabs(mean) < 5 / sqrt(COUNT) && centre < 2e-5 * N && same < 2e-5 * N);
+    /* The same positions in another batch; another seed; no noise. */
+    float *part = markers(N, D, 20);
+    apply_change(ctx, change_by_noise, &n, 5, 0xfffff000u + 10u, 20, num_dof, part);
+    assert_memory_equal(part, x + 10 * num_dof, 20 * num_dof * sizeof *x);
+    apply_change(ctx, change_by_noise, &n, 6, 0xfffff000u + 10u, 20, num_dof, part);
+    assert_memory_not_equal(part, x + 10 * num_dof, 20 * num_dof * sizeof *x);
+    noise zero = {&prior, 0.0};
+    apply_change(ctx, change_by_noise, &zero, 5, 0, COUNT, num_dof, none);
+    assert_memory_equal(none, start, COUNT * num_dof * sizeof *x);
+    /* None of the prior's numbers comes again. */
+    cl_mem d_z;
+    eqf__device *device;
+    TEST_OK(ctx, eqf__device_get(ctx, &device));
+    const size_t num_blocks = 16, num_floats = num_blocks * device->vector_width * num_dof;
+    float *blocked = test_floats(num_floats), *noise_alone = test_floats(num_floats);
+    for (unsigned is_noise = 0; is_noise < 2; ++is_noise) {
+        float *out = is_noise ? noise_alone : blocked;
+        TEST_OK(ctx, eqf__buffer_create(ctx, num_floats * sizeof(float), out, "the batch", &d_z));
+        if (is_noise) TEST_OK(ctx, eqf__prior_add_noise(&prior, 5, 0, 1.0, num_blocks, d_z));
+        if (!is_noise) TEST_OK(ctx, eqf__prior_sample(&prior, 5, 0, num_blocks, d_z));
+        TEST_OK(ctx, eqf__buffer_read(ctx, d_z, 0, num_floats * sizeof(float), out));
+        eqf__buffer_destroy(&d_z);
+    }
+    size_t num_equal = 0;
+    for (size_t f = 0; f < num_floats; ++f) num_equal += blocked[f] == noise_alone[f];
+    assert_true(num_equal * 100 < num_floats);
+    eqf__prior_clear(&prior);
+    free(start);
+    free(x);
+    free(none);
+    free(z);
+    free(part);
+    free(blocked);
+    free(noise_alone);
+}
+
+static void test_noise(void **state) {
+    (void)state;
+    check_noise(2, 1);
+    check_noise(2, 2);
+    check_noise(13, 3);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_distribution),
         cmocka_unit_test(test_energies_and_counters),
+        cmocka_unit_test(test_noise),
     };
     return cmocka_run_group_tests(tests, NULL, test_context_teardown);
 }

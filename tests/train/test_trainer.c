@@ -281,7 +281,7 @@ static void test_failures(void **state) {
     for (size_t i = 0; i < eqf_model_num_params(model); ++i) assert_true(isfinite(eqf_model_params(model)[i]));
     eqf_model_destroy(&model);
     eqf_trainer_destroy(&trainer);
-    for (unsigned bad = 0; bad < 6; ++bad) {
+    for (unsigned bad = 0; bad < 7; ++bad) {
         options = short_options();
         size_t num_train = 100;
         if (bad == 0) options.batch_size = 0;
@@ -290,6 +290,7 @@ static void test_failures(void **state) {
         if (bad == 3) options.average_decay = 1.5;
         if (bad == 4) options.integration_penalty = -1.0;
         if (bad == 5) num_train = 0;
+        if (bad == 6) options.data_noise = -0.1;
         trainer = (eqf_trainer *)&options; /* must be set to NULL */
         status = eqf_trainer_create(f.ctx, f.model, &options, num_train, f.x, 0, NULL, &trainer);
         print_message("%u: %s: %s\n", bad, eqf_status_name(status), eqf_context_error(f.ctx));
