@@ -52,6 +52,10 @@ static size_t list_figures(const evaluation *result, figure figures[MAX_FIGURES]
          "differs by less than 0.01 if the integration is resolved", false},
         {"entropy", "entropy of the target (nats)", result->entropy, "no model's NLL can be below it", false},
         {"kl", "KL(target || model) (nats)", result->kl, "NLL - entropy", false},
+        {"kl_standard_error", "  standard error", result->kl_standard_error, "", false},
+        {"kl_direct", "KL from the data's energies", result->kl_direct,
+         "mean of -energy - ln Z - log-density: less noise; agrees with NLL - entropy on equilibrium data", false},
+        {"kl_direct_standard_error", "  standard error", result->kl_direct_standard_error, "", false},
         {"ess_fraction", "effective sample size (fraction)", result->ess_fraction,
          "Kish, of the model's samples reweighted to the target", false},
         {"ess_fraction_standard_error", "  standard error", result->ess_fraction_standard_error, "", false},
@@ -152,9 +156,9 @@ static size_t fill_tiles(const evaluation *result, report_row tiles[4]) {
     snprintf(note, sizeof note, "± %.2g nats, %zu data", result->nll_standard_error, result->num_data);
     fill_row(&tiles[num++], "Negative log-likelihood", note, "%s",
              isfinite(result->nll) ? (snprintf(text, sizeof text, "%.4f", result->nll), text) : "-");
-    if (isfinite(result->kl)) {
-        snprintf(note, sizeof note, "nats above the entropy %.4g", result->entropy);
-        fill_row(&tiles[num++], "KL divergence", note, "%.4f", result->kl);
+    if (isfinite(result->kl_direct)) {
+        snprintf(note, sizeof note, "± %.2g nats, data against model", result->kl_direct_standard_error);
+        fill_row(&tiles[num++], "KL divergence", note, "%.4f", result->kl_direct);
     }
     snprintf(note, sizeof note, "of %zu samples", result->num_samples);
     fill_row(&tiles[num++], "Effective sample size", note, "%.*f %%", result->ess_fraction < 0.01 ? 3 : 1,

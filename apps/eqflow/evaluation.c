@@ -62,58 +62,77 @@ static exit_code create_flow(const evaluation_job *job, const eqf_flow_options *
 
 /* ---- Likelihood of the data ------------------------------------------------------------------- */
 
-static exit_code measure_nll(const evaluation_job *job, eqf_flow *flow, const char *label, double *nll_out,
-                             double *standard_error_out) {
+/* The mean and its standard error where there are numbers enough for them; NaN else. */
+static void summarise(size_t num, const double *values, double *mean_out, double *standard_error_out) {
+    if (eqf_estimate_mean(num, values, mean_out, standard_error_out) == EQF_OK) return;
+    *mean_out = num == 1 ? values[0] : NAN;
+    *standard_error_out = NAN;
+}
+
+/* values_out [num_data] = -log_prob of the data. */
+static exit_code measure_nll(const evaluation_job *job, eqf_flow *flow, const char *label, double *values_out,
+                             double *nll_out, double *standard_error_out) {
     float *log_prob = app_alloc(job->app, job->num_data, sizeof *log_prob, "the log-densities");
-    double *values = log_prob ? app_alloc(job->app, job->num_data, sizeof *values, "the log-densities") : NULL;
-    exit_code code = values ? work_log_prob(job->app, flow, job->target, label, job->num_data, job->x_data, log_prob)
-                            : EXIT_CODE_DEVICE;
-    *nll_out = *standard_error_out = NAN;
-    if (code == EXIT_CODE_OK) {
-        for (size_t b = 0; b < job->num_data; b++) values[b] = -(double)log_prob[b];
-        if (job->num_data == 1) {
-            *nll_out = values[0];
-        } else if (eqf_estimate_mean(job->num_data, values, nll_out, standard_error_out) != EQF_OK) {
-            *nll_out = *standard_error_out = NAN;
-        }
-    }
-    free(values);
+    exit_code code = log_prob ? work_log_prob(job->app, flow, job->target, label, job->num_data, job->x_data, log_prob)
+                              : EXIT_CODE_DEVICE;
+    for (size_t b = 0; b < job->num_data && code == EXIT_CODE_OK; b++) values_out[b] = -(double)log_prob[b];
+    if (code == EXIT_CODE_OK) summarise(job->num_data, values_out, nll_out, standard_error_out);
     free(log_prob);
     return code;
 }
 
-static exit_code measure_data(const evaluation_job *job, eqf_flow *flow, evaluation *result) {
-    exit_code code = measure_nll(job, flow, "nll", &result->nll, &result->nll_standard_error);
-    if (code != EXIT_CODE_OK) return code;
-    const eqf_potential_options *target = job->target;
-    /* Half of ln 2 pi for each free degree of freedom: the convention of papers that drop the prior's constant. */
-    const double half_log_2_pi = 0.91893853320467274178;
-    result->nll_without_constant =
-        result->nll - half_log_2_pi * (double)((target->num_particles - 1) * target->space_dim);
-
+static exit_code measure_refined_nll(const evaluation_job *job, double *values, evaluation *result) {
     eqf_flow *refined = NULL;
     double unused;
     eqf_flow_options refinement = result->flow_options;
     refinement.num_steps *= 2;
     refinement.adaptive.rtol = fmax(0.1 * refinement.adaptive.rtol, 1e-8);
     refinement.adaptive.atol = fmax(0.1 * refinement.adaptive.atol, 1e-20);
-    code = create_flow(job, &refinement, &refined);
-    if (code == EXIT_CODE_OK) code = measure_nll(job, refined, "nll refined", &result->nll_refined, &unused);
+    exit_code code = create_flow(job, &refinement, &refined);
+    if (code == EXIT_CODE_OK) code = measure_nll(job, refined, "nll refined", values, &result->nll_refined, &unused);
     eqf_flow_destroy(&refined);
-    if (code != EXIT_CODE_OK) return code;
+    return code;
+}
 
-    code = EXIT_CODE_DEVICE;
+/* KL(target || model), where ln Z is known, in two ways. NLL - entropy has the noise of the data's energies, which the mean of
+ * ln p - ln q over the same data, ln p = -u - ln Z, has not. nlls [num_data] of the data. */
+static void measure_kl(const evaluation_job *job, double *nlls, evaluation *result) {
+    result->kl = result->nll - result->entropy;
+    result->kl_standard_error = hypot(result->nll_standard_error, result->entropy_error);
+    if (isnan(result->known_log_z)) return;
+    for (size_t b = 0; b < job->num_data; b++) nlls[b] -= (double)result->energy_data[b] + result->known_log_z;
+    summarise(job->num_data, nlls, &result->kl_direct, &result->kl_direct_standard_error);
+    result->kl_direct_standard_error = hypot(result->kl_direct_standard_error, result->known_log_z_error);
+}
+
+static exit_code measure_data(const evaluation_job *job, eqf_flow *flow, evaluation *result) {
+    const eqf_potential_options *target = job->target;
+    double *nlls = app_alloc(job->app, job->num_data, sizeof *nlls, "the log-densities");
+    double *refined = app_alloc(job->app, job->num_data, sizeof *refined, "the log-densities");
     result->energy_data = app_alloc(job->app, job->num_data, sizeof(float), "the energies");
-    if (result->energy_data) code = work_energy(job->app, target, job->num_data, job->x_data, result->energy_data);
-    if (code != EXIT_CODE_OK) return code;
-    size_t num_bad;
-    result->mean_energy_data = mean_of(job->num_data, result->energy_data, &num_bad);
-    if (num_bad > 0) warn(result, "%zu of %zu data configurations have no finite energy", num_bad, job->num_data);
-    if (isnan(result->nll)) {
-        warn(result, "some data configurations have no finite log-density, so there is no NLL: the flow cannot "
-                     "reach them");
+    exit_code code = nlls && refined && result->energy_data ? EXIT_CODE_OK : EXIT_CODE_DEVICE;
+    if (code == EXIT_CODE_OK) {
+        code = measure_nll(job, flow, "nll", nlls, &result->nll, &result->nll_standard_error);
     }
-    return EXIT_CODE_OK;
+    if (code == EXIT_CODE_OK) code = measure_refined_nll(job, refined, result);
+    if (code == EXIT_CODE_OK) code = work_energy(job->app, target, job->num_data, job->x_data, result->energy_data);
+    if (code == EXIT_CODE_OK) {
+        /* Half of ln 2 pi for each free degree of freedom: the convention of papers that drop the prior's constant. */
+        const double half_log_2_pi = 0.91893853320467274178;
+        result->nll_without_constant =
+            result->nll - half_log_2_pi * (double)((target->num_particles - 1) * target->space_dim);
+        size_t num_bad;
+        result->mean_energy_data = mean_of(job->num_data, result->energy_data, &num_bad);
+        if (num_bad > 0) warn(result, "%zu of %zu data configurations have no finite energy", num_bad, job->num_data);
+        if (isnan(result->nll)) {
+            warn(result, "some data configurations have no finite log-density, so there is no NLL: the flow cannot "
+                         "reach them");
+        }
+        measure_kl(job, nlls, result);
+    }
+    free(nlls);
+    free(refined);
+    return code;
 }
 
 /* ---- Samples of the model --------------------------------------------------------------------- */
@@ -336,7 +355,8 @@ exit_code evaluation_run(cli_app *app, const eqf_model *model, const eqf_potenti
     *result = (evaluation){.num_samples = num_samples, .num_data = num_data};
     result->flow_options = *flow_options;
     if (flow_options->num_steps == 0) result->flow_options.num_steps = options->integrator.num_steps;
-    result->entropy = result->entropy_error = result->kl = result->known_log_z = NAN;
+    result->entropy = result->entropy_error = result->kl = result->kl_standard_error = NAN;
+    result->kl_direct = result->kl_direct_standard_error = result->known_log_z = result->known_log_z_error = NAN;
     result->ess_fraction = result->max_weight_fraction = result->log_z = result->log_z_standard_error = NAN;
     result->ess_fraction_standard_error = result->free_energy_difference = NAN;
     result->mean_energy_reweighted = result->mean_energy_reweighted_standard_error = NAN;
@@ -347,6 +367,7 @@ exit_code evaluation_run(cli_app *app, const eqf_model *model, const eqf_potenti
         result->entropy = preset->entropy;
         result->entropy_error = preset->entropy_error;
         result->known_log_z = preset->log_z;
+        result->known_log_z_error = preset->log_z_error;
     }
     eqf_flow *flow = NULL;
     exit_code code = create_flow(&job, &result->flow_options, &flow);
@@ -356,7 +377,6 @@ exit_code evaluation_run(cli_app *app, const eqf_model *model, const eqf_potenti
     if (code == EXIT_CODE_OK) code = measure_invariance(&job, flow, result);
     eqf_flow_destroy(&flow);
     if (code != EXIT_CODE_OK) return code;
-    result->kl = result->nll - result->entropy;
     judge_likelihood(result);
     judge_weights(result);
     return EXIT_CODE_OK;

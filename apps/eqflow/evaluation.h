@@ -30,8 +30,9 @@ typedef struct evaluation {
     eqf_flow_options flow_options;
     eqf_step_statistics steps; /* of dopri5, over the data's and the samples' solves */
     double nll, nll_standard_error, nll_without_constant, nll_refined;
-    double entropy, entropy_error, kl; /* of the target, where it is known */
-    double known_log_z;
+    /* Of the target, where they are known. kl = nll - entropy; kl_direct = mean of ln p - ln q over the data. */
+    double entropy, entropy_error, kl, kl_standard_error, kl_direct, kl_direct_standard_error;
+    double known_log_z, known_log_z_error;
     double ess_fraction, ess_fraction_standard_error, max_weight_fraction, log_z, log_z_standard_error;
     double free_energy_difference; /* of target and prior */
     double mean_energy_model, mean_energy_reweighted, mean_energy_reweighted_standard_error, mean_energy_data;

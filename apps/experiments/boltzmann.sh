@@ -68,7 +68,7 @@ tabulate() {
                         IFS=, read -r -a weighed <<<"$(figures "boltzmann-$model" '.mean_energy_reweighted, .mean_energy_reweighted_standard_error')"
                         IFS=, read -r -a chain <<<"$(figures "boltzmann-$model" '.mean_energy_chain, .mean_energy_chain_standard_error')"
                         from_model=$(figures "evaluate-$model" '.mean_energy_model')
-                        echo "$system,$field,$loss,$seed,$(figures "evaluate-$model" '(if .entropy then .nll_refined - .entropy else null end)'),$(figures "boltzmann-$model" '.ess_fraction, .ess_fraction_standard_error'),$from_model,${weighed[0]},${weighed[1]},$(deviation "${weighed[@]}" "${of_data[@]}"),${chain[0]},${chain[1]},$(deviation "${chain[@]}" "${of_data[@]}"),$(figures "boltzmann-$model" .acceptance),${of_data[0]},${of_data[1]}"
+                        echo "$system,$field,$loss,$seed,$(figures "evaluate-$model" '(if .kl_direct then .kl_direct + .nll_refined - .nll else null end)'),$(figures "boltzmann-$model" '.ess_fraction, .ess_fraction_standard_error'),$from_model,${weighed[0]},${weighed[1]},$(deviation "${weighed[@]}" "${of_data[@]}"),${chain[0]},${chain[1]},$(deviation "${chain[@]}" "${of_data[@]}"),$(figures "boltzmann-$model" .acceptance),${of_data[0]},${of_data[1]}"
                     done
                 done
             done

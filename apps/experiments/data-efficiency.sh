@@ -51,7 +51,7 @@ tabulate() {
                 for field in ${fields//,/ }; do
                     for seed in $(seq "$seeds"); do
                         model=$system-$field-$size-$seed
-                        echo "$system,$field,$size,$(figures "evaluate-$model" '.nll_refined, (if .entropy then .nll_refined - .entropy else null end), .ess_fraction'),$(figures "train-$model" .seconds)"
+                        echo "$system,$field,$size,$(figures "evaluate-$model" '.nll_refined, (if .kl_direct then .kl_direct + .nll_refined - .nll else null end), .ess_fraction'),$(figures "train-$model" .seconds)"
                     done
                 done
             done

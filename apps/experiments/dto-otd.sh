@@ -117,13 +117,13 @@ tabulate() {
         for system in ${systems//,/ }; do
             for seed in $(seq "$seeds"); do
                 if has_field radial; then
-                    echo "$system,radial,closed form,$(seconds_of "$system" "dto-$seed" exact | awk '{ printf "%.4g", 1e6 * $1 }'),0,$(figures "evaluate-$system-dto-$seed" .ess_fraction),$(figures "evaluate-$system-dto-$seed" '.nll_refined - .entropy'),$(figures "train-$system-dto-$seed" .seconds)"
+                    echo "$system,radial,closed form,$(seconds_of "$system" "dto-$seed" exact | awk '{ printf "%.4g", 1e6 * $1 }'),0,$(figures "evaluate-$system-dto-$seed" .ess_fraction),$(figures "evaluate-$system-dto-$seed" '.kl_direct + .nll_refined - .nll'),$(figures "train-$system-dto-$seed" .seconds)"
                 fi
                 if has_field dense; then
                     for how in "${divergences[@]}"; do
                         ess=evaluate-$system-dense-exact-$seed
                         [ "$how" = exact ] || ess=ess-$system-dense-exact-$seed-$how
-                        echo "$system,dense,$([ "$how" = exact ] && echo 'brute force' || echo "$how"),$(seconds_of "$system" "dense-exact-$seed" "$how" | awk '{ printf "%.4g", 1e6 * $1 }'),$(noise_sd "$system" "dense-exact-$seed" "$how"),$(figures "$ess" .ess_fraction),$(figures "evaluate-$system-dense-$how-$seed" '.nll_refined - .entropy'),$(figures "train-$system-dense-$how-$seed" .seconds)"
+                        echo "$system,dense,$([ "$how" = exact ] && echo 'brute force' || echo "$how"),$(seconds_of "$system" "dense-exact-$seed" "$how" | awk '{ printf "%.4g", 1e6 * $1 }'),$(noise_sd "$system" "dense-exact-$seed" "$how"),$(figures "$ess" .ess_fraction),$(figures "evaluate-$system-dense-$how-$seed" '.kl_direct + .nll_refined - .nll'),$(figures "train-$system-dense-$how-$seed" .seconds)"
                     done
                 fi
             done

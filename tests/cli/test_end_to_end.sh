@@ -81,7 +81,7 @@ same lp_c.npy lp_moved.npy "centred data"
 # ---- evaluate ---------------------------------------------------------------------------------------------------------
 succeed "$eqflow" evaluate model.safetensors -n 10000 --report report.html --seed 2 --json
 cp stdout evaluation.json
-for key in nll nll_standard_error nll_without_constant nll_refined entropy kl ess_fraction max_weight_fraction log_z \
+for key in nll nll_standard_error nll_without_constant nll_refined entropy kl kl_standard_error kl_direct kl_direct_standard_error ess_fraction max_weight_fraction log_z \
     log_z_standard_error mean_energy_model mean_energy_reweighted mean_energy_data num_samples num_data \
     log_prob_invariance_error; do
     case $(json $key evaluation.json) in
@@ -94,6 +94,10 @@ within "$(json entropy evaluation.json)" 3.3896 3.3898 "entropy"
 kl=$(awk -v n="$(json nll evaluation.json)" -v e="$(json entropy evaluation.json)" 'BEGIN { print n - e }')
 within "$(json kl evaluation.json)" "$(awk -v k="$kl" 'BEGIN { print k - 1e-6 }')" \
     "$(awk -v k="$kl" 'BEGIN { print k + 1e-6 }')" "kl = nll - entropy"
+kl=$(awk -v n="$(json nll evaluation.json)" -v u="$(json mean_energy_data evaluation.json)" 'BEGIN { print n - u - 7.26039 }')
+within "$(json kl_direct evaluation.json)" "$(awk -v k="$kl" 'BEGIN { print k - 1e-4 }')" \
+    "$(awk -v k="$kl" 'BEGIN { print k + 1e-4 }')" "kl_direct = nll - mean energy - ln Z"
+within "$(json kl_direct_standard_error evaluation.json)" 1e-5 "$(json kl_standard_error evaluation.json)" "error of kl_direct"
 offset=$(awk -v n="$(json nll evaluation.json)" -v w="$(json nll_without_constant evaluation.json)" 'BEGIN { print n - w }')
 within "$offset" 1.83787 1.83789 "the prior's constant, (N-1)D/2 ln 2 pi = ln 2 pi"
 within "$(json log_z evaluation.json)" 7.2 7.32 "ln Z (quadrature: 7.26039)"
