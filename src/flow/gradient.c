@@ -118,7 +118,10 @@ eqf_status eqf__energy_seed_create(eqf_context *ctx, const eqf_potential_options
                                  "potential/energy_seed.cl", NULL};
     eqf__program *program;
     EQF__TRY(eqf__program_get(ctx, "energy_seed", files, defines, &program));
-    return eqf__kernel_create(ctx, program, "energy_seed", energy_seed_out);
+    EQF__TRY(eqf__kernel_create(ctx, program, "energy_seed", energy_seed_out));
+    const eqf_status status = eqf__energy_seed_check_answers(ctx, target, energy_seed_out);
+    if (status != EQF_OK) eqf__kernel_destroy(energy_seed_out);
+    return status;
 }
 
 eqf_status eqf__flow_launch_energy_gradient(eqf_flow *flow, const eqf__kernel *energy_seed, eqf__gradient_workspace *w,
