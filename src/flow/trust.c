@@ -380,6 +380,15 @@ static bool is_batched(const eqf_flow *flow) {
     return is_in_float(flow) && eqf__field_is_batched(flow->field);
 }
 
+/* Of a table as coarse as training's the gradient is exact, but of another field. */
+static bool has_table(const eqf_flow *flow) {
+    return is_in_float(flow) && flow->field->evaluation == EQF_FIELD_TABLE;
+}
+
+static bool is_summed_directly(const eqf_flow *flow) {
+    return is_in_float(flow) && flow->field->evaluation == EQF_FIELD_DIRECT;
+}
+
 static bool is_any(const eqf_flow *flow) {
     (void)flow;
     return true;
@@ -405,8 +414,10 @@ static const struct question {
      is_in_double, ask_log_densities_in_double},
     {"prior samples", EQF__ANSWERS_OF_VALUES, PART(PRIOR), 0, 2e-5, is_any, ask_prior},
     {"losses", EQF__ANSWERS_OF_GRADIENTS, PART(PRIOR), 0, 1e-4, is_in_float, ask_losses},
-    {"gradients", EQF__ANSWERS_OF_GRADIENTS, PART(PRIOR) | PART(FIELD) | PART(INTEGRATOR), 0, 2e-3, is_in_float,
+    {"gradients", EQF__ANSWERS_OF_GRADIENTS, PART(PRIOR) | PART(FIELD) | PART(INTEGRATOR), 0, 3e-4, is_summed_directly,
      ask_gradients},
+    {"gradients by a table", EQF__ANSWERS_OF_GRADIENTS, PART(PRIOR) | PART(FIELD) | PART(INTEGRATOR), 0, 2e-3,
+     has_table, ask_gradients},
 };
 
 /* What to try instead. */

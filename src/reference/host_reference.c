@@ -258,6 +258,42 @@ void eqf__host_prior_sample(unsigned num_particles, unsigned space_dim, double p
     for (unsigned c = 0; c < num_dof; c++) z_out[c] *= prior_scale;
 }
 
+void eqf__host_augment(unsigned num_particles, unsigned space_dim, uint64_t seed, uint64_t position, double *x) {
+    static const uint32_t stream = 0x61756774u;
+    for (unsigned i = num_particles - 1; i > 0; i--) {
+        const unsigned draw = num_particles - 1 - i;
+        const philox4x32_ctr_t words = words_of(seed, position, 1 + draw / 4, stream);
+        const unsigned partner = (unsigned)(((uint64_t)words.v[draw % 4] * (i + 1)) >> 32);
+        for (unsigned a = 0; a < space_dim; a++) {
+            const double kept = x[i * space_dim + a];
+            x[i * space_dim + a] = x[partner * space_dim + a];
+            x[partner * space_dim + a] = kept;
+        }
+    }
+    const philox4x32_ctr_t words = words_of(seed, position, 0, stream);
+    const double mirror = words.v[0] & 1 ? -1 : 1, angle = 6.283185307179586 * ((words.v[0] >> 9) + 0.5) / 8388608.0;
+    double q[4], norm = 0;
+    four_normals(words, q);
+    for (unsigned n = 0; n < 4; n++) norm += q[n] * q[n];
+    for (unsigned n = 0; n < 4; n++) q[n] /= sqrt(norm);
+    for (unsigned i = 0; i < num_particles; i++) {
+        double *r = x + i * space_dim;
+        if (space_dim == 1) {
+            r[0] *= mirror;
+        } else if (space_dim == 2) { /* mirrored along y, then turned */
+            const double from[2] = {r[0], mirror * r[1]};
+            r[0] = cos(angle) * from[0] - sin(angle) * from[1];
+            r[1] = sin(angle) * from[0] + cos(angle) * from[1];
+        } else { /* r + 2 a (u x r) + 2 u x (u x r) of the quaternion (a, u) */
+            const double *u = q + 1,
+                         once[3] = {u[1] * r[2] - u[2] * r[1], u[2] * r[0] - u[0] * r[2], u[0] * r[1] - u[1] * r[0]};
+            const double twice[3] = {u[1] * once[2] - u[2] * once[1], u[2] * once[0] - u[0] * once[2],
+                                     u[0] * once[1] - u[1] * once[0]};
+            for (unsigned a = 0; a < 3; a++) r[a] = mirror * (r[a] + 2 * q[0] * once[a] + 2 * twice[a]);
+        }
+    }
+}
+
 /* ---- Potentials --------------------------------------------------------------------------------------------------- */
 
 double eqf__host_energy(const eqf_potential_options *o, const double *x) {

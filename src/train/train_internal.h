@@ -53,6 +53,9 @@ struct eqf_trainer {
     double learning_rate;
 };
 
+/* Known answers of the kernels that training adds, unless they have their verdict: SELF_TEST if one is wrong. */
+eqf_status eqf__trainer_check_answers(const eqf_trainer *trainer);
+
 /* The workspace anew, large enough for the batches of both parts of the loss. */
 eqf_status eqf__trainer_create_workspace(eqf_trainer *trainer);
 

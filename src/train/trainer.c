@@ -121,7 +121,8 @@ static eqf_status create_kernels(eqf_trainer *trainer) {
     EQF__TRY(eqf__kernel_create(trainer->ctx, program, "gather", &trainer->gather));
     EQF__TRY(eqf__kernel_create(trainer->ctx, program, "measure_step", &trainer->measure));
     EQF__TRY(eqf__kernel_create(trainer->ctx, program, "blend_gradient", &trainer->blend));
-    return eqf__kernel_create(trainer->ctx, program, "adam_update", &trainer->update);
+    EQF__TRY(eqf__kernel_create(trainer->ctx, program, "adam_update", &trainer->update));
+    return eqf__trainer_check_answers(trainer);
 }
 
 eqf_status eqf__trainer_create_workspace(eqf_trainer *trainer) {

@@ -108,6 +108,9 @@ dense="sample d.safetensors -n 20 -o x.npy"
     caught minima/quench.cl 's/(below\[c\] - above\[c\])/(above[c] - below[c])/' minima minima dw2 -n 8 --float
     caught potential/energy_seed.cl 's/realv slope = -shrink/realv slope = shrink/' energy_seed \
         train dw2 --loss energy -o n.safetensors --steps 1 --num-generated 16
+    caught train/adam.cl 's/p -= learning_rate/p += learning_rate/' train $(train)
+    caught train/batch.cl 's/position % num/position % (num - 1)/' train $(train)
+    caught train/augment.cl 's/q\[0\]\[1\] = -s/q[0][1] = s/' augment $(train --field dense --augment)
     caught prior/gaussian.cl 's/share \* z\[c\]/-share * z[c]/' prior $(train)
 }
 again 'after wrong kernels'
