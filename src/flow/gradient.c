@@ -89,8 +89,7 @@ static eqf_status launch_reverse(eqf_flow *flow, eqf__gradient_workspace *w, eqf
                                        w->d_adjoint_log_det, w->d_gradient));
     else
         EQF__TRY(eqf__trajectory_reverse(&flow->trajectory, direction, blocks, &gradient));
-    EQF__TRY(EQF__LAUNCH(flow->ctx, &flow->prior.loss_sums, 1, 0, EQF__ARG(w->d_value), EQF__ARG(w->d_error),
-                         EQF__ARG(w->d_weight), EQF__ARG(w->d_sums), EQF__ARG(place), EQF__ARG(blocks)));
+    EQF__TRY(eqf__prior_sum_losses(&flow->prior, blocks, w->d_value, w->d_error, w->d_weight, w->d_sums, place));
     if (is_adaptive) return EQF_OK;
     return flow->field->contract(flow->field, w->d_grad_stages, w->d_grad_shared, w->num_partials, w->d_gradient);
 }

@@ -81,7 +81,7 @@ static void fill(unsigned which, float *values, size_t count) {
 static eqf_status ask_optimizer(const eqf_trainer *trainer, twin arrays[NUM_ARRAYS], double *error_out) {
     const cl_float scales[2] = {0.75f, 0.5f}, learning_rate = 0.125f, correction_1 = 2, correction_2 = 3;
     const cl_float clip_norm = 0.5f, weight_decay = 0.25f, average_decay = 0.875f;
-    const cl_uint record = 0, has_nll = 1, has_free_energy = 1, num = NUM_PARAMS;
+    const cl_uint record = 0, num = NUM_PARAMS;
     const size_t items = (NUM_PARAMS + 15) / 16;
     double expected[4][NUM_PARAMS], square = 0;
     eqf_context *ctx = trainer->ctx;
@@ -96,9 +96,8 @@ static eqf_status ask_optimizer(const eqf_trainer *trainer, twin arrays[NUM_ARRA
         EQF__TRY(EQF__LAUNCH(ctx, &trainer->blend, items, 0, EQF__ARG(arrays[TOTAL].d), EQF__ARG(arrays[GRADIENT].d),
                              EQF__ARG(scales[part]), EQF__ARG(is_first), EQF__ARG(num)));
     }
-    EQF__TRY(EQF__LAUNCH(ctx, &trainer->measure, 1, 0, EQF__ARG(arrays[TOTAL].d), EQF__ARG(arrays[SUMS].d),
-                         EQF__ARG(arrays[RECORDS].d), EQF__ARG(record), EQF__ARG(arrays[FAILED].d), EQF__ARG(has_nll),
-                         EQF__ARG(has_free_energy), EQF__ARG(num)));
+    EQF__TRY(eqf__trainer_measure(trainer, arrays[TOTAL].d, arrays[SUMS].d, arrays[RECORDS].d, record, arrays[FAILED].d,
+                                  true, true, NUM_PARAMS));
     EQF__TRY(EQF__LAUNCH(ctx, &trainer->update, items, 0, EQF__ARG(arrays[PARAMS].d), EQF__ARG(arrays[FIRST_MOMENT].d),
                          EQF__ARG(arrays[SECOND_MOMENT].d), EQF__ARG(arrays[AVERAGE].d), EQF__ARG(arrays[TOTAL].d),
                          EQF__ARG(arrays[RECORDS].d), EQF__ARG(record), EQF__ARG(arrays[FAILED].d),
