@@ -105,15 +105,26 @@ __kernel void nll_seed(__global const real *z_blocked, __global const real *log_
                 -gaussian_log_prob(z, scale, constant_term) - load_lanes(log_det + (size_t)block * V));
 }
 
-/* One work-item. sums [place], [place + 1] = weighted sums over the batch of value (nll or free energy) and error, in sample order. */
+/* One work-item, launched for one range of blocks after the other: carry [2][V] holds the lanes' sums so far. After the last, sums [place],
+ * [place + 1] = weighted sums over the batch of value (nll or free energy) and error, in sample order. */
 __kernel void loss_sums(__global const real *value, __global const real *error, __global const real *weight,
-                        __global real *sums, uint place, uint num_blocks) {
+                        __global real *carry, __global real *sums, uint place, uint block_begin, uint block_end,
+                        uint num_blocks) {
     if (get_global_id(0) != 0) return;
     realv value_sum = 0, error_sum = 0;
-    for (uint block = 0; block < num_blocks; block++) {
+    if (block_begin > 0) {
+        value_sum = load_lanes(carry);
+        error_sum = load_lanes(carry + V);
+    }
+    for (uint block = block_begin; block < block_end; block++) {
         realv share = load_lanes(weight + (size_t)block * V);
         value_sum += share * load_lanes(value + (size_t)block * V);
         error_sum += share * load_lanes(error + (size_t)block * V);
+    }
+    if (block_end < num_blocks) {
+        store_lanes(carry, value_sum);
+        store_lanes(carry + V, error_sum);
+        return;
     }
     sums[place] = sum_lanes(value_sum);
     sums[place + 1] = sum_lanes(error_sum);

@@ -8,16 +8,23 @@ __kernel void blend_gradient(__global real *total, __global const real *gradient
     for (uint i = first; i < last; i++) total[i] = is_first ? scale * gradient[i] : fma(scale, gradient[i], total[i]);
 }
 
-/* One work-item. records[record_index] = what this step measured; sums [NUM_SUMS], of which those of a part without weight count as 0. failed [1] stays 1 from the first non-finite step on: later updates do nothing. */
+/* One work-item, launched for one range of numbers after the other, begin a multiple of V: carry [V] holds the lanes' sums so far.
+ * After the last range, records[record_index] = what this step measured; sums [NUM_SUMS], of which those of a part without weight count as 0. failed [1] stays 1 from the first non-finite step on: later updates do nothing. */
 __kernel void measure_step(__global const real *gradient, __global const real *sums, __global real *records,
-                           uint record_index, __global uint *failed, uint has_nll, uint has_free_energy, uint num_trained) {
+                           uint record_index, __global uint *failed, uint has_nll, uint has_free_energy,
+                           __global real *carry, uint begin, uint end, uint num_trained) {
     if (get_global_id(0) != 0) return;
     __global real *record = records + record_index * RECORD_SIZE;
     realv lanes = 0;
-    uint whole = num_trained / V * V;
-    for (uint i = 0; i < whole; i += V) {
+    if (begin > 0) lanes = load_lanes(carry);
+    uint whole = end / V * V;
+    for (uint i = begin; i < whole; i += V) {
         realv g = load_lanes(gradient + i);
         lanes = fma(g, g, lanes);
+    }
+    if (end < num_trained) {
+        store_lanes(carry, lanes);
+        return;
     }
     real square = sum_lanes(lanes);
     for (uint i = whole; i < num_trained; i++) square = fma(gradient[i], gradient[i], square);

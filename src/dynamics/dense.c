@@ -359,6 +359,7 @@ static eqf_status create_kernels(eqf__field *field) {
         state->layers[state->num_layers - 1].out_padded, (int)field->divergence, (int)field->options.activation);
     eqf__program *program;
     EQF__TRY(eqf__program_get(ctx, "dense", files, defines, &program));
+    field->stage_program = field->gradient_program = program;
     EQF__TRY(eqf__kernel_create(ctx, program, "dense_pad", &state->pad));
     EQF__TRY(eqf__kernel_create(ctx, program, "dense_inputs", &state->inputs));
     EQF__TRY(eqf__kernel_create(ctx, program, "dense_activate", &state->activate));

@@ -32,7 +32,8 @@ struct eqf__field {
     cl_mem d_params;         /* [num_params] */
     cl_mem d_stages;         /* of fields that are not batched: [num_stages][STAGE_SIZE], valid after prepare */
     cl_mem d_shared;
-    /* Programs of the field's own kernels, for the known answers (src/flow/trust.c): from parameters to stages, and back for gradients. */
+    /* Programs of the field's own kernels, for the known answers (src/flow/trust.c): from parameters to stages, and back for gradients; one
+     * and the same for both where the field is batched or open to any time. */
     eqf__program *stage_program, *gradient_program; /* NULL: none, or not built yet */
     /* Kind-specific state and verbs. */
     void *state;

@@ -381,6 +381,7 @@ static eqf_status radial_open_any_time(eqf__field *field) {
     field->any_time_grad_size = num_distance * num_time + num_time + num_distance + num_time;
     eqf__program *program;
     EQF__TRY(eqf__program_get(ctx, "radial_any_time", files, field->any_time_defines, &program));
+    field->stage_program = field->gradient_program = program;
     EQF__TRY(eqf__kernel_create(ctx, program, "any_time_constants", &state->any_time_constants));
     EQF__TRY(eqf__kernel_create(ctx, program, "any_time_contract", &state->any_time_contract));
     EQF__TRY(eqf__kernel_create(ctx, program, "sum_partials", &state->any_time_sum));

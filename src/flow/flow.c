@@ -85,7 +85,8 @@ static eqf_status create_parts(eqf_flow *flow, const eqf_model *model, const eqf
     if (options->precision == EQF_PRECISION_DOUBLE) return create_in_double(flow, model, options);
     if (flow->method == EQF_INTEGRATOR_DOPRI5) {
         EQF__TRY(create_adaptive(flow, model, options));
-        return create_chunk_buffers(flow);
+        EQF__TRY(create_chunk_buffers(flow));
+        return eqf__flow_check_answers(flow);
     }
     EQF__TRY(eqf__field_create(flow->ctx, num_particles, space_dim, &made->dynamics, 2 * flow->num_steps + 1,
                                options->field_evaluation, options->divergence, &flow->field));

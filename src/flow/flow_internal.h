@@ -46,6 +46,8 @@ struct eqf_flow {
 /* Known answers of the programs that the flow is made of, unless they have their verdict: SELF_TEST if one is wrong. */
 eqf_status eqf__flow_check_answers(eqf_flow *flow);
 eqf_status eqf__flow_check_gradient_answers(eqf_flow *flow);
+/* The same of the kernel that seeds the energy-based loss; a user's potential has no answers. */
+eqf_status eqf__energy_seed_check_answers(eqf_context *ctx, const eqf_potential_options *target, const eqf__kernel *energy_seed);
 
 eqf_status eqf__gradient_workspace_create(eqf_flow *flow, size_t batch_size, eqf__gradient_workspace *workspace_out);
 void eqf__gradient_workspace_clear(eqf__gradient_workspace *workspace);

@@ -89,8 +89,7 @@ static eqf_status launch_reverse(eqf_flow *flow, eqf__gradient_workspace *w, eqf
                                        w->d_adjoint_log_det, w->d_gradient));
     else
         EQF__TRY(eqf__trajectory_reverse(&flow->trajectory, direction, blocks, &gradient));
-    EQF__TRY(EQF__LAUNCH(flow->ctx, &flow->prior.loss_sums, 1, 0, EQF__ARG(w->d_value), EQF__ARG(w->d_error),
-                         EQF__ARG(w->d_weight), EQF__ARG(w->d_sums), EQF__ARG(place), EQF__ARG(blocks)));
+    EQF__TRY(eqf__prior_sum_losses(&flow->prior, blocks, w->d_value, w->d_error, w->d_weight, w->d_sums, place));
     if (is_adaptive) return EQF_OK;
     return flow->field->contract(flow->field, w->d_grad_stages, w->d_grad_shared, w->num_partials, w->d_gradient);
 }
@@ -118,7 +117,10 @@ eqf_status eqf__energy_seed_create(eqf_context *ctx, const eqf_potential_options
                                  "potential/energy_seed.cl", NULL};
     eqf__program *program;
     EQF__TRY(eqf__program_get(ctx, "energy_seed", files, defines, &program));
-    return eqf__kernel_create(ctx, program, "energy_seed", energy_seed_out);
+    EQF__TRY(eqf__kernel_create(ctx, program, "energy_seed", energy_seed_out));
+    const eqf_status status = eqf__energy_seed_check_answers(ctx, target, energy_seed_out);
+    if (status != EQF_OK) eqf__kernel_destroy(energy_seed_out);
+    return status;
 }
 
 eqf_status eqf__flow_launch_energy_gradient(eqf_flow *flow, const eqf__kernel *energy_seed, eqf__gradient_workspace *w,

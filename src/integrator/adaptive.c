@@ -257,6 +257,21 @@ eqf_status eqf__adaptive_solve(eqf__adaptive *adaptive, eqf_direction direction,
     return count_steps(adaptive, system, num_blocks, num_samples);
 }
 
+eqf_status eqf__adaptive_prepare_reverse(eqf__adaptive *adaptive) {
+    eqf__adaptive_system *system = &adaptive->adjoint;
+    const size_t state_size = 2 * (size_t)adaptive->field->num_particles * adaptive->field->space_dim;
+    if (system->take.id != NULL) return EQF_OK; /* the last that is made */
+    if (eqf__field_is_batched(adaptive->field))
+        return batched_system_create(adaptive, "dormand_prince_batched_adjoint",
+                                     "integrator/dormand_prince_adjoint.clh", state_size, true, system);
+    return system_create(adaptive, "dormand_prince_adjoint", "integrator/dormand_prince_adjoint.clh", state_size, 3,
+                         system);
+}
+
+eqf__program *eqf__adaptive_program(const eqf__adaptive *adaptive, bool is_reverse) {
+    return is_reverse ? adaptive->adjoint.put.program : adaptive->forward.put.program;
+}
+
 /* The same for a batched field, whose gradient is one sum in its own layout. */
 static eqf_status batched_reverse(eqf__adaptive *adaptive, float sign, size_t num_blocks, size_t batch_size, cl_mem d_x,
                                   cl_mem d_adjoint_x, cl_mem d_adjoint_log_det, cl_mem d_gradient) {
@@ -265,9 +280,6 @@ static eqf_status batched_reverse(eqf__adaptive *adaptive, float sign, size_t nu
     const size_t num_dof = (size_t)field->num_particles * field->space_dim;
     const size_t grad_bytes = field->grad_shared_size * sizeof(float);
     const float size = (float)batch_size, share = 1.0f / size;
-    if (system->batched == NULL)
-        EQF__TRY(batched_system_create(adaptive, "dormand_prince_batched_adjoint",
-                                       "integrator/dormand_prince_adjoint.clh", 2 * num_dof, true, system));
     if (adaptive->d_grad == NULL)
         EQF__TRY(eqf__buffer_create(adaptive->ctx, grad_bytes, NULL, "the gradient", &adaptive->d_grad));
     EQF__TRY(make_room(adaptive, system, num_blocks));
@@ -291,11 +303,9 @@ eqf_status eqf__adaptive_reverse(eqf__adaptive *adaptive, eqf_direction directio
     /* Against the sense of the solve. Samples are integrated with adjoints of their own size, not their share of the
      * mean: steps must not depend on the batch. */
     const float sign = direction == EQF_PRIOR_TO_DATA ? -1.0f : 1.0f, size = (float)batch_size, share = 1.0f / size;
+    EQF__TRY(eqf__adaptive_prepare_reverse(adaptive));
     if (eqf__field_is_batched(field))
         return batched_reverse(adaptive, sign, num_blocks, batch_size, d_x, d_adjoint_x, d_adjoint_log_det, d_gradient);
-    if (system->steps.id == NULL)
-        EQF__TRY(system_create(adaptive, "dormand_prince_adjoint", "integrator/dormand_prince_adjoint.clh", 2 * num_dof,
-                               3, system));
     if (adaptive->d_grad == NULL)
         EQF__TRY(eqf__buffer_create(ctx, grad_bytes, NULL, "the partial gradients", &adaptive->d_grad));
     EQF__TRY(make_room(adaptive, system, num_blocks));

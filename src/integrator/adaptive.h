@@ -46,6 +46,11 @@ void eqf__adaptive_clear(eqf__adaptive *adaptive);
 eqf_status eqf__adaptive_solve(eqf__adaptive *adaptive, eqf_direction direction, size_t num_blocks, size_t num_samples,
                                cl_mem d_x, cl_mem d_log_det);
 
+/* Builds the program of the way back, for what wants it before the first. */
+eqf_status eqf__adaptive_prepare_reverse(eqf__adaptive *adaptive);
+/* The program of solves or of the way back; NULL: not built yet. */
+eqf__program *eqf__adaptive_program(const eqf__adaptive *adaptive, bool is_reverse);
+
 /* The way back of a solve in direction: d_x is where it ended. d_adjoint_x: in, d loss / d x there; out, at the
  * start; d_adjoint_log_det [num_blocks][V]; both are shares of a mean over batch_size samples, 0 in padding lanes.
  * d_gradient [num_trained], out. */

@@ -82,6 +82,10 @@ eqf_status eqf__batched_create(eqf_context *ctx, const eqf__field *field, eqf__b
     return EQF_OK;
 }
 
+eqf__program *eqf__batched_program(const eqf__batched *batched) {
+    return batched->begin.program;
+}
+
 static eqf_status create_memory(eqf__batched *batched, size_t num_blocks, bool has_reverse) {
     const size_t state = num_blocks * batched->state_size * sizeof(float);
     const size_t numbers = num_blocks * batched->vector_width * sizeof(float);

@@ -7,6 +7,7 @@
 /* Kernels and memory. Owned by the trajectory. */
 eqf_status eqf__batched_create(eqf_context *ctx, const eqf__field *field, eqf__batched **batched_out);
 void eqf__batched_destroy(eqf__batched **batched);
+eqf__program *eqf__batched_program(const eqf__batched *batched);
 
 /* As the eqf__trajectory_ functions of these names. */
 eqf_status eqf__batched_solve(const eqf__trajectory *trajectory, eqf_direction direction, size_t num_blocks, cl_mem d_x,

@@ -228,6 +228,11 @@ eqf_status eqf__trajectory_prepare_reverse(eqf__trajectory *trajectory) {
     return create_reverse(trajectory, 0);
 }
 
+eqf__program *eqf__trajectory_program(const eqf__trajectory *trajectory, bool is_reverse) {
+    if (trajectory->batched != NULL) return eqf__batched_program(trajectory->batched);
+    return is_reverse ? trajectory->adjoint.program : trajectory->forward.program;
+}
+
 eqf_status eqf__trajectory_reverse(eqf__trajectory *trajectory, eqf_direction direction, size_t num_blocks,
                                    const eqf__trajectory_gradient *gradient) {
     const eqf__field *field = trajectory->field;

@@ -40,6 +40,8 @@ typedef struct eqf__trajectory_gradient {
 } eqf__trajectory_gradient;
 /* Builds the reverse program, for what wants it before the first reverse solve. */
 eqf_status eqf__trajectory_prepare_reverse(eqf__trajectory *trajectory);
+/* The program of solves or of the way back, one for both where the field is batched; NULL: not built yet. */
+eqf__program *eqf__trajectory_program(const eqf__trajectory *trajectory, bool is_reverse);
 /* d_adjoint_x: in, d loss / d x after the last step; out, before the first. Builds its program at first use. */
 eqf_status eqf__trajectory_reverse(eqf__trajectory *trajectory, eqf_direction direction, size_t num_blocks,
                                    const eqf__trajectory_gradient *gradient);

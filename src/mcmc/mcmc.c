@@ -454,18 +454,18 @@ static eqf_status check_results(mcmc_run *run, const eqf_potential_options *pote
                          "constants",
                          num_bad, num_samples);
     eqf__program *program = run->sweeps.program;
-    if (potential->kind == EQF_POTENTIAL_USER || ctx->is_in_trial || eqf__program_is_trusted(program)) return EQF_OK;
+    if (potential->kind == EQF_POTENTIAL_USER || ctx->is_in_trial || eqf__program_is_trusted(program, EQF__ANSWERS_OF_VALUES)) return EQF_OK;
     double *h_x = eqf__alloc(ctx, run->num_dof, sizeof *h_x, "the known answers"), worst = 0;
     if (h_x == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     for (size_t b = 0; b < num_samples && b < 4; b++) {
         for (size_t c = 0; c < run->num_dof; c++) h_x[c] = x[b * run->num_dof + c];
         const double expected = eqf__host_energy(potential, h_x);
-        worst = fmax(worst, fabs(expected - (double)energies[b]) / (1 + fabs(expected) + run->num_particles));
+        worst = eqf__host_worse(worst, fabs(expected - (double)energies[b]) / (1 + fabs(expected) + run->num_particles));
     }
     free(h_x);
-    if (!(worst <= 1e-3))
-        return eqf__program_distrust(ctx, program, "energies of the chains", worst, 1e-3, "--set-profile vector_width=1");
-    eqf__program_trust(ctx, program);
+    const eqf__verdict verdict = {"energies of the chains", worst, 1e-3, eqf__plain_width(ctx)};
+    EQF__TRY(eqf__program_judge(ctx, &verdict, 1, &program));
+    eqf__program_trust(ctx, program, EQF__ANSWERS_OF_VALUES);
     return EQF_OK;
 }
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host_reference.h"
 #include "minima_internal.h"
 #include "ocl.h"
 #include "potential.h"
@@ -53,10 +54,10 @@ typedef struct quench_run {
     bool is_double;
     const precision_scales *scales;
     unsigned V;
-    size_t real_size, chunk; /* chunk: configurations */
-    cl_uint num_hessian_blocks;          /* at a time */
+    size_t real_size, chunk;    /* chunk: configurations */
+    cl_uint num_hessian_blocks; /* at a time */
     unsigned max_steps, launch_steps;
-    double length, gradient_tolerance, largest_time_step, largest_displacement;
+    double length, gradient_scale, gradient_tolerance, largest_time_step, largest_displacement;
     eqf__kernel pack, unpack, energy, begin, steps, hessian;
     cl_mem x;                           /* [chunk, N*D] and [chunk, NUM_CONTROLS]: what pack reads and unpack writes */
     cl_mem x_blocked, velocity_blocked; /* [num_blocks][N*D][V] */
@@ -137,18 +138,21 @@ static unsigned min_unsigned(unsigned a, unsigned b) {
     return a < b ? a : b;
 }
 
-static eqf_status choose_precision(quench_run *run) {
+static eqf_status choose_precision(eqf_context *ctx, const eqf_quench_options *options, bool *is_double_out) {
+    const bool has_double = ctx->device->info.has_fp64;
+    *is_double_out = has_double && options->precision != EQF_QUENCH_FLOAT;
+    if (options->precision != EQF_QUENCH_DOUBLE || has_double) return EQF_OK;
+    return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED, "%s computes in float only: quench in float, or choose another device",
+                     ctx->device->info.name);
+}
+
+static void set_precision(quench_run *run, bool is_double) {
     const eqf__device *device = run->ctx->device;
-    bool has_double = device->info.has_fp64;
-    if (run->options->precision == EQF_QUENCH_DOUBLE && !has_double)
-        return eqf__fail(run->ctx, EQF_ERROR_UNSUPPORTED,
-                         "%s computes in float only: quench in float, or choose another device", device->info.name);
-    run->is_double = has_double && run->options->precision != EQF_QUENCH_FLOAT;
+    run->is_double = is_double;
     run->scales = run->is_double ? &double_scales : &float_scales;
     run->real_size = run->is_double ? sizeof(cl_double) : sizeof(cl_float);
     /* As many bytes a vector as in float. */
     run->V = run->is_double && device->vector_width > 1 ? device->vector_width / 2 : device->vector_width;
-    return EQF_OK;
 }
 
 static void choose_scales(quench_run *run, double stiffness) {
@@ -157,10 +161,10 @@ static void choose_scales(quench_run *run, double stiffness) {
     run->largest_time_step = LARGEST_PHASE / sqrt(stiffness);
     run->largest_displacement =
         options->largest_displacement > 0.0 ? options->largest_displacement : DEFAULT_DISPLACEMENT * run->length;
-    double gradient_scale = stiffness * run->length * sqrt((double)run->num_dof);
-    double relative_tolerance = options->gradient_tolerance > 0.0 ? options->gradient_tolerance / gradient_scale
+    run->gradient_scale = stiffness * run->length * sqrt((double)run->num_dof);
+    double relative_tolerance = options->gradient_tolerance > 0.0 ? options->gradient_tolerance / run->gradient_scale
                                                                   : run->scales->gradient_tolerance;
-    run->gradient_tolerance = gradient_scale * fmax(relative_tolerance, run->scales->least_tolerance);
+    run->gradient_tolerance = run->gradient_scale * fmax(relative_tolerance, run->scales->least_tolerance);
     run->max_steps = options->max_steps > 0 ? options->max_steps : DEFAULT_MAX_STEPS;
     /* Loop turns of a step: pairs and their coordinates, and the passes over all coordinates. */
     uint64_t turns = (uint64_t)run->num_particles * (run->num_particles + 1) / 2 * (2 * run->space_dim + 2) +
@@ -169,6 +173,17 @@ static void choose_scales(quench_run *run, double stiffness) {
     run->launch_steps = run->ctx->device->launch_iterations == 0 ? MAX_LAUNCH_STEPS
                         : most < 1                               ? 1
                                                                  : min_unsigned(MAX_LAUNCH_STEPS, (unsigned)most);
+}
+
+/* Everything but kernels, buffers and the caller's arrays. */
+static void begin_run(eqf_context *ctx, const eqf_potential_options *potential, const eqf_quench_options *options,
+                      bool is_double, size_t batch_size, quench_run *run_out) {
+    *run_out = (quench_run){.ctx = ctx, .potential = potential, .options = options, .batch_size = batch_size};
+    run_out->num_particles = potential->num_particles;
+    run_out->space_dim = potential->space_dim;
+    run_out->num_dof = run_out->num_particles * run_out->space_dim;
+    set_precision(run_out, is_double);
+    choose_scales(run_out, eqf__minima_stiffness(potential));
 }
 
 static eqf_status create_kernels(quench_run *run) {
@@ -371,8 +386,8 @@ static eqf_status collect(quench_run *run, size_t count, const size_t *indices) 
     }
     if (run->energy_out == NULL) return EQF_OK;
     cl_uint num_blocks = (cl_uint)((count + run->V - 1) / run->V);
-    EQF__TRY(EQF__LAUNCH(run->ctx, &run->energy, num_blocks, 0, EQF__ARG(run->x_blocked),
-                         EQF__ARG(run->energy_blocked), EQF__ARG(num_blocks)));
+    EQF__TRY(EQF__LAUNCH(run->ctx, &run->energy, num_blocks, 0, EQF__ARG(run->x_blocked), EQF__ARG(run->energy_blocked),
+                         EQF__ARG(num_blocks)));
     EQF__TRY(download(run, run->energy_blocked, 1, count));
     for (size_t b = 0; b < count; b++) run->energy_out[indices[b]] = get_real(run, b);
     return EQF_OK;
@@ -399,9 +414,8 @@ static eqf_status check_curvature(quench_run *run, size_t count, const size_t *i
     for (size_t first = 0; first < num_blocks; first += run->num_hessian_blocks) {
         size_t blocks = num_blocks - first < run->num_hessian_blocks ? num_blocks - first : run->num_hessian_blocks;
         cl_uint first_block = (cl_uint)first, count_blocks = (cl_uint)blocks;
-        EQF__TRY(EQF__LAUNCH(run->ctx, &run->hessian, blocks * n, 0, EQF__ARG(run->x_blocked),
-                             EQF__ARG(run->hessians), EQF__ARG(first_block), EQF__ARG(count_blocks),
-                             ARG_REAL(run, difference)));
+        EQF__TRY(EQF__LAUNCH(run->ctx, &run->hessian, blocks * n, 0, EQF__ARG(run->x_blocked), EQF__ARG(run->hessians),
+                             EQF__ARG(first_block), EQF__ARG(count_blocks), ARG_REAL(run, difference)));
         EQF__TRY(eqf__buffer_read(run->ctx, run->hessians, 0, blocks * V * n * n * run->real_size, run->h_reals));
         for (size_t b = first * V; b < (first + blocks) * V && b < count; b++) {
             if (run->result_out[indices[b]] != EQF_QUENCH_MINIMUM) continue;
@@ -414,6 +428,18 @@ static eqf_status check_curvature(quench_run *run, size_t count, const size_t *i
             for (size_t c = 0; c < n; c++) x[c] += ESCAPE_DISPLACEMENT * run->length * run->h_direction[c];
         }
     }
+    return EQF_OK;
+}
+
+/* The Hessian of the first configuration in the blocks, in h_matrix. */
+static eqf_status find_first_hessian(quench_run *run) {
+    const size_t n = run->num_dof;
+    cl_uint first_block = 0, num_blocks = 1;
+    real_value difference = real_of(run, run->scales->difference * run->length);
+    EQF__TRY(EQF__LAUNCH(run->ctx, &run->hessian, n, 0, EQF__ARG(run->x_blocked), EQF__ARG(run->hessians),
+                         EQF__ARG(first_block), EQF__ARG(num_blocks), ARG_REAL(run, difference)));
+    EQF__TRY(eqf__buffer_read(run->ctx, run->hessians, 0, run->V * n * n * run->real_size, run->h_reals));
+    take_hessian(run, 0, 0);
     return EQF_OK;
 }
 
@@ -437,16 +463,8 @@ static eqf_status measure_stiffness(quench_run *run) {
         run->x_out = x_out;
         run->max_steps = max_steps;
     }
-    cl_uint first_block = 0, num_blocks = 1;
-    real_value difference = real_of(run, run->scales->difference * run->length);
-    if (status == EQF_OK)
-        status = EQF__LAUNCH(run->ctx, &run->hessian, n, 0, EQF__ARG(run->x_blocked),
-                             EQF__ARG(run->hessians), EQF__ARG(first_block), EQF__ARG(num_blocks),
-                             ARG_REAL(run, difference));
-    if (status == EQF_OK)
-        status = eqf__buffer_read(run->ctx, run->hessians, 0, run->V * n * n * run->real_size, run->h_reals);
+    if (status == EQF_OK) status = find_first_hessian(run);
     if (status == EQF_OK) {
-        take_hessian(run, 0, 0);
         for (size_t row = 0; row < n; row++) {
             double sum = 0.0;
             for (size_t column = 0; column < n; column++) sum += fabs(run->h_matrix[row * n + column]);
@@ -458,6 +476,124 @@ static eqf_status measure_stiffness(quench_run *run) {
     free(x);
     return status;
 }
+
+/* ---- Known answers ------------------------------------------------------------------------------------------- */
+
+enum { TRIAL_BATCH = 3, TRIAL_STEPS = 24, TRIAL_LAUNCH_STEPS = 10 };
+/* Steps longer than any run takes, but cut sooner: within the few of a trial descents turn, and some are cut. */
+static const double trial_stretch = 4.0, trial_cut = 0.3;
+
+/* Off the host's descent of sample b from h_x [N*D], which ends there, at most; 0 where rounding decides what comes of it, as between
+ * particles that fly through each other: the host asks itself from a start that is moved by little. near [N*D]: scratch. */
+static eqf_status descent_error(const quench_run *run, size_t b, double tolerance, double *h_x, double *near,
+                                double *error_out) {
+    const size_t n = run->num_dof;
+    double gradient_norm, near_norm, change = 0, error = 0;
+    for (size_t c = 0; c < n; c++) near[c] = h_x[c] + 0.01 * tolerance * run->length * eqf__host_number((unsigned)c, 6);
+    if (!eqf__host_quench(run->potential, TRIAL_STEPS, run->largest_time_step, run->largest_displacement, h_x,
+                          &gradient_norm) ||
+        !eqf__host_quench(run->potential, TRIAL_STEPS, run->largest_time_step, run->largest_displacement, near,
+                          &near_norm))
+        return eqf__fail(run->ctx, EQF_ERROR_OUT_OF_MEMORY, "not enough memory for the known answers");
+    const double scale = fmax(run->gradient_scale, gradient_norm);
+    change = fabs(near_norm - gradient_norm) / scale;
+    error = fabs(run->gradient_norm_out[b] - gradient_norm) / scale;
+    for (size_t c = 0; c < n; c++) {
+        change = eqf__host_worse(change, fabs(near[c] - h_x[c]) / run->length);
+        error = eqf__host_worse(error, fabs(run->x_out[b * n + c] - h_x[c]) / run->length);
+    }
+    *error_out = change <= tolerance ? error : 0;
+    return EQF_OK;
+}
+
+/* Off the same differences of forces on the host, at x [N*D], relative to the largest element; force [2, N*D] and matrix [N*D, N*D]:
+ * scratch. */
+static double hessian_error(const quench_run *run, double *x, double *force, double *matrix) {
+    const size_t n = run->num_dof;
+    const double step = run->scales->difference * run->length;
+    double largest = 1e-30, error = 0;
+    for (size_t row = 0; row < n; row++) {
+        const double kept = x[row];
+        for (int side = 0; side < 2; side++) {
+            x[row] = kept + (side ? step : -step);
+            eqf__host_force(run->potential, x, force + side * n);
+        }
+        x[row] = kept;
+        for (size_t c = 0; c < n; c++) matrix[row * n + c] = (force[c] - force[n + c]) / (2.0 * step);
+    }
+    for (size_t c = 0; c < n * n; c++) largest = fmax(largest, fabs(matrix[c]));
+    for (size_t row = 0; row < n; row++)
+        for (size_t c = 0; c < n; c++) {
+            const double expected = 0.5 * (matrix[row * n + c] + matrix[c * n + row]);
+            error = eqf__host_worse(error, fabs(expected - run->h_matrix[row * n + c]) / largest);
+        }
+    return error;
+}
+
+/* Descents from lattices, step by step as the host does them; energies and the first Hessian where they end on the device.
+ * work: [2 + N*D, N*D]. */
+static eqf_status try_descents(quench_run *run, double *work) {
+    const size_t n = run->num_dof, indices[TRIAL_BATCH] = {0, 1, 2};
+    const char *plain = run->V > 1 ? eqf__plain_width(run->ctx) : "";
+    eqf__verdict of_descents = {"descents", 0, run->is_double ? 1e-8 : 1e-4, plain};
+    eqf__verdict of_energies = {"energies", 0, run->is_double ? 1e-12 : 1e-4, plain};
+    eqf__verdict of_hessians = {"curvatures", 0, run->is_double ? 1e-6 : 1e-2, plain};
+    for (unsigned b = 0; b < TRIAL_BATCH; b++) eqf__host_lattice(run->potential, b, run->x_out + b * n);
+    for (size_t c = 0; c < TRIAL_BATCH * n; c++) run->x_out[c] = (float)run->x_out[c];
+    EQF__TRY(upload(run, TRIAL_BATCH, indices));
+    EQF__TRY(descend(run, TRIAL_BATCH));
+    EQF__TRY(collect(run, TRIAL_BATCH, indices));
+    for (unsigned b = 0; b < TRIAL_BATCH; b++) {
+        double error = 0, *h_x = work, *near = work + n;
+        eqf__host_lattice(run->potential, b, h_x);
+        for (size_t c = 0; c < n; c++) h_x[c] = (float)h_x[c];
+        EQF__TRY(descent_error(run, b, of_descents.tolerance, h_x, near, &error));
+        of_descents.error = eqf__host_worse(of_descents.error, error);
+        const double energy = eqf__host_energy(run->potential, run->x_out + b * n);
+        error = fabs(energy - run->energy_out[b]) / (1 + fabs(energy) + run->num_particles);
+        of_energies.error = eqf__host_worse(of_energies.error, error);
+    }
+    EQF__TRY(eqf__program_judge(run->ctx, &of_descents, 1, &run->steps.program));
+    EQF__TRY(eqf__program_judge(run->ctx, &of_energies, 1, &run->steps.program));
+    EQF__TRY(find_first_hessian(run));
+    of_hessians.error = hessian_error(run, run->x_out, work, work + 2 * n);
+    return eqf__program_judge(run->ctx, &of_hessians, 1, &run->steps.program);
+}
+
+/* The program of `asked` on trial, in a run of its own. A user's potential has no answers; its gradient was checked against its energy. */
+static eqf_status check_answers(const quench_run *asked) {
+    eqf_context *ctx = asked->ctx;
+    eqf__program *program = asked->steps.program;
+    if (asked->potential->kind == EQF_POTENTIAL_USER || ctx->is_in_trial ||
+        eqf__program_is_trusted(program, EQF__ANSWERS_OF_VALUES))
+        return EQF_OK;
+    const eqf_quench_options options = EQF_QUENCH_OPTIONS_INIT;
+    eqf_quench_result results[TRIAL_BATCH];
+    double energies[TRIAL_BATCH], gradient_norms[TRIAL_BATCH];
+    const size_t n = asked->num_dof;
+    double *numbers = eqf__alloc(ctx, (TRIAL_BATCH + 2 + n) * n, sizeof *numbers, "the known answers");
+    if (numbers == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    quench_run run;
+    begin_run(asked->ctx, asked->potential, &options, asked->is_double, TRIAL_BATCH, &run);
+    run.x_out = numbers;
+    run.energy_out = energies;
+    run.gradient_norm_out = gradient_norms;
+    run.result_out = results;
+    run.max_steps = TRIAL_STEPS - 1; /* and one more, which descend takes to see whether the last one was enough */
+    run.launch_steps = min_unsigned(run.launch_steps, TRIAL_LAUNCH_STEPS);
+    run.gradient_tolerance = 0.0;
+    run.largest_time_step *= trial_stretch;
+    run.largest_displacement *= trial_cut;
+    eqf_status status = create_kernels(&run);
+    if (status == EQF_OK) status = create_buffers(&run);
+    if (status == EQF_OK) status = try_descents(&run, numbers + TRIAL_BATCH * n);
+    if (status == EQF_OK) eqf__program_trust(ctx, program, EQF__ANSWERS_OF_VALUES);
+    run_clear(&run);
+    free(numbers);
+    return status;
+}
+
+/* ---- Rounds -------------------------------------------------------------------------------------------------- */
 
 /* indices [num_active] shrinks to the saddle points that were left. */
 static eqf_status quench_round(quench_run *run, bool is_left, size_t *num_active, size_t *indices) {
@@ -523,21 +659,19 @@ eqf_status eqf_minima_quench(eqf_context *ctx, const eqf_potential_options *pote
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "x, x_out or result_out is NULL");
     eqf__device *device;
     EQF__TRY(eqf__device_get(ctx, &device));
-    quench_run run = {.ctx = ctx, .potential = potential, .options = options};
-    run.num_particles = potential->num_particles;
-    run.space_dim = potential->space_dim;
-    run.num_dof = run.num_particles * run.space_dim;
-    run.batch_size = batch_size;
+    bool is_double;
+    EQF__TRY(choose_precision(ctx, options, &is_double));
+    quench_run run;
+    begin_run(ctx, potential, options, is_double, batch_size, &run);
     run.x_out = x_out;
     run.energy_out = energy_out;
     run.gradient_norm_out = gradient_norm_out;
     run.result_out = result_out;
-    EQF__TRY(choose_precision(&run));
-    choose_scales(&run, eqf__minima_stiffness(potential));
     eqf_status status = EQF_OK;
     if (batch_size > 0) {
         size_t *indices = eqf__alloc(ctx, batch_size, sizeof *indices, "the configurations' indices");
         status = indices == NULL ? EQF_ERROR_OUT_OF_MEMORY : create_kernels(&run);
+        if (status == EQF_OK) status = check_answers(&run);
         if (status == EQF_OK) status = create_buffers(&run);
         if (status == EQF_OK && potential->kind == EQF_POTENTIAL_USER) status = measure_stiffness(&run);
         if (status == EQF_OK) status = quench(&run, x, indices);

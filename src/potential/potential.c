@@ -145,10 +145,23 @@ static void evaluation_clear(evaluation *work) {
     eqf__buffer_destroy(&work->result_blocked);
 }
 
+/* A configuration's energy and force are a work-item's: pairs and their coordinates, and passes over all coordinates. A user's text may
+ * loop otherwise, but is likely to be such a sum. */
+static eqf_status check_budget(const eqf__device *device, eqf_context *ctx, const eqf_potential_options *potential) {
+    const uint64_t N = potential->num_particles, D = potential->space_dim;
+    if (device->launch_iterations == 0 || N * (N - 1) / 2 * (2 * D + 1) + 4 * N * D <= device->launch_iterations)
+        return EQF_OK;
+    return eqf__fail(
+        ctx, EQF_ERROR_UNSUPPORTED,
+        "%s allows %llu loop turns a launch and one energy of %u particles takes more: use another --device",
+        device->info.name, (unsigned long long)device->launch_iterations, potential->num_particles);
+}
+
 static eqf_status evaluation_prepare(eqf_context *ctx, const eqf_potential_options *potential, size_t chunk,
                                      bool has_force, evaluation *work) {
     eqf__device *device;
     EQF__TRY(eqf__device_get(ctx, &device));
+    EQF__TRY(check_budget(device, ctx, potential));
     char defines[EQF__POTENTIAL_DEFINES_SIZE];
     EQF__TRY(eqf__potential_program_defines(ctx, potential, defines, sizeof defines));
     const char *files[] = {"common/real.clh", EQF__POTENTIAL_FILES(ctx, potential), "potential/energy.cl",
@@ -199,22 +212,6 @@ static eqf_status evaluate_chunk(eqf_context *ctx, const evaluation *work, cl_ui
 
 enum { TRIAL_BATCH = 2 };
 
-/* Particles on a cubic lattice at the distance that the potential likes, each a little off its place. */
-static void place_particles(const eqf_potential_options *potential, unsigned sample, double *x) {
-    const unsigned num = potential->num_particles, dim = potential->space_dim;
-    const double spacing = potential->kind == EQF_POTENTIAL_LENNARD_JONES ? potential->r_min : 1.3;
-    unsigned side = 1;
-    while (pow(side, dim) < num) side++;
-    for (unsigned i = 0; i < num; i++) {
-        unsigned place = i;
-        for (unsigned a = 0; a < dim; a++) {
-            const unsigned c = i * dim + a;
-            x[c] = spacing * ((place % side) - 0.5 * (side - 1) + 0.08 * eqf__host_number(c + sample * num * dim, 4));
-            place /= side;
-        }
-    }
-}
-
 /* Energies, and forces along one direction through all coordinates, against the host's. The user's own text has been checked against
  * itself when it was loaded (verify.c). */
 static eqf_status try_potential(eqf_context *ctx, const eqf_potential_options *potential, evaluation *work, double *x,
@@ -223,7 +220,7 @@ static eqf_status try_potential(eqf_context *ctx, const eqf_potential_options *p
     float energy[TRIAL_BATCH];
     double worst = 0, worst_force = 0;
     for (unsigned b = 0; b < TRIAL_BATCH; b++) {
-        place_particles(potential, b, x);
+        eqf__host_lattice(potential, b, x);
         for (size_t c = 0; c < num_dof; c++) h_x[b * num_dof + c] = (float)x[c];
     }
     EQF__TRY(evaluate_chunk(ctx, work, TRIAL_BATCH, (cl_uint)num_dof, h_x, energy, force));
@@ -231,8 +228,7 @@ static eqf_status try_potential(eqf_context *ctx, const eqf_potential_options *p
         for (size_t c = 0; c < num_dof; c++) x[c] = h_x[b * num_dof + c];
         const double expected = eqf__host_energy(potential, x), step = 1e-6;
         double along = 0, norm = 0, values[2], scale = 1 + fabs(expected) + potential->num_particles;
-        worst = fmax(worst, fabs(expected - (double)energy[b]) / scale);
-        if (isnan(energy[b])) worst = NAN;
+        worst = eqf__host_worse(worst, fabs(expected - (double)energy[b]) / scale);
         for (size_t c = 0; c < num_dof; c++) {
             along += force[b * num_dof + c] * eqf__host_number((unsigned)c, 5);
             norm += (double)force[b * num_dof + c] * force[b * num_dof + c];
@@ -242,13 +238,14 @@ static eqf_status try_potential(eqf_context *ctx, const eqf_potential_options *p
                 x[c] = h_x[b * num_dof + c] + (end ? step : -step) * eqf__host_number((unsigned)c, 5);
             values[end] = eqf__host_energy(potential, x);
         }
-        const double off = fabs((values[0] - values[1]) / (2 * step) - along) / (sqrt(norm) + 1);
-        if (!(off <= worst_force)) worst_force = off;
+        worst_force =
+            eqf__host_worse(worst_force, fabs((values[0] - values[1]) / (2 * step) - along) / (sqrt(norm) + 1));
     }
-    if (!(worst <= 1e-4)) return eqf__program_distrust(ctx, work->program, "energies", worst, 1e-4, "--set-profile vector_width=1");
-    if (!(worst_force <= 1e-3))
-        return eqf__program_distrust(ctx, work->program, "forces", worst_force, 1e-3, "--set-profile vector_width=1");
-    eqf__program_trust(ctx, work->program);
+    const eqf__verdict of_energies = {"energies", worst, 1e-4, eqf__plain_width(ctx)};
+    const eqf__verdict of_forces = {"forces", worst_force, 1e-3, eqf__plain_width(ctx)};
+    EQF__TRY(eqf__program_judge(ctx, &of_energies, 1, &work->program));
+    EQF__TRY(eqf__program_judge(ctx, &of_forces, 1, &work->program));
+    eqf__program_trust(ctx, work->program, EQF__ANSWERS_OF_VALUES);
     return EQF_OK;
 }
 
@@ -281,7 +278,7 @@ eqf_status eqf_potential_evaluate(eqf_context *ctx, const eqf_potential_options 
     evaluation work = {0};
     eqf_status status = evaluation_prepare(ctx, potential, chunk, force_out != NULL, &work);
     if (status == EQF_OK && potential->kind != EQF_POTENTIAL_USER && !ctx->is_in_trial &&
-        !eqf__program_is_trusted(work.program))
+        !eqf__program_is_trusted(work.program, EQF__ANSWERS_OF_VALUES))
         status = check_answers(ctx, potential);
     for (size_t first = 0; status == EQF_OK && first < batch_size; first += chunk) {
         size_t count = batch_size - first < chunk ? batch_size - first : chunk;

@@ -14,6 +14,8 @@ eqf_status eqf__prior_create(eqf_context *ctx, unsigned num_particles, unsigned 
     prior_out->constant_term = (float)((num_particles - 1) * space_dim * (log(scale) + half_log_two_pi));
     prior_out->num_dof = num_particles * space_dim;
     prior_out->vector_width = device->vector_width;
+    EQF__TRY(
+        eqf__buffer_create(ctx, 2 * sizeof(float) * device->vector_width, NULL, "the losses", &prior_out->d_carry));
     static const char *const files[] = {"common/real.clh", "common/philox.clh", "common/random.clh",
                                         "common/pack.cl",  "prior/gaussian.cl", NULL};
     char defines[64];
@@ -35,6 +37,7 @@ void eqf__prior_clear(eqf__prior *prior) {
     eqf__kernel *kernels[] = {&prior->sample, &prior->centre,    &prior->add_noise, &prior->log_prob, &prior->add_log_det,
                               &prior->seed,   &prior->loss_sums, &prior->pack,      &prior->unpack};
     for (size_t k = 0; k < sizeof kernels / sizeof kernels[0]; k++) eqf__kernel_destroy(kernels[k]);
+    eqf__buffer_destroy(&prior->d_carry);
 }
 
 eqf_status eqf__prior_sample(const eqf__prior *prior, uint64_t seed, uint64_t first_sample, size_t num_blocks,
@@ -72,6 +75,21 @@ eqf_status eqf__prior_add_log_det(const eqf__prior *prior, size_t num_blocks, cl
     cl_uint blocks = (cl_uint)num_blocks;
     return EQF__LAUNCH(prior->ctx, &prior->add_log_det, num_blocks, 0, EQF__ARG(d_log_prob), EQF__ARG(d_log_det),
                        EQF__ARG(sign), EQF__ARG(blocks));
+}
+
+eqf_status eqf__prior_sum_losses(const eqf__prior *prior, size_t num_blocks, cl_mem d_value, cl_mem d_error,
+                                 cl_mem d_weight, cl_mem d_sums, unsigned place) {
+    const uint64_t budget = prior->ctx->device->launch_iterations;
+    const cl_uint blocks = (cl_uint)num_blocks, at = place;
+    const cl_uint most = budget == 0 || budget > blocks ? blocks : (cl_uint)budget;
+    for (cl_uint begin = 0; begin < blocks;) {
+        const cl_uint end = blocks - begin < most ? blocks : begin + most;
+        EQF__TRY(EQF__LAUNCH(prior->ctx, &prior->loss_sums, 1, 0, EQF__ARG(d_value), EQF__ARG(d_error),
+                             EQF__ARG(d_weight), EQF__ARG(prior->d_carry), EQF__ARG(d_sums), EQF__ARG(at),
+                             EQF__ARG(begin), EQF__ARG(end), EQF__ARG(blocks)));
+        begin = end;
+    }
+    return EQF_OK;
 }
 
 eqf_status eqf__prior_pack(const eqf__prior *prior, size_t batch_size, cl_mem d_x, cl_mem d_x_blocked) {

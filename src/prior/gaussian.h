@@ -9,6 +9,7 @@ typedef struct eqf__prior {
     float scale, constant_term; /* (N-1) D (ln scale + 0.5 ln 2 pi) */
     eqf__kernel sample, centre, add_noise, log_prob, add_log_det, seed, loss_sums, pack, unpack;
     unsigned num_dof, vector_width;
+    cl_mem d_carry; /* of loss_sums: [2][V] */
 } eqf__prior;
 
 eqf_status eqf__prior_create(eqf_context *ctx, unsigned num_particles, unsigned space_dim, double scale,
@@ -27,6 +28,10 @@ eqf_status eqf__prior_log_prob(const eqf__prior *prior, size_t num_blocks, cl_me
                                cl_mem d_log_prob);
 eqf_status eqf__prior_add_log_det(const eqf__prior *prior, size_t num_blocks, cl_mem d_log_prob, cl_mem d_log_det,
                                   float sign);
+
+/* d_sums[place], d_sums[place + 1] = sums over samples of weight times value and of weight times error, within the launch budget. */
+eqf_status eqf__prior_sum_losses(const eqf__prior *prior, size_t num_blocks, cl_mem d_value, cl_mem d_error,
+                                 cl_mem d_weight, cl_mem d_sums, unsigned place);
 
 /* Layout and filling, for everything with the same N and D. */
 eqf_status eqf__prior_pack(const eqf__prior *prior, size_t batch_size, cl_mem d_x, cl_mem d_x_blocked);

@@ -13,6 +13,7 @@
 
 #include "eqflow/cache.h"
 #include "eqflow/version.h"
+#include "program.h"
 
 enum { FORMAT_VERSION = 2, MAX_ENTRIES = 512, MAX_TOTAL_MIB = 256, PATH_SIZE = 1200 };
 
@@ -151,26 +152,33 @@ static bool trust_path(const eqf_context *ctx, const char *key, char path[PATH_S
     return true;
 }
 
-static int trust_text(const char *key, const char *name, char text[160]) {
-    return snprintf(text, 160, "known answers passed: %.31s %s\n", name, key);
+static const char *const answer_words[] = {"", " values", " gradients", " values gradients"}; /* of a set of eqf__answers */
+
+static int trust_text(const char *key, const char *name, unsigned answers, char text[192]) {
+    return snprintf(text, 192, "known answers passed: %.31s%s %s\n", name, answer_words[answers], key);
 }
 
-bool eqf__cache_is_trusted(eqf_context *ctx, const char *key) {
-    char path[PATH_SIZE], text[256] = "";
-    if (!trust_path(ctx, key, path)) return false;
+unsigned eqf__cache_trusted(eqf_context *ctx, const char *key) {
+    char path[PATH_SIZE], text[256] = "", rest[192];
+    if (!trust_path(ctx, key, path)) return 0;
     FILE *file = fopen(path, "r");
-    if (file == NULL) return false;
+    if (file == NULL) return 0;
     const size_t length = fread(text, 1, sizeof text - 1, file);
     fclose(file);
     text[length] = '\0';
-    const char *at = strstr(text, key); /* whole, and of this program */
-    return strncmp(text, "known answers passed: ", 22) == 0 && at != NULL && strcmp(at + strlen(key), "\n") == 0;
+    if (strncmp(text, "known answers passed: ", 22) != 0) return 0;
+    const char *after_name = text + 22 + strcspn(text + 22, " \n");
+    for (unsigned answers = EQF__ANSWERS_OF_VALUES | EQF__ANSWERS_OF_GRADIENTS; answers > 0; answers--) {
+        snprintf(rest, sizeof rest, "%s %s\n", answer_words[answers], key);
+        if (strcmp(after_name, rest) == 0) return answers; /* whole, and of this program */
+    }
+    return 0;
 }
 
-void eqf__cache_trust(eqf_context *ctx, const char *key, const char *name) {
-    char path[PATH_SIZE], text[160], saved_error[sizeof ctx->error];
+void eqf__cache_trust(eqf_context *ctx, const char *key, const char *name, unsigned answers) {
+    char path[PATH_SIZE], text[192], saved_error[sizeof ctx->error];
     if (!trust_path(ctx, key, path)) return;
-    const int length = trust_text(key, name, text);
+    const int length = trust_text(key, name, answers, text);
     eqf__file_writer writer;
     memcpy(saved_error, ctx->error, sizeof saved_error);
     if (eqf__folder_create(ctx->cache_path) && eqf__file_begin(ctx, path, &writer) == EQF_OK) {

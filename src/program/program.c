@@ -17,7 +17,7 @@ struct eqf__program {
     char key[EQF__CACHE_KEY_SIZE];
     char *cached_kernels;        /* that had run when the cached binary was taken; NULL: built from source */
     char launched_kernels[1024]; /* names, each followed by a space */
-    bool is_trusted;             /* known answers were right */
+    unsigned trusted;            /* a set of eqf__answers: known answers that were right */
 };
 
 /* A text that is named like a file of cl/. */
@@ -277,7 +277,7 @@ eqf_status eqf__program_get(eqf_context *ctx, const char *name, const char *cons
         program_free(program);
         return status;
     }
-    program->is_trusted = eqf__cache_is_trusted(ctx, program->key);
+    program->trusted = eqf__cache_trusted(ctx, program->key);
     program->next = ctx->programs->first;
     ctx->programs->first = program;
     *program_out = program;
@@ -304,26 +304,41 @@ void eqf__programs_destroy(eqf_context *ctx) {
 
 /* ---- Trust ------------------------------------------------------------------------------------------------------------ */
 
-bool eqf__program_is_trusted(const eqf__program *program) {
-    return program->is_trusted;
+bool eqf__program_is_trusted(const eqf__program *program, eqf__answers answers) {
+    return (program->trusted & answers) != 0;
 }
 
-void eqf__program_trust(eqf_context *ctx, eqf__program *program) {
-    if (program->is_trusted) return;
-    program->is_trusted = true;
-    eqf__cache_trust(ctx, program->key, program->name);
+void eqf__program_trust(eqf_context *ctx, eqf__program *program, eqf__answers answers) {
+    if (eqf__program_is_trusted(program, answers)) return;
+    program->trusted |= answers;
+    eqf__cache_trust(ctx, program->key, program->name, program->trusted);
     eqf__log(ctx, EQF_LOG_DEBUG, "known answers: program '%s' is right on this device", program->name);
 }
 
-eqf_status eqf__program_distrust(eqf_context *ctx, const eqf__program *program, const char *what, double error,
-                                 double tolerance, const char *plain) {
+/* "kernel program 'a', 'b' or 'c' gives". */
+static void write_names(size_t num_programs, eqf__program *const *programs, size_t size, char *names) {
+    size_t length = (size_t)snprintf(names, size, "kernel program");
+    for (size_t p = 0; p < num_programs && length < size; p++)
+        length += (size_t)snprintf(names + length, size - length, "%s '%.31s'",
+                                   p == 0 ? "" : p + 1 == num_programs ? " or" : ",", programs[p]->name);
+}
+
+eqf_status eqf__program_judge(eqf_context *ctx, const eqf__verdict *verdict, size_t num_suspects,
+                              eqf__program *const *suspects) {
     const eqf_device_info *info = &ctx->device->info;
-    char advice[160] = "";
-    if (plain[0] != '\0') snprintf(advice, sizeof advice, "try %s, ", plain);
+    eqf__log(ctx, EQF_LOG_DEBUG, "known answers: %s off by %.2g, allowed %.2g", verdict->what, verdict->error, verdict->tolerance);
+    if (verdict->error <= verdict->tolerance) return EQF_OK;
+    char names[192], advice[160] = "";
+    write_names(num_suspects, suspects, sizeof names, names);
+    if (verdict->plain[0] != '\0') snprintf(advice, sizeof advice, "try %s, ", verdict->plain);
     return eqf__fail(ctx, EQF_ERROR_SELF_TEST,
-                     "kernel program '%s' gives wrong results on %s with driver %s: %s off by %.2g, allowed %.2g; nothing was "
-                     "computed with it: %sanother --device or another driver version; eqflow selftest shows more",
-                     program->name, info->name, info->driver_version, what, error, tolerance, advice);
+                     "%s gives wrong results on %s with driver %s: %s off by %.2g, allowed %.2g; nothing was computed with it: "
+                     "%sanother --device or another driver version; eqflow selftest shows more",
+                     names, info->name, info->driver_version, verdict->what, verdict->error, verdict->tolerance, advice);
+}
+
+const char *eqf__plain_width(const eqf_context *ctx) {
+    return ctx->device->vector_width > 1 ? "--set-profile vector_width=1" : "";
 }
 
 /* ---- Kernels ---------------------------------------------------------------------------------------------------------- */

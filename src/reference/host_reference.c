@@ -24,42 +24,181 @@ static void gaussians(unsigned count, const double *centers, const double *log_g
     }
 }
 
-static void phi(const eqf__host_field *field, double d, double t, double *phi_out, double *slope_out) {
-    const unsigned num_k = field->num_distance, num_m = field->num_time;
+/* ---- The radial field --------------------------------------------------------------------------------------------- */
+
+/* What phi is made of at one time t: sum over k of (R_k(d) + c_k^2) weights_k + bias. */
+typedef struct radial_at_time {
+    unsigned num_distance;
+    const double *importance, *log_gammas, *centers;
+    double weights[EQF__REFERENCE_MAX_GAUSSIANS], bias;
+} radial_at_time;
+
+static void radial_at(const eqf__host_field *field, double t, radial_at_time *at) {
+    const unsigned num_k = field->options->num_distance, num_m = field->options->num_time;
     const double *weights = field->params, *bias = weights + num_k * num_m, *importance = bias + num_m;
     const double *log_gammas = importance + num_k, *time_log_gammas = log_gammas + num_k;
     const double *centers = time_log_gammas + num_m, *time_centers = centers + num_k;
-    double value[EQF__REFERENCE_MAX_GAUSSIANS], slope[EQF__REFERENCE_MAX_GAUSSIANS];
     double time[EQF__REFERENCE_MAX_GAUSSIANS], time_slope[EQF__REFERENCE_MAX_GAUSSIANS];
-    gaussians(num_k, centers, log_gammas, d, value, slope);
     gaussians(num_m, time_centers, time_log_gammas, t, time, time_slope);
-    *phi_out = *slope_out = 0;
-    for (unsigned m = 0; m < num_m; m++) {
-        double inner = bias[m], inner_slope = 0;
-        for (unsigned k = 0; k < num_k; k++) {
-            inner += (value[k] + importance[k] * importance[k]) * weights[k * num_m + m];
-            inner_slope += slope[k] * weights[k * num_m + m];
-        }
-        *phi_out += time[m] * inner;
-        *slope_out += time[m] * inner_slope;
+    at->num_distance = num_k;
+    at->importance = importance;
+    at->log_gammas = log_gammas;
+    at->centers = centers;
+    at->bias = 0;
+    for (unsigned m = 0; m < num_m; m++) at->bias += time[m] * bias[m];
+    for (unsigned k = 0; k < num_k; k++) {
+        at->weights[k] = 0;
+        for (unsigned m = 0; m < num_m; m++) at->weights[k] += time[m] * weights[k * num_m + m];
     }
 }
 
-void eqf__host_velocity(const eqf__host_field *field, const double *x, double t, double *velocity_out,
-                        double *divergence_out) {
+static void phi(const radial_at_time *at, double d, double *phi_out, double *slope_out) {
+    double value[EQF__REFERENCE_MAX_GAUSSIANS], slope[EQF__REFERENCE_MAX_GAUSSIANS];
+    gaussians(at->num_distance, at->centers, at->log_gammas, d, value, slope);
+    *phi_out = at->bias;
+    *slope_out = 0;
+    for (unsigned k = 0; k < at->num_distance; k++) {
+        *phi_out += (value[k] + at->importance[k] * at->importance[k]) * at->weights[k];
+        *slope_out += slope[k] * at->weights[k];
+    }
+}
+
+static void radial_velocity(const eqf__host_field *field, const double *x, double t, double *velocity_out,
+                            double *divergence_out) {
     const unsigned num = field->num_particles, dim = field->space_dim;
+    radial_at_time at;
+    radial_at(field, t, &at);
     *divergence_out = 0;
-    for (unsigned i = 0; i < num; i++) {
-        for (unsigned a = 0; a < dim; a++) velocity_out[i * dim + a] = 0;
-        for (unsigned j = 0; j < num; j++) {
-            if (j == i) continue;
+    for (unsigned c = 0; c < num * dim; c++) velocity_out[c] = 0;
+    for (unsigned i = 0; i < num; i++)
+        for (unsigned j = 0; j < i; j++) {
             double d2 = 0, value, slope;
             for (unsigned a = 0; a < dim; a++) d2 += pow(x[i * dim + a] - x[j * dim + a], 2);
-            phi(field, sqrt(d2), t, &value, &slope);
-            for (unsigned a = 0; a < dim; a++) velocity_out[i * dim + a] += (x[i * dim + a] - x[j * dim + a]) * value;
-            *divergence_out += sqrt(d2) * slope + dim * value;
+            phi(&at, sqrt(d2), &value, &slope);
+            for (unsigned a = 0; a < dim; a++) {
+                velocity_out[i * dim + a] += (x[i * dim + a] - x[j * dim + a]) * value;
+                velocity_out[j * dim + a] += (x[j * dim + a] - x[i * dim + a]) * value;
+            }
+            *divergence_out += 2 * (sqrt(d2) * slope + dim * value); /* of i by i and of j by j */
         }
+}
+
+/* ---- The dense field ---------------------------------------------------------------------------------------------- */
+
+void eqf__host_centre(unsigned num_particles, unsigned space_dim, double *x) {
+    for (unsigned a = 0; a < space_dim; a++) {
+        double mean = 0;
+        for (unsigned i = 0; i < num_particles; i++) mean += x[i * space_dim + a] / num_particles;
+        for (unsigned i = 0; i < num_particles; i++) x[i * space_dim + a] -= mean;
     }
+}
+
+/* f(y, t) [N*D] and its Jacobian by y [N*D, N*D], layer after layer. */
+static bool network(const eqf__host_field *field, const double *y, double t, double *f_out, double *jacobian_out) {
+    const size_t num_dof = (size_t)field->num_particles * field->space_dim, width = field->options->width;
+    const size_t most = num_dof + 1 > width ? num_dof + 1 : width;
+    double *a = calloc(2 * most * (1 + num_dof), sizeof *a);
+    if (a == NULL) return false;
+    double *z = a + most, *by_y = a + 2 * most, *z_by_y = by_y + most * num_dof; /* [most, N*D] each */
+    memcpy(a, y, num_dof * sizeof *a);
+    a[num_dof] = t;
+    for (size_t c = 0; c < num_dof; c++) by_y[c * num_dof + c] = 1;
+    const double *weights = field->params;
+    for (unsigned l = 0; l <= field->options->depth; l++) {
+        const bool is_last = l == field->options->depth;
+        const size_t num_in = l == 0 ? num_dof + 1 : width, num_out = is_last ? num_dof : width;
+        const double *bias = weights + num_in * num_out;
+        for (size_t o = 0; o < num_out; o++) {
+            z[o] = bias[o];
+            for (size_t c = 0; c < num_dof; c++) z_by_y[o * num_dof + c] = 0;
+            for (size_t i = 0; i < num_in; i++) {
+                z[o] += weights[o * num_in + i] * a[i];
+                for (size_t c = 0; c < num_dof; c++)
+                    z_by_y[o * num_dof + c] += weights[o * num_in + i] * by_y[i * num_dof + c];
+            }
+        }
+        for (size_t o = 0; o < num_out; o++) {
+            const double logistic = 1 / (1 + exp(-z[o]));
+            double slope = 1;
+            a[o] = z[o];
+            if (!is_last && field->options->activation == EQF_ACTIVATION_TANH) {
+                a[o] = tanh(z[o]);
+                slope = 1 / pow(cosh(z[o]), 2);
+            } else if (!is_last) {
+                a[o] = z[o] * logistic;
+                slope = logistic + a[o] * (1 - logistic);
+            }
+            for (size_t c = 0; c < num_dof; c++) by_y[o * num_dof + c] = slope * z_by_y[o * num_dof + c];
+        }
+        weights = bias + num_out;
+    }
+    memcpy(f_out, a, num_dof * sizeof *f_out);
+    memcpy(jacobian_out, by_y, num_dof * num_dof * sizeof *jacobian_out);
+    free(a);
+    return true;
+}
+
+/* Four normals of one Philox call, as cl/common/random.clh pairs them. */
+static void four_normals(philox4x32_ctr_t words, double normals[4]) {
+    for (unsigned pair = 0; pair < 4; pair += 2) {
+        const double u = ((words.v[pair] >> 9) + 0.5) / 8388608.0, turn = ((words.v[pair + 1] >> 9) + 0.5) / 8388608.0;
+        normals[pair] = sqrt(-2 * log(u)) * cos(6.283185307179586 * turn);
+        normals[pair + 1] = sqrt(-2 * log(u)) * sin(6.283185307179586 * turn);
+    }
+}
+
+static philox4x32_ctr_t words_of(uint64_t seed, uint64_t sample, uint32_t number, uint32_t stream) {
+    philox4x32_ctr_t counter = {{(uint32_t)sample, (uint32_t)(sample >> 32), number, stream}};
+    philox4x32_key_t key = {{(uint32_t)seed, (uint32_t)(seed >> 32)}};
+    return philox4x32(counter, key);
+}
+
+/* The direction of Hutchinson's estimate: P n. */
+static void draw_direction(const eqf__host_field *field, double *e) {
+    const unsigned num_dof = field->num_particles * field->space_dim;
+    for (unsigned c = 0; c < num_dof; c += 4) {
+        const philox4x32_ctr_t words = words_of(field->noise_seed, field->noise_sample, c / 4, 0x6e6f6973u);
+        double normals[4];
+        four_normals(words, normals);
+        for (unsigned i = 0; i < 4 && c + i < num_dof; i++)
+            e[c + i] = field->divergence == EQF_DIVERGENCE_GAUSSIAN ? normals[i] : words.v[i] >> 31 ? 1 : -1;
+    }
+    eqf__host_centre(field->num_particles, field->space_dim, e);
+}
+
+static bool dense_velocity(const eqf__host_field *field, const double *x, double t, double *velocity_out,
+                           double *divergence_out) {
+    const unsigned num = field->num_particles, dim = field->space_dim, num_dof = num * dim;
+    double *y = calloc((size_t)num_dof * (2 + num_dof), sizeof *y);
+    if (y == NULL) return false;
+    double *e = y + num_dof, *jacobian = e + num_dof;
+    memcpy(y, x, num_dof * sizeof *y);
+    eqf__host_centre(num, dim, y);
+    const bool is_good = network(field, y, t, velocity_out, jacobian);
+    eqf__host_centre(num, dim, velocity_out);
+    *divergence_out = 0;
+    if (field->divergence == EQF_DIVERGENCE_EXACT) {
+        /* tr(P J P) = tr J - (1/N) sum over i, j and axes a of J_{ia,ja}: no direction is needed. */
+        for (unsigned o = 0; o < num_dof; o++) {
+            *divergence_out += jacobian[o * num_dof + o];
+            for (unsigned c = o % dim; c < num_dof; c += dim) *divergence_out -= jacobian[o * num_dof + c] / num;
+        }
+    } else {
+        draw_direction(field, e);
+        for (unsigned o = 0; o < num_dof; o++)
+            for (unsigned c = 0; c < num_dof; c++) *divergence_out += e[o] * jacobian[o * num_dof + c] * e[c];
+    }
+    free(y);
+    return is_good;
+}
+
+/* ---- The flow ----------------------------------------------------------------------------------------------------- */
+
+bool eqf__host_velocity(const eqf__host_field *field, const double *x, double t, double *velocity_out,
+                        double *divergence_out) {
+    if (field->options->kind == EQF_DYNAMICS_DENSE) return dense_velocity(field, x, t, velocity_out, divergence_out);
+    radial_velocity(field, x, t, velocity_out, divergence_out);
+    return true;
 }
 
 bool eqf__host_transform(const eqf__host_field *field, bool is_prior_to_data, unsigned num_steps, const double *x,
@@ -76,7 +215,10 @@ bool eqf__host_transform(const eqf__host_field *field, bool is_prior_to_data, un
     for (unsigned step = 0; step < num_steps; step++) {
         memcpy(y, x_out, num_dof * sizeof *y);
         for (unsigned s = 0; s < 4; s++) {
-            eqf__host_velocity(field, y, start + h * (step + offset[s]), k[s], &div[s]);
+            if (!eqf__host_velocity(field, y, start + h * (step + offset[s]), k[s], &div[s])) {
+                free(y);
+                return false;
+            }
             for (unsigned c = 0; c < num_dof; c++) y[c] = x_out[c] + h * reach[s] * k[s][c];
             *log_det_out += h * weight[s] * div[s];
         }
@@ -91,43 +233,68 @@ bool eqf__host_transform(const eqf__host_field *field, bool is_prior_to_data, un
     return true;
 }
 
-bool eqf__host_log_prob(const eqf__host_field *field, double prior_scale, unsigned num_steps, const double *x,
-                        double *log_prob_out, double *error_out) {
-    const unsigned num_dof = field->num_particles * field->space_dim;
-    double log_det, square = 0, *z = calloc(num_dof, sizeof *z);
-    if (z == NULL || !eqf__host_transform(field, false, num_steps, x, z, &log_det, error_out)) {
-        free(z);
-        return false;
-    }
-    for (unsigned c = 0; c < num_dof; c++) square += z[c] * z[c];
-    free(z);
-    *log_prob_out = -0.5 * square / (prior_scale * prior_scale) -
-                    (field->num_particles - 1) * field->space_dim * (log(prior_scale) + 0.91893853320467274178) +
-                    log_det;
-    return true;
+double eqf__host_prior_log_prob(unsigned num_particles, unsigned space_dim, double prior_scale, const double *z) {
+    double square = 0;
+    for (unsigned c = 0; c < num_particles * space_dim; c++) square += z[c] * z[c];
+    return -0.5 * square / (prior_scale * prior_scale) -
+           (num_particles - 1) * space_dim * (log(prior_scale) + 0.91893853320467274178);
 }
 
-void eqf__host_prior_sample(unsigned num_particles, unsigned space_dim, double prior_scale, uint64_t seed, uint64_t sample,
-                            double *z_out) {
+bool eqf__host_log_prob(const eqf__host_field *field, double prior_scale, unsigned num_steps, const double *x,
+                        double *log_prob_out, double *error_out) {
+    const unsigned num = field->num_particles, dim = field->space_dim;
+    double log_det, *z = calloc((size_t)num * dim, sizeof *z);
+    const bool is_good = z != NULL && eqf__host_transform(field, false, num_steps, x, z, &log_det, error_out);
+    if (is_good) *log_prob_out = eqf__host_prior_log_prob(num, dim, prior_scale, z) + log_det;
+    free(z);
+    return is_good;
+}
+
+void eqf__host_prior_sample(unsigned num_particles, unsigned space_dim, double prior_scale, uint64_t seed,
+                            uint64_t sample, double *z_out) {
     const unsigned num_dof = num_particles * space_dim;
-    for (unsigned c = 0; c < num_dof; c += 4) {
-        philox4x32_ctr_t counter = {{(uint32_t)sample, (uint32_t)(sample >> 32), c / 4, 0x7072696fu}};
-        philox4x32_key_t key = {{(uint32_t)seed, (uint32_t)(seed >> 32)}};
-        philox4x32_ctr_t words = philox4x32(counter, key);
-        for (unsigned pair = 0; pair < 2; pair++) {
-            double u = ((words.v[2 * pair] >> 9) + 0.5) / 8388608.0,
-                   turn = ((words.v[2 * pair + 1] >> 9) + 0.5) / 8388608.0;
-            z_out[c + 2 * pair] = sqrt(-2 * log(u)) * cos(6.283185307179586 * turn);
-            z_out[c + 2 * pair + 1] = sqrt(-2 * log(u)) * sin(6.283185307179586 * turn);
+    for (unsigned c = 0; c < num_dof; c += 4) four_normals(words_of(seed, sample, c / 4, 0x7072696fu), z_out + c);
+    eqf__host_centre(num_particles, space_dim, z_out);
+    for (unsigned c = 0; c < num_dof; c++) z_out[c] *= prior_scale;
+}
+
+void eqf__host_augment(unsigned num_particles, unsigned space_dim, uint64_t seed, uint64_t position, double *x) {
+    static const uint32_t stream = 0x61756774u;
+    for (unsigned i = num_particles - 1; i > 0; i--) {
+        const unsigned draw = num_particles - 1 - i;
+        const philox4x32_ctr_t words = words_of(seed, position, 1 + draw / 4, stream);
+        const unsigned partner = (unsigned)(((uint64_t)words.v[draw % 4] * (i + 1)) >> 32);
+        for (unsigned a = 0; a < space_dim; a++) {
+            const double kept = x[i * space_dim + a];
+            x[i * space_dim + a] = x[partner * space_dim + a];
+            x[partner * space_dim + a] = kept;
         }
     }
-    for (unsigned a = 0; a < space_dim; a++) {
-        double mean = 0;
-        for (unsigned i = 0; i < num_particles; i++) mean += z_out[i * space_dim + a] / num_particles;
-        for (unsigned i = 0; i < num_particles; i++)
-            z_out[i * space_dim + a] = prior_scale * (z_out[i * space_dim + a] - mean);
+    const philox4x32_ctr_t words = words_of(seed, position, 0, stream);
+    const double mirror = words.v[0] & 1 ? -1 : 1, angle = 6.283185307179586 * ((words.v[0] >> 9) + 0.5) / 8388608.0;
+    double q[4], norm = 0;
+    four_normals(words, q);
+    for (unsigned n = 0; n < 4; n++) norm += q[n] * q[n];
+    for (unsigned n = 0; n < 4; n++) q[n] /= sqrt(norm);
+    for (unsigned i = 0; i < num_particles; i++) {
+        double *r = x + i * space_dim;
+        if (space_dim == 1) {
+            r[0] *= mirror;
+        } else if (space_dim == 2) { /* mirrored along y, then turned */
+            const double from[2] = {r[0], mirror * r[1]};
+            r[0] = cos(angle) * from[0] - sin(angle) * from[1];
+            r[1] = sin(angle) * from[0] + cos(angle) * from[1];
+        } else { /* r + 2 a (u x r) + 2 u x (u x r) of the quaternion (a, u) */
+            const double *u = q + 1,
+                         once[3] = {u[1] * r[2] - u[2] * r[1], u[2] * r[0] - u[0] * r[2], u[0] * r[1] - u[1] * r[0]};
+            const double twice[3] = {u[1] * once[2] - u[2] * once[1], u[2] * once[0] - u[0] * once[2],
+                                     u[0] * once[1] - u[1] * once[0]};
+            for (unsigned a = 0; a < 3; a++) r[a] = mirror * (r[a] + 2 * q[0] * once[a] + 2 * twice[a]);
+        }
     }
 }
+
+/* ---- Potentials --------------------------------------------------------------------------------------------------- */
 
 double eqf__host_energy(const eqf_potential_options *o, const double *x) {
     const unsigned num = o->num_particles, dim = o->space_dim;
@@ -154,8 +321,99 @@ double eqf__host_energy(const eqf_potential_options *o, const double *x) {
     return energy / o->temperature;
 }
 
+/* Pair by pair from du/dd; the trap's share is its own. */
+void eqf__host_force(const eqf_potential_options *o, const double *x, double *force_out) {
+    const unsigned num = o->num_particles, dim = o->space_dim;
+    const bool is_trapped = o->kind == EQF_POTENTIAL_LENNARD_JONES;
+    for (unsigned c = 0; c < num * dim; c++) force_out[c] = x[c];
+    eqf__host_centre(num, dim, force_out);
+    for (unsigned c = 0; c < num * dim; c++) force_out[c] *= is_trapped ? -o->trap_strength : 0;
+    for (unsigned i = 0; i < num; i++)
+        for (unsigned j = 0; j < num; j++) {
+            if (j == i) continue;
+            double d2 = 0, slope;
+            for (unsigned a = 0; a < dim; a++) d2 += pow(x[i * dim + a] - x[j * dim + a], 2);
+            const double d = sqrt(d2), s = d - o->distance_offset, q = pow(o->r_min / d, 6);
+            if (o->kind == EQF_POTENTIAL_DOUBLE_WELL)
+                slope = o->linear + 2 * o->quadratic * s + 4 * o->quartic * s * s * s;
+            else
+                slope = 12 * o->epsilon * (q - q * q) / d;
+            for (unsigned a = 0; a < dim; a++) force_out[i * dim + a] -= slope * (x[i * dim + a] - x[j * dim + a]) / d;
+        }
+    for (unsigned c = 0; c < num * dim; c++) force_out[c] /= o->temperature;
+}
+
+void eqf__host_lattice(const eqf_potential_options *potential, unsigned sample, double *x_out) {
+    const unsigned num = potential->num_particles, dim = potential->space_dim;
+    const double spacing = potential->kind == EQF_POTENTIAL_LENNARD_JONES ? potential->r_min : 1.3;
+    unsigned side = 1;
+    while (pow(side, dim) < num) side++;
+    for (unsigned i = 0; i < num; i++) {
+        unsigned place = i;
+        for (unsigned a = 0; a < dim; a++) {
+            const unsigned c = i * dim + a;
+            x_out[c] =
+                spacing * ((place % side) - 0.5 * (side - 1) + 0.08 * eqf__host_number(c + sample * num * dim, 4));
+            place /= side;
+        }
+    }
+}
+
+bool eqf__host_quench(const eqf_potential_options *potential, unsigned num_steps, double largest_time_step,
+                      double largest_displacement, double *x, double *gradient_norm_out) {
+    const unsigned num_dof = potential->num_particles * potential->space_dim;
+    double *v = calloc(2 * (size_t)num_dof, sizeof *v), time_step = 0.1 * largest_time_step, mixing = 0.1;
+    if (v == NULL) return false;
+    double *force = v + num_dof;
+    for (unsigned step = 0, num_downhill = 0; step < num_steps; step++) {
+        double power = 0, speed = 0, norm = 0, longest = 0;
+        eqf__host_force(potential, x, force);
+        for (unsigned c = 0; c < num_dof; c++) {
+            power += force[c] * v[c];
+            speed += v[c] * v[c];
+            norm += force[c] * force[c];
+        }
+        *gradient_norm_out = norm = sqrt(norm);
+        if (power > 0) {
+            if (++num_downhill > 5) {
+                time_step = fmin(1.1 * time_step, largest_time_step);
+                mixing *= 0.99;
+            }
+        } else {
+            for (unsigned c = 0; c < num_dof; c++) {
+                x[c] -= 0.5 * time_step * v[c];
+                v[c] = 0;
+            }
+            if (speed > 0) time_step = fmax(0.5 * time_step, 1e-3 * largest_time_step);
+            num_downhill = 0;
+            mixing = 0.1;
+        }
+        speed = 0;
+        for (unsigned c = 0; c < num_dof; c++) {
+            v[c] += time_step * force[c];
+            speed += v[c] * v[c];
+        }
+        for (unsigned c = 0; c < num_dof; c++) {
+            v[c] = (1 - mixing) * v[c] + mixing * sqrt(speed) * force[c] / fmax(norm, 1e-30);
+            longest = fmax(longest, fabs(time_step * v[c]));
+        }
+        for (unsigned c = 0; c < num_dof; c++) {
+            if (longest > largest_displacement) v[c] *= largest_displacement / longest;
+            x[c] += time_step * v[c];
+        }
+    }
+    free(v);
+    return true;
+}
+
+/* ---- Numbers ------------------------------------------------------------------------------------------------------ */
+
 double eqf__host_number(unsigned counter, unsigned stream) {
     philox4x32_ctr_t c = {{counter, stream, 0, 0}};
     philox4x32_key_t key = {{7, 13}};
     return (philox4x32(c, key).v[0] + 0.5) / 2147483648.0 - 1.0;
+}
+
+double eqf__host_worse(double worst, double error) {
+    return isnan(worst) || error <= worst ? worst : error;
 }

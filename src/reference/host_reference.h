@@ -6,34 +6,53 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "eqflow/potential.h"
+#include "eqflow/flow.h"
 
 enum { EQF__REFERENCE_MAX_GAUSSIANS = 1024 };
 
-/* A radial field with its parameters in the order of the flat vector (src/dynamics/radial_params.h). */
+/* A field with its parameters in the order of the flat vector (src/dynamics/radial_params.h, dense_params.h). */
 typedef struct eqf__host_field {
-    unsigned num_particles, space_dim, num_distance, num_time;
+    unsigned num_particles, space_dim;
+    const eqf_dynamics_options *options;
     const double *params;
+    /* Of dense fields: how the divergence is had, and the noise of an estimate, that of one sample. */
+    eqf_divergence divergence;
+    uint64_t noise_seed, noise_sample;
 } eqf__host_field;
 
-/* v [N, D] and its divergence at (x [N, D], t). */
-void eqf__host_velocity(const eqf__host_field *field, const double *x, double t, double *velocity_out,
+/* v [N, D] and its divergence at (x [N, D], t). False, here and below: out of memory. */
+bool eqf__host_velocity(const eqf__host_field *field, const double *x, double t, double *velocity_out,
                         double *divergence_out);
-/* RK4 in num_steps steps, prior -> data or back: x_out [N, D] and log_det; error as in eqf_loss. False: out of memory. */
+/* RK4 in num_steps steps, prior -> data or back: x_out [N, D] and log_det; error as in eqf_loss. */
 bool eqf__host_transform(const eqf__host_field *field, bool is_prior_to_data, unsigned num_steps, const double *x,
                          double *x_out, double *log_det_out, double *error_out);
-/* RK4, data -> prior: log_prob; error as in eqf_loss. False: out of memory. */
+/* RK4, data -> prior: log_prob; error as in eqf_loss. */
 bool eqf__host_log_prob(const eqf__host_field *field, double prior_scale, unsigned num_steps, const double *x,
                         double *log_prob_out, double *error_out);
 
 /* Philox and Box-Muller of cl/prior/gaussian.cl, number by number: z_out [N * D + 4], the last four are scratch. */
-void eqf__host_prior_sample(unsigned num_particles, unsigned space_dim, double prior_scale, uint64_t seed, uint64_t sample,
-                            double *z_out);
+void eqf__host_prior_sample(unsigned num_particles, unsigned space_dim, double prior_scale, uint64_t seed,
+                            uint64_t sample, double *z_out);
+/* The rotation or reflection and the permutation of cl/train/augment.cl that configuration number `position` gets: x [N, D] in place. */
+void eqf__host_augment(unsigned num_particles, unsigned space_dim, uint64_t seed, uint64_t position, double *x);
+/* Normalised log density of z [N, D], centred. */
+double eqf__host_prior_log_prob(unsigned num_particles, unsigned space_dim, double prior_scale, const double *z);
 
-/* Reduced energy of x [N, D]; not for a user's own potential. */
+/* Reduced energy of x [N, D] and its force = -grad, force_out [N, D]; not for a user's own potential. */
 double eqf__host_energy(const eqf_potential_options *potential, const double *x);
+void eqf__host_force(const eqf_potential_options *potential, const double *x, double *force_out);
+/* A configuration to ask for: particles on a cubic lattice at the distance that the potential likes, each a little off its place. */
+void eqf__host_lattice(const eqf_potential_options *potential, unsigned sample, double *x_out);
+/* num_steps steps of FIRE (cl/minima/quench.cl has the rules and their source) from rest, x [N, D] in place; gradient_norm_out: before
+ * the last step. */
+bool eqf__host_quench(const eqf_potential_options *potential, unsigned num_steps, double largest_time_step,
+                      double largest_displacement, double *x, double *gradient_norm_out);
 
 /* Uniform on (-1, 1) from a counter: parameters and configurations of known answers. */
 double eqf__host_number(unsigned counter, unsigned stream);
+/* The larger, NaN if one of them is: no error hides behind a comparison. */
+double eqf__host_worse(double worst, double error);
+/* Subtracts the centre of mass of x [N, D]. */
+void eqf__host_centre(unsigned num_particles, unsigned space_dim, double *x);
 
 #endif

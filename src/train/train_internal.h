@@ -37,6 +37,7 @@ struct eqf_trainer {
     cl_mem d_first_moment, d_second_moment, d_average; /* [num_trained] */
     cl_mem d_records;                                  /* [EQF__MAX_STEPS_IN_FLIGHT][EQF__RECORD_SIZE] */
     cl_mem d_failed;                                   /* [1] uint */
+    cl_mem d_carry;                                    /* [V]: of the measurement */
     cl_mem d_gradient;                                 /* [num_trained]: of both parts, where the loss has both */
     eqf__kernel gather, measure, update, blend;
     eqf__kernel augment, energy_seed; /* where the options ask for them */
@@ -52,6 +53,13 @@ struct eqf_trainer {
     double row_totals[EQF__NUM_TOTALS], report_totals[EQF__NUM_TOTALS];
     double learning_rate;
 };
+
+/* d_records[record] = what a step measured (cl/train/adam.cl), of d_gradient [num] and d_sums, within the launch budget. */
+eqf_status eqf__trainer_measure(const eqf_trainer *trainer, cl_mem d_gradient, cl_mem d_sums, cl_mem d_records,
+                                unsigned record, cl_mem d_failed, bool has_nll, bool has_free_energy, size_t num);
+
+/* Known answers of the kernels that training adds, unless they have their verdict: SELF_TEST if one is wrong. */
+eqf_status eqf__trainer_check_answers(const eqf_trainer *trainer);
 
 /* The workspace anew, large enough for the batches of both parts of the loss. */
 eqf_status eqf__trainer_create_workspace(eqf_trainer *trainer);

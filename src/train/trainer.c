@@ -119,10 +119,13 @@ static eqf_status create_kernels(eqf_trainer *trainer) {
                                         "train/batch.cl",  "train/adam.cl",     NULL};
     eqf__program *program;
     EQF__TRY(eqf__program_get(trainer->ctx, "train", files, "", &program));
+    EQF__TRY(eqf__buffer_create(trainer->ctx, trainer->flow->vector_width * sizeof(float), NULL, "the gradient's norm",
+                                &trainer->d_carry));
     EQF__TRY(eqf__kernel_create(trainer->ctx, program, "gather", &trainer->gather));
     EQF__TRY(eqf__kernel_create(trainer->ctx, program, "measure_step", &trainer->measure));
     EQF__TRY(eqf__kernel_create(trainer->ctx, program, "blend_gradient", &trainer->blend));
-    return eqf__kernel_create(trainer->ctx, program, "adam_update", &trainer->update);
+    EQF__TRY(eqf__kernel_create(trainer->ctx, program, "adam_update", &trainer->update));
+    return eqf__trainer_check_answers(trainer);
 }
 
 eqf_status eqf__trainer_create_workspace(eqf_trainer *trainer) {
@@ -243,7 +246,7 @@ void eqf_trainer_destroy(eqf_trainer **trainer) {
     if (trainer == NULL || *trainer == NULL) return;
     eqf_trainer *dying = *trainer;
     cl_mem *buffers[] = {&dying->d_data,    &dying->d_first_moment, &dying->d_second_moment, &dying->d_average,
-                         &dying->d_records, &dying->d_failed,       &dying->d_gradient};
+                         &dying->d_records, &dying->d_failed,       &dying->d_gradient,      &dying->d_carry};
     for (size_t b = 0; b < sizeof buffers / sizeof buffers[0]; b++) eqf__buffer_destroy(buffers[b]);
     eqf__kernel *kernels[] = {&dying->gather, &dying->measure, &dying->update,
                               &dying->blend,  &dying->augment, &dying->energy_seed};
@@ -349,6 +352,22 @@ static eqf_status sum_over_ranks(eqf_trainer *trainer) {
     return eqf__buffer_write(ctx, trainer->workspace.d_sums, 0, EQF__NUM_SUMS * sizeof(float), sums);
 }
 
+eqf_status eqf__trainer_measure(const eqf_trainer *trainer, cl_mem d_gradient, cl_mem d_sums, cl_mem d_records,
+                                unsigned record, cl_mem d_failed, bool has_nll, bool has_free_energy, size_t num) {
+    const uint64_t budget = trainer->ctx->device->launch_iterations, V = trainer->flow->vector_width;
+    const cl_uint at = record, with_nll = has_nll, with_free_energy = has_free_energy, count = (cl_uint)num;
+    const cl_uint most = budget == 0 || budget * V > count ? count : (cl_uint)(budget * V);
+    for (cl_uint begin = 0; begin < count;) {
+        const cl_uint end = count - begin < most ? count : begin + most;
+        EQF__TRY(EQF__LAUNCH(trainer->ctx, &trainer->measure, 1, 0, EQF__ARG(d_gradient), EQF__ARG(d_sums),
+                             EQF__ARG(d_records), EQF__ARG(at), EQF__ARG(d_failed), EQF__ARG(with_nll),
+                             EQF__ARG(with_free_energy), EQF__ARG(trainer->d_carry), EQF__ARG(begin), EQF__ARG(end),
+                             EQF__ARG(count)));
+        begin = end;
+    }
+    return EQF_OK;
+}
+
 static eqf_status launch_step(eqf_trainer *trainer, size_t record_index) {
     eqf_context *ctx = trainer->ctx;
     const eqf_training_options *o = &trainer->options;
@@ -369,9 +388,8 @@ static eqf_status launch_step(eqf_trainer *trainer, size_t record_index) {
     if (eqf__num_ranks(ctx) > 1) EQF__TRY(sum_over_ranks(trainer));
     cl_mem d_gradient = is_blended ? trainer->d_gradient : w->d_gradient;
     cl_uint num_trained = (cl_uint)trainer->num_trained, record = (cl_uint)record_index;
-    EQF__TRY(EQF__LAUNCH(ctx, &trainer->measure, 1, 0, EQF__ARG(d_gradient), EQF__ARG(w->d_sums),
-                         EQF__ARG(trainer->d_records), EQF__ARG(record), EQF__ARG(trainer->d_failed),
-                         EQF__ARG(with_nll), EQF__ARG(with_free_energy), EQF__ARG(num_trained)));
+    EQF__TRY(eqf__trainer_measure(trainer, d_gradient, w->d_sums, trainer->d_records, record, trainer->d_failed,
+                                  with_nll, with_free_energy, trainer->num_trained));
     double step = (double)trainer->step + 1.0;
     trainer->learning_rate = scheduled_learning_rate(o, trainer->step);
     cl_float learning_rate = (cl_float)trainer->learning_rate;

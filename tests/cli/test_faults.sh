@@ -49,12 +49,12 @@ wrong() { # FILE SED NAME
 }
 names_all='gives wrong results on .* with driver .* off by .*, allowed .*; nothing was computed with it: '
 wrong dynamics/radial.clh 's/velocity\[j \* D + a\] -= r/velocity[j * D + a] += r/' 'third law'
-refused 8 "kernel program 'trajectory' $names_all" \
+refused 8 "kernel program .*'trajectory' $names_all" \
     env EQFLOW_KERNEL_PATH="$work/kernels" "$eqflow" sample m.safetensors -n 20 -o x.npy --quiet --field-evaluation direct
 grep -q 'try --set-profile vector_width=1, another --device' stderr || [ "$(json vector_width <("$eqflow" devices --json))" = 1 ] &&
     pass || fail "no plain variant is offered: $(cat stderr)"
 wrong dynamics/radial.clh 's/div += d \* phi1 +/div += d * phi1 -/' 'divergence'
-refused 8 "kernel program 'trajectory' $names_all" \
+refused 8 "kernel program .*'trajectory' $names_all" \
     env EQFLOW_KERNEL_PATH="$work/kernels" "$eqflow" sample m.safetensors -n 20 -o x.npy --quiet --field-evaluation direct
 wrong common/random.clh 's/sqrt(/0.99f * sqrt(/' 'prior'
 refused 8 "kernel program 'prior' $names_all" \
@@ -69,9 +69,50 @@ refused 8 "kernel program 'potential' $names_all" \
     env EQFLOW_KERNEL_PATH="$work/kernels" "$eqflow" sample m.safetensors -n 20 -o x.npy --quiet
 wrong dynamics/radial_gradients.cl 's/+=/-=/' 'gradient'
 cp m.safetensors before.safetensors
-refused 8 "kernel program 'trajectory_adjoint' $names_all" \
+refused 8 "kernel program 'radial_gradients' $names_all" \
     env EQFLOW_KERNEL_PATH="$work/kernels" "$eqflow" train dw2 --data data.npy -o n.safetensors --steps 3 --batch-size 16 --quiet
 [ ! -e n.safetensors ] && pass || fail "a model of wrong gradients was written"
+
+# ---- The same of what else gives results: the dense field, dopri5 and its adjoint, quenches, what training adds ----
+# caught FILE SED PROGRAM COMMAND...: planted in FILE, the command stops, names that program and the driver, and leaves no model.
+caught() {
+    local file=$1 fault=$2 program=$3
+    shift 3
+    wrong "$file" "$fault" "$program"
+    refused 8 "kernel program .*'$program'.* $names_all" env EQFLOW_KERNEL_PATH="$work/kernels" "$eqflow" "$@" --quiet
+    [ ! -e n.safetensors ] && pass || fail "$file: a model was written"
+}
+train() { echo train dw2 --data data.npy -o n.safetensors --steps 1 --batch-size 16 "$@"; }
+succeed "$eqflow" train dw2 --field dense --data data.npy -o d.safetensors --steps 1 --batch-size 16 --quiet
+dense="sample d.safetensors -n 20 -o x.npy"
+# shellcheck disable=SC2046,SC2086 # words, none with blanks
+{
+    caught dynamics/dense.clh 's/e\[k \* D + axis\] = -(real)k/e[k * D + axis] = (real)k/' dense $dense
+    caught dynamics/dense.cl 's/fma(load_lanes(row + COLUMN(0, block)), slope, bend/fma(load_lanes(row + COLUMN(0, block)), slope, -bend/' \
+        dense $(train --field dense)
+    caught dynamics/dense.clh 's/(real)2 \* convert_realv(words\[i\] >> 31)/(real)3 * convert_realv(words[i] >> 31)/' dense \
+        $(train --field dense --divergence rademacher)
+    caught integrator/rk4_batched.cl 's/fma((realv)h, load_lanes(sum/fma((realv)-h, load_lanes(sum/' rk4_batched $dense
+    caught integrator/rk4_batched.cl 's/(realv)share, load_lanes(adjoint_total/(realv)-share, load_lanes(adjoint_total/' rk4_batched \
+        $(train --field dense)
+    caught integrator/dormand_prince_tableau.clh 's/35.0 \/ 384.0/-35.0 \/ 384.0/' dormand_prince \
+        sample m.safetensors -n 20 -o x.npy --integrator dopri5
+    caught integrator/dormand_prince_batched.cl 's/direction \* load_lanes(OWN(velocity/-direction * load_lanes(OWN(velocity/' \
+        dormand_prince_batched $dense --integrator dopri5
+    caught dynamics/radial_any_time.clh 's/velocity\[j \* D + a\] -= r/velocity[j * D + a] += r/' dormand_prince sample m.safetensors -n 20 -o x.npy --integrator dopri5
+    caught integrator/dormand_prince_adjoint.clh 's/-direction \* weight \* adjoint_log_det/direction * weight * adjoint_log_det/' \
+        dormand_prince_adjoint $(train --gradient otd)
+    caught integrator/dormand_prince_batched.cl 's/-direction \* weight \* adjoint)/direction * weight * adjoint)/' \
+        dormand_prince_batched_adjoint $(train --field dense --gradient otd)
+    caught minima/quench.cl 's/x\[c\] - step_back/x[c] + step_back/' minima minima dw2 -n 8
+    caught minima/quench.cl 's/(below\[c\] - above\[c\])/(above[c] - below[c])/' minima minima dw2 -n 8 --float
+    caught potential/energy_seed.cl 's/realv slope = -shrink/realv slope = shrink/' energy_seed \
+        train dw2 --loss energy -o n.safetensors --steps 1 --num-generated 16
+    caught train/adam.cl 's/p -= learning_rate/p += learning_rate/' train $(train)
+    caught train/batch.cl 's/position % num/position % (num - 1)/' train $(train)
+    caught train/augment.cl 's/q\[0\]\[1\] = -s/q[0][1] = s/' augment $(train --field dense --augment)
+    caught prior/gaussian.cl 's/share \* z\[c\]/-share * z[c]/' prior $(train)
+}
 again 'after wrong kernels'
 
 # ---- A kernel that does not compile: file, line, and where the log is ----

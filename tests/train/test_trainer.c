@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ocl.h"
 #include "support.h"
 
 typedef struct fixture {
@@ -44,6 +45,39 @@ static eqf_model *best_of(eqf_context *ctx, eqf_trainer *trainer) {
 static void assert_same_params(const eqf_model *a, const eqf_model *b) {
     assert_int_equal(eqf_model_num_params(a), eqf_model_num_params(b));
     assert_memory_equal(eqf_model_params(a), eqf_model_params(b), eqf_model_num_params(a) * sizeof(float));
+}
+
+/* However few loop turns a launch may take, sums go on where they stopped: the same bits. Dense, whose solves no budget refuses. */
+static void test_launch_budget(void **state) {
+    (void)state;
+    enum { COUNT = 48 };
+    fixture f = set_up("dw2", COUNT);
+    eqf_model_options of_model = f.preset->model;
+    of_model.dynamics.kind = EQF_DYNAMICS_DENSE;
+    of_model.dynamics.width = 24;
+    of_model.dynamics.depth = 2;
+    eqf_model *dense, *best[3];
+    TEST_OK(f.ctx, eqf_model_create(f.ctx, &of_model, &dense));
+    eqf_training_options options = EQF_TRAINING_OPTIONS_INIT;
+    options.batch_size = COUNT - 3;
+    options.num_steps = 3;
+    eqf__device *device;
+    TEST_OK(f.ctx, eqf__device_get(f.ctx, &device));
+    const uint64_t budget = device->launch_iterations, budgets[3] = {0, 1, 5};
+    for (unsigned i = 0; i < 3; ++i) {
+        device->launch_iterations = budgets[i];
+        eqf_trainer *trainer;
+        eqf_training_state now;
+        TEST_OK(f.ctx, eqf_trainer_create(f.ctx, dense, &options, COUNT, f.x, 0, NULL, &trainer));
+        TEST_OK(f.ctx, eqf_trainer_advance(trainer, 3, &now));
+        best[i] = best_of(f.ctx, trainer);
+        eqf_trainer_destroy(&trainer);
+        assert_same_params(best[0], best[i]);
+        device->launch_iterations = budget;
+    }
+    for (unsigned i = 0; i < 3; ++i) eqf_model_destroy(&best[i]);
+    eqf_model_destroy(&dense);
+    tear_down(&f);
 }
 
 /* Adam (Kingma and Ba 2015, algorithm 1) with decoupled weight decay (Loshchilov and Hutter 2019) and clipping of the
@@ -337,11 +371,8 @@ static void test_non_finite_data(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_adam),
-        cmocka_unit_test(test_same_bits),
-        cmocka_unit_test(test_learns),
-        cmocka_unit_test(test_failures),
-        cmocka_unit_test(test_non_finite_data),
+        cmocka_unit_test(test_launch_budget), cmocka_unit_test(test_adam),     cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_learns),        cmocka_unit_test(test_failures), cmocka_unit_test(test_non_finite_data),
     };
     return cmocka_run_group_tests(tests, NULL, test_context_teardown);
 }

@@ -1,0 +1,191 @@
+/* Known answers of what training adds to a flow's kernels: batches, their augmentation and the optimizer. See src/flow/trust.c. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "host_reference.h"
+#include "train_internal.h"
+
+/* What is copied to the device and what comes back. */
+typedef struct twin {
+    float *h;
+    cl_mem d;
+    size_t count;
+} twin;
+
+static eqf_status twin_create(eqf_context *ctx, size_t count, const float *values, twin *twin_out) {
+    twin_out->count = count;
+    twin_out->h = eqf__alloc(ctx, count, sizeof(float), "the known answers");
+    if (twin_out->h == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    for (size_t i = 0; i < count; i++) twin_out->h[i] = values != NULL ? values[i] : 0;
+    return eqf__buffer_create(ctx, count * sizeof(float), twin_out->h, "the known answers", &twin_out->d);
+}
+
+static eqf_status twin_read(eqf_context *ctx, twin *pair) {
+    return eqf__buffer_read(ctx, pair->d, 0, pair->count * sizeof(float), pair->h);
+}
+
+static void twin_clear(twin *pair) {
+    free(pair->h);
+    eqf__buffer_destroy(&pair->d);
+}
+
+/* ---- Batches ------------------------------------------------------------------------------------------------------------- */
+
+enum { NUM_ROWS = 5, NUM_EPOCHS = 3, NUM_DRAWN = NUM_ROWS * NUM_EPOCHS, HALF_BITS = 2 };
+
+/* The row that each position drew; right is that an epoch has every row once. */
+static eqf_status ask_batches(const eqf_trainer *trainer, twin *rows, twin *drawn, double *error_out) {
+    const float numbers[NUM_ROWS] = {0, 1, 2, 3, 4};
+    const unsigned V = trainer->flow->vector_width;
+    const size_t blocks = (NUM_DRAWN + V - 1) / V;
+    const cl_uint seed_low = 7, seed_high = 11, num = NUM_ROWS, half_bits = HALF_BITS, batch = NUM_DRAWN, num_dof = 1;
+    const cl_ulong position = (cl_ulong)NUM_ROWS << 32; /* an epoch begins there */
+    EQF__TRY(twin_create(trainer->ctx, NUM_ROWS, numbers, rows));
+    EQF__TRY(twin_create(trainer->ctx, blocks * V, NULL, drawn));
+    EQF__TRY(EQF__LAUNCH(trainer->ctx, &trainer->gather, blocks, 0, EQF__ARG(rows->d), EQF__ARG(drawn->d),
+                         EQF__ARG(seed_low), EQF__ARG(seed_high), EQF__ARG(position), EQF__ARG(num),
+                         EQF__ARG(half_bits), EQF__ARG(batch), EQF__ARG(num_dof)));
+    EQF__TRY(twin_read(trainer->ctx, drawn));
+    for (unsigned epoch = 0; epoch < NUM_EPOCHS; epoch++)
+        for (unsigned row = 0; row < NUM_ROWS; row++) {
+            unsigned times = 0;
+            for (unsigned i = 0; i < NUM_ROWS; i++) times += drawn->h[epoch * NUM_ROWS + i] == (float)row;
+            *error_out = eqf__host_worse(*error_out, fabs(times - 1.0));
+        }
+    return EQF_OK;
+}
+
+static eqf_status try_batches(const eqf_trainer *trainer) {
+    twin rows = {0}, drawn = {0};
+    eqf__verdict verdict = {"batches", 0, 0, eqf__plain_width(trainer->ctx)};
+    eqf_status status = ask_batches(trainer, &rows, &drawn, &verdict.error);
+    twin_clear(&rows);
+    twin_clear(&drawn);
+    return status != EQF_OK ? status : eqf__program_judge(trainer->ctx, &verdict, 1, &trainer->gather.program);
+}
+
+/* ---- The optimizer ------------------------------------------------------------------------------------------------------- */
+
+enum { NUM_PARAMS = 37 }; /* not a multiple of what a work-item takes, nor of V but 1 */
+enum { PARAMS, FIRST_MOMENT, SECOND_MOMENT, AVERAGE, GRADIENT, TOTAL, SUMS, RECORDS, FAILED, NUM_ARRAYS };
+
+/* Numbers of the size that they have in training; a second moment is positive. */
+static void fill(unsigned which, float *values, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        const double number = eqf__host_number((unsigned)i, 8 + which);
+        values[i] = which == TOTAL || which >= RECORDS ? 0 : (float)(which == SECOND_MOMENT ? fabs(number) : number);
+    }
+}
+
+/* One step of Adam on the sum of two weighted gradients, clipped: the formulas of cl/train/adam.cl in double. */
+static eqf_status ask_optimizer(const eqf_trainer *trainer, twin arrays[NUM_ARRAYS], double *error_out) {
+    const cl_float scales[2] = {0.75f, 0.5f}, learning_rate = 0.125f, correction_1 = 2, correction_2 = 3;
+    const cl_float clip_norm = 0.5f, weight_decay = 0.25f, average_decay = 0.875f;
+    const cl_uint record = 0, num = NUM_PARAMS;
+    const size_t items = (NUM_PARAMS + 15) / 16;
+    double expected[4][NUM_PARAMS], square = 0;
+    eqf_context *ctx = trainer->ctx;
+    for (unsigned a = 0; a < NUM_ARRAYS; a++) {
+        float values[NUM_PARAMS];
+        const size_t count = a < SUMS ? NUM_PARAMS : a == SUMS ? EQF__NUM_SUMS : a == RECORDS ? EQF__RECORD_SIZE : 1;
+        fill(a, values, count);
+        EQF__TRY(twin_create(ctx, count, values, &arrays[a]));
+    }
+    for (cl_uint part = 0; part < 2; part++) {
+        const cl_uint is_first = part == 0;
+        EQF__TRY(EQF__LAUNCH(ctx, &trainer->blend, items, 0, EQF__ARG(arrays[TOTAL].d), EQF__ARG(arrays[GRADIENT].d),
+                             EQF__ARG(scales[part]), EQF__ARG(is_first), EQF__ARG(num)));
+    }
+    EQF__TRY(eqf__trainer_measure(trainer, arrays[TOTAL].d, arrays[SUMS].d, arrays[RECORDS].d, record, arrays[FAILED].d,
+                                  true, true, NUM_PARAMS));
+    EQF__TRY(EQF__LAUNCH(ctx, &trainer->update, items, 0, EQF__ARG(arrays[PARAMS].d), EQF__ARG(arrays[FIRST_MOMENT].d),
+                         EQF__ARG(arrays[SECOND_MOMENT].d), EQF__ARG(arrays[AVERAGE].d), EQF__ARG(arrays[TOTAL].d),
+                         EQF__ARG(arrays[RECORDS].d), EQF__ARG(record), EQF__ARG(arrays[FAILED].d),
+                         EQF__ARG(learning_rate), EQF__ARG(correction_1), EQF__ARG(correction_2), EQF__ARG(clip_norm),
+                         EQF__ARG(weight_decay), EQF__ARG(average_decay), EQF__ARG(num)));
+    for (size_t i = 0; i < NUM_PARAMS; i++) square += pow(1.25 * (double)arrays[GRADIENT].h[i], 2);
+    for (size_t i = 0; i < NUM_PARAMS; i++) {
+        const double g = 1.25 * (double)arrays[GRADIENT].h[i] * fmin(1, 0.5 / sqrt(square));
+        const double m = 0.9 * (double)arrays[FIRST_MOMENT].h[i] + 0.1 * g;
+        const double v = 0.999 * (double)arrays[SECOND_MOMENT].h[i] + 0.001 * g * g, p = (double)arrays[PARAMS].h[i];
+        expected[FIRST_MOMENT][i] = m;
+        expected[SECOND_MOMENT][i] = v;
+        expected[PARAMS][i] = p - 0.125 * (2 * m / (sqrt(3 * v) + 1e-8) + 0.25 * p);
+        expected[AVERAGE][i] = 0.875 * (double)arrays[AVERAGE].h[i] + 0.125 * expected[PARAMS][i];
+    }
+    for (unsigned a = PARAMS; a <= AVERAGE; a++) {
+        EQF__TRY(twin_read(ctx, &arrays[a]));
+        for (size_t i = 0; i < NUM_PARAMS; i++)
+            *error_out = eqf__host_worse(*error_out,
+                                         fabs(expected[a][i] - (double)arrays[a].h[i]) / fmax(1, fabs(expected[a][i])));
+    }
+    EQF__TRY(twin_read(ctx, &arrays[RECORDS]));
+    const float *got = arrays[RECORDS].h;
+    for (size_t i = 0; i < EQF__NUM_SUMS; i++)
+        *error_out = eqf__host_worse(*error_out, fabs((double)arrays[SUMS].h[i] - (double)got[i]));
+    *error_out = eqf__host_worse(*error_out, fabs(sqrt(square) - (double)got[EQF__RECORD_NORM]) / sqrt(square));
+    *error_out = eqf__host_worse(*error_out, fabs(1 - (double)got[EQF__RECORD_IS_GOOD]));
+    return EQF_OK;
+}
+
+static eqf_status try_optimizer(const eqf_trainer *trainer) {
+    twin arrays[NUM_ARRAYS] = {{0}};
+    eqf__verdict verdict = {"steps of the optimizer", 0, 1e-5, eqf__plain_width(trainer->ctx)};
+    eqf_status status = ask_optimizer(trainer, arrays, &verdict.error);
+    for (unsigned a = 0; a < NUM_ARRAYS; a++) twin_clear(&arrays[a]);
+    return status != EQF_OK ? status : eqf__program_judge(trainer->ctx, &verdict, 1, &trainer->update.program);
+}
+
+/* ---- Augmentation -------------------------------------------------------------------------------------------------------- */
+
+enum { NUM_AUGMENTED = 3 };
+
+static eqf_status ask_augmentation(const eqf_trainer *trainer, double *h_x, twin *x, double *error_out) {
+    const uint64_t seed = 0x0123456789abcdefu, first = 0xffffffffu; /* the position carries into its high word */
+    const eqf_flow *flow = trainer->flow;
+    const size_t V = flow->vector_width, num_dof = flow->num_dof, blocks = (NUM_AUGMENTED + V - 1) / V;
+    EQF__TRY(twin_create(trainer->ctx, blocks * V * num_dof, NULL, x));
+    for (size_t i = 0; i < x->count; i++) x->h[i] = (float)eqf__host_number((unsigned)i, 7);
+    EQF__TRY(eqf__buffer_write(trainer->ctx, x->d, 0, x->count * sizeof(float), x->h));
+    EQF__TRY(eqf__augment(trainer->ctx, &trainer->augment, seed, first, blocks, x->d));
+    float *before = x->h;
+    float *after = eqf__alloc(trainer->ctx, x->count, sizeof *after, "the known answers");
+    if (after == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    eqf_status status = eqf__buffer_read(trainer->ctx, x->d, 0, x->count * sizeof(float), after);
+    for (size_t b = 0; status == EQF_OK && b < NUM_AUGMENTED; b++) {
+        const size_t at = b / V * num_dof * V + b % V; /* number c of sample b: at + c V */
+        for (size_t c = 0; c < num_dof; c++) h_x[c] = (double)before[at + c * V];
+        eqf__host_augment(flow->num_particles, flow->space_dim, seed, first + b, h_x);
+        for (size_t c = 0; c < num_dof; c++)
+            *error_out = eqf__host_worse(*error_out, fabs(h_x[c] - (double)after[at + c * V]));
+    }
+    free(after);
+    return status;
+}
+
+static eqf_status try_augmentation(const eqf_trainer *trainer) {
+    twin x = {0};
+    eqf__verdict verdict = {"augmented configurations", 0, 1e-5, eqf__plain_width(trainer->ctx)};
+    double *h_x = eqf__alloc(trainer->ctx, trainer->flow->num_dof, sizeof *h_x, "the known answers");
+    eqf_status status = h_x == NULL ? EQF_ERROR_OUT_OF_MEMORY : ask_augmentation(trainer, h_x, &x, &verdict.error);
+    twin_clear(&x);
+    free(h_x);
+    return status != EQF_OK ? status : eqf__program_judge(trainer->ctx, &verdict, 1, &trainer->augment.program);
+}
+
+/* ---- Verdicts ------------------------------------------------------------------------------------------------------------ */
+
+eqf_status eqf__trainer_check_answers(const eqf_trainer *trainer) {
+    eqf__program *of_steps = trainer->update.program;
+    eqf__program *of_augment = trainer->augment.id != NULL ? trainer->augment.program : NULL;
+    if (trainer->ctx->is_in_trial) return EQF_OK;
+    if (!eqf__program_is_trusted(of_steps, EQF__ANSWERS_OF_GRADIENTS)) {
+        EQF__TRY(try_batches(trainer));
+        EQF__TRY(try_optimizer(trainer));
+        eqf__program_trust(trainer->ctx, of_steps, EQF__ANSWERS_OF_GRADIENTS);
+    }
+    if (of_augment == NULL || eqf__program_is_trusted(of_augment, EQF__ANSWERS_OF_GRADIENTS)) return EQF_OK;
+    EQF__TRY(try_augmentation(trainer));
+    eqf__program_trust(trainer->ctx, of_augment, EQF__ANSWERS_OF_GRADIENTS);
+    return EQF_OK;
+}
