@@ -283,6 +283,32 @@ static eqf_status ask_prior(trial *t, double *error_out) {
     return EQF_OK;
 }
 
+/* Samples of the prior with noise on them, as the kernels leave them: blocked. */
+static eqf_status ask_noise(trial *t, double *error_out) {
+    const uint64_t seed = 0x0123456789abcdefu, first = 0xffffffffu;
+    const double scale = 0.5;
+    const eqf_flow *flow = t->shadow;
+    const size_t V = flow->vector_width, num_dof = flow->num_dof, blocks = (BATCH + V - 1) / V,
+                 count = blocks * V * num_dof;
+    EQF__TRY(eqf__prior_sample(&flow->prior, seed, first, blocks, flow->d_x));
+    EQF__TRY(eqf__prior_add_noise(&flow->prior, seed, first, scale, blocks, flow->d_x));
+    float *x = eqf__alloc(flow->ctx, count, sizeof *x, "the known answers");
+    double *noise = eqf__alloc(flow->ctx, num_dof + 3, sizeof *noise, "the known answers");
+    eqf_status status = x != NULL && noise != NULL ? EQF_OK : EQF_ERROR_OUT_OF_MEMORY;
+    if (status == EQF_OK) status = eqf__buffer_read(flow->ctx, flow->d_x, 0, count * sizeof *x, x);
+    for (unsigned b = 0; status == EQF_OK && b < BATCH; b++) {
+        eqf__host_prior_sample(flow->num_particles, flow->space_dim, flow->prior.scale, seed, first + b, t->h_y);
+        eqf__host_data_noise(flow->num_particles, flow->space_dim, scale, seed, first + b, noise);
+        for (size_t c = 0; c < num_dof; c++)
+            *error_out =
+                eqf__host_worse(*error_out, fabs(t->h_y[c] + noise[c] - (double)x[(b / V * num_dof + c) * V + b % V]) /
+                                                fmax(1, (double)flow->prior.scale));
+    }
+    free(x);
+    free(noise);
+    return status;
+}
+
 /* In double: what certifies others must be better than they. */
 static eqf_status ask_samples_in_double(trial *t, double *error_out) {
     const size_t num_dof = t->flow->num_dof;
@@ -413,6 +439,7 @@ static const struct question {
     {"log-densities in double", EQF__ANSWERS_OF_VALUES, PART(PRIOR_IN_DOUBLE) | PART(INTEGRATOR), 0, 1e-10,
      is_in_double, ask_log_densities_in_double},
     {"prior samples", EQF__ANSWERS_OF_VALUES, PART(PRIOR), 0, 2e-5, is_any, ask_prior},
+    {"noise on data", EQF__ANSWERS_OF_GRADIENTS, PART(PRIOR), 0, 2e-5, is_in_float, ask_noise},
     {"losses", EQF__ANSWERS_OF_GRADIENTS, PART(PRIOR), 0, 1e-4, is_in_float, ask_losses},
     {"gradients", EQF__ANSWERS_OF_GRADIENTS, PART(PRIOR) | PART(FIELD) | PART(INTEGRATOR), 0, 3e-4, is_summed_directly,
      ask_gradients},

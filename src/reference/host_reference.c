@@ -250,12 +250,22 @@ bool eqf__host_log_prob(const eqf__host_field *field, double prior_scale, unsign
     return is_good;
 }
 
+static void mean_free_normals(unsigned num_particles, unsigned space_dim, double scale, uint64_t seed, uint64_t sample,
+                              uint32_t stream, double *normals_out) {
+    const unsigned num_dof = num_particles * space_dim;
+    for (unsigned c = 0; c < num_dof; c += 4) four_normals(words_of(seed, sample, c / 4, stream), normals_out + c);
+    eqf__host_centre(num_particles, space_dim, normals_out);
+    for (unsigned c = 0; c < num_dof; c++) normals_out[c] *= scale;
+}
+
 void eqf__host_prior_sample(unsigned num_particles, unsigned space_dim, double prior_scale, uint64_t seed,
                             uint64_t sample, double *z_out) {
-    const unsigned num_dof = num_particles * space_dim;
-    for (unsigned c = 0; c < num_dof; c += 4) four_normals(words_of(seed, sample, c / 4, 0x7072696fu), z_out + c);
-    eqf__host_centre(num_particles, space_dim, z_out);
-    for (unsigned c = 0; c < num_dof; c++) z_out[c] *= prior_scale;
+    mean_free_normals(num_particles, space_dim, prior_scale, seed, sample, 0x7072696fu, z_out);
+}
+
+void eqf__host_data_noise(unsigned num_particles, unsigned space_dim, double scale, uint64_t seed, uint64_t position,
+                          double *noise_out) {
+    mean_free_normals(num_particles, space_dim, scale, seed, position, 0x646e6f69u, noise_out);
 }
 
 void eqf__host_augment(unsigned num_particles, unsigned space_dim, uint64_t seed, uint64_t position, double *x) {

@@ -33,6 +33,9 @@ bool eqf__host_log_prob(const eqf__host_field *field, double prior_scale, unsign
 /* Philox and Box-Muller of cl/prior/gaussian.cl, number by number: z_out [N * D + 4], the last four are scratch. */
 void eqf__host_prior_sample(unsigned num_particles, unsigned space_dim, double prior_scale, uint64_t seed,
                             uint64_t sample, double *z_out);
+/* What training adds to configuration number position; noise_out has room for 3 numbers more. */
+void eqf__host_data_noise(unsigned num_particles, unsigned space_dim, double scale, uint64_t seed, uint64_t position,
+                          double *noise_out);
 /* The rotation or reflection and the permutation of cl/train/augment.cl that configuration number `position` gets: x [N, D] in place. */
 void eqf__host_augment(unsigned num_particles, unsigned space_dim, uint64_t seed, uint64_t position, double *x);
 /* Normalised log density of z [N, D], centred. */

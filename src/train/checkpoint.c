@@ -17,12 +17,13 @@ enum {
     NUMBER_LEARNING_RATE,
     NUMBER_HELD_OUT_FREE_ENERGY,
     NUMBER_BEST_FREE_ENERGY,
+    NUMBER_BEST_LOSS,
     NUMBER_ROW_TOTALS,
     NUM_NUMBERS = NUMBER_ROW_TOTALS + EQF__NUM_TOTALS
 };
 enum { ROW_WIDTH = 9 };
 static const char checkpoint_metadata[] =
-    "{\"kind\":\"checkpoint\",\"format_version\":2,\"library_version\":\"" EQF_VERSION_TEXT "\"}";
+    "{\"kind\":\"checkpoint\",\"format_version\":3,\"library_version\":\"" EQF_VERSION_TEXT "\"}";
 
 static eqf_status read_params(eqf_trainer *trainer, cl_mem buffer, size_t count, float **params_out) {
     *params_out = eqf__alloc(trainer->ctx, count, sizeof(float), "the checkpoint");
@@ -49,7 +50,8 @@ static eqf_status write_checkpoint(eqf_trainer *trainer, const char *path, float
     const uint64_t counts[NUM_COUNTS] = {trainer->fingerprint, trainer->step, trainer->best_step,
                                          trainer->flow->field->resolution};
     double numbers[NUM_NUMBERS] = {trainer->seconds,       trainer->held_out_nll,         trainer->best_nll,
-                                   trainer->learning_rate, trainer->held_out_free_energy, trainer->best_free_energy};
+                                   trainer->learning_rate, trainer->held_out_free_energy, trainer->best_free_energy,
+                                   trainer->best_loss};
     memcpy(numbers + NUMBER_ROW_TOTALS, trainer->row_totals, sizeof trainer->row_totals);
     const size_t n = trainer->num_trained;
     const eqf__tensor tensors[] = {
@@ -143,6 +145,7 @@ static eqf_status restore(eqf_trainer *trainer, const char *path, const eqf__ten
     trainer->learning_rate = numbers[NUMBER_LEARNING_RATE];
     trainer->held_out_free_energy = numbers[NUMBER_HELD_OUT_FREE_ENERGY];
     trainer->best_free_energy = numbers[NUMBER_BEST_FREE_ENERGY];
+    trainer->best_loss = numbers[NUMBER_BEST_LOSS];
     memcpy(trainer->row_totals, numbers + NUMBER_ROW_TOTALS, sizeof trainer->row_totals);
     for (size_t r = 0; history != NULL && r < history->shape[0]; r++) {
         double v[ROW_WIDTH];

@@ -46,6 +46,7 @@ struct eqf_trainer {
     double seconds;
     double held_out_nll, best_nll; /* NaN before the first measurement */
     double held_out_free_energy, best_free_energy;
+    double best_loss;              /* what the best model was chosen by; NaN before the first */
     float *best_params;            /* [num_params] */
     float *h_scratch;              /* [num_params] */
     float *h_message;              /* [num_trained + EQF__NUM_SUMS]: what ranks sum */

@@ -58,19 +58,31 @@ static uint64_t fingerprint(uint64_t hash, const void *bytes, size_t num_bytes) 
 
 static uint64_t fingerprint_all(const eqf_trainer *trainer, const float *x) {
     const eqf_training_options *o = &trainer->options;
-    const double numbers[] = {o->learning_rate, o->final_learning_rate_fraction, o->weight_decay, o->clip_norm,
-                              o->average_decay, o->integration_penalty,
-                              o->nll_weight_start, o->nll_weight_end, o->energy_cap, o->adaptive.rtol,
-                              o->adaptive.atol, o->data_noise};
-    const uint64_t counts[] = {
-        o->batch_size, o->num_steps,       o->num_warmup_steps,  o->validation_interval, (uint64_t)o->field_evaluation,
-        o->seed,       trainer->num_train, trainer->num_held_out, o->num_generated, o->num_held_out_generated,
-        o->is_augmented, (uint64_t)o->divergence, (uint64_t)o->gradient, o->adaptive.max_steps,
-        (uint64_t)o->adaptive.error_norm};
+    const double numbers[] = {o->learning_rate,    o->final_learning_rate_fraction,
+                              o->weight_decay,     o->clip_norm,
+                              o->average_decay,    o->integration_penalty,
+                              o->nll_weight_start, o->nll_weight_end,
+                              o->energy_cap,       o->adaptive.rtol,
+                              o->adaptive.atol,    o->data_noise};
+    const uint64_t counts[] = {o->batch_size,
+                               o->num_steps,
+                               o->num_warmup_steps,
+                               o->validation_interval,
+                               (uint64_t)o->field_evaluation,
+                               o->seed,
+                               trainer->num_train,
+                               trainer->num_held_out,
+                               o->num_generated,
+                               o->num_held_out_generated,
+                               o->is_augmented,
+                               (uint64_t)o->divergence,
+                               (uint64_t)o->gradient,
+                               o->adaptive.max_steps,
+                               (uint64_t)o->adaptive.error_norm};
     const eqf_model_options *made = eqf_model_options_of(trainer->model);
-    const uint64_t model_counts[] = {made->potential.num_particles, made->potential.space_dim,
-                                     made->integrator.num_steps, made->seed, trainer->num_params,
-                                     (uint64_t)made->dynamics.kind, (uint64_t)made->dynamics.activation};
+    const uint64_t model_counts[] = {
+        made->potential.num_particles, made->potential.space_dim,     made->integrator.num_steps,         made->seed,
+        trainer->num_params,           (uint64_t)made->dynamics.kind, (uint64_t)made->dynamics.activation};
     const eqf_potential_options *u = &made->potential;
     const double potential[] = {(double)u->kind, u->temperature, u->distance_offset, u->linear,       u->quadratic,
                                 u->quartic,      u->epsilon,     u->r_min,           u->trap_strength};
@@ -144,8 +156,7 @@ static eqf_status create_state(eqf_trainer *trainer, const float *x, const float
     trainer->held_out = eqf__alloc(ctx, trainer->num_held_out * num_dof, sizeof(float), "the held-out data");
     trainer->best_params = eqf__alloc(ctx, trainer->num_params, sizeof(float), "the parameters");
     trainer->h_scratch = eqf__alloc(ctx, trainer->num_params, sizeof(float), "the parameters");
-    trainer->h_message =
-        eqf__alloc(ctx, trainer->num_trained + EQF__NUM_SUMS, sizeof(float), "the gradient's message");
+    trainer->h_message = eqf__alloc(ctx, trainer->num_trained + EQF__NUM_SUMS, sizeof(float), "the gradient's message");
     if (trainer->held_out == NULL || trainer->best_params == NULL || trainer->h_scratch == NULL ||
         trainer->h_message == NULL)
         return EQF_ERROR_OUT_OF_MEMORY;
@@ -217,8 +228,8 @@ eqf_status eqf_trainer_create(eqf_context *ctx, const eqf_model *model, const eq
     const size_t num_dof = (size_t)potential->num_particles * potential->space_dim;
     const unsigned num_ranks = eqf__num_ranks(ctx);
     const bool is_nll_short = num_train > 0 && options->batch_size < num_ranks;
-    const bool is_energy_short = (options->nll_weight_start < 1 || options->nll_weight_end < 1) &&
-                                 options->num_generated < num_ranks;
+    const bool is_energy_short =
+        (options->nll_weight_start < 1 || options->nll_weight_end < 1) && options->num_generated < num_ranks;
     if (is_nll_short || is_energy_short)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
                          "a batch of %zu cannot be shared by %u ranks: use a larger batch or fewer ranks",
@@ -232,7 +243,7 @@ eqf_status eqf_trainer_create(eqf_context *ctx, const eqf_model *model, const eq
     trainer->num_train = num_train;
     trainer->num_held_out = num_held_out;
     trainer->held_out_nll = trainer->best_nll = NAN;
-    trainer->held_out_free_energy = trainer->best_free_energy = NAN;
+    trainer->held_out_free_energy = trainer->best_free_energy = trainer->best_loss = NAN;
     eqf_status status = create_parts(trainer, model, x, x_held_out);
     if (status != EQF_OK) {
         eqf_trainer_destroy(&trainer);
@@ -456,17 +467,36 @@ static eqf_status collect_records(eqf_trainer *trainer, size_t num_records) {
 
 /* ---- Held-out measurements ---------------------------------------------------------------------------------------------- */
 
-static eqf_status mean_held_out_nll(eqf_trainer *trainer, double *nll_out) {
+enum { ENOUGH_HELD_OUT = 100 };
+
+/* nlls_out [num_held_out]: -log_prob of the held-out data, all of them on every rank. */
+static eqf_status held_out_nlls(eqf_trainer *trainer, double *nlls_out) {
     const batch_share share = share_of(trainer, trainer->num_held_out);
     float *log_prob = eqf__alloc(trainer->ctx, share.count, sizeof *log_prob, "log-densities");
     if (log_prob == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     eqf_status status = eqf_flow_log_prob(trainer->flow, share.count,
                                           trainer->held_out + share.first * trainer->flow->num_dof, log_prob, NULL);
-    double sum = 0;
-    for (size_t b = 0; b < share.count; b++) sum -= log_prob[b];
+    for (size_t b = 0; b < trainer->num_held_out; b++) nlls_out[b] = 0;
+    for (size_t b = 0; b < share.count; b++) nlls_out[share.first + b] = -(double)log_prob[b];
     free(log_prob);
-    if (status == EQF_OK) status = eqf__sum_doubles(trainer->ctx, 1, &sum);
-    *nll_out = sum / (double)trainer->num_held_out;
+    return status == EQF_OK ? eqf__sum_doubles(trainer->ctx, trainer->num_held_out, nlls_out) : status;
+}
+
+/* The mean NLL of the held-out data, and the one that models are chosen by: without the worst sample, where that is a
+ * hundredth of them or less. One outlier, which costs a flow with thin tails tens of nats, would prefer a model that has hardly learnt. */
+static eqf_status measure_held_out_nll(eqf_trainer *trainer, double *nll_out, double *choosing_nll_out) {
+    const size_t num = trainer->num_held_out;
+    double *nlls = eqf__alloc(trainer->ctx, num, sizeof *nlls, "log-densities");
+    if (nlls == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    eqf_status status = held_out_nlls(trainer, nlls);
+    double sum = 0, worst = -INFINITY;
+    for (size_t b = 0; status == EQF_OK && b < num; b++) {
+        sum += nlls[b];
+        worst = fmax(worst, nlls[b]);
+    }
+    free(nlls);
+    *nll_out = sum / (double)num;
+    *choosing_nll_out = num >= ENOUGH_HELD_OUT ? (sum - worst) / (double)(num - 1) : *nll_out;
     return status;
 }
 
@@ -510,11 +540,11 @@ static double held_out_loss(const eqf_trainer *trainer, double nll, double free_
 }
 
 /* Keeps the averaged parameters if they are the best so far, or if nothing can be measured. */
-static void keep_best(eqf_trainer *trainer, const float *averaged) {
+static void keep_best(eqf_trainer *trainer, const float *averaged, double choosing_nll) {
     const bool is_measured = trainer->num_held_out > 0 || !(trainer->options.nll_weight_end > 0);
-    const double loss = held_out_loss(trainer, trainer->held_out_nll, trainer->held_out_free_energy);
-    const double best = held_out_loss(trainer, trainer->best_nll, trainer->best_free_energy);
-    if (is_measured && !(isfinite(loss) && (isnan(best) || loss < best))) return;
+    const double loss = held_out_loss(trainer, choosing_nll, trainer->held_out_free_energy);
+    if (is_measured && !(isfinite(loss) && !(loss >= trainer->best_loss))) return;
+    trainer->best_loss = loss;
     memcpy(trainer->best_params, averaged, trainer->num_params * sizeof *averaged);
     trainer->best_nll = trainer->held_out_nll;
     trainer->best_free_energy = trainer->held_out_free_energy;
@@ -537,10 +567,12 @@ static eqf_status validate(eqf_trainer *trainer) {
     }
     const unsigned resolution = field->resolution;
     if (status == EQF_OK) status = eqf_flow_set_params(trainer->flow, averaged);
-    if (status == EQF_OK && trainer->num_held_out > 0) status = mean_held_out_nll(trainer, &trainer->held_out_nll);
+    double choosing_nll = NAN;
+    if (status == EQF_OK && trainer->num_held_out > 0)
+        status = measure_held_out_nll(trainer, &trainer->held_out_nll, &choosing_nll);
     if (status == EQF_OK && has_free_energy(trainer))
         status = mean_held_out_free_energy(trainer, &trainer->held_out_free_energy);
-    if (status == EQF_OK) keep_best(trainer, averaged);
+    if (status == EQF_OK) keep_best(trainer, averaged, choosing_nll);
     if (has_params) { /* whatever came of it: a checkpoint must not hold the average as the optimizer's parameters */
         eqf_status restored = eqf__buffer_write(ctx, field->d_params, 0, all_bytes, trainer->h_scratch);
         if (status == EQF_OK) status = restored;

@@ -271,13 +271,13 @@ static void test_learns(void **state) {
     eqf_trainer *trainer;
     TEST_OK(f.ctx, eqf_trainer_create(f.ctx, f.model, &options, 1000, f.x, 2000, f.x + 1000 * f.num_dof, &trainer));
     eqf_training_state now = {.is_done = false};
-    double lowest = INFINITY;
+    double at_best = NAN;
     while (!now.is_done) {
         TEST_OK(f.ctx, eqf_trainer_advance(trainer, 100, &now));
         print_message("step %llu: nll %.4f, held out %.4f\n", (unsigned long long)now.step, now.nll, now.held_out_nll);
-        if (!isnan(now.held_out_nll)) lowest = fmin(lowest, now.held_out_nll);
+        if (now.step == now.best_step) at_best = now.held_out_nll;
     }
-    assert_true(now.best_held_out_nll == lowest);
+    assert_true(now.best_held_out_nll == at_best);
     eqf_model *best = best_of(f.ctx, trainer);
     ref_radial *radial = ref_radial_from_model(best);
     ref_flow reference = {radial, 2, 2, 20, eqf_model_options_of(best)->prior_scale};
@@ -295,6 +295,56 @@ static void test_learns(void **state) {
     eqf_model_destroy(&best);
     eqf_trainer_destroy(&trainer);
     free(h_x);
+    tear_down(&f);
+}
+
+/* Which model is kept, and the held-out NLL of every step [STEPS], with num_held_out configurations. */
+static uint64_t best_step_with(const fixture *f, size_t num_held_out, const float *held_out, double *nlls_out) {
+    eqf_training_options options = EQF_TRAINING_OPTIONS_INIT;
+    options.batch_size = 64;
+    options.num_steps = 40;
+    options.num_warmup_steps = 0;
+    options.learning_rate = 0.03;
+    options.average_decay = 0.0;
+    options.validation_interval = 1;
+    eqf_trainer *trainer;
+    eqf_training_state now = {.is_done = false};
+    TEST_OK(f->ctx, eqf_trainer_create(f->ctx, f->model, &options, 200, f->x, num_held_out, held_out, &trainer));
+    for (unsigned step = 0; !now.is_done; ++step) {
+        TEST_OK(f->ctx, eqf_trainer_advance(trainer, 1, &now));
+        nlls_out[step] = now.held_out_nll;
+    }
+    eqf_trainer_destroy(&trainer);
+    return now.best_step;
+}
+
+/* The worst of 100 held-out samples does not choose the model: with an outlier among them it is the one that the 99 others,
+ * which all count, choose; a mean over the 100 would have chosen another, and 99 with the outlier do. */
+static void test_outlier(void **state) {
+    (void)state;
+    enum { STEPS = 40, HELD_OUT = 99 };
+    fixture f = set_up("dw2", 200 + HELD_OUT + 1);
+    float *held_out = f.x + 200 * f.num_dof, *outlier = held_out + HELD_OUT * f.num_dof;
+    const float far[] = {-7.0f, 0.0f, 7.0f, 0.0f};
+    double nlls[STEPS], with_outlier[STEPS], fewer[STEPS];
+    memcpy(outlier, far, sizeof far);
+    const uint64_t best = best_step_with(&f, HELD_OUT, held_out, nlls);
+    const uint64_t best_with = best_step_with(&f, HELD_OUT + 1, held_out, with_outlier);
+    const uint64_t best_fewer = best_step_with(&f, HELD_OUT, held_out + f.num_dof, fewer);
+    unsigned lowest = 0, lowest_with = 0, lowest_fewer = 0;
+    for (unsigned step = 1; step < STEPS; ++step) {
+        if (nlls[step] < nlls[lowest]) lowest = step;
+        if (with_outlier[step] < with_outlier[lowest_with]) lowest_with = step;
+        if (fewer[step] < fewer[lowest_fewer]) lowest_fewer = step;
+    }
+    print_message("best of 99: step %llu; with an outlier: %llu (by the mean %u), nll %.2f instead of %.2f\n",
+                  (unsigned long long)best, (unsigned long long)best_with, lowest_with + 1, with_outlier[lowest],
+                  nlls[lowest]);
+    assert_int_equal(best, lowest + 1);
+    assert_int_equal(best_with, best);
+    assert_int_not_equal(lowest_with, lowest);
+    assert_int_equal(best_fewer, lowest_fewer + 1);
+    assert_int_not_equal(best_fewer, best);
     tear_down(&f);
 }
 
@@ -343,16 +393,14 @@ static void test_non_finite_data(void **state) {
         size_t configuration;
         float value;
         const char *what, *word;
-    } cases[] = {{4, NAN, "training", "NaN"},
-                 {79, INFINITY, "training", "infinity"},
-                 {19, -INFINITY, "held-out", "infinity"}};
+    } cases[] = {
+        {4, NAN, "training", "NaN"}, {79, INFINITY, "training", "infinity"}, {19, -INFINITY, "held-out", "infinity"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const size_t first = strcmp(cases[i].what, "training") == 0 ? 0 : 80;
         float *place = f.x + (first + cases[i].configuration) * f.num_dof + f.num_dof - 1, kept = *place;
         *place = cases[i].value;
         eqf_trainer *trainer = (eqf_trainer *)&f; /* must be set to NULL */
-        eqf_status status =
-            eqf_trainer_create(f.ctx, f.model, &options, 80, f.x, 20, f.x + 80 * f.num_dof, &trainer);
+        eqf_status status = eqf_trainer_create(f.ctx, f.model, &options, 80, f.x, 20, f.x + 80 * f.num_dof, &trainer);
         char place_text[64];
         snprintf(place_text, sizeof place_text, "configuration %zu ", cases[i].configuration);
         print_message("%s: %s\n", eqf_status_name(status), eqf_context_error(f.ctx));
@@ -373,6 +421,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_launch_budget), cmocka_unit_test(test_adam),     cmocka_unit_test(test_same_bits),
         cmocka_unit_test(test_learns),        cmocka_unit_test(test_failures), cmocka_unit_test(test_non_finite_data),
+        cmocka_unit_test(test_outlier),
     };
     return cmocka_run_group_tests(tests, NULL, test_context_teardown);
 }
