@@ -1,0 +1,10 @@
+# Run by cpack on the installed tree before it is packed: what Debian wants of any package (lintian).
+if(NOT CPACK_GENERATOR STREQUAL "DEB")
+  return()
+endif()
+find_program(GZIP_PROGRAM gzip REQUIRED)
+set(share ${CPACK_TEMPORARY_INSTALL_DIRECTORY}/usr/share)
+file(RENAME ${share}/doc/eqflow/LICENSE ${share}/doc/eqflow/copyright)
+file(RENAME ${share}/doc/eqflow/CHANGELOG.md ${share}/doc/eqflow/changelog)
+file(GLOB pages ${share}/man/man1/*.1)
+execute_process(COMMAND ${GZIP_PROGRAM} -9n ${share}/doc/eqflow/changelog ${pages} COMMAND_ERROR_IS_FATAL ANY)
