@@ -64,10 +64,11 @@ set(CPACK_PACKAGE_NAME eqflow)
 set(CPACK_PACKAGE_CONTACT "eqflow developers <eqflow@localhost>")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "equivariant normalizing flows with exact likelihood") # at most 80 characters
 set(CPACK_DEBIAN_PACKAGE_DESCRIPTION
-    "Learns the equilibrium distribution of many identical particles from samples, and draws independent new
-configurations, each with its exact, normalised log-density, on any OpenCL 1.2 device.
+    "Learns the equilibrium distribution of many identical particles from
+samples, and draws independent new configurations, each with its exact,
+normalised log-density, on any OpenCL 1.2 device.
 .
-The program eqflow, the static or shared library libeqflow, its headers and the manual.")
+The program eqflow, the library libeqflow with its headers, and the manual.")
 set(CPACK_RESOURCE_FILE_LICENSE ${PROJECT_SOURCE_DIR}/LICENSE)
 set(CPACK_STRIP_FILES ON)
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)

@@ -19,7 +19,7 @@ done
 if grep '^ Recommends: ' about | grep -q 'pocl-opencl-icd | opencl-icd'; then pass; else fail "recommends no OpenCL driver"; fi
 within "$(sed -n 's/^ Description: //p' about | awk '{ print length }')" 10 80 "characters of the one-line description"
 within "$(grep -c '^  [^ ]' about)" 3 40 "lines of the longer one"
-for file in copyright changelog.gz README.md examples/morse.cl; do
+for file in copyright changelog.gz CHANGELOG.md README.md examples/morse.cl; do
     if [ -s "unpacked/usr/share/doc/eqflow/$file" ]; then pass; else fail "no share/doc/eqflow/$file"; fi
 done
 if [ -z "$(find unpacked/usr/share/man -name '*.1')" ]; then pass; else fail "manual pages that are not compressed"; fi
