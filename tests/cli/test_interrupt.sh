@@ -20,8 +20,7 @@ start() {
     children="$children $child"
 }
 wait_for() { # FILE: up to 60 seconds
-    local i
-    for i in $(seq 1200); do
+    for _ in $(seq 1200); do
         [ -e "$1" ] && return 0
         kill -0 "$child" 2>/dev/null || break
         sleep 0.05

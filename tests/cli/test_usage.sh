@@ -8,7 +8,7 @@ for command in devices data train sample evaluate log-prob selftest version; do
 done
 # Every command of the table, those of later days included.
 for command in $("$eqflow" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z-]*\) .*/\1/p'); do
-    succeed "$eqflow" $command --help
+    succeed "$eqflow" "$command" --help
     [ -s stderr ] && fail "$command --help: something on stderr"
     wide=$(awk 'length > 80' stdout)
     if [ -z "$wide" ]; then pass; else fail "$command --help: wider than 80 columns: $wide"; fi

@@ -17,9 +17,9 @@ check_page() { # PAGE COMMAND...
         return
     fi
     # Every word of the help is in the page, in order.
-    "$@" --help | sed 's/^Usage: //' | tr -s ' \n' '\n\n' | grep . >words
+    "$@" --help | sed 's/^Usage: //' | tr -s ' ' '\n' | grep . >words
     sed -e '1,/^\.SH SYNOPSIS/d' -e '/^\.SH SEE ALSO/,$d' -e '/^\.SH/d' -e '/^\.[nf][fi]$/d' -e 's/\\&//g; s/\\-/-/g; s/\\e/\\/g' \
-        "$made" | tr -s ' \n' '\n\n' | grep . >page_words
+        "$made" | tr -s ' ' '\n' | grep . >page_words
     same words page_words "the words of $made"
     if command -v groff >/dev/null; then
         warnings=$(groff -man -Tutf8 -ww -Wbreak "$made" 2>&1 >/dev/null)
