@@ -1,4 +1,5 @@
-# Writes OUTPUT/eqflow-<command>.1 for every command of PROGRAM, from its --help: pages that cannot drift from it.
+# Writes OUTPUT/eqflow-<command>.1 for every command of PROGRAM, and eqflow-experiment.1 for EXPERIMENT, from their --help:
+# pages that cannot drift from it.
 execute_process(COMMAND ${PROGRAM} --help OUTPUT_VARIABLE overview COMMAND_ERROR_IS_FATAL ANY)
 file(REMOVE_RECURSE ${OUTPUT})
 
@@ -10,20 +11,20 @@ function(to_roff text result)
   set(${result} "${text}" PARENT_SCOPE)
 endfunction()
 
-function(write_page command summary)
-  execute_process(COMMAND ${PROGRAM} ${command} --help OUTPUT_VARIABLE help COMMAND_ERROR_IS_FATAL ANY)
+function(write_page page summary) # and the command line that --help is added to
+  execute_process(COMMAND ${ARGN} --help OUTPUT_VARIABLE help COMMAND_ERROR_IS_FATAL ANY)
   if(NOT help MATCHES "^Usage: ([^\n]*)\n\n")
-    message(FATAL_ERROR "the help of eqflow ${command} does not begin with its usage")
+    message(FATAL_ERROR "the help of ${page} does not begin with its usage")
   endif()
   set(usage "${CMAKE_MATCH_1}")
   string(REGEX REPLACE "^Usage: [^\n]*\n\n" "" help "${help}")
   to_roff("${usage}" usage)
   to_roff("${summary}" summary)
   to_roff("${help}" help)
-  string(TOUPPER "eqflow\\-${command}" title)
-  to_roff("${command}" name)
-  file(WRITE ${OUTPUT}/eqflow-${command}.1
-       ".TH ${title} 1 \"\" \"eqflow ${VERSION}\" \"User Commands\"\n.SH NAME\neqflow\\-${name} \\- ${summary}\n"
+  to_roff("${page}" name)
+  string(TOUPPER "${name}" title)
+  file(WRITE ${OUTPUT}/${page}.1
+       ".TH ${title} 1 \"\" \"eqflow ${VERSION}\" \"User Commands\"\n.SH NAME\n${name} \\- ${summary}\n"
        ".SH SYNOPSIS\n${usage}\n.SH DESCRIPTION\n.nf\n${help}.fi\n.SH SEE ALSO\n.BR eqflow (1)\n")
 endfunction()
 
@@ -33,11 +34,12 @@ string(REGEX MATCHALL "\n  [a-z-]+ +[^\n]+" lines "${overview}")
 set(num_pages 0)
 foreach(line IN LISTS lines)
   if(line MATCHES "^\n  ([a-z-]+) +([^\n]+)$" AND NOT CMAKE_MATCH_1 STREQUAL "eqflow")
-    write_page(${CMAKE_MATCH_1} "${CMAKE_MATCH_2}")
+    write_page(eqflow-${CMAKE_MATCH_1} "${CMAKE_MATCH_2}" ${PROGRAM} ${CMAKE_MATCH_1})
     math(EXPR num_pages "${num_pages} + 1")
   endif()
 endforeach()
 if(num_pages LESS 5)
   message(FATAL_ERROR "only ${num_pages} commands were found in eqflow --help")
 endif()
+write_page(eqflow-experiment "run one of the experiments of docs/experiments and draw its picture" ${EXPERIMENT})
 file(TOUCH ${OUTPUT}/done)

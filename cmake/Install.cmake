@@ -53,8 +53,8 @@ if(NOT CMAKE_CROSSCOMPILING)
   set(man_folder ${PROJECT_BINARY_DIR}/man)
   add_custom_command(OUTPUT ${man_folder}/done
     COMMAND ${CMAKE_COMMAND} -DPROGRAM=$<TARGET_FILE:eqflow_program> -DVERSION=${PROJECT_VERSION} -DOUTPUT=${man_folder}
-            -P ${PROJECT_SOURCE_DIR}/cmake/HelpToMan.cmake
-    DEPENDS eqflow_program ${PROJECT_SOURCE_DIR}/cmake/HelpToMan.cmake VERBATIM)
+            -DEXPERIMENT=${PROJECT_SOURCE_DIR}/apps/experiments/run.sh -P ${PROJECT_SOURCE_DIR}/cmake/HelpToMan.cmake
+    DEPENDS eqflow_program ${PROJECT_SOURCE_DIR}/cmake/HelpToMan.cmake ${PROJECT_SOURCE_DIR}/apps/experiments/run.sh VERBATIM)
   add_custom_target(eqflow_man ALL DEPENDS ${man_folder}/done)
   install(DIRECTORY ${man_folder}/ DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 FILES_MATCHING PATTERN *.1)
 endif()
@@ -62,7 +62,13 @@ endif()
 # cpack -G DEB: one package with program, library and headers. Its OpenCL driver is the machine's own choice.
 set(CPACK_PACKAGE_NAME eqflow)
 set(CPACK_PACKAGE_CONTACT "eqflow developers <eqflow@localhost>")
-set(CPACK_PACKAGE_DESCRIPTION_SUMMARY ${PROJECT_DESCRIPTION})
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "equivariant normalizing flows with exact likelihood") # at most 80 characters
+set(CPACK_DEBIAN_PACKAGE_DESCRIPTION
+    "Learns the equilibrium distribution of many identical particles from
+samples, and draws independent new configurations, each with its exact,
+normalised log-density, on any OpenCL 1.2 device.
+.
+The program eqflow, the library libeqflow with its headers, and the manual.")
 set(CPACK_RESOURCE_FILE_LICENSE ${PROJECT_SOURCE_DIR}/LICENSE)
 set(CPACK_STRIP_FILES ON)
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
@@ -70,6 +76,8 @@ set(CPACK_GENERATOR DEB TGZ)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION science)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
-set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "pocl-opencl-icd | opencl-icd")
+# gnuplot for the pictures of reports; with jq, for eqflow-experiment.
+set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "pocl-opencl-icd | opencl-icd, gnuplot-nox | gnuplot, jq")
+set(CPACK_PRE_BUILD_SCRIPTS ${PROJECT_SOURCE_DIR}/cmake/DebianFiles.cmake)
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS "ocl-icd-opencl-dev, libclblast-dev, libjansson-dev, libmd-dev")
 include(CPack)

@@ -1,6 +1,7 @@
 #include "app.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,8 +11,6 @@
 #include "eqflow/device.h"
 
 #include "ranks.h"
-
-#include "eqflow/device.h"
 
 static void speak(cli_app *app, const char *kind, const char *format, va_list arguments) {
     char line[2048];
@@ -53,6 +52,13 @@ exit_code app_fail(cli_app *app, exit_code code, const char *format, ...) {
 exit_code app_fail_status(cli_app *app, eqf_status status, cli_activity activity) {
     const char *message = app->ctx ? eqf_context_error(app->ctx) : "";
     return app_fail(app, exit_code_of(status, activity), "%s", message[0] ? message : eqf_status_text(status));
+}
+
+exit_code app_flush_stdout(cli_app *app) {
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout)) return EXIT_CODE_OK;
+    return app_fail(app, EXIT_CODE_OUTPUT, "the results could not be written to stdout: %s",
+                    errno ? strerror(errno) : "an earlier write failed");
 }
 
 void app_note(cli_app *app, const char *format, ...) {

@@ -277,14 +277,13 @@ static exit_code generate(cli_app *app, const boltzmann_flags *flags, const eqf_
 /* ---- The command ------------------------------------------------------------------------------ */
 
 static exit_code check_flags(cli_app *app, boltzmann_flags *flags) {
-    const char *const paths[] = {flags->output_path, flags->energies_path, flags->histograms_path};
-    for (size_t i = 0; i < 3; i++) {
-        for (size_t j = 0; j < i; j++) {
-            if (!paths[i] || !paths[j] || strcmp(paths[i], paths[j]) != 0) continue;
-            return app_fail(app, EXIT_CODE_USAGE, "two of -o, --energies and --histograms name one file: each needs "
-                                                  "its own");
-        }
-    }
+    const files_use uses[] = {{"-o", flags->output_path, true},
+                              {"--energies", flags->energies_path, true},
+                              {"--histograms", flags->histograms_path, true},
+                              {"MODEL", flags->model_path, false},
+                              {"--potential", flags->target.potential_path, false}};
+    exit_code code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses);
+    if (code != EXIT_CODE_OK) return code;
     if (flags->is_thinning_set && !flags->output_path && !flags->energies_path) {
         return app_fail(app, EXIT_CODE_USAGE, "--thinning says which states -o and --energies get: give one of them");
     }

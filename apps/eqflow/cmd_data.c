@@ -1,3 +1,4 @@
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,7 +72,7 @@ static exit_code make_by_monte_carlo(cli_app *app, const data_flags *flags, cons
     cli_output output;
     if ((code = begin_result(app, flags, preset, &output)) != EXIT_CODE_OK) return code;
     char note[64] = "";
-    if (eqf_preset_matches(preset, potential) && preset->mean_energy == preset->mean_energy) {
+    if (isfinite(preset->mean_energy)) {
         snprintf(note, sizeof note, "(known: %g)", preset->mean_energy);
     }
     output_count(&output, "num_chains", "chains", diagnostics.num_chains);
@@ -125,14 +126,15 @@ static exit_code make(cli_app *app, const data_flags *flags, const eqf_preset *p
 static exit_code check_flags(cli_app *app, const data_flags *flags) {
     if (!flags->has_num) return app_fail(app, EXIT_CODE_USAGE, "-n COUNT is missing; see eqflow data --help");
     if (!flags->path) return app_fail(app, EXIT_CODE_USAGE, "-o FILE.npy is missing; see eqflow data --help");
-    if (flags->energies_path && strcmp(flags->energies_path, flags->path) == 0) {
-        return app_fail(app, EXIT_CODE_USAGE, "-o and --energies name one file: each needs its own");
-    }
     const char *chain_option = flags->is_num_chains_set ? "--chains" : flags->is_num_burn_in_set ? "--burn-in" : "--thinning";
     if (flags->is_noise_set && (flags->is_num_chains_set || flags->is_num_burn_in_set || flags->is_thinning_set)) {
         return app_fail(app, EXIT_CODE_USAGE, "%s is of Markov chains, and --noise has none", chain_option);
     }
-    exit_code code = files_check_writable(app, flags->path, "the samples");
+    const files_use uses[] = {{"-o", flags->path, true},
+                              {"--energies", flags->energies_path, true},
+                              {"--potential", flags->system.potential_path, false}};
+    exit_code code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses);
+    if (code == EXIT_CODE_OK) code = files_check_writable(app, flags->path, "the samples");
     return code == EXIT_CODE_OK ? files_check_writable(app, flags->energies_path, "the energies") : code;
 }
 

@@ -373,6 +373,9 @@ exit_code cmd_evaluate(cli_app *app) {
     if (flags.data_path && flags.is_num_data_set) {
         return app_fail(app, EXIT_CODE_USAGE, "--num-data says how many configurations to make, so it excludes --data");
     }
+    const files_use uses[] = {{"--report", flags.report_path, true}, {"--data", flags.data_path, false},
+                              {"MODEL", flags.model_path, false}, {"--potential", flags.target.potential_path, false}};
+    if ((code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses)) != EXIT_CODE_OK) return code;
     if ((code = flow_flags_read(app, &flags.flow, &flags.flow_options)) != EXIT_CODE_OK) return code;
     eqf_model *model = NULL;
     if ((code = flow_flags_load(app, flags.model_path, &model)) != EXIT_CODE_OK) return code;

@@ -328,6 +328,10 @@ exit_code cmd_minima(cli_app *app) {
     if (!options_parse(app, &help, options, num_options, words, &code)) return code;
     flags.source = words[0];
     if ((code = app_create_context(app)) != EXIT_CODE_OK) return code;
+    const files_use uses[] = {{"--xyz", flags.xyz, true},
+                              {"the input", flags.source, false},
+                              {"--potential", flags.system.potential_path, false}};
+    if ((code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses)) != EXIT_CODE_OK) return code;
     if ((code = files_check_writable(app, flags.xyz, "the minima")) != EXIT_CODE_OK) return code;
     quenched work = {.num = 0};
     code = make_starts(app, &flags, &work);

@@ -122,9 +122,12 @@ exit_code cmd_sample(cli_app *app) {
     if (!options_parse(app, &help, options, num_options, words, &code)) return code;
     if (num == 0) return app_fail(app, EXIT_CODE_USAGE, "-n COUNT is missing; see eqflow sample --help");
     if (!files.x) return app_fail(app, EXIT_CODE_USAGE, "-o FILE.npy is missing; see eqflow sample --help");
-    if ((files.log_prob && strcmp(files.x, files.log_prob) == 0) || (files.xyz && strcmp(files.x, files.xyz) == 0) ||
-        (files.xyz && files.log_prob && strcmp(files.xyz, files.log_prob) == 0))
-        return app_fail(app, EXIT_CODE_USAGE, "two of -o, --log-prob and --xyz name one file: each needs its own");
+    const files_use uses[] = {{"-o", files.x, true},
+                              {"--log-prob", files.log_prob, true},
+                              {"--xyz", files.xyz, true},
+                              {"MODEL", words[0], false},
+                              {"--potential", target.potential_path, false}};
+    if ((code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses)) != EXIT_CODE_OK) return code;
     eqf_flow_options flow_options;
     if ((code = flow_flags_read(app, &flags, &flow_options)) != EXIT_CODE_OK) return code;
     eqf_model *model = NULL;

@@ -317,7 +317,9 @@ static exit_code interrupt(cli_app *app, const train_flags *flags, eqf_trainer *
 static exit_code diverge(cli_app *app, const train_flags *flags, eqf_trainer *trainer, bool has_best,
                          uint64_t best_step) {
     char message[1024];
-    snprintf(message, sizeof message, "%s", eqf_context_error(app->ctx));
+    const char *reason = eqf_context_error(app->ctx);
+    snprintf(message, sizeof message, "%s%s", reason,
+             strstr(reason, "diverged") ? "" : ": training diverged; try a lower --learning-rate");
     if (!has_best) return app_fail(app, EXIT_CODE_DIVERGED, "%s; no model was written", message);
     exit_code code = save_model(app, flags, trainer);
     if (code != EXIT_CODE_OK) return code;
@@ -399,9 +401,8 @@ static exit_code run_training(cli_app *app, const train_flags *flags, const eqf_
 static exit_code print_result(cli_app *app, const train_flags *flags, const eqf_preset *preset,
                               const train_data *data, const eqf_model *start, const eqf_training_options *options,
                               const eqf_training_state *state, const train_steps *steps) {
-    const eqf_potential_options *potential = &eqf_model_options_of(start)->potential;
     char note[64] = "", energy_note[64] = "";
-    if (eqf_preset_matches(preset, potential) && isfinite(preset->entropy)) {
+    if (isfinite(preset->entropy)) {
         snprintf(note, sizeof note, "(no model can be below %g)", preset->entropy);
         snprintf(energy_note, sizeof energy_note, "(no model can be below -ln Z, %g)", -preset->log_z);
     }
@@ -560,9 +561,7 @@ static exit_code check_prior_scale(cli_app *app, train_flags *flags) {
     if (!flags->prior_scale) return EXIT_CODE_OK;
     flags->has_prior_scale_of_data = strcmp(flags->prior_scale, "data") == 0;
     if (flags->has_prior_scale_of_data) return EXIT_CODE_OK;
-    char *end;
-    flags->prior_scale_value = strtod(flags->prior_scale, &end);
-    if (*end == '\0' && flags->prior_scale_value > 0 && isfinite(flags->prior_scale_value)) return EXIT_CODE_OK;
+    if (options_number(flags->prior_scale, &flags->prior_scale_value) && flags->prior_scale_value > 0) return EXIT_CODE_OK;
     return app_fail(app, EXIT_CODE_USAGE,
                     "--prior-scale %s: must be a positive number or 'data'; see eqflow train --help",
                     flags->prior_scale);
@@ -617,9 +616,7 @@ static exit_code check_loss(cli_app *app, train_flags *flags) {
         flags->energy_cap_value = (double)INFINITY;
         return EXIT_CODE_OK;
     }
-    char *end;
-    flags->energy_cap_value = strtod(flags->energy_cap, &end);
-    if (end != flags->energy_cap && *end == '\0' && isfinite(flags->energy_cap_value)) return EXIT_CODE_OK;
+    if (options_number(flags->energy_cap, &flags->energy_cap_value)) return EXIT_CODE_OK;
     return app_fail(app, EXIT_CODE_USAGE, "--energy-cap %s: must be an energy in kT or 'none'; see eqflow train --help",
                     flags->energy_cap);
 }
@@ -702,6 +699,12 @@ static exit_code check_flags(cli_app *app, train_flags *flags) {
         return app_fail(app, EXIT_CODE_USAGE, "-o %s: the training log goes there; end the model's name otherwise",
                         flags->model_path);
     }
+    const files_use uses[] = {{"-o", flags->model_path, true},
+                              {"--checkpoint", flags->checkpoint_path, true},
+                              {"the training log of -o", flags->csv_path, true},
+                              {"--data", flags->data_path, false},
+                              {"--potential", flags->system.potential_path, false}};
+    if ((code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses)) != EXIT_CODE_OK) return code;
     if (flags->is_resumed && !files_exists(flags->checkpoint_path)) {
         return app_fail(app, EXIT_CODE_INPUT, "there is no checkpoint %s to resume from; run without --resume",
                         flags->checkpoint_path);

@@ -74,6 +74,39 @@ exit_code files_check_writable(cli_app *app, const char *path, const char *what)
     return code;
 }
 
+/* The same file under two names, links included. One that is yet to be made is its folder and its name. */
+static bool is_one_file(const char *a, const char *b) {
+    struct stat status_a, status_b;
+    const bool has_a = stat(a, &status_a) == 0, has_b = stat(b, &status_b) == 0;
+    if (has_a != has_b) return false;
+    if (!has_a) {
+        const char *slash_a = strrchr(a, '/'), *slash_b = strrchr(b, '/');
+        if (strcmp(slash_a ? slash_a + 1 : a, slash_b ? slash_b + 1 : b) != 0) return false;
+        char *folder_a = folder_of(a), *folder_b = folder_of(b);
+        const bool has_folders = folder_a && folder_b && stat(folder_a, &status_a) == 0 && stat(folder_b, &status_b) == 0;
+        free(folder_a);
+        free(folder_b);
+        if (!has_folders) return strcmp(a, b) == 0;
+    }
+    return status_a.st_dev == status_b.st_dev && status_a.st_ino == status_b.st_ino;
+}
+
+exit_code files_check_distinct(cli_app *app, size_t num, const files_use uses[]) {
+    for (size_t i = 0; i < num; i++) {
+        for (size_t j = 0; j < num; j++) {
+            if (i == j || !uses[i].path || !uses[j].path || !uses[i].is_written) continue;
+            if ((uses[j].is_written && j < i) || !is_one_file(uses[i].path, uses[j].path)) continue;
+            if (uses[j].is_written) {
+                return app_fail(app, EXIT_CODE_USAGE, "%s and %s name one file, %s: each needs its own", uses[i].option,
+                                uses[j].option, uses[i].path);
+            }
+            return app_fail(app, EXIT_CODE_USAGE, "%s %s would overwrite %s %s: choose another name", uses[i].option,
+                            uses[i].path, uses[j].option, uses[j].path);
+        }
+    }
+    return EXIT_CODE_OK;
+}
+
 exit_code files_write(cli_app *app, const char *path, const char *text, size_t size) {
     if (!app_is_first(app)) return EXIT_CODE_OK;
     eqf_status status = eqf_file_write(app->ctx, path, text, size);

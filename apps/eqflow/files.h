@@ -11,6 +11,15 @@ exit_code files_check_writable(cli_app *app, const char *path, const char *what)
 /* Replaces path by text [size], all of it or nothing; on the rank that writes. */
 exit_code files_write(cli_app *app, const char *path, const char *text, size_t size);
 
+/* A file that a command reads or writes; option as the user knows it: "--data". path NULL: not given. */
+typedef struct files_use {
+    const char *option, *path;
+    bool is_written;
+} files_use;
+
+/* No file that is written may be one of the others, by whatever name: what is read would be lost. */
+exit_code files_check_distinct(cli_app *app, size_t num, const files_use uses[]);
+
 bool files_exists(const char *path);
 
 /* path with its extension replaced: "a/m.safetensors", ".csv" -> "a/m.csv"; the caller frees it. */

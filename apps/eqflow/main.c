@@ -13,20 +13,20 @@ static const cli_command commands[] = {
     {"data", "equilibrium samples of a preset by Monte Carlo, with diagnostics", cmd_data, true},
     {"train", "train a flow on samples, on the energy, or on both", cmd_train, true},
     {"sample", "draw samples of a trained flow, with exact log-densities", cmd_sample, true},
-    {"evaluate", "likelihood, effective sample size, reweighted averages; HTML report", cmd_evaluate, true},
+    {"evaluate", "likelihood, effective sample size, reweighted averages; a report", cmd_evaluate, true},
     {"boltzmann", "unbiased samples and averages of the target from a flow's samples", cmd_boltzmann, false},
     {"log-prob", "exact log-densities of given configurations", cmd_log_prob, true},
     {"minima", "quench configurations to the potential's distinct minima", cmd_minima, false},
     {"selftest", "check every kernel on the device against known answers", cmd_selftest, false},
     {"tune", "find the fastest values of the device's profile and keep them", cmd_tune, false},
-    {"bench", "speed of sampling, training and start-up against the device's limits", cmd_bench, false},
+    {"bench", "speed of sampling, training, start-up against the device's limits", cmd_bench, false},
     {"cache", "built kernel programs kept on disk: list, clear, path", cmd_cache, false},
     {"version", "version, revision, compiler", cmd_version, false},
 };
 enum { NUM_COMMANDS = sizeof commands / sizeof commands[0] };
 
 static void print_overview(FILE *stream) {
-    fputs("eqflow: equivariant normalizing flows with exact likelihood, on any OpenCL device\n\n"
+    fputs("eqflow: equivariant flows with exact likelihood, on any OpenCL device\n\n"
           "Usage: eqflow COMMAND [options]\n\nCommands:\n",
           stream);
     for (size_t i = 0; i < NUM_COMMANDS; i++) {
@@ -75,15 +75,16 @@ static exit_code fail_unknown(cli_app *app, const char *name) {
 
 int main(int argc, char **argv) {
     cli_app app = {.argc = argc, .argv = (const char **)argv, .ranks = EQF_COMMUNICATOR_INIT};
+    signals_install();
     if (argc < 2) return app_fail(&app, EXIT_CODE_USAGE, "a command is missing; see eqflow --help");
     const char *name = argv[1];
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || (strcmp(name, "help") == 0 && argc == 2)) {
         print_overview(stdout);
-        return EXIT_CODE_OK;
+        return app_flush_stdout(&app);
     }
     if (strcmp(name, "--version") == 0) {
         printf("eqflow %s\n", eqf_version());
-        return EXIT_CODE_OK;
+        return app_flush_stdout(&app);
     }
     char help_flag[] = "--help", *help_words[] = {argv[0], argv[argc - 1], help_flag, NULL};
     if (strcmp(name, "help") == 0) { /* "help train" is "train --help" */
@@ -95,7 +96,7 @@ int main(int argc, char **argv) {
         if (strcmp(name, commands[i].name) != 0) continue;
         app.command = commands[i].name;
         exit_code code = ranks_begin(&app);
-        signals_install(); /* after MPI, which may set handlers of its own */
+        signals_install(); /* again: MPI may set handlers of its own */
         if (code == EXIT_CODE_OK && app.ranks.size > 1 && !commands[i].is_shared) {
             code = app_fail(&app, EXIT_CODE_USAGE, "this command runs in one process: leave mpirun out");
         }

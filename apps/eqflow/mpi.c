@@ -1,7 +1,9 @@
 /* The ranks of an MPI job: the only file that knows MPI. */
 #include <errno.h>
 #include <mpi.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "ranks.h"
@@ -53,6 +55,26 @@ static bool is_launched(void) {
     return false;
 }
 
+/* Under the mpirun of another MPI each process is a job of its own, and all would do the same work and write one file. */
+static exit_code check_launcher(cli_app *app, int size) {
+    static const char *const sizes[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"};
+    for (size_t i = 0; size == 1 && i < sizeof sizes / sizeof sizes[0]; i++) {
+        const char *launched = getenv(sizes[i]);
+        if (!launched || strtol(launched, NULL, 10) <= 1) continue;
+        char library[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+        int length = 0;
+        MPI_Get_library_version(library, &length);
+        library[strcspn(library, ",\n")] = '\0';
+        for (char *c = library; *c; c++) {
+            if (*c == '\t') *c = ' ';
+        }
+        return app_fail(app, EXIT_CODE_USAGE,
+                        "mpirun started %s processes, which do not see each other: this eqflow was built with another MPI (%s); "
+                        "use the mpirun of that one", launched, library);
+    }
+    return EXIT_CODE_OK;
+}
+
 exit_code ranks_begin(cli_app *app) {
     if (!is_launched()) return EXIT_CODE_OK;
     int provided, rank, size, node_rank;
@@ -62,6 +84,8 @@ exit_code ranks_begin(cli_app *app) {
     }
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &size);
+    exit_code code = check_launcher(app, size);
+    if (code != EXIT_CODE_OK) return code;
     MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &node);
     MPI_Comm_rank(node, &node_rank);
     MPI_Comm_free(&node);
@@ -70,12 +94,23 @@ exit_code ranks_begin(cli_app *app) {
     return EXIT_CODE_OK;
 }
 
+static void pause_seconds(double seconds) {
+    struct timespec left = {(time_t)seconds, (long)(1e9 * (seconds - (double)(time_t)seconds))};
+    while (nanosleep(&left, &left) != 0 && errno == EINTR) {
+    }
+}
+
 exit_code ranks_end(cli_app *app, exit_code code) {
     int is_running = 0;
     MPI_Initialized(&is_running);
     if (!is_running) return code;
-    /* Others may wait for what this rank will never send. */
-    if (code != EXIT_CODE_OK && app->ranks.size > 1) MPI_Abort(MPI_COMM_WORLD, (int)code);
+    /* Others may wait for what this rank will never send. MPICH's mpirun drops what it has not yet read of our message
+     * (3 runs of 20), so it gets the time to read it. */
+    if (code != EXIT_CODE_OK && app->ranks.size > 1) {
+        fflush(stderr);
+        pause_seconds(0.3);
+        MPI_Abort(MPI_COMM_WORLD, (int)code);
+    }
     MPI_Finalize();
     return code;
 }
@@ -83,7 +118,5 @@ exit_code ranks_end(cli_app *app, exit_code code) {
 void ranks_wait_for_first(const cli_app *app) {
     if (app->ranks.rank == 0) return;
     /* The first rank's MPI_Abort ends this process meanwhile: with SIGTERM, which our handler takes note of, then SIGKILL. */
-    struct timespec left = {3, 0};
-    while (nanosleep(&left, &left) != 0 && errno == EINTR) {
-    }
+    pause_seconds(3);
 }

@@ -86,8 +86,9 @@ static void print_help(const cli_app *app, const command_help *help, const cli_o
 
 /* ---- Values ----------------------------------------------------------------------------------- */
 
-static bool parse_number(const char *text, double *value_out) {
+bool options_number(const char *text, double *value_out) {
     char *end = NULL;
+    if (strspn(text, "+-.0123456789eE") != strlen(text)) return false; /* strtod takes blanks and hexadecimals too */
     *value_out = strtod(text, &end);
     return end != text && *end == '\0' && isfinite(*value_out);
 }
@@ -103,7 +104,7 @@ static bool parse_count(const char *text, uint64_t *value_out) {
         }
     }
     double number; /* "1e5", "2.5e4": whole and exactly representable, or refused */
-    if (!parse_number(text, &number) || number < 0 || number > 9007199254740992.0 || number != floor(number)) {
+    if (!options_number(text, &number) || number < 0 || number > 9007199254740992.0 || number != floor(number)) {
         return false;
     }
     *value_out = (uint64_t)number;
@@ -163,7 +164,7 @@ static exit_code set_value(cli_app *app, const cli_option *option, char *text) {
     }
     case OPTION_NUMBER: {
         double number;
-        if (!parse_number(text, &number)) {
+        if (!options_number(text, &number)) {
             app_keep(app, text);
             return app_fail(app, EXIT_CODE_USAGE, "--%s %s: not a finite number; see eqflow %s --help", option->name,
                             text, app->command);
@@ -258,9 +259,11 @@ bool options_parse(cli_app *app, const command_help *help, const cli_option *own
 
     /* --help shows the defaults, so it is looked for before values replace them. */
     for (int i = 2; i < app->argc && strcmp(app->argv[i], "--") != 0; i++) {
-        if (strcmp(app->argv[i], "--help") == 0 || strcmp(app->argv[i], "-h") == 0) {
+        const char *word = app->argv[i];
+        const bool are_letters = word[0] == '-' && word[1] && strspn(word + 1, "hqv") == strlen(word + 1); /* "-qh" */
+        if (strcmp(word, "--help") == 0 || (are_letters && strchr(word, 'h'))) {
             print_help(app, help, options, num_options);
-            *code_out = EXIT_CODE_OK;
+            *code_out = app_flush_stdout(app);
             return false;
         }
     }

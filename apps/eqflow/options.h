@@ -42,6 +42,9 @@ typedef struct command_help {
 #define OPTIONS_MAX 64
 #define OPERANDS_MAX 4
 
+/* A finite decimal number and nothing else. */
+bool options_number(const char *text, double *value_out);
+
 /* Reads app's arguments after the command's name. operands [OPERANDS_MAX] gets the arguments without dashes,
  * all of them required unless help says otherwise. Returns true if the command should go on; otherwise *code_out is the exit code
  * (--help: 0, printed; a mistake: EXIT_CODE_USAGE, one line said). */

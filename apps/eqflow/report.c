@@ -413,6 +413,9 @@ static const char style[] =
     "td:nth-child(2){font-variant-numeric:tabular-nums;font-weight:600}"
     "td:nth-child(3){color:var(--soft);font-size:.9rem}.origin td:nth-child(2){font-weight:400;"
     "font-family:ui-monospace,Consolas,'DejaVu Sans Mono',monospace;font-size:.88rem;overflow-wrap:anywhere}"
+    "@media(max-width:640px){.figures tr{display:grid;grid-template-columns:1fr auto;padding:.35rem 0;"
+    "border-top:1px solid var(--line)}.figures tr:first-child{border-top:0}.figures td{border:0;padding:.1rem 1rem}"
+    ".figures td:nth-child(3){grid-column:1/-1}.figures td:empty{display:none}}"
     "footer{color:var(--soft);font-size:.85rem;margin-top:2rem}@media print{body{background:#fff}"
     "figure,.tile,.card{break-inside:avoid}}";
 

@@ -1,13 +1,28 @@
 #include "signals.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <time.h>
 
-static volatile sig_atomic_t is_stop_requested; /* the program's only global: a handler has nothing else */
+/* The program's only global, with the time of the request below: a handler has nothing else. */
+static volatile sig_atomic_t is_stop_requested;
 
+/* The first asks, a second one ends the program at once. What follows within a second is the same wish told twice:
+ * timeout(1) signals its child and then the group that the child is in, a terminal and mpirun do likewise. */
 static void request_stop(int number) {
-    (void)number;
-    is_stop_requested = 1;
+    static volatile sig_atomic_t first_second;
+    const int reason = errno;
+    struct timespec now = {0, 0};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (!is_stop_requested) {
+        first_second = (sig_atomic_t)now.tv_sec;
+        is_stop_requested = 1;
+    } else if (now.tv_sec > first_second + 1) {
+        signal(number, SIG_DFL);
+        raise(number);
+    }
+    errno = reason;
 }
 
 void signals_install(void) {
@@ -15,7 +30,6 @@ void signals_install(void) {
     memset(&action, 0, sizeof action);
     action.sa_handler = request_stop;
     sigemptyset(&action.sa_mask);
-    action.sa_flags = (int)SA_RESETHAND; /* the second signal has its usual effect */
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     /* A closed pipe or a file size limit is a write error with a message, not a sudden death. */

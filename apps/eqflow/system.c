@@ -109,9 +109,8 @@ static exit_code read_own(cli_app *app, const system_flags *flags, eqf_potential
 static exit_code set_own_constant(cli_app *app, const char *text, eqf_potential_options *potential) {
     char name[64];
     const char *equals = strchr(text, '=');
-    char *end = NULL;
-    double value = equals ? strtod(equals + 1, &end) : 0;
-    if (!equals || end == equals + 1 || *end != '\0' || !isfinite(value)) {
+    double value;
+    if (!equals || !options_number(equals + 1, &value)) {
         return app_fail(app, EXIT_CODE_USAGE, "--constant %s: must be NAME=NUMBER", text);
     }
     snprintf(name, sizeof name, "%.*s", (int)(equals - text), text);
@@ -165,11 +164,13 @@ exit_code system_choose(cli_app *app, const system_flags *flags, const char *nam
         if ((code = system_find_preset(app, name, &preset)) != EXIT_CODE_OK) return code;
         *preset_out = *preset;
         if ((code = put_flags(app, flags, &preset_out->model.potential)) != EXIT_CODE_OK) return code;
+        if (!eqf_preset_matches(preset, &preset_out->model.potential)) { /* of another system nothing is known */
+            preset_out->entropy = preset_out->log_z = preset_out->mean_energy = NAN;
+        }
         if (!flags->potential_path) return EXIT_CODE_OK;
         /* What the preset's name stands for is gone with its potential; its field and its training stay. */
         preset_out->name = "own";
         snprintf(preset_out->model.preset, sizeof preset_out->model.preset, "own");
-        preset_out->entropy = preset_out->log_z = preset_out->mean_energy = NAN;
         return EXIT_CODE_OK;
     }
     if (!flags->potential_path) {

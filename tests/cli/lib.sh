@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034 # variables are for the scripts that source this
 # Shared by the tests of the program: a folder of their own, checks that count, small .npy files made by hand.
 # Use: . lib.sh "$1"   ($1: the program)
 set -u

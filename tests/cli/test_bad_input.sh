@@ -81,6 +81,36 @@ elif [ -d /proc/self ]; then # root may write everywhere but into the kernel's o
     expect 4 'not writable' "$eqflow" data dw2 -n 10 -o /proc/out.npy
 fi
 
+# ---- What is read is not overwritten, whatever it is called ----------------------------------------------------------
+cp "$source_root/apps/examples/morse.cl" .
+cp good.npy log.csv
+ln -s good.npy link.npy
+ln -s . here
+morse="--potential morse.cl --particles 3 --space-dim 2 --constant depth=2 --constant steepness=3 --constant r_min=1 --constant trap=1"
+for name in good.npy ./good.npy here/good.npy link.npy; do
+    expect 2 'would overwrite --data good.npy' "$eqflow" log-prob good.safetensors --data good.npy -o $name
+    expect 2 'would overwrite --data good.npy' "$eqflow" evaluate good.safetensors --data good.npy --report $name
+    expect 2 'would overwrite --data good.npy' "$eqflow" train dw2 --data good.npy -o $name
+    expect 2 'would overwrite --data good.npy' "$eqflow" train dw2 --data good.npy -o m.safetensors --checkpoint $name
+    expect 2 'would overwrite the input good.npy' "$eqflow" minima good.npy --preset dw2 --xyz $name
+done
+expect 2 'log.* would overwrite --data log.csv' "$eqflow" train dw2 --data log.csv -o log.safetensors
+expect 2 'name one file' "$eqflow" train dw2 --data good.npy -o m.safetensors --checkpoint ./m.safetensors
+expect 2 'name one file' "$eqflow" train dw2 --data good.npy -o m.safetensors --checkpoint here/m.csv
+expect 2 'name one file' "$eqflow" sample good.safetensors -n 10 -o new.npy --log-prob ./new.npy
+expect 2 'name one file' "$eqflow" boltzmann good.safetensors -n 100 -o new.npy --energies here/new.npy
+for option in -o --energies --histograms; do
+    expect 2 "$option .*would overwrite MODEL" "$eqflow" boltzmann good.safetensors -n 100 $option ./good.safetensors
+done
+expect 2 'would overwrite MODEL' "$eqflow" sample good.safetensors -n 10 -o ./good.safetensors
+expect 2 'would overwrite MODEL' "$eqflow" log-prob good.safetensors --data good.npy -o good.safetensors
+expect 2 'would overwrite MODEL' "$eqflow" evaluate good.safetensors --report good.safetensors
+# shellcheck disable=SC2086
+expect 2 'would overwrite --potential' "$eqflow" data $morse -n 10 -o ./morse.cl
+# shellcheck disable=SC2086
+expect 2 'would overwrite --potential' "$eqflow" train $morse -o ./morse.cl
+rm link.npy here
+
 # ---- A full disk ----------------------------------------------------------------------------------------------------
 full=full
 mkdir $full
@@ -109,6 +139,8 @@ expect 6 'memory|MiB|GB.*(batch|fewer)' env POCL_MEMORY_LIMIT=1 timeout 60 \
 # ---- Diverged training ----------------------------------------------------------------------------------------------
 expect 7 'diverged.*--learning-rate.*no model was written' "$eqflow" train dw2 --data good.npy -o m.safetensors --steps 50 \
     --batch-size 16 --learning-rate 1e30 --clip-norm 0 --warm-up 0 --quiet
+expect 7 'diverged.*--learning-rate.*no model was written' "$eqflow" train dw2 --data good.npy -o m.safetensors --steps 50 \
+    --batch-size 16 --learning-rate 1e308 --quiet
 # After a good beginning the best model stays: the rate grows until it breaks.
 "$eqflow" train dw2 --data good.npy -o late.safetensors --steps 40 --batch-size 16 --learning-rate 1e12 --clip-norm 0 \
     --warm-up 1000000000000 --validation-interval 1 --weight-decay 0 --quiet >stdout 2>stderr

@@ -53,8 +53,7 @@ grep -q '^programs and stage tables' stdout && pass || fail "start-up: $(cat std
 printf '%s\n' info 'prepare sample dw2 16' 'measure sample dw2 16 0.01' 'measure train dw2 16' 'measure mcmc dw2 64 0.01' \
     'prepare mcmc dw2 0' "model dw2 $work/m.safetensors" '' 'measure sample dw9 16' 'measure fly dw2 16' \
     'measure sample dw2 many' 'measure sample dw2' 'model dw2 /nonexistent/m.safetensors' quit info |
-    "$eqflow" bench --serve >answers 2>stderr
-[ $? -eq 0 ] && pass || fail "--serve: $(cat stderr)"
+    "$eqflow" bench --serve >answers 2>stderr && pass || fail "--serve: $(cat stderr)"
 [ "$(wc -l <answers)" -eq 12 ] && pass || fail "$(wc -l <answers) answers to 12 requests"
 [ "$(grep -c '"peer":"eqflow"' answers)" -eq 12 ] && pass || fail "answers without a peer: $(cat answers)"
 [ "$(grep -c '"error":"' answers)" -eq 5 ] && pass || fail "not 5 errors: $(cat answers)"

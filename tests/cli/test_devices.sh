@@ -10,7 +10,7 @@ data() { "$eqflow" data dw2 -n 4 -o x.npy --burn-in 1 --thinning 1 "$@"; }
 mkdir none broken empty noise
 echo libeqflow-is-not-there.so.1 >broken/a.icd
 : >empty/a.icd
-echo "$(ldconfig -p | awk '/libc\.so\.6/ { print $NF; exit }')" >noise/a.icd
+ldconfig -p | awk '/libc\.so\.6/ { print $NF; exit }' >noise/a.icd
 loader_obeys() { # some loaders ignore OCL_ICD_VENDORS: then the made-up folders mean nothing
     ! OCL_ICD_VENDORS=$work/none "$eqflow" devices >/dev/null 2>&1
 }
@@ -29,7 +29,7 @@ if [ -f "$rusticl" ]; then
 fi
 
 # ---- Selectors, on one CPU driver that is there twice ----
-pocl=$(ls /etc/OpenCL/vendors/pocl*.icd 2>/dev/null | head -1)
+pocl=$(find /etc/OpenCL/vendors -name 'pocl*.icd' 2>/dev/null | sort | head -1)
 [ -n "$pocl" ] || { echo "no PoCL here: selectors are not tested"; finish; }
 mkdir one two mixed
 cp "$pocl" one/a.icd

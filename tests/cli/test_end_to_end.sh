@@ -120,8 +120,8 @@ else
     echo "not tried: pictures (gnuplot is not installed)"
 fi
 mkdir bin
-PATH=$work/bin "$eqflow" evaluate model.safetensors -n 10000 --report bare.html --quiet >stdout 2>stderr
-if [ $? -eq 0 ] && [ "$(grep -c 'gnuplot-nox' stderr)" -eq 1 ] && grep -q '<table>' bare.html &&
+if PATH=$work/bin "$eqflow" evaluate model.safetensors -n 10000 --report bare.html --quiet >stdout 2>stderr &&
+    [ "$(grep -c 'gnuplot-nox' stderr)" -eq 1 ] && grep -q '<table>' bare.html &&
     ! grep -q 'image/svg' bare.html; then
     pass
 else

@@ -126,7 +126,7 @@ again 'after a kernel that does not compile'
 
 # ---- The cache: cut off, of another driver, with a verdict that is none ----
 for entry in "$cache"/*.bin; do
-    head -c 3000 "$entry" >cut && cp cut "$entry"
+    head -c 3000 "$entry" >beginning && cp beginning "$entry"
 done
 rm -f x.npy
 "$eqflow" sample m.safetensors -n 20 -o x.npy >stdout 2>stderr
@@ -151,7 +151,7 @@ grep -q 'known answers' stderr && fail "answers are asked again: $(cat stderr)" 
 
 # ---- Devices that lie, stop, or go away ----
 faulty=${EQFLOW_FAULTY_OPENCL:-}
-if [ -z "$faulty" ] || [ ! -e "$faulty" ] || [ -n "$(ldd "$eqflow" | grep -i asan)" ]; then
+if [ -z "$faulty" ] || [ ! -e "$faulty" ] || ldd "$eqflow" | grep -qi asan; then
     echo "no faulty OpenCL here: the rest is not tested"
     finish
 fi

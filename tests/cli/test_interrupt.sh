@@ -20,8 +20,7 @@ start() {
     children="$children $child"
 }
 wait_for() { # FILE: up to 60 seconds
-    local i
-    for i in $(seq 1200); do
+    for _ in $(seq 1200); do
         [ -e "$1" ] && return 0
         kill -0 "$child" 2>/dev/null || break
         sleep 0.05
@@ -70,6 +69,18 @@ for signal in TERM INT; do
     resume=$(sed -n 's/^.*resume with: //p' stderr)
     succeed eval "$resume"
     same whole.safetensors $model "SIG$signal and --resume"
+done
+
+# timeout(1) tells its child twice: once itself, once as one of its group. Both mean one wish.
+for _ in 1 2 3 4 5 6; do
+    start twice.safetensors --quiet --steps 1000000
+    wait_for twice.safetensors.checkpoint
+    kill -TERM "$child"
+    kill -TERM "$child" 2>/dev/null
+    wait "$child"
+    code=$?
+    if [ $code -eq 130 ] && grep -q 'resume with' stderr; then pass; else fail "SIGTERM twice: exit code $code: $(cat stderr)"; fi
+    rm -f twice.*
 done
 
 # kill -9 at several moments: what is there is whole, and resuming gives the same bits.

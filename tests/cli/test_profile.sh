@@ -17,7 +17,7 @@ expect 2 "num_partials is a whole number from 1 to 4096, not '-4'" "$eqflow" dev
 expect 2 'not of the form key=value' "$eqflow" devices --set-profile vector_width
 expect 2 'no compiler option' "$eqflow" devices --set-profile 'build_option=;ls'
 many=()
-for i in {1..17}; do many+=(--set-profile vector_width=1); done
+for _ in {1..17}; do many+=(--set-profile vector_width=1); done
 expect 2 'more than 16 times' "$eqflow" devices "${many[@]}"
 
 "$eqflow" devices >/dev/null 2>&1 || skip "no OpenCL device for the rest"

@@ -11,7 +11,7 @@ EQFLOW_CACHE=off expect 2 'no cache to store the tuning in .*: use --dry-run' "$
 
 succeed "$eqflow" tune --only local_size --seconds 0.001 --quiet --json
 grep -q '"is_stored": true' stdout && pass || fail "nothing was stored: $(cat stdout)"
-[ "$(ls cache/eqflow/*.tuning | wc -l)" -eq 1 ] && pass || fail "not one file: $(ls cache/eqflow)"
+[ "$(find cache/eqflow -name '*.tuning' | wc -l)" -eq 1 ] && pass || fail "not one file: $(ls cache/eqflow)"
 succeed "$eqflow" devices --verbose
 grep -Eq 'local_size +[0-9]+ +eqflow tune' stdout && pass || fail "the tuning is not used: $(cat stdout)"
 

@@ -8,7 +8,7 @@ for command in devices data train sample evaluate log-prob selftest version; do
 done
 # Every command of the table, those of later days included.
 for command in $("$eqflow" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z-]*\) .*/\1/p'); do
-    succeed "$eqflow" $command --help
+    succeed "$eqflow" "$command" --help
     [ -s stderr ] && fail "$command --help: something on stderr"
     wide=$(awk 'length > 80' stdout)
     if [ -z "$wide" ]; then pass; else fail "$command --help: wider than 80 columns: $wide"; fi
@@ -78,7 +78,28 @@ expect 3 'no checkpoint .*m.safetensors.checkpoint.*without --resume' "$eqflow" 
 if [ -w /dev/full ]; then
     "$eqflow" version >/dev/full 2>stderr
     if [ $? -eq 4 ] && [ "$(wc -l <stderr)" -eq 1 ]; then pass; else fail "version >/dev/full: $(cat stderr)"; fi
+    for words in --help --version "help train" "train --help"; do
+        # shellcheck disable=SC2086
+        "$eqflow" $words >/dev/full 2>stderr
+        code=$?
+        if [ $code -eq 4 ] && [ "$(wc -l <stderr)" -eq 1 ]; then pass; else fail "$words >/dev/full: $code: $(cat stderr)"; fi
+    done
 fi
+
+# Short options may stand together; the overview fits a terminal.
+succeed "$eqflow" train -qh
+same stdout direct "train -qh"
+succeed "$eqflow" --help
+wide=$(awk 'length > 79' stdout)
+if [ -z "$wide" ]; then pass; else fail "--help: wider than 79 columns: $wide"; fi
+
+# Numbers are decimal and nothing else.
+for bad in 0x10 ' 12' '12 ' 12x 1e400 nan -inf; do
+    expect 2 'not a whole number' "$eqflow" data dw2 -n "$bad" -o x.npy
+    expect 2 'not a finite number' "$eqflow" data dw2 -n 10 -o x.npy --temperature "$bad"
+    expect 2 'must be' "$eqflow" train dw2 -o m.safetensors --prior-scale "$bad"
+    expect 2 'must be' "$eqflow" train dw2 -o m.safetensors --loss energy --energy-cap "$bad"
+done
 
 # No OpenCL platform: says which package to install.
 expect 5 'pocl-opencl-icd' env OCL_ICD_VENDORS=/nonexistent "$eqflow" devices

@@ -6,7 +6,7 @@
 try() { # LANGUAGE HEADER COMPILER...
     local language=$1 header=$2
     shift 2
-    printf '#include <eqflow/%s>\n#include <eqflow/%s>\nint nothing_else;\n' "$header" "$header" >one.$language
+    printf '#include <eqflow/%s>\n#include <eqflow/%s>\nint nothing_else;\n' "$header" "$header" >"one.$language"
     if "$@" -Wall -Wextra -Wpedantic -Werror -I "$source_root/include" -c "one.$language" -o one.o 2>messages; then
         pass
     else
