@@ -25,20 +25,29 @@ static void request_stop(int number) {
     errno = reason;
 }
 
-void signals_install(void) {
+static void take_stop_signals(void) {
     struct sigaction action;
     memset(&action, 0, sizeof action);
     action.sa_handler = request_stop;
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+}
+
+void signals_install(void) {
+    take_stop_signals();
     /* A closed pipe or a file size limit is a write error with a message, not a sudden death. */
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
     action.sa_handler = SIG_IGN;
-    action.sa_flags = 0;
+    sigemptyset(&action.sa_mask);
     sigaction(SIGPIPE, &action, NULL);
     sigaction(SIGXFSZ, &action, NULL);
 }
 
 bool signals_is_stop_requested(void) {
+    /* PoCL's compiler (LLVM) puts handlers before ours when it builds a kernel. They pass the first signal on and reset
+     * it to its usual effect meanwhile: a second one then would be the end. */
+    take_stop_signals();
     return is_stop_requested != 0;
 }

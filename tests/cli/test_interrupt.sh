@@ -73,7 +73,7 @@ for signal in TERM INT; do
 done
 
 # timeout(1) tells its child twice: once itself, once as one of its group. Both mean one wish.
-for _ in 1 2 3 4 5 6; do
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12; do
     start twice.safetensors --quiet --steps 1000000
     wait_for twice.safetensors.checkpoint
     kill -TERM "$child"
