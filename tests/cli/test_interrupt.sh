@@ -139,4 +139,20 @@ if [ $code -eq 130 ] && grep -q interrupted stderr && [ ! -e long.npy ]; then
 else
     fail "interrupted data: exit code $code: $(cat stderr)"
 fi
+
+# So do those in which nothing asks for signals: here a bootstrap over all samples.
+"$eqflow" boltzmann whole.safetensors -n 1e6 -o long.npy --quiet >stdout 2>stderr </dev/null &
+child=$!
+children="$children $child"
+sleep 2
+kill -TERM "$child"
+started=$(date +%s)
+wait "$child"
+code=$?
+seconds=$(($(date +%s) - started))
+if [ $code -eq 130 ] && [ "$seconds" -le 10 ] && grep -q interrupted stderr && [ ! -e long.npy ]; then
+    pass
+else
+    fail "interrupted boltzmann: exit code $code after $seconds s: $(cat stderr)"
+fi
 finish
