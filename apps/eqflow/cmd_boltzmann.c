@@ -9,6 +9,7 @@
 #include "files.h"
 #include "flow_flags.h"
 #include "output.h"
+#include "progress.h"
 #include "system.h"
 #include "work.h"
 
@@ -265,7 +266,10 @@ static exit_code generate(cli_app *app, const boltzmann_flags *flags, const eqf_
                      .num_dof = (size_t)target->num_particles * target->space_dim,
                      .known = preset && eqf_preset_matches(preset, target) ? preset : NULL};
     exit_code code = propose(app, model, flags, &run);
+    cli_progress progress;
+    progress_wait(&progress, app, "weights");
     if (code == EXIT_CODE_OK) code = weigh(app, made, &run);
+    progress_end(&progress);
     if (code == EXIT_CODE_OK) walk(app, &run);
     if (code == EXIT_CODE_OK && (flags->output_path || flags->energies_path)) code = write_chain(app, flags, &run);
     if (code == EXIT_CODE_OK && flags->histograms_path) code = write_histograms(app, flags, &run);

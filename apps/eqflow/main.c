@@ -100,6 +100,8 @@ int main(int argc, char **argv) {
         if (code == EXIT_CODE_OK && app.ranks.size > 1 && !commands[i].is_shared) {
             code = app_fail(&app, EXIT_CODE_USAGE, "this command runs in one process: leave mpirun out");
         }
+        /* Training stops between two steps, however long they are, for its checkpoint. */
+        if (commands[i].run != cmd_train && app.ranks.size <= 1) signals_limit_patience(app.command);
         if (code == EXIT_CODE_OK) code = commands[i].run(&app);
         app_clear(&app);
         return ranks_end(&app, code);

@@ -125,9 +125,16 @@ typedef struct resample_sums {
     double weights, squared_weights, weighted_values;
 } resample_sums;
 
-/* values may be NULL. log_weights are shifted by their largest. */
-static resample_sums draw_resample(size_t num, const double *log_weights, const double *values, double shift,
-                                   uint64_t seed, unsigned resample) {
+/* exp(log_weights [num] - shift), once for all resamples; the caller frees it. NULL: out of memory. */
+static double *shifted_weights(size_t num, const double *log_weights, double shift) {
+    double *weights = num <= SIZE_MAX / sizeof *weights ? malloc(num * sizeof *weights) : NULL;
+    for (size_t b = 0; weights != NULL && b < num; b++) weights[b] = exp(log_weights[b] - shift);
+    return weights;
+}
+
+/* values may be NULL. */
+static resample_sums draw_resample(size_t num, const double *weights, const double *values, uint64_t seed,
+                                   unsigned resample) {
     philox4x32_key_t key = {{(uint32_t)seed, (uint32_t)(seed >> 32)}};
     resample_sums sums = {0.0, 0.0, 0.0};
     for (size_t draw = 0; draw < num; draw += 2) {
@@ -137,7 +144,7 @@ static resample_sums draw_resample(size_t num, const double *log_weights, const 
         size_t last = num - draw < 2 ? 1 : 2;
         for (size_t k = 0; k < last; k++) {
             size_t b = index_from_words(words.v[2 * k], words.v[2 * k + 1], num);
-            double weight = exp(log_weights[b] - shift);
+            double weight = weights[b];
             if (weight == 0.0) continue;
             if (values != NULL) sums.weighted_values += weight * values[b];
             sums.weights += weight;
@@ -175,12 +182,15 @@ eqf_status eqf_estimate_reweighted_bootstrap(size_t num, const double *log_weigh
     if (status == EQF_OK) status = reweighted_mean(num, log_weights, values, shift, &mean, &sum_of_weights);
     if (status != EQF_OK) return status;
 
+    double *weights = shifted_weights(num, log_weights, shift);
+    if (weights == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     running_variance means = {0, 0.0, 0.0};
     for (unsigned resample = 0; resample < num_resamples; resample++) {
-        resample_sums sums = draw_resample(num, log_weights, values, shift, seed, resample);
+        resample_sums sums = draw_resample(num, weights, values, seed, resample);
         /* A resample that caught no weight has no mean; it is left out. */
         if (sums.weights > 0.0) add_value(&means, sums.weighted_values / sums.weights);
     }
+    free(weights);
     if (means.num < 2) return EQF_ERROR_NON_FINITE;
     *mean_out = mean;
     *standard_error_out = standard_deviation(&means);
@@ -195,13 +205,16 @@ eqf_status eqf_estimate_weights_bootstrap(size_t num, const double *log_weights,
     double shift;
     eqf_status status = find_shift(num, log_weights, &shift);
     if (status != EQF_OK) return status;
+    double *weights = shifted_weights(num, log_weights, shift);
+    if (weights == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     running_variance log_z = {0, 0.0, 0.0}, ess_fraction = {0, 0.0, 0.0};
     for (unsigned resample = 0; resample < num_resamples; resample++) {
-        resample_sums sums = draw_resample(num, log_weights, NULL, shift, seed, resample);
+        resample_sums sums = draw_resample(num, weights, NULL, seed, resample);
         if (!(sums.weights > 0.0)) continue;
         add_value(&log_z, log(sums.weights));
         add_value(&ess_fraction, sums.weights * sums.weights / sums.squared_weights / (double)num);
     }
+    free(weights);
     if (log_z.num < 2) return EQF_ERROR_NON_FINITE;
     *log_z_standard_error_out = standard_deviation(&log_z);
     *ess_fraction_standard_error_out = standard_deviation(&ess_fraction);

@@ -72,7 +72,7 @@ for signal in TERM INT; do
 done
 
 # timeout(1) tells its child twice: once itself, once as one of its group. Both mean one wish.
-for _ in 1 2 3 4 5 6; do
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12; do
     start twice.safetensors --quiet --steps 1000000
     wait_for twice.safetensors.checkpoint
     kill -TERM "$child"
@@ -137,5 +137,21 @@ if [ $code -eq 130 ] && grep -q interrupted stderr && [ ! -e long.npy ]; then
     pass
 else
     fail "interrupted data: exit code $code: $(cat stderr)"
+fi
+
+# So do those in which nothing asks for signals: here a bootstrap over all samples.
+"$eqflow" boltzmann whole.safetensors -n 1e6 -o long.npy --quiet >stdout 2>stderr </dev/null &
+child=$!
+children="$children $child"
+sleep 2
+kill -TERM "$child"
+started=$(date +%s)
+wait "$child"
+code=$?
+seconds=$(($(date +%s) - started))
+if [ $code -eq 130 ] && [ "$seconds" -le 10 ] && grep -q interrupted stderr && [ ! -e long.npy ]; then
+    pass
+else
+    fail "interrupted boltzmann: exit code $code after $seconds s: $(cat stderr)"
 fi
 finish
