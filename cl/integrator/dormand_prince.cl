@@ -39,7 +39,9 @@ __kernel void adaptive_begin(__global const real *state, __global real *slope, _
             bend = system_error(f, y, moved, rtol, atol, has_log_det) / h;
         }
     }
-    store_control(first_control(h, speed, bend, is_finite), control + (size_t)block * (CONTROL_SIZE * V));
+    step_control start;
+    first_control(h, speed, bend, is_finite, &start);
+    store_control(start, control + (size_t)block * (CONTROL_SIZE * V));
     for (uint c = 0; c < STATE_SIZE; c++) {
         store_lanes(slope + ((size_t)block * STATE_SIZE + c) * V, first[c]);
         store_lanes(carry + ((size_t)block * STATE_SIZE + c) * V, (realv)0);
@@ -63,7 +65,8 @@ __kernel void adaptive_steps(__global real *state, __global real *slope, __globa
     slope += (size_t)block * (STATE_SIZE * V);
     carry += (size_t)block * (STATE_SIZE * V);
     control += (size_t)block * (CONTROL_SIZE * V);
-    step_control now = load_control(control);
+    step_control now;
+    load_control(control, &now);
     if (!any_lane(now.status == (realv)STATUS_RUNNING)) return;
     for (uint c = 0; c < STATE_SIZE; c++) {
         y[c] = load_lanes(state + c * V);

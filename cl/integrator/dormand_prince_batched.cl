@@ -28,7 +28,8 @@ __kernel void batched_ask(__global const real *state, __global real *carry, __gl
     if (block >= num_blocks) return;
     realv y[STATE_SIZE], h = 0, s = 0;
     if (stage > 0) {
-        step_control now = load_control(OWN(control, CONTROL_SIZE));
+        step_control now;
+        load_control(OWN(control, CONTROL_SIZE), &now);
         integerv is_last;
         h = step_size(now, equal_step, &is_last);
         s = now.s;
@@ -104,10 +105,11 @@ __kernel void batched_begin(__global const real *state, __global real *control, 
         moved[c] = fma(h, f[c], y[c]);
         change[c] = load_lanes(OWN(k, NUM_STAGES * STATE_SIZE) + (STATE_SIZE + c) * V) - f[c];
     }
-    store_control(first_control(h, system_error(f, y, y, rtol, atol, has_log_det),
-                                system_error(change, y, moved, rtol, atol, has_log_det) / h,
-                                all_finite(f, STATE_SIZE) & all_finite(y, STATE_SIZE)),
-                  OWN(control, CONTROL_SIZE));
+    step_control first;
+    first_control(h, system_error(f, y, y, rtol, atol, has_log_det),
+                  system_error(change, y, moved, rtol, atol, has_log_det) / h,
+                  all_finite(f, STATE_SIZE) & all_finite(y, STATE_SIZE), &first);
+    store_control(first, OWN(control, CONTROL_SIZE));
 }
 
 /* After the last stage. Leaves the old state and slopes, which the quadrature needs: batched_move takes the step. start [num_blocks][2][V]: s
@@ -119,7 +121,8 @@ __kernel void batched_judge(__global const real *state, __global real *control, 
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
     realv before[STATE_SIZE], after[STATE_SIZE], error[STATE_SIZE], last[STATE_SIZE];
-    step_control now = load_control(OWN(control, CONTROL_SIZE));
+    step_control now;
+    load_control(OWN(control, CONTROL_SIZE), &now);
     integerv is_last;
     const realv s = now.s, h = step_size(now, equal_step, &is_last);
     for (uint c = 0; c < STATE_SIZE; c++) {

@@ -12,7 +12,7 @@ max_work_items_per_unit = 0         # many small work-items: each is scalar
 last_resort = yes                   # many times slower than a CPU driver: auto takes it only where nothing else is
 
 issue.loop-limit = loops of a work-group end after 65,535 turns in one launch, all together and silently: wrong results, not late ones
-issue.loop-limit.guard = bench_probe.probe
+issue.loop-limit.guard = flow.budget
 issue.loop-limit.source = Mesa, src/gallium/auxiliary/gallivm/lp_bld_limits.h, LP_MAX_TGSI_LOOP_ITERATIONS
 issue.conditional-loads = both branches of a conditional load may be executed: an index must be safe even where it is not used
 issue.conditional-loads.guard = dynamics.radial

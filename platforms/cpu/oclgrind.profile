@@ -16,3 +16,6 @@ issue.exit-code = its exit code is 0 whatever it finds
 issue.exit-code.versions = ..21.10
 issue.exit-code.guard = portability.tiny
 issue.exit-code.source = measured; tests/matrix.sh reads its log
+issue.noalias = kernels with inlined functions that return structs are refused: "Undefined external function: llvm.experimental.noalias.scope.decl"
+issue.noalias.guard = portability.tiny
+issue.noalias.source = https://github.com/jrprice/Oclgrind/issues/223; a rule of cl/README.md

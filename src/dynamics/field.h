@@ -14,6 +14,12 @@
 #include "eqflow/flow.h"
 #include "program.h"
 
+/* Loop turns of one work-item in one call of a function of the any-time text, counted from it as if no loop were unrolled; a loop of n turns
+ * counts n + 1, as llvmpipe counts them. */
+typedef struct eqf__any_time_turns {
+    size_t field, velocity, vjp, gradient;
+} eqf__any_time_turns;
+
 typedef struct eqf__field eqf__field;
 struct eqf__field {
     eqf_context *ctx;
@@ -60,7 +66,7 @@ struct eqf__field {
     eqf_status (*open_any_time)(eqf__field *field);
     const char *any_time_file;
     char any_time_defines[128];
-    size_t any_time_turns;     /* loop turns of one evaluation */
+    eqf__any_time_turns any_time_turns;
     size_t any_time_grad_size; /* ANY_TIME_GRAD_SIZE */
     cl_mem d_constants;
     /* Partial sums [num_partials][ANY_TIME_GRAD_SIZE][V], times scale -> d_gradient [num_trained]. */

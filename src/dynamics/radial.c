@@ -377,7 +377,16 @@ static eqf_status radial_open_any_time(eqf__field *field) {
     field->any_time_file = "dynamics/radial_any_time.clh";
     snprintf(field->any_time_defines, sizeof field->any_time_defines, "-D N=%u -D D=%u -D K=%zu -D M=%zu",
              field->num_particles, field->space_dim, num_distance, num_time);
-    field->any_time_turns = pairs * (1 + num_distance) + num_distance * num_time + 2 * num_time;
+    const size_t over_space = field->space_dim + 1, over_times = num_time + 1, over_distances = num_distance + 1;
+    const size_t over_pairs = 2 * field->num_particles, over_state = field->num_particles * field->space_dim + 1;
+    const size_t of_field = 3 * over_times + over_distances + num_distance * over_times;
+    const size_t of_pair = 1 + 2 * over_space + over_distances;
+    field->any_time_turns = (eqf__any_time_turns){
+        .field = of_field,
+        .velocity = over_state + over_pairs + pairs * of_pair,
+        .vjp = over_state + over_pairs + pairs * of_pair,
+        .gradient = 4 * over_distances + over_pairs + pairs * (of_pair + over_distances) + of_field + 3 * over_times,
+    };
     field->any_time_grad_size = num_distance * num_time + num_time + num_distance + num_time;
     eqf__program *program;
     EQF__TRY(eqf__program_get(ctx, "radial_any_time", files, field->any_time_defines, &program));

@@ -81,22 +81,35 @@ static eqf_status batched_system_create(eqf__adaptive *adaptive, const char *nam
     return create_rows(adaptive, program, system_out);
 }
 
-/* factor: how many evaluations' loop turns one stage takes. */
+/* Loop turns of one work-item in one try of a step, counted from cl/integrator/dormand_prince.cl as if no loop were unrolled; a loop of n
+ * turns counts n + 1. Too few here is silently wrong on llvmpipe: flow.budget compares. */
+static size_t turns_of_try(const eqf__any_time_turns *field, size_t state_size, bool is_adjoint) {
+    const size_t over_state = state_size + 1, stages = STAGES_PER_STEP, earlier_stages = stages * (stages + 1) / 2;
+    const size_t slope = (is_adjoint ? field->vjp : field->velocity) + 2 * over_state;
+    /* Stage states with their sums over earlier stages, the error's part; the norms, the choice of the new state. */
+    const size_t sums = stages * (1 + 2 * over_state) + state_size * (earlier_stages + stages);
+    const size_t forward = 2 + sums + stages * (field->field + slope) + 8 * over_state;
+    if (!is_adjoint) return forward;
+    return forward + sums + stages * (field->field + over_state + field->gradient);
+}
+
 static eqf_status system_create(eqf__adaptive *adaptive, const char *name, const char *system_file, size_t state_size,
-                                size_t factor, eqf__adaptive_system *system_out) {
+                                bool is_adjoint, eqf__adaptive_system *system_out) {
     eqf_context *ctx = adaptive->ctx;
     const eqf__field *field = adaptive->field;
     eqf__device *device;
     EQF__TRY(eqf__device_get(ctx, &device));
-    const size_t turns = factor * STAGES_PER_STEP * (field->any_time_turns + (STAGES_PER_STEP + 2) * state_size);
+    const size_t turns = turns_of_try(&field->any_time_turns, state_size, is_adjoint);
+    const size_t of_launch = 2 * (state_size + 1); /* the state comes and goes once a launch */
     const size_t limit = device->launch_iterations > 0 ? (size_t)device->launch_iterations : SIZE_MAX;
-    if (turns > limit)
+    if (turns + of_launch > limit)
         return eqf__fail(
             ctx, EQF_ERROR_UNSUPPORTED,
             "%s allows %zu loop turns a launch and one dopri5 step of %u particles takes more: use another "
             "--device, or --integrator rk4",
             device->info.name, limit, field->num_particles);
-    system_out->turns_per_launch = (cl_uint)(limit / turns < MOST_TURNS ? limit / turns : MOST_TURNS);
+    const size_t most = (limit - of_launch) / turns;
+    system_out->turns_per_launch = (cl_uint)(most < MOST_TURNS ? most : MOST_TURNS);
     system_out->state_size = state_size;
     const char *const files[] = {"common/real.clh",
                                  field->any_time_file,
@@ -131,7 +144,7 @@ eqf_status eqf__adaptive_create(eqf_context *ctx, eqf__field *field, const eqf_a
     const size_t affordable = most_partial_bytes / partial_bytes;
     adaptive_out->num_partials = device->vector_width > 1 ? PARTIALS_OF_VECTORS : PARTIALS_OF_SCALARS;
     if (adaptive_out->num_partials > affordable) adaptive_out->num_partials = affordable > 0 ? affordable : 1;
-    return system_create(adaptive_out, "dormand_prince", "integrator/dormand_prince_forward.clh", num_dof + 1, 1,
+    return system_create(adaptive_out, "dormand_prince", "integrator/dormand_prince_forward.clh", num_dof + 1, false,
                          &adaptive_out->forward);
 }
 
@@ -264,7 +277,7 @@ eqf_status eqf__adaptive_prepare_reverse(eqf__adaptive *adaptive) {
     if (eqf__field_is_batched(adaptive->field))
         return batched_system_create(adaptive, "dormand_prince_batched_adjoint",
                                      "integrator/dormand_prince_adjoint.clh", state_size, true, system);
-    return system_create(adaptive, "dormand_prince_adjoint", "integrator/dormand_prince_adjoint.clh", state_size, 3,
+    return system_create(adaptive, "dormand_prince_adjoint", "integrator/dormand_prince_adjoint.clh", state_size, true,
                          system);
 }
 

@@ -64,7 +64,12 @@ static bool check_nll(const char *name, size_t batch_size, uint64_t seed) {
     TEST_OK(ctx, eqf_flow_nll_gradient(flow, 0.0, batch_size, x, &expected, discrete, expected_by_x));
     eqf_flow_destroy(&flow);
     flow = flow_of(ctx, model, EQF_INTEGRATOR_DOPRI5, 1e-6);
-    TEST_OK(ctx, eqf_flow_nll_gradient(flow, 0.1, batch_size, x, &loss, continuous, by_x));
+    eqf_status status = eqf_flow_nll_gradient(flow, 0.1, batch_size, x, &loss, continuous, by_x);
+    if (status == EQF_ERROR_UNSUPPORTED && ctx->device->launch_iterations > 0 && system->num_particles > 5) {
+        print_message("%s: %s\n", name, eqf_context_error(ctx));
+        skip();
+    }
+    TEST_OK(ctx, status);
     test_output_end(num_trained, continuous);
     test_output_end(num_coordinates, by_x);
     double worst = compare_gradients(model, name, continuous, discrete);
@@ -73,7 +78,7 @@ static bool check_nll(const char *name, size_t batch_size, uint64_t seed) {
     bool is_good = worst <= tolerance && of_x <= tolerance && fabs(loss.nll - expected.nll) <= 1e-4 &&
                    loss.integration_error == 0.0 && loss.loss == loss.nll;
     /* Same bits again, however launches are cut. */
-    flow->adaptive.adjoint.turns_per_launch = 2;
+    flow->adaptive.adjoint.turns_per_launch = 1;
     TEST_OK(ctx, eqf_flow_nll_gradient(flow, 0.0, batch_size, x, &loss, again, NULL));
     assert_memory_equal(again, continuous, num_trained * sizeof *again);
     eqf_flow_destroy(&flow);
@@ -93,8 +98,13 @@ static void test_nll(void **state) {
     is_good &= check_nll("dw4", 37, 42);
     is_good &= check_nll("line3", 9, 44);
     is_good &= check_nll("dw5", 7, 46);
-    is_good &= check_nll("lj13", 3, 48);
     assert_true(is_good);
+}
+
+/* A step of which may be more than one launch may take: skipped there (launch_iterations of the profile). */
+static void test_nll_of_lj13(void **state) {
+    (void)state;
+    assert_true(check_nll("lj13", 3, 48));
 }
 
 /* The other direction: latents to samples of an energy. */
@@ -160,6 +170,7 @@ static void test_rounds_and_edges(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nll),
+        cmocka_unit_test(test_nll_of_lj13),
         cmocka_unit_test(test_energy),
         cmocka_unit_test(test_rounds_and_edges),
     };
