@@ -9,6 +9,7 @@ defaults_quick() {
     default sizes 100,1000
     default steps 200
     default dense_steps "$steps"
+    default batch_size 64
     default samples 1000
     default fields radial,dense,augmented
     default seeds 1
@@ -19,13 +20,14 @@ defaults_full() {
     default sizes 10,100,1000,10000,100000
     default steps 2000
     default dense_steps "$steps"
+    default batch_size 64
     default samples 10000
     default fields radial,dense,augmented
     default seeds 3
 }
 
 experiment() {
-    local system field size seed data options
+    local system field size seed data
     for system in ${systems//,/ }; do
         step "data-$system-test" "$system-test.npy" -- data "$system" -n "$samples" --seed 1000 -o "$system-test.npy"
         for size in ${sizes//,/ }; do
@@ -33,10 +35,7 @@ experiment() {
                 data=$system-$size-$seed
                 step "data-$data" "$data.npy" -- data "$system" -n "$size" --seed "$seed" -o "$data.npy"
                 for field in ${fields//,/ }; do
-                    # 39 directions a step for an exact trace of lj13; the estimate trains nearly as well (dto-otd), and evaluation is exact.
-                    options=()
-                    [ "$field" = radial ] || [ "$system" != lj13 ] || options=(--divergence rademacher)
-                    train_step "$system" "$field" "$seed" "$data.npy" "$system-$field-$size-$seed" "${options[@]}"
+                    train_step "$system" "$field" "$seed" "$data.npy" "$system-$field-$size-$seed"
                     evaluate_step "$system-$field-$size-$seed" "$system-test.npy"
                 done
             done

@@ -10,6 +10,7 @@ defaults_quick() {
     default sizes 1000
     default steps 100
     default dense_steps "$(((steps + 3) / 4))"
+    default batch_size 64
     default samples 1000
     default fields radial,dense
     default seeds 1
@@ -20,6 +21,7 @@ defaults_full() {
     default sizes 1000
     default steps 2000
     default dense_steps "$(((steps + 3) / 4))"
+    default batch_size 64
     default samples 10000
     default fields radial,dense
     default seeds 1
@@ -62,7 +64,7 @@ experiment() {
                 for how in "${divergences[@]}"; do
                     step "train-$system-dense-$how-$seed" "$system-dense-$how-$seed.safetensors" -- train "$system" \
                         --data "$system-$seed.npy" --field dense --width 64 --depth 2 --divergence "$how" --integration-steps 6 \
-                        --batch-size 64 --steps "$dense_steps" --seed "$seed" -o "$system-dense-$how-$seed.safetensors"
+                        --batch-size "$batch_size" --steps "$dense_steps" --seed "$seed" -o "$system-dense-$how-$seed.safetensors"
                     evaluate_step "$system-dense-$how-$seed" "$system-test.npy"
                     divergence_steps "$system" "dense-exact-$seed" "$how"
                 done

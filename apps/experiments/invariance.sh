@@ -10,6 +10,7 @@ defaults_quick() {
     default sizes 1000
     default steps 200
     default dense_steps "$steps"
+    default batch_size 64
     default samples 1000
     default fields radial,dense,augmented
     default seeds 1
@@ -20,6 +21,7 @@ defaults_full() {
     default sizes 10000
     default steps 2000
     default dense_steps "$steps"
+    default batch_size 64
     default samples 10000
     default fields radial,dense,augmented
     default seeds 1

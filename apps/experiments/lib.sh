@@ -149,7 +149,7 @@ train_step() {
         num_steps=$dense_steps
     fi
     [ "$field" != augmented ] || options+=(--augment)
-    step "train-$model" "$model.safetensors" "$model.csv" -- train "$system" --data "$data" "${options[@]}" --batch-size 64 --steps "$num_steps" \
+    step "train-$model" "$model.safetensors" "$model.csv" -- train "$system" --data "$data" "${options[@]}" --batch-size "$batch_size" --steps "$num_steps" \
         --seed "$seed" -o "$model.safetensors" "$@"
 }
 

@@ -4,13 +4,14 @@
 known_systems=(dw4 lj13)
 known_fields=(radial dense augmented)
 losses=(nll mixture)
-loss_options() { if [ "$1" = nll ]; then echo --loss nll; else echo --loss mixture --num-generated 64; fi; }
+loss_options() { if [ "$1" = nll ]; then echo --loss nll; else echo --loss mixture --num-generated "$batch_size"; fi; }
 
 defaults_quick() {
     default systems dw4
     default sizes 1000
     default steps 200
     default dense_steps "$(((steps + 3) / 4))"
+    default batch_size 64
     default samples 1000
     default fields radial,dense
     default seeds 1
@@ -21,6 +22,7 @@ defaults_full() {
     default sizes 1000
     default steps 2000
     default dense_steps "$(((steps + 3) / 4))"
+    default batch_size 64
     default samples 10000
     default fields radial,dense
     default seeds 1

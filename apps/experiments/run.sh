@@ -31,6 +31,7 @@ Options:
       --seeds N        repetitions, each with data, start and batches of its own [by experiment]
       --steps N        optimizer steps of each training [by experiment]
       --dense-steps N  those of dense fields, whose steps cost far more [by experiment]
+      --batch-size N   training samples a step [by experiment]
       --samples N      samples of each model, test configurations [by experiment]
       --device DEVICE  as in eqflow --device [$EQFLOW_DEVICE, else auto]
       --program FILE   eqflow to be used [$EQFLOW, else of build/, installed with this, in PATH]
@@ -79,6 +80,7 @@ check_options() {
     [ -z "$seeds" ] || check_count --seeds "$seeds"
     [ -z "$steps" ] || check_count --steps "$steps"
     [ -z "$dense_steps" ] || check_count --dense-steps "$dense_steps"
+    [ -z "$batch_size" ] || check_count --batch-size "$batch_size"
     [ -z "$samples" ] || check_count --samples "$samples"
     [ -z "$samples" ] || [ "$samples" -ge 20 ] || fail 2 "--samples $samples: 20 or more; see $me --help"
     for size in ${sizes//,/ }; do
@@ -88,7 +90,7 @@ check_options() {
 }
 
 name='' program='' out='' is_quick='' is_dry='' is_quiet=''
-systems='' fields='' sizes='' seeds='' steps='' dense_steps='' samples=''
+systems='' fields='' sizes='' seeds='' steps='' dense_steps='' batch_size='' samples=''
 device_options=()
 while [ $# -gt 0 ]; do
     # Both --name value and --name=value.
@@ -101,12 +103,13 @@ while [ $# -gt 0 ]; do
         usage
         exit 0
         ;;
-    -o | --output | --systems | --fields | --sizes | --seeds | --steps | --dense-steps | --samples | --device | --program)
+    -o | --output | --systems | --fields | --sizes | --seeds | --steps | --dense-steps | --batch-size | --samples | --device | --program)
         if [ $# -lt 2 ] || [ -z "$2" ]; then fail 2 "$1 needs a value; see $me --help"; fi
         case $1 in
         -o | --output) out=$2 ;;
         --device) device_options=(--device "$2") ;;
         --dense-steps) dense_steps=$2 ;;
+        --batch-size) batch_size=$2 ;;
         *) printf -v "${1#--}" %s "$2" ;;
         esac
         shift
