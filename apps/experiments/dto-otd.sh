@@ -107,7 +107,7 @@ tabulate() {
             if has_field radial; then
                 for training in "${trainings[@]}"; do
                     for seed in $(seq "$seeds"); do
-                        echo "$system,$training,$(figures "evaluate-$system-$training-$seed" '.nll, .nll_refined'),$(figures "dopri5-$system-$training-$seed" '.nll, .kl, .ess_fraction'),$(figures "train-$system-$training-$seed" .seconds)"
+                        echo "$system,$training,$(figures "evaluate-$system-$training-$seed" '.nll, .nll_refined'),$(figures "dopri5-$system-$training-$seed" '.nll, .kl_direct, .ess_fraction'),$(figures "train-$system-$training-$seed" .seconds)"
                     done
                 done
             fi
