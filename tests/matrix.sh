@@ -1,29 +1,32 @@
 #!/usr/bin/env bash
-# Device tests on every OpenCL implementation of this machine, one row each: Debian's ICD files, drivers unpacked from Python wheels by
-# --fetch, oclgrind. Skips are counted apart from passes. Every implementation also gives log-densities of the same models, which are
-# compared with the first one's.
-# Usage: tests/matrix.sh [--build FOLDER] [--only NAME] [-R REGEX] [--fetch] [--write]
-#   --build FOLDER  where the tests were built [build]
-#   --only NAME     implementations whose name holds NAME
-#   -R REGEX        of ctest: only these device tests
-#   --fetch         first unpack PoCL and Intel's CPU runtime from the Python registry into $XDG_CACHE_HOME/eqflow-opencl
-#   --write         put the table into docs/devices.md
+# Every device test on every OpenCL implementation of this machine, one row each: Debian's ICD files, drivers unpacked from Python wheels by
+# --fetch; portability.tiny under oclgrind. Skips are counted apart from passes, and what did not end counts as failed. Every implementation
+# also gives log-densities of the same models, which are compared with the first one's. About an hour on two cores, half of it rusticl's.
+# Usage: tests/matrix.sh [--build FOLDER] [--only NAME] [--quick | -R REGEX] [--limit SECONDS] [--fetch] [--write]
+#   --build FOLDER   where the tests were built [build]
+#   --only NAME      implementations whose name holds NAME
+#   --quick          three programs alone: portability.tiny, flow.double, potential.potential
+#   -R REGEX         of ctest: only these device tests
+#   --limit SECONDS  a program that takes longer is ended and counted as failed [900]
+#   --fetch          first unpack PoCL and Intel's CPU runtime from the Python registry into $XDG_CACHE_HOME/eqflow-opencl
+#   --write          put the rows into the table of docs/devices.md, each when its implementation is through; others stay as they are
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 export LC_ALL=C
 
-build=build only='' pattern='' wants_fetch=0 wants_write=0
+build=build only='' pattern='' limit=900 wants_fetch=0 wants_write=0
 fail_usage() {
     echo "error: $*" >&2
     exit 2
 }
 while [ $# -gt 0 ]; do
     case $1 in
-    --build | --only | -R)
+    --build | --only | -R | --limit)
         [ $# -ge 2 ] || fail_usage "$1 wants a value"
-        case $1 in --build) build=$2 ;; --only) only=$2 ;; -R) pattern=$2 ;; esac
+        case $1 in --build) build=$2 ;; --only) only=$2 ;; -R) pattern=$2 ;; --limit) limit=$2 ;; esac
         shift
         ;;
+    --quick) pattern='^(portability\.tiny|flow\.double|potential\.potential)$' ;;
     --fetch) wants_fetch=1 ;;
     --write) wants_write=1 ;;
     *) fail_usage "unknown argument '$1'; the first lines of tests/matrix.sh say what there is" ;;
@@ -34,6 +37,14 @@ done
 build=$(realpath "$build")
 eqflow=$(find "$build" -path '*apps*' -name eqflow -type f -perm -u+x | head -1)
 [ -n "$eqflow" ] || fail_usage "there is no eqflow program in $build/"
+tests_of() { ctest --test-dir "$build" -N -L '^device$' -LE '^long$' "$@" | sed -n 's/^ *Test *#[0-9]*: //p'; }
+mapfile -t all_tests < <(tests_of)
+mapfile -t tests < <(tests_of ${pattern:+-R "$pattern"})
+[ ${#tests[@]} -gt 0 ] || fail_usage "no device test is called '$pattern'"
+revision=$(git rev-parse --short HEAD 2>/dev/null || echo 'no git')
+git diff --quiet HEAD -- . ':!docs' 2>/dev/null || revision="$revision, changed"
+logs=${TMPDIR:-/tmp}/eqflow-matrix
+mkdir -p "$logs"
 drivers=${XDG_CACHE_HOME:-$HOME/.cache}/eqflow-opencl
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -63,11 +74,46 @@ if [ "$wants_fetch" -eq 1 ]; then
 fi
 
 # ---- One implementation ----
-rows=()
+rows=() notes=() failures=() child='' stops=''
 num_failures=0
-row() { # IMPLEMENTATION DEVICE DRIVER PROFILE FP64 PASSED FAILED SKIPPED AGREEMENT NOTE
-    rows+=("| $1 | $2 | $3 | $4 | $5 | $6 | $7 | $8 | $9 | ${10} |")
-    printf '%-12s %-40.40s passed %s, failed %s, skipped %s, off by %s%s\n' "$1" "$2" "$6" "$7" "$8" "$9" "${10:+; ${10}}"
+# Interrupted, it writes the row of the programs that were through.
+trap 'stops=1; [ -z "$child" ] || kill "$child" 2>/dev/null' INT TERM
+
+# Puts the rows of implementation $1 into the page, in place of those it has; a new one at the end.
+write_rows() {
+    [ "$wants_write" -eq 1 ] || return 0
+    printf '%s\n' "${rows[@]}" | grep "^| $1 |" >"$scratch/rows"
+    printf '%s\n' "${notes[@]}" | grep "^ - $1:" >"$scratch/notes"
+    awk -v name="$1" -v rows="$scratch/rows" -v notes="$scratch/notes" '
+        function put(file) { while ((getline line < file) > 0) print line; close(file) }
+        /<!-- matrix begins/ { inside = 1 }
+        inside && index($0, "| " name " |") == 1 { if (!has_rows++) put(rows); next }
+        inside && index($0, " - " name ":") == 1 { if (!has_notes++) put(notes); next }
+        inside && /^$/ && was_row { if (!has_rows++) put(rows) }
+        inside && /<!-- matrix ends/ { if (!has_notes++) put(notes); inside = 0 }
+        { print; was_row = index($0, "|") == 1 }' docs/devices.md >"$scratch/page" && cat "$scratch/page" >docs/devices.md
+}
+
+row() { # IMPLEMENTATION DEVICE DRIVER PROFILE FP64 PROGRAMS PASSED FAILED SKIPPED AGREEMENT
+    rows+=("| $1 | $2 | $3 | $4 | $5 | $6 | $7 | $8 | $9 | ${10} | $(date -u +%Y-%m-%d), $revision |")
+    printf '%-12s %-40.40s %s programs: passed %s, failed %s, skipped %s, off by %s\n' "$1" "$2" "$6" "$7" "$8" "$9" "${10}"
+}
+
+note() { # IMPLEMENTATION TEXT
+    notes+=(" - $1: $2")
+    echo "    $2"
+}
+
+# Failures of one implementation make one line, so that a driver that can do nothing does not fill the page.
+failure() { # TEXT
+    num_failures=$((num_failures + 1))
+    failures+=("$1")
+    echo "    failed: $1"
+}
+
+note_failures() { # IMPLEMENTATION
+    [ ${#failures[@]} -eq 0 ] || notes+=(" - $1: failed: $(printf '%s; ' "${failures[@]}" | sed 's/|/ /g; s/; $//')")
+    failures=()
 }
 
 # value KEY INDEX FILE: of the device at INDEX in the JSON of eqflow devices, whose keys stand one a line.
@@ -77,119 +123,159 @@ value() {
         $1 == key && index_now == wanted { sub(/^[^:]*: */, ""); sub(/,$/, ""); gsub(/"/, ""); print; exit }' "$3"
 }
 
-# The sums of cmocka: "[  PASSED  ] 4 test(s)."
-count() { awk -v what="$1" '$0 ~ "\\[ +" what " +\\] [0-9]+ test" { for (i = 1; i < NF; i++) if ($(i + 1) ~ /^test/) n += $i } END { print n + 0 }' "$2"; }
+# names WORD FILE: of the tests of cmocka that ended so, each once.
+names() { sed -n "s/^.*\[ *$1 *\] \([A-Za-z_][A-Za-z0-9_]*\).*/\1/p" "$2" | sort -u; }
 
-# Largest difference in nats between this implementation's log-densities and the first one's, of models of dw4 and lj13.
+# run_program NAME TEST LOG COMMAND...: adds to num_run, passed, failed, skipped of the caller. A test that did not end is a failed one; so is a
+# program without a test, or one that is content but exits with an error.
+run_program() {
+    local name=$1 test=$2 log=$3 code=0 total ok skips fails one reason begin=$SECONDS
+    shift 3
+    timeout -k 10 "$limit" "$@" >"$log" 2>&1 &
+    child=$!
+    wait "$child" || code=$?
+    [ -z "$stops" ] || return 0
+    child='' num_run=$((num_run + 1))
+    total=$(sed -n 's/^.*\[=*\] Running \([0-9]*\) test.*/\1/p' "$log" | awk '{ n += $1 } END { print n + 0 }')
+    ok=$(names OK "$log" | grep -c .) skips=$(names SKIPPED "$log" | grep -c .)
+    fails=$((total - ok - skips))
+    if [ "$fails" -le 0 ] && { [ "$code" -ne 0 ] || [ "$total" -eq 0 ] || [ "$fails" -lt 0 ]; }; then fails=1; fi
+    passed=$((passed + ok)) skipped=$((skipped + skips)) failed=$((failed + fails))
+    printf '    %-28s %s passed, %s failed, %s skipped, %d s\n' "$test" "$ok" "$fails" "$skips" $((SECONDS - begin))
+    for one in $(names SKIPPED "$log"); do # the reason stands in the line above
+        reason=$(grep -m1 -B1 "SKIPPED *\] $one" "$log" | head -1 | sed 's/^skipped: //; s/|/ /g' | cut -c1-200)
+        case $reason in *SKIPPED* | '[ RUN'*) reason='no reason given' ;; esac
+        note "$name" "skipped: $test, $one: $reason"
+    done
+    [ "$fails" -gt 0 ] || return 0
+    reason=$(names FAILED "$log" | paste -sd' ')
+    if [ "$code" -ge 124 ]; then
+        one=$(grep -o 'RUN *\] [A-Za-z_][A-Za-z0-9_]*' "$log" | tail -1 | sed 's/.* //')
+        reason="$reason${reason:+, }exit code $code"
+        [ $((SECONDS - begin)) -lt "$limit" ] || reason="${reason%exit code *}out of time ($limit s)"
+        reason="$reason in ${one:-no test}"
+    elif [ "$fails" -eq "$total" ] && [ "$total" -gt 1 ]; then
+        reason="all $total of its tests"
+    fi
+    failure "$test: ${reason:-exit code $code, $total tests announced}"
+    echo "    log: $log"
+}
+
+# Largest difference in nats between this implementation's log-densities and the first one's, of models of dw4 and lj13; 'none' if one
+# of the 2 x 64 is missing or no number.
 agreement() {
     local system worst=0 one
     for system in dw4 lj13; do
         if [ ! -f "$scratch/$system.safetensors" ]; then
-            "$eqflow" data "$system" -n 64 -o "$scratch/$system.npy" --burn-in 200 --thinning 1 --quiet >/dev/null 2>&1
-            "$eqflow" train "$system" --data "$scratch/$system.npy" -o "$scratch/$system.safetensors" --steps 3 --batch-size 16 \
-                --quiet >/dev/null 2>&1 || { echo '-'; return; }
+            timeout "$limit" "$eqflow" data "$system" -n 64 -o "$scratch/$system.npy" --burn-in 200 --thinning 1 --quiet >/dev/null 2>&1
+            timeout "$limit" "$eqflow" train "$system" --data "$scratch/$system.npy" -o "$scratch/$system.safetensors" --steps 3 \
+                --batch-size 16 --quiet >/dev/null 2>&1 || { echo none; return; }
         fi
-        "$eqflow" log-prob "$scratch/$system.safetensors" --data "$scratch/$system.npy" -o "$scratch/l.npy" --quiet \
-            >/dev/null 2>"$scratch/error" || { echo '-'; return; }
+        rm -f "$scratch/l.npy"
+        timeout "$limit" "$eqflow" log-prob "$scratch/$system.safetensors" --data "$scratch/$system.npy" -o "$scratch/l.npy" --quiet \
+            >/dev/null 2>"$scratch/error" || { echo none; return; }
         [ -f "$scratch/$system.first" ] || cp "$scratch/l.npy" "$scratch/$system.first"
         one=$(paste <(od -An -v -tf4 -w4 -j128 "$scratch/$system.first") <(od -An -v -tf4 -w4 -j128 "$scratch/l.npy") |
-            awk '{ d = $1 - $2; if (d < 0) d = -d; if (!(d <= worst)) worst = d } END { printf "%.2g", worst }')
+            awk '$1 ~ /[0-9]/ && $2 ~ /[0-9]/ { n++; d = $1 - $2; if (d < 0) d = -d; if (d > worst) worst = d }
+                END { if (n == 64) printf "%.2g", worst; else print "none" }')
+        [ "$one" != none ] || { echo none; return; }
         worst=$(awk -v a="$worst" -v b="$one" 'BEGIN { print (a + 0 > b + 0 ? a : b) }')
     done
     echo "$worst"
 }
 
 run_device() { # NAME INDEX JSON
-    local name=$1 index=$2 json=$3 log=$scratch/$1-$2.log passed failed skipped code note='' off timed_out
+    local name=$1 index=$2 json=$3 num_run=0 passed=0 failed=0 skipped=0 off test
     export EQFLOW_DEVICE=$index
     local device driver profile fp64
     device=$(value name "$index" "$json") driver=$(value driver_version "$index" "$json")
     profile=$(value profile "$index" "$json") fp64=$(value has_fp64 "$index" "$json")
     case $fp64 in true) fp64=yes ;; *) fp64=no ;; esac
+    echo "$name: $device"
     off=$(agreement)
-    "$eqflow" selftest >"$scratch/selftest" 2>&1 || note='self-test failed'
-    ctest --test-dir "$build" -V --no-tests=error -L '^device$' -LE '^long$' ${pattern:+-R "$pattern"} >"$log" 2>&1
-    code=$?
-    passed=$(count PASSED "$log") failed=$(count FAILED "$log") skipped=$(count SKIPPED "$log")
-    timed_out=$(grep -cE '\*\*\*(Timeout|Exception)|SEGFAULT|Subprocess aborted' "$log")
-    if [ "$code" -ne 0 ] || [ -n "$note" ]; then
-        num_failures=$((num_failures + 1))
-        note="$note${note:+; }$(sed -n 's/^[ \t]*[0-9]* - \([^ ]*\) (\(.*\)).*/\1 \2/p' "$log" | sort -u | paste -sd, | sed 's/,/, /g')"
-        [ "$timed_out" -eq 0 ] || note="$note ($timed_out crashed or out of time)"
-        cp "$log" "${TMPDIR:-/tmp}/eqflow-matrix-$name-$index.log"
-        echo "    log: ${TMPDIR:-/tmp}/eqflow-matrix-$name-$index.log"
+    if [ "$off" = none ]; then
+        failure "log-densities could not be had: $(tail -1 "$scratch/error" 2>/dev/null | sed 's/; options, log and source.*//')"
+    elif awk -v o="$off" 'BEGIN { exit !(o > 1e-4) }'; then
+        failure "log-densities disagree"
     fi
-    if [ "$off" != - ] && awk -v o="$off" 'BEGIN { exit !(o > 1e-4) }'; then
-        num_failures=$((num_failures + 1))
-        note="$note${note:+; }log-densities disagree"
-    fi
-    row "$name" "$device" "$driver" "$profile" "$fp64" "$passed" "$failed" "$skipped" "$off" "$note"
-    if [ "$(value type "$index" "$json")" = gpu ]; then # what only such a machine can tell
-        "$eqflow" bench --json >"${TMPDIR:-/tmp}/eqflow-matrix-bench-$name-$index.json" 2>/dev/null &&
-            echo "    benchmark: ${TMPDIR:-/tmp}/eqflow-matrix-bench-$name-$index.json"
+    timeout "$limit" "$eqflow" selftest >"$scratch/selftest" 2>&1 || failure "self-test: $(tail -1 "$scratch/selftest" | sed 's/; options, log and source.*//')"
+    for test in "${tests[@]}"; do
+        [ -z "$stops" ] || break
+        run_program "$name" "$test" "$logs/$name-$index-$test.log" "$build/tests/test_${test//./_}"
+    done
+    note_failures "$name"
+    row "$name" "$device" "$driver" "$profile" "$fp64" "$num_run of ${#all_tests[@]}" "$passed" "$failed" "$skipped" "$off"
+    if [ -z "$stops" ] && [ "$(value type "$index" "$json")" = gpu ]; then # what only such a machine can tell
+        "$eqflow" bench --json >"$logs/bench-$name-$index.json" 2>/dev/null && echo "    benchmark: $logs/bench-$name-$index.json"
     fi
 }
 
 run_icd() { # ICD-FILE
     local name json=$scratch/devices.json num
     name=$(basename "$1" .icd)
-    [[ $name == *"$only"* ]] || return 0
+    [[ $name == *"$only"* ]] || [ ! -f "$scratch/lj13.first" ] || return 0
     mkdir -p "$scratch/vendors" && rm -f "$scratch/vendors"/* && cp "$1" "$scratch/vendors/" # loaders want a folder
     export OCL_ICD_VENDORS=$scratch/vendors LD_LIBRARY_PATH=$loader_path
     case $1 in "$drivers"/*) LD_LIBRARY_PATH=$(dirname "$(cat "$1")")${loader_path:+:$loader_path} ;; esac
     [ "$name" != rusticl ] || export RUSTICL_ENABLE=${RUSTICL_ENABLE:-llvmpipe}
     unset EQFLOW_DEVICE
     if ! timeout 300 "$eqflow" devices --json >"$json" 2>"$scratch/error"; then
-        row "$name" '-' '-' '-' '-' 0 0 all '-' "$(sed 's/^eqflow devices: //; s/|/ /g' "$scratch/error" | tail -1 | cut -c1-160)"
+        [[ $name == *"$only"* ]] || return 0
+        note "$name" "skipped: all, $(sed 's/^eqflow devices: //; s/|/ /g' "$scratch/error" | tail -1 | cut -c1-160)"
+        row "$name" '-' '-' '-' '-' "0 of ${#all_tests[@]}" 0 0 all '-'
+        write_rows "$name"
+        return 0
+    fi
+    if [[ $name != *"$only"* ]]; then # its log-densities are what the others' are compared with
+        EQFLOW_DEVICE=0 agreement >/dev/null
         return 0
     fi
     num=$(grep -c '"index":' "$json")
     for ((d = 0; d < num; d++)); do run_device "$name" "$d" "$json"; done
+    write_rows "$name"
 }
 
 loader_path=${LD_LIBRARY_PATH:-}
-for icd in "${OCL_ICD_VENDORS:-/etc/OpenCL/vendors}"/*.icd "$drivers"/*/*.icd; do
-    [ ! -f "$icd" ] || run_icd "$icd"
-done
-unset OCL_ICD_VENDORS RUSTICL_ENABLE
-export LD_LIBRARY_PATH=$loader_path
+icds=("${OCL_ICD_VENDORS:-/etc/OpenCL/vendors}"/*.icd "$drivers"/*/*.icd)
 
-# ---- oclgrind: it checks every memory access of a tiny program, and its log decides, as it exits with 0 whatever it finds. Not
-# --uninitialized: 21.10 stops kernels with a "freeze" instruction there, and then blames the next ones. ----
-if [[ oclgrind == *"$only"* ]]; then
+# oclgrind checks every memory access of a tiny program, and its log decides, as it exits with 0 whatever it finds. Not
+# --uninitialized: 21.10 stops kernels with a "freeze" instruction there, and then blames the next ones.
+run_oclgrind() {
+    local name=oclgrind num_run=0 passed=0 failed=0 skipped=0 lines
+    [[ $name == *"$only"* ]] || return 0
+    unset OCL_ICD_VENDORS
+    export LD_LIBRARY_PATH=$loader_path EQFLOW_DEVICE=0
     if ! command -v oclgrind >/dev/null; then
-        row oclgrind '-' '-' '-' '-' 0 0 all '-' 'not installed (package oclgrind)'
+        note "$name" 'skipped: all, not installed (package oclgrind)'
+        row "$name" '-' '-' '-' '-' "0 of ${#all_tests[@]}" 0 0 all '-'
     else
-        export EQFLOW_DEVICE=0
-        code=0
-        oclgrind --data-races --log "$scratch/oclgrind.log" "$build/tests/test_portability_tiny" >"$scratch/output" 2>&1 || code=$?
-        note=''
+        echo "$name"
+        rm -f "$logs"/oclgrind*.log
+        run_program "$name" portability.tiny "$logs/oclgrind-output.log" \
+            oclgrind --data-races --log "$logs/oclgrind.log" "$build/tests/test_portability_tiny"
+        lines=$(grep -c . "$logs/oclgrind.log" 2>/dev/null)
+        [ "${lines:-0}" -eq 0 ] || failure "portability.tiny: $lines lines in its log: $(grep -m1 . "$logs/oclgrind.log" | cut -c1-160)"
+        timeout "$limit" oclgrind --data-races --log "$logs/oclgrind-planted.log" "$eqflow" selftest \
+            --potential tests/support/reads_beyond.cl --particles 3 --space-dim 1 >/dev/null 2>&1
+        grep -q '^Invalid read' "$logs/oclgrind-planted.log" || failure 'a planted mistake was not found'
         # The device must have been oclgrind's, or an empty log means nothing.
-        if [ "$code" -ne 0 ] || [ -s "$scratch/oclgrind.log" ] || ! grep -qi oclgrind "$scratch/output"; then
-            num_failures=$((num_failures + 1))
-            note="exit code $code, $(grep -c . "$scratch/oclgrind.log" 2>/dev/null || true) lines in its log"
-            { tail -n 20 "$scratch/output"; head -n 60 "$scratch/oclgrind.log" 2>/dev/null; } | sed 's/^/    /'
-        fi
-        row oclgrind 'Oclgrind Simulator' "$(oclgrind --version | grep -Eo '[0-9]+\.[0-9]+' | head -1)" cpu/oclgrind yes \
-            "$(count PASSED "$scratch/output")" "$(count FAILED "$scratch/output")" "$(count SKIPPED "$scratch/output")" '-' \
-            "tiny sizes${note:+; $note}"
+        grep -q '^device: Oclgrind' "$logs/oclgrind-output.log" || failure 'portability.tiny: on another device'
+        note_failures "$name"
+        row "$name" 'Oclgrind Simulator' "$(oclgrind --version | grep -Eo '[0-9]+\.[0-9]+' | head -1)" cpu/oclgrind yes \
+            "$num_run of ${#all_tests[@]}" "$passed" "$failed" "$skipped" '-'
     fi
-fi
+    write_rows "$name"
+}
+
+# The slowest last.
+for icd in "${icds[@]}"; do [[ -n $stops || ! -f $icd || $icd == */rusticl.icd ]] || run_icd "$icd"; done
+[ -n "$stops" ] || run_oclgrind
+for icd in "${icds[@]}"; do [[ -n $stops || ! -f $icd || $icd != */rusticl.icd ]] || run_icd "$icd"; done
 
 # ---- The table ----
-{
-    echo "Run on $(date -u +%Y-%m-%d), $(grep -m1 'model name' /proc/cpuinfo | sed 's/.*: //'), eqflow $("$eqflow" --version | cut -d' ' -f2)${pattern:+, only the tests $pattern}."
-    echo
-    echo '| implementation | device | driver | profile | fp64 | passed | failed | skipped | log-densities off by (nat) | |'
-    echo '|---|---|---|---|---|---|---|---|---|---|'
-    printf '%s\n' "${rows[@]}"
-} >"$scratch/table"
 echo
-cat "$scratch/table"
-if [ "$wants_write" -eq 1 ]; then
-    awk -v table="$scratch/table" '
-        /<!-- matrix begins/ { print; while ((getline line < table) > 0) print line; skips = 1; next }
-        /<!-- matrix ends/ { skips = 0 }
-        !skips' docs/devices.md >"$scratch/page" && cat "$scratch/page" >docs/devices.md
-fi
+echo '| implementation | device | driver | profile | fp64 | programs | passed | failed | skipped | log-densities off by (nat) | run on, of |'
+echo '|---|---|---|---|---|---|---|---|---|---|---|'
+printf '%s\n' "${rows[@]}" '' "${notes[@]}"
+[ -z "$stops" ] || exit 130
 [ "$num_failures" -eq 0 ]
