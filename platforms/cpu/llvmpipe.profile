@@ -17,3 +17,6 @@ issue.loop-limit.source = Mesa, src/gallium/auxiliary/gallivm/lp_bld_limits.h, L
 issue.conditional-loads = both branches of a conditional load may be executed: an index must be safe even where it is not used
 issue.conditional-loads.guard = dynamics.radial
 issue.conditional-loads.source = https://gitlab.freedesktop.org/mesa/mesa/-/work_items/15667
+issue.zero-sign = fma(0, -1, 0) is -0: the software fma gives the product where the third is zero. Compare zeros by value
+issue.zero-sign.guard = train.augment
+issue.zero-sign.source = LLVM, libclc, clc_sw_fma.cl: "if (c == 0)"

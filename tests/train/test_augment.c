@@ -251,7 +251,8 @@ static void check_noise(unsigned N, unsigned D) {
     assert_memory_not_equal(part, x + 10 * num_dof, 20 * num_dof * sizeof *x);
     noise zero = {&prior, 0.0};
     apply_change(ctx, change_by_noise, &zero, 5, 0, COUNT, num_dof, none);
-    assert_memory_equal(none, start, COUNT * num_dof * sizeof *x);
+    /* By value: fma(0, -1, 0) may be -0 (issue.zero-sign of platforms/cpu/llvmpipe.profile). */
+    for (size_t c = 0; c < COUNT * num_dof; ++c) assert_true(none[c] == start[c]);
     /* None of the prior's numbers comes again. */
     cl_mem d_z;
     eqf__device *device;
