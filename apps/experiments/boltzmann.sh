@@ -20,8 +20,8 @@ defaults_quick() {
 defaults_full() {
     default systems dw4
     default sizes 10000
-    default steps 2000
-    default dense_steps "$(((steps + 3) / 4))"
+    default steps 4000
+    default dense_steps "$(((steps + 1) / 2))"
     default batch_size 256
     default samples 100000
     default fields radial,dense
