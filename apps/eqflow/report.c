@@ -410,7 +410,7 @@ static const char style[] =
     "figure img{width:100%;height:auto;display:block}figcaption{color:var(--soft);font-size:.88rem;margin-top:.4rem}"
     ".card{overflow-x:auto}table{border-collapse:collapse;width:100%}"
     "td{padding:.42rem 1rem;border-top:1px solid var(--line);vertical-align:top}tr:first-child td{border-top:0}"
-    "td:nth-child(2){font-variant-numeric:tabular-nums;font-weight:600}"
+    "td:nth-child(2){font-variant-numeric:tabular-nums;font-weight:600}.figures td:nth-child(2){white-space:nowrap}"
     "td:nth-child(3){color:var(--soft);font-size:.9rem}.origin td:nth-child(2){font-weight:400;"
     "font-family:ui-monospace,Consolas,'DejaVu Sans Mono',monospace;font-size:.88rem;overflow-wrap:anywhere}"
     "@media(max-width:640px){.figures tr{display:grid;grid-template-columns:1fr auto;padding:.35rem 0;"

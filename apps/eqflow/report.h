@@ -6,7 +6,8 @@
 #include "eqflow/model.h"
 
 typedef struct report_row {
-    char label[64], value[96], note[200]; /* note: what the figure means, or "" */
+    /* value: room for a command line with its paths; note: what the figure means, or "" */
+    char label[64], value[4096], note[200];
 } report_row;
 
 typedef struct report_content {

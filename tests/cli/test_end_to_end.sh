@@ -113,6 +113,8 @@ same model.safetensors kept.safetensors "evaluate leaves the model alone"
 
 # The report: one file, nothing fetched, four pictures, the figures.
 if [ "$(head -c 15 report.html)" = "<!DOCTYPE html>" ] && grep -q '</html>' report.html; then pass; else fail "report.html"; fi
+# The command is there to its end.
+if grep -q -- '--report report.html --seed 2 --json</td>' report.html; then pass; else fail "the report's command is cut"; fi
 if grep -Eq '(src|href)="(http|//|[^"#d])' report.html; then fail "the report is not self-contained"; else pass; fi
 if command -v gnuplot >/dev/null; then
     within "$(grep -c 'src="data:image/svg+xml;base64,' report.html)" 4 4 "pictures"

@@ -52,6 +52,9 @@ find_package(eqflow 0.1 CONFIG REQUIRED)
 add_executable(with_cmake example.c)
 target_link_libraries(with_cmake PRIVATE eqflow::eqflow)
 END
+# With the generator of this build: a machine that has ninja need not have make, which is cmake's own choice.
+CMAKE_GENERATOR=$(sed -n 's/^CMAKE_GENERATOR:INTERNAL=//p' "$EQFLOW_BUILD/CMakeCache.txt")
+export CMAKE_GENERATOR
 if cmake -S consumer -B consumer/build -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_COMPILER="${CC:-cc}" >cmake.log 2>&1 &&
     cmake --build consumer/build >>cmake.log 2>&1; then
     succeed consumer/build/with_cmake
