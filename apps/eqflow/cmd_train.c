@@ -153,10 +153,15 @@ static exit_code fill_model_options(cli_app *app, const train_flags *flags, cons
     options->dynamics.activation = flags->activation_value;
     if (flags->has_prior_scale_of_data) {
         options->prior_scale = data_scale(data, &options->potential);
-        app_note(app, "prior scale %.6g, the data's", options->prior_scale);
         if (!(options->prior_scale > 0)) {
             return app_fail(app, EXIT_CODE_INPUT, "--prior-scale data: all configurations are a single point");
         }
+        if (options->prior_scale < 1e-6 || options->prior_scale > 1e6) {
+            return app_fail(app, EXIT_CODE_INPUT,
+                            "--prior-scale data: the data's scale is %.3g, beyond 1e-6 ... 1e6: measure lengths by the "
+                            "distance of neighbours, or give --prior-scale X", options->prior_scale);
+        }
+        app_note(app, "prior scale %.6g, the data's", options->prior_scale);
     } else if (flags->prior_scale) {
         options->prior_scale = flags->prior_scale_value;
     }
@@ -356,6 +361,7 @@ static exit_code run_training(cli_app *app, const train_flags *flags, const eqf_
     while (!state->is_done && code == EXIT_CODE_OK) {
         double before = app_seconds();
         eqf_status status = eqf_trainer_advance(trainer, slice, state);
+        signals_give_time(); /* from the first step on it stops between two steps, however long they are, for its checkpoint */
         double now = app_seconds();
         if (status == EQF_ERROR_NON_FINITE) {
             progress_end(&progress);
@@ -767,7 +773,7 @@ exit_code cmd_train(cli_app *app) {
          .is_set = &flags.is_num_steps_set, .default_text = preset, .low = 1, .high = 1e12,
          .help = "optimizer steps"},
         {.kind = OPTION_COUNT, .name = "batch-size", .argument = "N", .value = &flags.batch_size,
-         .is_set = &flags.is_batch_size_set, .default_text = preset, .low = 1, .high = 1e9,
+         .is_set = &flags.is_batch_size_set, .default_text = preset, .low = 1, .high = 1 << 24,
          .help = "samples a step"},
         {.kind = OPTION_NUMBER, .name = "learning-rate", .argument = "X", .value = &flags.learning_rate,
          .is_set = &flags.is_learning_rate_set, .default_text = preset, .low = DBL_MIN, .high = DBL_MAX,
@@ -807,7 +813,7 @@ exit_code cmd_train(cli_app *app) {
         {.kind = OPTION_TEXT, .name = "prior-scale", .argument = "X", .value = &flags.prior_scale,
          .default_text = preset, .help = "sd of the Gaussian prior; data: that of the samples"},
         {.kind = OPTION_COUNT, .name = "integration-steps", .argument = "N", .value = &flags.integration_steps,
-         .is_set = &flags.is_integration_steps_set, .default_text = preset, .low = 1, .high = 1e6,
+         .is_set = &flags.is_integration_steps_set, .default_text = preset, .low = 1, .high = 1e5,
          .help = "Runge-Kutta steps"},
         {.kind = OPTION_TEXT, .name = "field", .argument = "KIND", .value = &flags.field, .default_text = "radial",
          .help = "radial: the equivariant one; dense: the black-box baseline"},
@@ -815,7 +821,7 @@ exit_code cmd_train(cli_app *app) {
          .is_set = &flags.is_num_distance_set, .default_text = preset, .low = 2, .high = 4096,
          .help = "Gaussians in distance"},
         {.kind = OPTION_COUNT, .name = "num-time", .argument = "M", .value = &flags.num_time,
-         .is_set = &flags.is_num_time_set, .default_text = preset, .low = 2, .high = 4096,
+         .is_set = &flags.is_num_time_set, .default_text = preset, .low = 2, .high = 256,
          .help = "Gaussians in time"},
         {.kind = OPTION_COUNT, .name = "width", .argument = "W", .value = &flags.width, .is_set = &flags.is_width_set,
          .default_text = "128", .low = 1, .high = 2048, .help = "units of a dense field's hidden layer"},
@@ -845,7 +851,13 @@ exit_code cmd_train(cli_app *app) {
     if ((code = system_choose(app, &flags.system, words[0], &chosen)) != EXIT_CODE_OK) return code;
     if ((code = check_flags(app, &flags)) != EXIT_CODE_OK) return code;
     /* Only presets know a scale that fits: an own potential may be in any units. */
-    if (!words[0] && !flags.prior_scale) flags.has_prior_scale_of_data = true;
+    if (!words[0] && !flags.prior_scale) {
+        if (flags.loss == LOSS_ENERGY) {
+            return app_fail(app, EXIT_CODE_USAGE, "--prior-scale X is missing: without samples nothing says how far the "
+                                                  "particles of this potential spread; see eqflow train --help");
+        }
+        flags.has_prior_scale_of_data = true;
+    }
     if ((code = files_check_writable(app, flags.model_path, "the model")) != EXIT_CODE_OK) return code;
     if ((code = files_check_writable(app, flags.csv_path, "the training log")) != EXIT_CODE_OK) return code;
     if ((code = files_check_writable(app, flags.checkpoint_path, "the checkpoint")) != EXIT_CODE_OK) return code;
