@@ -11,13 +11,14 @@
 #include "eqflow/device.h"
 
 #include "ranks.h"
+#include "signals.h"
 
 static void speak(cli_app *app, const char *kind, const char *format, va_list arguments) {
     char line[2048];
     vsnprintf(line, sizeof line, format, arguments);
-    /* One event, one line: whatever a file name or a driver put in. */
+    /* One event, one line, and nothing that steers the terminal: whatever a file name or a driver put in. */
     for (char *c = line; *c; c++) {
-        if (*c == '\n' || *c == '\r') *c = ' ';
+        if (iscntrl((unsigned char)*c)) *c = *c == '\n' || *c == '\r' || *c == '\t' ? ' ' : '?';
     }
     if (app->has_progress_line) fputs("\r\033[K", stderr);
     app->has_progress_line = false;
@@ -51,6 +52,10 @@ exit_code app_fail(cli_app *app, exit_code code, const char *format, ...) {
 
 exit_code app_fail_status(cli_app *app, eqf_status status, cli_activity activity) {
     const char *message = app->ctx ? eqf_context_error(app->ctx) : "";
+    /* A signal takes the temporary files of a driver's compiler away: what fails then was interrupted. */
+    if (signals_is_stop_requested() && (status == EQF_ERROR_KERNEL_BUILD || status == EQF_ERROR_DEVICE)) {
+        return app_fail(app, EXIT_CODE_INTERRUPTED, "interrupted");
+    }
     return app_fail(app, exit_code_of(status, activity), "%s", message[0] ? message : eqf_status_text(status));
 }
 

@@ -267,9 +267,11 @@ static exit_code generate(cli_app *app, const boltzmann_flags *flags, const eqf_
                      .known = preset && eqf_preset_matches(preset, target) ? preset : NULL};
     exit_code code = propose(app, model, flags, &run);
     cli_progress progress;
-    progress_wait(&progress, app, "weights");
-    if (code == EXIT_CODE_OK) code = weigh(app, made, &run);
-    progress_end(&progress);
+    if (code == EXIT_CODE_OK) {
+        progress_wait(&progress, app, "weights");
+        code = weigh(app, made, &run);
+        progress_end(&progress);
+    }
     if (code == EXIT_CODE_OK) walk(app, &run);
     if (code == EXIT_CODE_OK && (flags->output_path || flags->energies_path)) code = write_chain(app, flags, &run);
     if (code == EXIT_CODE_OK && flags->histograms_path) code = write_histograms(app, flags, &run);

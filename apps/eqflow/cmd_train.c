@@ -121,10 +121,15 @@ static exit_code fill_model_options(cli_app *app, const train_flags *flags, cons
     options->dynamics.activation = flags->activation_value;
     if (flags->has_prior_scale_of_data) {
         options->prior_scale = data_scale(data, &options->potential);
-        app_note(app, "prior scale %.6g, the data's", options->prior_scale);
         if (!(options->prior_scale > 0)) {
             return app_fail(app, EXIT_CODE_INPUT, "--prior-scale data: all configurations are a single point");
         }
+        if (options->prior_scale < 1e-6 || options->prior_scale > 1e6) {
+            return app_fail(app, EXIT_CODE_INPUT,
+                            "--prior-scale data: the data's scale is %.3g, beyond 1e-6 ... 1e6: measure lengths by the "
+                            "distance of neighbours, or give --prior-scale X", options->prior_scale);
+        }
+        app_note(app, "prior scale %.6g, the data's", options->prior_scale);
     } else if (flags->prior_scale) {
         options->prior_scale = flags->prior_scale_value;
     }
@@ -324,6 +329,7 @@ static exit_code run_training(cli_app *app, const train_flags *flags, const eqf_
     while (!state->is_done && code == EXIT_CODE_OK) {
         double before = app_seconds();
         eqf_status status = eqf_trainer_advance(trainer, slice, state);
+        signals_give_time(); /* from the first step on it stops between two steps, however long they are, for its checkpoint */
         double now = app_seconds();
         if (status == EQF_ERROR_NON_FINITE) {
             progress_end(&progress);

@@ -1,5 +1,7 @@
 /* eqflow: one program, one table of commands. To add a command: write cmd_<name>.c, declare it in commands.h, and
  * add its line here. */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -73,8 +75,17 @@ static exit_code fail_unknown(cli_app *app, const char *name) {
     return app_fail(app, EXIT_CODE_USAGE, "unknown command '%s'; see eqflow --help", name);
 }
 
+/* A standard stream that the caller closed would lend its number to the next file that is opened, and messages would go into that
+ * one. Reading from /dev/null, it fails as before when it is written to. */
+static void keep_standard_streams(void) {
+    for (int descriptor = 0; descriptor <= 2; descriptor++) {
+        if (fcntl(descriptor, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDONLY) != descriptor) return;
+    }
+}
+
 int main(int argc, char **argv) {
     cli_app app = {.argc = argc, .argv = (const char **)argv, .ranks = EQF_COMMUNICATOR_INIT};
+    keep_standard_streams();
     signals_install();
     if (argc < 2) return app_fail(&app, EXIT_CODE_USAGE, "a command is missing; see eqflow --help");
     const char *name = argv[1];
@@ -95,15 +106,16 @@ int main(int argc, char **argv) {
     for (size_t i = 0; i < NUM_COMMANDS; i++) {
         if (strcmp(name, commands[i].name) != 0) continue;
         app.command = commands[i].name;
+        signals_begin_command(app.command);
         exit_code code = ranks_begin(&app);
         signals_install(); /* again: MPI may set handlers of its own */
         if (code == EXIT_CODE_OK && app.ranks.size > 1 && !commands[i].is_shared) {
             code = app_fail(&app, EXIT_CODE_USAGE, "this command runs in one process: leave mpirun out");
         }
-        /* Training stops between two steps, however long they are, for its checkpoint. */
-        if (commands[i].run != cmd_train && app.ranks.size <= 1) signals_limit_patience(app.command);
+        if (app.ranks.size <= 1) signals_limit_patience();
         if (code == EXIT_CODE_OK) code = commands[i].run(&app);
         app_clear(&app);
+        signals_end_command();
         return ranks_end(&app, code);
     }
     return fail_unknown(&app, name);

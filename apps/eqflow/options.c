@@ -151,7 +151,11 @@ static exit_code set_value(cli_app *app, const cli_option *option, char *text) {
     case OPTION_COUNT: {
         uint64_t count;
         if (!parse_count(text, &count)) {
+            double number; /* -1, 1e30 */
             app_keep(app, text);
+            if (option->high > 0 && options_number(text, &number) && number == floor(number)) {
+                return fail_range(app, option, text);
+            }
             return app_fail(app, EXIT_CODE_USAGE, "--%s %s: not a whole number; see eqflow %s --help", option->name,
                             text, app->command);
         }

@@ -6,7 +6,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { BAR_WIDTH = 18 };
+enum { BAR_WIDTH = 18, SMALLEST_BAR = 4 };
 
 void progress_begin(cli_progress *progress, cli_app *app, const char *label, const char *unit) {
     *progress = (struct cli_progress){app, !app->is_quiet && app_is_first(app) && isatty(STDERR_FILENO), label, unit, app_seconds(), -1, 0};
@@ -38,19 +38,26 @@ void progress_update(cli_progress *progress, double done, double total, const ch
     double fraction = total > 0 ? fmin(1, fmax(0, done / total)) : 0;
     double rate = (done - progress->start_done) / (now - progress->start_seconds);
     char bar[BAR_WIDTH + 1], eta[32], speed[48] = "", line[512];
-    for (int i = 0; i < BAR_WIDTH; i++) bar[i] = i < (int)(fraction * BAR_WIDTH + 0.5) ? '#' : '-';
-    bar[BAR_WIDTH] = '\0';
     format_seconds(rate > 0 ? (total - done) / rate : NAN, eta, sizeof eta);
     if (isfinite(rate) && rate > 0) {
         snprintf(speed, sizeof speed, rate < 1e5 ? " %.4g %s/s" : " %.2e %s/s", rate, progress->unit);
     }
-    snprintf(line, sizeof line, "%s [%s] %3.0f%%%s ETA %s%s%s", progress->label, bar, 100 * fraction, speed, eta,
-             detail ? "  " : "", detail ? detail : "");
-
     struct winsize window;
-    size_t width = 80;
+    int width = 80;
     if (ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 20) width = window.ws_col;
-    if (strlen(line) >= width) line[width - 1] = '\0';
+    /* The bar makes room for numbers; what still does not fit ends before a word, not within a number. */
+    for (int bar_width = BAR_WIDTH; bar_width >= SMALLEST_BAR; bar_width--) {
+        for (int i = 0; i < bar_width; i++) bar[i] = i < (int)(fraction * bar_width + 0.5) ? '#' : '-';
+        bar[bar_width] = '\0';
+        int length = snprintf(line, sizeof line, "%s [%s] %3.0f%%%s ETA %s%s%s", progress->label, bar, 100 * fraction,
+                              speed, eta, detail ? "  " : "", detail ? detail : "");
+        if (length < width) break;
+    }
+    if (strlen(line) >= (size_t)width) {
+        char *end = line + width - 1;
+        while (end > line && *end != ' ') end--;
+        *end = '\0';
+    }
     fprintf(stderr, "\r\033[K%s", line);
     fflush(stderr);
     progress->app->has_progress_line = true;

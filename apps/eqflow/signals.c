@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -11,15 +12,39 @@
 
 /* The program's only globals, with the time of the request below: a handler has nothing else. */
 static volatile sig_atomic_t is_stop_requested;
-static char last_line[160];
-static volatile sig_atomic_t last_line_length;
+static volatile sig_atomic_t is_patience_limited, is_command_running;
+/* Made beforehand: a handler cannot print numbers or names. */
+typedef struct last_words {
+    char text[320];
+    size_t length;
+} last_words;
+static last_words interrupted_line, crashed_line, exited_line;
 
 enum { PATIENCE = 2 }; /* seconds */
 
+static void say(const last_words *words) {
+    if (write(STDERR_FILENO, words->text, words->length) < 0) return; /* nothing more can be done */
+}
+
 static void end_at_once(int number) {
     (void)number;
-    if (write(STDERR_FILENO, last_line, (size_t)last_line_length) < 0) _exit(EXIT_CODE_INTERRUPTED);
+    say(&interrupted_line);
     _exit(EXIT_CODE_INTERRUPTED);
+}
+
+/* A terminal's Ctrl-C also ends the linker that a driver has started, and the driver then aborts. */
+static void crash(int number) {
+    if (is_stop_requested && number == SIGABRT) end_at_once(number);
+    say(&crashed_line);
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+static void end_of_process(void) {
+    if (!is_command_running) return;
+    if (is_stop_requested) end_at_once(0);
+    say(&exited_line);
+    _exit(EXIT_CODE_DEVICE);
 }
 
 /* The first asks, a second one ends the program at once. What follows within a second is the same wish told twice:
@@ -32,7 +57,7 @@ static void request_stop(int number) {
     if (!is_stop_requested) {
         first_second = (sig_atomic_t)now.tv_sec;
         is_stop_requested = 1;
-        if (last_line_length > 0) alarm(PATIENCE);
+        if (is_patience_limited) alarm(PATIENCE);
     } else if (now.tv_sec > first_second + 1) {
         signal(number, SIG_DFL);
         raise(number);
@@ -56,14 +81,45 @@ static void take_stop_signals(void) {
 void signals_install(void) {
     take_stop_signals();
     take(SIGALRM, end_at_once);
+    static const int crashes[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
+    for (size_t i = 0; i < sizeof crashes / sizeof crashes[0]; i++) {
+        struct sigaction now; /* a sanitizer's handlers stay */
+        if (sigaction(crashes[i], NULL, &now) == 0 && now.sa_handler == SIG_DFL) take(crashes[i], crash);
+    }
     /* A closed pipe or a file size limit is a write error with a message, not a sudden death. */
     take(SIGPIPE, SIG_IGN);
     take(SIGXFSZ, SIG_IGN);
 }
 
-void signals_limit_patience(const char *command) {
+static void prepare(last_words *words, const char *command, const char *what) {
     const char *clear = isatty(STDERR_FILENO) ? "\r\033[K" : ""; /* a progress bar */
-    last_line_length = snprintf(last_line, sizeof last_line, "%seqflow %.40s: interrupted\n", clear, command);
+    snprintf(words->text, sizeof words->text, "%seqflow %.40s: %s\n", clear, command, what);
+    words->length = strlen(words->text);
+}
+
+void signals_begin_command(const char *command) {
+    prepare(&interrupted_line, command, "interrupted");
+    prepare(&crashed_line, command,
+            "crashed while computing: in a potential of your own look for indices out of range; otherwise try `eqflow "
+            "selftest` and another --device, and report it");
+    prepare(
+        &exited_line, command,
+        "a library, most likely the OpenCL driver, ended the program for the reason above; is the disk of its cache or of "
+        "TMPDIR full?");
+    is_command_running = 1;
+    if (atexit(end_of_process) != 0) is_command_running = 0;
+}
+
+void signals_end_command(void) {
+    is_command_running = 0;
+}
+
+void signals_limit_patience(void) {
+    is_patience_limited = 1;
+}
+
+void signals_give_time(void) {
+    is_patience_limited = 0;
 }
 
 bool signals_is_stop_requested(void) {

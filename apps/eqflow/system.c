@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "progress.h"
+
 typedef struct system_constant {
     const char *name, *help;
     size_t offset; /* of the double in eqf_potential_options */
@@ -43,7 +45,7 @@ size_t system_options(system_flags *flags, system_use use, cli_option options_ou
         options_out[num++] = (cli_option){.kind = OPTION_COUNT, .name = "particles", .argument = "N",
                                           .help = "number of particles", .value = &flags->num_particles,
                                           .is_set = &flags->is_num_particles_set, .default_text = default_text,
-                                          .low = 2, .high = 4096};
+                                          .low = 2, .high = 1000};
         options_out[num++] = (cli_option){.kind = OPTION_COUNT, .name = "space-dim", .argument = "D",
                                           .help = "dimensions of space", .value = &flags->space_dim,
                                           .is_set = &flags->is_space_dim_set, .default_text = default_text, .low = 1,
@@ -203,7 +205,10 @@ exit_code system_keep_texts(cli_app *app, eqf_potential_options *potential) {
 
 exit_code system_verify(cli_app *app, const eqf_potential_options *potential) {
     if (potential->kind != EQF_POTENTIAL_USER) return EXIT_CODE_OK;
+    cli_progress progress;
+    progress_wait(&progress, app, "checking the potential"); /* an endless loop in it shows here */
     eqf_status status = eqf_potential_verify(app->ctx, potential, NULL);
+    progress_end(&progress);
     return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_READ);
 }
 

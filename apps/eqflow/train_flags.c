@@ -280,7 +280,7 @@ bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_o
          .is_set = &flags->is_num_steps_set, .default_text = preset, .low = 1, .high = 1e12,
          .help = "optimizer steps"},
         {.kind = OPTION_COUNT, .name = "batch-size", .argument = "N", .value = &flags->batch_size,
-         .is_set = &flags->is_batch_size_set, .default_text = preset, .low = 1, .high = 1e9,
+         .is_set = &flags->is_batch_size_set, .default_text = preset, .low = 1, .high = 1 << 24,
          .help = "samples a step"},
         {.kind = OPTION_NUMBER, .name = "learning-rate", .argument = "X", .value = &flags->learning_rate,
          .is_set = &flags->is_learning_rate_set, .default_text = preset, .low = DBL_MIN, .high = DBL_MAX,
@@ -320,7 +320,7 @@ bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_o
         {.kind = OPTION_TEXT, .name = "prior-scale", .argument = "X", .value = &flags->prior_scale,
          .default_text = preset, .help = "sd of the Gaussian prior; data: that of the samples"},
         {.kind = OPTION_COUNT, .name = "integration-steps", .argument = "N", .value = &flags->integration_steps,
-         .is_set = &flags->is_integration_steps_set, .default_text = preset, .low = 1, .high = 1e6,
+         .is_set = &flags->is_integration_steps_set, .default_text = preset, .low = 1, .high = 1e5,
          .help = "Runge-Kutta steps"},
         {.kind = OPTION_TEXT, .name = "field", .argument = "KIND", .value = &flags->field, .default_text = "radial",
          .help = "radial: the equivariant one; dense: the black-box baseline"},
@@ -328,7 +328,7 @@ bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_o
          .is_set = &flags->is_num_distance_set, .default_text = preset, .low = 2, .high = 4096,
          .help = "Gaussians in distance"},
         {.kind = OPTION_COUNT, .name = "num-time", .argument = "M", .value = &flags->num_time,
-         .is_set = &flags->is_num_time_set, .default_text = preset, .low = 2, .high = 4096,
+         .is_set = &flags->is_num_time_set, .default_text = preset, .low = 2, .high = 256,
          .help = "Gaussians in time"},
         {.kind = OPTION_COUNT, .name = "width", .argument = "W", .value = &flags->width, .is_set = &flags->is_width_set,
          .default_text = "128", .low = 1, .high = 2048, .help = "units of a dense field's hidden layer"},
@@ -354,7 +354,15 @@ bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_o
     *code_out = app_create_context(app);
     if (*code_out == EXIT_CODE_OK) *code_out = system_choose(app, &flags->system, words[0], chosen_out);
     if (*code_out == EXIT_CODE_OK) *code_out = check_flags(app, flags);
+    if (*code_out != EXIT_CODE_OK) return false;
     /* Only presets know a scale that fits: an own potential may be in any units. */
-    if (!words[0] && !flags->prior_scale) flags->has_prior_scale_of_data = true;
-    return *code_out == EXIT_CODE_OK;
+    if (!words[0] && !flags->prior_scale) {
+        if (flags->loss == LOSS_ENERGY) {
+            *code_out = app_fail(app, EXIT_CODE_USAGE, "--prior-scale X is missing: without samples nothing says how far the "
+                                                       "particles of this potential spread; see eqflow train --help");
+            return false;
+        }
+        flags->has_prior_scale_of_data = true;
+    }
+    return true;
 }

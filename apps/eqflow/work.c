@@ -77,8 +77,8 @@ static eqf_status sample_piece(const work_job *job, size_t first, size_t num) {
 }
 
 static eqf_status log_prob_piece(const work_job *job, size_t first, size_t num) {
-    return eqf_flow_log_prob(job->flow, num, job->x + first * num_dof_of(job->potential), job->value_out + first,
-                             NULL);
+    return eqf_flow_log_prob_part(job->flow, first, num, job->x + first * num_dof_of(job->potential),
+                                  job->value_out + first, NULL);
 }
 
 static eqf_status energy_piece(const work_job *job, size_t first, size_t num) {

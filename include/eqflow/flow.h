@@ -84,8 +84,12 @@ eqf_status eqf_flow_sample(eqf_flow *flow, uint64_t seed, uint64_t first_sample,
  * z_out [B, N, D] their latents, or NULL. Non-finite input gives non-finite output for that sample only. */
 eqf_status eqf_flow_log_prob(eqf_flow *flow, size_t batch_size, const float *x, float *log_prob_out,
                              float *z_out);
+/* The same for a part of a batch that begins at its configuration `first`: an estimated divergence has the noise that it has in the
+ * whole, so that the result does not depend on how the calls are cut. */
+eqf_status eqf_flow_log_prob_part(eqf_flow *flow, uint64_t first, size_t batch_size, const float *x, float *log_prob_out,
+                                  float *z_out);
 
-/* The two above in double throughout, for flows of EQF_PRECISION_DOUBLE; UNSUPPORTED for others. The same seed draws the same samples up to
+/* Samples and log-densities in double throughout, for flows of EQF_PRECISION_DOUBLE; UNSUPPORTED for others. The same seed draws the same samples up to
  * rounding. */
 eqf_status eqf_flow_sample_double(eqf_flow *flow, uint64_t seed, uint64_t first_sample, size_t num_samples, double *x_out,
                                   double *log_prob_out);

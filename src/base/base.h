@@ -79,6 +79,9 @@ void eqf__file_abandon(eqf__file_writer *writer);
 
 /* Whole file in memory, NUL-terminated beyond num_bytes; the caller frees it. Errors: IO, OUT_OF_MEMORY. */
 eqf_status eqf__file_read(eqf_context *ctx, const char *path, unsigned char **bytes_out, size_t *num_bytes_out);
+/* The first bytes of a file, num_read_out of them, and how many it has: what it is shows before all of it is read. Errors: IO. */
+eqf_status eqf__file_read_start(eqf_context *ctx, const char *path, size_t capacity, unsigned char *bytes_out,
+                                size_t *num_read_out, size_t *num_bytes_out);
 
 /* Makes a folder, for its owner alone, and those above it (mkdir -p). False: errno says why not. */
 bool eqf__folder_create(const char *path);

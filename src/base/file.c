@@ -233,15 +233,12 @@ static eqf_status read_all(eqf_context *ctx, const char *path, int fd, unsigned 
     return EQF_OK;
 }
 
-eqf_status eqf__file_read(eqf_context *ctx, const char *path, unsigned char **bytes_out, size_t *num_bytes_out) {
-    *bytes_out = NULL;
-    *num_bytes_out = 0;
+/* A descriptor of path, which must be a regular file, and its length. */
+static eqf_status open_file(eqf_context *ctx, const char *path, int *fd_out, size_t *num_bytes_out) {
     /* O_NONBLOCK: opening a pipe must not wait for its other end before it is refused below. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) return fail_read(ctx, path, errno);
     eqf_status status = EQF_OK;
-    unsigned char *bytes = NULL;
-    size_t num_read = 0;
     struct stat about;
     if (fstat(fd, &about) != 0) {
         status = fail_read(ctx, path, errno);
@@ -251,17 +248,40 @@ eqf_status eqf__file_read(eqf_context *ctx, const char *path, unsigned char **by
         status = eqf__fail(ctx, EQF_ERROR_IO, "cannot read %s: it is a device or a pipe: give a file", path);
     } else if ((uintmax_t)about.st_size >= SIZE_MAX) {
         status = eqf__fail(ctx, EQF_ERROR_OUT_OF_MEMORY, "%s is too large for this machine's memory", path);
-    } else {
-        size_t num_bytes = (size_t)about.st_size;
-        bytes = malloc(num_bytes + 1);
-        if (bytes == NULL)
-            status =
-                eqf__fail(ctx, EQF_ERROR_OUT_OF_MEMORY, "not enough memory to read %s (%zu bytes)", path, num_bytes);
-        else /* one byte more than there should be, so that a file that grows meanwhile is noticed */
-            status = read_all(ctx, path, fd, bytes, num_bytes + 1, &num_read);
-        if (status == EQF_OK && num_read != num_bytes)
-            status = eqf__fail(ctx, EQF_ERROR_IO, "%s changed while it was read: wait until it is complete", path);
     }
+    if (status != EQF_OK) {
+        close(fd);
+        return status;
+    }
+    *fd_out = fd;
+    *num_bytes_out = (size_t)about.st_size;
+    return EQF_OK;
+}
+
+eqf_status eqf__file_read_start(eqf_context *ctx, const char *path, size_t capacity, unsigned char *bytes_out,
+                                size_t *num_read_out, size_t *num_bytes_out) {
+    int fd;
+    *num_read_out = *num_bytes_out = 0;
+    EQF__TRY(open_file(ctx, path, &fd, num_bytes_out));
+    eqf_status status = read_all(ctx, path, fd, bytes_out, capacity, num_read_out);
+    close(fd);
+    return status;
+}
+
+eqf_status eqf__file_read(eqf_context *ctx, const char *path, unsigned char **bytes_out, size_t *num_bytes_out) {
+    *bytes_out = NULL;
+    *num_bytes_out = 0;
+    int fd;
+    size_t num_bytes, num_read = 0;
+    EQF__TRY(open_file(ctx, path, &fd, &num_bytes));
+    eqf_status status;
+    unsigned char *bytes = malloc(num_bytes + 1);
+    if (bytes == NULL)
+        status = eqf__fail(ctx, EQF_ERROR_OUT_OF_MEMORY, "not enough memory to read %s (%zu bytes)", path, num_bytes);
+    else /* one byte more than there should be, so that a file that grows meanwhile is noticed */
+        status = read_all(ctx, path, fd, bytes, num_bytes + 1, &num_read);
+    if (status == EQF_OK && num_read != num_bytes)
+        status = eqf__fail(ctx, EQF_ERROR_IO, "%s changed while it was read: wait until it is complete", path);
     close(fd);
     if (status != EQF_OK) {
         free(bytes);

@@ -289,6 +289,11 @@ eqf_status eqf__flow_launch_log_prob(eqf_flow *flow, size_t num_samples, cl_mem 
 }
 
 eqf_status eqf_flow_log_prob(eqf_flow *flow, size_t batch_size, const float *x, float *log_prob_out, float *z_out) {
+    return eqf_flow_log_prob_part(flow, 0, batch_size, x, log_prob_out, z_out);
+}
+
+eqf_status eqf_flow_log_prob_part(eqf_flow *flow, uint64_t first, size_t batch_size, const float *x, float *log_prob_out,
+                                  float *z_out) {
     for (size_t done = 0; done < batch_size;) {
         size_t count = batch_size - done < flow->chunk_size ? batch_size - done : flow->chunk_size;
         size_t blocks = num_blocks_of(flow, count);
@@ -298,7 +303,7 @@ eqf_status eqf_flow_log_prob(eqf_flow *flow, size_t batch_size, const float *x, 
             done += count;
             continue;
         }
-        eqf__field_set_noise(flow->field, flow->divergence_seed, done);
+        eqf__field_set_noise(flow->field, flow->divergence_seed, first + done);
         EQF__TRY(upload(flow, count, x + done * flow->num_dof));
         EQF__TRY(eqf__prior_centre(&flow->prior, blocks, flow->d_x));
         EQF__TRY(eqf__flow_launch_log_prob(flow, count, flow->d_x, flow->d_log_det, flow->d_log_prob));

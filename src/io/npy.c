@@ -190,8 +190,10 @@ static bool set_strides(npy_view *view) {
     return true;
 }
 
-/* Checks all of the file but the numbers themselves. */
-static bool open_view(const unsigned char *bytes, size_t num_bytes, npy_view *view, npy_problem *problem) {
+/* Checks all of a file of num_bytes but the numbers themselves. Of its bytes num_there are there: where the header goes on behind
+ * them, nothing is known yet and the view is left empty. */
+static bool open_view(const unsigned char *bytes, size_t num_there, size_t num_bytes, npy_view *view,
+                      npy_problem *problem) {
     static const unsigned char magic[6] = {0x93, 'N', 'U', 'M', 'P', 'Y'};
     if (num_bytes == 0) return refuse(problem, "it is empty");
     if (memcmp(bytes, magic, num_bytes < sizeof magic ? num_bytes : sizeof magic) != 0)
@@ -207,6 +209,7 @@ static bool open_view(const unsigned char *bytes, size_t num_bytes, npy_view *vi
         start = 12;
     }
     if (length > num_bytes - start) return refuse(problem, "it is truncated within its header");
+    if (start + length > num_there) return true;
     const char *text = (const char *)bytes + start;
     if (!parse_dictionary((text_cursor){text, text + length}, view, problem)) return false;
 
@@ -228,11 +231,11 @@ static bool open_view(const unsigned char *bytes, size_t num_bytes, npy_view *vi
     return true;
 }
 
-static eqf_status open_file(eqf_context *ctx, const char *path, const unsigned char *bytes, size_t num_bytes,
-                            npy_view *view) {
+static eqf_status open_file(eqf_context *ctx, const char *path, const unsigned char *bytes, size_t num_there,
+                            size_t num_bytes, npy_view *view) {
     npy_problem problem = {""};
     *view = (npy_view){0};
-    if (open_view(bytes, num_bytes, view, &problem)) return EQF_OK;
+    if (open_view(bytes, num_there, num_bytes, view, &problem)) return EQF_OK;
     return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s is not a usable .npy file: %s", path, problem.text);
 }
 
@@ -259,11 +262,21 @@ static bool fits_float(double value) {
 
 /* ---- Reading ---------------------------------------------------------------------------------- */
 
+/* All of a file whose header is good: another one, which may be larger than memory, is refused unread. */
+static eqf_status read_file(eqf_context *ctx, const char *path, unsigned char **bytes_out, size_t *num_bytes_out) {
+    unsigned char start[4096];
+    size_t num_start, num_bytes;
+    npy_view view;
+    EQF__TRY(eqf__file_read_start(ctx, path, sizeof start, start, &num_start, &num_bytes));
+    EQF__TRY(open_file(ctx, path, start, num_start, num_bytes, &view));
+    return eqf__file_read(ctx, path, bytes_out, num_bytes_out);
+}
+
 eqf_status eqf__npy_parse(eqf_context *ctx, const char *path, const unsigned char *bytes, size_t num_bytes,
                           eqf_array *array_out) {
     *array_out = (eqf_array)EQF_ARRAY_INIT;
     npy_view view;
-    EQF__TRY(open_file(ctx, path, bytes, num_bytes, &view));
+    EQF__TRY(open_file(ctx, path, bytes, num_bytes, num_bytes, &view));
     float *data = eqf__alloc(ctx, view.count, sizeof *data, "an array");
     if (data == NULL) return EQF_ERROR_OUT_OF_MEMORY;
 
@@ -295,7 +308,7 @@ eqf_status eqf_array_read_npy(eqf_context *ctx, const char *path, eqf_array *arr
     if (path == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "path is NULL");
     unsigned char *bytes;
     size_t num_bytes;
-    EQF__TRY(eqf__file_read(ctx, path, &bytes, &num_bytes));
+    EQF__TRY(read_file(ctx, path, &bytes, &num_bytes));
     eqf_status status = eqf__npy_parse(ctx, path, bytes, num_bytes, array_out);
     free(bytes);
     return status;
@@ -343,7 +356,7 @@ eqf_status eqf__npy_parse_configurations(eqf_context *ctx, const char *path, con
     if (num_particles == 0 || space_dim == 0)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "configurations need at least 1 particle and 1 dimension");
     npy_view view;
-    EQF__TRY(open_file(ctx, path, bytes, num_bytes, &view));
+    EQF__TRY(open_file(ctx, path, bytes, num_bytes, num_bytes, &view));
     uint64_t num_dof = (uint64_t)num_particles * space_dim;
     bool has_rows = view.num_dims == 2 && view.shape[1] == num_dof;
     bool has_particles = view.num_dims == 3 && view.shape[1] == num_particles && view.shape[2] == space_dim;
@@ -383,7 +396,7 @@ eqf_status eqf_array_read_configurations(eqf_context *ctx, const char *path, uns
     if (path == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "path is NULL");
     unsigned char *bytes;
     size_t num_bytes;
-    EQF__TRY(eqf__file_read(ctx, path, &bytes, &num_bytes));
+    EQF__TRY(read_file(ctx, path, &bytes, &num_bytes));
     eqf_status status =
         eqf__npy_parse_configurations(ctx, path, bytes, num_bytes, num_particles, space_dim, array_out, max_offset_out);
     free(bytes);

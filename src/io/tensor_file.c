@@ -263,15 +263,24 @@ static eqf_status take_header(eqf_context *ctx, const char *path, json_t *header
     return status;
 }
 
-eqf_status eqf__tensor_file_parse(eqf_context *ctx, const char *path, const unsigned char *bytes, size_t num_bytes,
-                                  eqf__tensor_file *file_out) {
-    *file_out = (eqf__tensor_file){0};
+/* The first bytes of a file, LENGTH_BYTES + 1 or more of them if it has so many: the length of its header. */
+static eqf_status check_start(eqf_context *ctx, const char *path, const unsigned char *bytes, size_t num_bytes,
+                              uint64_t *length_out) {
     if (num_bytes == 0) return fail_format(ctx, path, "it is empty");
     if (num_bytes < LENGTH_BYTES) return fail_format(ctx, path, "it is too short");
     uint64_t length = 0;
     for (unsigned byte = LENGTH_BYTES; byte-- > 0;) length = length << 8 | bytes[byte];
     if (num_bytes == LENGTH_BYTES || bytes[LENGTH_BYTES] != '{' || length > max_header_bytes)
         return fail_format(ctx, path, "it does not start like one");
+    *length_out = length;
+    return EQF_OK;
+}
+
+eqf_status eqf__tensor_file_parse(eqf_context *ctx, const char *path, const unsigned char *bytes, size_t num_bytes,
+                                  eqf__tensor_file *file_out) {
+    *file_out = (eqf__tensor_file){0};
+    uint64_t length = 0;
+    EQF__TRY(check_start(ctx, path, bytes, num_bytes, &length));
     if (length > num_bytes - LENGTH_BYTES) return fail_format(ctx, path, "it is truncated within its header");
     size_t start = LENGTH_BYTES + (size_t)length;
     json_error_t error;
@@ -285,11 +294,21 @@ eqf_status eqf__tensor_file_parse(eqf_context *ctx, const char *path, const unsi
     return status;
 }
 
+eqf_status eqf__tensor_file_bytes(eqf_context *ctx, const char *path, unsigned char **bytes_out,
+                                  size_t *num_bytes_out) {
+    unsigned char start[LENGTH_BYTES + 1];
+    size_t num_start;
+    uint64_t length;
+    EQF__TRY(eqf__file_read_start(ctx, path, sizeof start, start, &num_start, num_bytes_out));
+    EQF__TRY(check_start(ctx, path, start, num_start, &length));
+    return eqf__file_read(ctx, path, bytes_out, num_bytes_out);
+}
+
 eqf_status eqf__tensor_file_read(eqf_context *ctx, const char *path, eqf__tensor_file *file_out) {
     *file_out = (eqf__tensor_file){0};
     unsigned char *bytes;
     size_t num_bytes;
-    EQF__TRY(eqf__file_read(ctx, path, &bytes, &num_bytes));
+    EQF__TRY(eqf__tensor_file_bytes(ctx, path, &bytes, &num_bytes));
     eqf_status status = eqf__tensor_file_parse(ctx, path, bytes, num_bytes, file_out);
     free(bytes);
     return status;

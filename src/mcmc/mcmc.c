@@ -330,8 +330,8 @@ static eqf_status keep_configurations(mcmc_run *run, size_t count, float *x_out,
         if (!isfinite(energy_out[b]))
             return eqf__fail(
                 run->ctx, EQF_ERROR_NON_FINITE,
-                "chain %zu has energy %g after %llu sweeps: use a longer burn-in or a larger start_scale, so "
-                "that overlapping particles find apart",
+                "chain %zu has energy %g after %llu sweeps: use a longer burn-in, so that overlapping particles find "
+                "apart; if that does not help, look at the constants of the potential",
                 b, (double)energy_out[b], (unsigned long long)run->num_sweeps_done);
     return EQF_OK;
 }

@@ -604,7 +604,7 @@ eqf_status eqf_model_load(eqf_context *ctx, const char *path, eqf_model **model_
     if (path == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "path is NULL");
     unsigned char *bytes;
     size_t num_bytes;
-    EQF__TRY(eqf__file_read(ctx, path, &bytes, &num_bytes));
+    EQF__TRY(eqf__tensor_file_bytes(ctx, path, &bytes, &num_bytes));
     eqf_status status = eqf__model_parse(ctx, path, bytes, num_bytes, model_out);
     free(bytes);
     return status;

@@ -91,6 +91,11 @@ static eqf_status write_user_text(eqf_context *ctx, const eqf_potential_options 
     for (char *c = name; *c != '\0'; c++)
         if (*c == '"' || *c == '\\' || (unsigned char)*c < 32) *c = '_'; /* it stands in a string of the text */
     length += (size_t)snprintf(text + length, size - length, "#line 1 \"%s\"\n%s\n", name, potential->source);
+    /* Buffers have the sizes that we know of. */
+    length += (size_t)snprintf(text + length, size - length,
+                               "#if !defined(N) || N != %u || !defined(D) || D != %u || defined(real)\n"
+                               "#error N, D or real is redefined\n#endif\n",
+                               potential->num_particles, potential->space_dim);
     for (unsigned c = 0; c < potential->num_constants; c++)
         length += (size_t)snprintf(text + length, size - length, "#undef %s\n", potential->constants[c].name);
     return EQF_OK;

@@ -34,13 +34,13 @@ typedef enum constant_rule { ANY, NOT_NEGATIVE, POSITIVE } constant_rule;
 static eqf_status check_constant(eqf_context *ctx, const char *name, double value, constant_rule rule) {
     bool is_number = isfinite(value) && fabs(value) <= 1e30;
     if (rule == ANY && !is_number)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "%s of the potential is %g: it must be a finite number", name,
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "%s of the potential is %g: it must be a number, at most 1e30 in size", name,
                          value);
     if (rule == NOT_NEGATIVE && !(is_number && value >= 0.0))
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "%s of the potential is %g: it must be 0 or positive", name,
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "%s of the potential is %g: it must be 0 to 1e30", name,
                          value);
     if (rule == POSITIVE && !(is_number && value >= 1e-30))
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "%s of the potential is %g: it must be positive", name,
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "%s of the potential is %g: it must be positive, 1e-30 to 1e30", name,
                          value);
     return EQF_OK;
 }
@@ -180,8 +180,12 @@ eqf_status eqf_potential_read_source(eqf_context *ctx, const char *path, char **
     if (path == NULL || source_out == NULL)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "path or source_out is NULL");
     *source_out = NULL;
-    unsigned char *bytes;
-    size_t num_bytes;
+    unsigned char *bytes, first;
+    size_t num_bytes, num_first;
+    EQF__TRY(eqf__file_read_start(ctx, path, sizeof first, &first, &num_first, &num_bytes));
+    if (num_bytes > EQF_POTENTIAL_MAX_SOURCE) /* it may be larger than memory */
+        return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s is no potential: it is longer than %d bytes", path,
+                         (int)EQF_POTENTIAL_MAX_SOURCE);
     EQF__TRY(eqf__file_read(ctx, path, &bytes, &num_bytes));
     const char *reason = memchr(bytes, '\0', num_bytes) != NULL ? "it holds a zero byte"
                                                                 : source_problem((const char *)bytes);

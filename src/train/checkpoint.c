@@ -9,7 +9,7 @@
 #include "train_internal.h"
 
 /* Positions in the tensor "counts" (U64) and "numbers" (F64). */
-enum { COUNT_FINGERPRINT, COUNT_STEP, COUNT_BEST_STEP, COUNT_RESOLUTION, NUM_COUNTS };
+enum { COUNT_FINGERPRINT, COUNT_STEP, COUNT_BEST_STEP, COUNT_RESOLUTION, COUNT_CHECKSUM, NUM_COUNTS };
 enum {
     NUMBER_SECONDS,
     NUMBER_HELD_OUT,
@@ -23,7 +23,7 @@ enum {
 };
 enum { ROW_WIDTH = 9 };
 static const char checkpoint_metadata[] =
-    "{\"kind\":\"checkpoint\",\"format_version\":3,\"library_version\":\"" EQF_VERSION_TEXT "\"}";
+    "{\"kind\":\"checkpoint\",\"format_version\":4,\"library_version\":\"" EQF_VERSION_TEXT "\"}";
 
 static eqf_status read_params(eqf_trainer *trainer, cl_mem buffer, size_t count, float **params_out) {
     *params_out = eqf__alloc(trainer->ctx, count, sizeof(float), "the checkpoint");
@@ -45,14 +45,28 @@ static eqf_status copy_history(eqf_trainer *trainer, double **rows_out, size_t *
     return EQF_OK;
 }
 
+/* Of the counts before it and all else in the file. A damaged number would go on as a training that diverges. history NULL: none. */
+static uint64_t checksum_of(const eqf_trainer *trainer, const uint64_t *counts, const double *numbers,
+                            const void *const vectors[4], const void *best_params, const void *history, size_t num_rows) {
+    uint64_t hash = eqf__fingerprint(EQF__FINGERPRINT_START, counts, COUNT_CHECKSUM * sizeof *counts);
+    hash = eqf__fingerprint(hash, numbers, NUM_NUMBERS * sizeof *numbers);
+    for (size_t v = 0; v < 4; v++)
+        hash = eqf__fingerprint(hash, vectors[v],
+                                (v == 0 ? trainer->num_params : trainer->num_trained) * sizeof(float));
+    hash = eqf__fingerprint(hash, best_params, trainer->num_params * sizeof(float));
+    return eqf__fingerprint(hash, history, num_rows * ROW_WIDTH * sizeof(double));
+}
+
 static eqf_status write_checkpoint(eqf_trainer *trainer, const char *path, float *const vectors[4], const double *rows,
                                    size_t num_rows) {
-    const uint64_t counts[NUM_COUNTS] = {trainer->fingerprint, trainer->step, trainer->best_step,
-                                         trainer->flow->field->resolution};
+    uint64_t counts[NUM_COUNTS] = {trainer->fingerprint, trainer->step, trainer->best_step,
+                                   trainer->flow->field->resolution};
     double numbers[NUM_NUMBERS] = {trainer->seconds,       trainer->held_out_nll,         trainer->best_nll,
                                    trainer->learning_rate, trainer->held_out_free_energy, trainer->best_free_energy,
                                    trainer->best_loss};
     memcpy(numbers + NUMBER_ROW_TOTALS, trainer->row_totals, sizeof trainer->row_totals);
+    const void *const content[4] = {vectors[0], vectors[1], vectors[2], vectors[3]};
+    counts[COUNT_CHECKSUM] = checksum_of(trainer, counts, numbers, content, trainer->best_params, rows, num_rows);
     const size_t n = trainer->num_trained;
     const eqf__tensor tensors[] = {
         {"params", EQF__TENSOR_F32, 1, {trainer->num_params}, vectors[0]},
@@ -127,6 +141,13 @@ static eqf_status restore(eqf_trainer *trainer, const char *path, const eqf__ten
     if (history != NULL &&
         (history->type != EQF__TENSOR_F64 || history->num_dims != 2 || history->shape[1] != ROW_WIDTH))
         return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s is damaged: its history has another shape", path);
+    if (counts[COUNT_CHECKSUM] != checksum_of(trainer, counts, numbers, vectors, best,
+                                              history != NULL ? history->data : NULL,
+                                              history != NULL ? history->shape[0] : 0))
+        return eqf__fail(ctx, EQF_ERROR_FORMAT,
+                         "%s is damaged: its content does not match its checksum: take another copy, or train anew "
+                         "without --resume",
+                         path);
 
     eqf__field *field = trainer->flow->field;
     EQF__TRY(field->set_resolution(field, (unsigned)counts[COUNT_RESOLUTION]));

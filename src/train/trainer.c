@@ -49,8 +49,7 @@ static eqf_status check_options(eqf_context *ctx, const eqf_training_options *o)
     return EQF_OK;
 }
 
-/* FNV-1a, 64 bits: tells apart what a checkpoint was made with; not a defence against forgery. */
-static uint64_t fingerprint(uint64_t hash, const void *bytes, size_t num_bytes) {
+uint64_t eqf__fingerprint(uint64_t hash, const void *bytes, size_t num_bytes) {
     const unsigned char *byte = bytes;
     for (size_t i = 0; i < num_bytes; i++) hash = (hash ^ byte[i]) * 1099511628211u;
     return hash;
@@ -86,20 +85,20 @@ static uint64_t fingerprint_all(const eqf_trainer *trainer, const float *x) {
     const eqf_potential_options *u = &made->potential;
     const double potential[] = {(double)u->kind, u->temperature, u->distance_offset, u->linear,       u->quadratic,
                                 u->quartic,      u->epsilon,     u->r_min,           u->trap_strength};
-    uint64_t hash = 14695981039346656037u;
-    hash = fingerprint(hash, numbers, sizeof numbers);
-    hash = fingerprint(hash, counts, sizeof counts);
-    hash = fingerprint(hash, model_counts, sizeof model_counts);
-    hash = fingerprint(hash, &made->prior_scale, sizeof made->prior_scale);
-    hash = fingerprint(hash, potential, sizeof potential);
+    uint64_t hash = EQF__FINGERPRINT_START;
+    hash = eqf__fingerprint(hash, numbers, sizeof numbers);
+    hash = eqf__fingerprint(hash, counts, sizeof counts);
+    hash = eqf__fingerprint(hash, model_counts, sizeof model_counts);
+    hash = eqf__fingerprint(hash, &made->prior_scale, sizeof made->prior_scale);
+    hash = eqf__fingerprint(hash, potential, sizeof potential);
     if (u->kind == EQF_POTENTIAL_USER) {
-        hash = fingerprint(hash, u->source, strlen(u->source));
-        hash = fingerprint(hash, u->constants, u->num_constants * sizeof u->constants[0]);
+        hash = eqf__fingerprint(hash, u->source, strlen(u->source));
+        hash = eqf__fingerprint(hash, u->constants, u->num_constants * sizeof u->constants[0]);
     }
-    hash = fingerprint(hash, eqf_model_params(trainer->model), trainer->num_params * sizeof(float));
+    hash = eqf__fingerprint(hash, eqf_model_params(trainer->model), trainer->num_params * sizeof(float));
     size_t num_dof = trainer->flow->num_dof;
-    hash = fingerprint(hash, x, trainer->num_train * num_dof * sizeof(float));
-    return fingerprint(hash, trainer->held_out, trainer->num_held_out * num_dof * sizeof(float));
+    hash = eqf__fingerprint(hash, x, trainer->num_train * num_dof * sizeof(float));
+    return eqf__fingerprint(hash, trainer->held_out, trainer->num_held_out * num_dof * sizeof(float));
 }
 
 /* Whether the loss has that part at any step. */
@@ -453,6 +452,12 @@ static eqf_status collect_records(eqf_trainer *trainer, size_t num_records) {
         const float *record = records + r * EQF__RECORD_SIZE;
         if (record[EQF__RECORD_IS_GOOD] == 0.0f) {
             trainer->step = first_step + r;
+            if (trainer->step == 0) /* no parameter has changed yet: what is solved is to blame, not how */
+                return eqf__fail(
+                    trainer->ctx, EQF_ERROR_NON_FINITE,
+                    "training diverged before it began: the loss or gradient of step 1 is not finite; look for "
+                    "overlapping or far particles in the data, or try more --integration-steps%s",
+                    has_free_energy(trainer) ? ", an --energy-cap or another --prior-scale" : "");
             const bool may_be_cores = has_free_energy(trainer) && isinf(trainer->options.energy_cap);
             return eqf__fail(trainer->ctx, EQF_ERROR_NON_FINITE,
                              "training diverged: the loss or gradient of step %llu is not finite; try %sa lower "
@@ -474,8 +479,9 @@ static eqf_status held_out_nlls(eqf_trainer *trainer, double *nlls_out) {
     const batch_share share = share_of(trainer, trainer->num_held_out);
     float *log_prob = eqf__alloc(trainer->ctx, share.count, sizeof *log_prob, "log-densities");
     if (log_prob == NULL) return EQF_ERROR_OUT_OF_MEMORY;
-    eqf_status status = eqf_flow_log_prob(trainer->flow, share.count,
-                                          trainer->held_out + share.first * trainer->flow->num_dof, log_prob, NULL);
+    eqf_status status =
+        eqf_flow_log_prob_part(trainer->flow, share.first, share.count,
+                               trainer->held_out + share.first * trainer->flow->num_dof, log_prob, NULL);
     for (size_t b = 0; b < trainer->num_held_out; b++) nlls_out[b] = 0;
     for (size_t b = 0; b < share.count; b++) nlls_out[share.first + b] = -(double)log_prob[b];
     free(log_prob);

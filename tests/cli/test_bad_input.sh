@@ -25,6 +25,8 @@ npy '<f4' False '(0, 2, 2)' empty.npy </dev/null
 { f4_configurations | head -c 28; printf '\0\0\300\177'; } | npy '<f4' False '(2, 2, 2)' nan.npy
 { f4_configurations | head -c 28; printf '\0\0\200\177'; } | npy '<f4' False '(2, 2, 2)' inf.npy
 mkdir -p folder.npy
+escape=$(printf 'esc\033[31m.npy')
+cp int.npy "$escape"
 
 for command in "log-prob good.safetensors -o out.npy" "evaluate good.safetensors --report report.html" \
     "train dw2 -o m.safetensors"; do
@@ -33,6 +35,23 @@ for command in "log-prob good.safetensors -o out.npy" "evaluate good.safetensors
         expect 3 "$file.npy" "$eqflow" $command --data $file.npy
     done
 done
+# Larger than memory, mostly a hole, and none of ours: refused by its beginning. (Elsewhere, as the files here are summed.)
+giant=$(mktemp "${TMPDIR:-/tmp}/eqflow-giant-XXXXXX")
+echo 'A trajectory of another program' >"$giant"
+if truncate -s 200G "$giant" 2>/dev/null; then
+    expect 3 'does not start like one' timeout 10 "$eqflow" log-prob good.safetensors -o out.npy --data "$giant"
+    expect 3 'does not start like one' timeout 10 "$eqflow" sample "$giant" -n 5 -o out.npy
+    expect 3 'is no potential: it is longer' timeout 10 "$eqflow" data --potential "$giant" --particles 2 --space-dim 2 -n 5 \
+        -o out.npy
+fi
+rm -f "$giant"
+# A name that would steer the terminal.
+expect 3 'esc\?\[31m\.npy' "$eqflow" log-prob good.safetensors -o out.npy --data "$escape"
+rm -f "$escape"
+# Data beyond all reach: neither the learning rate nor the prior is to blame.
+{ for _ in 1 2 3 4 5 6 7 8; do printf '\354\170\255\140\0\0\0\0\354\170\255\340\0\0\0\0'; done; } | npy '<f4' False '(8, 2, 2)' far.npy # 1e20
+expect 7 'step 1 is not finite; look for .*far particles in the data' "$eqflow" train dw2 -o m.safetensors --data far.npy --steps 5 --quiet
+expect 3 "the data's scale is .*beyond 1e-6 ... 1e6" "$eqflow" train dw2 -o m.safetensors --data far.npy --prior-scale data --quiet
 
 # ---- Models ---------------------------------------------------------------------------------------------------------
 head -c 3000 good.safetensors >truncated.safetensors
@@ -56,6 +75,22 @@ for file in truncated flipped random foreign nothing; do
 done
 expect 3 'model.checkpoint' "$eqflow" train dw2 --data good.npy -o m.safetensors --steps 5 --batch-size 16 --quiet --resume \
     --checkpoint model.checkpoint
+
+# One wrong bit in the numbers of a checkpoint.
+"$eqflow" train dw2 --data good.npy -o resumed.safetensors --steps 1000000 --batch-size 16 --quiet --checkpoint-interval 0 \
+    >stdout 2>stderr </dev/null &
+child=$!
+children="$children $child"
+for _ in $(seq 1200); do
+    [ -e resumed.safetensors.checkpoint ] && break
+    sleep 0.05
+done
+kill -TERM $child
+wait $child
+size=$(stat -c %s resumed.safetensors.checkpoint)
+printf 'x' | dd of=resumed.safetensors.checkpoint bs=1 seek=$((size - 4002)) conv=notrunc 2>/dev/null
+expect 3 'checkpoint is damaged: .*checksum.*without --resume' "$eqflow" train dw2 --data good.npy -o resumed.safetensors \
+    --steps 1000000 --batch-size 16 --quiet --checkpoint-interval 0 --resume
 
 # ---- Devices --------------------------------------------------------------------------------------------------------
 expect 5 'nosuchdevice' "$eqflow" data dw2 -n 10 -o out.npy --device nosuchdevice
@@ -109,6 +144,8 @@ expect 2 'would overwrite MODEL' "$eqflow" evaluate good.safetensors --report go
 expect 2 'would overwrite --potential' "$eqflow" data $morse -n 10 -o ./morse.cl
 # shellcheck disable=SC2086
 expect 2 'would overwrite --potential' "$eqflow" train $morse -o ./morse.cl
+# shellcheck disable=SC2086
+expect 2 '--prior-scale X is missing' "$eqflow" train $morse --data none -o new.safetensors
 rm link.npy here
 
 # ---- A full disk ----------------------------------------------------------------------------------------------------

@@ -58,6 +58,31 @@ fi
 rm -f "$log"
 expect 3 'empty.cl is no potential' "$eqflow" data --potential empty.cl "${rest[@]}" -n 4 -o y.npy
 expect 3 'binary.cl is no potential' "$eqflow" data --potential binary.cl "${rest[@]}" -n 4 -o y.npy
+# What the sizes of buffers stand on is not the text's to redefine; the compiler may add lines of its own.
+for macro in N D real; do
+    { cat morse.cl; echo "#undef $macro"; echo "#define $macro 7"; } >redefined.cl
+    "$eqflow" data --potential redefined.cl "${rest[@]}" -n 4 -o y.npy >stdout 2>stderr
+    code=$?
+    if [ $code -eq 3 ] && grep -q 'N, D or real is redefined' stderr && [ ! -e y.npy ]; then
+        pass
+    else
+        fail "$macro redefined: exit code $code: $(cat stderr)"
+    fi
+    rm -f "$(sed -n 's/.*log and source: //p' stderr)"
+done
+# An index far out of range ends the process, on CPU devices; a line says where to look. (Sanitizers have their own to say.)
+if ! ldd "$eqflow" | grep -qi asan && "$eqflow" devices | grep -q '^ *\* .*\(pthread\|cpu\)'; then
+    sed 's/return sum/return x[1 << 28]/' morse.cl >outside.cl
+    if cmp -s outside.cl morse.cl; then fail "no index was put out of range"; fi
+    (ulimit -c 0 && exec "$eqflow" data --potential outside.cl "${rest[@]}" -n 4 -o y.npy) >stdout 2>stderr
+    code=$?
+    if { [ $code -ge 128 ] && grep -q 'crashed while computing: in a potential of your own' stderr && [ ! -e y.npy ]; } ||
+        [ $code -eq 3 ]; then
+        pass
+    else
+        fail "an index out of range: exit code $code: $(cat stderr)"
+    fi
+fi
 expect 3 'missing.cl' "$eqflow" data --potential missing.cl "${rest[@]}" -n 4 -o y.npy
 expect 2 'needs --particles N and --space-dim D' "$eqflow" data --potential morse.cl -n 4 -o y.npy
 expect 2 'PRESET is missing' "$eqflow" data -n 4 -o y.npy

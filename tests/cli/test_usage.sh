@@ -58,7 +58,7 @@ expect 2 '-o .* is missing' "$eqflow" train dw2
 expect 2 '-n .* is missing' "$eqflow" data dw2 -o x.npy
 expect 2 '-o .* is missing' "$eqflow" data dw2 -n 10
 expect 2 '--num-samples ten: not a whole number' "$eqflow" data dw2 -n ten -o x.npy
-expect 2 '--num-samples -5: not a whole number' "$eqflow" data dw2 -n -5 -o x.npy
+expect 2 '--num-samples -5: must be at least 1 ' "$eqflow" data dw2 -n -5 -o x.npy
 expect 2 '--num-samples 1.5: not a whole number' "$eqflow" data dw2 -n 1.5 -o x.npy
 expect 2 '--num-samples 0: must be at least 1' "$eqflow" data dw2 -n 0 -o x.npy
 expect 2 '--seed 99999999999999999999: not a whole number' "$eqflow" data dw2 -n 10 -o x.npy --seed 99999999999999999999
@@ -100,6 +100,15 @@ for bad in 0x10 ' 12' '12 ' 12x 1e400 nan -inf; do
     expect 2 'must be' "$eqflow" train dw2 -o m.safetensors --prior-scale "$bad"
     expect 2 'must be' "$eqflow" train dw2 -o m.safetensors --loss energy --energy-cap "$bad"
 done
+
+expect 2 '--num-samples 1e30: must be at least 1 and at most' "$eqflow" data dw2 -n 1e30 -o x.npy
+
+# A closed standard stream lends its number to no file of ours.
+succeed "$eqflow" data dw2 -n 10 -o open.npy --burn-in 5 --thinning 1 --quiet
+"$eqflow" data dw2 -n 10 -o closed.npy --burn-in 5 --thinning 1 >&- 2>&- <&-
+code=$?
+if [ $code -eq 4 ]; then pass; else fail "closed streams: exit code $code"; fi
+same open.npy closed.npy "closed streams"
 
 # No OpenCL platform: says which package to install.
 expect 5 'pocl-opencl-icd' env OCL_ICD_VENDORS=/nonexistent "$eqflow" devices
