@@ -203,6 +203,8 @@ run_device() { # NAME INDEX JSON
         [ -z "$stops" ] || break
         run_program "$name" "$test" "$logs/$name-$index-$test.log" "$build/tests/test_${test//./_}"
     done
+    # Where no kernel builds one reason is enough: the log has the rest.
+    if grep -q 'did not build' "$scratch/selftest"; then failures=("${failures[0]}" "with it all tests that need a kernel, $failed"); fi
     note_failures "$name"
     row "$name" "$device" "$driver" "$profile" "$fp64" "$num_run of ${#all_tests[@]}" "$passed" "$failed" "$skipped" "$off"
     if [ -z "$stops" ] && [ "$(value type "$index" "$json")" = gpu ]; then # what only such a machine can tell
