@@ -151,7 +151,8 @@ static void test_adam(void **state) {
     print_message("Adam, %d steps: %.2e of the way off; clipped %d, not clipped %d\n", STEPS, error, was_clipped,
                   was_free);
     assert_true(was_clipped && was_free); /* or the test says less than it means to */
-    bool is_good = test_report(&rate_worst, "learning rate") & test_report(&norm_worst, "gradient norm");
+    bool is_good = test_report(&rate_worst, "learning rate");
+    is_good &= test_report(&norm_worst, "gradient norm");
     assert_true(is_good && error <= 1e-2);
     eqf_model_destroy(&best);
     eqf_trainer_destroy(&trainer);
