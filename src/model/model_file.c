@@ -212,7 +212,7 @@ static json_t *model_to_json(const eqf_model *model) {
     json_t *potential = json_object();
     put(potential, "kind", json_string(eqf_potential_kind_name(options->potential.kind)), &is_complete);
     put_fields(potential, options, potential_fields, &is_complete);
-    if (options->potential.kind == EQF_POTENTIAL_USER)
+    if (eqf_potential_kind_describe(options->potential.kind)->has_text)
         put_user_potential(potential, options, &is_complete);
     else
         put_fields(potential, options, built_in_fields, &is_complete);
@@ -403,7 +403,7 @@ static void get_options(model_reader *reader, const json_t *root, eqf_model_opti
     if (eqf_potential_kind_find(kind, &options->potential.kind) != EQF_OK)
         reject_name(reader, "potential", "kind", kind);
     get_fields(reader, potential, "potential", potential_fields, options);
-    if (options->potential.kind == EQF_POTENTIAL_USER)
+    if (eqf_potential_kind_describe(options->potential.kind)->has_text)
         get_user_potential(reader, potential, options);
     else
         get_fields(reader, potential, "potential", built_in_fields, options);

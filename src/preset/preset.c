@@ -106,16 +106,13 @@ bool eqf_preset_matches(const eqf_preset *preset, const eqf_potential_options *p
     if (!preset || !potential) return false;
     const eqf_potential_options *own = &preset->model.potential;
     /* Exact comparison on purpose: known figures hold for these constants and no others. */
-    if (own->kind != potential->kind || own->num_particles != potential->num_particles ||
-        own->space_dim != potential->space_dim || own->temperature != potential->temperature) {
-        return false;
-    }
-    if (own->kind == EQF_POTENTIAL_DOUBLE_WELL) {
-        return own->distance_offset == potential->distance_offset && own->linear == potential->linear &&
-               own->quadratic == potential->quadratic && own->quartic == potential->quartic;
-    }
-    return own->epsilon == potential->epsilon && own->r_min == potential->r_min &&
-           own->trap_strength == potential->trap_strength;
+    if (own->kind != potential->kind) return false;
+    const eqf_option *option;
+    for (size_t i = 0; (option = eqf_potential_common_option(i)) != NULL; i++)
+        if (eqf_option_get(option, own) != eqf_option_get(option, potential)) return false;
+    for (size_t i = 0; (option = eqf_potential_option(own->kind, i)) != NULL; i++)
+        if (eqf_option_get(option, own) != eqf_option_get(option, potential)) return false;
+    return true;
 }
 
 eqf_status eqf_preset_for_potential(eqf_context *ctx, const eqf_potential_options *potential, eqf_preset *preset_out) {
@@ -126,10 +123,7 @@ eqf_status eqf_preset_for_potential(eqf_context *ctx, const eqf_potential_option
     memset(preset.model.preset, 0, sizeof preset.model.preset);
     memcpy(preset.model.preset, "own", sizeof "own");
     preset.model.potential = *potential;
-    double length = potential->kind == EQF_POTENTIAL_USER            ? potential->length
-                    : potential->kind == EQF_POTENTIAL_LENNARD_JONES ? potential->r_min
-                                                                     : fabs(potential->distance_offset) / 2.0;
-    if (!(length > 0.0)) length = 1.0;
+    const double length = eqf_potential_length(potential);
     preset.training.data_noise *= length;
     /* The prior's distances are the widest: about three standard deviations of a dense cluster's. Neighbouring
      * Gaussians overlap as they do for the double wells: a width of three spacings. */
@@ -137,7 +131,7 @@ eqf_status eqf_preset_for_potential(eqf_context *ctx, const eqf_potential_option
     field->layout = EQF_RADIAL_UNIFORM;
     field->distance_max = 4.0 * length * pow(potential->num_particles, 1.0 / potential->space_dim);
     field->distance_gamma = 3.0 * field->distance_max / (field->num_distance - 1);
-    if (potential->kind == EQF_POTENTIAL_USER) preset.training.energy_cap = (double)INFINITY; /* its scale is unknown */
+    if (eqf_potential_kind_describe(potential->kind)->has_text) preset.training.energy_cap = (double)INFINITY; /* its scale is unknown */
     preset.entropy = preset.entropy_error = preset.log_z = preset.log_z_error = preset.mean_energy = NAN;
     *preset_out = preset;
     return EQF_OK;

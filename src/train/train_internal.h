@@ -55,10 +55,6 @@ struct eqf_trainer {
     double learning_rate;
 };
 
-/* FNV-1a, 64 bits: tells apart what a checkpoint was made with, and whether it is whole; not a defence against forgery. */
-#define EQF__FINGERPRINT_START 14695981039346656037u
-uint64_t eqf__fingerprint(uint64_t hash, const void *bytes, size_t num_bytes);
-
 /* d_records[record] = what a step measured (cl/train/adam.cl), of d_gradient [num] and d_sums, within the launch budget. */
 eqf_status eqf__trainer_measure(const eqf_trainer *trainer, cl_mem d_gradient, cl_mem d_sums, cl_mem d_records,
                                 unsigned record, cl_mem d_failed, bool has_nll, bool has_free_energy, size_t num);

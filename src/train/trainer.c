@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "kinds.h"
 #include "train_internal.h"
 
 static double now_seconds(void) {
@@ -49,12 +50,6 @@ static eqf_status check_options(eqf_context *ctx, const eqf_training_options *o)
     return EQF_OK;
 }
 
-uint64_t eqf__fingerprint(uint64_t hash, const void *bytes, size_t num_bytes) {
-    const unsigned char *byte = bytes;
-    for (size_t i = 0; i < num_bytes; i++) hash = (hash ^ byte[i]) * 1099511628211u;
-    return hash;
-}
-
 static uint64_t fingerprint_all(const eqf_trainer *trainer, const float *x) {
     const eqf_training_options *o = &trainer->options;
     const double numbers[] = {o->learning_rate,    o->final_learning_rate_fraction,
@@ -82,23 +77,16 @@ static uint64_t fingerprint_all(const eqf_trainer *trainer, const float *x) {
     const uint64_t model_counts[] = {
         made->potential.num_particles, made->potential.space_dim,     made->integrator.num_steps,         made->seed,
         trainer->num_params,           (uint64_t)made->dynamics.kind, (uint64_t)made->dynamics.activation};
-    const eqf_potential_options *u = &made->potential;
-    const double potential[] = {(double)u->kind, u->temperature, u->distance_offset, u->linear,       u->quadratic,
-                                u->quartic,      u->epsilon,     u->r_min,           u->trap_strength};
-    uint64_t hash = EQF__FINGERPRINT_START;
-    hash = eqf__fingerprint(hash, numbers, sizeof numbers);
-    hash = eqf__fingerprint(hash, counts, sizeof counts);
-    hash = eqf__fingerprint(hash, model_counts, sizeof model_counts);
-    hash = eqf__fingerprint(hash, &made->prior_scale, sizeof made->prior_scale);
-    hash = eqf__fingerprint(hash, potential, sizeof potential);
-    if (u->kind == EQF_POTENTIAL_USER) {
-        hash = eqf__fingerprint(hash, u->source, strlen(u->source));
-        hash = eqf__fingerprint(hash, u->constants, u->num_constants * sizeof u->constants[0]);
-    }
-    hash = eqf__fingerprint(hash, eqf_model_params(trainer->model), trainer->num_params * sizeof(float));
+    uint64_t hash = EQF__HASH_START;
+    hash = eqf__hash(hash, numbers, sizeof numbers);
+    hash = eqf__hash(hash, counts, sizeof counts);
+    hash = eqf__hash(hash, model_counts, sizeof model_counts);
+    hash = eqf__hash(hash, &made->prior_scale, sizeof made->prior_scale);
+    hash = eqf__potential_hash(hash, &made->potential);
+    hash = eqf__hash(hash, eqf_model_params(trainer->model), trainer->num_params * sizeof(float));
     size_t num_dof = trainer->flow->num_dof;
-    hash = eqf__fingerprint(hash, x, trainer->num_train * num_dof * sizeof(float));
-    return eqf__fingerprint(hash, trainer->held_out, trainer->num_held_out * num_dof * sizeof(float));
+    hash = eqf__hash(hash, x, trainer->num_train * num_dof * sizeof(float));
+    return eqf__hash(hash, trainer->held_out, trainer->num_held_out * num_dof * sizeof(float));
 }
 
 /* Whether the loss has that part at any step. */
