@@ -22,7 +22,6 @@ static eqf_status check_options(eqf_context *ctx, const eqf_training_options *o)
         bool is_good;
         const char *message;
     } rules[] = {
-        {o->version == 1, "training options are of an unknown version"},
         {o->batch_size >= 1 && o->batch_size <= ((size_t)1 << 24), "the batch size must be 1 ... 16777216"},
         {o->num_steps >= 1, "the number of training steps must be at least 1"},
         {isfinite(o->learning_rate) && o->learning_rate > 0, "the learning rate must be a number > 0"},
@@ -217,7 +216,13 @@ static eqf_status create_parts(eqf_trainer *trainer, const eqf_model *model, con
 eqf_status eqf_trainer_create(eqf_context *ctx, const eqf_model *model, const eqf_training_options *options,
                               size_t num_train, const float *x, size_t num_held_out, const float *x_held_out,
                               eqf_trainer **trainer_out) {
+    EQF__NOT_NULL(ctx, ctx);
+    EQF__NOT_NULL(ctx, trainer_out);
     *trainer_out = NULL;
+    EQF__NOT_NULL(ctx, model);
+    eqf_training_options copy = EQF_TRAINING_OPTIONS_INIT;
+    if (options != NULL) EQF__TRY(EQF__READ(ctx, EQF_TRAINING_OPTIONS_INIT, options, &copy));
+    options = &copy;
     EQF__TRY(check_options(ctx, options));
     if (num_train == 0 && (options->nll_weight_start > 0 || options->nll_weight_end > 0))
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "there are no training data, which a likelihood needs");
@@ -596,6 +601,7 @@ static double mean_of(const double totals[EQF__NUM_TOTALS], size_t what, size_t 
 static eqf_status add_history_row(eqf_trainer *trainer) {
     const double *totals = trainer->row_totals;
     const eqf_history_row row = {
+        .struct_size = sizeof row,
         .step = trainer->step,
         .seconds = trainer->seconds,
         .loss = mean_of(totals, EQF__TOTAL_LOSS, EQF__TOTAL_STEPS),
@@ -612,7 +618,7 @@ static eqf_status add_history_row(eqf_trainer *trainer) {
 
 /* ---- What the caller sees ------------------------------------------------------------------------------------------------ */
 
-static void fill_state(eqf_trainer *trainer, eqf_training_state *state) {
+static eqf_status fill_state(eqf_trainer *trainer, eqf_training_state *state) {
     const double *totals = trainer->report_totals;
     const eqf_training_state now = {
         .step = trainer->step,
@@ -631,8 +637,8 @@ static void fill_state(eqf_trainer *trainer, eqf_training_state *state) {
         .best_step = trainer->best_step,
         .is_done = trainer->step >= trainer->options.num_steps,
     };
-    *state = now;
     memset(trainer->report_totals, 0, sizeof trainer->report_totals);
+    return EQF__WRITE(trainer->ctx, EQF_TRAINING_STATE_INIT, &now, state);
 }
 
 static eqf_status advance(eqf_trainer *trainer, uint64_t max_steps) {
@@ -654,15 +660,18 @@ static eqf_status advance(eqf_trainer *trainer, uint64_t max_steps) {
 }
 
 eqf_status eqf_trainer_advance(eqf_trainer *trainer, uint64_t max_steps, eqf_training_state *state_out) {
+    EQF__NOT_NULL(NULL, trainer);
+    if (state_out != NULL) EQF__TRY(EQF__CHECK_SIZE(trainer->ctx, EQF_TRAINING_STATE_INIT, state_out));
     const double start = now_seconds();
     eqf_status status = EQF_OK;
     if (trainer->step < trainer->options.num_steps) status = advance(trainer, max_steps);
     trainer->seconds += now_seconds() - start;
-    if (state_out != NULL) fill_state(trainer, state_out);
-    return status;
+    const eqf_status filled = state_out != NULL ? fill_state(trainer, state_out) : EQF_OK;
+    return status != EQF_OK ? status : filled;
 }
 
 eqf_status eqf_trainer_best_model(eqf_trainer *trainer, eqf_model **model_out) {
+    EQF__NOT_NULL(NULL, trainer);
     EQF__TRY(eqf_model_copy(trainer->ctx, trainer->model, model_out));
     eqf_status status = eqf_model_set_params(trainer->ctx, *model_out, trainer->best_params);
     if (status != EQF_OK) eqf_model_destroy(model_out);
