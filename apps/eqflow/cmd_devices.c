@@ -146,7 +146,7 @@ exit_code cmd_devices(cli_app *app) {
             json_t *json = device_json(&devices[i]);
             describe(&output, &devices[i]);
             if (app->is_verbose && json) {
-                static eqf_device_profile profile;
+                static eqf_device_profile profile = EQF_DEVICE_PROFILE_INIT;
                 status = eqf_device_get_profile(app->ctx, devices[i].index, &profile);
                 if (status != EQF_OK) break;
                 json_object_set_new(json, "profile_values", describe_profile(&output, &profile));

@@ -157,6 +157,7 @@ static exit_code start(tuning *t) {
     eqf_status status = eqf_context_device(t->app->ctx, &t->device);
     eqf_device_profile *profile = calloc(1, sizeof *profile);
     if (!profile) return app_fail(t->app, EXIT_CODE_DEVICE, "out of memory");
+    profile->struct_size = sizeof *profile;
     if (status == EQF_OK) status = eqf_device_get_profile(t->app->ctx, t->device.index, profile);
     for (size_t k = 0; k < NUM_KEYS && status == EQF_OK; k++) {
         for (unsigned v = 0; v < profile->num_values; v++) {

@@ -497,7 +497,7 @@ static bool has_answers(const eqf_flow *flow) {
 
 static eqf_status check(const eqf_flow *flow, eqf__answers answers) {
     eqf_context *ctx = flow->ctx;
-    trial t = {.flow = flow, .num_steps = trial_steps(flow)};
+    trial t = {.flow = flow, .num_steps = trial_steps(flow), .loss = EQF_LOSS_INIT};
     bool are_all_trusted = true;
     find_programs(flow, answers, t.programs);
     for (unsigned part = 0; part < NUM_PARTS; part++) {
