@@ -432,7 +432,7 @@ static exit_code train(cli_app *app, const train_flags *flags, const eqf_preset 
     eqf_trainer *trainer = NULL;
     eqf_model_options model_options = *preset->model;
     eqf_training_options training_options = EQF_TRAINING_OPTIONS_INIT;
-    eqf_training_state state = {.best_held_out_nll = NAN, .best_held_out_free_energy = NAN};
+    eqf_training_state state = {.struct_size = sizeof state, .best_held_out_nll = NAN, .best_held_out_free_energy = NAN};
     train_steps steps = {0, NAN};
     eqf_status status;
     cli_progress progress;
