@@ -17,6 +17,12 @@ typedef enum eqf_gradient {
     EQF_GRADIENT_OTD  /* optimise, then discretise: the continuous adjoint, solved backward by dopri5. Slower; knows no integration penalty */
 } eqf_gradient;
 
+/* What turns gradients into steps. */
+typedef enum eqf_optimizer_kind {
+    EQF_OPTIMIZER_ADAM, /* with decoupled weight decay (AdamW), on the device */
+    EQF_OPTIMIZER_SOAP  /* Adam in the eigenbasis of each matrix's running gradient covariances (Vyas et al. 2024), on the host */
+} eqf_optimizer_kind;
+
 typedef struct eqf_training_options {
     size_t struct_size;                    /* set by EQF_TRAINING_OPTIONS_INIT */
     size_t batch_size;
@@ -42,13 +48,17 @@ typedef struct eqf_training_options {
     eqf_gradient gradient;
     eqf_adaptive_options adaptive;         /* of EQF_GRADIENT_OTD */
     double data_noise;                     /* sd of mean-free normal noise on the training data's coordinates, anew in each batch; 0: none */
+    eqf_optimizer_kind optimizer;
+    double clip_ratio;                     /* the gradient is clipped at so many times its running norm; 0: not */
+    size_t num_validated;                  /* held-out samples that a measurement takes, the first of them; 0: all */
 } eqf_training_options;
 #define EQF_TRAINING_OPTIONS_INIT \
     {.struct_size = sizeof(eqf_training_options), .batch_size = 256, .num_steps = 4000, .learning_rate = 5e-3,            \
      .final_learning_rate_fraction = 0.02, .num_warmup_steps = 100, .clip_norm = 10.0, .average_decay = 0.995,            \
      .integration_penalty = 0.1, .validation_interval = 200, .field_evaluation = EQF_FIELD_TABLE, .nll_weight_start = 1.0, \
      .nll_weight_end = 1.0, .num_generated = 256, .energy_cap = (double)INFINITY, .num_held_out_generated = 4096,         \
-     .divergence = EQF_DIVERGENCE_EXACT, .gradient = EQF_GRADIENT_DTO, .adaptive = EQF_ADAPTIVE_OPTIONS_INIT}
+     .divergence = EQF_DIVERGENCE_EXACT, .gradient = EQF_GRADIENT_DTO, .adaptive = EQF_ADAPTIVE_OPTIONS_INIT,  \
+     .optimizer = EQF_OPTIMIZER_ADAM}
 
 /* Owns: a flow, the data and the optimizer's state on the device. Threads: those of its context. */
 typedef struct eqf_trainer eqf_trainer;
