@@ -56,7 +56,8 @@ static void scales(const eqf_potential_options *potential, eqf__potential_scales
 const eqf_option *const eqf__first_file_options[] = {eqf__double_well_options, eqf__lennard_jones_options, NULL};
 
 const eqf__potential_kind eqf__double_well = {
-    .info = {.name = "double_well",
+    .info = {.struct_size = sizeof(eqf_potential_kind_info),
+             .name = "double_well",
              .title = "double well",
              .formula = "linear s + quadratic s^2 + quartic s^4, s = d - distance_offset",
              .element = "X"},

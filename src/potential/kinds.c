@@ -27,7 +27,7 @@ const char *eqf_potential_kind_name(eqf_potential_kind kind) {
 
 eqf_status eqf_potential_kind_find(const char *name, eqf_potential_kind *kind_out) {
     const char *own;
-    for (unsigned kind = 0; name != NULL && (own = eqf_potential_kind_name((eqf_potential_kind)kind)) != NULL; kind++)
+    for (unsigned kind = 0; name != NULL && kind_out != NULL && (own = eqf_potential_kind_name((eqf_potential_kind)kind)) != NULL; kind++)
         if (strcmp(name, own) == 0) {
             *kind_out = (eqf_potential_kind)kind;
             return EQF_OK;

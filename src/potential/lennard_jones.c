@@ -35,7 +35,8 @@ static void scales(const eqf_potential_options *potential, eqf__potential_scales
 }
 
 const eqf__potential_kind eqf__lennard_jones = {
-    .info = {.name = "lennard_jones",
+    .info = {.struct_size = sizeof(eqf_potential_kind_info),
+             .name = "lennard_jones",
              .title = "Lennard-Jones",
              .formula = "epsilon [(r_min/d)^12 - 2 (r_min/d)^6], harmonic trap",
              .element = "Ar"},

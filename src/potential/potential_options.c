@@ -13,9 +13,7 @@ const eqf_option eqf__potential_common_options[] = {
 eqf_status eqf_potential_check(eqf_context *ctx, const eqf_potential_options *potential) {
     static const char what[] = "potential";
     if (potential == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the potential is NULL");
-    if (potential->version != 1)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
-                         "version of the potential is %u: start from EQF_POTENTIAL_OPTIONS_INIT", potential->version);
+    EQF__TRY(EQF__CHECK(ctx, EQF_POTENTIAL_OPTIONS_INIT, eqf_potential_options, potential));
     const eqf__potential_kind *own = eqf__potential_kind_of(potential->kind), *other;
     if (own == NULL)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "kind of the potential is %u: there is no such kind",

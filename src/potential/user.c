@@ -121,7 +121,12 @@ static void scales(const eqf_potential_options *potential, eqf__potential_scales
 }
 
 const eqf__potential_kind eqf__user_potential = {
-    .info = {.name = "user", .title = "own text", .formula = "", .element = "X", .has_text = true},
+    .info = {.struct_size = sizeof(eqf_potential_kind_info),
+             .name = "user",
+             .title = "own text",
+             .formula = "",
+             .element = "X",
+             .has_text = true},
     .options = options,
     .sum_file = "potential/user.clh",
     .scales = scales,
