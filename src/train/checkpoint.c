@@ -150,7 +150,7 @@ static eqf_status restore(eqf_trainer *trainer, const char *path, const eqf__ten
                          path);
 
     eqf__field *field = trainer->flow->field;
-    EQF__TRY(field->set_resolution(field, (unsigned)counts[COUNT_RESOLUTION]));
+    EQF__TRY(eqf__field_set_resolution(field, (unsigned)counts[COUNT_RESOLUTION]));
     EQF__TRY(eqf__flow_reassemble(trainer->flow));
     EQF__TRY(eqf__trainer_create_workspace(trainer));
     const cl_mem buffers[4] = {field->d_params, trainer->d_first_moment, trainer->d_second_moment, trainer->d_average};

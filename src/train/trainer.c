@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "budget.h"
 #include "train_internal.h"
 
 static double now_seconds(void) {
@@ -207,7 +208,7 @@ static eqf_status create_parts(eqf_trainer *trainer, const eqf_model *model, con
     if (trainer->flow->field->evaluation == EQF_FIELD_TABLE) {
         eqf__field *field = trainer->flow->field;
         field->table_tolerance = EQF__TRAINING_TABLE_TOLERANCE;
-        EQF__TRY(field->set_resolution(field, EQF__TRAINING_RESOLUTION));
+        EQF__TRY(eqf__field_set_resolution(field, EQF__TRAINING_RESOLUTION));
         EQF__TRY(eqf_flow_set_params(trainer->flow, eqf_model_params(model)));
         EQF__TRY(eqf__flow_reassemble(trainer->flow));
     }
@@ -319,8 +320,8 @@ static eqf_status launch_nll(eqf_trainer *trainer) {
     if (o->is_augmented) EQF__TRY(eqf__augment(trainer->ctx, &trainer->augment, o->seed, position, blocks, w->d_x));
     if (o->data_noise > 0)
         EQF__TRY(eqf__prior_add_noise(&flow->prior, o->seed, position, o->data_noise, blocks, w->d_x));
-    eqf__field_set_noise(flow->field, o->seed, position); /* new noise with every batch */
-    return eqf__flow_launch_gradient(flow, w, share.count, o->integration_penalty);
+    const eqf__noise noise = {o->seed, position}; /* new with every batch */
+    return eqf__flow_launch_gradient(flow, w, &noise, share.count, o->integration_penalty);
 }
 
 /* Free energy and its gradient, of samples that no step before had. */
@@ -331,8 +332,8 @@ static eqf_status launch_free_energy(eqf_trainer *trainer) {
     const uint64_t first = trainer->step * o->num_generated + share.first;
     EQF__TRY(eqf__prior_sample(&trainer->flow->prior, noise_seed(o, NOISE_TRAINING), first,
                                num_blocks_of(trainer, share.count), w->d_x));
-    eqf__field_set_noise(trainer->flow->field, noise_seed(o, NOISE_TRAINING), first);
-    return eqf__flow_launch_energy_gradient(trainer->flow, &trainer->energy_seed, w, share.count, o->energy_cap,
+    const eqf__noise noise = {noise_seed(o, NOISE_TRAINING), first};
+    return eqf__flow_launch_energy_gradient(trainer->flow, &trainer->energy_seed, w, &noise, share.count, o->energy_cap,
                                             o->integration_penalty);
 }
 
@@ -364,9 +365,11 @@ static eqf_status sum_over_ranks(eqf_trainer *trainer) {
 
 eqf_status eqf__trainer_measure(const eqf_trainer *trainer, cl_mem d_gradient, cl_mem d_sums, cl_mem d_records,
                                 unsigned record, cl_mem d_failed, bool has_nll, bool has_free_energy, size_t num) {
-    const uint64_t budget = trainer->ctx->device->launch_iterations, V = trainer->flow->vector_width;
+    const unsigned V = trainer->flow->vector_width;
     const cl_uint at = record, with_nll = has_nll, with_free_energy = has_free_energy, count = (cl_uint)num;
-    const cl_uint most = budget == 0 || budget * V > count ? count : (cl_uint)(budget * V);
+    const size_t vectors = (num + V - 1) / V;
+    const size_t turns = eqf__budget_units(trainer->ctx, 1, 0, vectors);
+    const cl_uint most = turns == vectors ? count : (cl_uint)(turns * V);
     for (cl_uint begin = 0; begin < count;) {
         const cl_uint end = count - begin < most ? count : begin + most;
         EQF__TRY(EQF__LAUNCH(trainer->ctx, &trainer->measure, 1, 0, EQF__ARG(d_gradient), EQF__ARG(d_sums),
@@ -386,7 +389,7 @@ static eqf_status launch_step(eqf_trainer *trainer, size_t record_index) {
     const double nll_weight = scheduled_nll_weight(o, trainer->step);
     cl_uint with_nll = nll_weight > 0, with_free_energy = nll_weight < 1;
     const bool has_both = with_nll && with_free_energy;
-    EQF__TRY(flow->field->prepare(flow->field, false));
+    EQF__TRY(eqf__field_prepare(flow->field, false));
     const bool is_blended = has_both || eqf__num_ranks(ctx) > 1;
     const double nll_share = share_of(trainer, o->batch_size).fraction;
     const double free_energy_share = share_of(trainer, o->num_generated).fraction;
