@@ -61,6 +61,13 @@ eqf_status eqf__sum_doubles(eqf_context *ctx, size_t count, double *values);
 /* first_items [ranks + 1]: rank r has the items first_items[r] ... first_items[r + 1] - 1. */
 eqf_status eqf__gather(eqf_context *ctx, const size_t *first_items, size_t item_bytes, void *items);
 
+/* ---- Hashes ----------------------------------------------------------------------------------- */
+
+/* FNV-1a, 64 bits (http://www.isthe.com/chongo/tech/comp/fnv/): each step is one-to-one, so that a single wrong byte always shows.
+ * Against accidents, not against attackers. Starts from EQF__HASH_START. */
+#define EQF__HASH_START UINT64_C(0xcbf29ce484222325)
+uint64_t eqf__hash(uint64_t hash, const void *bytes, size_t num_bytes);
+
 /* ---- Files ------------------------------------------------------------------------------------ */
 
 /* A file that appears whole or not at all: temporary name beside path, fsync, rename, fsync of the folder. */
