@@ -13,7 +13,8 @@ enum { EQF__SUM_NLL, EQF__SUM_NLL_ERROR, EQF__SUM_FREE_ENERGY, EQF__SUM_FREE_ENE
 /* Device memory of one loss evaluation with gradient over at most max_blocks blocks. */
 typedef struct eqf__gradient_workspace {
     size_t max_blocks, num_partials, grad_stages_count, grad_shared_count; /* counts in floats */
-    cl_mem d_x; /* [max_blocks][N*D][V]: the batch, in; overwritten by its images */
+    cl_mem d_x;       /* [max_blocks][N*D][V]: the batch, in; overwritten by its images */
+    eqf__noise noise; /* of the batch, in, for estimated divergences */
     cl_mem d_log_det, d_adjoint_log_det, d_weight, d_error; /* [max_blocks][V] */
     cl_mem d_value;                      /* [max_blocks][V]: nll or free energy of each sample, out */
     cl_mem d_adjoint_x;                  /* [max_blocks][N*D][V]: d loss / d x (or z), out */
@@ -52,15 +53,15 @@ eqf_status eqf__energy_seed_check_answers(eqf_context *ctx, const eqf_potential_
 
 eqf_status eqf__gradient_workspace_create(eqf_flow *flow, size_t batch_size, eqf__gradient_workspace *workspace_out);
 void eqf__gradient_workspace_clear(eqf__gradient_workspace *workspace);
-/* Launches all of one evaluation on workspace->d_x (packed, centred); nothing is read back; noise: of an estimated divergence. Sets the first two of d_sums. */
-eqf_status eqf__flow_launch_gradient(eqf_flow *flow, eqf__gradient_workspace *workspace, const eqf__noise *noise,
-                                     size_t batch_size, double integration_penalty);
+/* Launches all of one evaluation on workspace->d_x (packed, centred); nothing is read back. Sets the first two of d_sums. */
+eqf_status eqf__flow_launch_gradient(eqf_flow *flow, eqf__gradient_workspace *workspace, size_t batch_size,
+                                     double integration_penalty);
 /* The kernel that starts the reverse solve of the energy-based loss (cl/potential/energy_seed.cl), for one target. */
 eqf_status eqf__energy_seed_create(eqf_context *ctx, const eqf_potential_options *target, eqf__kernel *energy_seed_out);
 /* The same for the energy-based loss: workspace->d_x holds latents z, energy_cap may be infinite. Sets the last two of d_sums. */
 eqf_status eqf__flow_launch_energy_gradient(eqf_flow *flow, const eqf__kernel *energy_seed,
-                                            eqf__gradient_workspace *workspace, const eqf__noise *noise,
-                                            size_t batch_size, double energy_cap, double integration_penalty);
+                                            eqf__gradient_workspace *workspace, size_t batch_size, double energy_cap,
+                                            double integration_penalty);
 /* One solve by the flow's integrator: d_x in place, d_log_det +=. */
 eqf_status eqf__flow_launch_solve(eqf_flow *flow, const eqf__noise *noise, eqf_direction direction, size_t num_samples,
                                   cl_mem d_x, cl_mem d_log_det);

@@ -73,28 +73,26 @@ static cl_uint num_blocks_of(const eqf_flow *flow, size_t batch_size) {
 }
 
 /* The batch along the flow, with what the way back needs of it. */
-static eqf_status solve(eqf_flow *flow, const eqf__gradient_workspace *w, const eqf__noise *noise,
-                        eqf_direction direction, size_t batch_size) {
+static eqf_status solve(eqf_flow *flow, const eqf__gradient_workspace *w, eqf_direction direction, size_t batch_size) {
     if (flow->method == EQF_INTEGRATOR_DOPRI5)
-        return eqf__flow_launch_solve(flow, noise, direction, batch_size, w->d_x, w->d_log_det);
-    return eqf__trajectory_solve(&flow->trajectory, noise, direction, num_blocks_of(flow, batch_size), w->d_x,
+        return eqf__flow_launch_solve(flow, &w->noise, direction, batch_size, w->d_x, w->d_log_det);
+    return eqf__trajectory_solve(&flow->trajectory, &w->noise, direction, num_blocks_of(flow, batch_size), w->d_x,
                                  w->d_log_det, w->d_checkpoints);
 }
 
 /* From the seeds at the end of a solve to sums and gradient. */
-static eqf_status launch_reverse(eqf_flow *flow, eqf__gradient_workspace *w, const eqf__noise *noise,
-                                 eqf_direction direction, size_t batch_size, double integration_penalty,
-                                 cl_uint place) {
+static eqf_status launch_reverse(eqf_flow *flow, eqf__gradient_workspace *w, eqf_direction direction, size_t batch_size,
+                                 double integration_penalty, cl_uint place) {
     cl_uint blocks = num_blocks_of(flow, batch_size);
     const eqf__trajectory_gradient gradient = {w->d_checkpoints, w->d_adjoint_x,  w->d_adjoint_log_det,
                                                w->d_weight,      w->d_error,      w->d_grad_stages,
                                                w->d_grad_shared, w->num_partials, (float)integration_penalty};
     const bool is_adaptive = flow->method == EQF_INTEGRATOR_DOPRI5;
     if (is_adaptive)
-        EQF__TRY(eqf__adaptive_reverse(&flow->adaptive, noise, direction, blocks, batch_size, w->d_x, w->d_adjoint_x,
-                                       w->d_adjoint_log_det, w->d_gradient));
+        EQF__TRY(eqf__adaptive_reverse(&flow->adaptive, &w->noise, direction, blocks, batch_size, w->d_x,
+                                       w->d_adjoint_x, w->d_adjoint_log_det, w->d_gradient));
     else
-        EQF__TRY(eqf__trajectory_reverse(&flow->trajectory, noise, direction, blocks, &gradient));
+        EQF__TRY(eqf__trajectory_reverse(&flow->trajectory, &w->noise, direction, blocks, &gradient));
     EQF__TRY(eqf__prior_sum_losses(&flow->prior, blocks, w->d_value, w->d_error, w->d_weight, w->d_sums, place));
     if (is_adaptive) return EQF_OK;
     if (flow->field->batched != NULL)
@@ -103,19 +101,19 @@ static eqf_status launch_reverse(eqf_flow *flow, eqf__gradient_workspace *w, con
                                         w->d_gradient);
 }
 
-eqf_status eqf__flow_launch_gradient(eqf_flow *flow, eqf__gradient_workspace *w, const eqf__noise *noise,
-                                     size_t batch_size, double integration_penalty) {
+eqf_status eqf__flow_launch_gradient(eqf_flow *flow, eqf__gradient_workspace *w, size_t batch_size,
+                                     double integration_penalty) {
     eqf_context *ctx = flow->ctx;
     const eqf__prior *prior = &flow->prior;
     cl_uint batch = (cl_uint)batch_size, blocks = num_blocks_of(flow, batch_size);
     EQF__TRY(eqf__flow_check_gradient_answers(flow));
     EQF__TRY(launch_zeros(flow, w, blocks));
-    EQF__TRY(solve(flow, w, noise, EQF_DATA_TO_PRIOR, batch_size));
+    EQF__TRY(solve(flow, w, EQF_DATA_TO_PRIOR, batch_size));
     EQF__TRY(EQF__LAUNCH(ctx, &prior->seed, blocks, 0, EQF__ARG(w->d_x), EQF__ARG(w->d_log_det),
                          EQF__ARG(w->d_adjoint_x), EQF__ARG(w->d_adjoint_log_det), EQF__ARG(w->d_weight),
                          EQF__ARG(w->d_value), EQF__ARG(w->d_error), EQF__ARG(prior->scale),
                          EQF__ARG(prior->constant_term), EQF__ARG(batch), EQF__ARG(blocks)));
-    return launch_reverse(flow, w, noise, EQF_DATA_TO_PRIOR, batch_size, integration_penalty, EQF__SUM_NLL);
+    return launch_reverse(flow, w, EQF_DATA_TO_PRIOR, batch_size, integration_penalty, EQF__SUM_NLL);
 }
 
 eqf_status eqf__energy_seed_create(eqf_context *ctx, const eqf_potential_options *target,
@@ -133,18 +131,17 @@ eqf_status eqf__energy_seed_create(eqf_context *ctx, const eqf_potential_options
 }
 
 eqf_status eqf__flow_launch_energy_gradient(eqf_flow *flow, const eqf__kernel *energy_seed, eqf__gradient_workspace *w,
-                                            const eqf__noise *noise, size_t batch_size, double energy_cap,
-                                            double integration_penalty) {
+                                            size_t batch_size, double energy_cap, double integration_penalty) {
     cl_uint batch = (cl_uint)batch_size, blocks = num_blocks_of(flow, batch_size);
     cl_float cap = (cl_float)energy_cap;
     EQF__TRY(eqf__flow_check_gradient_answers(flow));
     EQF__TRY(launch_zeros(flow, w, blocks));
     EQF__TRY(eqf__prior_log_prob(&flow->prior, blocks, w->d_x, w->d_log_det, 0.0f, w->d_value));
-    EQF__TRY(solve(flow, w, noise, EQF_PRIOR_TO_DATA, batch_size));
+    EQF__TRY(solve(flow, w, EQF_PRIOR_TO_DATA, batch_size));
     EQF__TRY(EQF__LAUNCH(flow->ctx, energy_seed, blocks, 0, EQF__ARG(w->d_x), EQF__ARG(w->d_log_det),
                          EQF__ARG(w->d_adjoint_x), EQF__ARG(w->d_adjoint_log_det), EQF__ARG(w->d_weight),
                          EQF__ARG(w->d_value), EQF__ARG(w->d_error), EQF__ARG(cap), EQF__ARG(batch), EQF__ARG(blocks)));
-    return launch_reverse(flow, w, noise, EQF_PRIOR_TO_DATA, batch_size, integration_penalty, EQF__SUM_FREE_ENERGY);
+    return launch_reverse(flow, w, EQF_PRIOR_TO_DATA, batch_size, integration_penalty, EQF__SUM_FREE_ENERGY);
 }
 
 /* Checks what both gradients are asked, and gives a workspace that is large enough. */
@@ -192,11 +189,11 @@ static eqf_status download_results(eqf_flow *flow, size_t batch_size, cl_mem d_r
 eqf_status eqf_flow_nll_gradient(eqf_flow *flow, double integration_penalty, size_t batch_size, const float *x,
                                  eqf_loss *loss_out, float *gradient_out, float *adjoint_x_out) {
     EQF__TRY(prepare_workspace(flow, batch_size, integration_penalty));
-    const eqf__noise noise = {flow->divergence_seed, 0};
+    flow->workspace.noise = (eqf__noise){flow->divergence_seed, 0};
     cl_mem d_rows;
     EQF__TRY(upload_batch(flow, batch_size, x, &d_rows));
     float sums[EQF__NUM_SUMS];
-    eqf_status status = eqf__flow_launch_gradient(flow, &flow->workspace, &noise, batch_size, integration_penalty);
+    eqf_status status = eqf__flow_launch_gradient(flow, &flow->workspace, batch_size, integration_penalty);
     if (status == EQF_OK) status = download_results(flow, batch_size, d_rows, sums, gradient_out, adjoint_x_out);
     eqf__buffer_destroy(&d_rows);
     if (status == EQF_OK && loss_out != NULL) {
@@ -219,14 +216,14 @@ eqf_status eqf_flow_energy_gradient(eqf_flow *flow, const eqf_potential_options 
     if (isnan(energy_cap) || energy_cap == -INFINITY)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the energy cap must be a number (infinity: none)");
     EQF__TRY(prepare_workspace(flow, batch_size, integration_penalty));
-    const eqf__noise noise = {flow->divergence_seed, 0};
+    flow->workspace.noise = (eqf__noise){flow->divergence_seed, 0};
     eqf__kernel energy_seed;
     EQF__TRY(eqf__energy_seed_create(ctx, target, &energy_seed));
     cl_mem d_rows;
     eqf_status status = upload_batch(flow, batch_size, z, &d_rows);
     if (status == EQF_OK) {
         float sums[EQF__NUM_SUMS];
-        status = eqf__flow_launch_energy_gradient(flow, &energy_seed, &flow->workspace, &noise, batch_size, energy_cap,
+        status = eqf__flow_launch_energy_gradient(flow, &energy_seed, &flow->workspace, batch_size, energy_cap,
                                                   integration_penalty);
         if (status == EQF_OK) status = download_results(flow, batch_size, d_rows, sums, gradient_out, NULL);
         eqf__buffer_destroy(&d_rows);
