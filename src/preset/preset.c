@@ -42,7 +42,7 @@ static const double num_train_of_noise = 1000;
 /* Unit Gaussian prior, RK4 with 20 steps. */
 #define MODEL(name, potential, field) {1, name, potential, 1.0, field, {EQF_INTEGRATOR_RK4, 20}, 0}
 
-/* Known figures: docs/method.md, section 5. dw2 by quadrature; dw4 and lj13 by the Bennett acceptance ratio. */
+/* Known figures: docs/method.md, section 6. dw2 by quadrature; dw4 and lj13 by the Bennett acceptance ratio. */
 static const eqf_preset presets[] = {
     {.name = "dw2",
      .title = "2 particles in a plane, double-well pair",
