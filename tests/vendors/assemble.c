@@ -142,7 +142,7 @@ static eqf_status energy(target *t) {
     if (t->potential.kind != EQF_POTENTIAL_USER) return EQF_OK;
     double error;
     const eqf_status status = eqf_potential_verify(t->ctx, &t->potential, &error);
-    return status == EQF_ERROR_SELF_TEST || status == EQF_ERROR_INVALID_ARGUMENT ? EQF_OK : status; /* zeros are no gradient */
+    return status == EQF_ERROR_SELF_TEST || status == EQF_ERROR_NON_FINITE ? EQF_OK : status; /* zeros are no gradient */
 }
 
 static eqf_status chains(target *t) {
