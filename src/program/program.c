@@ -14,7 +14,7 @@ struct eqf__program {
     eqf__program *next;
     char *source;
     char *options;
-    const char *name;
+    char name[48];
     cl_program id;
     char key[EQF__CACHE_KEY_SIZE];
     char *cached_kernels;        /* that had run when the cached binary was taken; NULL: built from source */
@@ -318,7 +318,7 @@ eqf_status eqf__program_get(eqf_context *ctx, const char *name, const char *cons
     }
     program->source = source;
     program->options = options;
-    program->name = name;
+    snprintf(program->name, sizeof program->name, "%s", name);
     make_key(ctx, program);
     program->id = build_cached(ctx, program);
     eqf_status status = program->id != NULL ? EQF_OK : build(ctx, name, source, options, &program->id);

@@ -49,7 +49,7 @@ static const char user_text[] = "real energy(const real *x) {\n"
     } while (0)
 
 static eqf_status solve(target *t, eqf_dynamics_kind kind, const eqf_flow_options *options, bool has_gradient) {
-    eqf_model_options model_options = t->preset->model;
+    eqf_model_options model_options = *t->preset->model;
     model_options.dynamics.kind = kind;
     eqf_model *model = NULL;
     eqf_flow *flow = NULL;
@@ -60,9 +60,9 @@ static eqf_status solve(target *t, eqf_dynamics_kind kind, const eqf_flow_option
     if (status == EQF_OK) status = eqf_flow_sample(flow, 1, 0, BATCH, out, log_prob);
     if (status == EQF_OK) status = eqf_flow_log_prob(flow, BATCH, t->x, log_prob, out);
     if (status == EQF_OK) status = eqf_flow_velocity(flow, 0.3, BATCH, t->x, out, log_prob);
-    eqf_loss loss;
+    eqf_loss loss = EQF_LOSS_INIT;
     if (status == EQF_OK && has_gradient) status = eqf_flow_nll_gradient(flow, 0, BATCH, t->x, &loss, gradient, NULL);
-    eqf_energy_loss energy_loss;
+    eqf_energy_loss energy_loss = EQF_ENERGY_LOSS_INIT;
     if (status == EQF_OK && has_gradient && options->method == EQF_INTEGRATOR_RK4)
         status = eqf_flow_energy_gradient(flow, &t->potential, 1e3, 0.1, BATCH, t->x, &energy_loss, gradient);
     eqf_flow_destroy(&flow);
@@ -89,7 +89,7 @@ static eqf_status radial_dopri5(target *t) {
 }
 
 static eqf_status radial_double(target *t) {
-    eqf_device_info device;
+    eqf_device_info device = EQF_DEVICE_INFO_INIT;
     TRY(eqf_context_device(t->ctx, &device));
     eqf_flow_options options = EQF_FLOW_OPTIONS_INIT;
     options.precision = EQF_PRECISION_DOUBLE;
@@ -116,17 +116,17 @@ static eqf_status dense_dopri5(target *t) {
 }
 
 static eqf_status train(target *t) {
-    eqf_training_options options = t->preset->training;
+    eqf_training_options options = *t->preset->training;
     options.batch_size = BATCH;
     options.num_steps = 1;
     options.num_generated = options.num_held_out_generated = NUM_GENERATED;
     options.is_augmented = true;
     options.nll_weight_start = options.nll_weight_end = 0.5;
     options.data_noise = 0.01;
-    eqf_model_options model_options = t->preset->model;
+    eqf_model_options model_options = *t->preset->model;
     eqf_model *model = NULL;
     eqf_trainer *trainer = NULL;
-    eqf_training_state state;
+    eqf_training_state state = EQF_TRAINING_STATE_INIT;
     TRY(eqf_model_create(t->ctx, &model_options, &model));
     eqf_status status = eqf_trainer_create(t->ctx, model, &options, BATCH, t->x, BATCH, t->x, &trainer);
     if (status == EQF_OK) status = eqf_trainer_advance(trainer, 1, &state);
@@ -142,7 +142,7 @@ static eqf_status energy(target *t) {
     if (t->potential.kind != EQF_POTENTIAL_USER) return EQF_OK;
     double error;
     const eqf_status status = eqf_potential_verify(t->ctx, &t->potential, &error);
-    return status == EQF_ERROR_SELF_TEST || status == EQF_ERROR_NON_FINITE ? EQF_OK : status; /* zeros are no gradient */
+    return status == EQF_ERROR_SELF_TEST || status == EQF_ERROR_FORMAT ? EQF_OK : status; /* zeros are no gradient */
 }
 
 static eqf_status chains(target *t) {
@@ -151,7 +151,7 @@ static eqf_status chains(target *t) {
     options.num_burn_in = 20;
     options.thinning = 10;
     float x[NUM_GENERATED * MAX_DOF], u[NUM_GENERATED];
-    eqf_mcmc_diagnostics diagnostics;
+    eqf_mcmc_diagnostics diagnostics = EQF_MCMC_DIAGNOSTICS_INIT;
     return eqf_mcmc_sample(t->ctx, &t->potential, &options, NUM_GENERATED, x, u, &diagnostics);
 }
 
@@ -161,7 +161,7 @@ static eqf_status quench(target *t, eqf_quench_precision precision) {
     options.max_steps = 20;
     double x[BATCH * MAX_DOF], u[BATCH], norm[BATCH];
     eqf_quench_result result[BATCH];
-    eqf_quench_summary summary;
+    eqf_quench_summary summary = EQF_QUENCH_SUMMARY_INIT;
     return eqf_minima_quench(t->ctx, &t->potential, &options, BATCH, t->x, x, u, norm, result, &summary);
 }
 
@@ -170,13 +170,13 @@ static eqf_status minima(target *t) {
 }
 
 static eqf_status minima_double(target *t) {
-    eqf_device_info device;
+    eqf_device_info device = EQF_DEVICE_INFO_INIT;
     TRY(eqf_context_device(t->ctx, &device));
     return device.has_fp64 ? quench(t, EQF_QUENCH_DOUBLE) : EQF_OK;
 }
 
 static eqf_status probe(target *t) {
-    eqf_bench_yardsticks yardsticks;
+    eqf_bench_yardsticks yardsticks = EQF_BENCH_YARDSTICKS_INIT;
     const eqf_status status = eqf_bench_probe(t->ctx, &yardsticks);
     return status == EQF_ERROR_SELF_TEST ? EQF_OK : status; /* it counted nothing */
 }
@@ -243,7 +243,7 @@ int main(int argc, char **argv) {
         const bool is_user = strncmp(systems[s], "user", 4) == 0;
         t.preset = eqf_preset_find(is_user ? "dw4" : systems[s]);
         if (t.preset == NULL) return fail(systems[s], NULL);
-        t.potential = t.preset->model.potential;
+        t.potential = t.preset->model->potential;
         if (is_user) {
             t.potential.kind = EQF_POTENTIAL_USER;
             t.potential.source = user_text;
