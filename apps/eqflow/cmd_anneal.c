@@ -47,10 +47,10 @@ static bool ends_with(const char *text, const char *end) {
 
 static void append_step(FILE *log, const eqf_anneal_state *state) {
     if (log == NULL) return;
-    fprintf(log, "%s,%u,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.0f,%.0f,%.0f\n", state->is_pilot ? "pilot" : "main", state->step,
-            state->beta, state->ess_fraction, state->resampled_fraction, state->log_z, state->latent_acceptance,
-            state->langevin_acceptance, state->latent_step, state->langevin_step, state->energy_evaluations,
-            state->log_prob_evaluations, state->score_evaluations);
+    fprintf(log, "%s,%u,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.0f,%.0f,%.0f\n", state->is_pilot ? "pilot" : "main",
+            state->step, state->beta, state->ess_fraction, state->resampled_fraction, state->log_z,
+            state->latent_acceptance, state->langevin_acceptance, state->latent_step, state->langevin_step,
+            state->energy_evaluations, state->log_prob_evaluations, state->score_evaluations);
 }
 
 /* All steps; last_out is where it ended. */
@@ -64,7 +64,8 @@ static exit_code walk(cli_app *app, eqf_annealer *annealer, FILE *log, eqf_annea
         if (status != EQF_OK) break;
         append_step(log, &state);
         char detail[64];
-        snprintf(detail, sizeof detail, "%s, beta %.3g, ESS %.2f", state.is_pilot ? "pilot" : "repeats", state.beta, state.ess_fraction);
+        snprintf(detail, sizeof detail, "%s, beta %.3g, ESS %.2f", state.is_pilot ? "pilot" : "repeats", state.beta,
+                 state.ess_fraction);
         progress_update(&progress, state.step, state.num_steps > 0 ? state.num_steps : state.step + 1, detail);
     }
     progress_end(&progress);
@@ -144,7 +145,8 @@ static exit_code print_result(cli_app *app, const anneal_flags *flags, const ann
     output_number(&output, "mean_energy", "mean energy (kT)", result->mean_energy, is_known ? energy_note : NULL);
     output_number(&output, "mean_energy_standard_error", "  standard error", result->mean_energy_standard_error, NULL);
     output_number(&output, "ess_fraction", "effective sample size (fraction)", result->ess_fraction, NULL);
-    output_number(&output, "max_weight_fraction", "largest weight (fraction of all)", result->max_weight_fraction, NULL);
+    output_number(&output, "max_weight_fraction", "largest weight (fraction of all)", result->max_weight_fraction,
+                  NULL);
     output_number(&output, "energy_evaluations", "energies computed", last->energy_evaluations, NULL);
     output_number(&output, "log_prob_evaluations", "log-densities computed", last->log_prob_evaluations, NULL);
     output_number(&output, "score_evaluations", "scores computed", last->score_evaluations, NULL);
@@ -152,13 +154,16 @@ static exit_code print_result(cli_app *app, const anneal_flags *flags, const ann
     output_text(&output, "output", flags->output_path ? "configurations in" : NULL, flags->output_path);
     output_text(&output, "energies_output", flags->energies_path ? "their energies in" : NULL, flags->energies_path);
     output_text(&output, "walkers_output", flags->walkers_path ? "weighted walkers in" : NULL, flags->walkers_path);
-    output_text(&output, "log_weights_output", flags->log_weights_path ? "their weights in" : NULL, flags->log_weights_path);
+    output_text(&output, "log_weights_output", flags->log_weights_path ? "their weights in" : NULL,
+                flags->log_weights_path);
     output_text(&output, "steps_output", flags->steps_path ? "steps in" : NULL, flags->steps_path);
     code = output_finish(&output);
     if (code != EXIT_CODE_OK) return code;
     if (result->log_z_standard_error > 0.3) {
-        app_warn(app, "the repeats differ by %.2g in ln Z: their errors are rough; use more moves (--langevin-moves) or walkers (-n)",
-                 result->log_z_standard_error);
+        app_warn(
+            app,
+            "the repeats differ by %.2g in ln Z: their errors are rough; use more moves (--langevin-moves) or walkers (-n)",
+            result->log_z_standard_error);
     }
     return code;
 }
@@ -174,7 +179,8 @@ static exit_code write_results(cli_app *app, const anneal_flags *flags, const an
     return code == EXIT_CODE_OK ? print_result(app, flags, start, target, &result, last, seconds) : code;
 }
 
-static exit_code anneal(cli_app *app, const anneal_flags *flags, const anneal_start *start, const eqf_potential_options *target) {
+static exit_code anneal(cli_app *app, const anneal_flags *flags, const anneal_start *start,
+                        const eqf_potential_options *target) {
     const eqf_anneal_options options = {.struct_size = sizeof options,
                                         .seed = app_seed_for(app->seed, "anneal"),
                                         .num_walkers = (size_t)flags->num_walkers,
@@ -187,21 +193,24 @@ static exit_code anneal(cli_app *app, const anneal_flags *flags, const anneal_st
                                         .ess_decay = flags->ess_decay};
     eqf_annealer *annealer = NULL;
     const double began = app_seconds();
-    eqf_status status = start->flow ? eqf_annealer_create(app->ctx, start->flow, target, &options, &annealer)
-                                    : eqf_annealer_create_from_samples(app->ctx, &start->potential, start->samples.shape[0],
-                                                                       start->samples.data, target, &options, &annealer);
+    eqf_status status = start->flow
+                            ? eqf_annealer_create(app->ctx, start->flow, target, &options, &annealer)
+                            : eqf_annealer_create_from_samples(app->ctx, &start->potential, start->samples.shape[0],
+                                                               start->samples.data, target, &options, &annealer);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
     char *text = NULL;
     size_t size = 0;
     FILE *log = flags->steps_path ? open_memstream(&text, &size) : NULL;
     if (log) {
-        fputs("run,step,beta,ess_fraction,resampled_fraction,log_z,latent_acceptance,langevin_acceptance,latent_step,langevin_step,"
-              "energy_evaluations,log_prob_evaluations,score_evaluations\n",
-              log);
+        fputs(
+            "run,step,beta,ess_fraction,resampled_fraction,log_z,latent_acceptance,langevin_acceptance,latent_step,langevin_step,"
+            "energy_evaluations,log_prob_evaluations,score_evaluations\n",
+            log);
     }
     eqf_anneal_state last;
     exit_code code = walk(app, annealer, log, &last);
-    if (log && fclose(log) != 0 && code == EXIT_CODE_OK) code = app_fail(app, EXIT_CODE_DEVICE, "out of memory for the steps");
+    if (log && fclose(log) != 0 && code == EXIT_CODE_OK)
+        code = app_fail(app, EXIT_CODE_DEVICE, "out of memory for the steps");
     if (code == EXIT_CODE_OK && flags->steps_path) code = files_write(app, flags->steps_path, text, size);
     free(text);
     if (code == EXIT_CODE_OK) code = write_results(app, flags, start, target, annealer, &last, app_seconds() - began);
@@ -242,7 +251,8 @@ static exit_code check_flags(cli_app *app, anneal_flags *flags) {
     return flow_flags_read(app, &flags->flow, &flags->flow_options);
 }
 
-static exit_code open_samples(cli_app *app, anneal_flags *flags, anneal_start *start, eqf_potential_options *target_out) {
+static exit_code open_samples(cli_app *app, anneal_flags *flags, anneal_start *start,
+                              eqf_potential_options *target_out) {
     exit_code code = app_create_context(app);
     const eqf_preset *preset;
     if (code == EXIT_CODE_OK) code = system_find_preset(app, flags->preset_name, &preset);
@@ -250,7 +260,8 @@ static exit_code open_samples(cli_app *app, anneal_flags *flags, anneal_start *s
     start->potential = *target_out = preset->model.potential;
     start->preset = preset->name;
     if ((code = system_apply(app, &flags->target, target_out)) != EXIT_CODE_OK) return code;
-    if ((code = work_read_configurations(app, flags->start_path, &start->potential, &start->samples)) != EXIT_CODE_OK) return code;
+    if ((code = work_read_configurations(app, flags->start_path, &start->potential, &start->samples)) != EXIT_CODE_OK)
+        return code;
     return app_open(app);
 }
 
@@ -259,7 +270,9 @@ static exit_code open_model(cli_app *app, anneal_flags *flags, anneal_start *sta
     if (code != EXIT_CODE_OK) return code;
     *target_out = eqf_model_options_of(start->model)->potential;
     start->preset = eqf_model_options_of(start->model)->preset;
-    if ((code = system_apply(app, &flags->target, target_out)) != EXIT_CODE_OK || (code = app_open(app)) != EXIT_CODE_OK) return code;
+    if ((code = system_apply(app, &flags->target, target_out)) != EXIT_CODE_OK ||
+        (code = app_open(app)) != EXIT_CODE_OK)
+        return code;
     eqf_status status = eqf_flow_create(app->ctx, start->model, &flags->flow_options, &start->flow);
     return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_COMPUTE);
 }
@@ -268,42 +281,97 @@ exit_code cmd_anneal(cli_app *app) {
     const char *const operands[] = {"START", NULL};
     const command_help help = {
         .usage = "MODEL | SAMPLES.npy --preset PRESET [-n COUNT] [-o FILE.npy] [options]",
-        .description = "Unbiased averages and ln Z from any start, however bad: annealed sequential Monte Carlo from a model's density (or from "
-                       "samples of a preset's equilibrium) to the target, E_beta = (1 - beta) E_start + beta u. Walkers are reweighted, "
-                       "resampled and moved while beta goes from 0 to 1; a pilot run chooses the steps; independent repeats give the "
-                       "errors.",
+        .description =
+            "Unbiased averages and ln Z from any start, however bad: annealed sequential Monte Carlo from a model's density (or from "
+            "samples of a preset's equilibrium) to the target, E_beta = (1 - beta) E_start + beta u. Walkers are reweighted, "
+            "resampled and moved while beta goes from 0 to 1; a pilot run chooses the steps; independent repeats give the "
+            "errors.",
         .operands = operands,
         .examples = "  eqflow anneal lj13.safetensors -o x.npy\n"
                     "  eqflow anneal dw4.safetensors --temperature 1.2 --steps steps.csv\n"
                     "  eqflow anneal dw4.npy --preset dw4 --temperature 0.8\n",
     };
-    anneal_flags flags = {.num_walkers = 8192, .num_repeats = 8, .num_pilot = 1024, .num_latent_moves = 2, .num_langevin_moves = 3,
+    anneal_flags flags = {.num_walkers = 8192,
+                          .num_repeats = 8,
+                          .num_pilot = 1024,
+                          .num_latent_moves = 2,
+                          .num_langevin_moves = 3,
                           .ess_decay = 0.9};
     enum { NUM_OWN_OPTIONS = 12 };
     cli_option options[NUM_OWN_OPTIONS + FLOW_NUM_OPTIONS + SYSTEM_NUM_OPTIONS] = {
-        {.kind = OPTION_COUNT, .letter = 'n', .name = "num-walkers", .argument = "COUNT", .value = &flags.num_walkers, .low = 4,
-         .high = 1e8, .help = "configurations that go the way together, of all repeats"},
-        {.kind = OPTION_TEXT, .letter = 'o', .name = "output", .argument = "FILE.npy", .value = &flags.output_path,
+        {.kind = OPTION_COUNT,
+         .letter = 'n',
+         .name = "num-walkers",
+         .argument = "COUNT",
+         .value = &flags.num_walkers,
+         .low = 4,
+         .high = 1e8,
+         .help = "configurations that go the way together, of all repeats"},
+        {.kind = OPTION_TEXT,
+         .letter = 'o',
+         .name = "output",
+         .argument = "FILE.npy",
+         .value = &flags.output_path,
          .help = "equally weighted configurations, [B, N, D]: the walkers resampled"},
-        {.kind = OPTION_TEXT, .name = "energies", .argument = "FILE.npy", .value = &flags.energies_path,
+        {.kind = OPTION_TEXT,
+         .name = "energies",
+         .argument = "FILE.npy",
+         .value = &flags.energies_path,
          .help = "their energies, float32 [B]"},
-        {.kind = OPTION_TEXT, .name = "walkers", .argument = "FILE.npy", .value = &flags.walkers_path,
+        {.kind = OPTION_TEXT,
+         .name = "walkers",
+         .argument = "FILE.npy",
+         .value = &flags.walkers_path,
          .help = "the walkers as they are, to be weighted"},
-        {.kind = OPTION_TEXT, .name = "log-weights", .argument = "FILE.npy", .value = &flags.log_weights_path,
+        {.kind = OPTION_TEXT,
+         .name = "log-weights",
+         .argument = "FILE.npy",
+         .value = &flags.log_weights_path,
          .help = "logarithms of their weights, of which the mean is 1"},
-        {.kind = OPTION_TEXT, .name = "steps", .argument = "FILE.csv", .value = &flags.steps_path,
+        {.kind = OPTION_TEXT,
+         .name = "steps",
+         .argument = "FILE.csv",
+         .value = &flags.steps_path,
          .help = "every step: beta, ESS, acceptance, ln Z, cost"},
-        {.kind = OPTION_COUNT, .name = "repeats", .argument = "COUNT", .value = &flags.num_repeats, .low = 2, .high = 4096,
+        {.kind = OPTION_COUNT,
+         .name = "repeats",
+         .argument = "COUNT",
+         .value = &flags.num_repeats,
+         .low = 2,
+         .high = 4096,
          .help = "independent parts of the walkers; their spread is the error"},
-        {.kind = OPTION_COUNT, .name = "pilot", .argument = "COUNT", .value = &flags.num_pilot, .low = 16, .high = 1e7,
+        {.kind = OPTION_COUNT,
+         .name = "pilot",
+         .argument = "COUNT",
+         .value = &flags.num_pilot,
+         .low = 16,
+         .high = 1e7,
          .help = "walkers of the pilot run"},
-        {.kind = OPTION_COUNT, .name = "latent-moves", .argument = "COUNT", .value = &flags.num_latent_moves, .low = 0, .high = 1000,
+        {.kind = OPTION_COUNT,
+         .name = "latent-moves",
+         .argument = "COUNT",
+         .value = &flags.num_latent_moves,
+         .low = 0,
+         .high = 1000,
          .help = "moves of the latents at each step (models)"},
-        {.kind = OPTION_COUNT, .name = "langevin-moves", .argument = "COUNT", .value = &flags.num_langevin_moves, .low = 0,
-         .high = 1000, .help = "Langevin moves at each step"},
-        {.kind = OPTION_NUMBER, .name = "ess-decay", .argument = "X", .value = &flags.ess_decay, .low = 0.01, .high = 0.999,
+        {.kind = OPTION_COUNT,
+         .name = "langevin-moves",
+         .argument = "COUNT",
+         .value = &flags.num_langevin_moves,
+         .low = 0,
+         .high = 1000,
+         .help = "Langevin moves at each step"},
+        {.kind = OPTION_NUMBER,
+         .name = "ess-decay",
+         .argument = "X",
+         .value = &flags.ess_decay,
+         .low = 0.01,
+         .high = 0.999,
          .help = "what a step leaves of the effective sample size so far"},
-        {.kind = OPTION_TEXT, .name = "preset", .argument = "PRESET", .value = &flags.preset_name,
+        {.kind = OPTION_TEXT,
+         .name = "preset",
+         .argument = "PRESET",
+         .value = &flags.preset_name,
          .help = "the potential that SAMPLES.npy are equilibrium of"},
     };
     size_t num_options = NUM_OWN_OPTIONS;
@@ -317,7 +385,8 @@ exit_code cmd_anneal(cli_app *app) {
     anneal_start start = {.samples = EQF_ARRAY_INIT, .preset = ""};
     eqf_potential_options target = EQF_POTENTIAL_OPTIONS_INIT;
     code = flags.preset_name ? open_samples(app, &flags, &start, &target) : open_model(app, &flags, &start, &target);
-    if (code == EXIT_CODE_OK && (code = system_verify(app, &target)) == EXIT_CODE_OK) code = anneal(app, &flags, &start, &target);
+    if (code == EXIT_CODE_OK && (code = system_verify(app, &target)) == EXIT_CODE_OK)
+        code = anneal(app, &flags, &start, &target);
     clear_start(&start);
     return code;
 }

@@ -28,7 +28,8 @@ static eqf_status check_options(eqf_context *ctx, eqf_anneal_options *o) {
         {o->num_walkers <= ((size_t)1 << 28), "num_walkers must be at most 268435456"},
         {o->num_pilot >= 16 && o->num_pilot <= ((size_t)1 << 28), "num_pilot must be 16 ... 268435456"},
         {o->num_latent_moves <= 1000 && o->num_langevin_moves <= 1000, "at most 1000 moves of a kind at each step"},
-        {o->num_latent_moves > 0 || o->num_langevin_moves > 0, "without moves this is reweighting: use `eqf_estimate_weights`"},
+        {o->num_latent_moves > 0 || o->num_langevin_moves > 0,
+         "without moves this is reweighting: use `eqf_estimate_weights`"},
         {o->ess_decay > 0 && o->ess_decay < 1, "ess_decay must lie between 0 and 1"},
         {o->resample_below > 0 && o->resample_below <= 1, "resample_below must lie in (0, 1]"},
         {o->max_steps <= 1000000, "max_steps must be at most 1000000"},
@@ -60,7 +61,8 @@ static eqf_status create(eqf_context *ctx, const eqf_potential_options *target, 
     EQF__TRY(eqf_potential_check(ctx, target));
     if (!is_from_flow) a->options.num_latent_moves = 0;
     if (a->options.num_latent_moves + a->options.num_langevin_moves == 0)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "from a potential there are no latents to move: allow Langevin moves");
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
+                         "from a potential there are no latents to move: allow Langevin moves");
     a->system = (eqf__anneal_system){.ctx = ctx,
                                      .target = *target,
                                      .num_dof = (size_t)target->num_particles * target->space_dim,
@@ -87,16 +89,17 @@ eqf_status eqf_annealer_create(eqf_context *ctx, eqf_flow *flow, const eqf_poten
     if (ctx == NULL || flow == NULL || target == NULL)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "ctx, flow and target must not be NULL");
     if (eqf_flow_num_dof(flow) != (size_t)target->num_particles * target->space_dim)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the flow has %zu coordinates, the target %u particles in %u dimensions",
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
+                         "the flow has %zu coordinates, the target %u particles in %u dimensions",
                          eqf_flow_num_dof(flow), target->num_particles, target->space_dim);
     eqf_status status = create(ctx, target, options, true, annealer_out);
     if (status == EQF_OK) (*annealer_out)->system.start.flow = flow;
     return finish_create(status, annealer_out);
 }
 
-eqf_status eqf_annealer_create_from_samples(eqf_context *ctx, const eqf_potential_options *start, size_t num, const float *x,
-                                            const eqf_potential_options *target, const eqf_anneal_options *options,
-                                            eqf_annealer **annealer_out) {
+eqf_status eqf_annealer_create_from_samples(eqf_context *ctx, const eqf_potential_options *start, size_t num,
+                                            const float *x, const eqf_potential_options *target,
+                                            const eqf_anneal_options *options, eqf_annealer **annealer_out) {
     if (annealer_out == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "annealer_out must not be NULL");
     *annealer_out = NULL;
     if (ctx == NULL || start == NULL || target == NULL || x == NULL)
@@ -110,7 +113,8 @@ eqf_status eqf_annealer_create_from_samples(eqf_context *ctx, const eqf_potentia
     eqf__anneal_start *s = &a->system.start;
     if (num < a->options.num_repeats + 1) {
         status = eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
-                           "%zu samples are too few: the pilot run and each of %u repeats need one", num, a->options.num_repeats);
+                           "%zu samples are too few: the pilot run and each of %u repeats need one", num,
+                           a->options.num_repeats);
         return finish_create(status, annealer_out);
     }
     s->potential = *start;
@@ -141,7 +145,8 @@ static eqf_status begin(eqf_annealer *a) {
     for (unsigned r = 0; r < num_repeats; r++) {
         eqf__walkers part = eqf__walkers_view(&a->walkers, r * num, num);
         const eqf__anneal_place place = {a->options.seed, EQF__ANNEAL_DRAW, a->is_pilot, r};
-        EQF__TRY(eqf__anneal_draw(&a->system, eqf__anneal_seed(place), a->is_pilot ? 0 : r + 1, a->options.num_repeats + 1, &part));
+        EQF__TRY(eqf__anneal_draw(&a->system, eqf__anneal_seed(place), a->is_pilot ? 0 : r + 1,
+                                  a->options.num_repeats + 1, &part));
         a->log_z[r] = 0;
     }
     a->has_begun = true;
@@ -194,10 +199,11 @@ static eqf_status reweigh(eqf_annealer *a, double delta, eqf_anneal_state *state
         const double ess = eqf__anneal_ess_after(&a->walkers, r * num, num, 0);
         if (!(ess > 0)) {
             free(parents);
-            return eqf__fail(a->system.ctx, EQF_ERROR_NON_FINITE,
-                             "no walker has any weight at beta %.3g: the start does not reach the target, or its log-densities are "
-                             "not finite",
-                             a->beta + delta);
+            return eqf__fail(
+                a->system.ctx, EQF_ERROR_NON_FINITE,
+                "no walker has any weight at beta %.3g: the start does not reach the target, or its log-densities are "
+                "not finite",
+                a->beta + delta);
         }
         state->ess_fraction += ess / num_repeats;
         num_resampled += resample(a, r, r * num, num, parents);
@@ -235,7 +241,8 @@ static eqf_status move(eqf_annealer *a, eqf_anneal_state *state) {
     sum = 0;
     for (unsigned m = 0; m < factor * factor * a->options.num_langevin_moves; m++) {
         const eqf__anneal_place place = {a->options.seed, EQF__ANNEAL_LANGEVIN, stream_step, m};
-        EQF__TRY(eqf__anneal_move_langevin(s, &a->walkers, &a->proposed, a->beta, now->langevin_step, place, &acceptance));
+        EQF__TRY(
+            eqf__anneal_move_langevin(s, &a->walkers, &a->proposed, a->beta, now->langevin_step, place, &acceptance));
         if (a->is_pilot) tune(&now->langevin_step, acceptance, wanted_langevin, INFINITY);
         sum += acceptance;
     }
@@ -257,9 +264,10 @@ static double mean_square(const eqf__walkers *walkers) {
 /* Chooses the pilot run's next step. */
 static eqf_status plan(eqf_annealer *a) {
     if (a->step == a->options.max_steps)
-        return eqf__fail(a->system.ctx, EQF_ERROR_NON_FINITE,
-                         "the pilot run reached beta %.3g only in %u steps: use more pilot walkers, more moves, or a better start",
-                         a->beta, a->options.max_steps);
+        return eqf__fail(
+            a->system.ctx, EQF_ERROR_NON_FINITE,
+            "the pilot run reached beta %.3g only in %u steps: use more pilot walkers, more moves, or a better start",
+            a->beta, a->options.max_steps);
     eqf__anneal_step *now = &a->schedule[a->step];
     *now = a->step > 0 ? a->schedule[a->step - 1]
                        : (eqf__anneal_step){.angle = 1, .langevin_step = 1e-3 * mean_square(&a->walkers)};

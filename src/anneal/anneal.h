@@ -31,10 +31,10 @@ double eqf__anneal_uniform(eqf__anneal_place place, uint64_t walker);
  * they come from the device in float. */
 typedef struct eqf__walkers {
     size_t num, num_dof;
-    float *x, *z;                     /* z: latents; NULL where the start has none */
-    float *energy, *start_energy;     /* u(x); E_start(x) */
-    float *force, *start_force;       /* -grad u, -grad E_start; NULL where there are no Langevin moves */
-    double *log_weight;               /* since the last resampling of its repeat */
+    float *x, *z;                 /* z: latents; NULL where the start has none */
+    float *energy, *start_energy; /* u(x); E_start(x) */
+    float *force, *start_force;   /* -grad u, -grad E_start; NULL where there are no Langevin moves */
+    double *log_weight;           /* since the last resampling of its repeat */
 } eqf__walkers;
 eqf_status eqf__walkers_create(eqf_context *ctx, size_t num, size_t num_dof, bool has_latents, bool has_forces,
                                eqf__walkers *walkers_out);
@@ -67,7 +67,8 @@ typedef struct eqf__anneal_system {
     eqf__anneal_costs costs;
 } eqf__anneal_system;
 /* Fresh walkers of the start, part `part` of num_parts where it is a set of samples. */
-eqf_status eqf__anneal_draw(eqf__anneal_system *system, uint64_t seed, unsigned part, unsigned num_parts, eqf__walkers *walkers);
+eqf_status eqf__anneal_draw(eqf__anneal_system *system, uint64_t seed, unsigned part, unsigned num_parts,
+                            eqf__walkers *walkers);
 /* Fills in everything else of walkers from their x. */
 eqf_status eqf__anneal_evaluate(eqf__anneal_system *system, eqf__walkers *walkers);
 /* Fills in x and everything else of walkers from their z. */
@@ -77,10 +78,10 @@ eqf_status eqf__anneal_evaluate_latents(eqf__anneal_system *system, eqf__walkers
 double eqf__anneal_energy(const eqf__walkers *walkers, size_t w, double beta);
 
 /* Moves that leave exp(-E_beta) invariant. proposed is scratch of the walkers' shape. *acceptance_out: fraction taken. */
-eqf_status eqf__anneal_move_latents(eqf__anneal_system *system, eqf__walkers *walkers, eqf__walkers *proposed, double beta,
-                                    double angle, eqf__anneal_place place, double *acceptance_out);
-eqf_status eqf__anneal_move_langevin(eqf__anneal_system *system, eqf__walkers *walkers, eqf__walkers *proposed, double beta,
-                                     double step_size, eqf__anneal_place place, double *acceptance_out);
+eqf_status eqf__anneal_move_latents(eqf__anneal_system *system, eqf__walkers *walkers, eqf__walkers *proposed,
+                                    double beta, double angle, eqf__anneal_place place, double *acceptance_out);
+eqf_status eqf__anneal_move_langevin(eqf__anneal_system *system, eqf__walkers *walkers, eqf__walkers *proposed,
+                                     double beta, double step_size, eqf__anneal_place place, double *acceptance_out);
 
 /* Weights, of walkers begin ... begin + num - 1. */
 /* ESS fraction of the weights after a step `delta` in beta. */

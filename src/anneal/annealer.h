@@ -12,10 +12,10 @@ typedef struct eqf__anneal_step {
 
 struct eqf_annealer {
     eqf__anneal_system system;
-    eqf_anneal_options options; /* checked, defaults filled in */
+    eqf_anneal_options options;     /* checked, defaults filled in */
     eqf__walkers walkers, proposed; /* of the pilot run, then of all repeats, one after the other */
-    eqf__anneal_step *schedule;  /* [max_steps] */
-    double *log_z;               /* [num_repeats]: what the resamplings have taken over from the weights */
+    eqf__anneal_step *schedule;     /* [max_steps] */
+    double *log_z;                  /* [num_repeats]: what the resamplings have taken over from the weights */
     unsigned step, num_steps;
     double beta;
     bool is_pilot, has_begun, is_done;

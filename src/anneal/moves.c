@@ -6,7 +6,8 @@
 #include "anneal.h"
 
 /* Metropolis: the moved walkers that pass, by a logarithm of the acceptance ratio each, into walkers. */
-static double take(eqf__walkers *walkers, const eqf__walkers *proposed, const double *log_ratio, eqf__anneal_place place) {
+static double take(eqf__walkers *walkers, const eqf__walkers *proposed, const double *log_ratio,
+                   eqf__anneal_place place) {
     size_t num_taken = 0;
     for (size_t w = 0; w < walkers->num; w++) {
         if (!(log(eqf__anneal_uniform(place, w)) < log_ratio[w])) continue; /* NaN: refused */
@@ -18,8 +19,8 @@ static double take(eqf__walkers *walkers, const eqf__walkers *proposed, const do
 
 /* In latent space exp(-E_beta) is q0(z) exp(-beta (u + log q)), and z cos a + xi sin a with xi from q0 leaves q0 as it is (Neal, Bayesian
  * Statistics 6 (1999) 475): only the second factor decides. */
-eqf_status eqf__anneal_move_latents(eqf__anneal_system *system, eqf__walkers *walkers, eqf__walkers *proposed, double beta,
-                                    double angle, eqf__anneal_place place, double *acceptance_out) {
+eqf_status eqf__anneal_move_latents(eqf__anneal_system *system, eqf__walkers *walkers, eqf__walkers *proposed,
+                                    double beta, double angle, eqf__anneal_place place, double *acceptance_out) {
     const float cosine = (float)cos(angle), sine = (float)sin(angle);
     EQF__TRY(eqf_flow_prior_sample(system->start.flow, eqf__anneal_seed(place), 0, walkers->num, proposed->z));
     for (size_t c = 0; c < walkers->num * walkers->num_dof; c++)
@@ -43,10 +44,11 @@ static const double most_drift = 2.0;
 
 /* drift_out [N, D] = h times -grad E_beta of a walker, bounded for each particle, mean-free. It depends on x alone, so the acceptance ratio
  * with it is exact. */
-static void drift_of(const eqf__anneal_system *system, const eqf__walkers *walkers, size_t w, double beta, double step_size,
-                     double *drift_out) {
+static void drift_of(const eqf__anneal_system *system, const eqf__walkers *walkers, size_t w, double beta,
+                     double step_size, double *drift_out) {
     const unsigned num_particles = system->num_particles, space_dim = system->space_dim;
-    const float *force = walkers->force + w * system->num_dof, *start_force = walkers->start_force + w * system->num_dof;
+    const float *force = walkers->force + w * system->num_dof,
+                *start_force = walkers->start_force + w * system->num_dof;
     const double most = most_drift * sqrt(2 * step_size);
     double mean[3] = {0, 0, 0};
     for (unsigned i = 0; i < num_particles; i++) {
@@ -69,7 +71,8 @@ static void drift_of(const eqf__anneal_system *system, const eqf__walkers *walke
 static void make_mean_free(const eqf__anneal_system *system, double *values) {
     for (unsigned d = 0; d < system->space_dim; d++) {
         double mean = 0;
-        for (unsigned i = 0; i < system->num_particles; i++) mean += values[i * system->space_dim + d] / system->num_particles;
+        for (unsigned i = 0; i < system->num_particles; i++)
+            mean += values[i * system->space_dim + d] / system->num_particles;
         for (unsigned i = 0; i < system->num_particles; i++) values[i * system->space_dim + d] -= mean;
     }
 }
@@ -85,8 +88,8 @@ static double log_proposal(size_t num_dof, const float *from, const float *to, c
 }
 
 /* Metropolis-adjusted Langevin (Roberts and Tweedie, Bernoulli 2 (1996) 341): x' = x - h grad E_beta + sqrt(2h) xi on the mean-free subspace. */
-eqf_status eqf__anneal_move_langevin(eqf__anneal_system *system, eqf__walkers *walkers, eqf__walkers *proposed, double beta,
-                                     double step_size, eqf__anneal_place place, double *acceptance_out) {
+eqf_status eqf__anneal_move_langevin(eqf__anneal_system *system, eqf__walkers *walkers, eqf__walkers *proposed,
+                                     double beta, double step_size, eqf__anneal_place place, double *acceptance_out) {
     const size_t num = walkers->num, num_dof = walkers->num_dof;
     double *drift = eqf__alloc(system->ctx, 2 * num_dof + num, sizeof *drift, "a move");
     if (drift == NULL) return EQF_ERROR_OUT_OF_MEMORY;
@@ -96,7 +99,8 @@ eqf_status eqf__anneal_move_langevin(eqf__anneal_system *system, eqf__walkers *w
         eqf__anneal_normals(place, w, num_dof, noise);
         make_mean_free(system, noise);
         for (size_t c = 0; c < num_dof; c++)
-            proposed->x[w * num_dof + c] = (float)(walkers->x[w * num_dof + c] + drift[c] + sqrt(2 * step_size) * noise[c]);
+            proposed->x[w * num_dof + c] =
+                (float)(walkers->x[w * num_dof + c] + drift[c] + sqrt(2 * step_size) * noise[c]);
         log_ratio[w] = -log_proposal(num_dof, walkers->x + w * num_dof, proposed->x + w * num_dof, drift, step_size);
     }
     const eqf_status status = eqf__anneal_evaluate(system, proposed);

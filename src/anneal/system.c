@@ -52,13 +52,15 @@ eqf_status eqf__anneal_evaluate_latents(eqf__anneal_system *system, eqf__walkers
     return EQF_OK;
 }
 
-eqf_status eqf__anneal_draw(eqf__anneal_system *system, uint64_t seed, unsigned part, unsigned num_parts, eqf__walkers *w) {
+eqf_status eqf__anneal_draw(eqf__anneal_system *system, uint64_t seed, unsigned part, unsigned num_parts,
+                            eqf__walkers *w) {
     const eqf__anneal_start *start = &system->start;
     if (start->flow != NULL) {
         EQF__TRY(eqf_flow_prior_sample(start->flow, seed, 0, w->num, w->z));
         return eqf__anneal_evaluate_latents(system, w);
     }
-    const size_t begin = start->num_samples * part / num_parts, num = start->num_samples * (part + 1) / num_parts - begin;
+    const size_t begin = start->num_samples * part / num_parts,
+                 num = start->num_samples * (part + 1) / num_parts - begin;
     const eqf__anneal_place place = {seed, EQF__ANNEAL_DRAW, 0, part};
     for (size_t b = 0; b < w->num; b++) {
         size_t row = (size_t)(eqf__anneal_uniform(place, b) * (double)num);

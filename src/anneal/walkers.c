@@ -13,8 +13,9 @@ eqf_status eqf__walkers_create(eqf_context *ctx, size_t num, size_t num_dof, boo
         float **array;
         size_t item_size;
         bool is_wanted;
-    } arrays[] = {{&w->x, num_dof, true},       {&w->z, num_dof, has_latents},    {&w->energy, 1, true},
-                  {&w->start_energy, 1, true},  {&w->force, num_dof, has_forces}, {&w->start_force, num_dof, has_forces}};
+    } arrays[] = {
+        {&w->x, num_dof, true},      {&w->z, num_dof, has_latents},    {&w->energy, 1, true},
+        {&w->start_energy, 1, true}, {&w->force, num_dof, has_forces}, {&w->start_force, num_dof, has_forces}};
     for (size_t a = 0; a < sizeof arrays / sizeof arrays[0]; a++) {
         if (!arrays[a].is_wanted) continue;
         *arrays[a].array = eqf__alloc(ctx, num, arrays[a].item_size * sizeof(float), "the walkers");
@@ -28,7 +29,8 @@ failed:
 }
 
 void eqf__walkers_clear(eqf__walkers *walkers) {
-    float *arrays[] = {walkers->x, walkers->z, walkers->energy, walkers->start_energy, walkers->force, walkers->start_force};
+    float *arrays[] = {walkers->x,     walkers->z,          walkers->energy, walkers->start_energy,
+                       walkers->force, walkers->start_force};
     for (size_t a = 0; a < sizeof arrays / sizeof arrays[0]; a++) free(arrays[a]);
     free(walkers->log_weight);
     memset(walkers, 0, sizeof *walkers);

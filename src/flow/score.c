@@ -1,4 +1,4 @@
-/* The model's score, the gradient of its log-density by x: docs/method.md, section 9. The reverse solve of the likelihood gives it, with each
+/* The model's score, the gradient of its log-density by x: docs/method.md, section 7. The reverse solve of the likelihood gives it, with each
  * sample's share in the mean divided out again. */
 #include "flow_internal.h"
 
