@@ -144,7 +144,8 @@ __kernel void dense_input_adjoints(__global const real *adjoint, __global real *
 #define PAIRS_HIGH(a, b) ((real8)(a.s2, b.s2, a.s3, b.s3, a.s6, b.s6, a.s7, b.s7))
 #define FOURS_LOW(a, b) ((real8)(a.s01, b.s01, a.s45, b.s45))
 #define FOURS_HIGH(a, b) ((real8)(a.s23, b.s23, a.s67, b.s67))
-inline void transpose_tile(__global const real *from, size_t num_columns, __global real *to, size_t num_features) {
+static inline void transpose_tile(__global const real *from, size_t num_columns, __global real *to,
+                                  size_t num_features) {
     realv r0 = vload8(0, from), r1 = vload8(0, from + num_columns), r2 = vload8(0, from + 2 * num_columns);
     realv r3 = vload8(0, from + 3 * num_columns), r4 = vload8(0, from + 4 * num_columns);
     realv r5 = vload8(0, from + 5 * num_columns), r6 = vload8(0, from + 6 * num_columns);
@@ -163,7 +164,8 @@ inline void transpose_tile(__global const real *from, size_t num_columns, __glob
     vstore8((real8)(f3.hi, f7.hi), 0, to + 7 * num_features);
 }
 #else
-inline void transpose_tile(__global const real *from, size_t num_columns, __global real *to, size_t num_features) {
+static inline void transpose_tile(__global const real *from, size_t num_columns, __global real *to,
+                                  size_t num_features) {
     for (uint lane = 0; lane < V; lane++)
         for (uint i = 0; i < 8; i++) to[lane * num_features + i] = from[i * num_columns + lane];
 }

@@ -33,7 +33,7 @@ __kernel void any_time_contract(__global const real *params, __global const real
             gradient[AT_WEIGHTS + item * M + m] = scale * fma(importance * importance, of_bias, of_weight);
             grad_square = fma(of_bias, params[AT_WEIGHTS + item * M + m], grad_square);
         }
-        gradient[AT_IMPORTANCE + item] = scale * (real)2.0 * importance * grad_square;
+        gradient[AT_IMPORTANCE + item] = scale * REAL(2.0) * importance * grad_square;
         gradient[AT_LOG_GAMMAS + item] = scale * sum_lanes(load_lanes(sums + (K * M + M + item) * V));
     } else if (item < K + M) {
         uint m = item - K;

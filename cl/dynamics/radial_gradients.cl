@@ -20,9 +20,9 @@ __kernel void radial_point_gradients(__global const real *cell_gradients, __glob
                 real inverse = (real)cell < geometry[5] ? geometry[0] : geometry[3];
                 if (point % 2 == 0) {
                     value = g.s0;
-                    slope = g.s1 - (real)1.5 * inverse * g.s2 + (real)(2.0 / 3.0) * inverse * inverse * g.s3;
+                    slope = g.s1 - REAL(1.5) * inverse * g.s2 + (REAL(2.0) / REAL(3.0)) * inverse * inverse * g.s3;
                 } else {
-                    slope = (real)2.0 * inverse * g.s2 - (real)(4.0 / 3.0) * inverse * inverse * g.s3;
+                    slope = REAL(2.0) * inverse * g.s2 - (REAL(4.0) / REAL(3.0)) * inverse * inverse * g.s3;
                 }
             } else if (point == 2 * last) {
                 value = cells[(size_t)last * 4];
@@ -30,7 +30,7 @@ __kernel void radial_point_gradients(__global const real *cell_gradients, __glob
             if (point % 2 == 0 && cell > 0 && cell <= last) { /* right end of the cell before */
                 real4 g = vload4(cell - 1, cells);
                 real inverse = (real)(cell - 1) < geometry[5] ? geometry[0] : geometry[3];
-                slope += (real)(2.0 / 3.0) * inverse * inverse * g.s3 - (real)0.5 * inverse * g.s2;
+                slope += (REAL(2.0) / REAL(3.0)) * inverse * inverse * g.s3 - REAL(0.5) * inverse * g.s2;
             }
             out0[point] = value;
             out1[point] = slope;
@@ -113,23 +113,23 @@ __kernel void radial_contract_widths(__global const real *point_gradients, __glo
     for (uint k = 0; k < K; k++) {
         real inverse_gamma = gaussians[K + k];
         realv u = (d - gaussians[k]) * inverse_gamma;
-        realv g = exp2_clamped((real)-1.4426950408889634 * u * u), g1 = (real)-2.0 * inverse_gamma * u * g;
+        realv g = exp2_clamped(REAL(-1.4426950408889634) * u * u), g1 = REAL(-2.0) * inverse_gamma * u * g;
         sum += g;
         slope += g1;
         n0 = fma(pull0[k], g, fma(pull1[k], g1, n0)); /* sum H g + H' g' */
         m0 = fma(pull1[k], g, m0);                    /* sum H' g */
     }
-    realv p = (real)1.0 / (EPSILON + sum), p1 = -slope * p * p;
+    realv p = REAL(1.0) / (EPSILON + sum), p1 = -slope * p * p;
     realv grad_slope = -m0 * p * p;
-    realv grad_sum = -n0 * p * p + (real)2.0 * m0 * slope * p * p * p;
+    realv grad_sum = -n0 * p * p + REAL(2.0) * m0 * slope * p * p * p;
     for (uint k = 0; k < K; k++) {
         real inverse_gamma = gaussians[K + k];
         realv u = (d - gaussians[k]) * inverse_gamma;
-        realv g = exp2_clamped((real)-1.4426950408889634 * u * u), g1 = (real)-2.0 * inverse_gamma * u * g;
+        realv g = exp2_clamped(REAL(-1.4426950408889634) * u * u), g1 = REAL(-2.0) * inverse_gamma * u * g;
         realv grad_g = fma(pull0[k], p, fma(pull1[k], p1, grad_sum));
         realv grad_g1 = fma(pull1[k], p, grad_slope);
-        realv u2 = (real)2.0 * u * u;
-        partial_widths[(size_t)block * K_PADDED + k] = sum_lanes(grad_g * u2 * g + grad_g1 * (u2 - (real)2.0) * g1);
+        realv u2 = REAL(2.0) * u * u;
+        partial_widths[(size_t)block * K_PADDED + k] = sum_lanes(grad_g * u2 * g + grad_g1 * (u2 - REAL(2.0)) * g1);
     }
 }
 
@@ -153,7 +153,7 @@ __kernel void radial_time_gradients(__global const real *params, __global const 
     }
     for (uint m = 0; m < M; m++) {
         real u = (t - params[AT_TIME_CENTERS + m]) * exp(-params[AT_TIME_LOG_GAMMAS + m]);
-        time_gradients[j * M + m] = (real)2.0 * u * u * time_basis[j * M + m] * (pull[m] - projected);
+        time_gradients[j * M + m] = REAL(2.0) * u * u * time_basis[j * M + m] * (pull[m] - projected);
     }
 }
 
@@ -182,7 +182,7 @@ __kernel void radial_gradient(__global const real *params, __global const real *
         }
     }
     if (k < K) {
-        gradient[AT_IMPORTANCE + k] = (real)2.0 * importance * grad_square;
+        gradient[AT_IMPORTANCE + k] = REAL(2.0) * importance * grad_square;
         gradient[AT_LOG_GAMMAS + k] = grad_widths[k];
     }
 }

@@ -33,22 +33,22 @@ __kernel void radial_time(__global const real *params, __global real *time_basis
 __kernel void radial_shared(__global const real *params, __global real *gaussians, __global real *geometry, real d_fine,
                             uint num_fine, uint num_coarse) {
     if (get_global_id(0) != 0) return;
-    real d_end = (real)1.25 * d_fine;
+    real d_end = REAL(1.25) * d_fine;
     for (uint k = 0; k < K; k++) {
         /* One rounding, not two: u^2 is 14 where the normaliser gives out, and the field's slope there feels its relative error a hundredfold. */
         real center = params[AT_CENTERS + k], inverse_gamma = exp(-params[AT_LOG_GAMMAS + k]);
         gaussians[k] = center;
         gaussians[K + k] = inverse_gamma;
-        d_end = fmax(d_end, center + (real)6.2 / inverse_gamma);
+        d_end = fmax(d_end, center + REAL(6.2) / inverse_gamma);
     }
     /* Widths of 8 significant bits: index * width is then exact, and tables are built at the very distances that they are read at. */
     int exponent;
     real h_fine = d_fine / (real)num_fine, h_coarse = frexp((d_end - d_fine) / (real)num_coarse, &exponent);
-    h_coarse = ldexp(ceil(h_coarse * (real)256.0), exponent - 8);
-    geometry[0] = (real)1.0 / h_fine;
+    h_coarse = ldexp(ceil(h_coarse * REAL(256.0)), exponent - 8);
+    geometry[0] = REAL(1.0) / h_fine;
     geometry[1] = h_fine;
     geometry[2] = d_fine;
-    geometry[3] = (real)1.0 / h_coarse;
+    geometry[3] = REAL(1.0) / h_coarse;
     geometry[4] = h_coarse;
     geometry[5] = (real)num_fine;
     geometry[6] = (real)(num_fine + num_coarse);
@@ -65,14 +65,14 @@ __kernel void radial_basis(__global const real *gaussians, __global const real *
         for (uint k = 0; k < K; k++) {
             real inverse_gamma = gaussians[K + k];
             realv u = (d - gaussians[k]) * inverse_gamma;
-            realv g = exp2_clamped((real)-1.4426950408889634 * u * u);
-            realv g1 = (real)-2.0 * inverse_gamma * u * g;
+            realv g = exp2_clamped(REAL(-1.4426950408889634) * u * u);
+            realv g1 = REAL(-2.0) * inverse_gamma * u * g;
             sum += g;
             slope += g1;
             store_lanes(own + (k * 2) * V, g);
             store_lanes(own + (k * 2 + 1) * V, g1);
         }
-        realv p = (real)1.0 / (EPSILON + sum), p1 = -slope * p * p;
+        realv p = REAL(1.0) / (EPSILON + sum), p1 = -slope * p * p;
         for (uint k = 0; k < K; k++) {
             realv g = load_lanes(own + (k * 2) * V), g1 = load_lanes(own + (k * 2 + 1) * V);
             store_lanes(own + (k * 2) * V, g * p);
@@ -127,8 +127,8 @@ __kernel void radial_cells(__global const real *values, __global const real *geo
             if (cell < last) {
                 real m0 = phi1[2 * cell], middle = phi1[2 * cell + 1], m1 = phi1[2 * cell + 2];
                 piece.s1 = m0;
-                piece.s2 = (real)0.5 * ((real)4.0 * middle - (real)3.0 * m0 - m1) * inverse;
-                piece.s3 = (real)(2.0 / 3.0) * ((m0 - middle) + (m1 - middle)) * inverse * inverse;
+                piece.s2 = REAL(0.5) * (REAL(4.0) * middle - REAL(3.0) * m0 - m1) * inverse;
+                piece.s3 = (REAL(2.0) / REAL(3.0)) * ((m0 - middle) + (m1 - middle)) * inverse * inverse;
             }
             vstore4(piece, cell, cells + (size_t)j * STAGE_SIZE);
         }
@@ -154,9 +154,9 @@ __kernel void radial_check(__global const real *values, __global const real *geo
         real4 piece = vload4(cell, cells + (size_t)j * STAGE_SIZE);
         real s = fraction * ((real)cell < geometry[5] ? geometry[1] : geometry[4]), d = node_distance(geometry, cell) + s;
         real value = fma(fma(fma(piece.s3, s, piece.s2), s, piece.s1), s, piece.s0);
-        real slope = fma(fma((real)3.0 * piece.s3, s, (real)2.0 * piece.s2), s, piece.s1);
+        real slope = fma(fma(REAL(3.0) * piece.s3, s, REAL(2.0) * piece.s2), s, piece.s1);
         real error = d * fabs(slope - phi1[cell]) + (real)D * fabs(value - phi0[cell]);
-        error /= d * fabs(phi1[cell]) + (real)D * fabs(phi0[cell]) + (real)0.05 * largest;
+        error /= d * fabs(phi1[cell]) + (real)D * fabs(phi0[cell]) + REAL(0.05) * largest;
         worst = error <= worst ? worst : error;
     }
     errors[j] = worst;

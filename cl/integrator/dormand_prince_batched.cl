@@ -7,8 +7,9 @@
 #define OWN(buffer, size) ((buffer) + (size_t)block * ((size) * V))
 
 /* What the field is asked at a state: x, time, and for the adjoint what its derivatives are multiplied with. */
-inline void put_question(const realv *y, realv t, realv weight, realv adjoint, real direction, uint block, __global real *x,
-                         __global real *times, __global real *adjoint_velocity, __global real *adjoint_divergence) {
+static inline void put_question(const realv *y, realv t, realv weight, realv adjoint, real direction, uint block,
+                                __global real *x, __global real *times, __global real *adjoint_velocity,
+                                __global real *adjoint_divergence) {
     for (uint c = 0; c < N * D; c++) store_lanes(OWN(x, N * D) + c * V, y[c]);
     store_lanes(OWN(times, 1), t);
 #ifdef HAS_QUADRATURE

@@ -21,7 +21,7 @@ __kernel void trajectory_adjoint(__global const real *checkpoints, __global real
     for (uint block = block_begin + partial; block < block_end; block += num_partials) {
         for (uint c = 0; c < N * D; c++) adjoint[c] = load_lanes(adjoint_x_blocked + ((size_t)block * (N * D) + c) * V);
         const realv adjoint_total = load_lanes(adjoint_log_det + (size_t)block * V);
-        const realv push = (real)2.0 * penalty * fabs(h) * load_lanes(weight + (size_t)block * V);
+        const realv push = REAL(2.0) * penalty * fabs(h) * load_lanes(weight + (size_t)block * V);
         realv error_sum = load_lanes(error + (size_t)block * V);
         for (uint step = step_end; step-- > step_begin;) {
             __global const real *checkpoint = checkpoints + ((size_t)step * num_blocks + block) * (N * D * V);

@@ -89,7 +89,7 @@ __kernel void rk4_stage_adjoint(__global const real *adjoint, __global const rea
                                 real penalty, real h, int pull_sign, uint num_blocks) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
-    const realv push = (real)2.0 * penalty * fabs(h) * load_lanes(weight + AT_SAMPLE);
+    const realv push = REAL(2.0) * penalty * fabs(h) * load_lanes(weight + AT_SAMPLE);
     const realv pull = pull_sign == 0 ? (realv)0 : (real)pull_sign * push;
     for (uint c = 0; c < DOF; c++) {
         store_lanes(adjoint_k + AT(c), fma((realv)share, load_lanes(adjoint + AT(c)),

@@ -18,7 +18,7 @@ trajectory_adjoint(__global const real *checkpoints, __global real *adjoint_x_bl
         for (uint o = 0; o < OWNED; o++)
             adjoint[o] = COMPONENT(o) < N * D ? adjoint_x_blocked[AT_SAMPLE(sample, COMPONENT(o))] : 0;
         const real adjoint_total = adjoint_log_det[sample];
-        const real push = (real)2.0 * penalty * fabs(h) * weight[sample];
+        const real push = REAL(2.0) * penalty * fabs(h) * weight[sample];
         real error_sum = get_local_id(0) == 0 ? error[sample] : 0; /* the first work-item's counts */
         for (uint step = step_end; step-- > step_begin;) {
             __global const real *checkpoint = checkpoints + (size_t)step * num_blocks * (N * D * LANES);

@@ -10,34 +10,34 @@
 #define CENTRE_INTERVAL 64u
 
 /* block is counted over all ranks, of which each has its own. */
-inline uintv chain_index(uint block) { return (uintv)(block * V) + lane_index(); }
+static inline uintv chain_index(uint block) { return (uintv)(block * V) + lane_index(); }
 
 /* A displacement, uniform in a cube and of unit variance in each direction, and one uniform on (0, 1) from one Philox call. Any
  * symmetric displacement will do (Metropolis et al. used this one); a Gaussian one would cost more than the energies. */
-inline void draw_move(uint seed_low, uint seed_high, uintv chain, uint sweep, uint particle, realv *displacement,
-                      realv *uniform) {
+static inline void draw_move(uint seed_low, uint seed_high, uintv chain, uint sweep, uint particle,
+                             realv *displacement, realv *uniform) {
     uintv words[4];
     random_words(seed_low, seed_high, chain, (uintv)sweep, particle, STREAM_SWEEP, words);
-    const real width = (real)3.4641016151377544; /* sqrt(12) */
-    for (uint d = 0; d < D; d++) displacement[d] = width * (uniform_open(words[d]) - (real)0.5);
+    const real width = REAL(3.4641016151377544); /* sqrt(12) */
+    for (uint d = 0; d < D; d++) displacement[d] = width * (uniform_open(words[d]) - REAL(0.5));
     *uniform = uniform_open(words[3]);
 }
 
-inline void load_state(__global const real *x_blocked, uint block, realv *x) {
+static inline void load_state(__global const real *x_blocked, uint block, realv *x) {
     for (uint c = 0; c < N * D; c++) x[c] = load_lanes(x_blocked + ((size_t)block * (N * D) + c) * V);
 }
 
-inline void store_state(__global real *x_blocked, uint block, const realv *x) {
+static inline void store_state(__global real *x_blocked, uint block, const realv *x) {
     for (uint c = 0; c < N * D; c++) store_lanes(x_blocked + ((size_t)block * (N * D) + c) * V, x[c]);
 }
 
 /* Subtracts the centre of mass. Twice, as the first mean is only as exact as its distance from the origin allows. */
-inline void remove_centre(realv *x) {
+static inline void remove_centre(realv *x) {
     for (uint pass = 0; pass < 2; pass++)
         for (uint d = 0; d < D; d++) {
             realv mean = 0.0f;
             for (uint i = 0; i < N; i++) mean += x[i * D + d];
-            mean *= (real)1.0 / (real)N;
+            mean *= REAL(1.0) / (real)N;
             for (uint i = 0; i < N; i++) x[i * D + d] -= mean;
         }
 }
@@ -79,7 +79,7 @@ __kernel void mcmc_sweeps(__global real *x_blocked, __global uint *accepted, __g
             realv change = potential_energy_change(x, i, moved);
             /* Taken if uniform < exp(-change). Written as a refusal, so that of an overlapping start (change NaN, from
              * inf to inf) the chain can walk away; -inf is taken, +inf refused. */
-            const realv chance = exp2_clamped(fmin(change * (real)-1.4426950408889634, (realv)0));
+            const realv chance = exp2_clamped(fmin(change * REAL(-1.4426950408889634), (realv)0));
             integerv is_refused = change > (realv)0 && uniform >= chance;
             for (uint d = 0; d < D; d++) x[i * D + d] = select_lanes(moved[d], x[i * D + d], is_refused);
             num_accepted += select((uintv)1, (uintv)0, is_refused);

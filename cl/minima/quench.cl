@@ -9,13 +9,13 @@ enum { CONTROL_TIME_STEP, CONTROL_MIXING, CONTROL_NUM_DOWNHILL, CONTROL_IS_DONE,
        CONTROL_NUM_STEPS, NUM_CONTROLS };
 
 /* The parameters of the first paper, which the second confirms. */
-#define MIXING_START ((real)0.1)
-#define MIXING_SHRINK ((real)0.99)
-#define TIME_STEP_GROW ((real)1.1)
-#define TIME_STEP_SHRINK ((real)0.5)
+#define MIXING_START REAL(0.1)
+#define MIXING_SHRINK REAL(0.99)
+#define TIME_STEP_GROW REAL(1.1)
+#define TIME_STEP_SHRINK REAL(0.5)
 #define NUM_DOWNHILL_BEFORE_GROWTH ((real)5)
 /* Time steps start at and stay above these fractions of the largest. */
-#define TIME_STEP_START ((real)0.1)
+#define TIME_STEP_START REAL(0.1)
 #define TIME_STEP_LEAST ((real)1e-3)
 
 /* Larger force components are cut, so that squares do not overflow; overlapping particles have them. fmax and fmin
@@ -26,7 +26,7 @@ enum { CONTROL_TIME_STEP, CONTROL_MIXING, CONTROL_NUM_DOWNHILL, CONTROL_IS_DONE,
 #define LARGEST_FORCE ((real)1e15)
 #endif
 
-inline void finite_force(const realv *x, realv *force) {
+static inline void finite_force(const realv *x, realv *force) {
     potential_force(x, force);
     for (uint c = 0; c < N * D; c++) force[c] = fmin(fmax(force[c], (realv)-LARGEST_FORCE), (realv)LARGEST_FORCE);
 }
@@ -82,7 +82,7 @@ __kernel void quench_steps(__global real *x_blocked, __global real *velocity_blo
         integerv is_growing = num_downhill > (realv)NUM_DOWNHILL_BEFORE_GROWTH;
         /* Velocity zero is the start, not an ascent: nothing to go back from, and the time step stays. */
         integerv is_uphill = (power <= (realv)0) & (speed_squared > (realv)0);
-        realv step_back = select_lanes((realv)0, (real)0.5 * time_step, is_uphill);
+        realv step_back = select_lanes((realv)0, REAL(0.5) * time_step, is_uphill);
         realv grown = fmin(time_step * TIME_STEP_GROW, (realv)largest_time_step);
         realv shrunk = fmax(time_step * TIME_STEP_SHRINK, (realv)(TIME_STEP_LEAST * largest_time_step));
         time_step = select_lanes(time_step, grown, is_growing);

@@ -2,13 +2,13 @@
  * x_blocked. One work-item a block. Two kernels, because forces cost three times as much. */
 
 /* True in the lanes where a coordinate is NaN or infinite: an infinitely far particle must not pass for a free one. */
-inline integerv is_any_non_finite(const realv *x) {
+static inline integerv is_any_non_finite(const realv *x) {
     integerv found = 0;
     for (uint c = 0; c < N * D; c++) found |= !isfinite(x[c]);
     return found;
 }
 
-inline void load_block(__global const real *x_blocked, uint block, realv *x) {
+static inline void load_block(__global const real *x_blocked, uint block, realv *x) {
     for (uint c = 0; c < N * D; c++) x[c] = load_lanes(x_blocked + ((size_t)block * (N * D) + c) * V);
 }
 

@@ -4,17 +4,17 @@
 #define STREAM_PRIOR 0x7072696fu /* counter word 3: numbers of the prior never meet those of other uses */
 #define STREAM_DATA_NOISE 0x646e6f69u
 
-inline void remove_mean(realv *x) {
+static inline void remove_mean(realv *x) {
     for (uint a = 0; a < D; a++) {
         realv mean = 0;
         for (uint i = 0; i < N; i++) mean += x[i * D + a];
-        mean *= (real)(1.0 / N);
+        mean *= (real)1 / (real)N;
         for (uint i = 0; i < N; i++) x[i * D + a] -= mean;
     }
 }
 
 /* Unit mean-free normals of samples first ... first + V - 1: Philox counter (sample low, sample high, number, stream), key = seed. */
-inline void mean_free_normals(uint seed_low, uint seed_high, ulong first, uint stream, realv x[N * D + 3]) {
+static inline void mean_free_normals(uint seed_low, uint seed_high, ulong first, uint stream, realv x[N * D + 3]) {
     uintv low = (uint)first + lane_index();
     uintv high = (uintv)(uint)(first >> 32) + select((uintv)0, (uintv)1, low < (uintv)(uint)first);
     for (uint c = 0; c < N * D; c += 4) {
@@ -58,10 +58,10 @@ __kernel void centre(__global real *x_blocked, uint num_blocks) {
     for (uint c = 0; c < N * D; c++) store_lanes(x_blocked + ((size_t)block * (N * D) + c) * V, x[c]);
 }
 
-inline realv gaussian_log_prob(const realv *z, real scale, real constant_term) {
+static inline realv gaussian_log_prob(const realv *z, real scale, real constant_term) {
     realv square = 0;
     for (uint c = 0; c < N * D; c++) square = fma(z[c], z[c], square);
-    return (real)-0.5 * square / (scale * scale) - constant_term;
+    return REAL(-0.5) * square / (scale * scale) - constant_term;
 }
 
 /* log_prob = prior.log_prob(z) + sign * log_det. */

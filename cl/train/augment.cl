@@ -5,12 +5,12 @@
 #define STREAM_AUGMENT 0x61756774u
 
 /* words: four random words; the low bits, of which uniform_open takes nothing, choose between rotation and reflection. */
-inline void draw_orthogonal(const uintv words[4], realv q[D][D]) {
+static inline void draw_orthogonal(const uintv words[4], realv q[D][D]) {
     realv mirror = (realv)1 - (realv)2 * convert_realv(words[0] & (uintv)1u);
 #if D == 1
     q[0][0] = mirror;
 #elif D == 2
-    realv half_turns = (real)2.0 * uniform_open(words[0]);
+    realv half_turns = REAL(2.0) * uniform_open(words[0]);
     realv c = cospi(half_turns), s = sinpi(half_turns);
     q[0][0] = c;
     q[1][0] = s;
@@ -21,19 +21,19 @@ inline void draw_orthogonal(const uintv words[4], realv q[D][D]) {
     realv a, b, c, d;
     normal_pair(words[0], words[1], &a, &b);
     normal_pair(words[2], words[3], &c, &d);
-    realv scale = (real)1.0 / sqrt(a * a + b * b + c * c + d * d);
+    realv scale = REAL(1.0) / sqrt(a * a + b * b + c * c + d * d);
     a *= scale;
     b *= scale;
     c *= scale;
     d *= scale;
     q[0][0] = mirror * (a * a + b * b - c * c - d * d);
-    q[0][1] = mirror * (real)2.0 * (b * c - a * d);
-    q[0][2] = mirror * (real)2.0 * (b * d + a * c);
-    q[1][0] = mirror * (real)2.0 * (b * c + a * d);
+    q[0][1] = mirror * REAL(2.0) * (b * c - a * d);
+    q[0][2] = mirror * REAL(2.0) * (b * d + a * c);
+    q[1][0] = mirror * REAL(2.0) * (b * c + a * d);
     q[1][1] = mirror * (a * a - b * b + c * c - d * d);
-    q[1][2] = mirror * (real)2.0 * (c * d - a * b);
-    q[2][0] = mirror * (real)2.0 * (b * d - a * c);
-    q[2][1] = mirror * (real)2.0 * (c * d + a * b);
+    q[1][2] = mirror * REAL(2.0) * (c * d - a * b);
+    q[2][0] = mirror * REAL(2.0) * (b * d - a * c);
+    q[2][1] = mirror * REAL(2.0) * (c * d + a * b);
     q[2][2] = mirror * (a * a - b * b - c * c + d * d);
 #endif
 }

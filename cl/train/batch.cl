@@ -4,7 +4,7 @@
 #define STREAM_BATCH 0x62617463u
 #define FEISTEL_ROUNDS 6
 
-inline uintv permute(uintv place, uint num, uint half_bits, uint seed_low, uint seed_high, uintv epoch) {
+static inline uintv permute(uintv place, uint num, uint half_bits, uint seed_low, uint seed_high, uintv epoch) {
     const uint mask = (1u << half_bits) - 1;
     uintv result = place;
     int is_outside = 1;

@@ -17,6 +17,12 @@ typedef enum eqf_gradient {
     EQF_GRADIENT_OTD  /* optimise, then discretise: the continuous adjoint, solved backward by dopri5. Slower; knows no integration penalty */
 } eqf_gradient;
 
+/* What turns gradients into steps. */
+typedef enum eqf_optimizer_kind {
+    EQF_OPTIMIZER_ADAM, /* with decoupled weight decay (AdamW), on the device */
+    EQF_OPTIMIZER_SOAP  /* Adam in the eigenbasis of each matrix's running gradient covariances (Vyas et al. 2024), on the host */
+} eqf_optimizer_kind;
+
 typedef struct eqf_training_options {
     unsigned version;
     size_t batch_size;
@@ -42,10 +48,13 @@ typedef struct eqf_training_options {
     eqf_gradient gradient;
     eqf_adaptive_options adaptive;         /* of EQF_GRADIENT_OTD */
     double data_noise;                     /* sd of mean-free normal noise on the training data's coordinates, anew in each batch; 0: none */
+    eqf_optimizer_kind optimizer;
+    double clip_ratio;                     /* the gradient is clipped at so many times its running norm; 0: not */
+    size_t num_validated;                  /* held-out samples that a measurement takes, the first of them; 0: all */
 } eqf_training_options;
 #define EQF_TRAINING_OPTIONS_INIT \
     {1, 256, 4000, 5e-3, 0.02, 100, 0.0, 10.0, 0.995, 0.1, 200, EQF_FIELD_TABLE, 0, 1.0, 1.0, 256, (double)INFINITY, 4096, false, \
-     EQF_DIVERGENCE_EXACT, EQF_GRADIENT_DTO, {0, 0, 0, EQF_ERROR_NORM_STATE_AND_LOG_DET}, 0.0}
+     EQF_DIVERGENCE_EXACT, EQF_GRADIENT_DTO, {0, 0, 0, EQF_ERROR_NORM_STATE_AND_LOG_DET}, 0.0, EQF_OPTIMIZER_ADAM, 0.0, 0}
 
 /* Owns: a flow, the data and the optimizer's state on the device. Threads: those of its context. */
 typedef struct eqf_trainer eqf_trainer;

@@ -95,7 +95,7 @@ dense="sample d.safetensors -n 20 -o x.npy"
     caught integrator/rk4_batched.cl 's/fma((realv)h, load_lanes(sum/fma((realv)-h, load_lanes(sum/' rk4_batched $dense
     caught integrator/rk4_batched.cl 's/(realv)share, load_lanes(adjoint_total/(realv)-share, load_lanes(adjoint_total/' rk4_batched \
         $(train --field dense)
-    caught integrator/dormand_prince_tableau.clh 's/35.0 \/ 384.0/-35.0 \/ 384.0/' dormand_prince \
+    caught integrator/dormand_prince_tableau.clh 's/FRACTION(35, 384)/-FRACTION(35, 384)/' dormand_prince \
         sample m.safetensors -n 20 -o x.npy --integrator dopri5
     caught integrator/dormand_prince_batched.cl 's/direction \* load_lanes(OWN(velocity/-direction * load_lanes(OWN(velocity/' \
         dormand_prince_batched $dense --integrator dopri5
@@ -116,7 +116,7 @@ dense="sample d.safetensors -n 20 -o x.npy"
 again 'after wrong kernels'
 
 # ---- A kernel that does not compile: file, line, and where the log is ----
-wrong dynamics/radial_table.clh '/^inline void field_velocity/s/$/ this is no C;/' 'syntax'
+wrong dynamics/radial_table.clh '/^static inline void field_velocity/s/$/ this is no C;/' 'syntax'
 line=$(grep -n 'this is no C' kernels/dynamics/radial_table.clh | cut -d: -f1)
 refused 6 "did not build on .*cl/dynamics/radial_table\.clh:$line:.*; options, log and source: $work/eqflow-build-" \
     env EQFLOW_KERNEL_PATH="$work/kernels" "$eqflow" sample m.safetensors -n 20 -o x.npy --quiet

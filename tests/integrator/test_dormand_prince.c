@@ -8,6 +8,7 @@
 #include "flow_internal.h"
 #include "support.h"
 
+typedef double real;
 #include "../../cl/integrator/dormand_prince_tableau.clh"
 
 /* ---- The tableau ------------------------------------------------------------------------------------------------- */
