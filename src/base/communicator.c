@@ -14,8 +14,8 @@ eqf_status eqf_context_set_communicator(eqf_context *ctx, const eqf_communicator
     if (communicator->rank >= communicator->size)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "rank %u is not one of %u", communicator->rank,
                          communicator->size);
-    if (communicator->size > 1 && (communicator->sum_floats == NULL || communicator->sum_doubles == NULL ||
-                                   communicator->gather == NULL))
+    if (communicator->size > 1 &&
+        (communicator->sum_floats == NULL || communicator->sum_doubles == NULL || communicator->gather == NULL))
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "a communicator of several ranks needs all its functions");
     ctx->communicator = *communicator;
     return EQF_OK;

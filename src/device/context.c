@@ -17,13 +17,14 @@ static eqf_status copy_cache_path(eqf_context *ctx, const char *given) {
     if (given != NULL) {
         ctx->cache_path = eqf__strdup(ctx, given);
     } else {
-        const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-        char path[768] = "";
-        if (base != NULL && base[0] == '/')
-            snprintf(path, sizeof path, "%s/eqflow", base);
-        else if (home != NULL && home[0] == '/')
-            snprintf(path, sizeof path, "%s/.cache/eqflow", home);
-        ctx->cache_path = eqf__strdup(ctx, path);
+        const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME"), *below = "/eqflow";
+        if (base == NULL || base[0] != '/') {
+            base = home != NULL && home[0] == '/' ? home : NULL;
+            below = "/.cache/eqflow";
+        }
+        const size_t size = (base != NULL ? strlen(base) : 0) + strlen(below) + 1;
+        ctx->cache_path = eqf__alloc(ctx, size, 1, "a file name");
+        if (ctx->cache_path != NULL && base != NULL) snprintf(ctx->cache_path, size, "%s%s", base, below);
     }
     return ctx->cache_path == NULL ? EQF_ERROR_OUT_OF_MEMORY : EQF_OK;
 }
