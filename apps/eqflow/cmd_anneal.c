@@ -280,7 +280,7 @@ static exit_code open_model(cli_app *app, anneal_flags *flags, anneal_start *sta
 exit_code cmd_anneal(cli_app *app) {
     const char *const operands[] = {"START", NULL};
     const command_help help = {
-        .usage = "MODEL | SAMPLES.npy --preset PRESET [-n COUNT] [-o FILE.npy] [options]",
+        .usage = "MODEL|SAMPLES.npy [-n COUNT] [-o FILE.npy] [options]",
         .description =
             "Unbiased averages and ln Z from any start, however bad: annealed sequential Monte Carlo from a model's density (or from "
             "samples of a preset's equilibrium) to the target, E_beta = (1 - beta) E_start + beta u. Walkers are reweighted, "
