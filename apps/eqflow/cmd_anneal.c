@@ -257,7 +257,7 @@ static exit_code open_samples(cli_app *app, anneal_flags *flags, anneal_start *s
     const eqf_preset *preset;
     if (code == EXIT_CODE_OK) code = system_find_preset(app, flags->preset_name, &preset);
     if (code != EXIT_CODE_OK) return code;
-    start->potential = *target_out = preset->model.potential;
+    start->potential = *target_out = preset->model->potential;
     start->preset = preset->name;
     if ((code = system_apply(app, &flags->target, target_out)) != EXIT_CODE_OK) return code;
     if ((code = work_read_configurations(app, flags->start_path, &start->potential, &start->samples)) != EXIT_CODE_OK)

@@ -56,7 +56,8 @@ static eqf_status create(eqf_context *ctx, const eqf_potential_options *target, 
     eqf_annealer *a = eqf__alloc(ctx, 1, sizeof *a, "the annealer");
     if (a == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     *annealer_out = a;
-    a->options = options != NULL ? *options : (eqf_anneal_options)EQF_ANNEAL_OPTIONS_INIT;
+    a->options = (eqf_anneal_options)EQF_ANNEAL_OPTIONS_INIT;
+    if (options != NULL) EQF__TRY(EQF__READ(ctx, EQF_ANNEAL_OPTIONS_INIT, options, &a->options));
     EQF__TRY(check_options(ctx, &a->options));
     EQF__TRY(eqf_potential_check(ctx, target));
     if (!is_from_flow) a->options.num_latent_moves = 0;
@@ -84,10 +85,11 @@ static eqf_status finish_create(eqf_status status, eqf_annealer **annealer) {
 
 eqf_status eqf_annealer_create(eqf_context *ctx, eqf_flow *flow, const eqf_potential_options *target,
                                const eqf_anneal_options *options, eqf_annealer **annealer_out) {
-    if (annealer_out == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "annealer_out must not be NULL");
+    EQF__NOT_NULL(ctx, annealer_out);
     *annealer_out = NULL;
-    if (ctx == NULL || flow == NULL || target == NULL)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "ctx, flow and target must not be NULL");
+    EQF__NOT_NULL(NULL, ctx);
+    EQF__NOT_NULL(ctx, flow);
+    EQF__NOT_NULL(ctx, target);
     if (eqf_flow_num_dof(flow) != (size_t)target->num_particles * target->space_dim)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
                          "the flow has %zu coordinates, the target %u particles in %u dimensions",
@@ -100,10 +102,12 @@ eqf_status eqf_annealer_create(eqf_context *ctx, eqf_flow *flow, const eqf_poten
 eqf_status eqf_annealer_create_from_samples(eqf_context *ctx, const eqf_potential_options *start, size_t num,
                                             const float *x, const eqf_potential_options *target,
                                             const eqf_anneal_options *options, eqf_annealer **annealer_out) {
-    if (annealer_out == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "annealer_out must not be NULL");
+    EQF__NOT_NULL(ctx, annealer_out);
     *annealer_out = NULL;
-    if (ctx == NULL || start == NULL || target == NULL || x == NULL)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "ctx, start, x and target must not be NULL");
+    EQF__NOT_NULL(NULL, ctx);
+    EQF__NOT_NULL(ctx, start);
+    EQF__NOT_NULL(ctx, x);
+    EQF__NOT_NULL(ctx, target);
     EQF__TRY(eqf_potential_check(ctx, start));
     if (start->num_particles != target->num_particles || start->space_dim != target->space_dim)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "start and target differ in particles or dimensions");
@@ -282,7 +286,8 @@ static double log_z_so_far(const eqf_annealer *a) {
 }
 
 eqf_status eqf_annealer_advance(eqf_annealer *a, eqf_anneal_state *state_out) {
-    if (a == NULL) return EQF_ERROR_INVALID_ARGUMENT;
+    EQF__NOT_NULL(NULL, a);
+    if (state_out != NULL) EQF__TRY(EQF__CHECK_SIZE(a->system.ctx, EQF_ANNEAL_STATE_INIT, state_out));
     if (a->is_done) return eqf__fail(a->system.ctx, EQF_ERROR_INVALID_ARGUMENT, "this annealing is done");
     eqf_anneal_state state = EQF_ANNEAL_STATE_INIT;
     if (!a->has_begun) EQF__TRY(begin(a));
@@ -315,6 +320,5 @@ eqf_status eqf_annealer_advance(eqf_annealer *a, eqf_anneal_state *state_out) {
     state.energy_evaluations = a->system.costs.energies;
     state.log_prob_evaluations = a->system.costs.log_probs;
     state.score_evaluations = a->system.costs.scores;
-    if (state_out != NULL) *state_out = state;
-    return EQF_OK;
+    return state_out != NULL ? EQF__WRITE(a->system.ctx, EQF_ANNEAL_STATE_INIT, &state, state_out) : EQF_OK;
 }

@@ -81,8 +81,10 @@ eqf_status eqf_annealer_result(const eqf_annealer *a, eqf_anneal_result *result_
     if (!a->is_done) return eqf__fail(a->system.ctx, EQF_ERROR_INVALID_ARGUMENT, "this annealing is not done yet");
     const size_t num = a->walkers.num, of_repeat = num / a->options.num_repeats;
     if (result_out != NULL) {
-        eqf__anneal_summarise(a, result_out);
-        result_out->num_steps = a->num_steps;
+        eqf_anneal_result result = EQF_ANNEAL_RESULT_INIT;
+        eqf__anneal_summarise(a, &result);
+        result.num_steps = a->num_steps;
+        EQF__TRY(EQF__WRITE(a->system.ctx, EQF_ANNEAL_RESULT_INIT, &result, result_out));
     }
     if (x_out != NULL) memcpy(x_out, a->walkers.x, num * a->system.num_dof * sizeof *x_out);
     if (energy_out != NULL) memcpy(energy_out, a->walkers.energy, num * sizeof *energy_out);

@@ -10,7 +10,7 @@ static eqf_status score_chunk(eqf_flow *flow, size_t count, const float *x, floa
     eqf_context *ctx = flow->ctx;
     const eqf__gradient_workspace *w = &flow->workspace;
     const size_t num_numbers = count * flow->num_dof;
-    eqf_loss loss;
+    eqf_loss loss = EQF_LOSS_INIT;
     EQF__TRY(eqf_flow_nll_gradient(flow, 0, count, x, &loss, NULL, score_out));
     for (size_t c = 0; c < num_numbers; c++) score_out[c] *= -(float)count;
     EQF__TRY(eqf__buffer_read(ctx, w->d_value, 0, count * sizeof *log_prob_out, log_prob_out));
@@ -23,7 +23,7 @@ static eqf_status score_chunk(eqf_flow *flow, size_t count, const float *x, floa
 
 eqf_status eqf_flow_score(eqf_flow *flow, size_t batch_size, const float *x, float *log_prob_out, float *z_out,
                           float *score_out) {
-    if (flow == NULL) return EQF_ERROR_INVALID_ARGUMENT;
+    EQF__NOT_NULL(NULL, flow);
     if (batch_size > 0 && (x == NULL || log_prob_out == NULL || score_out == NULL))
         return eqf__fail(flow->ctx, EQF_ERROR_INVALID_ARGUMENT, "x, log_prob_out and score_out must not be NULL");
     const size_t most = flow->chunk_size < SCORE_CHUNK ? flow->chunk_size : SCORE_CHUNK;
