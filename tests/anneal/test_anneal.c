@@ -173,7 +173,7 @@ static void check_outputs(eqf_context *ctx, const eqf_annealer *annealer, const 
     TEST_OK(ctx, eqf_annealer_result(annealer, NULL, x, energy, log_weights));
     test_output_end(num * num_dof, x);
     test_output_end(num, energy);
-    eqf_weight_summary summary;
+    eqf_weight_summary summary = EQF_WEIGHT_SUMMARY_INIT;
     assert_int_equal(eqf_estimate_weights(num, log_weights, &summary), EQF_OK);
     assert_true(fabs(summary.log_z - result->log_z) < 1e-9 && fabs(summary.ess_fraction - result->ess_fraction) < 1e-9);
     double *wide = test_to_double(num * num_dof, x);
@@ -250,7 +250,7 @@ static void test_from_samples(void **state) {
     enum { NUM = 9000 };
     float *x = test_output(NUM * 3), *energy = test_output(NUM);
     eqf_mcmc_options options = EQF_MCMC_OPTIONS_INIT;
-    eqf_mcmc_diagnostics diagnostics;
+    eqf_mcmc_diagnostics diagnostics = EQF_MCMC_DIAGNOSTICS_INIT;
     TEST_OK(ctx, eqf_mcmc_sample(ctx, &start, &options, NUM, x, energy, &diagnostics));
     const eqf_anneal_options anneal = {.struct_size = sizeof anneal, .seed = 3, .num_walkers = 8000, .num_pilot = 500};
     eqf_annealer *annealer;
