@@ -69,7 +69,8 @@ typedef struct eqf_history_row {
     uint64_t step;
     double seconds; /* wall time in training so far; not in the model file (0 when loaded): same seed, same file */
     double loss, nll, held_out_nll, gradient_norm, learning_rate;
-    double free_energy, held_out_free_energy; /* NaN where the loss has no such part */
+    double free_energy, held_out_free_energy; /* NaN where the loss has no such part, and so below */
+    double flow_matching, held_out_flow_matching;
 } eqf_history_row;
 
 /* A named part of the flat parameter vector; row-major. */
