@@ -1,5 +1,6 @@
 /* Checkpoints: all that training needs to go on bit for bit, in one safetensors file (docs/file-formats.md). */
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,8 +24,15 @@ enum {
 /* Vectors of floats. */
 enum { VECTOR_PARAMS, VECTOR_OPTIMIZER, VECTOR_AVERAGE, VECTOR_BEST, NUM_VECTORS };
 static const char *const vector_names[NUM_VECTORS] = {"params", "optimizer", "average", "best_params"};
-/* A history row: the step, then all its other members, which are doubles. */
-enum { ROW_WIDTH = sizeof(eqf_history_row) / sizeof(double) };
+/* A history row: the step, then all its other numbers. */
+static const size_t row_offsets[] = {
+    offsetof(eqf_history_row, seconds),       offsetof(eqf_history_row, loss),
+    offsetof(eqf_history_row, nll),           offsetof(eqf_history_row, held_out_nll),
+    offsetof(eqf_history_row, gradient_norm), offsetof(eqf_history_row, learning_rate),
+    offsetof(eqf_history_row, free_energy),   offsetof(eqf_history_row, held_out_free_energy),
+    offsetof(eqf_history_row, flow_matching), offsetof(eqf_history_row, held_out_flow_matching),
+};
+enum { ROW_WIDTH = 1 + sizeof row_offsets / sizeof row_offsets[0] };
 static const char checkpoint_metadata[] =
     "{\"kind\":\"checkpoint\",\"format_version\":5,\"library_version\":\"" EQF_VERSION_TEXT "\"}";
 
@@ -67,7 +75,8 @@ static eqf_status copy_history(eqf_trainer *trainer, double **rows_out, size_t *
     if (numbers == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     for (size_t r = 0; r < *num_rows_out; r++) {
         numbers[r * ROW_WIDTH] = (double)rows[r].step;
-        memcpy(numbers + r * ROW_WIDTH + 1, &rows[r].seconds, (ROW_WIDTH - 1) * sizeof(double));
+        for (unsigned c = 1; c < ROW_WIDTH; c++)
+            memcpy(numbers + r * ROW_WIDTH + c, (const char *)&rows[r] + row_offsets[c - 1], sizeof(double));
     }
     return EQF_OK;
 }
@@ -106,6 +115,8 @@ static eqf_status write_checkpoint(eqf_trainer *trainer, const char *path, float
 }
 
 eqf_status eqf_trainer_save_checkpoint(eqf_trainer *trainer, const char *path) {
+    EQF__NOT_NULL(NULL, trainer);
+    EQF__NOT_NULL(trainer->ctx, path);
     float *vectors[NUM_VECTORS] = {NULL};
     double *rows = NULL;
     size_t num_rows = 0;
@@ -174,8 +185,9 @@ static eqf_status restore_history(eqf_trainer *trainer, const char *path, const 
         memcpy(v, (const char *)history->data + r * sizeof v, sizeof v);
         if (!(v[0] >= 0 && v[0] <= (double)trainer->num_steps))
             return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s is damaged: its history has a step %g", path, v[0]);
-        eqf_history_row row = {.step = (uint64_t)v[0]};
-        memcpy(&row.seconds, v + 1, (ROW_WIDTH - 1) * sizeof(double));
+        eqf_history_row row = EQF_HISTORY_ROW_INIT;
+        row.step = (uint64_t)v[0];
+        for (unsigned c = 1; c < ROW_WIDTH; c++) memcpy((char *)&row + row_offsets[c - 1], &v[c], sizeof(double));
         EQF__TRY(eqf_model_add_history(ctx, trainer->model, &row));
     }
     return EQF_OK;
@@ -205,6 +217,8 @@ static eqf_status restore(eqf_trainer *trainer, const char *path, const eqf__ten
 }
 
 eqf_status eqf_trainer_restore_checkpoint(eqf_trainer *trainer, const char *path) {
+    EQF__NOT_NULL(NULL, trainer);
+    EQF__NOT_NULL(trainer->ctx, path);
     if (trainer->step > 0)
         return eqf__fail(trainer->ctx, EQF_ERROR_INVALID_ARGUMENT, "a checkpoint is restored before the first step");
     eqf__tensor_file file;

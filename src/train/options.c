@@ -9,7 +9,6 @@ eqf_status eqf__training_options_check(eqf_context *ctx, const eqf_training_opti
         bool is_good;
         const char *message;
     } rules[] = {
-        {o->version == 1, "training options are of an unknown version"},
         {o->batch_size >= 1 && o->batch_size <= ((size_t)1 << 24), "the batch size must be 1 ... 16777216"},
         {o->num_steps >= 1, "the number of training steps must be at least 1"},
         {isfinite(o->learning_rate) && o->learning_rate > 0, "the learning rate must be a number > 0"},
@@ -104,7 +103,7 @@ uint64_t eqf__trainer_fingerprint(const eqf_trainer *trainer, const float *x) {
         hash = eqf__fingerprint(hash, u->constants, u->num_constants * sizeof u->constants[0]);
     }
     hash = eqf__fingerprint(hash, eqf_model_params(trainer->model), trainer->num_params * sizeof(float));
-    size_t num_dof = trainer->flow->num_dof;
+    const size_t num_dof = (size_t)u->num_particles * u->space_dim;
     hash = eqf__fingerprint(hash, x, trainer->num_train * num_dof * sizeof(float));
     return eqf__fingerprint(hash, trainer->held_out, trainer->num_held_out * num_dof * sizeof(float));
 }

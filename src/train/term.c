@@ -18,7 +18,7 @@ static size_t num_blocks_of(const eqf_trainer *trainer, size_t batch_size) {
 }
 
 /* The finaliser of splitmix64 (Steele, Lea and Flood 2014). */
-uint64_t eqf__noise_seed(const eqf_training_options *options, eqf__noise purpose) {
+uint64_t eqf__noise_seed(const eqf_training_options *options, eqf__noise_purpose purpose) {
     uint64_t mixed = options->seed + (uint64_t)purpose * 0x9e3779b97f4a7c15u;
     mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9u;
     mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111ebu;
@@ -179,6 +179,9 @@ const eqf__term eqf__terms[EQF__NUM_TERMS] = {
                        launch_nll, measure_nll, has_held_out},
     [EQF__TERM_ENERGY] = {"free_energy", EQF_PRIOR_TO_DATA, COLUMNS(free_energy, held_out_free_energy),
                           weight_of_energy, energy_batch_size, draw_latents, launch_energy, measure_energy, has_energy},
+    [EQF__TERM_FLOW_MATCHING] = {"flow_matching", EQF_PRIOR_TO_DATA, COLUMNS(flow_matching, held_out_flow_matching),
+                                 weight_of_matching, nll_batch_size, eqf__matching_draw, eqf__matching_launch,
+                                 eqf__matching_measure, has_held_out_pairs},
 };
 
 double eqf__term_weight(const eqf_training_options *options, eqf__term_kind kind, uint64_t step) {

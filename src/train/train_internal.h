@@ -99,7 +99,8 @@ typedef struct eqf__term {
     const char *name;                       /* of its history column, and held_out_<name> beside it */
     eqf_direction direction;                /* in which its batch is solved */
     size_t history_offset, held_out_offset; /* in eqf_history_row */
-    double (*weight)(double nll_weight);    /* given that of the likelihood */
+    /* Given that of the likelihood among the two parts of EQF_OBJECTIVE_LIKELIHOOD. */
+    double (*weight)(const eqf_training_options *options, double nll_weight);
     size_t (*batch_size)(const eqf_training_options *options);
     /* Draws the share's part of the batch of this step into workspace.d_x. */
     eqf_status (*draw)(eqf_trainer *trainer, const eqf__batch_share *share);
@@ -174,8 +175,8 @@ eqf_status eqf__matching_launch(eqf_trainer *trainer, size_t count);
 eqf_status eqf__matching_measure(eqf_trainer *trainer, double *mean_out, double *choosing_out);
 
 /* Seeds of their own for the model's samples and for pairs, so that none of them comes again in `eqf_flow_sample` with the same seed. */
-typedef enum eqf__noise { EQF__NOISE_TRAINING = 1, EQF__NOISE_HELD_OUT = 2, EQF__NOISE_PAIRS = 3, EQF__NOISE_HELD_OUT_PAIRS = 4 } eqf__noise;
-uint64_t eqf__noise_seed(const eqf_training_options *options, eqf__noise purpose);
+typedef enum eqf__noise_purpose { EQF__NOISE_TRAINING = 1, EQF__NOISE_HELD_OUT = 2, EQF__NOISE_PAIRS = 3, EQF__NOISE_HELD_OUT_PAIRS = 4 } eqf__noise_purpose;
+uint64_t eqf__noise_seed(const eqf_training_options *options, eqf__noise_purpose purpose);
 /* Held-out samples that a measurement takes. */
 size_t eqf__num_validated(const eqf_trainer *trainer);
 

@@ -145,6 +145,17 @@ static eqf_status create_parts(eqf_trainer *trainer, const eqf_model *model, con
     return eqf__trainer_enter_stage(trainer, 0);
 }
 
+static eqf_status create_checked(eqf_trainer *trainer, const eqf_model *model, const float *x, const float *x_held_out) {
+    eqf_context *ctx = trainer->ctx;
+    if (trainer->num_train > 0x7fffffff)
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "more than 2^31 training configurations");
+    const eqf_potential_options *potential = &eqf_model_options_of(model)->potential;
+    const size_t num_dof = (size_t)potential->num_particles * potential->space_dim;
+    EQF__TRY(check_data(ctx, "training", x, trainer->num_train, num_dof));
+    EQF__TRY(check_data(ctx, "held-out", x_held_out, trainer->num_held_out, num_dof));
+    return create_parts(trainer, model, x, x_held_out);
+}
+
 /* Whether the stage has the data that it needs, and batches that all ranks can share. */
 static eqf_status check_stage(eqf_context *ctx, const eqf_training_options *options, size_t num_train) {
     EQF__TRY(eqf__training_options_check(ctx, options));
@@ -160,31 +171,37 @@ static eqf_status check_stage(eqf_context *ctx, const eqf_training_options *opti
                      is_nll_short ? options->batch_size : options->num_generated, num_ranks);
 }
 
+static eqf_status copy_stages(eqf_trainer *trainer, unsigned num_stages, const eqf_training_options *const *stages) {
+    eqf_context *ctx = trainer->ctx;
+    trainer->num_stages = num_stages;
+    trainer->stages = eqf__alloc(ctx, num_stages, sizeof *trainer->stages, "the trainer");
+    if (trainer->stages == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    for (unsigned s = 0; s < num_stages; s++) {
+        eqf_training_options copy = EQF_TRAINING_OPTIONS_INIT;
+        if (stages[s] != NULL) EQF__TRY(EQF__READ(ctx, EQF_TRAINING_OPTIONS_INIT, stages[s], &copy));
+        EQF__TRY(check_stage(ctx, &copy, trainer->num_train));
+        trainer->stages[s] = copy;
+        trainer->num_steps += copy.num_steps;
+    }
+    return EQF_OK;
+}
+
 eqf_status eqf_trainer_create_stages(eqf_context *ctx, const eqf_model *model, unsigned num_stages,
-                                     const eqf_training_options *stages, size_t num_train, const float *x,
+                                     const eqf_training_options *const *stages, size_t num_train, const float *x,
                                      size_t num_held_out, const float *x_held_out, eqf_trainer **trainer_out) {
+    EQF__NOT_NULL(ctx, ctx);
+    EQF__NOT_NULL(ctx, trainer_out);
     *trainer_out = NULL;
+    EQF__NOT_NULL(ctx, model);
+    EQF__NOT_NULL(ctx, stages);
     if (num_stages == 0) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "a training has at least one stage");
-    for (unsigned s = 0; s < num_stages; s++) EQF__TRY(check_stage(ctx, &stages[s], num_train));
-    if (num_train > 0x7fffffff)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "more than 2^31 training configurations");
-    const eqf_potential_options *potential = &eqf_model_options_of(model)->potential;
-    const size_t num_dof = (size_t)potential->num_particles * potential->space_dim;
-    EQF__TRY(check_data(ctx, "training", x, num_train, num_dof));
-    EQF__TRY(check_data(ctx, "held-out", x_held_out, num_held_out, num_dof));
     eqf_trainer *trainer = eqf__alloc(ctx, 1, sizeof *trainer, "the trainer");
     if (trainer == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     trainer->ctx = ctx;
-    trainer->num_stages = num_stages;
     trainer->num_train = num_train;
     trainer->num_held_out = num_held_out;
-    trainer->stages = eqf__alloc(ctx, num_stages, sizeof *stages, "the trainer");
-    eqf_status status = trainer->stages != NULL ? EQF_OK : EQF_ERROR_OUT_OF_MEMORY;
-    for (unsigned s = 0; status == EQF_OK && s < num_stages; s++) {
-        trainer->stages[s] = stages[s];
-        trainer->num_steps += stages[s].num_steps;
-    }
-    if (status == EQF_OK) status = create_parts(trainer, model, x, x_held_out);
+    eqf_status status = copy_stages(trainer, num_stages, stages);
+    if (status == EQF_OK) status = create_checked(trainer, model, x, x_held_out);
     if (status != EQF_OK) {
         eqf_trainer_destroy(&trainer);
         return status;
@@ -196,7 +213,7 @@ eqf_status eqf_trainer_create_stages(eqf_context *ctx, const eqf_model *model, u
 eqf_status eqf_trainer_create(eqf_context *ctx, const eqf_model *model, const eqf_training_options *options,
                               size_t num_train, const float *x, size_t num_held_out, const float *x_held_out,
                               eqf_trainer **trainer_out) {
-    return eqf_trainer_create_stages(ctx, model, 1, options, num_train, x, num_held_out, x_held_out, trainer_out);
+    return eqf_trainer_create_stages(ctx, model, 1, &options, num_train, x, num_held_out, x_held_out, trainer_out);
 }
 
 void eqf_trainer_destroy(eqf_trainer **trainer) {
@@ -371,7 +388,7 @@ static const char *stage_name(const eqf_training_options *options) {
     return name;
 }
 
-static void fill_state(eqf_trainer *trainer, eqf_training_state *state) {
+static eqf_status fill_state(eqf_trainer *trainer, eqf_training_state *state) {
     const eqf__totals *totals = &trainer->report_totals;
     const uint64_t stage_step = eqf__stage_step(trainer);
     double means[EQF__NUM_TERMS];
@@ -401,8 +418,8 @@ static void fill_state(eqf_trainer *trainer, eqf_training_state *state) {
         .stage_num_steps = trainer->options.num_steps,
         .stage_name = stage_name(&trainer->options),
     };
-    *state = now;
     trainer->report_totals = (eqf__totals){0};
+    return EQF__WRITE(trainer->ctx, EQF_TRAINING_STATE_INIT, &now, state);
 }
 
 /* The next stage begins: its loss of the model that it begins with is what it has to beat. */
@@ -433,15 +450,18 @@ static eqf_status advance(eqf_trainer *trainer, uint64_t max_steps) {
 }
 
 eqf_status eqf_trainer_advance(eqf_trainer *trainer, uint64_t max_steps, eqf_training_state *state_out) {
+    EQF__NOT_NULL(NULL, trainer);
+    if (state_out != NULL) EQF__TRY(EQF__CHECK_SIZE(trainer->ctx, EQF_TRAINING_STATE_INIT, state_out));
     const double start = now_seconds();
     eqf_status status = EQF_OK;
     if (trainer->step < trainer->num_steps) status = advance(trainer, max_steps);
     trainer->seconds += now_seconds() - start;
-    if (state_out != NULL) fill_state(trainer, state_out);
-    return status;
+    const eqf_status filled = state_out != NULL ? fill_state(trainer, state_out) : EQF_OK;
+    return status != EQF_OK ? status : filled;
 }
 
 eqf_status eqf_trainer_best_model(eqf_trainer *trainer, eqf_model **model_out) {
+    EQF__NOT_NULL(NULL, trainer);
     EQF__TRY(eqf_model_copy(trainer->ctx, trainer->model, model_out));
     eqf_status status = eqf_model_set_params(trainer->ctx, *model_out, trainer->best_params);
     if (status != EQF_OK) eqf_model_destroy(model_out);
