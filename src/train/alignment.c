@@ -38,7 +38,8 @@ static void list_permutations(eqf__alignment *a) {
     }
 }
 
-eqf_status eqf__alignment_create(eqf_context *ctx, unsigned num_particles, unsigned space_dim, eqf__alignment **alignment_out) {
+eqf_status eqf__alignment_create(eqf_context *ctx, unsigned num_particles, unsigned space_dim,
+                                 eqf__alignment **alignment_out) {
     *alignment_out = NULL;
     eqf__alignment *a = eqf__alloc(ctx, 1, sizeof *a, "an alignment");
     if (a == NULL) return EQF_ERROR_OUT_OF_MEMORY;
@@ -105,7 +106,8 @@ static void diagonalise(double m[3][3], double v[3][3]) {
 static void normalise(double u[3], double scale, const double w[3]) {
     double norm = sqrt(u[0] * u[0] + u[1] * u[1] + u[2] * u[2]);
     if (!(norm > 1e-9 * scale) || norm == 0) {
-        const unsigned k = fabs(w[0]) < fabs(w[1]) ? (fabs(w[0]) < fabs(w[2]) ? 0 : 2) : (fabs(w[1]) < fabs(w[2]) ? 1 : 2);
+        const unsigned k =
+            fabs(w[0]) < fabs(w[1]) ? (fabs(w[0]) < fabs(w[2]) ? 0 : 2) : (fabs(w[1]) < fabs(w[2]) ? 1 : 2);
         const double e[3] = {k == 0, k == 1, k == 2};
         for (unsigned i = 0; i < 3; i++) u[i] = w[(i + 1) % 3] * e[(i + 2) % 3] - w[(i + 2) % 3] * e[(i + 1) % 3];
         norm = sqrt(u[0] * u[0] + u[1] * u[1] + u[2] * u[2]);
@@ -153,11 +155,13 @@ static double polar_3(const double m[3][3], double q[3][3]) {
 
 /* In the plane a rotation turns by the angle of sum conj(x) z, a reflection along y followed by one by that of sum x z. */
 static double polar_2(const double m[2][2], double q[4]) {
-    const double c = m[0][0] + m[1][1], s = m[1][0] - m[0][1], c_mirrored = m[0][0] - m[1][1], s_mirrored = m[1][0] + m[0][1];
+    const double c = m[0][0] + m[1][1], s = m[1][0] - m[0][1], c_mirrored = m[0][0] - m[1][1],
+                 s_mirrored = m[1][0] + m[0][1];
     const double turned = sqrt(c * c + s * s), mirrored = sqrt(c_mirrored * c_mirrored + s_mirrored * s_mirrored);
     const bool is_mirrored = mirrored > turned;
     const double norm = is_mirrored ? mirrored : turned;
-    const double cosine = norm > 0 ? (is_mirrored ? c_mirrored : c) / norm : 1, sine = norm > 0 ? (is_mirrored ? s_mirrored : s) / norm : 0;
+    const double cosine = norm > 0 ? (is_mirrored ? c_mirrored : c) / norm : 1,
+                 sine = norm > 0 ? (is_mirrored ? s_mirrored : s) / norm : 0;
     q[0] = cosine;
     q[2] = sine;
     q[1] = is_mirrored ? sine : -sine;
@@ -179,7 +183,8 @@ static void add_outer(unsigned space_dim, const double *z, const double *x, doub
         for (unsigned b = 0; b < space_dim; b++) m[a * space_dim + b] += z[a] * x[b];
 }
 
-double eqf__best_orthogonal(unsigned num_particles, unsigned space_dim, const double *z, const double *x, double *q_out) {
+double eqf__best_orthogonal(unsigned num_particles, unsigned space_dim, const double *z, const double *x,
+                            double *q_out) {
     double m[9] = {0};
     for (unsigned i = 0; i < num_particles; i++) add_outer(space_dim, z + i * space_dim, x + i * space_dim, m);
     return polar(space_dim, m, q_out);
@@ -248,7 +253,8 @@ double eqf__aligned_distance(const eqf__alignment *a, const double *z, const dou
 /* ---- Many: alternate ----------------------------------------------------------------------------------------------------- */
 
 /* y_i = q x_order(i). */
-static void apply(unsigned num_particles, unsigned space_dim, const double *q, const unsigned *order, const double *x, double *y) {
+static void apply(unsigned num_particles, unsigned space_dim, const double *q, const unsigned *order, const double *x,
+                  double *y) {
     for (unsigned i = 0; i < num_particles; i++)
         for (unsigned a = 0; a < space_dim; a++) {
             double sum = 0;
@@ -275,7 +281,8 @@ static double alternate(eqf__alignment *a, const double *z) {
         for (unsigned i = 0; i < n; i++) is_same = is_same && a->columns[i] == i;
         if (is_same) break;
         /* rows of `turned` follow, so that the map is always that of the start: errors do not add up */
-        for (unsigned i = 0; i < n; i++) memcpy(a->tried + i * dim, a->turned + a->columns[i] * dim, sizeof(double) * dim);
+        for (unsigned i = 0; i < n; i++)
+            memcpy(a->tried + i * dim, a->turned + a->columns[i] * dim, sizeof(double) * dim);
         memcpy(a->turned, a->tried, sizeof(double) * n * dim);
         overlap = eqf__best_orthogonal(n, dim, z, a->turned, q);
         for (unsigned i = 0; i < n; i++) a->kept_columns[i] = i;

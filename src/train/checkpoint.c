@@ -159,10 +159,12 @@ static eqf_status find_parts(eqf_trainer *trainer, const char *path, const eqf__
             "%s was made with another model, other options or other data: give the same ones, or train anew "
             "without --resume",
             path);
-    if (counts[COUNT_STAGE] >= trainer->num_stages || counts[COUNT_STEP] > trainer->num_steps || counts[COUNT_RESOLUTION] > 1u << 20)
+    if (counts[COUNT_STAGE] >= trainer->num_stages || counts[COUNT_STEP] > trainer->num_steps ||
+        counts[COUNT_RESOLUTION] > 1u << 20)
         return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s is damaged: it counts %llu steps", path,
                          (unsigned long long)counts[COUNT_STEP]);
-    if (counts[COUNT_STAGE] != trainer->stage) EQF__TRY(eqf__trainer_enter_stage(trainer, (unsigned)counts[COUNT_STAGE]));
+    if (counts[COUNT_STAGE] != trainer->stage)
+        EQF__TRY(eqf__trainer_enter_stage(trainer, (unsigned)counts[COUNT_STAGE]));
     for (unsigned v = 0; v < NUM_VECTORS; v++)
         EQF__TRY(need(trainer, path, file, vector_names[v], EQF__TENSOR_F32, vector_size(trainer, v), &vectors[v]));
     const eqf__tensor *history = *history_out = eqf__tensor_file_find(file, "history");
@@ -200,7 +202,7 @@ static eqf_status restore(eqf_trainer *trainer, const char *path, const eqf__ten
     const eqf__tensor *history = NULL;
     EQF__TRY(find_parts(trainer, path, file, counts, numbers, vectors, &history));
     eqf__field *field = trainer->flow->field;
-    EQF__TRY(field->set_resolution(field, (unsigned)counts[COUNT_RESOLUTION]));
+    EQF__TRY(eqf__field_set_resolution(field, (unsigned)counts[COUNT_RESOLUTION]));
     EQF__TRY(eqf__flow_reassemble(trainer->flow));
     EQF__TRY(eqf__trainer_create_workspace(trainer));
     for (unsigned v = 0; v < NUM_VECTORS; v++) EQF__TRY(write_vector(trainer, v, vectors[v]));

@@ -13,12 +13,13 @@ struct eqf__matching {
     eqf__pairing_options options;
     eqf__pairing *pairing;
     eqf__kernel place, seed;
-    size_t max_samples; /* of a batch */
+    size_t max_samples;                   /* of a batch */
     cl_mem d_rows;                        /* [max_samples, N*D] */
     cl_mem d_latents, d_data, d_velocity; /* [blocks][N*D][V] */
     cl_mem d_times;                       /* [blocks][V] */
     size_t num_held_out;
-    float *held_out_latents, *held_out_data; /* [num_held_out, N, D]: this rank's share, the same each time; NULL before the first measurement */
+    float *held_out_latents,
+        *held_out_data; /* [num_held_out, N, D]: this rank's share, the same each time; NULL before the first measurement */
 };
 
 static size_t num_blocks_of(const eqf_trainer *trainer, size_t count) {
@@ -52,19 +53,21 @@ static eqf_status create_parts(eqf_trainer *trainer, eqf__matching *m) {
 eqf_status eqf__matching_create(eqf_trainer *trainer) {
     const eqf_training_options *o = &trainer->options;
     const eqf_flow *flow = trainer->flow;
-    if (!eqf__field_is_batched(flow->field))
-        return eqf__fail(trainer->ctx, EQF_ERROR_UNSUPPORTED,
-                         "flow matching wants a field that is evaluated batch by batch, each sample at its own time, which "
-                         "the radial field is not");
+    if (flow->field->batched == NULL)
+        return eqf__fail(
+            trainer->ctx, EQF_ERROR_UNSUPPORTED,
+            "flow matching wants a field that is evaluated batch by batch, each sample at its own time, which "
+            "the radial field is not");
     eqf__matching *m = trainer->matching = eqf__alloc(trainer->ctx, 1, sizeof *m, "flow matching");
     if (m == NULL) return EQF_ERROR_OUT_OF_MEMORY;
-    m->options = (eqf__pairing_options){.kind = o->pairing,
-                                        .group_size = o->pairing_group < o->batch_size ? o->pairing_group : o->batch_size,
-                                        .num_starts = o->num_pairing_starts,
-                                        .num_particles = flow->num_particles,
-                                        .space_dim = flow->space_dim,
-                                        .prior_scale = eqf_model_options_of(trainer->model)->prior_scale,
-                                        .seed = eqf__noise_seed(o, EQF__NOISE_PAIRS)};
+    m->options =
+        (eqf__pairing_options){.kind = o->pairing,
+                               .group_size = o->pairing_group < o->batch_size ? o->pairing_group : o->batch_size,
+                               .num_starts = o->num_pairing_starts,
+                               .num_particles = flow->num_particles,
+                               .space_dim = flow->space_dim,
+                               .prior_scale = eqf_model_options_of(trainer->model)->prior_scale,
+                               .seed = eqf__noise_seed(o, EQF__NOISE_PAIRS)};
     /* Copies cannot be compared all with all where they are many: latents then stay with their data. */
     if (o->pairing == EQF_PAIRING_EQUIVARIANT && flow->num_particles > 4) m->options.group_size = 1;
     return create_parts(trainer, m);
@@ -109,8 +112,8 @@ eqf_status eqf__matching_draw(eqf_trainer *trainer, const eqf__batch_share *shar
     const uint64_t step = eqf__stage_step(trainer);
     const float *latents, *data;
     EQF__TRY(eqf__pairing_take(trainer->matching->pairing, step, &latents, &data));
-    return upload(trainer, trainer->matching->options.seed, step * trainer->options.batch_size + share->first, share->first,
-                  trainer->options.batch_size, share->count, latents, data);
+    return upload(trainer, trainer->matching->options.seed, step * trainer->options.batch_size + share->first,
+                  share->first, trainer->options.batch_size, share->count, latents, data);
 }
 
 /* Velocities at the pairs' places, and from them the losses and the adjoints, which take the velocities' place. */
@@ -120,7 +123,7 @@ static eqf_status launch_values(eqf_trainer *trainer, size_t count) {
     eqf__field *field = trainer->flow->field;
     const size_t blocks = num_blocks_of(trainer, count);
     const cl_uint num_samples = (cl_uint)count, num_blocks = (cl_uint)blocks;
-    EQF__TRY(field->evaluate(field, blocks, w->d_x, m->d_times, m->d_velocity, NULL));
+    EQF__TRY(field->batched->evaluate(field, &w->noise, blocks, w->d_x, m->d_times, m->d_velocity, NULL));
     return EQF__LAUNCH(trainer->ctx, &m->seed, blocks, 0, EQF__ARG(m->d_latents), EQF__ARG(m->d_data),
                        EQF__ARG(m->d_velocity), EQF__ARG(w->d_weight), EQF__ARG(w->d_value), EQF__ARG(w->d_error),
                        EQF__ARG(num_samples), EQF__ARG(num_blocks));
@@ -137,10 +140,11 @@ eqf_status eqf__matching_launch(eqf_trainer *trainer, size_t count) {
     EQF__TRY(launch_values(trainer, count));
     EQF__TRY(eqf__fill_zero(ctx, w->d_grad_shared, w->grad_shared_count * sizeof(float)));
     EQF__TRY(eqf__fill_zero(ctx, w->d_adjoint_x, blocks * flow->vector_width * flow->num_dof * sizeof(float)));
-    EQF__TRY(field->vjp(field, blocks, w->d_x, m->d_times, m->d_velocity, NULL, w->d_adjoint_x, w->d_grad_shared));
+    EQF__TRY(field->batched->vjp(field, &w->noise, blocks, w->d_x, m->d_times, m->d_velocity, NULL, w->d_adjoint_x,
+                                 w->d_grad_shared));
     EQF__TRY(eqf__prior_sum_losses(&flow->prior, blocks, w->d_value, w->d_error, w->d_weight, w->d_sums,
                                    EQF__SUM_FLOW_MATCHING));
-    return field->contract(field, w->d_grad_stages, w->d_grad_shared, w->num_partials, w->d_gradient);
+    return field->batched->contract(field, w->d_grad_shared, w->d_gradient);
 }
 
 /* ---- What is held out ---------------------------------------------------------------------------------------------------- */
@@ -187,8 +191,8 @@ eqf_status eqf__matching_measure(eqf_trainer *trainer, double *mean_out, double 
     eqf_status status = EQF_OK;
     for (size_t done = 0; status == EQF_OK && done < share.count;) {
         const size_t left = share.count - done, count = left < m->max_samples ? left : m->max_samples;
-        status = upload(trainer, seed, share.first + done, share.first + done, num, count, m->held_out_latents + done * num_dof,
-                        m->held_out_data + done * num_dof);
+        status = upload(trainer, seed, share.first + done, share.first + done, num, count,
+                        m->held_out_latents + done * num_dof, m->held_out_data + done * num_dof);
         if (status == EQF_OK) status = launch_values(trainer, count);
         if (status == EQF_OK)
             status = eqf__buffer_read(trainer->ctx, trainer->workspace.d_value, 0, count * sizeof(float), values);

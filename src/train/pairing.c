@@ -84,7 +84,8 @@ static eqf_status maker_create(eqf_context *ctx, const eqf__pairing_options *opt
 
 /* What it costs to carry latent z to datum x: |z - x|^2 of the nearest copy of x where copies are free and few enough to look at. */
 static double cost_of(const pair_maker *m, const double *z, const double *x) {
-    const double distance = m->options->kind == EQF_PAIRING_EQUIVARIANT ? eqf__aligned_distance(m->alignment, z, x) : NAN;
+    const double distance =
+        m->options->kind == EQF_PAIRING_EQUIVARIANT ? eqf__aligned_distance(m->alignment, z, x) : NAN;
     if (!isnan(distance)) return distance;
     double square = 0;
     for (size_t c = 0; c + 4 < m->stride; c++) square += (z[c] - x[c]) * (z[c] - x[c]);
@@ -101,7 +102,8 @@ static void make_group(pair_maker *m, size_t num, const float *data, uint64_t fi
         const float *row = data + row_at(o->seed, first + b, num) * num_dof;
         for (size_t c = 0; c < num_dof; c++) x[c] = row[c];
         eqf__host_centre(o->num_particles, o->space_dim, x);
-        eqf__host_prior_sample(o->num_particles, o->space_dim, o->prior_scale, o->seed, first + b, m->latents + b * m->stride);
+        eqf__host_prior_sample(o->num_particles, o->space_dim, o->prior_scale, o->seed, first + b,
+                               m->latents + b * m->stride);
     }
     const bool is_dealt = o->kind != EQF_PAIRING_NONE && count > 1;
     for (unsigned i = 0; is_dealt && i < count; i++)
@@ -112,7 +114,8 @@ static void make_group(pair_maker *m, size_t num, const float *data, uint64_t fi
         const double *z = m->latents + (is_dealt ? m->columns[b] : b) * m->stride;
         double *x = m->data + b * m->stride;
         if (o->kind == EQF_PAIRING_EQUIVARIANT)
-            eqf__align(m->alignment, z, o->num_starts, o->seed, (first + b) * (o->num_starts > 0 ? o->num_starts : 1), x);
+            eqf__align(m->alignment, z, o->num_starts, o->seed, (first + b) * (o->num_starts > 0 ? o->num_starts : 1),
+                       x);
         for (size_t c = 0; c < num_dof; c++) {
             latents_out[b * num_dof + c] = (float)z[c];
             data_out[b * num_dof + c] = (float)x[c];
@@ -120,12 +123,13 @@ static void make_group(pair_maker *m, size_t num, const float *data, uint64_t fi
     }
 }
 
-static void make_batch(pair_maker *m, size_t num, const float *data, uint64_t first, size_t num_pairs, float *latents_out,
-                       float *data_out) {
+static void make_batch(pair_maker *m, size_t num, const float *data, uint64_t first, size_t num_pairs,
+                       float *latents_out, float *data_out) {
     const size_t num_dof = m->stride - 4;
     for (size_t done = 0; done < num_pairs;) {
         const size_t left = num_pairs - done, count = left < m->options->group_size ? left : m->options->group_size;
-        make_group(m, num, data, first + done, (unsigned)count, latents_out + done * num_dof, data_out + done * num_dof);
+        make_group(m, num, data, first + done, (unsigned)count, latents_out + done * num_dof,
+                   data_out + done * num_dof);
         done += count;
     }
 }
@@ -200,7 +204,8 @@ static eqf_status create_parts(eqf__pairing *p) {
     }
     p->has_lock = pthread_mutex_init(&p->lock, NULL) == 0 && pthread_cond_init(&p->has_room, NULL) == 0 &&
                   pthread_cond_init(&p->has_batch, NULL) == 0;
-    return p->has_lock ? EQF_OK : eqf__fail(p->ctx, EQF_ERROR_OUT_OF_MEMORY, "no lock could be made for the pairs' threads");
+    return p->has_lock ? EQF_OK
+                       : eqf__fail(p->ctx, EQF_ERROR_OUT_OF_MEMORY, "no lock could be made for the pairs' threads");
 }
 
 static unsigned default_threads(void) {

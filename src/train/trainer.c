@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "budget.h"
 #include "train_internal.h"
 
 static double now_seconds(void) {
@@ -55,7 +56,7 @@ static eqf_status coarsen_table(eqf_trainer *trainer) {
     eqf__field *field = trainer->flow->field;
     if (field->evaluation != EQF_FIELD_TABLE) return EQF_OK;
     field->table_tolerance = EQF__TRAINING_TABLE_TOLERANCE;
-    EQF__TRY(field->set_resolution(field, EQF__TRAINING_RESOLUTION));
+    EQF__TRY(eqf__field_set_resolution(field, EQF__TRAINING_RESOLUTION));
     EQF__TRY(eqf_flow_set_params(trainer->flow, eqf_model_params(trainer->model)));
     return eqf__flow_reassemble(trainer->flow);
 }
@@ -145,7 +146,8 @@ static eqf_status create_parts(eqf_trainer *trainer, const eqf_model *model, con
     return eqf__trainer_enter_stage(trainer, 0);
 }
 
-static eqf_status create_checked(eqf_trainer *trainer, const eqf_model *model, const float *x, const float *x_held_out) {
+static eqf_status create_checked(eqf_trainer *trainer, const eqf_model *model, const float *x,
+                                 const float *x_held_out) {
     eqf_context *ctx = trainer->ctx;
     if (trainer->num_train > 0x7fffffff)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "more than 2^31 training configurations");
@@ -267,9 +269,10 @@ static eqf_status sum_over_ranks(eqf_trainer *trainer) {
 
 eqf_status eqf__trainer_measure(const eqf_trainer *trainer, cl_mem d_gradient, cl_mem d_sums, cl_mem d_records,
                                 unsigned record, cl_mem d_failed, cl_uint terms, size_t num) {
-    const uint64_t budget = trainer->ctx->device->launch_iterations, V = trainer->flow->vector_width;
+    const unsigned V = trainer->flow->vector_width;
     const cl_uint at = record, count = (cl_uint)num;
-    const cl_uint most = budget == 0 || budget * V > count ? count : (cl_uint)(budget * V);
+    const size_t vectors = (num + V - 1) / V, turns = eqf__budget_units(trainer->ctx, 1, 0, vectors);
+    const cl_uint most = turns == vectors ? count : (cl_uint)(turns * V);
     for (cl_uint begin = 0; begin < count;) {
         const cl_uint end = count - begin < most ? count : begin + most;
         EQF__TRY(EQF__LAUNCH(trainer->ctx, &trainer->measure, 1, 0, EQF__ARG(d_gradient), EQF__ARG(d_sums),
@@ -316,7 +319,7 @@ static eqf_status launch_step(eqf_trainer *trainer, size_t record) {
     eqf__field *field = trainer->flow->field;
     eqf__step step = {.record = (cl_uint)record, .number = (double)eqf__stage_step(trainer) + 1.0};
     cl_uint terms;
-    EQF__TRY(field->prepare(field, false));
+    EQF__TRY(eqf__field_prepare(field, false));
     EQF__TRY(launch_terms(trainer, &terms, &step.d_gradient));
     EQF__TRY(eqf__trainer_measure(trainer, step.d_gradient, trainer->workspace.d_sums, trainer->d_records, step.record,
                                   trainer->d_failed, terms, trainer->num_trained));
@@ -358,7 +361,8 @@ static eqf_status collect_records(eqf_trainer *trainer, size_t num_records) {
         const float *record = records + r * EQF__RECORD_SIZE;
         if (record[EQF__RECORD_IS_GOOD] == 0.0f) {
             trainer->step = first_step + r;
-            if (trainer->step == trainer->stage_begin) /* no parameter has changed yet: what is solved is to blame, not how */
+            if (trainer->step ==
+                trainer->stage_begin) /* no parameter has changed yet: what is solved is to blame, not how */
                 return eqf__fail(
                     trainer->ctx, EQF_ERROR_NON_FINITE,
                     "training diverged before it began: the loss or gradient of step %llu is not finite; look for "
