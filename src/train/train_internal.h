@@ -32,12 +32,12 @@ typedef struct eqf__totals {
 
 struct eqf_trainer {
     eqf_context *ctx;
-    eqf_training_options *stages; /* [num_stages] */
-    unsigned num_stages, stage;   /* the one that is under way */
-    eqf_training_options options; /* of this stage */
+    eqf_training_options *stages;    /* [num_stages] */
+    unsigned num_stages, stage;      /* the one that is under way */
+    eqf_training_options options;    /* of this stage */
     uint64_t stage_begin, num_steps; /* its first step; all steps of all stages */
-    eqf_model *model; /* parameters: the optimizer's, as last read back; history grows here */
-    eqf_flow *flow;   /* the field's d_params are the optimizer's */
+    eqf_model *model;                /* parameters: the optimizer's, as last read back; history grows here */
+    eqf_flow *flow;                  /* the field's d_params are the optimizer's */
     size_t num_trained, num_params;
     size_t num_train, num_held_out;
     unsigned half_bits;   /* of the batch permutation */
@@ -55,7 +55,7 @@ struct eqf_trainer {
     eqf__kernel augment, energy_seed; /* where the options ask for them */
     const eqf__optimizer *optimizer;
     eqf__matching *matching; /* where the stage matches flows; else NULL */
-    eqf__adam *adam; /* the state of the one that is used; else NULL */
+    eqf__adam *adam;         /* the state of the one that is used; else NULL */
     /* Where it stands */
     uint64_t step, best_step;
     double seconds;
@@ -175,7 +175,12 @@ eqf_status eqf__matching_launch(eqf_trainer *trainer, size_t count);
 eqf_status eqf__matching_measure(eqf_trainer *trainer, double *mean_out, double *choosing_out);
 
 /* Seeds of their own for the model's samples and for pairs, so that none of them comes again in `eqf_flow_sample` with the same seed. */
-typedef enum eqf__noise_purpose { EQF__NOISE_TRAINING = 1, EQF__NOISE_HELD_OUT = 2, EQF__NOISE_PAIRS = 3, EQF__NOISE_HELD_OUT_PAIRS = 4 } eqf__noise_purpose;
+typedef enum eqf__noise_purpose {
+    EQF__NOISE_TRAINING = 1,
+    EQF__NOISE_HELD_OUT = 2,
+    EQF__NOISE_PAIRS = 3,
+    EQF__NOISE_HELD_OUT_PAIRS = 4
+} eqf__noise_purpose;
 uint64_t eqf__noise_seed(const eqf_training_options *options, eqf__noise_purpose purpose);
 /* Held-out samples that a measurement takes. */
 size_t eqf__num_validated(const eqf_trainer *trainer);

@@ -314,6 +314,25 @@ static eqf_status launch_terms(eqf_trainer *trainer, cl_uint *terms_out, cl_mem 
     return EQF_OK;
 }
 
+/* The largest norm that the gradient may have: clip_norm, or clip_ratio times its running norm if that is less, which costs a wait for the
+ * device. A step's share in the running norm is what it has after clipping. */
+static eqf_status choose_clip_norm(eqf_trainer *trainer, cl_uint record, double *clip_norm_out) {
+    const eqf_training_options *o = &trainer->options;
+    static const double decay = 0.98;
+    *clip_norm_out = o->clip_norm;
+    if (o->clip_ratio == 0) return EQF_OK;
+    float norm;
+    EQF__TRY(eqf__buffer_read(trainer->ctx, trainer->d_records,
+                              (record * (size_t)EQF__RECORD_SIZE + EQF__RECORD_NORM) * sizeof norm, sizeof norm,
+                              &norm));
+    if (!isfinite(norm)) return EQF_OK; /* the step will change nothing */
+    if (trainer->running_norm == 0) trainer->running_norm = norm;
+    const double most = o->clip_ratio * trainer->running_norm;
+    trainer->running_norm = decay * trainer->running_norm + (1 - decay) * fmin(norm, most);
+    if (!(o->clip_norm > 0 && o->clip_norm < most)) *clip_norm_out = most;
+    return EQF_OK;
+}
+
 static eqf_status launch_step(eqf_trainer *trainer, size_t record) {
     const eqf_training_options *o = &trainer->options;
     eqf__field *field = trainer->flow->field;
@@ -324,7 +343,7 @@ static eqf_status launch_step(eqf_trainer *trainer, size_t record) {
     EQF__TRY(eqf__trainer_measure(trainer, step.d_gradient, trainer->workspace.d_sums, trainer->d_records, step.record,
                                   trainer->d_failed, terms, trainer->num_trained));
     step.learning_rate = trainer->learning_rate = eqf__scheduled_learning_rate(o, eqf__stage_step(trainer));
-    step.clip_norm = o->clip_norm;
+    EQF__TRY(choose_clip_norm(trainer, step.record, &step.clip_norm));
     /* The average forgets its start quickly: its memory never exceeds a tenth of the steps so far. */
     step.average_decay = fmin(o->average_decay, step.number / (step.number + 10.0));
     EQF__TRY(trainer->optimizer->step(trainer, &step));
