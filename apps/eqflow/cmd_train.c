@@ -74,9 +74,9 @@ static exit_code make_data(cli_app *app, const train_flags *flags, const eqf_pre
     app_note(app, "no --data: making %zu samples of %s by Monte Carlo (--num-train)", num, preset->name);
     data_out->x = app_alloc(app, num, sizeof(float) * data_out->num_dof, "the training data");
     if (!data_out->x) return EXIT_CODE_DEVICE;
-    eqf_mcmc_options options = preset->mcmc;
+    eqf_mcmc_options options = *preset->mcmc;
     options.seed = app_seed_for(app->seed, "training data");
-    eqf_mcmc_diagnostics diagnostics;
+    eqf_mcmc_diagnostics diagnostics = EQF_MCMC_DIAGNOSTICS_INIT;
     data_out->num_train = num;
     return work_mcmc(app, potential, &options, num, data_out->x, NULL, &diagnostics);
 }
@@ -430,9 +430,9 @@ static exit_code train(cli_app *app, const train_flags *flags, const eqf_preset 
     train_data data = {.x = NULL};
     eqf_model *model = NULL;
     eqf_trainer *trainer = NULL;
-    eqf_model_options model_options = preset->model;
-    eqf_training_options training_options;
-    eqf_training_state state = {.best_held_out_nll = NAN, .best_held_out_free_energy = NAN};
+    eqf_model_options model_options = *preset->model;
+    eqf_training_options training_options = EQF_TRAINING_OPTIONS_INIT;
+    eqf_training_state state = {.struct_size = sizeof state, .best_held_out_nll = NAN, .best_held_out_free_energy = NAN};
     train_steps steps = {0, NAN};
     eqf_status status;
     cli_progress progress;
@@ -478,5 +478,5 @@ exit_code cmd_train(cli_app *app) {
     if ((code = files_check_writable(app, flags.model_path, "the model")) != EXIT_CODE_OK) return code;
     if ((code = files_check_writable(app, flags.csv_path, "the training log")) != EXIT_CODE_OK) return code;
     if ((code = files_check_writable(app, flags.checkpoint_path, "the checkpoint")) != EXIT_CODE_OK) return code;
-    return train(app, &flags, &chosen, &chosen.model.potential);
+    return train(app, &flags, &chosen, &chosen.model->potential);
 }

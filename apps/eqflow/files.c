@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,13 +22,37 @@ static char *folder_of(const char *path) {
     return folder;
 }
 
-/* A new empty file beside path: its descriptor, or -1 and errno; *name_out is the caller's. */
-static int create_beside(const char *path, char **name_out) {
-    size_t size = strlen(path) + sizeof ".XXXXXX";
+/* The file that path stands for in the end: links are followed, also where the last one leads to a file that is yet to be made. The caller
+ * frees it; NULL: the links lead nowhere, or there is no memory. */
+static char *follow_links(const char *path) {
+    enum { MAX_LINKS = 40 };
+    char *current = strdup(path);
+    for (int link = 0; current && link < MAX_LINKS; link++) {
+        char target[4096];
+        const ssize_t length = readlink(current, target, sizeof target - 1);
+        if (length < 0) return current;
+        target[length] = '\0';
+        char *folder = target[0] == '/' ? strdup("") : folder_of(current);
+        const size_t size = (folder ? strlen(folder) : 0) + (size_t)length + 2;
+        char *next = folder ? malloc(size) : NULL;
+        if (next) snprintf(next, size, "%s%s%s", folder, target[0] == '/' ? "" : "/", target);
+        free(folder);
+        free(current);
+        current = next;
+    }
+    free(current);
+    return NULL;
+}
+
+/* A new empty file in folder: its descriptor, or -1 and errno; *name_out is the caller's. Its name is short, whatever that of the file to
+ * come is. */
+static int create_in(const char *folder, char **name_out) {
+    static const char last_name[] = "/.eqflow-XXXXXX";
+    size_t size = strlen(folder) + sizeof last_name;
     char *name = malloc(size);
     *name_out = name;
     if (!name) return -1;
-    snprintf(name, size, "%s.XXXXXX", path);
+    snprintf(name, size, "%s%s", folder, last_name);
     int descriptor = mkstemp(name);
     if (descriptor < 0) {
         int reason = errno;
@@ -60,18 +85,38 @@ exit_code files_check_writable(cli_app *app, const char *path, const char *what)
         return app_fail(app, EXIT_CODE_OUTPUT, "cannot write %s to %s: it is %s, not a regular file", what, path,
                         S_ISDIR(status.st_mode) ? "a folder" : "a device or a pipe");
     }
-    char *folder = folder_of(path), *name = NULL;
-    int descriptor = create_beside(path, &name);
+    char *file = follow_links(path), *folder = file ? folder_of(file) : NULL, *name = NULL;
+    const char *slash = file ? strrchr(file, '/') : NULL;
+    errno = file ? ENOMEM : ELOOP;
+    int descriptor = folder ? create_in(folder, &name) : -1;
     exit_code code = EXIT_CODE_OK;
     if (descriptor < 0) {
         code = fail_write(app, path, folder ? folder : "", errno);
+    } else if (file && strlen(slash ? slash + 1 : file) > NAME_MAX) {
+        close(descriptor);
+        unlink(name);
+        code = fail_write(app, path, folder, ENAMETOOLONG);
     } else {
         close(descriptor);
         unlink(name);
     }
     free(name);
     free(folder);
+    free(file);
     return code;
+}
+
+/* Of two files that are yet to be made, neither of them a link. */
+static bool is_one_new_file(const char *a, const char *b) {
+    const char *slash_a = strrchr(a, '/'), *slash_b = strrchr(b, '/');
+    if (strcmp(slash_a ? slash_a + 1 : a, slash_b ? slash_b + 1 : b) != 0) return false;
+    struct stat status_a, status_b;
+    char *folder_a = folder_of(a), *folder_b = folder_of(b);
+    const bool has_folders = folder_a && folder_b && stat(folder_a, &status_a) == 0 && stat(folder_b, &status_b) == 0;
+    free(folder_a);
+    free(folder_b);
+    if (!has_folders) return strcmp(a, b) == 0;
+    return status_a.st_dev == status_b.st_dev && status_a.st_ino == status_b.st_ino;
 }
 
 /* The same file under two names, links included. One that is yet to be made is its folder and its name. */
@@ -80,13 +125,11 @@ static bool is_one_file(const char *a, const char *b) {
     const bool has_a = stat(a, &status_a) == 0, has_b = stat(b, &status_b) == 0;
     if (has_a != has_b) return false;
     if (!has_a) {
-        const char *slash_a = strrchr(a, '/'), *slash_b = strrchr(b, '/');
-        if (strcmp(slash_a ? slash_a + 1 : a, slash_b ? slash_b + 1 : b) != 0) return false;
-        char *folder_a = folder_of(a), *folder_b = folder_of(b);
-        const bool has_folders = folder_a && folder_b && stat(folder_a, &status_a) == 0 && stat(folder_b, &status_b) == 0;
-        free(folder_a);
-        free(folder_b);
-        if (!has_folders) return strcmp(a, b) == 0;
+        char *file_a = follow_links(a), *file_b = follow_links(b);
+        const bool is_one = file_a && file_b && is_one_new_file(file_a, file_b);
+        free(file_a);
+        free(file_b);
+        return is_one;
     }
     return status_a.st_dev == status_b.st_dev && status_a.st_ino == status_b.st_ino;
 }

@@ -1,6 +1,6 @@
 /* Adam with decoupled weight decay (Kingma and Ba 2015; Loshchilov and Hutter 2019), gradient clipping and weight averaging. */
-#define RECORD_SIZE 6 /* nll and free energy, each with its integration error; gradient norm; 1 if finite */
-#define NUM_SUMS 4    /* the first of them */
+#define NUM_SUMS 4 /* two of each term of the loss: its mean and that of its integration error */
+#define RECORD_SIZE (NUM_SUMS + 2) /* these; the gradient's norm; 1 if all are finite */
 
 /* One work-item per 16 parameters: total = scale gradient where is_first, else total + scale gradient. */
 __kernel void blend_gradient(__global real *total, __global const real *gradient, real scale, uint is_first, uint num_trained) {
@@ -9,9 +9,10 @@ __kernel void blend_gradient(__global real *total, __global const real *gradient
 }
 
 /* One work-item, launched for one range of numbers after the other, begin a multiple of V: carry [V] holds the lanes' sums so far.
- * After the last range, records[record_index] = what this step measured; sums [NUM_SUMS], of which those of a part without weight count as 0. failed [1] stays 1 from the first non-finite step on: later updates do nothing. */
+ * After the last range, records[record_index] = what this step measured; sums [NUM_SUMS], of which those of a term k count as 0 where bit k
+ * of terms is 0. failed [1] stays 1 from the first non-finite step on: later updates do nothing. */
 __kernel void measure_step(__global const real *gradient, __global const real *sums, __global real *records,
-                           uint record_index, __global uint *failed, uint has_nll, uint has_free_energy,
+                           uint record_index, __global uint *failed, uint terms,
                            __global real *carry, uint begin, uint end, uint num_trained) {
     if (get_global_id(0) != 0) return;
     __global real *record = records + record_index * RECORD_SIZE;
@@ -30,7 +31,7 @@ __kernel void measure_step(__global const real *gradient, __global const real *s
     for (uint i = whole; i < num_trained; i++) square = fma(gradient[i], gradient[i], square);
     uint is_good = isfinite(square);
     for (uint i = 0; i < NUM_SUMS; i++) {
-        record[i] = (i < 2 ? has_nll : has_free_energy) ? sums[i] : (real)0;
+        record[i] = (terms >> i / 2 & 1) ? sums[i] : (real)0;
         is_good = is_good && isfinite(record[i]);
     }
     record[NUM_SUMS] = sqrt(square);

@@ -26,6 +26,7 @@ struct eqf_context {
     void *log_user;
     char *kernel_path; /* NULL: embedded kernels */
     char *cache_path;  /* "" : no disk cache */
+    bool has_refused_cache; /* it was said why cache_path is not used */
     char *profile_text; /* "key = value" lines of eqf_context_set_profile; NULL: none */
     bool is_in_trial;   /* known answers are being asked: no verdict is waited for */
     struct eqf__device *device;     /* NULL until opened */
@@ -42,12 +43,40 @@ void eqf__log(eqf_context *ctx, eqf_log_level level, const char *format, ...) EQ
 void *eqf__alloc(eqf_context *ctx, size_t count, size_t item_size, const char *what);
 char *eqf__strdup(eqf_context *ctx, const char *text);
 
+/* What in a kernel's text makes a compiler read other files, such as "include"; NULL: nothing does. In doubt something does: also in comments
+ * and strings, and in the other spellings of # and of continued lines. An assembler's block counts, too. */
+const char *eqf__source_reads_files(const char *source);
+
 /* Runs expression; on failure returns its status from the calling function. */
 #define EQF__TRY(expression)                              \
     do {                                                  \
         eqf_status eqf__try_status = (expression);        \
         if (eqf__try_status != EQF_OK) return eqf__try_status; \
     } while (0)
+
+/* Returns INVALID_ARGUMENT from the calling function where a pointer argument is NULL. ctx may be NULL. */
+#define EQF__NOT_NULL(ctx, pointer)                                                                     \
+    do {                                                                                                \
+        if ((pointer) == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "%s is NULL", #pointer); \
+    } while (0)
+
+/* ---- Structs that begin with their size (eqflow/context.h) ---------------------------------------- */
+
+/* Reads a struct that a program gave into *copy, which holds the defaults: those stay where the program's struct is smaller. A larger one
+ * must be zero beyond. init names its initializer: EQF__READ(ctx, EQF_FLOW_OPTIONS_INIT, options, &copy). */
+eqf_status eqf__struct_read(eqf_context *ctx, const char *init, const void *given, size_t size, void *copy);
+#define EQF__READ(ctx, init, given, copy) eqf__struct_read(ctx, #init, given, sizeof *(copy), copy)
+/* Gives a result to a program: as much of *full as its struct has, zeros where that has more. */
+eqf_status eqf__struct_write(eqf_context *ctx, const char *init, const void *full, size_t size, void *given);
+#define EQF__WRITE(ctx, init, full, given) eqf__struct_write(ctx, #init, full, sizeof *(full), given)
+/* Could a result be given there? For functions that work long before they give one. */
+eqf_status eqf__struct_check_size(eqf_context *ctx, const char *init, const void *given);
+#define EQF__CHECK_SIZE(ctx, init, given) eqf__struct_check_size(ctx, #init, given)
+/* Is a struct what its initializer makes: a struct of constant size, with nothing in its reserved bytes? */
+eqf_status eqf__struct_check(eqf_context *ctx, const char *init, const void *given, size_t size, size_t reserved_offset,
+                             size_t num_reserved);
+#define EQF__CHECK(ctx, init, type, given) \
+    eqf__struct_check(ctx, #init, given, sizeof(type), offsetof(type, reserved), sizeof(((type *)0)->reserved))
 
 /* ---- Ranks (eqflow/communicator.h); alone, all of these do nothing -------------------------------- */
 
@@ -70,10 +99,12 @@ uint64_t eqf__hash(uint64_t hash, const void *bytes, size_t num_bytes);
 
 /* ---- Files ------------------------------------------------------------------------------------ */
 
-/* A file that appears whole or not at all: temporary name beside path, fsync, rename, fsync of the folder. */
+/* A file that appears whole or not at all: without a name, or with a temporary one beside path where the file system cannot do that;
+ * fsync, rename, fsync of the folder. Links are followed, also to a file that is yet to be made. */
 typedef struct eqf__file_writer {
     FILE *stream;
     char *path, *temporary_path;
+    bool is_unnamed;
 } eqf__file_writer;
 
 /* Errors: IO with the path, the system's reason and what to do (folder missing, not writable, disk full). */
@@ -81,6 +112,8 @@ eqf_status eqf__file_begin(eqf_context *ctx, const char *path, eqf__file_writer 
 eqf_status eqf__file_write(eqf_context *ctx, eqf__file_writer *writer, const void *bytes, size_t num_bytes);
 /* Makes the file visible under path; on failure the old file is untouched and the temporary one gone. */
 eqf_status eqf__file_commit(eqf_context *ctx, eqf__file_writer *writer);
+/* Nobody but its owner may read or write it, whatever the umask and the old file's permissions are. */
+void eqf__file_keep_private(eqf__file_writer *writer);
 /* Drops what was begun; harmless after commit. */
 void eqf__file_abandon(eqf__file_writer *writer);
 
@@ -89,6 +122,14 @@ eqf_status eqf__file_read(eqf_context *ctx, const char *path, unsigned char **by
 /* The first bytes of a file, num_read_out of them, and how many it has: what it is shows before all of it is read. Errors: IO. */
 eqf_status eqf__file_read_start(eqf_context *ctx, const char *path, size_t capacity, unsigned char *bytes_out,
                                 size_t *num_read_out, size_t *num_bytes_out);
+
+/* What decides what is computed, native code above all, is read only from a folder and a file that belong to this user and that nobody else
+ * can write to. Neither may be a link. */
+/* False: *reason_out says why, NULL if there is no such folder. */
+bool eqf__folder_is_own(const char *path, const char **reason_out);
+/* Whole file in memory as eqf__file_read. A file that is there but not ours alone is said in a warning. Errors: IO, OUT_OF_MEMORY. */
+eqf_status eqf__own_file_read(eqf_context *ctx, const char *folder, const char *name, unsigned char **bytes_out,
+                              size_t *num_bytes_out);
 
 /* Makes a folder, for its owner alone, and those above it (mkdir -p). False: errno says why not. */
 bool eqf__folder_create(const char *path);

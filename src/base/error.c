@@ -53,8 +53,7 @@ void eqf__log(eqf_context *ctx, eqf_log_level level, const char *format, ...) {
 void *eqf__alloc(eqf_context *ctx, size_t count, size_t item_size, const char *what) {
     void *memory = calloc(count ? count : 1, item_size);
     if (memory == NULL)
-        eqf__fail(ctx, EQF_ERROR_OUT_OF_MEMORY, "not enough memory for %s (%zu x %zu bytes)", what, count,
-                  item_size);
+        eqf__fail(ctx, EQF_ERROR_OUT_OF_MEMORY, "not enough memory for %s (%zu x %zu bytes)", what, count, item_size);
     return memory;
 }
 
@@ -65,6 +64,10 @@ char *eqf__strdup(eqf_context *ctx, const char *text) {
     return copy;
 }
 
-void eqf_free(void *memory) { free(memory); }
+void eqf_free(void *memory) {
+    free(memory);
+}
 
-const char *eqf_context_error(const eqf_context *ctx) { return ctx == NULL ? "" : ctx->error; }
+const char *eqf_context_error(const eqf_context *ctx) {
+    return ctx == NULL ? "" : ctx->error;
+}

@@ -10,6 +10,9 @@
 
 #include "base.h"
 #include "eqflow/array.h"
+#include "unnamed.h"
+
+enum { NAME_BYTES = 64, MAX_ATTEMPTS = 1000, MAX_LINKS = 40 };
 
 /* Everything of path before its last name: "." for "a.npy", "/" for "/a.npy". The caller frees it. */
 static char *folder_of(eqf_context *ctx, const char *path) {
@@ -64,24 +67,40 @@ static eqf_status fail_write(eqf_context *ctx, const char *path, int error) {
     return EQF_ERROR_IO;
 }
 
-/* Opens a new file in the folder of writer->path. The name is short and does not grow with the path's last name,
- * so that a name of the longest allowed length still works. */
-static eqf_status open_temporary(eqf_context *ctx, eqf__file_writer *writer) {
-    enum { NAME_BYTES = 64, MAX_ATTEMPTS = 1000 };
-    char *folder = folder_of(ctx, writer->path);
-    if (folder == NULL) return EQF_ERROR_OUT_OF_MEMORY;
-    size_t num_bytes = strlen(folder) + NAME_BYTES;
-    writer->temporary_path = eqf__alloc(ctx, num_bytes, 1, "a file name");
-    int fd = -1;
-    /* O_EXCL makes a name ours: other threads, and what a killed process left behind, only cost an attempt. */
-    for (unsigned attempt = 0; writer->temporary_path != NULL && fd < 0 && attempt < MAX_ATTEMPTS; attempt++) {
-        snprintf(writer->temporary_path, num_bytes, "%s/.eqflow-%ld-%u.tmp", folder, (long)getpid(), attempt);
-        fd = open(writer->temporary_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (fd < 0 && errno != EEXIST && errno != EINTR) break;
-    }
-    int error = errno;
+/* path with a short name beside it, the attempt-th: it does not grow with the path's last name, so that a name of the longest allowed length
+ * still works. The caller frees it. */
+static char *name_beside(eqf_context *ctx, const char *path, unsigned attempt) {
+    char *folder = folder_of(ctx, path), *name = NULL;
+    if (folder == NULL) return NULL;
+    const size_t size = strlen(folder) + NAME_BYTES;
+    name = eqf__alloc(ctx, size, 1, "a file name");
+    if (name != NULL) snprintf(name, size, "%s/.eqflow-%ld-%u.tmp", folder, (long)getpid(), attempt);
     free(folder);
-    if (writer->temporary_path == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    return name;
+}
+
+/* Where the file system has it, a file without a name: a process that is killed leaves nothing behind. -1 if not. */
+static int open_unnamed(eqf_context *ctx, eqf__file_writer *writer) {
+    char *folder = folder_of(ctx, writer->path);
+    if (folder == NULL) return -1;
+    const int fd = eqf__unnamed_open(folder);
+    free(folder);
+    writer->is_unnamed = fd >= 0;
+    return fd;
+}
+
+/* Opens a new file in the folder of writer->path. */
+static eqf_status open_temporary(eqf_context *ctx, eqf__file_writer *writer) {
+    int fd = open_unnamed(ctx, writer), error = 0;
+    /* O_EXCL makes a name ours: other threads, and what a killed process left behind, only cost an attempt. */
+    for (unsigned attempt = 0; fd < 0 && attempt < MAX_ATTEMPTS; attempt++) {
+        free(writer->temporary_path);
+        writer->temporary_path = name_beside(ctx, writer->path, attempt);
+        if (writer->temporary_path == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+        fd = open(writer->temporary_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        error = errno;
+        if (fd < 0 && error != EEXIST && error != EINTR) break;
+    }
     if (fd < 0) {
         free(writer->temporary_path); /* not ours: must not be unlinked */
         writer->temporary_path = NULL;
@@ -96,6 +115,65 @@ static eqf_status open_temporary(eqf_context *ctx, eqf__file_writer *writer) {
     return EQF_OK;
 }
 
+/* Gives a file without a name a temporary one; 0 or the system's error. */
+static int name_unnamed(eqf_context *ctx, eqf__file_writer *writer) {
+    int error = 0;
+    for (unsigned attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
+        char *name = name_beside(ctx, writer->path, attempt);
+        if (name == NULL) return ENOMEM;
+        if (eqf__unnamed_link(fileno(writer->stream), name)) {
+            writer->temporary_path = name;
+            return 0;
+        }
+        error = errno;
+        free(name);
+        if (error != EEXIST && error != EINTR) break;
+    }
+    return error;
+}
+
+/* What the link at path leads to, as a path; NULL: out of memory. */
+static char *target_of(eqf_context *ctx, const char *path, const char *target) {
+    char *folder = folder_of(ctx, path), *result = NULL;
+    const size_t size = (folder != NULL ? strlen(folder) : 0) + strlen(target) + 2;
+    if (folder != NULL) result = eqf__alloc(ctx, size, 1, "a file name");
+    if (result != NULL && target[0] == '/') snprintf(result, size, "%s", target);
+    if (result != NULL && target[0] != '/') snprintf(result, size, "%s/%s", folder, target);
+    free(folder);
+    return result;
+}
+
+/* The file that path stands for in the end: links are followed, also where the last one leads to a file that is yet to be made. The caller
+ * frees it. */
+static eqf_status follow_links(eqf_context *ctx, const char *path, char **path_out) {
+    *path_out = realpath(path, NULL);
+    if (*path_out != NULL) return EQF_OK;
+    char *current = eqf__strdup(ctx, path);
+    for (unsigned link = 0; current != NULL; link++) {
+        char target[4096];
+        const ssize_t length = readlink(current, target, sizeof target - 1);
+        if (length < 0) { /* no link: what it is, opening it will tell */
+            *path_out = current;
+            return EQF_OK;
+        }
+        target[length] = '\0';
+        char *next = link < MAX_LINKS ? target_of(ctx, current, target) : NULL;
+        free(current);
+        if (link == MAX_LINKS)
+            return eqf__fail(ctx, EQF_ERROR_IO, "cannot write %s: its links lead nowhere: choose another name", path);
+        current = next;
+    }
+    return EQF_ERROR_OUT_OF_MEMORY;
+}
+
+/* An open that a signal interrupts is asked again. */
+static FILE *open_stream(const char *path) {
+    FILE *stream;
+    do stream = fopen(path, "wb");
+    while (stream == NULL && errno == EINTR);
+    return stream;
+}
+
 static eqf_status begin(eqf_context *ctx, const char *path, eqf__file_writer *writer) {
     size_t length = strlen(path);
     struct stat about;
@@ -107,16 +185,13 @@ static eqf_status begin(eqf_context *ctx, const char *path, eqf__file_writer *wr
         /* A device or a pipe (/dev/null, /dev/stdout): renaming a file over it would destroy it. */
         writer->path = eqf__strdup(ctx, path);
         if (writer->path == NULL) return EQF_ERROR_OUT_OF_MEMORY;
-        writer->stream = fopen(path, "wb");
+        writer->stream = open_stream(path);
         return writer->stream != NULL ? EQF_OK : fail_write(ctx, path, errno);
     }
     if (exists && faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) != 0)
         return eqf__fail(ctx, EQF_ERROR_IO, "cannot write %s: the file is write-protected: choose another name", path);
-    /* Where path is a link, the file it points to is replaced, not the link. */
-    char *resolved = exists ? realpath(path, NULL) : NULL;
-    writer->path = eqf__strdup(ctx, resolved != NULL ? resolved : path);
-    free(resolved);
-    if (writer->path == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    /* Where path is a link, the file it points to is replaced or made, not the link. */
+    EQF__TRY(follow_links(ctx, path, &writer->path));
     EQF__TRY(open_temporary(ctx, writer));
     if (exists && fchmod(fileno(writer->stream), about.st_mode & 0777) != 0)
         eqf__log(ctx, EQF_LOG_WARNING, "the permissions of %s could not be kept", path);
@@ -124,7 +199,7 @@ static eqf_status begin(eqf_context *ctx, const char *path, eqf__file_writer *wr
 }
 
 eqf_status eqf__file_begin(eqf_context *ctx, const char *path, eqf__file_writer *writer_out) {
-    *writer_out = (eqf__file_writer){NULL, NULL, NULL};
+    *writer_out = (eqf__file_writer){NULL, NULL, NULL, false};
     eqf_status status = begin(ctx, path, writer_out);
     if (status != EQF_OK) eqf__file_abandon(writer_out);
     return status;
@@ -141,13 +216,14 @@ eqf_status eqf__file_write(eqf_context *ctx, eqf__file_writer *writer, const voi
 }
 
 /* All bytes on the disk and the stream closed; 0 or the system's error. */
-static int finish_stream(eqf__file_writer *writer) {
+static int finish_stream(eqf_context *ctx, eqf__file_writer *writer) {
     int error = 0;
     errno = 0;
     if (ferror(writer->stream) || fflush(writer->stream) != 0) error = errno != 0 ? errno : EIO;
     /* EINVAL, ENOTSUP: a device or pipe that knows no fsync */
     if (error == 0 && fsync(fileno(writer->stream)) != 0 && errno != EINVAL && errno != ENOTSUP && errno != EROFS)
         error = errno;
+    if (error == 0 && writer->is_unnamed) error = name_unnamed(ctx, writer);
     errno = 0;
     if (fclose(writer->stream) != 0 && error == 0) error = errno != 0 ? errno : EIO;
     writer->stream = NULL;
@@ -174,7 +250,7 @@ static eqf_status sync_folder(eqf_context *ctx, const char *path) {
 eqf_status eqf__file_commit(eqf_context *ctx, eqf__file_writer *writer) {
     if (writer->stream == NULL) return eqf__fail(ctx, EQF_ERROR_IO, "cannot write: no file is open");
     eqf_status status = EQF_OK;
-    int error = finish_stream(writer);
+    int error = finish_stream(ctx, writer);
     if (error == 0 && writer->temporary_path != NULL) {
         if (rename(writer->temporary_path, writer->path) != 0) {
             error = errno;
@@ -189,12 +265,16 @@ eqf_status eqf__file_commit(eqf_context *ctx, eqf__file_writer *writer) {
     return status;
 }
 
+void eqf__file_keep_private(eqf__file_writer *writer) {
+    if (fchmod(fileno(writer->stream), 0600) != 0) errno = 0; /* then it will not be read again */
+}
+
 void eqf__file_abandon(eqf__file_writer *writer) {
     if (writer->stream != NULL) fclose(writer->stream);
     if (writer->temporary_path != NULL) unlink(writer->temporary_path);
     free(writer->temporary_path);
     free(writer->path);
-    *writer = (eqf__file_writer){NULL, NULL, NULL};
+    *writer = (eqf__file_writer){NULL, NULL, NULL, false};
 }
 
 eqf_status eqf_file_write(eqf_context *ctx, const char *path, const void *bytes, size_t num_bytes) {
@@ -204,107 +284,4 @@ eqf_status eqf_file_write(eqf_context *ctx, const char *path, const void *bytes,
     EQF__TRY(eqf__file_begin(ctx, path, &writer));
     EQF__TRY(eqf__file_write(ctx, &writer, bytes, num_bytes));
     return eqf__file_commit(ctx, &writer);
-}
-
-/* ---- Reading ---------------------------------------------------------------------------------- */
-
-static eqf_status fail_read(eqf_context *ctx, const char *path, int error) {
-    char reason[128] = "unknown reason";
-    strerror_r(error, reason, sizeof reason);
-    if (error == ENOENT || error == ENOTDIR)
-        return eqf__fail(ctx, EQF_ERROR_IO, "cannot read %s: there is no such file: check the path", path);
-    if (error == EACCES || error == EPERM)
-        return eqf__fail(ctx, EQF_ERROR_IO, "cannot read %s: no permission to read it", path);
-    return eqf__fail(ctx, EQF_ERROR_IO, "cannot read %s: %s", path, reason);
-}
-
-/* Up to capacity bytes of fd; fewer only at the file's end. */
-static eqf_status read_all(eqf_context *ctx, const char *path, int fd, unsigned char *bytes, size_t capacity,
-                           size_t *num_read_out) {
-    size_t num_read = 0;
-    while (num_read < capacity) {
-        ssize_t step = read(fd, bytes + num_read, capacity - num_read);
-        if (step < 0 && errno == EINTR) continue;
-        if (step < 0) return fail_read(ctx, path, errno);
-        if (step == 0) break;
-        num_read += (size_t)step;
-    }
-    *num_read_out = num_read;
-    return EQF_OK;
-}
-
-/* A descriptor of path, which must be a regular file, and its length. */
-static eqf_status open_file(eqf_context *ctx, const char *path, int *fd_out, size_t *num_bytes_out) {
-    /* O_NONBLOCK: opening a pipe must not wait for its other end before it is refused below. */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) return fail_read(ctx, path, errno);
-    eqf_status status = EQF_OK;
-    struct stat about;
-    if (fstat(fd, &about) != 0) {
-        status = fail_read(ctx, path, errno);
-    } else if (S_ISDIR(about.st_mode)) {
-        status = eqf__fail(ctx, EQF_ERROR_IO, "cannot read %s: it is a folder: give a file in it", path);
-    } else if (!S_ISREG(about.st_mode)) {
-        status = eqf__fail(ctx, EQF_ERROR_IO, "cannot read %s: it is a device or a pipe: give a file", path);
-    } else if ((uintmax_t)about.st_size >= SIZE_MAX) {
-        status = eqf__fail(ctx, EQF_ERROR_OUT_OF_MEMORY, "%s is too large for this machine's memory", path);
-    }
-    if (status != EQF_OK) {
-        close(fd);
-        return status;
-    }
-    *fd_out = fd;
-    *num_bytes_out = (size_t)about.st_size;
-    return EQF_OK;
-}
-
-eqf_status eqf__file_read_start(eqf_context *ctx, const char *path, size_t capacity, unsigned char *bytes_out,
-                                size_t *num_read_out, size_t *num_bytes_out) {
-    int fd;
-    *num_read_out = *num_bytes_out = 0;
-    EQF__TRY(open_file(ctx, path, &fd, num_bytes_out));
-    eqf_status status = read_all(ctx, path, fd, bytes_out, capacity, num_read_out);
-    close(fd);
-    return status;
-}
-
-eqf_status eqf__file_read(eqf_context *ctx, const char *path, unsigned char **bytes_out, size_t *num_bytes_out) {
-    *bytes_out = NULL;
-    *num_bytes_out = 0;
-    int fd;
-    size_t num_bytes, num_read = 0;
-    EQF__TRY(open_file(ctx, path, &fd, &num_bytes));
-    eqf_status status;
-    unsigned char *bytes = malloc(num_bytes + 1);
-    if (bytes == NULL)
-        status = eqf__fail(ctx, EQF_ERROR_OUT_OF_MEMORY, "not enough memory to read %s (%zu bytes)", path, num_bytes);
-    else /* one byte more than there should be, so that a file that grows meanwhile is noticed */
-        status = read_all(ctx, path, fd, bytes, num_bytes + 1, &num_read);
-    if (status == EQF_OK && num_read != num_bytes)
-        status = eqf__fail(ctx, EQF_ERROR_IO, "%s changed while it was read: wait until it is complete", path);
-    close(fd);
-    if (status != EQF_OK) {
-        free(bytes);
-        return status;
-    }
-    bytes[num_read] = '\0';
-    *bytes_out = bytes;
-    *num_bytes_out = num_read;
-    return EQF_OK;
-}
-
-bool eqf__folder_create(const char *path) {
-    char partial[1200];
-    size_t length = strlen(path);
-    if (length >= sizeof partial) {
-        errno = ENAMETOOLONG;
-        return false;
-    }
-    memcpy(partial, path, length + 1);
-    for (char *slash = strchr(partial + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        if (mkdir(partial, 0700) != 0 && errno != EEXIST) return false;
-        *slash = '/';
-    }
-    return mkdir(partial, 0700) == 0 || errno == EEXIST;
 }

@@ -18,6 +18,8 @@ static double largest_difference(size_t num, const float *a, const float *b) {
 }
 
 eqf_status eqf_flow_round_trip(eqf_flow *flow, uint64_t seed, size_t num_samples, double *error_out) {
+    EQF__NOT_NULL(NULL, flow);
+    EQF__NOT_NULL(flow->ctx, error_out);
     const size_t num_dof = flow->num_dof;
     float *z = eqf__alloc(flow->ctx, 3 * CHUNK * num_dof + CHUNK, sizeof *z, "the round trip");
     if (z == NULL) return EQF_ERROR_OUT_OF_MEMORY;
@@ -42,7 +44,12 @@ eqf_status eqf_flow_round_trip(eqf_flow *flow, uint64_t seed, size_t num_samples
 
 eqf_status eqf_flow_choose_steps(eqf_context *ctx, const eqf_model *model, const eqf_flow_options *options, uint64_t seed,
                                  size_t num_samples, double tolerance, unsigned *num_steps_out, double *error_out) {
-    eqf_flow_options tried = options != NULL ? *options : (eqf_flow_options)EQF_FLOW_OPTIONS_INIT;
+    EQF__NOT_NULL(ctx, ctx);
+    EQF__NOT_NULL(ctx, model);
+    EQF__NOT_NULL(ctx, num_steps_out);
+    EQF__NOT_NULL(ctx, error_out);
+    eqf_flow_options tried = EQF_FLOW_OPTIONS_INIT;
+    if (options != NULL) EQF__TRY(EQF__READ(ctx, EQF_FLOW_OPTIONS_INIT, options, &tried));
     if (tried.num_steps == 0) tried.num_steps = eqf_model_options_of(model)->integrator.num_steps;
     const unsigned fewest = tried.num_steps;
     for (unsigned refinement = 1; refinement <= MOST_REFINEMENT; refinement *= 2) {

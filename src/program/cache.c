@@ -1,8 +1,11 @@
 /* One file an entry: a text header of fixed size, the names of kernels that had run, the binary. Written whole or not at all. */
+#define _XOPEN_SOURCE 700 /* fstatat, unlinkat */
+
 #include "cache.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sha2.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +17,7 @@
 #include "eqflow/cache.h"
 #include "eqflow/version.h"
 #include "program.h"
+#include "store.h"
 
 enum { FORMAT_VERSION = 2, MAX_ENTRIES = 512, MAX_TOTAL_MIB = 256, PATH_SIZE = 1200 };
 
@@ -72,10 +76,11 @@ static void digest_of(const entry_header *header, const void *bytes, size_t num_
     hexadecimal(digest, out);
 }
 
-/* False if the path would not fit or there is no cache. */
-static bool entry_path(const eqf_context *ctx, const char *key, char path[PATH_SIZE]) {
-    if (ctx->cache_path == NULL || ctx->cache_path[0] == '\0') return false;
-    int length = snprintf(path, PATH_SIZE, "%s/%s.bin", ctx->cache_path, key);
+/* False if there is no cache, or none of this user's own, or no key. */
+static bool entry_path(eqf_context *ctx, const char *key, char path[PATH_SIZE]) {
+    const char *folder = key[0] != '\0' ? eqf__cache_folder(ctx) : NULL;
+    if (folder == NULL) return false;
+    int length = snprintf(path, PATH_SIZE, "%s/%s.bin", folder, key);
     return length > 0 && length < PATH_SIZE;
 }
 
@@ -86,14 +91,18 @@ static bool header_fits(const entry_header *header, const char *key, size_t num_
            sizeof *header + header->kernels_size + header->binary_size == num_bytes;
 }
 
-/* Reads and checks an entry; NULL if it is not whole. The returned memory is the file, payload at sizeof(entry_header). */
-static unsigned char *read_entry(eqf_context *ctx, const char *path, const char *key, entry_header *header) {
-    char saved_error[sizeof ctx->error]; /* a missing entry is no error of the caller's */
+/* Reads and checks an entry; NULL if it cannot be read, or is not whole: *is_damaged_out. The returned memory is the file, payload at
+ * sizeof(entry_header). */
+static unsigned char *read_entry(eqf_context *ctx, const char *key, entry_header *header, bool *is_damaged_out) {
+    char name[EQF__CACHE_KEY_SIZE + 4],
+        saved_error[sizeof ctx->error]; /* a missing entry is no error of the caller's */
+    snprintf(name, sizeof name, "%s.bin", key);
     memcpy(saved_error, ctx->error, sizeof saved_error);
     unsigned char *bytes;
     size_t num_bytes;
-    eqf_status status = eqf__file_read(ctx, path, &bytes, &num_bytes);
+    eqf_status status = eqf__own_file_read(ctx, ctx->cache_path, name, &bytes, &num_bytes);
     memcpy(ctx->error, saved_error, sizeof saved_error);
+    *is_damaged_out = false;
     if (status != EQF_OK) return NULL;
     char digest[EQF__CACHE_KEY_SIZE];
     if (num_bytes > sizeof *header) {
@@ -104,6 +113,7 @@ static unsigned char *read_entry(eqf_context *ctx, const char *path, const char 
             return bytes;
     }
     free(bytes);
+    *is_damaged_out = true;
     return NULL;
 }
 
@@ -118,19 +128,20 @@ unsigned char *eqf__cache_load(eqf_context *ctx, const char *key, size_t *num_by
     entry_header header;
     *kernels_out = NULL;
     if (!entry_path(ctx, key, path) || access(path, F_OK) != 0) return NULL;
-    unsigned char *bytes = read_entry(ctx, path, key, &header);
+    bool is_damaged;
+    unsigned char *bytes = read_entry(ctx, key, &header, &is_damaged);
     if (bytes != NULL && !is_of_device(&header, &ctx->device->info)) {
-        eqf__log(ctx, EQF_LOG_WARNING, "program cache entry %s is of another driver (%.60s): removed, building anew", path,
-                 header.driver);
+        eqf__log(ctx, EQF_LOG_WARNING, "program cache entry %s is of another driver (%.60s): removed, building anew",
+                 path, header.driver);
         free(bytes);
         unlink(path);
         return NULL;
     }
-    if (bytes == NULL) {
+    if (is_damaged) {
         eqf__log(ctx, EQF_LOG_WARNING, "program cache entry %s is damaged: removed, building anew", path);
         unlink(path);
-        return NULL;
     }
+    if (bytes == NULL) return NULL;
     *kernels_out = eqf__strdup(ctx, (const char *)bytes + sizeof header);
     if (*kernels_out == NULL) {
         free(bytes);
@@ -142,9 +153,66 @@ unsigned char *eqf__cache_load(eqf_context *ctx, const char *key, size_t *num_by
     return bytes;
 }
 
+/* ---- Files beside the entries ------------------------------------------------------------------------------------------------ */
+
+/* What a writer that was killed leaves behind (src/base/file.c). */
+static bool is_temporary_name(const char *name) {
+    size_t length = strlen(name);
+    return length > 12 && strncmp(name, ".eqflow-", 8) == 0 && strcmp(name + length - 4, ".tmp") == 0;
+}
+
+/* <64 hexadecimal digits>.trust */
+static bool is_trust_name(const char *name) {
+    return strlen(name) == 70 && strspn(name, "0123456789abcdef") == 64 && strcmp(name + 64, ".trust") == 0;
+}
+
+typedef struct stray_file {
+    char name[72];
+    time_t last_changed;
+} stray_file;
+
+static int latest_first(const void *a, const void *b) {
+    const stray_file *left = a, *right = b;
+    return left->last_changed != right->last_changed ? (left->last_changed < right->last_changed ? 1 : -1)
+                                                     : strcmp(left->name, right->name);
+}
+
+/* Verdicts need no program beside them, as some drivers give no binary away: they have the same limit of their own. Temporary files of a
+ * day ago are a killed writer's. */
+static void remove_stray_files(eqf_context *ctx) {
+    const char *folder = eqf__cache_folder(ctx);
+    DIR *directory = folder != NULL ? opendir(folder) : NULL;
+    if (directory == NULL) return;
+    size_t count = 0, capacity = 0;
+    stray_file *files = NULL;
+    for (struct dirent *file; (file = readdir(directory)) != NULL;) {
+        struct stat about;
+        const bool is_temporary = is_temporary_name(file->d_name);
+        if ((!is_temporary && !is_trust_name(file->d_name)) ||
+            fstatat(dirfd(directory), file->d_name, &about, AT_SYMLINK_NOFOLLOW) != 0)
+            continue;
+        if (is_temporary) {
+            if (about.st_mtime + 86400 < time(NULL)) unlinkat(dirfd(directory), file->d_name, 0);
+            continue;
+        }
+        if (count == capacity) {
+            capacity = 2 * capacity + 64;
+            stray_file *more = realloc(files, capacity * sizeof *files);
+            if (more == NULL) break;
+            files = more;
+        }
+        snprintf(files[count].name, sizeof files[count].name, "%.70s", file->d_name);
+        files[count++].last_changed = about.st_mtime;
+    }
+    if (count > MAX_ENTRIES) qsort(files, count, sizeof *files, latest_first);
+    for (size_t f = MAX_ENTRIES; f < count; f++) unlinkat(dirfd(directory), files[f].name, 0);
+    closedir(directory);
+    free(files);
+}
+
 /* ---- Verdicts ---------------------------------------------------------------------------------------------------------- */
 
-static bool trust_path(const eqf_context *ctx, const char *key, char path[PATH_SIZE]) {
+static bool trust_path(eqf_context *ctx, const char *key, char path[PATH_SIZE]) {
     if (!entry_path(ctx, key, path)) return false;
     const size_t length = strlen(path);
     if (length + 3 > PATH_SIZE) return false;
@@ -152,39 +220,57 @@ static bool trust_path(const eqf_context *ctx, const char *key, char path[PATH_S
     return true;
 }
 
-static const char *const answer_words[] = {"", " values", " gradients", " values gradients"}; /* of a set of eqf__answers */
+static const char *const answer_words[] = {"", " values", " gradients",
+                                           " values gradients"}; /* of a set of eqf__answers */
 
 static int trust_text(const char *key, const char *name, unsigned answers, char text[192]) {
     return snprintf(text, 192, "known answers passed: %.31s%s %s\n", name, answer_words[answers], key);
 }
 
 unsigned eqf__cache_trusted(eqf_context *ctx, const char *key) {
-    char path[PATH_SIZE], text[256] = "", rest[192];
-    if (!trust_path(ctx, key, path)) return 0;
-    FILE *file = fopen(path, "r");
-    if (file == NULL) return 0;
-    const size_t length = fread(text, 1, sizeof text - 1, file);
-    fclose(file);
-    text[length] = '\0';
-    if (strncmp(text, "known answers passed: ", 22) != 0) return 0;
-    const char *after_name = text + 22 + strcspn(text + 22, " \n");
-    for (unsigned answers = EQF__ANSWERS_OF_VALUES | EQF__ANSWERS_OF_GRADIENTS; answers > 0; answers--) {
-        snprintf(rest, sizeof rest, "%s %s\n", answer_words[answers], key);
-        if (strcmp(after_name, rest) == 0) return answers; /* whole, and of this program */
+    char path[PATH_SIZE], name[EQF__CACHE_KEY_SIZE + 8], rest[192], saved_error[sizeof ctx->error];
+    if (!trust_path(ctx, key, path) || access(path, F_OK) != 0) return 0;
+    snprintf(name, sizeof name, "%s.trust", key);
+    unsigned char *bytes;
+    size_t num_bytes;
+    unsigned found = 0;
+    memcpy(saved_error, ctx->error, sizeof saved_error);
+    const eqf_status status = eqf__own_file_read(ctx, ctx->cache_path, name, &bytes, &num_bytes);
+    memcpy(ctx->error, saved_error, sizeof saved_error);
+    if (status != EQF_OK) return 0;
+    const char *text = (const char *)bytes;
+    if (strncmp(text, "known answers passed: ", 22) == 0) {
+        const char *after_name = text + 22 + strcspn(text + 22, " \n");
+        for (unsigned answers = EQF__ANSWERS_OF_VALUES | EQF__ANSWERS_OF_GRADIENTS; answers > 0 && found == 0;
+             answers--) {
+            snprintf(rest, sizeof rest, "%s %s\n", answer_words[answers], key);
+            if (strcmp(after_name, rest) == 0) found = answers; /* whole, and of this program */
+        }
     }
-    return 0;
+    free(bytes);
+    return found;
+}
+
+/* Makes a file of the cache from both parts, for its owner alone; part two may be empty. */
+static eqf_status write_file(eqf_context *ctx, const char *path, const void *one, size_t size_one, const void *two,
+                             size_t size_two) {
+    eqf__file_writer writer;
+    if (eqf__cache_folder_make(ctx) == NULL) return EQF_ERROR_IO;
+    EQF__TRY(eqf__file_begin(ctx, path, &writer));
+    eqf__file_keep_private(&writer);
+    eqf_status status = eqf__file_write(ctx, &writer, one, size_one);
+    if (status == EQF_OK) status = eqf__file_write(ctx, &writer, two, size_two);
+    if (status == EQF_OK) status = eqf__file_commit(ctx, &writer);
+    eqf__file_abandon(&writer);
+    return status;
 }
 
 void eqf__cache_trust(eqf_context *ctx, const char *key, const char *name, unsigned answers) {
     char path[PATH_SIZE], text[192], saved_error[sizeof ctx->error];
     if (!trust_path(ctx, key, path)) return;
     const int length = trust_text(key, name, answers, text);
-    eqf__file_writer writer;
     memcpy(saved_error, ctx->error, sizeof saved_error);
-    if (eqf__folder_create(ctx->cache_path) && eqf__file_begin(ctx, path, &writer) == EQF_OK) {
-        if (eqf__file_write(ctx, &writer, text, (size_t)length) == EQF_OK) eqf__file_commit(ctx, &writer);
-        eqf__file_abandon(&writer);
-    }
+    if (write_file(ctx, path, text, (size_t)length, NULL, 0) == EQF_OK) remove_stray_files(ctx);
     memcpy(ctx->error, saved_error, sizeof saved_error);
 }
 
@@ -230,14 +316,7 @@ void eqf__cache_store(eqf_context *ctx, const char *key, const char *name, const
     digest_of(&header, payload, payload_size, header.digest);
 
     memcpy(saved_error, ctx->error, sizeof saved_error);
-    eqf__file_writer writer;
-    eqf_status status = eqf__folder_create(ctx->cache_path) ? eqf__file_begin(ctx, path, &writer) : EQF_ERROR_IO;
-    if (status == EQF_OK) {
-        status = eqf__file_write(ctx, &writer, &header, sizeof header);
-        if (status == EQF_OK) status = eqf__file_write(ctx, &writer, payload, payload_size);
-        if (status == EQF_OK) status = eqf__file_commit(ctx, &writer);
-        eqf__file_abandon(&writer);
-    }
+    const eqf_status status = write_file(ctx, path, &header, sizeof header, payload, payload_size);
     free(payload);
     if (status != EQF_OK) eqf__log(ctx, EQF_LOG_DEBUG, "program cache: %s could not be written", path);
     remove_oldest(ctx);
@@ -256,12 +335,6 @@ static int newest_first(const void *a, const void *b) {
     return strcmp(left->key, right->key);
 }
 
-/* What a writer that was killed leaves behind (src/base/file.c). */
-static bool is_temporary_name(const char *name) {
-    size_t length = strlen(name);
-    return length > 12 && strncmp(name, ".eqflow-", 8) == 0 && strcmp(name + length - 4, ".tmp") == 0;
-}
-
 /* <64 hexadecimal digits>.bin */
 static bool is_entry_name(const char *name) {
     return strlen(name) == 68 && strspn(name, "0123456789abcdef") == 64 && strcmp(name + 64, ".bin") == 0;
@@ -277,7 +350,8 @@ static void describe_entry(eqf_context *ctx, const char *name, listing how, eqf_
     entry->num_bytes = (uint64_t)file.st_size;
     entry->last_used = (int64_t)file.st_mtime;
     if (how == BY_FILE) return;
-    unsigned char *bytes = read_entry(ctx, path, entry->key, &header);
+    bool is_damaged;
+    unsigned char *bytes = read_entry(ctx, entry->key, &header, &is_damaged);
     if (bytes == NULL) return;
     free(bytes);
     entry->is_whole = true;
@@ -289,7 +363,9 @@ static void describe_entry(eqf_context *ctx, const char *name, listing how, eqf_
 static eqf_status list_entries(eqf_context *ctx, listing how, eqf_cache_entry **entries_out, size_t *num_entries_out) {
     *entries_out = NULL;
     *num_entries_out = 0;
-    const char *folder = eqf_cache_path(ctx);
+    const char *folder = eqf_cache_path(ctx), *reason = NULL;
+    if (folder[0] != '\0' && !eqf__folder_is_own(folder, &reason) && reason != NULL)
+        return eqf__fail(ctx, EQF_ERROR_IO, "the program cache %s is not used: %s", folder, reason);
     DIR *directory = folder[0] != '\0' ? opendir(folder) : NULL;
     if (directory == NULL && folder[0] != '\0' && errno != ENOENT)
         return eqf__fail(ctx, EQF_ERROR_IO, "the program cache %s cannot be read: %s", folder, strerror(errno));
@@ -319,12 +395,10 @@ static eqf_status list_entries(eqf_context *ctx, listing how, eqf_cache_entry **
 }
 
 eqf_status eqf_cache_list(eqf_context *ctx, eqf_cache_entry **entries_out, size_t *num_entries_out) {
+    EQF__NOT_NULL(ctx, ctx);
+    EQF__NOT_NULL(ctx, entries_out);
+    EQF__NOT_NULL(ctx, num_entries_out);
     return list_entries(ctx, READ_TOO, entries_out, num_entries_out);
-}
-
-/* <64 hexadecimal digits>.trust */
-static bool is_trust_name(const char *name) {
-    return strlen(name) == 70 && strspn(name, "0123456789abcdef") == 64 && strcmp(name + 64, ".trust") == 0;
 }
 
 /* Another process that is writing one of them only logs that its entry was not stored. */
@@ -337,6 +411,7 @@ static void remove_other_files(const eqf_context *ctx) {
 }
 
 eqf_status eqf_cache_clear(eqf_context *ctx, size_t *num_removed_out) {
+    EQF__NOT_NULL(ctx, ctx);
     eqf_cache_entry *entries;
     size_t num_entries, num_removed = 0;
     eqf_status status = EQF_OK;

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cache.h"
@@ -53,6 +54,14 @@ static eqf_status append(eqf_context *ctx, text_buffer *buffer, const char *text
     return EQF_OK;
 }
 
+/* Its kernels would otherwise be the library's own without a word. */
+static eqf_status check_kernel_path(eqf_context *ctx) {
+    struct stat about;
+    if (ctx->kernel_path == NULL || (stat(ctx->kernel_path, &about) == 0 && S_ISDIR(about.st_mode))) return EQF_OK;
+    return eqf__fail(ctx, EQF_ERROR_IO, "there is no folder %.900s to take kernels from (kernel_path or EQFLOW_KERNEL_PATH)",
+                     ctx->kernel_path);
+}
+
 static eqf_status append_file(eqf_context *ctx, text_buffer *buffer, const char *file) {
     /* Compiler messages then name the file under cl/, not a line of the assembled text. */
     char line[256];
@@ -64,8 +73,9 @@ static eqf_status append_file(eqf_context *ctx, text_buffer *buffer, const char 
     for (const eqf__embedded_kernel *kernel = eqf__embedded_kernels; kernel->name != NULL; kernel++)
         if (strcmp(kernel->name, file) == 0) embedded = kernel->text;
     if (ctx->kernel_path != NULL) {
-        char path[1024];
-        snprintf(path, sizeof path, "%s/%s", ctx->kernel_path, file);
+        char path[1400];
+        if (snprintf(path, sizeof path, "%s/%s", ctx->kernel_path, file) >= (int)sizeof path)
+            return eqf__fail(ctx, EQF_ERROR_IO, "the name of the folder to take kernels from is too long");
         if (access(path, R_OK) == 0) {
             unsigned char *bytes;
             size_t num_bytes;
@@ -172,7 +182,7 @@ static cl_program build_cached(eqf_context *ctx, eqf__program *program) {
 /* Drivers such as PoCL finish a kernel only when it is first launched, so the binary is taken at the end, and again when kernels ran that it
  * does not hold. */
 static void store_program(eqf_context *ctx, const eqf__program *program) {
-    if (program->launched_kernels[0] == '\0' || ctx->cache_path == NULL || ctx->cache_path[0] == '\0') return;
+    if (program->launched_kernels[0] == '\0' || program->key[0] == '\0' || ctx->cache_path == NULL || ctx->cache_path[0] == '\0') return;
     bool is_complete = program->cached_kernels != NULL;
     for (const char *name = program->launched_kernels; is_complete && *name != '\0';) {
         size_t length = strcspn(name, " ") + 1;
@@ -204,6 +214,26 @@ static void program_free(eqf__program *program) {
     free(program->source);
     free(program->options);
     free(program);
+}
+
+/* -I, -include and the like. */
+static bool names_files(const char *options) {
+    for (const char *option = options; option != NULL; option = strchr(option, ' ')) {
+        option += strspn(option, " ");
+        if (strncmp(option, "-I", 2) == 0 || strncmp(option, "-i", 2) == 0) return true;
+    }
+    return false;
+}
+
+/* The key is that of all that is compiled: text that reads files, or options that name some, has none and is kept nowhere. */
+static void make_key(eqf_context *ctx, eqf__program *program) {
+    const char *reads = ctx->kernel_path != NULL ? eqf__source_reads_files(program->source) : NULL;
+    if (reads == NULL && names_files(program->options)) reads = "a build option";
+    program->key[0] = '\0';
+    if (reads == NULL)
+        eqf__cache_key(ctx->device, program->source, program->options, program->key);
+    else
+        eqf__log(ctx, EQF_LOG_INFO, "program '%s' reads files while it is compiled (%s): it is not cached", program->name, reads);
 }
 
 static eqf_status make_list(eqf_context *ctx) {
@@ -240,6 +270,7 @@ eqf_status eqf__program_get(eqf_context *ctx, const char *name, const char *cons
     eqf__device *device;
     EQF__TRY(eqf__device_get(ctx, &device));
     EQF__TRY(make_list(ctx));
+    EQF__TRY(check_kernel_path(ctx));
     char *source;
     EQF__TRY(assemble(ctx, files, &source));
     size_t size = strlen(defines) + sizeof device->build_options + 32;
@@ -270,7 +301,7 @@ eqf_status eqf__program_get(eqf_context *ctx, const char *name, const char *cons
     program->source = source;
     program->options = options;
     program->name = name;
-    eqf__cache_key(device, source, options, program->key);
+    make_key(ctx, program);
     program->id = build_cached(ctx, program);
     eqf_status status = program->id != NULL ? EQF_OK : build(ctx, name, source, options, &program->id);
     if (status != EQF_OK) {

@@ -12,23 +12,51 @@
 enum { COUNT_FINGERPRINT, COUNT_STEP, COUNT_BEST_STEP, COUNT_RESOLUTION, COUNT_CHECKSUM, NUM_COUNTS };
 enum {
     NUMBER_SECONDS,
-    NUMBER_HELD_OUT,
-    NUMBER_BEST,
     NUMBER_LEARNING_RATE,
-    NUMBER_HELD_OUT_FREE_ENERGY,
-    NUMBER_BEST_FREE_ENERGY,
     NUMBER_BEST_LOSS,
-    NUMBER_ROW_TOTALS,
-    NUM_NUMBERS = NUMBER_ROW_TOTALS + EQF__NUM_TOTALS
+    NUMBER_RUNNING_NORM,
+    NUMBER_MEASURED,
+    NUMBER_BEST_MEASURED = NUMBER_MEASURED + EQF__NUM_TERMS,
+    NUMBER_ROW_TOTALS = NUMBER_BEST_MEASURED + EQF__NUM_TERMS,
+    NUM_NUMBERS = NUMBER_ROW_TOTALS + sizeof(eqf__totals) / sizeof(double)
 };
+/* Vectors of floats. */
+enum { VECTOR_PARAMS, VECTOR_OPTIMIZER, VECTOR_AVERAGE, VECTOR_BEST, NUM_VECTORS };
+static const char *const vector_names[NUM_VECTORS] = {"params", "optimizer", "average", "best_params"};
 enum { ROW_WIDTH = 9 };
 static const char checkpoint_metadata[] =
-    "{\"kind\":\"checkpoint\",\"format_version\":4,\"library_version\":\"" EQF_VERSION_TEXT "\"}";
+    "{\"kind\":\"checkpoint\",\"format_version\":5,\"library_version\":\"" EQF_VERSION_TEXT "\"}";
 
-static eqf_status read_params(eqf_trainer *trainer, cl_mem buffer, size_t count, float **params_out) {
-    *params_out = eqf__alloc(trainer->ctx, count, sizeof(float), "the checkpoint");
-    if (*params_out == NULL) return EQF_ERROR_OUT_OF_MEMORY;
-    return eqf__buffer_read(trainer->ctx, buffer, 0, count * sizeof(float), *params_out);
+static size_t vector_size(const eqf_trainer *trainer, unsigned vector) {
+    switch (vector) {
+        case VECTOR_OPTIMIZER: return trainer->optimizer->state_size(trainer);
+        case VECTOR_AVERAGE: return trainer->num_trained;
+        default: return trainer->num_params;
+    }
+}
+
+static eqf_status read_vector(eqf_trainer *trainer, unsigned vector, float **numbers_out) {
+    const size_t count = vector_size(trainer, vector);
+    *numbers_out = eqf__alloc(trainer->ctx, count, sizeof(float), "the checkpoint");
+    if (*numbers_out == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    if (vector == VECTOR_OPTIMIZER) return trainer->optimizer->read(trainer, *numbers_out);
+    if (vector == VECTOR_BEST) {
+        memcpy(*numbers_out, trainer->best_params, count * sizeof(float));
+        return EQF_OK;
+    }
+    const cl_mem buffer = vector == VECTOR_PARAMS ? trainer->flow->field->d_params : trainer->d_average;
+    return eqf__buffer_read(trainer->ctx, buffer, 0, count * sizeof(float), *numbers_out);
+}
+
+static eqf_status write_vector(eqf_trainer *trainer, unsigned vector, const float *numbers) {
+    const size_t num_bytes = vector_size(trainer, vector) * sizeof(float);
+    if (vector == VECTOR_OPTIMIZER) return trainer->optimizer->write(trainer, numbers);
+    if (vector == VECTOR_BEST) {
+        memcpy(trainer->best_params, numbers, num_bytes);
+        return EQF_OK;
+    }
+    const cl_mem buffer = vector == VECTOR_PARAMS ? trainer->flow->field->d_params : trainer->d_average;
+    return eqf__buffer_write(trainer->ctx, buffer, 0, num_bytes, numbers);
 }
 
 static eqf_status copy_history(eqf_trainer *trainer, double **rows_out, size_t *num_rows_out) {
@@ -37,9 +65,9 @@ static eqf_status copy_history(eqf_trainer *trainer, double **rows_out, size_t *
     *rows_out = numbers;
     if (numbers == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     for (size_t r = 0; r < *num_rows_out; r++) {
-        const double row[ROW_WIDTH] = {(double)rows[r].step,  rows[r].seconds,       rows[r].loss,
-                                       rows[r].nll,           rows[r].held_out_nll,  rows[r].gradient_norm,
-                                       rows[r].learning_rate, rows[r].free_energy,   rows[r].held_out_free_energy};
+        const double row[ROW_WIDTH] = {(double)rows[r].step,  rows[r].seconds,      rows[r].loss,
+                                       rows[r].nll,           rows[r].held_out_nll, rows[r].gradient_norm,
+                                       rows[r].learning_rate, rows[r].free_energy,  rows[r].held_out_free_energy};
         memcpy(numbers + r * ROW_WIDTH, row, sizeof row);
     }
     return EQF_OK;
@@ -47,54 +75,48 @@ static eqf_status copy_history(eqf_trainer *trainer, double **rows_out, size_t *
 
 /* Of the counts before it and all else in the file. A damaged number would go on as a training that diverges. history NULL: none. */
 static uint64_t checksum_of(const eqf_trainer *trainer, const uint64_t *counts, const double *numbers,
-                            const void *const vectors[4], const void *best_params, const void *history, size_t num_rows) {
+                            const void *const vectors[NUM_VECTORS], const void *history, size_t num_rows) {
     uint64_t hash = eqf__fingerprint(EQF__FINGERPRINT_START, counts, COUNT_CHECKSUM * sizeof *counts);
     hash = eqf__fingerprint(hash, numbers, NUM_NUMBERS * sizeof *numbers);
-    for (size_t v = 0; v < 4; v++)
-        hash = eqf__fingerprint(hash, vectors[v],
-                                (v == 0 ? trainer->num_params : trainer->num_trained) * sizeof(float));
-    hash = eqf__fingerprint(hash, best_params, trainer->num_params * sizeof(float));
+    for (unsigned v = 0; v < NUM_VECTORS; v++)
+        hash = eqf__fingerprint(hash, vectors[v], vector_size(trainer, v) * sizeof(float));
     return eqf__fingerprint(hash, history, num_rows * ROW_WIDTH * sizeof(double));
 }
 
-static eqf_status write_checkpoint(eqf_trainer *trainer, const char *path, float *const vectors[4], const double *rows,
-                                   size_t num_rows) {
+static eqf_status write_checkpoint(eqf_trainer *trainer, const char *path, float *const vectors[NUM_VECTORS],
+                                   const double *rows, size_t num_rows) {
     uint64_t counts[NUM_COUNTS] = {trainer->fingerprint, trainer->step, trainer->best_step,
                                    trainer->flow->field->resolution};
-    double numbers[NUM_NUMBERS] = {trainer->seconds,       trainer->held_out_nll,         trainer->best_nll,
-                                   trainer->learning_rate, trainer->held_out_free_energy, trainer->best_free_energy,
-                                   trainer->best_loss};
-    memcpy(numbers + NUMBER_ROW_TOTALS, trainer->row_totals, sizeof trainer->row_totals);
-    const void *const content[4] = {vectors[0], vectors[1], vectors[2], vectors[3]};
-    counts[COUNT_CHECKSUM] = checksum_of(trainer, counts, numbers, content, trainer->best_params, rows, num_rows);
-    const size_t n = trainer->num_trained;
-    const eqf__tensor tensors[] = {
-        {"params", EQF__TENSOR_F32, 1, {trainer->num_params}, vectors[0]},
-        {"first_moment", EQF__TENSOR_F32, 1, {n}, vectors[1]},
-        {"second_moment", EQF__TENSOR_F32, 1, {n}, vectors[2]},
-        {"average", EQF__TENSOR_F32, 1, {n}, vectors[3]},
-        {"best_params", EQF__TENSOR_F32, 1, {trainer->num_params}, trainer->best_params},
-        {"counts", EQF__TENSOR_U64, 1, {NUM_COUNTS}, counts},
-        {"numbers", EQF__TENSOR_F64, 1, {NUM_NUMBERS}, numbers},
-        {"history", EQF__TENSOR_F64, 2, {num_rows, ROW_WIDTH}, rows},
-    };
+    double numbers[NUM_NUMBERS] = {trainer->seconds, trainer->learning_rate, trainer->best_loss, trainer->running_norm};
+    memcpy(numbers + NUMBER_MEASURED, trainer->measured, sizeof trainer->measured);
+    memcpy(numbers + NUMBER_BEST_MEASURED, trainer->best_measured, sizeof trainer->best_measured);
+    memcpy(numbers + NUMBER_ROW_TOTALS, &trainer->row_totals, sizeof trainer->row_totals);
+    const void *content[NUM_VECTORS];
+    eqf__tensor tensors[NUM_VECTORS + 3];
+    for (unsigned v = 0; v < NUM_VECTORS; v++) {
+        content[v] = vectors[v];
+        tensors[v] = (eqf__tensor){vector_names[v], EQF__TENSOR_F32, 1, {vector_size(trainer, v)}, vectors[v]};
+    }
+    counts[COUNT_CHECKSUM] = checksum_of(trainer, counts, numbers, content, rows, num_rows);
+    tensors[NUM_VECTORS] = (eqf__tensor){"counts", EQF__TENSOR_U64, 1, {NUM_COUNTS}, counts};
+    tensors[NUM_VECTORS + 1] = (eqf__tensor){"numbers", EQF__TENSOR_F64, 1, {NUM_NUMBERS}, numbers};
+    tensors[NUM_VECTORS + 2] = (eqf__tensor){"history", EQF__TENSOR_F64, 2, {num_rows, ROW_WIDTH}, rows};
     /* An empty history has no tensor: safetensors readers differ on empty ones. */
-    const size_t num_tensors = sizeof tensors / sizeof tensors[0] - (num_rows == 0 ? 1 : 0);
-    return eqf__tensor_file_write(trainer->ctx, path, checkpoint_metadata, num_tensors, tensors);
+    return eqf__tensor_file_write(trainer->ctx, path, checkpoint_metadata, NUM_VECTORS + (num_rows == 0 ? 2 : 3),
+                                  tensors);
 }
 
 eqf_status eqf_trainer_save_checkpoint(eqf_trainer *trainer, const char *path) {
-    float *vectors[4] = {NULL, NULL, NULL, NULL};
+    EQF__NOT_NULL(NULL, trainer);
+    EQF__NOT_NULL(trainer->ctx, path);
+    float *vectors[NUM_VECTORS] = {NULL};
     double *rows = NULL;
     size_t num_rows = 0;
-    const cl_mem buffers[4] = {trainer->flow->field->d_params, trainer->d_first_moment, trainer->d_second_moment,
-                               trainer->d_average};
     eqf_status status = EQF_OK;
-    for (size_t v = 0; v < 4 && status == EQF_OK; v++)
-        status = read_params(trainer, buffers[v], v == 0 ? trainer->num_params : trainer->num_trained, &vectors[v]);
+    for (unsigned v = 0; v < NUM_VECTORS && status == EQF_OK; v++) status = read_vector(trainer, v, &vectors[v]);
     if (status == EQF_OK) status = copy_history(trainer, &rows, &num_rows);
     if (status == EQF_OK) status = write_checkpoint(trainer, path, vectors, rows, num_rows);
-    for (size_t v = 0; v < 4; v++) free(vectors[v]);
+    for (unsigned v = 0; v < NUM_VECTORS; v++) free(vectors[v]);
     free(rows);
     return status;
 }
@@ -112,17 +134,17 @@ static eqf_status need(eqf_trainer *trainer, const char *path, const eqf__tensor
     return EQF_OK;
 }
 
-static eqf_status restore(eqf_trainer *trainer, const char *path, const eqf__tensor_file *file) {
+/* Whether the file's parts belong to this training and are whole; finds them. */
+static eqf_status find_parts(eqf_trainer *trainer, const char *path, const eqf__tensor_file *file, uint64_t *counts,
+                             double *numbers, const void *vectors[NUM_VECTORS], const eqf__tensor **history_out) {
     eqf_context *ctx = trainer->ctx;
     if (file->metadata_json == NULL || strstr(file->metadata_json, "\"checkpoint\"") == NULL)
         return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s is not an eqflow checkpoint", path);
-    const void *counts_data, *numbers_data, *vectors[4], *best;
+    const void *counts_data, *numbers_data;
     EQF__TRY(need(trainer, path, file, "counts", EQF__TENSOR_U64, NUM_COUNTS, &counts_data));
     EQF__TRY(need(trainer, path, file, "numbers", EQF__TENSOR_F64, NUM_NUMBERS, &numbers_data));
-    uint64_t counts[NUM_COUNTS];
-    double numbers[NUM_NUMBERS];
-    memcpy(counts, counts_data, sizeof counts);
-    memcpy(numbers, numbers_data, sizeof numbers);
+    memcpy(counts, counts_data, NUM_COUNTS * sizeof *counts);
+    memcpy(numbers, numbers_data, NUM_NUMBERS * sizeof *numbers);
     if (counts[COUNT_FINGERPRINT] != trainer->fingerprint)
         return eqf__fail(
             ctx, EQF_ERROR_INVALID_ARGUMENT,
@@ -132,54 +154,60 @@ static eqf_status restore(eqf_trainer *trainer, const char *path, const eqf__ten
     if (counts[COUNT_STEP] > trainer->options.num_steps || counts[COUNT_RESOLUTION] > 1u << 20)
         return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s is damaged: it counts %llu steps", path,
                          (unsigned long long)counts[COUNT_STEP]);
-    static const char *const names[4] = {"params", "first_moment", "second_moment", "average"};
-    for (size_t v = 0; v < 4; v++)
-        EQF__TRY(need(trainer, path, file, names[v], EQF__TENSOR_F32,
-                      v == 0 ? trainer->num_params : trainer->num_trained, &vectors[v]));
-    EQF__TRY(need(trainer, path, file, "best_params", EQF__TENSOR_F32, trainer->num_params, &best));
-    const eqf__tensor *history = eqf__tensor_file_find(file, "history");
+    for (unsigned v = 0; v < NUM_VECTORS; v++)
+        EQF__TRY(need(trainer, path, file, vector_names[v], EQF__TENSOR_F32, vector_size(trainer, v), &vectors[v]));
+    const eqf__tensor *history = *history_out = eqf__tensor_file_find(file, "history");
     if (history != NULL &&
         (history->type != EQF__TENSOR_F64 || history->num_dims != 2 || history->shape[1] != ROW_WIDTH))
         return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s is damaged: its history has another shape", path);
-    if (counts[COUNT_CHECKSUM] != checksum_of(trainer, counts, numbers, vectors, best,
-                                              history != NULL ? history->data : NULL,
+    if (counts[COUNT_CHECKSUM] == checksum_of(trainer, counts, numbers, vectors, history != NULL ? history->data : NULL,
                                               history != NULL ? history->shape[0] : 0))
-        return eqf__fail(ctx, EQF_ERROR_FORMAT,
-                         "%s is damaged: its content does not match its checksum: take another copy, or train anew "
-                         "without --resume",
-                         path);
+        return EQF_OK;
+    return eqf__fail(ctx, EQF_ERROR_FORMAT,
+                     "%s is damaged: its content does not match its checksum: take another copy, or train anew "
+                     "without --resume",
+                     path);
+}
 
-    eqf__field *field = trainer->flow->field;
-    EQF__TRY(field->set_resolution(field, (unsigned)counts[COUNT_RESOLUTION]));
-    EQF__TRY(eqf__flow_reassemble(trainer->flow));
-    EQF__TRY(eqf__trainer_create_workspace(trainer));
-    const cl_mem buffers[4] = {field->d_params, trainer->d_first_moment, trainer->d_second_moment, trainer->d_average};
-    for (size_t v = 0; v < 4; v++)
-        EQF__TRY(eqf__buffer_write(ctx, buffers[v], 0,
-                                   (v == 0 ? trainer->num_params : trainer->num_trained) * sizeof(float), vectors[v]));
-    memcpy(trainer->best_params, best, trainer->num_params * sizeof(float));
-    trainer->step = counts[COUNT_STEP];
-    trainer->best_step = counts[COUNT_BEST_STEP];
-    trainer->seconds = numbers[NUMBER_SECONDS];
-    trainer->held_out_nll = numbers[NUMBER_HELD_OUT];
-    trainer->best_nll = numbers[NUMBER_BEST];
-    trainer->learning_rate = numbers[NUMBER_LEARNING_RATE];
-    trainer->held_out_free_energy = numbers[NUMBER_HELD_OUT_FREE_ENERGY];
-    trainer->best_free_energy = numbers[NUMBER_BEST_FREE_ENERGY];
-    trainer->best_loss = numbers[NUMBER_BEST_LOSS];
-    memcpy(trainer->row_totals, numbers + NUMBER_ROW_TOTALS, sizeof trainer->row_totals);
+static eqf_status restore_history(eqf_trainer *trainer, const char *path, const eqf__tensor *history) {
+    eqf_context *ctx = trainer->ctx;
     for (size_t r = 0; history != NULL && r < history->shape[0]; r++) {
         double v[ROW_WIDTH];
         memcpy(v, (const char *)history->data + r * sizeof v, sizeof v);
         if (!(v[0] >= 0 && v[0] <= (double)trainer->options.num_steps))
             return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s is damaged: its history has a step %g", path, v[0]);
-        const eqf_history_row row = {(uint64_t)v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8]};
+        const eqf_history_row row = {sizeof row, (uint64_t)v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], {0}};
         EQF__TRY(eqf_model_add_history(ctx, trainer->model, &row));
     }
     return EQF_OK;
 }
 
+static eqf_status restore(eqf_trainer *trainer, const char *path, const eqf__tensor_file *file) {
+    uint64_t counts[NUM_COUNTS];
+    double numbers[NUM_NUMBERS];
+    const void *vectors[NUM_VECTORS];
+    const eqf__tensor *history = NULL;
+    EQF__TRY(find_parts(trainer, path, file, counts, numbers, vectors, &history));
+    eqf__field *field = trainer->flow->field;
+    EQF__TRY(field->set_resolution(field, (unsigned)counts[COUNT_RESOLUTION]));
+    EQF__TRY(eqf__flow_reassemble(trainer->flow));
+    EQF__TRY(eqf__trainer_create_workspace(trainer));
+    for (unsigned v = 0; v < NUM_VECTORS; v++) EQF__TRY(write_vector(trainer, v, vectors[v]));
+    trainer->step = counts[COUNT_STEP];
+    trainer->best_step = counts[COUNT_BEST_STEP];
+    trainer->seconds = numbers[NUMBER_SECONDS];
+    trainer->learning_rate = numbers[NUMBER_LEARNING_RATE];
+    trainer->best_loss = numbers[NUMBER_BEST_LOSS];
+    trainer->running_norm = numbers[NUMBER_RUNNING_NORM];
+    memcpy(trainer->measured, numbers + NUMBER_MEASURED, sizeof trainer->measured);
+    memcpy(trainer->best_measured, numbers + NUMBER_BEST_MEASURED, sizeof trainer->best_measured);
+    memcpy(&trainer->row_totals, numbers + NUMBER_ROW_TOTALS, sizeof trainer->row_totals);
+    return restore_history(trainer, path, history);
+}
+
 eqf_status eqf_trainer_restore_checkpoint(eqf_trainer *trainer, const char *path) {
+    EQF__NOT_NULL(NULL, trainer);
+    EQF__NOT_NULL(trainer->ctx, path);
     if (trainer->step > 0)
         return eqf__fail(trainer->ctx, EQF_ERROR_INVALID_ARGUMENT, "a checkpoint is restored before the first step");
     eqf__tensor_file file;

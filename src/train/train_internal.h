@@ -1,4 +1,10 @@
-/* The trainer's inside, shared by trainer.c and checkpoint.c. */
+/* The trainer's inside, shared by the files of this folder:
+ *   options.c     what is asked: checks, schedules, fingerprint
+ *   term.c        the losses, one row each
+ *   optimizer.c   what turns gradients into steps, one row each
+ *   validation.c  held-out measurements, the best model, the history
+ *   trainer.c     life and loop
+ *   checkpoint.c  all that training needs to go on */
 #ifndef EQF_TRAIN_INTERNAL_H
 #define EQF_TRAIN_INTERNAL_H
 
@@ -6,21 +12,21 @@
 #include "eqflow/train.h"
 #include "flow_internal.h"
 
+typedef struct eqf__optimizer eqf__optimizer;
+typedef struct eqf__adam eqf__adam;
+
 /* A record of a step: cl/train/adam.cl. The first numbers are those of eqf__gradient_workspace.d_sums. */
 enum { EQF__RECORD_NORM = EQF__NUM_SUMS, EQF__RECORD_IS_GOOD, EQF__RECORD_SIZE };
 enum { EQF__MAX_STEPS_IN_FLIGHT = 64 };
 
-/* Sums over steps, from which means are made. */
-enum {
-    EQF__TOTAL_LOSS,
-    EQF__TOTAL_NLL,
-    EQF__TOTAL_FREE_ENERGY,
-    EQF__TOTAL_NORM,
-    EQF__TOTAL_STEPS,
-    EQF__TOTAL_NLL_STEPS,
-    EQF__TOTAL_FREE_ENERGY_STEPS,
-    EQF__NUM_TOTALS
-};
+/* The losses; each has two places in d_sums, its mean over the batch and that of its integration error. */
+typedef enum eqf__term_kind { EQF__TERM_NLL, EQF__TERM_ENERGY, EQF__NUM_TERMS } eqf__term_kind;
+
+/* Sums over steps, from which means are made. Those of a term are over the steps in which it had weight. */
+typedef struct eqf__totals {
+    double loss, norm, num_steps;
+    double value[EQF__NUM_TERMS], num_value_steps[EQF__NUM_TERMS];
+} eqf__totals;
 
 struct eqf_trainer {
     eqf_context *ctx;
@@ -33,40 +39,129 @@ struct eqf_trainer {
     float *held_out;      /* [num_held_out, N, D] */
     uint64_t fingerprint; /* of model options, training options and data */
     eqf__gradient_workspace workspace;
-    cl_mem d_data;                                     /* [num_train, N*D], centred */
-    cl_mem d_first_moment, d_second_moment, d_average; /* [num_trained] */
-    cl_mem d_records;                                  /* [EQF__MAX_STEPS_IN_FLIGHT][EQF__RECORD_SIZE] */
-    cl_mem d_failed;                                   /* [1] uint */
-    cl_mem d_carry;                                    /* [V]: of the measurement */
-    cl_mem d_gradient;                                 /* [num_trained]: of both parts, where the loss has both */
-    eqf__kernel gather, measure, update, blend;
+    cl_mem d_data;     /* [num_train, N*D], centred */
+    cl_mem d_average;  /* [num_trained] */
+    cl_mem d_records;  /* [EQF__MAX_STEPS_IN_FLIGHT][EQF__RECORD_SIZE] */
+    cl_mem d_failed;   /* [1] uint */
+    cl_mem d_carry;    /* [V]: of the measurement */
+    cl_mem d_gradient; /* [num_trained]: of all terms, where the loss has several */
+    eqf__kernel gather, measure, blend;
     eqf__kernel augment, energy_seed; /* where the options ask for them */
+    const eqf__optimizer *optimizer;
+    eqf__adam *adam; /* the state of the one that is used; else NULL */
     /* Where it stands */
     uint64_t step, best_step;
     double seconds;
-    double held_out_nll, best_nll; /* NaN before the first measurement */
-    double held_out_free_energy, best_free_energy;
-    double best_loss;              /* what the best model was chosen by; NaN before the first */
-    float *best_params;            /* [num_params] */
-    float *h_scratch;              /* [num_params] */
-    float *h_message;              /* [num_trained + EQF__NUM_SUMS]: what ranks sum */
+    /* Means of what is held out, the newest and the best model's; NaN before the first measurement. */
+    double measured[EQF__NUM_TERMS], best_measured[EQF__NUM_TERMS];
+    double best_loss;    /* what the best model was chosen by; NaN before the first */
+    double running_norm; /* of the gradient, for clip_ratio; 0 before the first step */
+    float *best_params;  /* [num_params] */
+    float *h_scratch;    /* [num_params] */
+    float *h_message;    /* [num_trained + EQF__NUM_SUMS]: what ranks sum */
     /* Since the last history row and since the last report. */
-    double row_totals[EQF__NUM_TOTALS], report_totals[EQF__NUM_TOTALS];
+    eqf__totals row_totals, report_totals;
     double learning_rate;
 };
+
+/* ---- Options ------------------------------------------------------------------------------------------------------------ */
+
+eqf_status eqf__training_options_check(eqf_context *ctx, const eqf_training_options *options);
 
 /* FNV-1a, 64 bits: tells apart what a checkpoint was made with, and whether it is whole; not a defence against forgery. */
 #define EQF__FINGERPRINT_START 14695981039346656037u
 uint64_t eqf__fingerprint(uint64_t hash, const void *bytes, size_t num_bytes);
+/* Of model, options and data; x [num_train, N, D]. */
+uint64_t eqf__trainer_fingerprint(const eqf_trainer *trainer, const float *x);
 
-/* d_records[record] = what a step measured (cl/train/adam.cl), of d_gradient [num] and d_sums, within the launch budget. */
+/* Of a step, counted from 0: linear warm-up, then a cosine down to the final fraction (Loshchilov and Hutter 2017). */
+double eqf__scheduled_learning_rate(const eqf_training_options *options, uint64_t step);
+/* The likelihood's weight in the loss; the free energy has the rest. */
+double eqf__scheduled_nll_weight(const eqf_training_options *options, uint64_t step);
+
+/* ---- Terms -------------------------------------------------------------------------------------------------------------- */
+
+/* This rank's part of a batch; alone: all of it. */
+typedef struct eqf__batch_share {
+    size_t first, count;
+    double fraction; /* of the batch */
+} eqf__batch_share;
+eqf__batch_share eqf__share_of(const eqf_trainer *trainer, size_t num);
+
+typedef struct eqf__term {
+    const char *name;                       /* of its history column, and held_out_<name> beside it */
+    eqf_direction direction;                /* in which its batch is solved */
+    size_t history_offset, held_out_offset; /* in eqf_history_row */
+    double (*weight)(double nll_weight);    /* given that of the likelihood */
+    size_t (*batch_size)(const eqf_training_options *options);
+    /* Draws the share's part of the batch of this step into workspace.d_x. */
+    eqf_status (*draw)(eqf_trainer *trainer, const eqf__batch_share *share);
+    /* Launches loss and gradient of count drawn samples: workspace.d_gradient, and its pair of workspace.d_sums. */
+    eqf_status (*launch)(eqf_trainer *trainer, size_t count);
+    /* The mean of what is held out, and that which models are chosen by. */
+    eqf_status (*measure)(eqf_trainer *trainer, double *mean_out, double *choosing_out);
+    bool (*is_measured)(const eqf_trainer *trainer); /* whether there is something held out to measure */
+} eqf__term;
+extern const eqf__term eqf__terms[EQF__NUM_TERMS];
+
+/* A term's weight at a step, counted from 0, and that which models are chosen by, of the last step. */
+double eqf__term_weight(const eqf_training_options *options, eqf__term_kind kind, uint64_t step);
+double eqf__term_last_weight(const eqf_training_options *options, eqf__term_kind kind);
+/* Whether the loss has that term at any step. */
+bool eqf__has_term(const eqf_training_options *options, eqf__term_kind kind);
+/* Kernels that the options' terms need. */
+eqf_status eqf__terms_create(eqf_trainer *trainer);
+void eqf__terms_destroy(eqf_trainer *trainer);
+
+/* ---- Steps -------------------------------------------------------------------------------------------------------------- */
+
+/* d_records[record] = what a step measured (cl/train/adam.cl), of d_gradient [num] and d_sums, within the launch budget. Bit k of terms:
+ * the loss had term k in this step. */
 eqf_status eqf__trainer_measure(const eqf_trainer *trainer, cl_mem d_gradient, cl_mem d_sums, cl_mem d_records,
-                                unsigned record, cl_mem d_failed, bool has_nll, bool has_free_energy, size_t num);
+                                unsigned record, cl_mem d_failed, cl_uint terms, size_t num);
+
+/* One step's numbers for an optimizer. */
+typedef struct eqf__step {
+    cl_mem d_gradient; /* [num_trained] */
+    cl_uint record;    /* of the step, in d_records */
+    double number;     /* of the step, from 1 */
+    double learning_rate, average_decay;
+    double clip_norm; /* largest norm of the gradient; 0: any */
+} eqf__step;
+
+enum { EQF__NUM_OPTIMIZERS = EQF_OPTIMIZER_SOAP + 1 };
+
+struct eqf__optimizer {
+    const char *name;
+    eqf_status (*create)(eqf_trainer *trainer); /* state of zeros */
+    void (*destroy)(eqf_trainer *trainer);
+    /* Changes parameters and average, unless the step or one before was not finite. */
+    eqf_status (*step)(eqf_trainer *trainer, const eqf__step *step);
+    /* The state as floats, for checkpoints. */
+    size_t (*state_size)(const eqf_trainer *trainer);
+    eqf_status (*read)(eqf_trainer *trainer, float *state_out);
+    eqf_status (*write)(eqf_trainer *trainer, const float *state);
+};
+extern const eqf__optimizer eqf__optimizers[EQF__NUM_OPTIMIZERS]; /* by eqf_optimizer_kind */
+
+struct eqf__adam {
+    cl_mem d_first_moment, d_second_moment; /* [num_trained] */
+    eqf__kernel update;
+};
 
 /* Known answers of the kernels that training adds, unless they have their verdict: SELF_TEST if one is wrong. */
 eqf_status eqf__trainer_check_answers(const eqf_trainer *trainer);
 
-/* The workspace anew, large enough for the batches of both parts of the loss. */
+/* The workspace anew, large enough for the batches of all terms. */
 eqf_status eqf__trainer_create_workspace(eqf_trainer *trainer);
+
+/* ---- Validation --------------------------------------------------------------------------------------------------------- */
+
+/* Measures the averaged parameters on what is held out and keeps them if they are the best. The field's table is checked, and may be
+ * refined, here. */
+eqf_status eqf__trainer_validate(eqf_trainer *trainer);
+eqf_status eqf__trainer_add_history(eqf_trainer *trainer);
+/* NaN for a mean over no steps. */
+double eqf__mean_of(double total, double num_steps);
 
 #endif

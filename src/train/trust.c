@@ -97,12 +97,13 @@ static eqf_status ask_optimizer(const eqf_trainer *trainer, twin arrays[NUM_ARRA
                              EQF__ARG(scales[part]), EQF__ARG(is_first), EQF__ARG(num)));
     }
     EQF__TRY(eqf__trainer_measure(trainer, arrays[TOTAL].d, arrays[SUMS].d, arrays[RECORDS].d, record, arrays[FAILED].d,
-                                  true, true, NUM_PARAMS));
-    EQF__TRY(EQF__LAUNCH(ctx, &trainer->update, items, 0, EQF__ARG(arrays[PARAMS].d), EQF__ARG(arrays[FIRST_MOMENT].d),
-                         EQF__ARG(arrays[SECOND_MOMENT].d), EQF__ARG(arrays[AVERAGE].d), EQF__ARG(arrays[TOTAL].d),
-                         EQF__ARG(arrays[RECORDS].d), EQF__ARG(record), EQF__ARG(arrays[FAILED].d),
-                         EQF__ARG(learning_rate), EQF__ARG(correction_1), EQF__ARG(correction_2), EQF__ARG(clip_norm),
-                         EQF__ARG(weight_decay), EQF__ARG(average_decay), EQF__ARG(num)));
+                                  ~0u, NUM_PARAMS));
+    EQF__TRY(EQF__LAUNCH(ctx, &trainer->adam->update, items, 0, EQF__ARG(arrays[PARAMS].d),
+                         EQF__ARG(arrays[FIRST_MOMENT].d), EQF__ARG(arrays[SECOND_MOMENT].d),
+                         EQF__ARG(arrays[AVERAGE].d), EQF__ARG(arrays[TOTAL].d), EQF__ARG(arrays[RECORDS].d),
+                         EQF__ARG(record), EQF__ARG(arrays[FAILED].d), EQF__ARG(learning_rate), EQF__ARG(correction_1),
+                         EQF__ARG(correction_2), EQF__ARG(clip_norm), EQF__ARG(weight_decay), EQF__ARG(average_decay),
+                         EQF__ARG(num)));
     for (size_t i = 0; i < NUM_PARAMS; i++) square += pow(1.25 * (double)arrays[GRADIENT].h[i], 2);
     for (size_t i = 0; i < NUM_PARAMS; i++) {
         const double g = 1.25 * (double)arrays[GRADIENT].h[i] * fmin(1, 0.5 / sqrt(square));
@@ -133,7 +134,7 @@ static eqf_status try_optimizer(const eqf_trainer *trainer) {
     eqf__verdict verdict = {"steps of the optimizer", 0, 1e-5, eqf__plain_width(trainer->ctx)};
     eqf_status status = ask_optimizer(trainer, arrays, &verdict.error);
     for (unsigned a = 0; a < NUM_ARRAYS; a++) twin_clear(&arrays[a]);
-    return status != EQF_OK ? status : eqf__program_judge(trainer->ctx, &verdict, 1, &trainer->update.program);
+    return status != EQF_OK ? status : eqf__program_judge(trainer->ctx, &verdict, 1, &trainer->adam->update.program);
 }
 
 /* ---- Augmentation -------------------------------------------------------------------------------------------------------- */
@@ -176,7 +177,7 @@ static eqf_status try_augmentation(const eqf_trainer *trainer) {
 /* ---- Verdicts ------------------------------------------------------------------------------------------------------------ */
 
 eqf_status eqf__trainer_check_answers(const eqf_trainer *trainer) {
-    eqf__program *of_steps = trainer->update.program;
+    eqf__program *of_steps = trainer->measure.program;
     eqf__program *of_augment = trainer->augment.id != NULL ? trainer->augment.program : NULL;
     if (trainer->ctx->is_in_trial) return EQF_OK;
     if (!eqf__program_is_trusted(of_steps, EQF__ANSWERS_OF_GRADIENTS)) {

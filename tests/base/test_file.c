@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base.h"
@@ -54,7 +55,8 @@ static void test_old_file_stays_until_commit(void **state) {
     assert_int_equal(eqf__file_write(&ctx, &writer, "new", 3), EQF_OK);
     assert_int_equal(fflush(writer.stream), 0);
     assert_content(path, "old");
-    assert_int_equal(test_folder_num_files(), num_before + 1); /* the temporary file is beside it */
+    if (!writer.is_unnamed)
+        assert_int_equal(test_folder_num_files(), num_before + 1); /* the temporary file is beside it */
     eqf__file_abandon(&writer);
     assert_content(path, "old");
     assert_int_equal(test_folder_num_files(), num_before);
@@ -103,6 +105,99 @@ static void test_permissions_and_links(void **state) {
     assert_true(S_ISLNK(about.st_mode));
     assert_int_equal(stat(path, &about), 0);
     assert_int_equal(about.st_mode & 0777, 0640);
+}
+
+/* A link to a file that is yet to be made is followed too, over several links, relative to where each one stands. */
+static void test_dangling_links(void **state) {
+    (void)state;
+    const char *target = test_path("target.txt");
+    assert_int_equal(mkdir(test_path("sub"), 0700), 0);
+    assert_int_equal(symlink("../target.txt", test_path("sub/one")), 0);
+    assert_int_equal(symlink("sub/one", test_path("two")), 0);
+    write_file(test_path("two"), "through two links");
+    assert_content(target, "through two links");
+    struct stat about;
+    assert_int_equal(lstat(test_path("two"), &about), 0);
+    assert_true(S_ISLNK(about.st_mode));
+    assert_int_equal(unlink(target), 0);
+    assert_int_equal(symlink(target, test_path("three")), 0);
+    write_file(test_path("three"), "an absolute link");
+    assert_content(target, "an absolute link");
+    assert_int_equal(symlink("circle", test_path("circle")), 0);
+    eqf__file_writer writer;
+    TEST_EXPECT(&ctx, eqf__file_begin(&ctx, test_path("circle"), &writer), EQF_ERROR_IO, "its links lead nowhere");
+    assert_int_equal(symlink("nowhere/x", test_path("four")), 0);
+    TEST_EXPECT(&ctx, eqf__file_begin(&ctx, test_path("four"), &writer), EQF_ERROR_IO, "nowhere does not exist");
+    assert_int_equal(unlink(test_path("sub/one")), 0);
+    assert_int_equal(rmdir(test_path("sub")), 0);
+}
+
+/* A process that is killed while it writes leaves nothing behind where files can do without a name. */
+static void test_killed_writer(void **state) {
+    (void)state;
+    const size_t num_before = test_folder_num_files();
+    eqf__file_writer probe;
+    assert_int_equal(eqf__file_begin(&ctx, test_path("probe"), &probe), EQF_OK);
+    const bool is_unnamed = probe.is_unnamed;
+    eqf__file_abandon(&probe);
+    if (!is_unnamed) skip();
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        eqf__file_writer writer;
+        if (eqf__file_begin(&ctx, test_path("killed.txt"), &writer) == EQF_OK)
+            eqf__file_write(&ctx, &writer, "half", 4);
+        fflush(writer.stream);
+        raise(SIGKILL);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(test_folder_num_files(), num_before);
+}
+
+static eqf_status read_own(const char *folder, const char *name) {
+    unsigned char *bytes;
+    size_t num_bytes;
+    const eqf_status status = eqf__own_file_read(&ctx, folder, name, &bytes, &num_bytes);
+    free(bytes);
+    return status;
+}
+
+/* What is run as code is read only if nobody else can have written it. */
+static void test_own_files(void **state) {
+    (void)state;
+    const char *folder = test_path("own"), *path = test_path("own/x"), *reason;
+    assert_false(eqf__folder_is_own(folder, &reason));
+    assert_null(reason);
+    assert_true(eqf__folder_create(folder));
+    write_file(path, "code");
+    assert_int_equal(chmod(path, 0644), 0);
+    assert_int_equal(read_own(folder, "x"), EQF_OK);
+    assert_int_equal(chmod(path, 0664), 0);
+    TEST_EXPECT(&ctx, read_own(folder, "x"), EQF_ERROR_IO, "other users may write to it");
+    assert_int_equal(chmod(path, 0600), 0);
+    assert_int_equal(symlink("x", test_path("own/y")), 0);
+    assert_int_not_equal(read_own(folder, "y"), EQF_OK);
+    assert_int_equal(chmod(folder, 0770), 0);
+    TEST_EXPECT(&ctx, read_own(folder, "x"), EQF_ERROR_IO, "other users may write to it");
+    assert_false(eqf__folder_is_own(folder, &reason));
+    assert_int_equal(chmod(folder, 0755), 0);
+    assert_int_equal(read_own(folder, "x"), EQF_OK);
+    const char *link_path = test_path("link_to_own");
+    assert_int_equal(symlink("own", link_path), 0);
+    TEST_EXPECT(&ctx, read_own(link_path, "x"), EQF_ERROR_IO, "it is a link");
+    if (geteuid() == 0) { /* only root can give away */
+        assert_int_equal(chown(path, 12345, 12345), 0);
+        TEST_EXPECT(&ctx, read_own(folder, "x"), EQF_ERROR_IO, "belongs to another user");
+        assert_int_equal(chown(path, 0, 0), 0);
+        assert_int_equal(chown(folder, 12345, 12345), 0);
+        TEST_EXPECT(&ctx, read_own(folder, "x"), EQF_ERROR_IO, "belongs to another user");
+        assert_int_equal(chown(folder, 0, 0), 0);
+    }
+    assert_int_equal(unlink(test_path("own/y")), 0);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(folder), 0);
 }
 
 static void test_longest_name(void **state) {
@@ -225,17 +320,13 @@ static void test_read_errors(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_old_file_stays_until_commit),
-        cmocka_unit_test(test_left_over_temporary),
-        cmocka_unit_test(test_two_writers),
-        cmocka_unit_test(test_permissions_and_links),
-        cmocka_unit_test(test_longest_name),
-        cmocka_unit_test(test_begin_errors),
-        cmocka_unit_test(test_not_writable),
-        cmocka_unit_test(test_device_full),
-        cmocka_unit_test(test_disk_full),
-        cmocka_unit_test(test_rename_fails),
+        cmocka_unit_test(test_round_trip),          cmocka_unit_test(test_old_file_stays_until_commit),
+        cmocka_unit_test(test_left_over_temporary), cmocka_unit_test(test_dangling_links),
+        cmocka_unit_test(test_killed_writer),       cmocka_unit_test(test_own_files),
+        cmocka_unit_test(test_two_writers),         cmocka_unit_test(test_permissions_and_links),
+        cmocka_unit_test(test_longest_name),        cmocka_unit_test(test_begin_errors),
+        cmocka_unit_test(test_not_writable),        cmocka_unit_test(test_device_full),
+        cmocka_unit_test(test_disk_full),           cmocka_unit_test(test_rename_fails),
         cmocka_unit_test(test_read_errors),
     };
     return cmocka_run_group_tests(tests, NULL, test_folder_teardown);

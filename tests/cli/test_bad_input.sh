@@ -96,6 +96,7 @@ expect 3 'checkpoint is damaged: .*checksum.*without --resume' "$eqflow" train d
 expect 5 'nosuchdevice' "$eqflow" data dw2 -n 10 -o out.npy --device nosuchdevice
 expect 5 '99' "$eqflow" sample good.safetensors -n 10 -o out.npy --device 99
 expect 5 'nosuchdevice' "$eqflow" devices --device nosuchdevice
+expect 3 'there is no folder .*no-kernels to take kernels from' env EQFLOW_KERNEL_PATH=no-kernels "$eqflow" data dw2 -n 10 -o out.npy
 
 # ---- Where results go -----------------------------------------------------------------------------------------------
 expect 4 'no folder' "$eqflow" data dw2 -n 10 -o nowhere/out.npy
@@ -133,6 +134,24 @@ expect 2 'log.* would overwrite --data log.csv' "$eqflow" train dw2 --data log.c
 expect 2 'name one file' "$eqflow" train dw2 --data good.npy -o m.safetensors --checkpoint ./m.safetensors
 expect 2 'name one file' "$eqflow" train dw2 --data good.npy -o m.safetensors --checkpoint here/m.csv
 expect 2 'name one file' "$eqflow" sample good.safetensors -n 10 -o new.npy --log-prob ./new.npy
+ln -s later.npy later_too.npy # to a file that is yet to be made
+expect 2 'name one file' "$eqflow" sample good.safetensors -n 10 -o later.npy --log-prob later_too.npy
+expect 2 'name one file' "$eqflow" sample good.safetensors -n 10 -o later_too.npy --log-prob here/later.npy
+ln -s "$work/later.npy" here/later_three.npy
+expect 2 'name one file' "$eqflow" sample good.safetensors -n 10 -o later_three.npy --log-prob later_too.npy
+succeed "$eqflow" sample good.safetensors -n 10 -o later_too.npy --quiet
+if [ -L later_too.npy ] && [ -f later.npy ] && [ ! -L later.npy ]; then pass; else fail "a dangling link is not followed"; fi
+rm -f later.npy later_too.npy later_three.npy
+ln -s circle.npy circle.npy
+expect 4 'circle.npy' "$eqflow" sample good.safetensors -n 10 -o circle.npy
+rm -f circle.npy
+ln -s nowhere/out.npy dangling.npy
+expect 4 'there is no folder .*nowhere' "$eqflow" sample good.safetensors -n 10 -o dangling.npy
+rm -f dangling.npy
+long=$(printf 'n%.0s' $(seq 251)).npy # of the longest length that a name may have
+succeed "$eqflow" sample good.safetensors -n 10 -o "$long" --quiet
+rm -f "$long"
+expect 4 'n.npy: File name too long' "$eqflow" sample good.safetensors -n 10 -o "n$long"
 expect 2 'name one file' "$eqflow" boltzmann good.safetensors -n 100 -o new.npy --energies here/new.npy
 for option in -o --energies --histograms; do
     expect 2 "$option .*would overwrite MODEL" "$eqflow" boltzmann good.safetensors -n 100 $option ./good.safetensors

@@ -22,14 +22,14 @@ expect 5 'a\.icd names libeqflow-is-not-there\.so\.1, which cannot be loaded \(.
 expect 5 'a\.icd is empty' env OCL_ICD_VENDORS="$work/empty" "$eqflow" devices
 expect 5 'which is no OpenCL driver' env OCL_ICD_VENDORS="$work/noise" "$eqflow" devices
 expect 5 'names libeqflow-is-not-there' env OCL_ICD_VENDORS="$work/broken" "$eqflow" selftest
-rusticl=/etc/OpenCL/vendors/rusticl.icd
+rusticl=${vendors:-$machine_vendors}/rusticl.icd
 if [ -f "$rusticl" ]; then
     expect 5 'OpenCL is installed \(rusticl\) but offers no device: rusticl wants its driver named, RUSTICL_ENABLE=' \
         env OCL_ICD_VENDORS=$rusticl "$eqflow" devices
 fi
 
 # ---- Selectors, on one CPU driver that is there twice ----
-pocl=$(find /etc/OpenCL/vendors -name 'pocl*.icd' 2>/dev/null | sort | head -1)
+pocl=$(find "${vendors:-$machine_vendors}" -name 'pocl*.icd' 2>/dev/null | sort | head -1)
 [ -n "$pocl" ] || { echo "no PoCL here: selectors are not tested"; finish; }
 mkdir one two mixed
 cp "$pocl" one/a.icd

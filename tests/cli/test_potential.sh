@@ -58,6 +58,13 @@ fi
 rm -f "$log"
 expect 3 'empty.cl is no potential' "$eqflow" data --potential empty.cl "${rest[@]}" -n 4 -o y.npy
 expect 3 'binary.cl is no potential' "$eqflow" data --potential binary.cl "${rest[@]}" -n 4 -o y.npy
+# All of the text is in the model and in the key of the cache: it may not read other files, in any spelling.
+echo '#define DEPTH_OF_FILE depth' >extra.h
+for include in '#include "extra.h"' '%:include "extra.h"' '??=include "extra.h"' '#inc\
+lude "extra.h"' '# include "extra.h"' '#/**/include "extra.h"' '#import "extra.h"'; do
+    { printf '%s\n' "${include/extra.h/$work/extra.h}"; cat morse.cl; } >including.cl
+    expect 3 'including.cl is no potential: it includes other files' "$eqflow" data --potential including.cl "${rest[@]}" -n 4 -o y.npy
+done
 # What the sizes of buffers stand on is not the text's to redefine; the compiler may add lines of its own.
 for macro in N D real; do
     { cat morse.cl; echo "#undef $macro"; echo "#define $macro 7"; } >redefined.cl

@@ -20,9 +20,9 @@ typedef struct trained_case {
 static const trained_case cases[] = {{"dw2", 2000, 4000, 500}, {"dw4", 2000, 3000, 300}, {"lj13", 1000, 300, 60}};
 
 static float *samples(eqf_context *ctx, const eqf_preset *preset, size_t count, uint64_t seed) {
-    const eqf_potential_options *potential = &preset->model.potential;
+    const eqf_potential_options *potential = &preset->model->potential;
     float *x = test_floats(count * potential->num_particles * potential->space_dim);
-    eqf_mcmc_options mcmc = preset->mcmc;
+    eqf_mcmc_options mcmc = *preset->mcmc;
     mcmc.num_burn_in = 1000;
     mcmc.seed = seed;
     TEST_OK(ctx, eqf_mcmc_sample(ctx, potential, &mcmc, count, x, NULL, NULL));
@@ -40,15 +40,15 @@ static eqf_model *trained(eqf_context *ctx, const trained_case *c) {
         return model;
     }
     float *x = samples(ctx, preset, c->num_train, 1);
-    eqf_training_options options = preset->training;
+    eqf_training_options options = *preset->training;
     options.batch_size = 64;
     options.num_steps = c->num_steps;
     options.num_warmup_steps = 20;
     options.validation_interval = c->num_steps;
-    TEST_OK(ctx, eqf_model_create(ctx, &preset->model, &model));
+    TEST_OK(ctx, eqf_model_create(ctx, preset->model, &model));
     eqf_trainer *trainer;
     TEST_OK(ctx, eqf_trainer_create(ctx, model, &options, c->num_train, x, 0, NULL, &trainer));
-    eqf_training_state now = {.is_done = false};
+    eqf_training_state now = EQF_TRAINING_STATE_INIT;
     while (!now.is_done) TEST_OK(ctx, eqf_trainer_advance(trainer, 1000, &now));
     print_message("%s: trained %llu steps, nll %.4f\n", c->name, (unsigned long long)now.step, now.nll);
     eqf_model_destroy(&model);

@@ -1,0 +1,87 @@
+/* Does a kernel's text read files while it is compiled? What stands in those is in no key of a cache and in no model. */
+#include <string.h>
+
+#include "base.h"
+
+static bool is_blank(char c) {
+    return c == ' ' || c == '\t' || c == '\v' || c == '\f' || c == '\r';
+}
+
+static bool is_word_letter(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+/* Bytes of a continued line's end at text, a backslash or ??/ with the newline behind it; 0: there is none. Compilers differ on blanks
+ * between the two: they are allowed here. */
+static size_t splice_length(const char *text) {
+    size_t length = text[0] == '\\' ? 1 : strncmp(text, "?\?/", 3) == 0 ? 3 : 0;
+    if (length == 0) return 0;
+    while (is_blank(text[length])) length++;
+    return text[length] == '\n' ? length + 1 : 0;
+}
+
+/* The next letter from text on, continued lines joined; *next_out is behind it. */
+static char letter_at(const char *text, const char **next_out) {
+    for (size_t length; (length = splice_length(text)) > 0;) text += length;
+    *next_out = *text != '\0' ? text + 1 : text;
+    return *text;
+}
+
+/* The word that begins at text, at most size - 1 letters of it. */
+static void take_word(const char *text, size_t size, char *word) {
+    size_t length = 0;
+    const char *next;
+    for (char c = letter_at(text, &next); is_word_letter(c) && length + 1 < size; c = letter_at(text, &next)) {
+        word[length++] = c;
+        text = next;
+    }
+    word[length] = '\0';
+}
+
+static const char *find(const char *word, size_t num, const char *const *words) {
+    for (size_t w = 0; w < num; w++)
+        if (strcmp(word, words[w]) == 0) return words[w];
+    return NULL;
+}
+
+/* What a directive reads, of one that begins at text behind its #: its name, or NULL if it reads nothing. */
+static const char *directive_that_reads(const char *text) {
+    static const char *const names[] = {"include", "include_next", "import", "embed", "__include_macros"};
+    const char *next;
+    char c = letter_at(text, &next), word[24];
+    while (is_blank(c)) {
+        text = next;
+        c = letter_at(text, &next);
+    }
+    /* A comment here can only hide what follows it. */
+    if (c == '/' && letter_at(next, &next) == '*') return "a comment between # and a directive's name";
+    take_word(text, sizeof word, word);
+    return find(word, sizeof names / sizeof names[0], names);
+}
+
+const char *eqf__source_reads_files(const char *source) {
+    static const char *const words[] = {"__has_include", "__has_include_next", "__has_embed", "asm", "__asm",
+                                        "__asm__"};
+    bool is_word_start = true;
+    const char *next;
+    for (const char *text = source; *text != '\0'; text = next) {
+        const char c = letter_at(text, &next);
+        if (c == '\0') break;
+        const char *behind, *found = NULL;
+        const char second = letter_at(next, &behind);
+        char word[24];
+        if (c == '#')
+            found = directive_that_reads(next);
+        else if (c == '%' && second == ':') /* the same sign in other letters (C11, 6.4.6) */
+            found = directive_that_reads(behind);
+        else if (c == '?' && second == '?' && letter_at(behind, &behind) == '=') /* and once more (C11, 5.2.1.1) */
+            found = directive_that_reads(behind);
+        else if (is_word_start && is_word_letter(c)) {
+            take_word(text, sizeof word, word);
+            found = find(word, sizeof words / sizeof words[0], words);
+        }
+        if (found != NULL) return found;
+        is_word_start = !is_word_letter(c);
+    }
+    return NULL;
+}

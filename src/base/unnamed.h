@@ -1,0 +1,12 @@
+/* Files without a name, of file systems that have them (Linux: O_TMPFILE, open(2)). */
+#ifndef EQF_UNNAMED_H
+#define EQF_UNNAMED_H
+
+#include <stdbool.h>
+
+/* A new file in folder for writing, -1 if there is no such thing here. It is gone when it is closed, unless it was given a name. */
+int eqf__unnamed_open(const char *folder);
+/* Gives it a name that must be free; false: errno says why not. */
+bool eqf__unnamed_link(int fd, const char *path);
+
+#endif

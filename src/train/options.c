@@ -1,0 +1,106 @@
+/* What a training is asked: checks, schedules, fingerprint. */
+#include <math.h>
+#include <string.h>
+
+#include "train_internal.h"
+
+eqf_status eqf__training_options_check(eqf_context *ctx, const eqf_training_options *o) {
+    const struct {
+        bool is_good;
+        const char *message;
+    } rules[] = {
+        {o->batch_size >= 1 && o->batch_size <= ((size_t)1 << 24), "the batch size must be 1 ... 16777216"},
+        {o->num_steps >= 1, "the number of training steps must be at least 1"},
+        {isfinite(o->learning_rate) && o->learning_rate > 0, "the learning rate must be a number > 0"},
+        {o->final_learning_rate_fraction >= 0 && o->final_learning_rate_fraction <= 1,
+         "the final learning rate fraction must be in [0, 1]"},
+        {isfinite(o->weight_decay) && o->weight_decay >= 0, "the weight decay must be a number >= 0"},
+        {isfinite(o->clip_norm) && o->clip_norm >= 0, "the clip norm must be a number >= 0 (0: no clipping)"},
+        {o->average_decay >= 0 && o->average_decay < 1, "the average decay must be in [0, 1)"},
+        {isfinite(o->integration_penalty) && o->integration_penalty >= 0,
+         "the integration penalty must be a number >= 0"},
+        {isfinite(o->data_noise) && o->data_noise >= 0, "the data noise must be a number >= 0"},
+        {o->gradient == EQF_GRADIENT_DTO || o->gradient == EQF_GRADIENT_OTD, "there is no such gradient"},
+        {o->validation_interval >= 1, "the validation interval must be at least 1 step"},
+        {o->nll_weight_start >= 0 && o->nll_weight_start <= 1 && o->nll_weight_end >= 0 && o->nll_weight_end <= 1,
+         "the likelihood's weights at start and end must be in [0, 1]"},
+        {o->num_generated >= 1 && o->num_generated <= ((size_t)1 << 24),
+         "the number of generated samples a step must be 1 ... 16777216"},
+        {o->num_held_out_generated >= 1 && o->num_held_out_generated <= ((size_t)1 << 24),
+         "the number of generated samples of a measurement must be 1 ... 16777216"},
+        {o->optimizer == EQF_OPTIMIZER_ADAM, "there is no such optimizer"},
+        {isfinite(o->clip_ratio) && o->clip_ratio >= 0, "the clip ratio must be a number >= 0 (0: none)"},
+        {!isnan(o->energy_cap) && o->energy_cap > -INFINITY, "the energy cap must be a number (infinity: none)"},
+    };
+    for (size_t r = 0; r < sizeof rules / sizeof rules[0]; r++)
+        if (!rules[r].is_good) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "%s", rules[r].message);
+    return EQF_OK;
+}
+
+uint64_t eqf__fingerprint(uint64_t hash, const void *bytes, size_t num_bytes) {
+    const unsigned char *byte = bytes;
+    for (size_t i = 0; i < num_bytes; i++) hash = (hash ^ byte[i]) * 1099511628211u;
+    return hash;
+}
+
+uint64_t eqf__trainer_fingerprint(const eqf_trainer *trainer, const float *x) {
+    const eqf_training_options *o = &trainer->options;
+    const double numbers[] = {o->learning_rate,    o->final_learning_rate_fraction,
+                              o->weight_decay,     o->clip_norm,
+                              o->average_decay,    o->integration_penalty,
+                              o->nll_weight_start, o->nll_weight_end,
+                              o->energy_cap,       o->adaptive.rtol,
+                              o->adaptive.atol,    o->data_noise,
+                              o->clip_ratio};
+    const uint64_t counts[] = {o->batch_size,
+                               o->num_steps,
+                               o->num_warmup_steps,
+                               o->validation_interval,
+                               (uint64_t)o->field_evaluation,
+                               o->seed,
+                               trainer->num_train,
+                               trainer->num_held_out,
+                               o->num_generated,
+                               o->num_held_out_generated,
+                               o->is_augmented,
+                               (uint64_t)o->divergence,
+                               (uint64_t)o->gradient,
+                               o->adaptive.max_steps,
+                               (uint64_t)o->adaptive.error_norm,
+                               (uint64_t)o->optimizer,
+                               o->num_validated};
+    const eqf_model_options *made = eqf_model_options_of(trainer->model);
+    const uint64_t model_counts[] = {
+        made->potential.num_particles, made->potential.space_dim,     made->integrator.num_steps,         made->seed,
+        trainer->num_params,           (uint64_t)made->dynamics.kind, (uint64_t)made->dynamics.activation};
+    const eqf_potential_options *u = &made->potential;
+    const double potential[] = {(double)u->kind, u->temperature, u->distance_offset, u->linear,       u->quadratic,
+                                u->quartic,      u->epsilon,     u->r_min,           u->trap_strength};
+    uint64_t hash = EQF__FINGERPRINT_START;
+    hash = eqf__fingerprint(hash, numbers, sizeof numbers);
+    hash = eqf__fingerprint(hash, counts, sizeof counts);
+    hash = eqf__fingerprint(hash, model_counts, sizeof model_counts);
+    hash = eqf__fingerprint(hash, &made->prior_scale, sizeof made->prior_scale);
+    hash = eqf__fingerprint(hash, potential, sizeof potential);
+    if (u->kind == EQF_POTENTIAL_USER) {
+        hash = eqf__fingerprint(hash, u->source, strlen(u->source));
+        hash = eqf__fingerprint(hash, u->constants, u->num_constants * sizeof u->constants[0]);
+    }
+    hash = eqf__fingerprint(hash, eqf_model_params(trainer->model), trainer->num_params * sizeof(float));
+    size_t num_dof = trainer->flow->num_dof;
+    hash = eqf__fingerprint(hash, x, trainer->num_train * num_dof * sizeof(float));
+    return eqf__fingerprint(hash, trainer->held_out, trainer->num_held_out * num_dof * sizeof(float));
+}
+
+double eqf__scheduled_learning_rate(const eqf_training_options *o, uint64_t step) {
+    double warmup = o->num_warmup_steps > 0 ? fmin(1.0, ((double)step + 1.0) / (double)o->num_warmup_steps) : 1.0;
+    double progress = (double)step / (double)(o->num_steps > 1 ? o->num_steps - 1 : 1);
+    double cosine = 0.5 * (1.0 + cos(3.14159265358979323846 * progress));
+    double fraction = o->final_learning_rate_fraction + (1.0 - o->final_learning_rate_fraction) * cosine;
+    return o->learning_rate * warmup * fraction;
+}
+
+double eqf__scheduled_nll_weight(const eqf_training_options *o, uint64_t step) {
+    double progress = (double)step / (double)(o->num_steps > 1 ? o->num_steps - 1 : 1);
+    return o->nll_weight_start + (o->nll_weight_end - o->nll_weight_start) * progress;
+}
