@@ -95,11 +95,11 @@ __kernel void message_run(__global const uint *tape, uint begin, uint end, __glo
             CASE(FIRST_HOP_ROWS) : TURNS(first_hop_rows(s, turn, k, A0, A1, A2));
             CASE(FIRST_HOP_ROWS_REVERSE_FILTERS) : TURNS(first_hop_rows_reverse_filters(s, turn, k, A0, A1, A2));
             CASE(FIRST_HOP_ROWS_REVERSE_GEOMETRY) : TURNS(first_hop_rows_reverse_geometry(s, turn, k, A0, A1, A2));
-            CASE(SUM_SCALAR_ROWS) : TURNS(sum_scalar_rows(s, turn, k, A0, A1, A2, A3));
-            CASE(SUM_SCALAR_ROWS_REVERSE_NODES) : TURNS(sum_scalar_rows_reverse_nodes(s, turn, k, A0, A1, A2, A3));
+            CASE(SUM_SCALAR_ROWS) : TURNS(sum_scalar_rows(s, turn, k, A0, A1, A2, A3, A4));
+            CASE(SUM_SCALAR_ROWS_REVERSE_NODES) : TURNS(sum_scalar_rows_reverse_nodes(s, turn, k, A0, A1, A2, A3, A4));
             CASE(SUM_SCALAR_ROWS_REVERSE_FILTERS)
-                : TURNS(sum_scalar_rows_reverse_filters(s, turn, k, A0, A1, A2, A3));
-            CASE(SUM_SCALAR_ROWS_REVERSE_GEOMETRY) : TURNS(sum_scalar_rows_reverse_geometry(s, turn, k, A0, A1, A3));
+                : TURNS(sum_scalar_rows_reverse_filters(s, turn, k, A0, A1, A2, A3, A4));
+            CASE(SUM_SCALAR_ROWS_REVERSE_GEOMETRY) : TURNS(sum_scalar_rows_reverse_geometry(s, turn, k, A0, A1, A3, A4));
             CASE(SUM_VECTOR_ROWS) : TURNS(sum_vector_rows(s, turn, k, A0, A1, A2, A3, A4, A5, A6, A7, A8));
             CASE(SUM_VECTOR_ROWS_REVERSE_NODES)
                 : TURNS(sum_vector_rows_reverse_nodes(s, turn, k, A0, A1, A2, A3, A4, A5, A6, A7, A8));
