@@ -18,9 +18,9 @@ typedef struct eqf__message_places {
     eqf__message_memory memory;
     unsigned tau; /* [num_times] */
     eqf__message_hop_places hops[EQF__MESSAGE_MAX_HOPS + 1];
-    unsigned h_n, y, bc, gate_out, v, div;                           /* read-out */
-    unsigned invariants, edge_z, edge_act, edge_q, g;                 /* of the source's edges */
-    unsigned dh_n, dy, dbc, dgate_out;                                /* rows of the read-out */
+    unsigned h_n, y, bc, gate_out, v, div;            /* read-out */
+    unsigned invariants, edge_z, edge_act, edge_q, g; /* of the source's edges */
+    unsigned dh_n, dy, dbc, dgate_out;                /* rows of the read-out */
 } eqf__message_places;
 
 typedef struct eqf__message_writer {
@@ -40,9 +40,9 @@ void eqf__message_place(const eqf__message_shape *shape, unsigned num_particles,
 /* Adds an instruction; arguments are cl_uint. */
 void eqf__message_emit(eqf__message_writer *writer, unsigned operation, size_t turns, unsigned source,
                        size_t num_arguments, const cl_uint *arguments);
-#define EQF__EMIT(writer, operation, turns, source, ...)                       \
-    eqf__message_emit(writer, MESSAGE_##operation, turns, source,              \
-                      sizeof((cl_uint[]){__VA_ARGS__}) / sizeof(cl_uint), (cl_uint[]){__VA_ARGS__})
+#define EQF__EMIT(writer, operation, turns, source, ...)                                                              \
+    eqf__message_emit(writer, MESSAGE_##operation, turns, source, sizeof((cl_uint[]){__VA_ARGS__}) / sizeof(cl_uint), \
+                      (cl_uint[]){__VA_ARGS__})
 
 /* y [num_rows][y_stride] = start + W x: cl/dynamics/message_dense.clh. */
 typedef struct eqf__message_dense {

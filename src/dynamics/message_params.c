@@ -28,9 +28,11 @@ eqf_status eqf__message_check(eqf_context *ctx, const eqf_dynamics_options *opti
 /* ---- Slices ---------------------------------------------------------------------------------------------------------------- */
 
 /* Names of hops 1 ... 8. */
-#define HOP_NAMES(noun)                                                                                        \
-    {"message." noun "_1", "message." noun "_2", "message." noun "_3", "message." noun "_4", "message." noun "_5", \
-     "message." noun "_6", "message." noun "_7", "message." noun "_8"}
+#define HOP_NAMES(noun)                                                                                               \
+    {                                                                                                                 \
+        "message." noun "_1", "message." noun "_2", "message." noun "_3", "message." noun "_4", "message." noun "_5", \
+            "message." noun "_6", "message." noun "_7", "message." noun "_8"                                          \
+    }
 static const char *const filter_names[] = HOP_NAMES("filter"), *const time_names[] = HOP_NAMES("time");
 static const char *const mix_names[] = HOP_NAMES("mix"), *const vector_names[] = HOP_NAMES("vector");
 static const char *const product_names[] = HOP_NAMES("product"), *const update_names[] = HOP_NAMES("update");
@@ -145,8 +147,8 @@ size_t eqf__message_layout(const eqf_dynamics_options *options, size_t num_dof, 
     return offset;
 }
 
-eqf_status eqf__message_init_params(eqf_context *ctx, const eqf_dynamics_options *options, size_t num_dof, uint64_t seed,
-                                    float *params_out) {
+eqf_status eqf__message_init_params(eqf_context *ctx, const eqf_dynamics_options *options, size_t num_dof,
+                                    uint64_t seed, float *params_out) {
     (void)ctx;
     (void)num_dof;
     eqf__message_shape shape;

@@ -15,11 +15,12 @@ enum {
 /* The letters of docs/method.md, and where each matrix begins in the vector. Of a hop: [l], l = 1 ... L; 0 is not used. */
 typedef struct eqf__message_shape {
     unsigned num_hops, num_scalars, num_vectors, num_edge, num_reduced, num_radial; /* L, H, M, E, R, K */
-    unsigned num_filters;                                                         /* rows of all filters: H + M + (L-1)(H + 3M) + 2E */
-    unsigned num_times;                                                           /* rows of all time matrices: L H + 3E + K + 1 */
-    unsigned first_filter[EQF__MESSAGE_MAX_HOPS + 1];                             /* rows among those of all filters */
+    unsigned num_filters;                             /* rows of all filters: H + M + (L-1)(H + 3M) + 2E */
+    unsigned num_times;                               /* rows of all time matrices: L H + 3E + K + 1 */
+    unsigned first_filter[EQF__MESSAGE_MAX_HOPS + 1]; /* rows among those of all filters */
     size_t at_filters, at_times, at_input;
-    size_t at_mix[EQF__MESSAGE_MAX_HOPS + 1], at_vector[EQF__MESSAGE_MAX_HOPS + 1], at_product[EQF__MESSAGE_MAX_HOPS + 1];
+    size_t at_mix[EQF__MESSAGE_MAX_HOPS + 1], at_vector[EQF__MESSAGE_MAX_HOPS + 1],
+        at_product[EQF__MESSAGE_MAX_HOPS + 1];
     size_t at_update[EQF__MESSAGE_MAX_HOPS + 1], at_gate[EQF__MESSAGE_MAX_HOPS + 1];
     size_t at_readout_vector, at_readout_node, at_readout_invariant, at_edge, at_edge_out, at_gate_out, at_vector_out;
 } eqf__message_shape;
@@ -36,7 +37,7 @@ size_t eqf__message_layout(const eqf_dynamics_options *options, size_t num_dof, 
                            size_t *num_slices_out, size_t *num_trained_out);
 
 /* Start values, params_out [num_params]: the flow starts near the identity. */
-eqf_status eqf__message_init_params(eqf_context *ctx, const eqf_dynamics_options *options, size_t num_dof, uint64_t seed,
-                                    float *params_out);
+eqf_status eqf__message_init_params(eqf_context *ctx, const eqf_dynamics_options *options, size_t num_dof,
+                                    uint64_t seed, float *params_out);
 
 #endif

@@ -45,13 +45,14 @@ static void reverse_dense(eqf__message_writer *writer, unsigned k, const cl_uint
     const cl_uint weights = a[7], output_step = a[8], start = a[10], start_at = a[11];
     const bool is_constant = a[12] != 0;
     if (!is_constant) {
-        const eqf__message_dense back = {rows,    outputs, inputs,      y + adjoints, y_stride, x + adjoints, x_stride,
-                                         weights, 1,       output_step, 2,            0,        true};
+        const eqf__message_dense back = {
+            rows, outputs, inputs, y + adjoints, y_stride, x + adjoints, x_stride, weights, 1, output_step, 2, 0, true};
         eqf__message_emit_dense(writer, k, &back);
     }
     if (has_gradient(writer)) {
         const size_t turns = (size_t)((outputs + 3) / 4) * ((inputs + 3) / 4);
-        EQF__EMIT(writer, DENSE_GRADIENT, turns, k, rows, inputs, outputs, x, x_stride, y, y_stride, weights, output_step);
+        EQF__EMIT(writer, DENSE_GRADIENT, turns, k, rows, inputs, outputs, x, x_stride, y, y_stride, weights,
+                  output_step);
         if (start == 1) EQF__EMIT(writer, DENSE_START_REVERSE, outputs, k, rows, y, y_stride, start_at);
     }
 }

@@ -14,7 +14,8 @@ static unsigned take(unsigned *end, size_t count) {
 }
 
 /* Values of the hops. */
-static void place_hops(const eqf__message_shape *shape, size_t N, size_t D, unsigned *end, eqf__message_places *places) {
+static void place_hops(const eqf__message_shape *shape, size_t N, size_t D, unsigned *end,
+                       eqf__message_places *places) {
     const size_t L = shape->num_hops, H = shape->num_scalars, M = shape->num_vectors, R = shape->num_reduced;
     const size_t mixed = 2 * H + 2 * M;
     for (size_t l = 1; l <= L; l++) {
@@ -42,7 +43,8 @@ static void place_hops(const eqf__message_shape *shape, size_t N, size_t D, unsi
 }
 
 /* Rows of derivatives. */
-static void place_rows(const eqf__message_shape *shape, size_t N, size_t D, unsigned *end, eqf__message_places *places) {
+static void place_rows(const eqf__message_shape *shape, size_t N, size_t D, unsigned *end,
+                       eqf__message_places *places) {
     const size_t L = shape->num_hops, H = shape->num_scalars, M = shape->num_vectors, R = shape->num_reduced;
     const size_t mixed = 2 * H + 2 * M, full = N * D, reduced = N + D - 1;
     places->dh_n = take(end, reduced * (H + R));
@@ -74,7 +76,9 @@ static void place_rows(const eqf__message_shape *shape, size_t N, size_t D, unsi
         eqf__message_hop_places *hop = &places->hops[l];
         const bool is_before_full = l > 1 && l + 1 < L;
         hop->dh_stride = (unsigned)(l == L ? H + R : is_before_full ? mixed : H);
-        hop->dh = l == L ? places->dh_n : is_before_full ? places->hops[l + 1].dmixed : take(end, (l == 1 ? reduced : full) * H);
+        hop->dh = l == L           ? places->dh_n
+                  : is_before_full ? places->hops[l + 1].dmixed
+                                   : take(end, (l == 1 ? reduced : full) * H);
     }
 }
 
@@ -159,7 +163,7 @@ void eqf__message_emit_dense(eqf__message_writer *writer, unsigned source, const
 static void emit_product(eqf__message_writer *writer, unsigned source, size_t num_rows, size_t num_inputs,
                          size_t num_outputs, size_t x, size_t x_stride, size_t y, size_t y_stride, size_t weights,
                          unsigned start, size_t start_at) {
-    const eqf__message_dense dense = {num_rows, num_inputs, num_outputs, x,     x_stride, y, y_stride,
+    const eqf__message_dense dense = {num_rows, num_inputs, num_outputs, x,     x_stride, y,    y_stride,
                                       weights,  num_inputs, 1,           start, start_at, false};
     eqf__message_emit_dense(writer, source, &dense);
 }
@@ -174,7 +178,8 @@ static void write_pairs(eqf__message_writer *writer) {
     const size_t K = shape->num_radial, P = writer->num_pairs;
     EQF__EMIT(writer, LOAD, (size_t)writer->num_particles * writer->space_dim + EQF__MESSAGE_NUM_TIME, 0, 0);
     EQF__EMIT(writer, GEOMETRY, P, 0, has_rows && is_reversed ? 2 : has_rows || is_reversed);
-    emit_product(writer, 0, P, K, shape->num_filters, memory->e, K, memory->f, shape->num_filters, shape->at_filters, 0, 0);
+    emit_product(writer, 0, P, K, shape->num_filters, memory->e, K, memory->f, shape->num_filters, shape->at_filters, 0,
+                 0);
     if (has_rows)
         emit_product(writer, 0, P, K, shape->num_filters, memory->e1, K, memory->f1, shape->num_filters,
                      shape->at_filters, 0, 0);
@@ -280,8 +285,8 @@ static void write_row_sums(eqf__message_writer *writer, unsigned k, unsigned l) 
     const unsigned dp = is_last ? hop->dp_full : hop->dp, dw = is_last ? hop->dw_full : hop->dw;
     EQF__EMIT(writer, SUM_SCALAR_ROWS, N * channel_turns(H), k, filter, hop->ab, hop->dab, dm,
               (cl_uint)(is_last ? H : mixed));
-    EQF__EMIT(writer, SUM_VECTOR_ROWS, N * M, k, filter, hop->ab, before->u, hop->vu, hop->dab, before->du, hop->dvu, dp,
-              dw);
+    EQF__EMIT(writer, SUM_VECTOR_ROWS, N * M, k, filter, hop->ab, before->u, hop->vu, hop->dab, before->du, hop->dvu,
+              dp, dw);
     if (is_last) {
         write_conversion(writer, k, CONVERT_PROJECT, H, dm, H, hop->dmixed + H, mixed);
         write_conversion(writer, k, CONVERT_PROJECT, M, dp, M, hop->dp, M);
@@ -315,7 +320,8 @@ static void write_readout_rows(eqf__message_writer *writer, unsigned k) {
     const eqf__message_hop_places *last = &places->hops[shape->num_hops];
     const size_t N = writer->num_particles, D = writer->space_dim, H = shape->num_scalars, M = shape->num_vectors;
     const size_t E = shape->num_edge, R = shape->num_reduced, in = H + R;
-    emit_product(writer, k, writer->num_reduced_rows * D, M, R, last->du, M, places->dy, R, shape->at_readout_vector, 0, 0);
+    emit_product(writer, k, writer->num_reduced_rows * D, M, R, last->du, M, places->dy, R, shape->at_readout_vector, 0,
+                 0);
     EQF__EMIT(writer, SQUARE_ROWS, N * R, k, places->y, places->dy, places->dh_n);
     emit_product(writer, k, D, in, E, places->dh_n, in, places->dbc, 2 * E, shape->at_readout_node, 0, 0);
     emit_product(writer, k, N - 1, in, E, places->dh_n + D * in, in, places->dbc + D * 2 * E + E, 2 * E,
@@ -343,10 +349,10 @@ static void write_edges(eqf__message_writer *writer, unsigned k) {
     if (has_rows)
         emit_product(writer, k, edges, E, E, places->edge_act + edges * E, E, places->edge_q + edges * E, E,
                      shape->at_edge, 0, 0);
-    EQF__EMIT(writer, EDGE_OUTPUT, edges, k, has_rows, (cl_uint)shape->at_edge_out, places->edge_z, places->edge_q, tau_r,
-              places->g);
-    EQF__EMIT(writer, SOURCE_OUTPUT, writer->space_dim + 1, k, has_rows, (cl_uint)shape->at_vector_out, places->g, last->u,
-              places->gate_out, last->du, places->dgate_out, places->v, places->div, has_gradient);
+    EQF__EMIT(writer, EDGE_OUTPUT, edges, k, has_rows, (cl_uint)shape->at_edge_out, places->edge_z, places->edge_q,
+              tau_r, places->g);
+    EQF__EMIT(writer, SOURCE_OUTPUT, writer->space_dim + 1, k, has_rows, (cl_uint)shape->at_vector_out, places->g,
+              last->u, places->gate_out, last->du, places->dgate_out, places->v, places->div, has_gradient);
 }
 
 /* ---- Whole tapes ------------------------------------------------------------------------------------------------------------------ */
@@ -410,6 +416,10 @@ eqf_status eqf__message_tape_create(eqf_context *ctx, const eqf__message_shape *
     write_tape(&writer);
     tape_out->slice_size = (size_t)writer.places.memory.size * (reverse == EQF__MESSAGE_FORWARD ? 1 : 2);
     return writer.status;
+}
+
+size_t eqf__message_tape_bytes(const eqf__message_tape *tape) {
+    return tape->num_instructions * MESSAGE_WORDS * sizeof *tape->words;
 }
 
 void eqf__message_tape_clear(eqf__message_tape *tape) {

@@ -15,8 +15,8 @@ typedef struct eqf__message_memory {
 } eqf__message_memory;
 
 typedef enum eqf__message_reverse {
-    EQF__MESSAGE_FORWARD,     /* velocity, and divergence if wanted */
-    EQF__MESSAGE_ADJOINT,     /* adjoint_x */
+    EQF__MESSAGE_FORWARD,      /* velocity, and divergence if wanted */
+    EQF__MESSAGE_ADJOINT,      /* adjoint_x */
     EQF__MESSAGE_WITH_GRADIENT /* and the gradient by the parameters */
 } eqf__message_reverse;
 
@@ -34,6 +34,7 @@ void eqf__message_memory_of(const eqf__message_shape *shape, unsigned num_partic
 eqf_status eqf__message_tape_create(eqf_context *ctx, const eqf__message_shape *shape, unsigned num_particles,
                                     unsigned space_dim, bool has_divergence, eqf__message_reverse reverse,
                                     eqf__message_tape *tape_out);
+size_t eqf__message_tape_bytes(const eqf__message_tape *tape);
 void eqf__message_tape_clear(eqf__message_tape *tape);
 
 #endif
