@@ -112,6 +112,19 @@ exit_code work_log_prob(cli_app *app, eqf_flow *flow, const eqf_potential_option
     return run_pieces(&job, label, num, log_prob_piece);
 }
 
+exit_code work_round_trip(cli_app *app, eqf_flow *flow, const eqf_flow_options *options, eqf_round_trip *error_out) {
+    enum { NUM_TRIPS = 256 };
+    const double allowed = 0.01; /* nats: as evaluate allows its two integrations to differ */
+    const bool is_adaptive = options->method == EQF_INTEGRATOR_DOPRI5;
+    eqf_status status = eqf_flow_round_trip(flow, app_seed_for(app->seed, "round trip"), NUM_TRIPS, error_out);
+    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
+    if (error_out->log_prob <= allowed) return EXIT_CODE_OK;
+    app_warn(app, "the integration does not resolve this flow: of %d samples, log-densities on the way there and back differ by up to %.2g "
+                  "nats: %s, or train longer with a larger --integration-penalty", (int)NUM_TRIPS, error_out->log_prob,
+             is_adaptive ? "use a smaller --rtol" : "use more --integration-steps");
+    return EXIT_CODE_OK;
+}
+
 exit_code work_energy(cli_app *app, const eqf_potential_options *potential, size_t num, const float *x,
                       float *energy_out) {
     work_job job = {app, NULL, potential, 0, x, NULL, energy_out};

@@ -54,8 +54,9 @@ static eqf_model *trained(eqf_context *ctx, const trained_case *c) {
     eqf_model_destroy(&model);
     TEST_OK(ctx, eqf_trainer_best_model(trainer, &model));
     unsigned num_steps; /* as `eqflow train` ends */
-    double round_trip;
-    TEST_OK(ctx, eqf_flow_choose_steps(ctx, model, NULL, 1, 1000, 0.5 * tolerance, &num_steps, &round_trip));
+    const eqf_round_trip wanted = {0.5 * tolerance, 0.5 * tolerance};
+    eqf_round_trip round_trip;
+    TEST_OK(ctx, eqf_flow_choose_steps(ctx, model, NULL, 1, 1000, &wanted, &num_steps, &round_trip));
     TEST_OK(ctx, eqf_model_set_num_steps(ctx, model, num_steps));
     eqf_trainer_destroy(&trainer);
     free(x);
