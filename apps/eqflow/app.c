@@ -154,7 +154,7 @@ exit_code app_open(cli_app *app) {
     exit_code taken = take_turn(app);
     if (taken != EXIT_CODE_OK) return taken;
     eqf_status status = eqf_context_open_device(app->ctx, app->device);
-    eqf_device_info device;
+    eqf_device_info device = EQF_DEVICE_INFO_INIT;
     if (status == EQF_OK) status = eqf_context_device(app->ctx, &device);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
     if (!app->device && !getenv("EQFLOW_DEVICE") && device.num_usable > 1) { /* it chose */

@@ -64,7 +64,7 @@ void app_warn(cli_app *app, const char *format, ...) APP_PRINTF(2, 3);
 exit_code app_create_context(cli_app *app);
 exit_code app_open(cli_app *app);
 
-/* Keeps a malloc'd text until app_clear; NULL stays NULL. */
+/* Keeps a malloc'd text, or other memory, until app_clear; NULL stays NULL. */
 const char *app_keep(cli_app *app, char *text);
 void app_clear(cli_app *app);
 

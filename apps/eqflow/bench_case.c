@@ -164,7 +164,7 @@ static eqf_status run_calls(bench_case *bench, uint64_t num_calls) {
     const size_t batch = bench->problem.batch;
     eqf_status status = EQF_OK;
     if (bench->problem.task == BENCH_TRAIN) {
-        eqf_training_state state;
+        eqf_training_state state = EQF_TRAINING_STATE_INIT;
         status = eqf_trainer_advance(bench->trainer, num_calls, &state);
         bench->value = state.loss;
     } else if (bench->problem.task == BENCH_MCMC) {

@@ -113,8 +113,8 @@ static json_t *read_problem(const serve_state *state, char *const words[], bench
         return failure("batch '%s' is not a number up to 16777216", words[3]);
     }
     /* Training as the peers do it: plain likelihood, no penalty. */
-    *problem = (bench_problem){served_tasks[t], preset->model, (size_t)batch, 0.0};
-    if (batch == 0) problem->batch = bench_best_batch(&state->device, problem->task, &preset->model.potential);
+    *problem = (bench_problem){served_tasks[t], *preset->model, (size_t)batch, 0.0};
+    if (batch == 0) problem->batch = bench_best_batch(&state->device, problem->task, &preset->model->potential);
     return NULL;
 }
 
@@ -197,7 +197,7 @@ static json_t *answer_model(const serve_state *state, const char *system, const 
     if (!preset) return failure("unknown system '%s'; see eqflow train --help", system);
     eqf_context *ctx = state->app->ctx;
     eqf_model *model = NULL;
-    eqf_status status = eqf_model_create(ctx, &preset->model, &model);
+    eqf_status status = eqf_model_create(ctx, preset->model, &model);
     if (status == EQF_OK) status = eqf_model_save(ctx, model, path);
     eqf_model_destroy(&model);
     if (status != EQF_OK) return library_failure(state);
@@ -229,7 +229,7 @@ static bool print_answer(json_t *answer) {
 }
 
 exit_code bench_serve(cli_app *app) {
-    serve_state state = {.app = app};
+    serve_state state = {.app = app, .device = EQF_DEVICE_INFO_INIT};
     exit_code code = app_open(app);
     if (code != EXIT_CODE_OK) return code;
     eqf_status status = eqf_context_device(app->ctx, &state.device);

@@ -27,7 +27,7 @@ static eqf_status split(eqf_context *ctx, const char *device, const eqf_preset *
     double mark = app_seconds(), now;
     eqf_status status = eqf_context_open_device(ctx, device);
     s->device = (now = app_seconds()) - mark;
-    if (status == EQF_OK) status = eqf_model_create(ctx, &preset->model, &model);
+    if (status == EQF_OK) status = eqf_model_create(ctx, preset->model, &model);
     mark = app_seconds();
     if (status == EQF_OK) status = eqf_flow_create(ctx, model, NULL, &flow);
     s->flow = (now = app_seconds()) - mark;
@@ -45,7 +45,7 @@ static eqf_status split(eqf_context *ctx, const char *device, const eqf_preset *
 }
 
 exit_code bench_start_up_here(cli_app *app, const eqf_preset *preset, bench_start_up *start_up_out) {
-    const size_t num_dof = (size_t)preset->model.potential.num_particles * preset->model.potential.space_dim;
+    const size_t num_dof = (size_t)preset->model->potential.num_particles * preset->model->potential.space_dim;
     float *x = app_alloc(app, BENCH_START_UP_SAMPLES * num_dof, sizeof *x, "the samples");
     float *log_prob = x ? app_alloc(app, BENCH_START_UP_SAMPLES, sizeof *log_prob, "the log-densities") : NULL;
     exit_code code = log_prob ? app_create_context(app) : EXIT_CODE_DEVICE;

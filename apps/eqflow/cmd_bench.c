@@ -118,7 +118,7 @@ static size_t choose_batches(const bench_session *session, const eqf_preset *pre
         return 1;
     }
     memcpy(batches, small, sizeof small);
-    return preset->model.potential.num_particles > 20 ? 3 : 4;
+    return preset->model->potential.num_particles > 20 ? 3 : 4;
 }
 
 static exit_code print_row(bench_session *session, const bench_problem *problem, const char *label, json_t *array) {
@@ -144,22 +144,22 @@ static exit_code bench_preset(bench_session *session, const eqf_preset *preset, 
         {BENCH_TRAIN, 0, "train, penalty 0"},
         {BENCH_TRAIN, 0.1, "train, pen. 0.1"},
     };
-    const eqf_potential_options *system = &preset->model.potential;
+    const eqf_potential_options *system = &preset->model->potential;
     output_line(&session->output, "%s", "");
     output_line(&session->output, "%s: N = %u in %u dimensions, %u pairs, RK4 with %u steps", preset->name,
                 system->num_particles, system->space_dim, system->num_particles * (system->num_particles - 1) / 2,
-                preset->model.integrator.num_steps);
+                preset->model->integrator.num_steps);
     output_line(&session->output, "  %-17s %6s %9s %10s %7s %8s %7s %7s", "task", "batch", "calls/s", "samples/s",
                 "spread", "ns/pair", "of FMA", "of copy");
     size_t batches[MAX_BATCHES], num_batches = choose_batches(session, preset, batches);
     exit_code code = EXIT_CODE_OK;
     for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++) {
         for (size_t b = 0; b < num_batches && code == EXIT_CODE_OK; b++) {
-            const bench_problem problem = {rows[r].task, preset->model, batches[b], rows[r].penalty};
+            const bench_problem problem = {rows[r].task, *preset->model, batches[b], rows[r].penalty};
             code = print_row(session, &problem, rows[r].label, array);
         }
     }
-    const bench_problem chains = {BENCH_MCMC, preset->model, session->batch > 0 ? (size_t)session->batch : 4096, 0};
+    const bench_problem chains = {BENCH_MCMC, *preset->model, session->batch > 0 ? (size_t)session->batch : 4096, 0};
     if (code == EXIT_CODE_OK) code = print_row(session, &chains, "mcmc sweep", array);
     return code;
 }
@@ -267,7 +267,7 @@ static exit_code bench_sweeps(bench_session *session, json_t *sizes, json_t *gau
     const eqf_preset *lj13 = eqf_preset_find("lj13");
     bench_problem problems[NUM_SWEEP_SIZES];
     for (size_t i = 0; i < NUM_SWEEP_SIZES; i++) {
-        problems[i] = (bench_problem){BENCH_SAMPLE, lj13->model, sweep_batch(session, sweep_sizes[i]), 0};
+        problems[i] = (bench_problem){BENCH_SAMPLE, *lj13->model, sweep_batch(session, sweep_sizes[i]), 0};
         problems[i].model.potential.num_particles = sweep_sizes[i];
         problems[i].model.preset[0] = '\0';
     }
@@ -275,7 +275,7 @@ static exit_code bench_sweeps(bench_session *session, json_t *sizes, json_t *gau
                            NUM_SWEEP_SIZES, sweep_sizes, problems, sizes);
     if (code != EXIT_CODE_OK) return code;
     for (size_t i = 0; i < NUM_SWEEP_GAUSSIANS; i++) {
-        problems[i] = (bench_problem){BENCH_SAMPLE, lj13->model, sweep_batch(session, 13), 0};
+        problems[i] = (bench_problem){BENCH_SAMPLE, *lj13->model, sweep_batch(session, 13), 0};
         problems[i].model.dynamics.num_distance = sweep_gaussians[i];
         problems[i].model.preset[0] = '\0';
     }
@@ -411,7 +411,8 @@ static exit_code bench_all(bench_session *session, const bench_selection *select
 }
 
 static exit_code run_session(cli_app *app, const bench_selection *selection, double seconds, uint64_t batch) {
-    bench_session session = {.app = app, .seconds = seconds, .batch = batch, .num_total = 1};
+    bench_session session = {.app = app, .seconds = seconds, .batch = batch, .num_total = 1,
+                             .device = EQF_DEVICE_INFO_INIT, .yardsticks = EQF_BENCH_YARDSTICKS_INIT};
     bench_start_up here;
     exit_code code = bench_start_up_here(app, selection->start_up, &here); /* before anything else opens a device */
     if (code == EXIT_CODE_OK) code = app_open(app);

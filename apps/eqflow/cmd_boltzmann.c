@@ -93,7 +93,7 @@ static exit_code weigh(cli_app *app, const eqf_model_options *made, boltzmann *r
 }
 
 static void walk(cli_app *app, boltzmann *run) {
-    const eqf_chain_mean unknown = {NAN, NAN, NAN, NAN};
+    const eqf_chain_mean unknown = {sizeof unknown, NAN, NAN, NAN, NAN};
     if (eqf_estimate_independence_chain(run->num, run->log_weights, app_seed_for(app->seed, "metropolis"), run->states,
                                         &run->acceptance) != EQF_OK ||
         eqf_estimate_chain_mean(run->num_kept, run->states + run->num_burn_in, run->energies, &run->chain) != EQF_OK) {
@@ -263,6 +263,8 @@ static exit_code generate(cli_app *app, const boltzmann_flags *flags, const eqf_
     const eqf_model_options *made = eqf_model_options_of(model);
     const eqf_preset *preset = eqf_preset_find(made->preset);
     boltzmann run = {.target = target,
+                     .weights = EQF_WEIGHT_SUMMARY_INIT,
+                     .chain = EQF_CHAIN_MEAN_INIT,
                      .num = (size_t)flags->num_proposals,
                      .num_burn_in = (size_t)flags->num_burn_in,
                      .num_kept = (size_t)(flags->num_proposals - flags->num_burn_in),

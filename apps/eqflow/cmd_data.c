@@ -38,7 +38,7 @@ static exit_code write_files(cli_app *app, const data_flags *flags, const eqf_po
 
 /* The lines that both ways of making data begin with. */
 static exit_code begin_result(cli_app *app, const data_flags *flags, const eqf_preset *preset, cli_output *output) {
-    const eqf_potential_options *potential = &preset->model.potential;
+    const eqf_potential_options *potential = &preset->model->potential;
     exit_code code = output_begin(output, app);
     if (code != EXIT_CODE_OK) return code;
     output_text(output, "output", "samples in", flags->path);
@@ -53,14 +53,14 @@ static exit_code begin_result(cli_app *app, const data_flags *flags, const eqf_p
 
 static exit_code make_by_monte_carlo(cli_app *app, const data_flags *flags, const eqf_preset *preset, float *x,
                                      float *energy) {
-    const eqf_potential_options *potential = &preset->model.potential;
+    const eqf_potential_options *potential = &preset->model->potential;
     const size_t num = (size_t)flags->num;
-    eqf_mcmc_options options = preset->mcmc;
+    eqf_mcmc_options options = *preset->mcmc;
     options.seed = app->seed;
     if (flags->is_num_chains_set) options.num_chains = (unsigned)flags->num_chains;
     if (flags->is_num_burn_in_set) options.num_burn_in = (unsigned)flags->num_burn_in;
     if (flags->is_thinning_set) options.thinning = (unsigned)flags->thinning;
-    eqf_mcmc_diagnostics diagnostics;
+    eqf_mcmc_diagnostics diagnostics = EQF_MCMC_DIAGNOSTICS_INIT;
     exit_code code = work_mcmc(app, potential, &options, num, x, energy, &diagnostics);
     if (code == EXIT_CODE_OK) code = write_files(app, flags, potential, x, energy);
     if (code != EXIT_CODE_OK) return code;
@@ -92,7 +92,7 @@ static exit_code make_by_monte_carlo(cli_app *app, const data_flags *flags, cons
 }
 
 static exit_code make_of_noise(cli_app *app, const data_flags *flags, const eqf_preset *preset, float *x, float *energy) {
-    const eqf_potential_options *potential = &preset->model.potential;
+    const eqf_potential_options *potential = &preset->model->potential;
     const size_t num = (size_t)flags->num;
     double minimum_energy, mean_energy = 0;
     exit_code code = noise_around_minimum(app, potential, flags->noise, num, x, &minimum_energy);
@@ -109,7 +109,7 @@ static exit_code make_of_noise(cli_app *app, const data_flags *flags, const eqf_
 }
 
 static exit_code make(cli_app *app, const data_flags *flags, const eqf_preset *preset) {
-    const eqf_potential_options *potential = &preset->model.potential;
+    const eqf_potential_options *potential = &preset->model->potential;
     float *x = app_alloc(app, (size_t)flags->num, sizeof(float) * potential->num_particles * potential->space_dim,
                          "that many configurations");
     float *energy = x ? app_alloc(app, (size_t)flags->num, sizeof *energy, "their energies") : NULL;
@@ -185,6 +185,6 @@ exit_code cmd_data(cli_app *app) {
     if ((code = system_choose(app, &flags.system, words[0], &preset)) != EXIT_CODE_OK) return code;
     if ((code = check_flags(app, &flags)) != EXIT_CODE_OK) return code;
     if ((code = app_open(app)) != EXIT_CODE_OK) return code;
-    if ((code = system_verify(app, &preset.model.potential)) != EXIT_CODE_OK) return code;
+    if ((code = system_verify(app, &preset.model->potential)) != EXIT_CODE_OK) return code;
     return make(app, &flags, &preset);
 }

@@ -77,7 +77,7 @@ static exit_code probe_all(cli_app *app, const eqf_device_info *devices, size_t 
         one.ctx = NULL;
         one.device = index;
         exit_code code = app_open(&one);
-        eqf_bench_yardsticks yardsticks;
+        eqf_bench_yardsticks yardsticks = EQF_BENCH_YARDSTICKS_INIT;
         eqf_status status = EQF_OK;
         if (code == EXIT_CODE_OK) {
             app_note(app, "measuring device %u, %s", devices[i].index, devices[i].name);
@@ -124,7 +124,7 @@ exit_code cmd_devices(cli_app *app) {
     }
     if (app->device) { /* what this selector opens, instead of what "auto" would */
         code = app_open(app);
-        eqf_device_info chosen;
+        eqf_device_info chosen = EQF_DEVICE_INFO_INIT;
         if (code == EXIT_CODE_OK && (status = eqf_context_device(app->ctx, &chosen)) != EQF_OK) {
             code = app_fail_status(app, status, ACTIVITY_COMPUTE);
         }
@@ -146,7 +146,7 @@ exit_code cmd_devices(cli_app *app) {
             json_t *json = device_json(&devices[i]);
             describe(&output, &devices[i]);
             if (app->is_verbose && json) {
-                static eqf_device_profile profile;
+                static eqf_device_profile profile = EQF_DEVICE_PROFILE_INIT;
                 status = eqf_device_get_profile(app->ctx, devices[i].index, &profile);
                 if (status != EQF_OK) break;
                 json_object_set_new(json, "profile_values", describe_profile(&output, &profile));

@@ -50,7 +50,7 @@ static size_t list_figures(const evaluation *result, figure figures[MAX_FIGURES]
          "for tables that leave out (N-1)D/2 ln 2 pi", false},
         {"nll_refined", is_adaptive ? "NLL, a tenth of the tolerances" : "NLL, twice the integration steps", result->nll_refined,
          "differs by less than 0.01 if the integration is resolved", false},
-        {"entropy", "entropy of the target (nats)", result->entropy, "no model's NLL can be below it", false},
+        {"entropy", "entropy of the target (nats)", result->entropy, "no model's expected NLL is below it", false},
         {"kl", "KL(target || model) (nats)", result->kl, "NLL - entropy", false},
         {"kl_standard_error", "  standard error", result->kl_standard_error, "", false},
         {"kl_direct", "KL from the data's energies", result->kl_direct,
@@ -213,7 +213,7 @@ static size_t fill_origins(cli_app *app, const evaluate_flags *flags, const eqf_
     time_t now = time(NULL);
     struct tm utc;
     if (gmtime_r(&now, &utc)) strftime(date, sizeof date, "%Y-%m-%d %H:%M UTC", &utc);
-    eqf_device_info device;
+    eqf_device_info device = EQF_DEVICE_INFO_INIT;
     fill_row(&rows[num++], "command", "", "%s", command ? command : "-");
     fill_row(&rows[num++], "model", "", "%s", flags->model_path);
     fill_row(&rows[num++], "data", "", "%s", flags->data_path ? flags->data_path : "made here by Monte Carlo");
@@ -298,8 +298,8 @@ static exit_code make_report(cli_app *app, const evaluate_flags *flags, const eq
 /* Test data made here: another seed than any training data. */
 static exit_code make_data(cli_app *app, const evaluate_flags *flags, const eqf_preset *preset,
                            const eqf_potential_options *target, float **x_out, size_t *num_out) {
-    eqf_mcmc_options options = preset ? preset->mcmc : (eqf_mcmc_options)EQF_MCMC_OPTIONS_INIT;
-    eqf_mcmc_diagnostics diagnostics;
+    eqf_mcmc_options options = preset ? *preset->mcmc : (eqf_mcmc_options)EQF_MCMC_OPTIONS_INIT;
+    eqf_mcmc_diagnostics diagnostics = EQF_MCMC_DIAGNOSTICS_INIT;
     options.seed = app_seed_for(app->seed, "test data");
     *num_out = (size_t)(flags->is_num_data_set ? flags->num_data : flags->num_samples);
     *x_out = app_alloc(app, *num_out, sizeof(float) * target->num_particles * target->space_dim, "the test data");

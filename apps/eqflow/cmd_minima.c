@@ -69,7 +69,7 @@ static exit_code starts_of_preset(cli_app *app, const char *name, const minima_f
     eqf_preset preset;
     exit_code code = system_choose(app, &flags->system, name, &preset);
     if (code != EXIT_CODE_OK) return code;
-    work->potential = preset.model.potential;
+    work->potential = preset.model->potential;
     if ((code = app_open(app)) != EXIT_CODE_OK) return code;
     return make_random_starts(app, flags, work);
 }
@@ -83,7 +83,7 @@ static exit_code starts_of_file(cli_app *app, const minima_flags *flags, quenche
     }
     exit_code code = system_choose(app, &flags->system, flags->preset, &preset);
     if (code != EXIT_CODE_OK) return code;
-    work->potential = preset.model.potential;
+    work->potential = preset.model->potential;
     eqf_array array = EQF_ARRAY_INIT;
     code = work_read_configurations(app, flags->source, &work->potential, &array);
     if (code == EXIT_CODE_OK) code = app_open(app);
@@ -333,7 +333,7 @@ exit_code cmd_minima(cli_app *app) {
                               {"--potential", flags.system.potential_path, false}};
     if ((code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses)) != EXIT_CODE_OK) return code;
     if ((code = files_check_writable(app, flags.xyz, "the minima")) != EXIT_CODE_OK) return code;
-    quenched work = {.num = 0};
+    quenched work = {.summary = EQF_QUENCH_SUMMARY_INIT};
     code = make_starts(app, &flags, &work);
     if (code == EXIT_CODE_OK) code = quench(app, &flags, &work);
     if (code == EXIT_CODE_OK && flags.xyz) code = write_xyz(app, &work, flags.xyz);

@@ -39,7 +39,7 @@ static exit_code print_result(cli_app *app, const sample_files *files, size_t nu
                               const float *energy, const eqf_round_trip *round_trip) {
     double *log_weights = app_alloc(app, num, sizeof *log_weights, "the weights");
     if (!log_weights) return EXIT_CODE_DEVICE;
-    eqf_weight_summary summary = {.ess_fraction = NAN, .max_weight_fraction = NAN};
+    eqf_weight_summary summary = {.struct_size = sizeof summary, .ess_fraction = NAN, .max_weight_fraction = NAN};
     if (!energy || eqf_estimate_log_weights(num, energy, log_prob, log_weights) != EQF_OK ||
         eqf_estimate_weights(num, log_weights, &summary) != EQF_OK) {
         summary.ess_fraction = summary.max_weight_fraction = NAN;

@@ -50,12 +50,12 @@ exit_code cmd_selftest(cli_app *app) {
     if ((code = app_create_context(app)) != EXIT_CODE_OK) return code;
     if (flags.potential_path && (code = system_choose(app, &flags, NULL, &own)) != EXIT_CODE_OK) return code;
     if ((code = app_open(app)) != EXIT_CODE_OK) return code;
-    eqf_device_info device;
+    eqf_device_info device = EQF_DEVICE_INFO_INIT;
     eqf_status status = eqf_context_device(app->ctx, &device);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
 
     if (flags.potential_path) {
-        status = eqf_potential_verify(app->ctx, &own.model.potential, &own_error);
+        status = eqf_potential_verify(app->ctx, &own.model->potential, &own_error);
         if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_READ);
     }
 
@@ -71,7 +71,7 @@ exit_code cmd_selftest(cli_app *app) {
         return app_fail_status(app, status, ACTIVITY_COMPUTE);
     }
     if (flags.potential_path) {
-        const eqf_selftest_result own_result = {"own potential: gradient", own_error, 2e-3, true};
+        const eqf_selftest_result own_result = {sizeof own_result, "own potential: gradient", own_error, 2e-3, true};
         collect(&collector, &own_result);
     }
     output_json(&output, "checks", collector.checks);

@@ -75,9 +75,9 @@ static exit_code make_data(cli_app *app, const train_flags *flags, const eqf_pre
     app_note(app, "no --data: making %zu samples of %s by Monte Carlo (--num-train)", num, preset->name);
     data_out->x = app_alloc(app, num, sizeof(float) * data_out->num_dof, "the training data");
     if (!data_out->x) return EXIT_CODE_DEVICE;
-    eqf_mcmc_options options = preset->mcmc;
+    eqf_mcmc_options options = *preset->mcmc;
     options.seed = app_seed_for(app->seed, "training data");
-    eqf_mcmc_diagnostics diagnostics;
+    eqf_mcmc_diagnostics diagnostics = EQF_MCMC_DIAGNOSTICS_INIT;
     data_out->num_train = num;
     return work_mcmc(app, potential, &options, num, data_out->x, NULL, &diagnostics);
 }
@@ -128,7 +128,8 @@ static exit_code fill_model_options(cli_app *app, const train_flags *flags, cons
         if (options->prior_scale < 1e-6 || options->prior_scale > 1e6) {
             return app_fail(app, EXIT_CODE_INPUT,
                             "--prior-scale data: the data's scale is %.3g, beyond 1e-6 ... 1e6: measure lengths by the "
-                            "distance of neighbours, or give --prior-scale X", options->prior_scale);
+                            "distance of neighbours, or give --prior-scale X",
+                            options->prior_scale);
         }
         app_note(app, "prior scale %.6g, the data's", options->prior_scale);
     } else if (flags->prior_scale) {
@@ -187,9 +188,9 @@ static exit_code write_csv(cli_app *app, const train_flags *flags, const eqf_mod
     fprintf(stream, "step,seconds,loss,nll,held_out_nll,gradient_norm,learning_rate%s\n",
             has_free_energy ? ",free_energy,held_out_free_energy" : "");
     for (size_t i = 0; i < num_rows; i++) {
-        const double cells[] = {rows[i].seconds,       rows[i].loss,          rows[i].nll,
-                                rows[i].held_out_nll,  rows[i].gradient_norm, rows[i].learning_rate,
-                                rows[i].free_energy,   rows[i].held_out_free_energy};
+        const double cells[] = {
+            rows[i].seconds,       rows[i].loss,          rows[i].nll,         rows[i].held_out_nll,
+            rows[i].gradient_norm, rows[i].learning_rate, rows[i].free_energy, rows[i].held_out_free_energy};
         const size_t num_cells = sizeof cells / sizeof cells[0] - (has_free_energy ? 0 : 2);
         fprintf(stream, "%" PRIu64, rows[i].step);
         for (size_t j = 0; j < num_cells; j++) {
@@ -242,17 +243,20 @@ static exit_code choose_steps(cli_app *app, const train_flags *flags, const eqf_
     }
     cli_progress progress;
     progress_wait(&progress, app, "choosing the integration steps");
-    eqf_status status = eqf_flow_choose_steps(app->ctx, model, &flow_options, app_seed_for(app->seed, "round trip"),
-                                              num_round_trips, &chosen_round_trip, &steps_out->num_steps,
-                                              &steps_out->error);
+    eqf_status status =
+        eqf_flow_choose_steps(app->ctx, model, &flow_options, app_seed_for(app->seed, "round trip"), num_round_trips,
+                              &chosen_round_trip, &steps_out->num_steps, &steps_out->error);
     progress_end(&progress);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
     if (!(steps_out->error.coordinate <= chosen_round_trip.coordinate)) {
         if (isfinite(steps_out->error.coordinate)) {
-            app_warn(app, "prior -> data -> prior comes back within %.1e only, with %u integration steps: train longer or "
-                          "with a larger --integration-penalty", steps_out->error.coordinate, steps_out->num_steps);
+            app_warn(app,
+                     "prior -> data -> prior comes back within %.1e only, with %u integration steps: train longer or "
+                     "with a larger --integration-penalty",
+                     steps_out->error.coordinate, steps_out->num_steps);
         } else {
-            app_warn(app, "some samples of the trained flow are not finite: train longer or with a lower --learning-rate");
+            app_warn(app,
+                     "some samples of the trained flow are not finite: train longer or with a lower --learning-rate");
         }
         *steps_out = not_measured;
         steps_out->num_steps = trained_steps;
@@ -377,13 +381,13 @@ static exit_code run_training(cli_app *app, const train_flags *flags, const eqf_
     return code;
 }
 
-static exit_code print_result(cli_app *app, const train_flags *flags, const eqf_preset *preset,
-                              const train_data *data, const eqf_model *start, const eqf_training_options *options,
+static exit_code print_result(cli_app *app, const train_flags *flags, const eqf_preset *preset, const train_data *data,
+                              const eqf_model *start, const eqf_training_options *options,
                               const eqf_training_state *state, const train_steps *steps) {
     char note[64] = "", energy_note[64] = "";
     if (isfinite(preset->entropy)) {
-        snprintf(note, sizeof note, "(no model can be below %g)", preset->entropy);
-        snprintf(energy_note, sizeof energy_note, "(no model can be below -ln Z, %g)", -preset->log_z);
+        snprintf(note, sizeof note, "(the target's entropy is %g)", preset->entropy);
+        snprintf(energy_note, sizeof energy_note, "(-ln Z of the target is %g)", -preset->log_z);
     }
     const bool has_nll = flags->loss != LOSS_ENERGY, has_free_energy = flags->loss != LOSS_NLL;
     cli_output output;
@@ -408,10 +412,12 @@ static exit_code print_result(cli_app *app, const train_flags *flags, const eqf_
     output_number(&output, "free_energy", has_free_energy ? "free energy of the last batches" : NULL,
                   state->free_energy, NULL);
     output_count(&output, "integration_steps", "integration steps from now on", steps->num_steps);
-    output_number(&output, "round_trip_error", isfinite(steps->error.coordinate) ? "prior -> data -> prior within" : NULL,
-                  steps->error.coordinate, NULL);
-    output_number(&output, "round_trip_log_prob", isfinite(steps->error.log_prob) ? "  log-densities within (nats)" : NULL,
-                  steps->error.log_prob, NULL);
+    output_number(&output, "round_trip_error",
+                  isfinite(steps->error.coordinate) ? "prior -> data -> prior within" : NULL, steps->error.coordinate,
+                  NULL);
+    output_number(&output, "round_trip_log_prob",
+                  isfinite(steps->error.log_prob) ? "  log-densities within (nats)" : NULL, steps->error.log_prob,
+                  NULL);
     output_number(&output, "seconds", "training time (s)", state->seconds, NULL);
     code = output_finish(&output);
     if (code == EXIT_CODE_OK) {
@@ -437,9 +443,10 @@ static exit_code train(cli_app *app, const train_flags *flags, const eqf_preset 
     train_data data = {.x = NULL};
     eqf_model *model = NULL;
     eqf_trainer *trainer = NULL;
-    eqf_model_options model_options = preset->model;
-    eqf_training_options training_options;
-    eqf_training_state state = {.best_held_out_nll = NAN, .best_held_out_free_energy = NAN};
+    eqf_model_options model_options = *preset->model;
+    eqf_training_options training_options = EQF_TRAINING_OPTIONS_INIT;
+    eqf_training_state state = {
+        .struct_size = sizeof state, .best_held_out_nll = NAN, .best_held_out_free_energy = NAN};
     train_steps steps = not_measured;
     eqf_status status;
     cli_progress progress;
@@ -485,5 +492,5 @@ exit_code cmd_train(cli_app *app) {
     if ((code = files_check_writable(app, flags.model_path, "the model")) != EXIT_CODE_OK) return code;
     if ((code = files_check_writable(app, flags.csv_path, "the training log")) != EXIT_CODE_OK) return code;
     if ((code = files_check_writable(app, flags.checkpoint_path, "the checkpoint")) != EXIT_CODE_OK) return code;
-    return train(app, &flags, &chosen, &chosen.model.potential);
+    return train(app, &flags, &chosen, &chosen.model->potential);
 }

@@ -62,12 +62,12 @@ static exit_code open_cases(tune_point *point) {
         const char *preset;
         bench_task task;
     } what[NUM_CASES] = {{"lj13", BENCH_SAMPLE}, {"dw4", BENCH_TRAIN}};
-    eqf_device_info device;
+    eqf_device_info device = EQF_DEVICE_INFO_INIT;
     eqf_status status = eqf_context_device(point->app.ctx, &device);
     if (status != EQF_OK) return app_fail_status(&point->app, status, ACTIVITY_COMPUTE);
     for (size_t c = 0; c < NUM_CASES; c++) {
         const eqf_preset *preset = eqf_preset_find(what[c].preset);
-        bench_problem problem = {.task = what[c].task, .model = preset->model, .batch = 256};
+        bench_problem problem = {.task = what[c].task, .model = *preset->model, .batch = 256};
         if (problem.task == BENCH_SAMPLE)
             problem.batch = bench_best_batch(&device, problem.task, &problem.model.potential);
         exit_code code = bench_case_create(&point->app, &problem, &point->cases[c]);
@@ -157,6 +157,7 @@ static exit_code start(tuning *t) {
     eqf_status status = eqf_context_device(t->app->ctx, &t->device);
     eqf_device_profile *profile = calloc(1, sizeof *profile);
     if (!profile) return app_fail(t->app, EXIT_CODE_DEVICE, "out of memory");
+    profile->struct_size = sizeof *profile;
     if (status == EQF_OK) status = eqf_device_get_profile(t->app->ctx, t->device.index, profile);
     for (size_t k = 0; k < NUM_KEYS && status == EQF_OK; k++) {
         for (unsigned v = 0; v < profile->num_values; v++) {
@@ -266,7 +267,7 @@ exit_code cmd_tune(cli_app *app) {
     for (size_t k = 0; k < NUM_KEYS; k++) is_known = is_known || strcmp(only, searches[k].key) == 0;
     if (!is_known)
         return app_fail(app, EXIT_CODE_USAGE, "--only %s: there are vector_width, local_size, group_size, table_cells", only);
-    tuning t = {.app = app, .only = only, .seconds = seconds, .gain = 1};
+    tuning t = {.app = app, .device = EQF_DEVICE_INFO_INIT, .only = only, .seconds = seconds, .gain = 1};
     if ((code = start(&t)) != EXIT_CODE_OK) return code;
     if (!is_dry && eqf_cache_path(app->ctx)[0] == '\0')
         return app_fail(app, EXIT_CODE_USAGE, "there is no cache to store the tuning in (EQFLOW_CACHE=off, or no HOME): use --dry-run");

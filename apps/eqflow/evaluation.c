@@ -153,7 +153,7 @@ static exit_code measure_samples(const evaluation_job *job, eqf_flow *flow, eval
     code = work_energy(job->app, job->target, num, result->x_model, result->energy_model);
     if (code != EXIT_CODE_OK) goto done;
 
-    eqf_weight_summary summary;
+    eqf_weight_summary summary = EQF_WEIGHT_SUMMARY_INIT;
     if (eqf_estimate_log_weights(num, result->energy_model, log_prob, result->log_weights) == EQF_OK &&
         eqf_estimate_weights(num, result->log_weights, &summary) == EQF_OK) {
         result->ess_fraction = summary.ess_fraction;

@@ -89,7 +89,7 @@ exit_code ranks_begin(cli_app *app) {
     MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &node);
     MPI_Comm_rank(node, &node_rank);
     MPI_Comm_free(&node);
-    app->ranks = (eqf_communicator){1, (unsigned)rank, (unsigned)size, app, sum_floats, sum_doubles, gather};
+    app->ranks = (eqf_communicator){sizeof app->ranks, (unsigned)rank, (unsigned)size, app, sum_floats, sum_doubles, gather};
     app->node_rank = (unsigned)node_rank;
     return EXIT_CODE_OK;
 }

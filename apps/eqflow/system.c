@@ -164,15 +164,19 @@ exit_code system_choose(cli_app *app, const system_flags *flags, const char *nam
     exit_code code;
     if (name) {
         if ((code = system_find_preset(app, name, &preset)) != EXIT_CODE_OK) return code;
+        eqf_model_options *model = app_alloc(app, 1, sizeof *model, "the preset");
+        if (!model || !app_keep(app, (char *)model)) return EXIT_CODE_DEVICE;
+        *model = *preset->model;
         *preset_out = *preset;
-        if ((code = put_flags(app, flags, &preset_out->model.potential)) != EXIT_CODE_OK) return code;
-        if (!eqf_preset_matches(preset, &preset_out->model.potential)) { /* of another system nothing is known */
+        preset_out->model = model;
+        if ((code = put_flags(app, flags, &model->potential)) != EXIT_CODE_OK) return code;
+        if (!eqf_preset_matches(preset, &model->potential)) { /* of another system nothing is known */
             preset_out->entropy = preset_out->log_z = preset_out->mean_energy = NAN;
         }
         if (!flags->potential_path) return EXIT_CODE_OK;
         /* What the preset's name stands for is gone with its potential; its field and its training stay. */
         preset_out->name = "own";
-        snprintf(preset_out->model.preset, sizeof preset_out->model.preset, "own");
+        snprintf(model->preset, sizeof model->preset, "own");
         return EXIT_CODE_OK;
     }
     if (!flags->potential_path) {
@@ -185,8 +189,12 @@ exit_code system_choose(cli_app *app, const system_flags *flags, const char *nam
     }
     eqf_potential_options potential = EQF_POTENTIAL_OPTIONS_INIT;
     if ((code = put_flags(app, flags, &potential)) != EXIT_CODE_OK) return code;
-    eqf_status status = eqf_preset_for_potential(app->ctx, &potential, preset_out);
-    return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_COMPUTE);
+    eqf_preset *own;
+    eqf_status status = eqf_preset_for_potential(app->ctx, &potential, &own);
+    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
+    *preset_out = *own;
+    app_keep(app, (char *)own);
+    return EXIT_CODE_OK;
 }
 
 static const char *keep_copy(cli_app *app, const char *text) {
@@ -237,11 +245,11 @@ static void print_name(const eqf_preset *preset, char text[16]) {
 }
 
 static void print_num_particles(const eqf_preset *preset, char text[16]) {
-    snprintf(text, 16, "%u", preset->model.potential.num_particles);
+    snprintf(text, 16, "%u", preset->model->potential.num_particles);
 }
 
 static void print_space_dim(const eqf_preset *preset, char text[16]) {
-    snprintf(text, 16, "%u", preset->model.potential.space_dim);
+    snprintf(text, 16, "%u", preset->model->potential.space_dim);
 }
 
 void system_print_heading(FILE *stream, const char *title) {
@@ -264,7 +272,7 @@ void system_print_constants(FILE *stream) {
     for (size_t i = 0; i < SYSTEM_NUM_CONSTANTS; i++) {
         fprintf(stream, "  --%-*s", LABEL_WIDTH - 4, constants[i].name);
         for (size_t j = 0; j < num_presets; j++) {
-            eqf_potential_options potential = presets[j].model.potential;
+            eqf_potential_options potential = presets[j].model->potential;
             if (constants[i].kind >= 0 && constants[i].kind != (int)potential.kind) {
                 fprintf(stream, "%*s", COLUMN_WIDTH, "-");
             } else {

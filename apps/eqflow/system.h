@@ -40,7 +40,7 @@ size_t system_options(system_flags *flags, system_use use, cli_option options_ou
 exit_code system_find_preset(cli_app *app, const char *name, const eqf_preset **preset_out);
 
 /* The preset of this name with the flags over its potential; NULL name: --potential must be there, and gives a system of
- * its own. Checks it; app needs its context. The texts that the potential points to live as long as app. */
+ * its own. Checks it; app needs its context. What the preset points to lives as long as app. */
 exit_code system_choose(cli_app *app, const system_flags *flags, const char *name, eqf_preset *preset_out);
 
 /* Puts the flags over the potential of a model and checks it; app needs its context. A potential of the model's own

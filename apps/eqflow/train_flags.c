@@ -15,30 +15,30 @@
         snprintf(text, 16, format, value);                             \
     }
 PRESET_COLUMN(column_num_train, "%zu", preset->default_num_train)
-PRESET_COLUMN(column_num_steps, "%" PRIu64, preset->training.num_steps)
-PRESET_COLUMN(column_batch_size, "%zu", preset->training.batch_size)
-PRESET_COLUMN(column_num_generated, "%zu", preset->training.num_generated)
-PRESET_COLUMN(column_learning_rate, "%g", preset->training.learning_rate)
-PRESET_COLUMN(column_final_fraction, "%g", preset->training.final_learning_rate_fraction)
-PRESET_COLUMN(column_num_warmup_steps, "%" PRIu64, preset->training.num_warmup_steps)
-PRESET_COLUMN(column_integration_penalty, "%g", preset->training.integration_penalty)
-PRESET_COLUMN(column_clip_norm, "%g", preset->training.clip_norm)
-PRESET_COLUMN(column_average_decay, "%g", preset->training.average_decay)
-PRESET_COLUMN(column_weight_decay, "%g", preset->training.weight_decay)
-PRESET_COLUMN(column_data_noise, "%g", preset->training.data_noise)
-PRESET_COLUMN(column_validation_interval, "%" PRIu64, preset->training.validation_interval)
+PRESET_COLUMN(column_num_steps, "%" PRIu64, preset->training->num_steps)
+PRESET_COLUMN(column_batch_size, "%zu", preset->training->batch_size)
+PRESET_COLUMN(column_num_generated, "%zu", preset->training->num_generated)
+PRESET_COLUMN(column_learning_rate, "%g", preset->training->learning_rate)
+PRESET_COLUMN(column_final_fraction, "%g", preset->training->final_learning_rate_fraction)
+PRESET_COLUMN(column_num_warmup_steps, "%" PRIu64, preset->training->num_warmup_steps)
+PRESET_COLUMN(column_integration_penalty, "%g", preset->training->integration_penalty)
+PRESET_COLUMN(column_clip_norm, "%g", preset->training->clip_norm)
+PRESET_COLUMN(column_average_decay, "%g", preset->training->average_decay)
+PRESET_COLUMN(column_weight_decay, "%g", preset->training->weight_decay)
+PRESET_COLUMN(column_data_noise, "%g", preset->training->data_noise)
+PRESET_COLUMN(column_validation_interval, "%" PRIu64, preset->training->validation_interval)
 PRESET_COLUMN(column_field_evaluation, "%s",
-              preset->training.field_evaluation == EQF_FIELD_TABLE ? "table" : "direct")
+              preset->training->field_evaluation == EQF_FIELD_TABLE ? "table" : "direct")
 static void column_energy_cap(const eqf_preset *preset, char text[16]) {
-    if (isfinite(preset->training.energy_cap))
-        snprintf(text, 16, "%g", preset->training.energy_cap);
+    if (isfinite(preset->training->energy_cap))
+        snprintf(text, 16, "%g", preset->training->energy_cap);
     else
         snprintf(text, 16, "none");
 }
-PRESET_COLUMN(column_prior_scale, "%g", preset->model.prior_scale)
-PRESET_COLUMN(column_integration_steps, "%u", preset->model.integrator.num_steps)
-PRESET_COLUMN(column_num_distance, "%u", preset->model.dynamics.num_distance)
-PRESET_COLUMN(column_num_time, "%u", preset->model.dynamics.num_time)
+PRESET_COLUMN(column_prior_scale, "%g", preset->model->prior_scale)
+PRESET_COLUMN(column_integration_steps, "%u", preset->model->integrator.num_steps)
+PRESET_COLUMN(column_num_distance, "%u", preset->model->dynamics.num_distance)
+PRESET_COLUMN(column_num_time, "%u", preset->model->dynamics.num_time)
 
 static void print_more(FILE *stream) {
     system_print_heading(stream, "Defaults of the presets");

@@ -9,10 +9,12 @@ extern "C" {
 #endif
 
 typedef struct eqf_bench_yardsticks {
+    size_t struct_size; /* set by EQF_BENCH_YARDSTICKS_INIT */
     double fma_gflops; /* float32 fused multiply-adds, two operations each, 1e9/s */
     double copy_gbps;  /* copy between buffers too large for a cache, read + written, 1e9 bytes/s */
     size_t copy_bytes; /* size of each of the two buffers */
 } eqf_bench_yardsticks;
+#define EQF_BENCH_YARDSTICKS_INIT {.struct_size = sizeof(eqf_bench_yardsticks)}
 
 /* Each figure is the best of several short runs; less than a second in all on common devices. What runs is checked:
  * SELF_TEST if the device gives a wrong sum or copy. Errors: those of the device. */

@@ -12,12 +12,14 @@ extern "C" {
 #endif
 
 typedef struct eqf_cache_entry {
+    size_t struct_size; /* set by the library */
     char key[65];      /* SHA-256, hexadecimal; the file is <key>.bin */
     char program[32];  /* "trajectory", ... */
     char device[128], driver[128];
     uint64_t num_bytes;
     int64_t last_used; /* seconds since 1970 */
     bool is_whole;     /* false: damaged, will be built anew */
+    unsigned char reserved[127]; /* 0: see eqflow/context.h */
 } eqf_cache_entry;
 
 /* The cache's folder; "" if caching on disk is off (EQFLOW_CACHE=off, or no home). Valid as long as ctx. */

@@ -14,7 +14,7 @@ extern "C" {
 /* All functions are collective: each rank calls them in the same order with the same counts; they return false if the
  * ranks could not reach each other. */
 typedef struct eqf_communicator {
-    unsigned version;
+    size_t struct_size; /* set by EQF_COMMUNICATOR_INIT */
     unsigned rank, size; /* rank: 0 ... size - 1 */
     void *user;          /* handed to the functions */
     /* values [count] become their sums over the ranks, in place; every rank gets the same bits. */
@@ -23,7 +23,7 @@ typedef struct eqf_communicator {
     /* Of bytes [bounds[size]] each rank r has bytes bounds[r] ... bounds[r + 1] - 1, and gets the others. */
     bool (*gather)(void *user, const size_t *bounds, void *bytes);
 } eqf_communicator;
-#define EQF_COMMUNICATOR_INIT {1, 0, 1, NULL, NULL, NULL, NULL}
+#define EQF_COMMUNICATOR_INIT {.struct_size = sizeof(eqf_communicator), .size = 1}
 
 /* From now on these calls on ctx are collective, with the same arguments on each rank, and share their work; all other
  * calls stay each rank's own:

@@ -10,6 +10,17 @@
 extern "C" {
 #endif
 
+/* Structs of these headers. Options and results begin with struct_size; always start from the struct's EQF_..._INIT:
+ *
+ *     eqf_flow_options options = EQF_FLOW_OPTIONS_INIT;
+ *
+ * so that a program keeps working when a later library's struct has more members: of a smaller struct the library reads and writes no more
+ * than is there, and takes defaults for the rest. A larger struct, of a later header, is accepted where the members unknown to the library
+ * are zero, and refused (INVALID_ARGUMENT) where they are not. Structs that lie inside others or in arrays keep their size for ever: their
+ * new members take the place of reserved bytes, and 0 means the default. Numbers, arrays and texts without struct_size (eqf_array, eqf_round_trip,
+ * eqf_step_range, eqf_potential_constant, eqf_profile_value, eqf_driver_issue) never change. NULL for a pointer whose description does not
+ * allow it gives INVALID_ARGUMENT, or 0 or NULL from functions that give no status. */
+
 /* Owns: the OpenCL context, queue and programs, the last error message.
  * Threads: one thread at a time per context; different contexts are independent. */
 typedef struct eqf_context eqf_context;
@@ -20,16 +31,17 @@ typedef enum eqf_log_level { EQF_LOG_DEBUG, EQF_LOG_INFO, EQF_LOG_WARNING } eqf_
 typedef void (*eqf_log_callback)(void *user, eqf_log_level level, const char *message);
 
 typedef struct eqf_context_options {
-    unsigned version;         /* set by EQF_CONTEXT_OPTIONS_INIT */
+    size_t struct_size;       /* set by EQF_CONTEXT_OPTIONS_INIT */
     eqf_log_callback log;     /* NULL: silent */
     void *log_user;           /* handed to log */
     const char *kernel_path;  /* NULL: the kernels inside the library; else a folder that replaces cl/ */
     const char *cache_path;   /* NULL: $XDG_CACHE_HOME/eqflow or ~/.cache/eqflow; "": no cache on disk */
 } eqf_context_options;
-#define EQF_CONTEXT_OPTIONS_INIT {1, NULL, NULL, NULL, NULL}
+#define EQF_CONTEXT_OPTIONS_INIT {.struct_size = sizeof(eqf_context_options)}
 
 /* What a long call reports while it works; return true to ask it to stop (EQF_ERROR_INTERRUPTED). */
 typedef struct eqf_progress {
+    size_t struct_size; /* set by the library */
     const char *stage; /* static text: "burn-in", "sampling", ... */
     double done, total;
 } eqf_progress;

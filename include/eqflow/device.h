@@ -19,6 +19,7 @@ typedef enum eqf_device_type {
 } eqf_device_type;
 
 typedef struct eqf_device_info {
+    size_t struct_size; /* set by EQF_DEVICE_INFO_INIT */
     unsigned index; /* position in eqf_device_list */
     eqf_device_type type;
     char name[128], vendor[128], driver_version[128];
@@ -35,7 +36,9 @@ typedef struct eqf_device_info {
     /* The values the device layer uses there (see platforms/). */
     char profile_name[64]; /* the most particular file: "cpu/avx512" */
     unsigned vector_width; /* V: samples a work-item carries */
+    unsigned char reserved[260]; /* 0: see eqflow/context.h */
 } eqf_device_info;
+#define EQF_DEVICE_INFO_INIT {.struct_size = sizeof(eqf_device_info)}
 
 /* Every device of every platform, in the loader's order. The array is the caller's: eqf_free.
  * Errors: NO_PLATFORM, NO_DEVICE (none at all), OUT_OF_MEMORY; a platform without devices is skipped, with a log line, and so is an ICD
@@ -56,12 +59,14 @@ typedef struct eqf_driver_issue {
     char source[160];
     char origin[96];
 } eqf_driver_issue;
-enum { EQF_PROFILE_MAX_VALUES = 24, EQF_PROFILE_MAX_ISSUES = 16 };
+enum { EQF_PROFILE_MAX_VALUES = 64, EQF_PROFILE_MAX_ISSUES = 16 };
 typedef struct eqf_device_profile {
+    size_t struct_size; /* set by EQF_DEVICE_PROFILE_INIT */
     unsigned num_values, num_issues;
     eqf_profile_value values[EQF_PROFILE_MAX_VALUES]; /* every key once, in the order of platforms/generic/generic.profile */
     eqf_driver_issue issues[EQF_PROFILE_MAX_ISSUES];  /* known of this device's driver version */
 } eqf_device_profile;
+#define EQF_DEVICE_PROFILE_INIT {.struct_size = sizeof(eqf_device_profile)}
 
 /* The profile of the device at index in eqf_device_list. Errors: NO_DEVICE, NO_PLATFORM, OUT_OF_MEMORY. */
 eqf_status eqf_device_get_profile(eqf_context *ctx, unsigned index, eqf_device_profile *profile_out);

@@ -20,6 +20,7 @@ eqf_status eqf_estimate_log_weights(size_t num, const float *energy, const float
 
 /* Summary of reverse importance weights (samples of the model). */
 typedef struct eqf_weight_summary {
+    size_t struct_size; /* set by EQF_WEIGHT_SUMMARY_INIT */
     size_t num_samples;
     double ess;                    /* Kish: (sum w)^2 / sum w^2 */
     double ess_fraction;           /* ess / num_samples */
@@ -27,6 +28,7 @@ typedef struct eqf_weight_summary {
     double log_z;                  /* ln of the mean weight */
     double log_z_standard_error;   /* delta method: sqrt((1/ess_fraction - 1)/num) */
 } eqf_weight_summary;
+#define EQF_WEIGHT_SUMMARY_INIT {.struct_size = sizeof(eqf_weight_summary)}
 eqf_status eqf_estimate_weights(size_t num, const double *log_weights, eqf_weight_summary *summary_out);
 
 /* Mean of values with its standard error, samples independent. */
@@ -56,10 +58,12 @@ eqf_status eqf_estimate_independence_chain(size_t num, const double *log_weights
 
 /* Mean of values over a chain's states. NaN where the chain never moved. */
 typedef struct eqf_chain_mean {
+    size_t struct_size; /* set by EQF_CHAIN_MEAN_INIT */
     double mean, standard_error;   /* sd sqrt(autocorrelation_time / num) */
     double autocorrelation_time;   /* integrated, in steps, at least 1 */
     double effective_samples;      /* num / autocorrelation_time */
 } eqf_chain_mean;
+#define EQF_CHAIN_MEAN_INIT {.struct_size = sizeof(eqf_chain_mean)}
 /* states [num] as above (or its tail, without a burn-in), values of all proposals. num is 4 or more. */
 eqf_status eqf_estimate_chain_mean(size_t num, const size_t *states, const double *values,
                                    eqf_chain_mean *mean_out);

@@ -38,14 +38,17 @@ typedef enum eqf_error_norm {
 /* EQF_INTEGRATOR_DOPRI5. A step is accepted if |e_x| <= atol + rtol |x|, root mean squares over the configuration (so that symmetry
  * operations change no step), and |e_log_det| <= atol + rtol nats. Zeros mean defaults. */
 typedef struct eqf_adaptive_options {
+    size_t struct_size; /* set by EQF_ADAPTIVE_OPTIONS_INIT */
     double rtol;        /* 1e-5; 1e-8 ... 0.1; below 1e-6 the rounding of float32 decides */
     double atol;        /* 1e-10 */
     unsigned max_steps; /* 10000: tries of a step after which a sample is given up */
     eqf_error_norm error_norm;
+    unsigned char reserved[96]; /* 0: see eqflow/context.h */
 } eqf_adaptive_options;
+#define EQF_ADAPTIVE_OPTIONS_INIT {.struct_size = sizeof(eqf_adaptive_options), .error_norm = EQF_ERROR_NORM_STATE_AND_LOG_DET}
 
 typedef struct eqf_flow_options {
-    unsigned version;
+    size_t struct_size; /* set by EQF_FLOW_OPTIONS_INIT */
     unsigned num_steps; /* 0: the model's */
     eqf_field_evaluation field_evaluation;
     eqf_divergence divergence;
@@ -59,8 +62,8 @@ typedef struct eqf_flow_options {
     eqf_precision precision;
 } eqf_flow_options;
 #define EQF_FLOW_OPTIONS_INIT \
-    {1, 0, EQF_FIELD_TABLE, EQF_DIVERGENCE_EXACT, 0, EQF_INTEGRATOR_RK4, {0, 0, 0, EQF_ERROR_NORM_STATE_AND_LOG_DET}, \
-     EQF_PRECISION_FLOAT}
+    {.struct_size = sizeof(eqf_flow_options), .field_evaluation = EQF_FIELD_TABLE, .divergence = EQF_DIVERGENCE_EXACT, \
+     .method = EQF_INTEGRATOR_RK4, .adaptive = EQF_ADAPTIVE_OPTIONS_INIT, .precision = EQF_PRECISION_FLOAT}
 
 /* Owns: device buffers and programs; copies what it needs of the model. Immutable but for set_params.
  * Threads: those of its context. */
@@ -124,8 +127,10 @@ eqf_status eqf_flow_velocity(eqf_flow *flow, double t, size_t batch_size, const 
 /* What a loss evaluation adds up; means over the batch. loss = nll + integration_penalty * error, with
  * error = sum over steps of h (|k2 - k3|^2 + (div2 - div3)^2) of RK4's two mid-point stages. */
 typedef struct eqf_loss {
+    size_t struct_size; /* set by EQF_LOSS_INIT */
     double loss, nll, integration_error;
 } eqf_loss;
+#define EQF_LOSS_INIT {.struct_size = sizeof(eqf_loss)}
 
 /* Negative log-likelihood of x [B, N, D] (centred first) and its exact gradient through the discretised flow (DTO; with
  * DOPRI5 that of the continuous adjoint, OTD, which has no integration error to penalise and counts it as 0):
@@ -137,8 +142,10 @@ eqf_status eqf_flow_nll_gradient(eqf_flow *flow, double integration_penalty, siz
 /* The same of an energy-based loss: loss = free_energy + integration_penalty * error, with
  *   free_energy = mean over z of  u(x) + log_prob(x),  x the image of z:  KL(model || target) - ln Z, at least -ln Z. */
 typedef struct eqf_energy_loss {
+    size_t struct_size; /* set by EQF_ENERGY_LOSS_INIT */
     double loss, free_energy, integration_error;
 } eqf_energy_loss;
+#define EQF_ENERGY_LOSS_INIT {.struct_size = sizeof(eqf_energy_loss)}
 
 /* That loss for latents z [B, N, D] (centred first; draw them by eqf_flow_prior_sample) and its exact gradient with the
  * potential's forces: gradient_out [num_trained] or NULL. Energies above energy_cap count as energy_cap + ln(1 + u - energy_cap),
@@ -158,12 +165,14 @@ typedef struct eqf_step_range {
     uint64_t min, max, total; /* over samples */
 } eqf_step_range;
 typedef struct eqf_step_statistics {
+    size_t struct_size; /* set by EQF_STEP_STATISTICS_INIT */
     uint64_t num_samples;
     uint64_t num_failed; /* samples given up: not finite, or not done within max_steps or with steps that rounding still shows; NaN */
     eqf_step_range accepted, rejected;
     uint64_t num_velocity_evals; /* in all */
 } eqf_step_statistics;
-void eqf_flow_step_statistics(const eqf_flow *flow, eqf_step_statistics *statistics_out);
+#define EQF_STEP_STATISTICS_INIT {.struct_size = sizeof(eqf_step_statistics)}
+eqf_status eqf_flow_step_statistics(const eqf_flow *flow, eqf_step_statistics *statistics_out);
 void eqf_flow_reset_step_statistics(eqf_flow *flow);
 
 #ifdef __cplusplus

@@ -16,7 +16,7 @@ extern "C" {
  * after burn-in. The displacement is tuned in burn-in only, one for all chains, and then frozen. Samples are
  * ordered by (kept configuration, chain). */
 typedef struct eqf_mcmc_options {
-    unsigned version;
+    size_t struct_size; /* set by EQF_MCMC_OPTIONS_INIT */
     unsigned num_chains;       /* 0: chosen from num_samples */
     unsigned num_burn_in;      /* sweeps; 0: 4000 */
     unsigned thinning;         /* sweeps between kept configurations; 0: 200 */
@@ -27,10 +27,11 @@ typedef struct eqf_mcmc_options {
     eqf_progress_callback progress;
     void *progress_user;
 } eqf_mcmc_options;
-#define EQF_MCMC_OPTIONS_INIT {1, 0, 0, 0, 0.0, 0.0, 0, true, NULL, NULL}
+#define EQF_MCMC_OPTIONS_INIT {.struct_size = sizeof(eqf_mcmc_options), .is_centred = true}
 
 /* NaN where the run is too short to tell (docs/sampling.md). All zero if num_samples was 0. */
 typedef struct eqf_mcmc_diagnostics {
+    size_t struct_size; /* set by EQF_MCMC_DIAGNOSTICS_INIT */
     unsigned num_chains, num_burn_in, thinning;
     uint64_t num_sweeps;              /* per chain, burn-in included */
     double acceptance;                /* fraction of accepted moves after burn-in */
@@ -40,6 +41,7 @@ typedef struct eqf_mcmc_diagnostics {
     double effective_samples;         /* independent samples the kept ones are worth */
     double mean_energy, mean_energy_standard_error;
 } eqf_mcmc_diagnostics;
+#define EQF_MCMC_DIAGNOSTICS_INIT {.struct_size = sizeof(eqf_mcmc_diagnostics)}
 
 /* Draws num_samples configurations: x_out [num_samples, N, D] float32, energy_out [num_samples] or NULL
  * (caller's arrays). Same seed, device and version: same bits. Errors: INVALID_ARGUMENT, INTERRUPTED,

@@ -37,7 +37,7 @@ typedef enum eqf_quench_precision {
 } eqf_quench_precision;
 
 typedef struct eqf_quench_options {
-    unsigned version;
+    size_t struct_size; /* set by EQF_QUENCH_OPTIONS_INIT */
     eqf_quench_precision precision;
     double gradient_tolerance;   /* |grad u|, kT per length; 0: chosen from the potential and the precision. Raised to
                                     what rounding lets a descent reach; the summary says what was used */
@@ -47,15 +47,17 @@ typedef struct eqf_quench_options {
     eqf_progress_callback progress;
     void *progress_user;
 } eqf_quench_options;
-#define EQF_QUENCH_OPTIONS_INIT {1, EQF_QUENCH_BEST, 0.0, 0, 0.0, 10, NULL, NULL}
+#define EQF_QUENCH_OPTIONS_INIT {.struct_size = sizeof(eqf_quench_options), .precision = EQF_QUENCH_BEST, .max_escapes = 10}
 
 typedef struct eqf_quench_summary {
+    size_t struct_size; /* set by EQF_QUENCH_SUMMARY_INIT */
     bool is_double;                         /* the precision that was used */
     double gradient_tolerance;              /* the one that was used */
     size_t counts[EQF_QUENCH_NUM_RESULTS];  /* configurations by result */
     size_t num_escapes;                     /* saddle points left on the way */
     double mean_steps;                      /* per configuration with finite input */
 } eqf_quench_summary;
+#define EQF_QUENCH_SUMMARY_INIT {.struct_size = sizeof(eqf_quench_summary)}
 
 /* Descends from every x [B, N, D] float32 to a minimum of the potential: x_out [B, N, D] double, centred;
  * energy_out [B] and gradient_norm_out [B] double, or NULL; result_out [B]; summary_out or NULL. What a configuration
@@ -74,16 +76,18 @@ eqf_status eqf_minima_random_starts(eqf_context *ctx, const eqf_potential_option
 /* ---- Distinct minima -------------------------------------------------------------------------- */
 
 typedef struct eqf_minima_group_options {
-    unsigned version;
+    size_t struct_size; /* set by EQF_MINIMA_GROUP_OPTIONS_INIT */
     double energy_tolerance;   /* relative to max(1, |u|); 0: 1e-4 (coarse: geometry decides) */
     double distance_tolerance; /* length by which matching particles may miss; 0: 0.01 of the potential's length */
 } eqf_minima_group_options;
-#define EQF_MINIMA_GROUP_OPTIONS_INIT {1, 0.0, 0.0}
+#define EQF_MINIMA_GROUP_OPTIONS_INIT {.struct_size = sizeof(eqf_minima_group_options)}
 
 typedef struct eqf_minimum {
+    size_t struct_size;    /* set by the library */
     double energy;         /* of the representative: the lowest of its group */
     size_t count;          /* configurations in the group */
     size_t representative; /* index of a configuration */
+    unsigned char reserved[32]; /* 0: see eqflow/context.h */
 } eqf_minimum;
 
 #define EQF_NO_MINIMUM ((size_t)-1)

@@ -3,6 +3,7 @@
 #ifndef EQFLOW_MODEL_H
 #define EQFLOW_MODEL_H
 
+#include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -27,6 +28,7 @@ typedef enum eqf_radial_layout {
 typedef enum eqf_activation { EQF_ACTIVATION_TANH, EQF_ACTIVATION_SILU } eqf_activation;
 
 typedef struct eqf_dynamics_options {
+    size_t struct_size; /* set by EQF_DYNAMICS_OPTIONS_INIT */
     eqf_dynamics_kind kind;
     /* radial */
     unsigned num_distance; /* K Gaussians in distance */
@@ -38,7 +40,12 @@ typedef struct eqf_dynamics_options {
     /* dense */
     unsigned width, depth; /* units of a hidden layer; hidden layers */
     eqf_activation activation;
+    unsigned char reserved[452]; /* 0: see eqflow/context.h */
 } eqf_dynamics_options;
+#define EQF_DYNAMICS_OPTIONS_INIT                                                                                              \
+    {.struct_size = sizeof(eqf_dynamics_options), .kind = EQF_DYNAMICS_RADIAL, .num_distance = 50, .num_time = 10,              \
+     .layout = EQF_RADIAL_UNIFORM, .distance_max = 8.0, .distance_gamma = 0.5, .time_gamma = 0.3, .width = 128, .depth = 2,     \
+     .activation = EQF_ACTIVATION_TANH}
 
 typedef enum eqf_integrator_method {
     EQF_INTEGRATOR_RK4,   /* equal steps, the same for all samples */
@@ -46,12 +53,15 @@ typedef enum eqf_integrator_method {
 } eqf_integrator_method;
 
 typedef struct eqf_integrator_options {
+    size_t struct_size; /* set by EQF_INTEGRATOR_OPTIONS_INIT */
     eqf_integrator_method method;
     unsigned num_steps; /* equal steps over t in [0, 1] */
+    unsigned char reserved[112]; /* 0: see eqflow/context.h */
 } eqf_integrator_options;
+#define EQF_INTEGRATOR_OPTIONS_INIT {.struct_size = sizeof(eqf_integrator_options), .method = EQF_INTEGRATOR_RK4, .num_steps = 20}
 
 typedef struct eqf_model_options {
-    unsigned version;
+    size_t struct_size; /* set by EQF_MODEL_OPTIONS_INIT */
     char preset[32]; /* the system's name: "dw4", or "" */
     eqf_potential_options potential; /* the target; also gives N and D */
     double prior_scale;              /* sd of the mean-free Gaussian prior, length */
@@ -59,21 +69,27 @@ typedef struct eqf_model_options {
     eqf_integrator_options integrator;
     uint64_t seed; /* of the initial parameters */
 } eqf_model_options;
-#define EQF_MODEL_OPTIONS_INIT                                                                   \
-    {1, "", EQF_POTENTIAL_OPTIONS_INIT, 1.0,                                                     \
-     {EQF_DYNAMICS_RADIAL, 50, 10, EQF_RADIAL_UNIFORM, 8.0, 0.5, 0.3, 128, 2, EQF_ACTIVATION_TANH}, {EQF_INTEGRATOR_RK4, 20}, 0}
+#define EQF_MODEL_OPTIONS_INIT                                                                                          \
+    {.struct_size = sizeof(eqf_model_options), .potential = EQF_POTENTIAL_OPTIONS_INIT, .prior_scale = 1.0,             \
+     .dynamics = EQF_DYNAMICS_OPTIONS_INIT, .integrator = EQF_INTEGRATOR_OPTIONS_INIT}
 
 /* One line of the training history. Means over the steps since the line before; held_out_nll is NaN
  * where it was not measured. */
 typedef struct eqf_history_row {
+    size_t struct_size; /* set by EQF_HISTORY_ROW_INIT */
     uint64_t step;
     double seconds; /* wall time in training so far; not in the model file (0 when loaded): same seed, same file */
     double loss, nll, held_out_nll, gradient_norm, learning_rate;
     double free_energy, held_out_free_energy; /* NaN where the loss has no such part */
+    unsigned char reserved[176]; /* 0: see eqflow/context.h */
 } eqf_history_row;
+#define EQF_HISTORY_ROW_INIT                                                                                    \
+    {.struct_size = sizeof(eqf_history_row), .held_out_nll = (double)NAN, .free_energy = (double)NAN,           \
+     .held_out_free_energy = (double)NAN}
 
 /* A named part of the flat parameter vector; row-major. */
 typedef struct eqf_param_slice {
+    size_t struct_size; /* set by the library */
     const char *name; /* "radial.weights", ...: also the tensor's name in the file */
     unsigned num_dims;
     size_t shape[2];

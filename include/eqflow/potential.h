@@ -29,7 +29,7 @@ typedef struct eqf_potential_constant {
  *                               + 0.5 trap_strength sum_i |x_i - x_com|^2 }
  *   user:           u = (1/T) energy(x),  energy and its gradient as the text has them                 */
 typedef struct eqf_potential_options {
-    unsigned version;
+    size_t struct_size; /* set by EQF_POTENTIAL_OPTIONS_INIT */
     eqf_potential_kind kind;
     unsigned num_particles; /* N >= 2 */
     unsigned space_dim;     /* D: 1, 2 or 3 */
@@ -42,10 +42,12 @@ typedef struct eqf_potential_options {
     double length;           /* typical distance of neighbours: starts and step sizes are measured by it */
     unsigned num_constants;
     eqf_potential_constant constants[EQF_POTENTIAL_MAX_CONSTANTS];
+    unsigned char reserved[264]; /* 0: see eqflow/context.h */
 } eqf_potential_options;
-#define EQF_POTENTIAL_OPTIONS_INIT \
-    {1,   EQF_POTENTIAL_DOUBLE_WELL, 2, 2, 1.0, 4.0, 0.0, -4.0, 0.9, 2.0, 1.0, 1.0, \
-     NULL, NULL, 1.0, 0, {{"", 0.0}}}
+#define EQF_POTENTIAL_OPTIONS_INIT                                                                                         \
+    {.struct_size = sizeof(eqf_potential_options), .kind = EQF_POTENTIAL_DOUBLE_WELL, .num_particles = 2, .space_dim = 2,      \
+     .temperature = 1.0, .distance_offset = 4.0, .linear = 0.0, .quadratic = -4.0, .quartic = 0.9, .epsilon = 2.0,             \
+     .r_min = 1.0, .trap_strength = 1.0, .length = 1.0}
 
 /* "double_well", "lennard_jones", "user". NULL if unknown. */
 const char *eqf_potential_kind_name(eqf_potential_kind kind);

@@ -10,17 +10,19 @@ extern "C" {
 #endif
 
 typedef struct eqf_preset {
+    size_t struct_size; /* set by the library */
     const char *name;  /* "dw4" */
     const char *title; /* "4 particles in a plane, double-well pairs" */
-    eqf_model_options model;
-    eqf_training_options training;
-    eqf_mcmc_options mcmc;
+    const eqf_model_options *model;
+    const eqf_training_options *training;
+    const eqf_mcmc_options *mcmc;
     size_t default_num_train; /* data that train makes for itself */
-    /* Known of the target with these constants (docs/method.md, section 5); NaN where unknown. Nats, the
+    /* Known of the target with these constants (docs/method.md, section 6); NaN where unknown. Nats, the
      * prior's constant included in entropy. */
     double entropy, entropy_error;
     double log_z, log_z_error;
     double mean_energy;
+    unsigned char reserved[160]; /* 0: see eqflow/context.h */
 } eqf_preset;
 
 /* Static; num_presets_out entries. */
@@ -32,14 +34,14 @@ bool eqf_preset_matches(const eqf_preset *preset, const eqf_potential_options *p
 
 /* Default training options for num_train samples of the preset's system (small sets train shorter and with more data_noise; 0: training without data). The loss is
  * the likelihood alone; weights and energy_cap are there for other losses. */
-void eqf_preset_training_options(const eqf_preset *preset, size_t num_train,
-                                 eqf_training_options *options_out);
+eqf_status eqf_preset_training_options(const eqf_preset *preset, size_t num_train,
+                                       eqf_training_options *options_out);
 
 /* A preset for any potential, such as a user's own, named "own": a uniform field as wide as the cluster, scaled by the
- * potential's length, training and chains as for lj13; nothing is known of it. Views the potential's texts. Errors:
- * those of eqf_potential_check. */
+ * potential's length, training and chains as for lj13; nothing is known of it. *preset_out is the caller's (eqf_free); it views the
+ * potential's texts. Errors: OUT_OF_MEMORY, those of eqf_potential_check. */
 eqf_status eqf_preset_for_potential(eqf_context *ctx, const eqf_potential_options *potential,
-                                    eqf_preset *preset_out);
+                                    eqf_preset **preset_out);
 
 #ifdef __cplusplus
 }

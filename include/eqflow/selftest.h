@@ -11,6 +11,7 @@ extern "C" {
 #endif
 
 typedef struct eqf_selftest_result {
+    size_t struct_size; /* set by the library */
     const char *name; /* static: "radial velocity", ... */
     double error;     /* largest deviation measured */
     double tolerance;

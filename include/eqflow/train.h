@@ -24,7 +24,7 @@ typedef enum eqf_optimizer_kind {
 } eqf_optimizer_kind;
 
 typedef struct eqf_training_options {
-    unsigned version;
+    size_t struct_size;                    /* set by EQF_TRAINING_OPTIONS_INIT */
     size_t batch_size;
     uint64_t num_steps;                    /* optimizer steps in all */
     double learning_rate;                  /* Adam, at its highest */
@@ -53,8 +53,12 @@ typedef struct eqf_training_options {
     size_t num_validated;                  /* held-out samples that a measurement takes, the first of them; 0: all */
 } eqf_training_options;
 #define EQF_TRAINING_OPTIONS_INIT \
-    {1, 256, 4000, 5e-3, 0.02, 100, 0.0, 10.0, 0.995, 0.1, 200, EQF_FIELD_TABLE, 0, 1.0, 1.0, 256, (double)INFINITY, 4096, false, \
-     EQF_DIVERGENCE_EXACT, EQF_GRADIENT_DTO, {0, 0, 0, EQF_ERROR_NORM_STATE_AND_LOG_DET}, 0.0, EQF_OPTIMIZER_ADAM, 0.0, 0}
+    {.struct_size = sizeof(eqf_training_options), .batch_size = 256, .num_steps = 4000, .learning_rate = 5e-3,            \
+     .final_learning_rate_fraction = 0.02, .num_warmup_steps = 100, .clip_norm = 10.0, .average_decay = 0.995,            \
+     .integration_penalty = 0.1, .validation_interval = 200, .field_evaluation = EQF_FIELD_TABLE, .nll_weight_start = 1.0, \
+     .nll_weight_end = 1.0, .num_generated = 256, .energy_cap = (double)INFINITY, .num_held_out_generated = 4096,         \
+     .divergence = EQF_DIVERGENCE_EXACT, .gradient = EQF_GRADIENT_DTO, .adaptive = EQF_ADAPTIVE_OPTIONS_INIT,  \
+     .optimizer = EQF_OPTIMIZER_ADAM}
 
 /* Owns: a flow, the data and the optimizer's state on the device. Threads: those of its context. */
 typedef struct eqf_trainer eqf_trainer;
@@ -70,6 +74,7 @@ void eqf_trainer_destroy(eqf_trainer **trainer);
 
 /* Where training stands. */
 typedef struct eqf_training_state {
+    size_t struct_size; /* set by EQF_TRAINING_STATE_INIT */
     uint64_t step, num_steps;
     double seconds;
     double loss, nll, gradient_norm, learning_rate; /* means since the last report */
@@ -80,6 +85,7 @@ typedef struct eqf_training_state {
     uint64_t best_step;
     bool is_done;
 } eqf_training_state;
+#define EQF_TRAINING_STATE_INIT {.struct_size = sizeof(eqf_training_state)}
 
 /* Takes up to max_steps steps (stopping at the end, and after each validation, which adds a history row).
  * NON_FINITE: the loss or gradient was not finite; the parameters stay those of the last good step and the

@@ -54,6 +54,30 @@ const char *eqf__source_reads_files(const char *source);
         if (eqf__try_status != EQF_OK) return eqf__try_status; \
     } while (0)
 
+/* Returns INVALID_ARGUMENT from the calling function where a pointer argument is NULL. ctx may be NULL. */
+#define EQF__NOT_NULL(ctx, pointer)                                                                     \
+    do {                                                                                                \
+        if ((pointer) == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "%s is NULL", #pointer); \
+    } while (0)
+
+/* ---- Structs that begin with their size (eqflow/context.h) ---------------------------------------- */
+
+/* Reads a struct that a program gave into *copy, which holds the defaults: those stay where the program's struct is smaller. A larger one
+ * must be zero beyond. init names its initializer: EQF__READ(ctx, EQF_FLOW_OPTIONS_INIT, options, &copy). */
+eqf_status eqf__struct_read(eqf_context *ctx, const char *init, const void *given, size_t size, void *copy);
+#define EQF__READ(ctx, init, given, copy) eqf__struct_read(ctx, #init, given, sizeof *(copy), copy)
+/* Gives a result to a program: as much of *full as its struct has, zeros where that has more. */
+eqf_status eqf__struct_write(eqf_context *ctx, const char *init, const void *full, size_t size, void *given);
+#define EQF__WRITE(ctx, init, full, given) eqf__struct_write(ctx, #init, full, sizeof *(full), given)
+/* Could a result be given there? For functions that work long before they give one. */
+eqf_status eqf__struct_check_size(eqf_context *ctx, const char *init, const void *given);
+#define EQF__CHECK_SIZE(ctx, init, given) eqf__struct_check_size(ctx, #init, given)
+/* Is a struct what its initializer makes: a struct of constant size, with nothing in its reserved bytes? */
+eqf_status eqf__struct_check(eqf_context *ctx, const char *init, const void *given, size_t size, size_t reserved_offset,
+                             size_t num_reserved);
+#define EQF__CHECK(ctx, init, type, given) \
+    eqf__struct_check(ctx, #init, given, sizeof(type), offsetof(type, reserved), sizeof(((type *)0)->reserved))
+
 /* ---- Ranks (eqflow/communicator.h); alone, all of these do nothing -------------------------------- */
 
 unsigned eqf__num_ranks(const eqf_context *ctx); /* at least 1 */

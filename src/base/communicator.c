@@ -7,10 +7,9 @@
 eqf_status eqf_context_set_communicator(eqf_context *ctx, const eqf_communicator *communicator) {
     static const eqf_communicator alone = EQF_COMMUNICATOR_INIT;
     if (ctx == NULL) return EQF_ERROR_INVALID_ARGUMENT;
-    if (communicator == NULL) communicator = &alone;
-    if (communicator->version != 1)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
-                         "version of the communicator is %u: start from EQF_COMMUNICATOR_INIT", communicator->version);
+    eqf_communicator copy = alone;
+    if (communicator != NULL) EQF__TRY(EQF__READ(ctx, EQF_COMMUNICATOR_INIT, communicator, &copy));
+    communicator = &copy;
     if (communicator->rank >= communicator->size)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "rank %u is not one of %u", communicator->rank,
                          communicator->size);
@@ -22,7 +21,7 @@ eqf_status eqf_context_set_communicator(eqf_context *ctx, const eqf_communicator
 }
 
 size_t eqf_communicator_share(const eqf_communicator *communicator, unsigned rank, size_t num) {
-    const unsigned size = communicator->size > 1 ? communicator->size : 1;
+    const unsigned size = communicator != NULL && communicator->size > 1 ? communicator->size : 1;
     return num / size * rank + num % size * rank / size; /* num * rank / size without overflow */
 }
 

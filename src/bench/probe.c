@@ -174,22 +174,26 @@ static eqf_status measure_copy(probe *p, eqf_bench_yardsticks *yardsticks) {
 }
 
 eqf_status eqf_bench_probe(eqf_context *ctx, eqf_bench_yardsticks *yardsticks_out) {
+    EQF__NOT_NULL(ctx, ctx);
+    EQF__TRY(EQF__CHECK_SIZE(ctx, EQF_BENCH_YARDSTICKS_INIT, yardsticks_out));
     eqf__device *device;
     EQF__TRY(eqf__device_get(ctx, &device));
     probe p = {.ctx = ctx, .device = device};
-    eqf_bench_yardsticks yardsticks = {0, 0, 0};
+    eqf_bench_yardsticks yardsticks = EQF_BENCH_YARDSTICKS_INIT;
     eqf_status status = probe_prepare(&p);
     if (status == EQF_OK) status = measure_fma(&p, &yardsticks.fma_gflops);
     if (status == EQF_OK) status = measure_copy(&p, &yardsticks);
     probe_clear(&p);
-    if (status == EQF_OK) *yardsticks_out = yardsticks;
-    return status;
+    return status != EQF_OK ? status : EQF__WRITE(ctx, EQF_BENCH_YARDSTICKS_INIT, &yardsticks, yardsticks_out);
 }
 
 eqf_status eqf_bench_remember(eqf_context *ctx, const eqf_bench_yardsticks *yardsticks) {
+    EQF__NOT_NULL(ctx, ctx);
+    eqf_bench_yardsticks copy = EQF_BENCH_YARDSTICKS_INIT;
+    EQF__TRY(EQF__READ(ctx, EQF_BENCH_YARDSTICKS_INIT, yardsticks, &copy));
     eqf__device *device;
     char text[160];
     EQF__TRY(eqf__device_get(ctx, &device));
-    snprintf(text, sizeof text, "fma_gflops = %.6g\ncopy_gbps = %.6g\n", yardsticks->fma_gflops, yardsticks->copy_gbps);
+    snprintf(text, sizeof text, "fma_gflops = %.6g\ncopy_gbps = %.6g\n", copy.fma_gflops, copy.copy_gbps);
     return eqf__store_save(ctx, &device->info, EQF__STORE_PROBE, text, NULL);
 }

@@ -30,17 +30,18 @@ static eqf_status copy_cache_path(eqf_context *ctx, const char *given) {
 }
 
 eqf_status eqf_context_create(const eqf_context_options *options, eqf_context **ctx_out) {
+    EQF__NOT_NULL(NULL, ctx_out);
     *ctx_out = NULL;
-    if (options != NULL && options->version != 1) return EQF_ERROR_INVALID_ARGUMENT;
+    eqf_context_options copy = EQF_CONTEXT_OPTIONS_INIT;
+    if (options != NULL) EQF__TRY(EQF__READ(NULL, EQF_CONTEXT_OPTIONS_INIT, options, &copy));
+    options = &copy;
     eqf_context *ctx = calloc(1, sizeof *ctx);
     if (ctx == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     const char *kernel_path =
-        options != NULL && options->kernel_path != NULL ? options->kernel_path : getenv("EQFLOW_KERNEL_PATH");
-    if (options != NULL) {
-        ctx->log = options->log;
-        ctx->log_user = options->log_user;
-    }
-    eqf_status status = copy_cache_path(ctx, options != NULL ? options->cache_path : NULL);
+        options->kernel_path != NULL ? options->kernel_path : getenv("EQFLOW_KERNEL_PATH");
+    ctx->log = options->log;
+    ctx->log_user = options->log_user;
+    eqf_status status = copy_cache_path(ctx, options->cache_path);
     if (status == EQF_OK && kernel_path != NULL && kernel_path[0] != '\0') {
         ctx->kernel_path = eqf__strdup(ctx, kernel_path);
         if (ctx->kernel_path == NULL) status = EQF_ERROR_OUT_OF_MEMORY;
@@ -270,6 +271,7 @@ static eqf_status find_devices(eqf_context *ctx, eqf__device **devices_out, size
         for (cl_uint d = 0; d < num_ids; d++) {
             eqf__device *device = &devices[num_devices];
             memset(device, 0, sizeof *device);
+            device->info.struct_size = sizeof device->info;
             device->id = ids[d];
             device->ocl_platform = ocl_platforms[p];
             device->info.index = (unsigned)num_devices++;
@@ -289,6 +291,9 @@ static eqf_status find_devices(eqf_context *ctx, eqf__device **devices_out, size
 }
 
 eqf_status eqf_device_list(eqf_context *ctx, eqf_device_info **devices_out, size_t *num_devices_out) {
+    EQF__NOT_NULL(ctx, ctx);
+    EQF__NOT_NULL(ctx, devices_out);
+    EQF__NOT_NULL(ctx, num_devices_out);
     *devices_out = NULL;
     *num_devices_out = 0;
     eqf__device *devices;
@@ -308,25 +313,33 @@ eqf_status eqf_device_list(eqf_context *ctx, eqf_device_info **devices_out, size
 }
 
 eqf_status eqf_device_get_profile(eqf_context *ctx, unsigned index, eqf_device_profile *profile_out) {
+    EQF__NOT_NULL(ctx, ctx);
+    EQF__TRY(EQF__CHECK_SIZE(ctx, EQF_DEVICE_PROFILE_INIT, profile_out));
     eqf__device *devices;
     size_t num_devices;
     EQF__TRY(find_devices(ctx, &devices, &num_devices));
     eqf_status status = EQF_OK;
-    if (index >= num_devices) {
+    eqf_device_profile *profile = eqf__alloc(ctx, 1, sizeof *profile, "the device's profile");
+    if (profile == NULL) {
+        status = EQF_ERROR_OUT_OF_MEMORY;
+    } else if (index >= num_devices) {
         status = eqf__fail(ctx, EQF_ERROR_NO_DEVICE, "there is no device %u: 'eqflow devices' lists the %zu here", index,
                            num_devices);
     } else {
         eqf__profile_facts facts;
         char name[64], *tuning = eqf__store_load(ctx, &devices[index].info, EQF__STORE_TUNING);
         eqf__profile_read_facts(&devices[index], &facts);
-        status = eqf__profile_resolve(ctx, &facts, tuning, profile_out, name);
+        status = eqf__profile_resolve(ctx, &facts, tuning, profile, name);
         free(tuning);
     }
+    if (status == EQF_OK) status = EQF__WRITE(ctx, EQF_DEVICE_PROFILE_INIT, profile, profile_out);
+    free(profile);
     free(devices);
     return status;
 }
 
 eqf_status eqf_device_store_tuning(eqf_context *ctx, const char *text) {
+    EQF__NOT_NULL(ctx, ctx);
     eqf__device *device;
     EQF__TRY(eqf__device_get(ctx, &device));
     if (text != NULL) {
@@ -427,6 +440,7 @@ static eqf_status open_device(eqf_context *ctx, const eqf__device *found) {
 }
 
 eqf_status eqf_context_open_device(eqf_context *ctx, const char *selector) {
+    EQF__NOT_NULL(ctx, ctx);
     if (ctx->device != NULL)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "this context already uses %s", ctx->device->info.name);
     if (selector == NULL) selector = getenv("EQFLOW_DEVICE");
@@ -468,8 +482,9 @@ void eqf__device_close(eqf_context *ctx) {
 }
 
 eqf_status eqf_context_device(eqf_context *ctx, eqf_device_info *device_out) {
+    EQF__NOT_NULL(ctx, ctx);
+    EQF__TRY(EQF__CHECK_SIZE(ctx, EQF_DEVICE_INFO_INIT, device_out));
     eqf__device *device;
     EQF__TRY(eqf__device_get(ctx, &device));
-    *device_out = device->info;
-    return EQF_OK;
+    return EQF__WRITE(ctx, EQF_DEVICE_INFO_INIT, &device->info, device_out);
 }

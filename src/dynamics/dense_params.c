@@ -34,9 +34,9 @@ size_t eqf__dense_layout(const eqf_dynamics_options *options, size_t num_dof,
     for (unsigned l = 0; l <= options->depth; l++) {
         const size_t num_in = l == 0 ? num_dof + 1 : options->width;
         const size_t num_out = l == options->depth ? num_dof : options->width;
-        slices_out[2 * l] = (eqf_param_slice){names[2 * l], 2, {num_out, num_in}, offset, num_out * num_in, true};
+        slices_out[2 * l] = (eqf_param_slice){sizeof(eqf_param_slice), names[2 * l], 2, {num_out, num_in}, offset, num_out * num_in, true};
         offset += num_out * num_in;
-        slices_out[2 * l + 1] = (eqf_param_slice){names[2 * l + 1], 1, {num_out, 0}, offset, num_out, true};
+        slices_out[2 * l + 1] = (eqf_param_slice){sizeof(eqf_param_slice), names[2 * l + 1], 1, {num_out, 0}, offset, num_out, true};
         offset += num_out;
     }
     *num_slices_out = 2 * ((size_t)options->depth + 1);

@@ -38,13 +38,13 @@ size_t eqf__radial_layout(const eqf_dynamics_options *options, eqf_param_slice s
                           size_t *num_trained_out) {
     const size_t num_distance = options->num_distance, num_time = options->num_time;
     const eqf_param_slice slices[EQF__RADIAL_NUM_SLICES] = {
-        [EQF__RADIAL_WEIGHTS] = {"radial.weights", 2, {num_distance, num_time}, 0, 0, true},
-        [EQF__RADIAL_BIAS] = {"radial.bias", 1, {num_time, 0}, 0, 0, true},
-        [EQF__RADIAL_IMPORTANCE] = {"radial.importance", 1, {num_distance, 0}, 0, 0, true},
-        [EQF__RADIAL_DISTANCE_LOG_GAMMAS] = {"radial.distance_log_gammas", 1, {num_distance, 0}, 0, 0, true},
-        [EQF__RADIAL_TIME_LOG_GAMMAS] = {"radial.time_log_gammas", 1, {num_time, 0}, 0, 0, true},
-        [EQF__RADIAL_DISTANCE_CENTERS] = {"radial.distance_centers", 1, {num_distance, 0}, 0, 0, false},
-        [EQF__RADIAL_TIME_CENTERS] = {"radial.time_centers", 1, {num_time, 0}, 0, 0, false},
+        [EQF__RADIAL_WEIGHTS] = {sizeof(eqf_param_slice), "radial.weights", 2, {num_distance, num_time}, 0, 0, true},
+        [EQF__RADIAL_BIAS] = {sizeof(eqf_param_slice), "radial.bias", 1, {num_time, 0}, 0, 0, true},
+        [EQF__RADIAL_IMPORTANCE] = {sizeof(eqf_param_slice), "radial.importance", 1, {num_distance, 0}, 0, 0, true},
+        [EQF__RADIAL_DISTANCE_LOG_GAMMAS] = {sizeof(eqf_param_slice), "radial.distance_log_gammas", 1, {num_distance, 0}, 0, 0, true},
+        [EQF__RADIAL_TIME_LOG_GAMMAS] = {sizeof(eqf_param_slice), "radial.time_log_gammas", 1, {num_time, 0}, 0, 0, true},
+        [EQF__RADIAL_DISTANCE_CENTERS] = {sizeof(eqf_param_slice), "radial.distance_centers", 1, {num_distance, 0}, 0, 0, false},
+        [EQF__RADIAL_TIME_CENTERS] = {sizeof(eqf_param_slice), "radial.time_centers", 1, {num_time, 0}, 0, 0, false},
     };
     size_t offset = 0, num_trained = 0;
     for (unsigned n = 0; n < EQF__RADIAL_NUM_SLICES; n++) {

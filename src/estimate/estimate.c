@@ -8,6 +8,7 @@
 
 #include <Random123/philox.h>
 
+#include "base.h"
 #include "estimate.h"
 
 eqf_status eqf_estimate_log_weights(size_t num, const float *energy, const float *log_prob, double *log_weights_out) {
@@ -51,7 +52,8 @@ eqf_status eqf_estimate_weights(size_t num, const double *log_weights, eqf_weigh
     }
     double count = (double)num;
     double ess = fmin(sum * sum / sum_of_squares, count); /* rounding may lift equal weights above count */
-    *summary_out = (eqf_weight_summary){
+    const eqf_weight_summary summary = {
+        .struct_size = sizeof summary,
         .num_samples = num,
         .ess = ess,
         .ess_fraction = ess / count,
@@ -59,7 +61,7 @@ eqf_status eqf_estimate_weights(size_t num, const double *log_weights, eqf_weigh
         .log_z = shift + log(sum / count),
         .log_z_standard_error = sqrt((count / ess - 1.0) / count),
     };
-    return EQF_OK;
+    return EQF__WRITE(NULL, EQF_WEIGHT_SUMMARY_INIT, &summary, summary_out);
 }
 
 eqf_status eqf_estimate_mean(size_t num, const double *values, double *mean_out, double *standard_error_out) {

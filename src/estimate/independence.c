@@ -5,6 +5,7 @@
 
 #include <Random123/philox.h>
 
+#include "base.h"
 #include "eqflow/estimate.h"
 #include "estimate.h"
 
@@ -50,7 +51,8 @@ eqf_status eqf_estimate_chain_mean(size_t num, const size_t *states, const doubl
         series[t] = values[states[t]];
         sum += series[t];
     }
-    eqf_chain_mean result = {.mean = sum / (double)num,
+    eqf_chain_mean result = {.struct_size = sizeof result,
+                             .mean = sum / (double)num,
                              .standard_error = NAN,
                              .autocorrelation_time = NAN,
                              .effective_samples = 1.0};
@@ -65,6 +67,5 @@ eqf_status eqf_estimate_chain_mean(size_t num, const size_t *states, const doubl
         result.standard_error = sqrt(squares / (double)(num - 1) / result.effective_samples);
     }
     free(series);
-    if (status == EQF_OK) *mean_out = result;
-    return status;
+    return status != EQF_OK ? status : EQF__WRITE(NULL, EQF_CHAIN_MEAN_INIT, &result, mean_out);
 }

@@ -98,12 +98,13 @@ static eqf_status create_parts(eqf_flow *flow, const eqf_model *model, const eqf
 
 eqf_status eqf_flow_create(eqf_context *ctx, const eqf_model *model, const eqf_flow_options *options,
                            eqf_flow **flow_out) {
+    EQF__NOT_NULL(ctx, ctx);
+    EQF__NOT_NULL(ctx, flow_out);
     *flow_out = NULL;
-    const eqf_flow_options defaults = EQF_FLOW_OPTIONS_INIT;
-    if (options == NULL) options = &defaults;
-    if (options->version != 1)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "flow options are of an unknown version %u",
-                         options->version);
+    EQF__NOT_NULL(ctx, model);
+    eqf_flow_options copy = EQF_FLOW_OPTIONS_INIT;
+    if (options != NULL) EQF__TRY(EQF__READ(ctx, EQF_FLOW_OPTIONS_INIT, options, &copy));
+    options = &copy;
     if (options->method != EQF_INTEGRATOR_RK4 && options->method != EQF_INTEGRATOR_DOPRI5)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "method of the integrator is %u: there is no such method",
                          (unsigned)options->method);
@@ -149,11 +150,13 @@ eqf_status eqf_flow_set_params(eqf_flow *flow, const float *params) {
     return eqf__flow_reassemble(flow);
 }
 
-void eqf_flow_step_statistics(const eqf_flow *flow, eqf_step_statistics *statistics_out) {
-    *statistics_out = flow->adaptive.statistics;
+eqf_status eqf_flow_step_statistics(const eqf_flow *flow, eqf_step_statistics *statistics_out) {
+    EQF__NOT_NULL(NULL, flow);
+    return EQF__WRITE(flow->ctx, EQF_STEP_STATISTICS_INIT, &flow->adaptive.statistics, statistics_out);
 }
 
 void eqf_flow_reset_step_statistics(eqf_flow *flow) {
+    if (flow == NULL) return;
     memset(&flow->adaptive.statistics, 0, sizeof flow->adaptive.statistics);
 }
 

@@ -181,6 +181,9 @@ static eqf_status download_results(eqf_flow *flow, size_t batch_size, cl_mem d_r
 
 eqf_status eqf_flow_nll_gradient(eqf_flow *flow, double integration_penalty, size_t batch_size, const float *x,
                                  eqf_loss *loss_out, float *gradient_out, float *adjoint_x_out) {
+    EQF__NOT_NULL(NULL, flow);
+    EQF__NOT_NULL(flow->ctx, x);
+    if (loss_out != NULL) EQF__TRY(EQF__CHECK_SIZE(flow->ctx, EQF_LOSS_INIT, loss_out));
     EQF__TRY(prepare_workspace(flow, batch_size, integration_penalty));
     eqf__field_set_noise(flow->field, flow->divergence_seed, 0);
     cl_mem d_rows;
@@ -189,19 +192,20 @@ eqf_status eqf_flow_nll_gradient(eqf_flow *flow, double integration_penalty, siz
     eqf_status status = eqf__flow_launch_gradient(flow, &flow->workspace, batch_size, integration_penalty);
     if (status == EQF_OK) status = download_results(flow, batch_size, d_rows, sums, gradient_out, adjoint_x_out);
     eqf__buffer_destroy(&d_rows);
-    if (status == EQF_OK && loss_out != NULL) {
-        loss_out->nll = sums[EQF__SUM_NLL];
-        loss_out->integration_error = sums[EQF__SUM_NLL_ERROR];
-        loss_out->loss = loss_out->nll + integration_penalty * loss_out->integration_error;
-    }
-    return status;
+    if (status != EQF_OK || loss_out == NULL) return status;
+    eqf_loss loss = {.nll = sums[EQF__SUM_NLL], .integration_error = sums[EQF__SUM_NLL_ERROR]};
+    loss.loss = loss.nll + integration_penalty * loss.integration_error;
+    return EQF__WRITE(flow->ctx, EQF_LOSS_INIT, &loss, loss_out);
 }
 
 eqf_status eqf_flow_energy_gradient(eqf_flow *flow, const eqf_potential_options *target, double energy_cap,
                                     double integration_penalty, size_t batch_size, const float *z,
                                     eqf_energy_loss *loss_out, float *gradient_out) {
+    EQF__NOT_NULL(NULL, flow);
     eqf_context *ctx = flow->ctx;
     EQF__TRY(eqf_potential_check(ctx, target));
+    EQF__NOT_NULL(ctx, z);
+    if (loss_out != NULL) EQF__TRY(EQF__CHECK_SIZE(ctx, EQF_ENERGY_LOSS_INIT, loss_out));
     if ((size_t)target->num_particles * target->space_dim != flow->num_dof)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
                          "the target has %u particles in %u dimensions, the flow %zu coordinates",
@@ -221,9 +225,10 @@ eqf_status eqf_flow_energy_gradient(eqf_flow *flow, const eqf_potential_options 
         if (status == EQF_OK) status = download_results(flow, batch_size, d_rows, sums, gradient_out, NULL);
         eqf__buffer_destroy(&d_rows);
         if (status == EQF_OK && loss_out != NULL) {
-            loss_out->free_energy = sums[EQF__SUM_FREE_ENERGY];
-            loss_out->integration_error = sums[EQF__SUM_FREE_ENERGY_ERROR];
-            loss_out->loss = loss_out->free_energy + integration_penalty * loss_out->integration_error;
+            eqf_energy_loss loss = {.free_energy = sums[EQF__SUM_FREE_ENERGY],
+                                    .integration_error = sums[EQF__SUM_FREE_ENERGY_ERROR]};
+            loss.loss = loss.free_energy + integration_penalty * loss.integration_error;
+            status = EQF__WRITE(ctx, EQF_ENERGY_LOSS_INIT, &loss, loss_out);
         }
     }
     eqf__kernel_destroy(&energy_seed);

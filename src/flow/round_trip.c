@@ -42,6 +42,8 @@ static eqf_status take_trip(eqf_flow *flow, uint64_t seed, size_t first, size_t 
 }
 
 eqf_status eqf_flow_round_trip(eqf_flow *flow, uint64_t seed, size_t num_samples, eqf_round_trip *error_out) {
+    EQF__NOT_NULL(NULL, flow);
+    EQF__NOT_NULL(flow->ctx, error_out);
     const size_t num_dof = flow->num_dof;
     float *memory = eqf__alloc(flow->ctx, 3 * CHUNK * num_dof + 2 * CHUNK, sizeof *memory, "the round trip");
     if (memory == NULL) return EQF_ERROR_OUT_OF_MEMORY;
@@ -62,7 +64,13 @@ eqf_status eqf_flow_round_trip(eqf_flow *flow, uint64_t seed, size_t num_samples
 eqf_status eqf_flow_choose_steps(eqf_context *ctx, const eqf_model *model, const eqf_flow_options *options,
                                  uint64_t seed, size_t num_samples, const eqf_round_trip *tolerance,
                                  unsigned *num_steps_out, eqf_round_trip *error_out) {
-    eqf_flow_options tried = options != NULL ? *options : (eqf_flow_options)EQF_FLOW_OPTIONS_INIT;
+    EQF__NOT_NULL(ctx, ctx);
+    EQF__NOT_NULL(ctx, model);
+    EQF__NOT_NULL(ctx, tolerance);
+    EQF__NOT_NULL(ctx, num_steps_out);
+    EQF__NOT_NULL(ctx, error_out);
+    eqf_flow_options tried = EQF_FLOW_OPTIONS_INIT;
+    if (options != NULL) EQF__TRY(EQF__READ(ctx, EQF_FLOW_OPTIONS_INIT, options, &tried));
     if (tried.num_steps == 0) tried.num_steps = eqf_model_options_of(model)->integrator.num_steps;
     const unsigned fewest = tried.num_steps;
     eqf_round_trip before;

@@ -147,7 +147,7 @@ static eqf_status make_shadow(trial *t) {
     eqf_flow_options options = EQF_FLOW_OPTIONS_INIT;
     options.num_steps = t->num_steps;
     options.method = t->flow->method;
-    options.adaptive = (eqf_adaptive_options){.rtol = 1e-6, .atol = 1e-6};
+    options.adaptive.rtol = options.adaptive.atol = 1e-6;
     options.divergence = t->field.divergence;
     options.divergence_seed = noise_seed;
     if (t->flow->in_double != NULL) {
@@ -336,7 +336,7 @@ static eqf_status ask_log_densities_in_double(trial *t, double *error_out) {
 /* What the shadow's loss should be; the continuous adjoint has no integration error. */
 static eqf_loss host_loss(trial *t) {
     const double weight = is_adaptive(t->flow) ? 0 : penalty;
-    eqf_loss loss = {0, 0, 0};
+    eqf_loss loss = EQF_LOSS_INIT;
     for (unsigned b = 0; b < BATCH; b++) {
         double log_prob, error;
         t->field.noise_sample = b;
@@ -497,7 +497,7 @@ static bool has_answers(const eqf_flow *flow) {
 
 static eqf_status check(const eqf_flow *flow, eqf__answers answers) {
     eqf_context *ctx = flow->ctx;
-    trial t = {.flow = flow, .num_steps = trial_steps(flow)};
+    trial t = {.flow = flow, .num_steps = trial_steps(flow), .loss = EQF_LOSS_INIT};
     bool are_all_trusted = true;
     find_programs(flow, answers, t.programs);
     for (unsigned part = 0; part < NUM_PARTS; part++) {

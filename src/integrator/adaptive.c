@@ -18,6 +18,7 @@ static const size_t most_partial_bytes = (size_t)256 << 20;
 /* ---- Options ----------------------------------------------------------------------------------------------------- */
 
 eqf_status eqf__adaptive_check(eqf_context *ctx, eqf_adaptive_options *options) {
+    EQF__TRY(EQF__CHECK(ctx, EQF_ADAPTIVE_OPTIONS_INIT, eqf_adaptive_options, options));
     if (options->rtol == 0) options->rtol = 1e-5;
     if (options->atol == 0) options->atol = 1e-10;
     if (options->max_steps == 0) options->max_steps = DEFAULT_MAX_STEPS;

@@ -62,9 +62,6 @@ typedef struct mcmc_run {
 /* ---- Plan ---------------------------------------------------------------------------------------------- */
 
 static eqf_status check_options(eqf_context *ctx, const eqf_mcmc_options *options) {
-    if (options->version != 1)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
-                         "MCMC options of version %u are unknown: start from EQF_MCMC_OPTIONS_INIT", options->version);
     if (!(options->start_scale >= 0.0) || !isfinite(options->start_scale))
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
                          "start_scale is %g: it must be positive, or 0 for the default", options->start_scale);
@@ -246,7 +243,7 @@ static eqf_status start_chains(mcmc_run *run) {
 
 static eqf_status report_progress(const mcmc_run *run, const char *stage) {
     if (run->options->progress == NULL) return EQF_OK;
-    eqf_progress progress = {stage, (double)run->num_sweeps_done, (double)run->num_sweeps_total};
+    eqf_progress progress = {sizeof progress, stage, (double)run->num_sweeps_done, (double)run->num_sweeps_total};
     if (run->options->progress(run->options->progress_user, &progress) == 0) return EQF_OK;
     return eqf__fail(run->ctx, EQF_ERROR_INTERRUPTED, "MCMC was stopped on request after %llu of %llu sweeps",
                      (unsigned long long)run->num_sweeps_done, (unsigned long long)run->num_sweeps_total);
@@ -490,11 +487,14 @@ static eqf_status run_chains(mcmc_run *run, const eqf_potential_options *potenti
 
 eqf_status eqf_mcmc_sample(eqf_context *ctx, const eqf_potential_options *potential, const eqf_mcmc_options *options,
                            size_t num_samples, float *x_out, float *energy_out, eqf_mcmc_diagnostics *diagnostics_out) {
-    const eqf_mcmc_options defaults = EQF_MCMC_OPTIONS_INIT;
-    if (options == NULL) options = &defaults;
+    EQF__NOT_NULL(ctx, ctx);
+    eqf_mcmc_options copy = EQF_MCMC_OPTIONS_INIT;
+    if (options != NULL) EQF__TRY(EQF__READ(ctx, EQF_MCMC_OPTIONS_INIT, options, &copy));
+    options = &copy;
     EQF__TRY(eqf_potential_check(ctx, potential));
     EQF__TRY(check_options(ctx, options));
-    if (diagnostics_out != NULL) *diagnostics_out = (eqf_mcmc_diagnostics){0};
+    eqf_mcmc_diagnostics diagnostics = EQF_MCMC_DIAGNOSTICS_INIT;
+    if (diagnostics_out != NULL) EQF__TRY(EQF__WRITE(ctx, EQF_MCMC_DIAGNOSTICS_INIT, &diagnostics, diagnostics_out));
     if (num_samples == 0) return EQF_OK;
     if (x_out == NULL)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "no room for the configurations: x_out is NULL");
@@ -512,8 +512,10 @@ eqf_status eqf_mcmc_sample(eqf_context *ctx, const eqf_potential_options *potent
         energies = eqf__alloc(ctx, num_samples, sizeof *energies, "the energies");
         if (energies == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     }
-    eqf_status status = run_chains(&run, potential, num_samples, x_out, energies, diagnostics_out);
+    eqf_status status =
+        run_chains(&run, potential, num_samples, x_out, energies, diagnostics_out != NULL ? &diagnostics : NULL);
     run_clear(&run);
     if (energies != energy_out) free(energies);
-    return status;
+    if (status != EQF_OK || diagnostics_out == NULL) return status;
+    return EQF__WRITE(ctx, EQF_MCMC_DIAGNOSTICS_INIT, &diagnostics, diagnostics_out);
 }

@@ -213,7 +213,7 @@ static void group_ranked(grouping *work) {
                 found = m;
                 break;
             }
-        if (found == work->num_minima) work->minima[work->num_minima++] = (eqf_minimum){energy, 0, index};
+        if (found == work->num_minima) work->minima[work->num_minima++] = (eqf_minimum){.struct_size = sizeof(eqf_minimum), .energy = energy, .representative = index};
         work->minima[found].count++;
         if (work->minimum_of != NULL) work->minimum_of[index] = found;
     }
@@ -244,10 +244,6 @@ static eqf_status grouping_prepare(eqf_context *ctx, grouping *work, size_t batc
 }
 
 static eqf_status check_options(eqf_context *ctx, const eqf_minima_group_options *options) {
-    if (options->version != 1)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
-                         "group options of version %u are unknown: start from EQF_MINIMA_GROUP_OPTIONS_INIT",
-                         options->version);
     if (!(options->energy_tolerance >= 0.0) || !isfinite(options->energy_tolerance))
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
                          "energy_tolerance is %g: it must be positive, or 0 for the default",
@@ -263,8 +259,9 @@ eqf_status eqf_minima_group(eqf_context *ctx, const eqf_potential_options *poten
                             const eqf_minima_group_options *options, size_t batch_size, const double *x,
                             const double *energy, const eqf_quench_result *result, eqf_minimum **minima_out,
                             size_t *num_minima_out, size_t *minimum_of_out) {
-    static const eqf_minima_group_options defaults = EQF_MINIMA_GROUP_OPTIONS_INIT;
-    if (options == NULL) options = &defaults;
+    eqf_minima_group_options copy = EQF_MINIMA_GROUP_OPTIONS_INIT;
+    if (options != NULL) EQF__TRY(EQF__READ(ctx, EQF_MINIMA_GROUP_OPTIONS_INIT, options, &copy));
+    options = &copy;
     EQF__TRY(eqf_potential_check(ctx, potential));
     EQF__TRY(check_options(ctx, options));
     if (minima_out == NULL || num_minima_out == NULL || (batch_size > 0 && (x == NULL || energy == NULL)))

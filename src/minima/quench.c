@@ -116,10 +116,6 @@ static real_value real_of(const quench_run *run, double value) {
 /* ---- Preparation --------------------------------------------------------------------------------------------- */
 
 static eqf_status check_options(eqf_context *ctx, const eqf_quench_options *options) {
-    if (options->version != 1)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
-                         "quench options of version %u are unknown: start from EQF_QUENCH_OPTIONS_INIT",
-                         options->version);
     if ((unsigned)options->precision > EQF_QUENCH_FLOAT)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "precision of the quench is %u: there is no such precision",
                          (unsigned)options->precision);
@@ -313,7 +309,7 @@ static eqf_status download(quench_run *run, cl_mem blocked, cl_uint num_values, 
 
 static eqf_status report_progress(const quench_run *run, size_t num_done) {
     if (run->options->progress == NULL) return EQF_OK;
-    eqf_progress progress = {"quench", (double)num_done, (double)run->batch_size};
+    eqf_progress progress = {sizeof progress, "quench", (double)num_done, (double)run->batch_size};
     if (run->options->progress(run->options->progress_user, &progress) == 0) return EQF_OK;
     return eqf__fail(run->ctx, EQF_ERROR_INTERRUPTED,
                      "the quench was stopped on request after %zu of %zu configurations", num_done, run->batch_size);
@@ -650,9 +646,12 @@ eqf_status eqf_minima_quench(eqf_context *ctx, const eqf_potential_options *pote
                              const eqf_quench_options *options, size_t batch_size, const float *x, double *x_out,
                              double *energy_out, double *gradient_norm_out, eqf_quench_result *result_out,
                              eqf_quench_summary *summary_out) {
-    static const eqf_quench_options defaults = EQF_QUENCH_OPTIONS_INIT;
-    if (options == NULL) options = &defaults;
-    if (summary_out != NULL) *summary_out = (eqf_quench_summary){.num_escapes = 0};
+    eqf_quench_options copy = EQF_QUENCH_OPTIONS_INIT;
+    eqf_quench_summary summary = EQF_QUENCH_SUMMARY_INIT;
+    EQF__NOT_NULL(ctx, ctx);
+    if (options != NULL) EQF__TRY(EQF__READ(ctx, EQF_QUENCH_OPTIONS_INIT, options, &copy));
+    options = &copy;
+    if (summary_out != NULL) EQF__TRY(EQF__WRITE(ctx, EQF_QUENCH_SUMMARY_INIT, &summary, summary_out));
     EQF__TRY(eqf_potential_check(ctx, potential));
     EQF__TRY(check_options(ctx, options));
     if (batch_size > 0 && (x == NULL || x_out == NULL || result_out == NULL))
@@ -678,6 +677,7 @@ eqf_status eqf_minima_quench(eqf_context *ctx, const eqf_potential_options *pote
         run_clear(&run);
         free(indices);
     }
-    if (status == EQF_OK && summary_out != NULL) summarise(&run, summary_out);
-    return status;
+    if (status != EQF_OK || summary_out == NULL) return status;
+    summarise(&run, &summary);
+    return EQF__WRITE(ctx, EQF_QUENCH_SUMMARY_INIT, &summary, summary_out);
 }

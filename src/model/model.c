@@ -61,9 +61,6 @@ static eqf_status check_num_steps(eqf_context *ctx, unsigned num_steps) {
 }
 
 static eqf_status check_options(eqf_context *ctx, const eqf_model_options *options) {
-    if (options->version != 1)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
-                         "version of the model options is %u: start from EQF_MODEL_OPTIONS_INIT", options->version);
     const char *end = memchr(options->preset, '\0', sizeof options->preset);
     for (const char *c = options->preset; end != NULL && c < end; c++)
         if ((unsigned char)*c <= 32 || (unsigned char)*c > 126) end = NULL;
@@ -75,7 +72,9 @@ static eqf_status check_options(eqf_context *ctx, const eqf_model_options *optio
     if (!(options->prior_scale >= 1e-6 && options->prior_scale <= 1e6))
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "prior_scale of the model is %g: it must be 1e-6 to 1e6",
                          options->prior_scale);
+    EQF__TRY(EQF__CHECK(ctx, EQF_DYNAMICS_OPTIONS_INIT, eqf_dynamics_options, &options->dynamics));
     EQF__TRY(dynamics_check(ctx, &options->dynamics));
+    EQF__TRY(EQF__CHECK(ctx, EQF_INTEGRATOR_OPTIONS_INIT, eqf_integrator_options, &options->integrator));
     if (options->integrator.method != EQF_INTEGRATOR_RK4)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "method of the integrator is %u: there is no such method",
                          (unsigned)options->integrator.method);
@@ -123,8 +122,10 @@ eqf_status eqf_model_create(eqf_context *ctx, const eqf_model_options *options, 
     if (model_out == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "model_out is NULL");
     *model_out = NULL;
     if (options == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the model options are NULL");
+    eqf_model_options copy = EQF_MODEL_OPTIONS_INIT;
+    EQF__TRY(EQF__READ(ctx, EQF_MODEL_OPTIONS_INIT, options, &copy));
     eqf_model *model;
-    EQF__TRY(eqf__model_allocate(ctx, options, &model));
+    EQF__TRY(eqf__model_allocate(ctx, &copy, &model));
     eqf_status status = dynamics_init_params(ctx, model);
     if (status == EQF_OK)
         *model_out = model;
@@ -165,31 +166,31 @@ void eqf_model_destroy(eqf_model **model) {
 /* ---- Looking ---------------------------------------------------------------------------------- */
 
 const eqf_model_options *eqf_model_options_of(const eqf_model *model) {
-    return &model->options;
+    return model != NULL ? &model->options : NULL;
 }
 size_t eqf_model_num_params(const eqf_model *model) {
-    return model->num_params;
+    return model != NULL ? model->num_params : 0;
 }
 size_t eqf_model_num_trained(const eqf_model *model) {
-    return model->num_trained;
+    return model != NULL ? model->num_trained : 0;
 }
 const float *eqf_model_params(const eqf_model *model) {
-    return model->params;
+    return model != NULL ? model->params : NULL;
 }
 size_t eqf_model_num_slices(const eqf_model *model) {
-    return model->num_slices;
+    return model != NULL ? model->num_slices : 0;
 }
 const char *eqf_model_version(const eqf_model *model) {
-    return model->version;
+    return model != NULL ? model->version : NULL;
 }
 
 const eqf_param_slice *eqf_model_slice(const eqf_model *model, size_t index) {
-    return index < model->num_slices ? &model->slices[index] : NULL;
+    return model != NULL && index < model->num_slices ? &model->slices[index] : NULL;
 }
 
 const eqf_history_row *eqf_model_history(const eqf_model *model, size_t *num_rows_out) {
-    *num_rows_out = model->num_rows;
-    return model->rows;
+    if (num_rows_out != NULL) *num_rows_out = model != NULL ? model->num_rows : 0;
+    return model != NULL ? model->rows : NULL;
 }
 
 /* ---- Changing --------------------------------------------------------------------------------- */
@@ -215,6 +216,7 @@ eqf_status eqf_model_set_num_steps(eqf_context *ctx, eqf_model *model, unsigned 
 
 eqf_status eqf_model_add_history(eqf_context *ctx, eqf_model *model, const eqf_history_row *row) {
     if (model == NULL || row == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the model or row is NULL");
+    EQF__TRY(EQF__CHECK(ctx, EQF_HISTORY_ROW_INIT, eqf_history_row, row));
     if (row->step > INT64_MAX)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
                          "step of the history row is above 2^63 - 1, JSON's largest integer");

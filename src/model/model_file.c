@@ -468,7 +468,7 @@ static void get_history(model_reader *reader, const json_t *root, eqf_model *mod
     if (!json_is_array(rows)) reject(reader, "history", "rows", "is not an array");
     for (size_t r = 0; reader->status == EQF_OK && r < json_array_size(rows); r++) {
         const json_t *values = json_array_get(rows, r), *step = json_array_get(values, 0);
-        eqf_history_row row = {.free_energy = NAN, .held_out_free_energy = NAN};
+        eqf_history_row row = EQF_HISTORY_ROW_INIT;
         bool is_row = json_array_size(values) == num_columns && json_is_integer(step) && json_integer_value(step) >= 0;
         row.step = (uint64_t)json_integer_value(step);
         for (unsigned c = 0; is_row && c < NUM_REAL_COLUMNS; c++) {

@@ -19,7 +19,7 @@ const char *eqf_potential_kind_name(eqf_potential_kind kind) {
 }
 
 eqf_status eqf_potential_kind_find(const char *name, eqf_potential_kind *kind_out) {
-    for (unsigned kind = 0; name != NULL && kind < NUM_KINDS; kind++)
+    for (unsigned kind = 0; name != NULL && kind_out != NULL && kind < NUM_KINDS; kind++)
         if (strcmp(name, kind_names[kind]) == 0) {
             *kind_out = (eqf_potential_kind)kind;
             return EQF_OK;
@@ -133,9 +133,7 @@ static eqf_status check_user(eqf_context *ctx, const eqf_potential_options *pote
 
 eqf_status eqf_potential_check(eqf_context *ctx, const eqf_potential_options *potential) {
     if (potential == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the potential is NULL");
-    if (potential->version != 1)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
-                         "version of the potential is %u: start from EQF_POTENTIAL_OPTIONS_INIT", potential->version);
+    EQF__TRY(EQF__CHECK(ctx, EQF_POTENTIAL_OPTIONS_INIT, eqf_potential_options, potential));
     if (eqf_potential_kind_name(potential->kind) == NULL)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "kind of the potential is %u: there is no such kind",
                          (unsigned)potential->kind);

@@ -7,15 +7,15 @@
 
 /* What the presets have in common: see eqf_training_options. */
 #define TRAINING(batch, steps, rate, penalty, noise, interval, cap)                                                   \
-    {.version = 1, .batch_size = batch, .num_steps = steps, .learning_rate = rate, .data_noise = noise,                \
+    {.struct_size = sizeof(eqf_training_options), .batch_size = batch, .num_steps = steps, .learning_rate = rate, .data_noise = noise,                \
      .final_learning_rate_fraction = 0.02, .num_warmup_steps = 100, .clip_norm = 10.0, .average_decay = 0.995,        \
      .integration_penalty = penalty, .validation_interval = interval, .field_evaluation = EQF_FIELD_TABLE,            \
      .nll_weight_start = 1.0, .nll_weight_end = 1.0, .num_generated = batch, .energy_cap = cap,                       \
-     .num_held_out_generated = 16 * (batch)}
-#define TRAINING_DW2 TRAINING(256, 4000, 1e-2, 10.0, 0.045, 200, (double)INFINITY)
-#define TRAINING_DW4 TRAINING(256, 4000, 5e-3, 1.0, 0.045, 200, (double)INFINITY)
-#define TRAINING_LJ13 TRAINING(256, 4000, 5e-3, 0.1, 0.005, 200, 100.0)
-#define TRAINING_LJ55 TRAINING(64, 2000, 5e-3, 0.1, 0.005, 100, 500.0)
+     .num_held_out_generated = 16 * (batch), .adaptive = EQF_ADAPTIVE_OPTIONS_INIT}
+#define TRAINING_DW2 &(const eqf_training_options)TRAINING(256, 4000, 1e-2, 10.0, 0.045, 200, (double)INFINITY)
+#define TRAINING_DW4 &(const eqf_training_options)TRAINING(256, 4000, 5e-3, 1.0, 0.045, 200, (double)INFINITY)
+#define TRAINING_LJ13 &(const eqf_training_options)TRAINING(256, 4000, 5e-3, 0.1, 0.005, 200, 100.0)
+#define TRAINING_LJ55 &(const eqf_training_options)TRAINING(64, 2000, 5e-3, 0.1, 0.005, 100, 500.0)
 
 /* A small data set is seen at most so many times, more only fits its noise; but never fewer steps than this. */
 static const double max_epochs = 1000;
@@ -28,60 +28,73 @@ static const double num_train_of_noise = 1000;
 
 /* Koehler et al. 2020, section 5: 0.9 (d-4)^4 - 4 (d-4)^2, no linear term. */
 #define DOUBLE_WELL(particles, dims)                                                                     \
-    {.version = 1, .kind = EQF_POTENTIAL_DOUBLE_WELL, .num_particles = particles, .space_dim = dims,     \
+    {.struct_size = sizeof(eqf_potential_options), .kind = EQF_POTENTIAL_DOUBLE_WELL, .num_particles = particles, .space_dim = dims,     \
      .temperature = 1.0, .distance_offset = 4.0, .quadratic = -4.0, .quartic = 0.9}
 /* epsilon 2 is what "every ordered pair once" in the authors' code amounts to, and what the published data follow. */
 #define LENNARD_JONES(particles)                                                                         \
-    {.version = 1, .kind = EQF_POTENTIAL_LENNARD_JONES, .num_particles = particles, .space_dim = 3,      \
+    {.struct_size = sizeof(eqf_potential_options), .kind = EQF_POTENTIAL_LENNARD_JONES, .num_particles = particles, .space_dim = 3,      \
      .temperature = 1.0, .epsilon = 2.0, .r_min = 1.0, .trap_strength = 1.0}
 
 /* The authors' fields: 50 Gaussians in distance, 10 in time. The dense core brings its own widths. */
-#define DOUBLE_WELL_FIELD {EQF_DYNAMICS_RADIAL, 50, 10, EQF_RADIAL_UNIFORM, 8.0, 0.5, 0.3, 128, 2, EQF_ACTIVATION_TANH}
-#define LENNARD_JONES_FIELD {EQF_DYNAMICS_RADIAL, 50, 10, EQF_RADIAL_DENSE_CORE, 16.0, 0.3, 0.3, 128, 2, EQF_ACTIVATION_TANH}
+#define RADIAL_FIELD(how, largest, gamma)                                                                                 \
+    {.struct_size = sizeof(eqf_dynamics_options), .kind = EQF_DYNAMICS_RADIAL, .num_distance = 50, .num_time = 10,         \
+     .layout = how, .distance_max = largest, .distance_gamma = gamma, .time_gamma = 0.3, .width = 128, .depth = 2}
+#define DOUBLE_WELL_FIELD RADIAL_FIELD(EQF_RADIAL_UNIFORM, 8.0, 0.5)
+#define LENNARD_JONES_FIELD RADIAL_FIELD(EQF_RADIAL_DENSE_CORE, 16.0, 0.3)
 
 /* Unit Gaussian prior, RK4 with 20 steps. */
-#define MODEL(name, potential, field) {1, name, potential, 1.0, field, {EQF_INTEGRATOR_RK4, 20}, 0}
+#define MODEL(name, of_potential, field)                                                                                  \
+    &(const eqf_model_options) {                                                                                          \
+        .struct_size = sizeof(eqf_model_options), .preset = name, .potential = of_potential, .prior_scale = 1.0,          \
+        .dynamics = field, .integrator = EQF_INTEGRATOR_OPTIONS_INIT                                                      \
+    }
 
-/* Known figures: docs/method.md, section 5. dw2 by quadrature; dw4 and lj13 by the Bennett acceptance ratio. */
+static const eqf_mcmc_options default_chains = EQF_MCMC_OPTIONS_INIT;
+
+/* Known figures: docs/method.md, section 6. dw2 by quadrature; dw4 and lj13 by the Bennett acceptance ratio. */
 static const eqf_preset presets[] = {
-    {.name = "dw2",
+    {.struct_size = sizeof(eqf_preset),
+     .name = "dw2",
      .title = "2 particles in a plane, double-well pair",
      .model = MODEL("dw2", DOUBLE_WELL(2, 2), DOUBLE_WELL_FIELD),
      .training = TRAINING_DW2,
-     .mcmc = EQF_MCMC_OPTIONS_INIT,
+     .mcmc = &default_chains,
      .default_num_train = 100000,
      .entropy = 3.38967,
      .entropy_error = 0.00001,
      .log_z = 7.26039,
      .log_z_error = 0.00001,
      .mean_energy = -3.8707},
-    {.name = "dw4",
+    {.struct_size = sizeof(eqf_preset),
+     .name = "dw4",
      .title = "4 particles in a plane, double-well pairs",
      .model = MODEL("dw4", DOUBLE_WELL(4, 2), DOUBLE_WELL_FIELD),
      .training = TRAINING_DW4,
-     .mcmc = EQF_MCMC_OPTIONS_INIT,
+     .mcmc = &default_chains,
      .default_num_train = 100000,
      .entropy = 7.126,
      .entropy_error = 0.003,
      .log_z = 29.668,
      .log_z_error = 0.0014,
      .mean_energy = -22.542},
-    {.name = "lj13",
+    {.struct_size = sizeof(eqf_preset),
+     .name = "lj13",
      .title = "13 Lennard-Jones particles in a harmonic trap",
      .model = MODEL("lj13", LENNARD_JONES(13), LENNARD_JONES_FIELD),
      .training = TRAINING_LJ13,
-     .mcmc = EQF_MCMC_OPTIONS_INIT,
+     .mcmc = &default_chains,
      .default_num_train = 100000,
      .entropy = 16.95,
      .entropy_error = 0.03,
      .log_z = 59.892,
      .log_z_error = 0.014,
      .mean_energy = -42.945},
-    {.name = "lj55",
+    {.struct_size = sizeof(eqf_preset),
+     .name = "lj55",
      .title = "55 Lennard-Jones particles in a harmonic trap",
      .model = MODEL("lj55", LENNARD_JONES(55), LENNARD_JONES_FIELD),
      .training = TRAINING_LJ55,
-     .mcmc = EQF_MCMC_OPTIONS_INIT,
+     .mcmc = &default_chains,
      .default_num_train = 20000,
      .entropy = NAN,
      .entropy_error = NAN,
@@ -91,7 +104,7 @@ static const eqf_preset presets[] = {
 };
 
 const eqf_preset *eqf_presets(size_t *num_presets_out) {
-    *num_presets_out = sizeof presets / sizeof presets[0];
+    if (num_presets_out != NULL) *num_presets_out = sizeof presets / sizeof presets[0];
     return presets;
 }
 
@@ -104,7 +117,7 @@ const eqf_preset *eqf_preset_find(const char *name) {
 
 bool eqf_preset_matches(const eqf_preset *preset, const eqf_potential_options *potential) {
     if (!preset || !potential) return false;
-    const eqf_potential_options *own = &preset->model.potential;
+    const eqf_potential_options *own = &preset->model->potential;
     /* Exact comparison on purpose: known figures hold for these constants and no others. */
     if (own->kind != potential->kind || own->num_particles != potential->num_particles ||
         own->space_dim != potential->space_dim || own->temperature != potential->temperature) {
@@ -118,37 +131,51 @@ bool eqf_preset_matches(const eqf_preset *preset, const eqf_potential_options *p
            own->trap_strength == potential->trap_strength;
 }
 
-eqf_status eqf_preset_for_potential(eqf_context *ctx, const eqf_potential_options *potential, eqf_preset *preset_out) {
+/* A preset with all that it points to, as one block of memory. */
+typedef struct own_preset {
+    eqf_preset preset;
+    eqf_model_options model;
+    eqf_training_options training;
+} own_preset;
+
+eqf_status eqf_preset_for_potential(eqf_context *ctx, const eqf_potential_options *potential, eqf_preset **preset_out) {
+    EQF__NOT_NULL(ctx, preset_out);
+    *preset_out = NULL;
     EQF__TRY(eqf_potential_check(ctx, potential));
-    eqf_preset preset = *eqf_preset_find("lj13");
-    preset.name = "own";
-    preset.title = "a system with a potential of its own";
-    memset(preset.model.preset, 0, sizeof preset.model.preset);
-    memcpy(preset.model.preset, "own", sizeof "own");
-    preset.model.potential = *potential;
+    own_preset *own = eqf__alloc(ctx, 1, sizeof *own, "a preset");
+    if (own == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    own->preset = *eqf_preset_find("lj13");
+    own->model = *own->preset.model;
+    own->training = *own->preset.training;
+    own->preset.model = &own->model;
+    own->preset.training = &own->training;
+    own->preset.name = "own";
+    own->preset.title = "a system with a potential of its own";
+    memset(own->model.preset, 0, sizeof own->model.preset);
+    memcpy(own->model.preset, "own", sizeof "own");
+    own->model.potential = *potential;
     double length = potential->kind == EQF_POTENTIAL_USER            ? potential->length
                     : potential->kind == EQF_POTENTIAL_LENNARD_JONES ? potential->r_min
                                                                      : fabs(potential->distance_offset) / 2.0;
     if (!(length > 0.0)) length = 1.0;
-    preset.training.data_noise *= length;
+    own->training.data_noise *= length;
     /* The prior's distances are the widest: about three standard deviations of a dense cluster's. Neighbouring
      * Gaussians overlap as they do for the double wells: a width of three spacings. */
-    eqf_dynamics_options *field = &preset.model.dynamics;
+    eqf_dynamics_options *field = &own->model.dynamics;
     field->layout = EQF_RADIAL_UNIFORM;
     field->distance_max = 4.0 * length * pow(potential->num_particles, 1.0 / potential->space_dim);
     field->distance_gamma = 3.0 * field->distance_max / (field->num_distance - 1);
-    if (potential->kind == EQF_POTENTIAL_USER) preset.training.energy_cap = (double)INFINITY; /* its scale is unknown */
-    preset.entropy = preset.entropy_error = preset.log_z = preset.log_z_error = preset.mean_energy = NAN;
-    *preset_out = preset;
+    if (potential->kind == EQF_POTENTIAL_USER) own->training.energy_cap = (double)INFINITY; /* its scale is unknown */
+    own->preset.entropy = own->preset.entropy_error = own->preset.log_z = own->preset.log_z_error = NAN;
+    own->preset.mean_energy = NAN;
+    *preset_out = &own->preset;
     return EQF_OK;
 }
 
-void eqf_preset_training_options(const eqf_preset *preset, size_t num_train, eqf_training_options *options_out) {
-    eqf_training_options options = preset->training;
-    if (num_train == 0) { /* energy only */
-        *options_out = options;
-        return;
-    }
+eqf_status eqf_preset_training_options(const eqf_preset *preset, size_t num_train, eqf_training_options *options_out) {
+    EQF__NOT_NULL(NULL, preset);
+    eqf_training_options options = *preset->training;
+    if (num_train == 0) return EQF__WRITE(NULL, EQF_TRAINING_OPTIONS_INIT, &options, options_out); /* energy only */
     if (num_train < options.batch_size) options.batch_size = num_train;
     options.data_noise *= pow((double)num_train / num_train_of_noise, -0.2);
     double steps = max_epochs * (double)num_train / (double)options.batch_size;
@@ -157,5 +184,5 @@ void eqf_preset_training_options(const eqf_preset *preset, size_t num_train, eqf
     if (options.num_warmup_steps > options.num_steps / 10) options.num_warmup_steps = options.num_steps / 10;
     /* Where steps are few, the best of them is worth finding. */
     if (options.validation_interval > options.num_steps / 20) options.validation_interval = options.num_steps / 20;
-    *options_out = options;
+    return EQF__WRITE(NULL, EQF_TRAINING_OPTIONS_INIT, &options, options_out);
 }

@@ -395,6 +395,9 @@ static eqf_status list_entries(eqf_context *ctx, listing how, eqf_cache_entry **
 }
 
 eqf_status eqf_cache_list(eqf_context *ctx, eqf_cache_entry **entries_out, size_t *num_entries_out) {
+    EQF__NOT_NULL(ctx, ctx);
+    EQF__NOT_NULL(ctx, entries_out);
+    EQF__NOT_NULL(ctx, num_entries_out);
     return list_entries(ctx, READ_TOO, entries_out, num_entries_out);
 }
 
@@ -408,6 +411,7 @@ static void remove_other_files(const eqf_context *ctx) {
 }
 
 eqf_status eqf_cache_clear(eqf_context *ctx, size_t *num_removed_out) {
+    EQF__NOT_NULL(ctx, ctx);
     eqf_cache_entry *entries;
     size_t num_entries, num_removed = 0;
     eqf_status status = EQF_OK;

@@ -27,7 +27,7 @@ typedef struct problem {
 } problem;
 
 static void report(problem *p, const char *name, double error, double tolerance) {
-    const eqf_selftest_result result = {name, error, tolerance, error <= tolerance}; /* NaN fails */
+    const eqf_selftest_result result = {sizeof result, name, error, tolerance, error <= tolerance}; /* NaN fails */
     if (!result.has_passed) p->has_failed = true;
     if (p->callback != NULL) p->callback(p->user, &result);
 }
@@ -114,7 +114,7 @@ static eqf_status check_log_prob(problem *p, eqf_flow *flow, const char *name) {
 
 /* Where the device has it. */
 static eqf_status check_in_double(problem *p) {
-    eqf_device_info device;
+    eqf_device_info device = EQF_DEVICE_INFO_INIT;
     EQF__TRY(eqf_context_device(p->ctx, &device));
     if (!device.has_fp64) return EQF_OK;
     eqf_flow_options options = EQF_FLOW_OPTIONS_INIT;
@@ -152,7 +152,7 @@ static double host_loss(const problem *p) {
 /* The gradient along a few directions, one for each group of parameters and one through all. */
 static eqf_status check_gradient(problem *p, eqf_flow *flow, const char *name) {
     float gradient[128];
-    eqf_loss loss;
+    eqf_loss loss = EQF_LOSS_INIT;
     EQF__TRY(eqf_flow_nll_gradient(flow, penalty, BATCH, p->x, &loss, gradient, NULL));
     const size_t num_trained = eqf_model_num_trained(p->model);
     double worst = fabs(loss.loss - host_loss(p)), norm = 0;
@@ -223,7 +223,7 @@ static eqf_status check_chains(problem *p) {
     options.num_burn_in = 100;
     options.thinning = 10;
     float x[32 * NUM_DOF], energy[32];
-    eqf_mcmc_diagnostics diagnostics;
+    eqf_mcmc_diagnostics diagnostics = EQF_MCMC_DIAGNOSTICS_INIT;
     EQF__TRY(eqf_mcmc_sample(p->ctx, &potential, &options, 32, x, energy, &diagnostics));
     double worst = diagnostics.acceptance > 0.01 && diagnostics.acceptance < 0.99 ? 0 : NAN;
     for (unsigned b = 0; b < 32; b++) {
@@ -273,7 +273,7 @@ eqf_status eqf_selftest(eqf_context *ctx, eqf_selftest_callback callback, void *
     ctx->is_in_trial = was_in_trial;
     eqf_model_destroy(&p->model);
     if (status == EQF_OK && p->has_failed) {
-        eqf_device_info device;
+        eqf_device_info device = EQF_DEVICE_INFO_INIT;
         status = eqf_context_device(ctx, &device);
         if (status == EQF_OK)
             status = eqf__fail(

@@ -107,6 +107,8 @@ static eqf_status write_checkpoint(eqf_trainer *trainer, const char *path, float
 }
 
 eqf_status eqf_trainer_save_checkpoint(eqf_trainer *trainer, const char *path) {
+    EQF__NOT_NULL(NULL, trainer);
+    EQF__NOT_NULL(trainer->ctx, path);
     float *vectors[NUM_VECTORS] = {NULL};
     double *rows = NULL;
     size_t num_rows = 0;
@@ -174,7 +176,7 @@ static eqf_status restore_history(eqf_trainer *trainer, const char *path, const 
         memcpy(v, (const char *)history->data + r * sizeof v, sizeof v);
         if (!(v[0] >= 0 && v[0] <= (double)trainer->options.num_steps))
             return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s is damaged: its history has a step %g", path, v[0]);
-        const eqf_history_row row = {(uint64_t)v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8]};
+        const eqf_history_row row = {sizeof row, (uint64_t)v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], {0}};
         EQF__TRY(eqf_model_add_history(ctx, trainer->model, &row));
     }
     return EQF_OK;
@@ -204,6 +206,8 @@ static eqf_status restore(eqf_trainer *trainer, const char *path, const eqf__ten
 }
 
 eqf_status eqf_trainer_restore_checkpoint(eqf_trainer *trainer, const char *path) {
+    EQF__NOT_NULL(NULL, trainer);
+    EQF__NOT_NULL(trainer->ctx, path);
     if (trainer->step > 0)
         return eqf__fail(trainer->ctx, EQF_ERROR_INVALID_ARGUMENT, "a checkpoint is restored before the first step");
     eqf__tensor_file file;

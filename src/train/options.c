@@ -9,7 +9,6 @@ eqf_status eqf__training_options_check(eqf_context *ctx, const eqf_training_opti
         bool is_good;
         const char *message;
     } rules[] = {
-        {o->version == 1, "training options are of an unknown version"},
         {o->batch_size >= 1 && o->batch_size <= ((size_t)1 << 24), "the batch size must be 1 ... 16777216"},
         {o->num_steps >= 1, "the number of training steps must be at least 1"},
         {isfinite(o->learning_rate) && o->learning_rate > 0, "the learning rate must be a number > 0"},

@@ -110,7 +110,13 @@ static eqf_status create_parts(eqf_trainer *trainer, const eqf_model *model, con
 eqf_status eqf_trainer_create(eqf_context *ctx, const eqf_model *model, const eqf_training_options *options,
                               size_t num_train, const float *x, size_t num_held_out, const float *x_held_out,
                               eqf_trainer **trainer_out) {
+    EQF__NOT_NULL(ctx, ctx);
+    EQF__NOT_NULL(ctx, trainer_out);
     *trainer_out = NULL;
+    EQF__NOT_NULL(ctx, model);
+    eqf_training_options copy = EQF_TRAINING_OPTIONS_INIT;
+    if (options != NULL) EQF__TRY(EQF__READ(ctx, EQF_TRAINING_OPTIONS_INIT, options, &copy));
+    options = &copy;
     EQF__TRY(eqf__training_options_check(ctx, options));
     if (num_train == 0 && (options->nll_weight_start > 0 || options->nll_weight_end > 0))
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "there are no training data, which a likelihood needs");
@@ -310,7 +316,7 @@ static eqf_status collect_records(eqf_trainer *trainer, size_t num_records) {
 
 /* ---- What the caller sees ------------------------------------------------------------------------------------------------ */
 
-static void fill_state(eqf_trainer *trainer, eqf_training_state *state) {
+static eqf_status fill_state(eqf_trainer *trainer, eqf_training_state *state) {
     const eqf__totals *totals = &trainer->report_totals;
     double means[EQF__NUM_TERMS];
     for (unsigned k = 0; k < EQF__NUM_TERMS; k++) means[k] = eqf__mean_of(totals->value[k], totals->num_value_steps[k]);
@@ -331,8 +337,8 @@ static void fill_state(eqf_trainer *trainer, eqf_training_state *state) {
         .best_step = trainer->best_step,
         .is_done = trainer->step >= trainer->options.num_steps,
     };
-    *state = now;
     trainer->report_totals = (eqf__totals){0};
+    return EQF__WRITE(trainer->ctx, EQF_TRAINING_STATE_INIT, &now, state);
 }
 
 static eqf_status advance(eqf_trainer *trainer, uint64_t max_steps) {
@@ -354,15 +360,18 @@ static eqf_status advance(eqf_trainer *trainer, uint64_t max_steps) {
 }
 
 eqf_status eqf_trainer_advance(eqf_trainer *trainer, uint64_t max_steps, eqf_training_state *state_out) {
+    EQF__NOT_NULL(NULL, trainer);
+    if (state_out != NULL) EQF__TRY(EQF__CHECK_SIZE(trainer->ctx, EQF_TRAINING_STATE_INIT, state_out));
     const double start = now_seconds();
     eqf_status status = EQF_OK;
     if (trainer->step < trainer->options.num_steps) status = advance(trainer, max_steps);
     trainer->seconds += now_seconds() - start;
-    if (state_out != NULL) fill_state(trainer, state_out);
-    return status;
+    const eqf_status filled = state_out != NULL ? fill_state(trainer, state_out) : EQF_OK;
+    return status != EQF_OK ? status : filled;
 }
 
 eqf_status eqf_trainer_best_model(eqf_trainer *trainer, eqf_model **model_out) {
+    EQF__NOT_NULL(NULL, trainer);
     EQF__TRY(eqf_model_copy(trainer->ctx, trainer->model, model_out));
     eqf_status status = eqf_model_set_params(trainer->ctx, *model_out, trainer->best_params);
     if (status != EQF_OK) eqf_model_destroy(model_out);

@@ -75,6 +75,7 @@ double eqf__mean_of(double total, double num_steps) {
 eqf_status eqf__trainer_add_history(eqf_trainer *trainer) {
     const eqf__totals *totals = &trainer->row_totals;
     eqf_history_row row = {
+        .struct_size = sizeof row,
         .step = trainer->step,
         .seconds = trainer->seconds,
         .loss = eqf__mean_of(totals->loss, totals->num_steps),

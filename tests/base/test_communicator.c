@@ -43,12 +43,12 @@ static void test_refusals(void **state) {
     (void)state;
     eqf_context *ctx;
     assert_int_equal(EQF_OK, eqf_context_create(NULL, &ctx));
-    eqf_communicator good = {1, 1, 2, NULL, sum_floats, sum_doubles, gather}, bad = good;
+    eqf_communicator good = {sizeof good, 1, 2, NULL, sum_floats, sum_doubles, gather}, bad = good;
     assert_int_equal(EQF_OK, eqf_context_set_communicator(ctx, &good));
     bad.rank = 2;
     assert_int_equal(EQF_ERROR_INVALID_ARGUMENT, eqf_context_set_communicator(ctx, &bad));
     bad = good;
-    bad.version = 0;
+    bad.struct_size = 0;
     assert_int_equal(EQF_ERROR_INVALID_ARGUMENT, eqf_context_set_communicator(ctx, &bad));
     bad = good;
     bad.gather = NULL;

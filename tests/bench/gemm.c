@@ -60,7 +60,7 @@ static int measure_all(eqf__gemm_tuning tuning, double best_out[NUM_SIZES], doub
     eqf_status status = eqf__gemm_open(ctx, tuning);
     *first_out = now_seconds() - start;
     for (size_t s = 0; s < NUM_SIZES && status == EQF_OK; s++) status = measure(ctx, &sizes[s], &best_out[s]);
-    eqf_device_info device;
+    eqf_device_info device = EQF_DEVICE_INFO_INIT;
     if (status == EQF_OK && tuning == EQF__GEMM_DEFAULTS && eqf_context_device(ctx, &device) == EQF_OK)
         printf("%s, %s\n", device.name, device.platform_version);
     if (status != EQF_OK) fprintf(stderr, "bench_gemm: %s\n", eqf_context_error(ctx));

@@ -53,9 +53,9 @@ static double host_copy_gbps(size_t num_bytes) {
 static void test_yardsticks(void **state) {
     (void)state;
     eqf_context *ctx = test_context();
-    eqf_device_info device;
+    eqf_device_info device = EQF_DEVICE_INFO_INIT;
     TEST_OK(ctx, eqf_context_device(ctx, &device));
-    eqf_bench_yardsticks y = {0, 0, 0};
+    eqf_bench_yardsticks y = EQF_BENCH_YARDSTICKS_INIT;
     const double begin = now_seconds();
     TEST_OK(ctx, eqf_bench_probe(ctx, &y));
     const double cold_seconds = now_seconds() - begin;

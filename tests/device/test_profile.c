@@ -6,7 +6,7 @@
 #include "support.h"
 
 static eqf_context *context(void) {
-    static const eqf_context_options options = {1, NULL, NULL, NULL, ""};
+    static const eqf_context_options options = {.struct_size = sizeof options, .cache_path = ""};
     eqf_context *ctx;
     assert_int_equal(eqf_context_create(&options, &ctx), EQF_OK);
     return ctx;

@@ -245,7 +245,7 @@ static bool check_gradient(const dense_case *c, bool has_penalty, uint64_t seed)
     float *x = test_configurations(f.system, c->batch_size, seed + 1), *gradient = test_output(num_trained);
     float *adjoint_x = test_output(num_coordinates), *again = test_output(num_trained);
     double *h_x = test_to_double(num_coordinates, x);
-    eqf_loss loss, expected = ref_dense_loss(f.dense, 0.0, c->batch_size, h_x);
+    eqf_loss loss = EQF_LOSS_INIT, expected = ref_dense_loss(f.dense, 0.0, c->batch_size, h_x);
     const double penalty = has_penalty ? 0.5 / expected.integration_error : 0.0;
     TEST_OK(f.ctx, eqf_flow_nll_gradient(f.flow, penalty, c->batch_size, x, &loss, gradient, adjoint_x));
     TEST_OK(f.ctx, eqf_flow_nll_gradient(f.flow, penalty, c->batch_size, x, &loss, again, NULL));

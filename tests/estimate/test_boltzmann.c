@@ -26,7 +26,7 @@ static void equal_weights_take_every_proposal(void **state) {
     assert_int_equal(eqf_estimate_independence_chain(50, log_weights, 3, states, &acceptance), EQF_OK);
     for (size_t b = 0; b < 50; b++) assert_int_equal(states[b], b);
     check("acceptance", acceptance, 1.0, 0.0);
-    eqf_chain_mean mean;
+    eqf_chain_mean mean = EQF_CHAIN_MEAN_INIT;
     assert_int_equal(eqf_estimate_chain_mean(50, states, values, &mean), EQF_OK);
     check("mean", mean.mean, 147.0 / 50.0, 1e-12);
 }
@@ -69,7 +69,7 @@ static void chain_mean_is_right_and_knows_its_error(void **state) {
         draw(&rng, NUM, x, log_weights);
         assert_int_equal(eqf_estimate_independence_chain(NUM, log_weights, chain, states, &acceptance), EQF_OK);
         for (size_t b = 0; b < NUM; b++) x[b] *= x[b];
-        eqf_chain_mean mean;
+        eqf_chain_mean mean = EQF_CHAIN_MEAN_INIT;
         assert_int_equal(eqf_estimate_chain_mean(NUM, states, x, &mean), EQF_OK);
         sum += mean.mean / CHAINS;
         scores += (mean.mean - 1.0) * (mean.mean - 1.0) / (mean.standard_error * mean.standard_error) / CHAINS;
@@ -105,7 +105,7 @@ static void chains_without_meaning_are_refused(void **state) {
     assert_int_equal(eqf_estimate_independence_chain(4, log_weights, 0, states, &acceptance), EQF_ERROR_NON_FINITE);
     assert_int_equal(eqf_estimate_independence_chain(0, log_weights, 0, states, &acceptance), EQF_ERROR_INVALID_ARGUMENT);
     for (int b = 0; b < 4; b++) states[b] = 0;
-    eqf_chain_mean mean;
+    eqf_chain_mean mean = EQF_CHAIN_MEAN_INIT;
     assert_int_equal(eqf_estimate_chain_mean(3, states, values, &mean), EQF_ERROR_INVALID_ARGUMENT);
     assert_int_equal(eqf_estimate_chain_mean(4, states, values, &mean), EQF_OK); /* never moved: no error known */
     assert_true(mean.mean == 1.0 && isnan(mean.standard_error) && isnan(mean.autocorrelation_time));
@@ -122,7 +122,7 @@ static void bootstrap_of_weights_matches_scatter(void **state) {
     test_rng rng = {31};
     for (unsigned run = 0; run < RUNS; run++) {
         draw(&rng, NUM, x, log_weights);
-        eqf_weight_summary summary;
+        eqf_weight_summary summary = EQF_WEIGHT_SUMMARY_INIT;
         double a, b;
         assert_int_equal(eqf_estimate_weights(NUM, log_weights, &summary), EQF_OK);
         assert_int_equal(eqf_estimate_weights_bootstrap(NUM, log_weights, 50, run, &a, &b), EQF_OK);

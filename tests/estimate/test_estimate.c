@@ -41,7 +41,7 @@ static void equal_weights_have_full_ess(void **state) {
     (void)state;
     double *log_weights = doubles(1000);
     for (size_t b = 0; b < 1000; b++) log_weights[b] = -1234.5;
-    eqf_weight_summary summary;
+    eqf_weight_summary summary = EQF_WEIGHT_SUMMARY_INIT;
     assert_int_equal(eqf_estimate_weights(1000, log_weights, &summary), EQF_OK);
     assert_int_equal(summary.num_samples, 1000);
     check("ess", summary.ess, 1000.0, 1e-9);
@@ -59,7 +59,7 @@ static void few_weights_match_the_formulas(void **state) {
     for (int k = 0; k < 4; k++) {
         double shift = shifts[k];
         double log_weights[] = {shift, shift + log(2.0), shift + log(3.0), -INFINITY}, values[] = {1.0, 4.0, -2.0, NAN};
-        eqf_weight_summary summary;
+        eqf_weight_summary summary = EQF_WEIGHT_SUMMARY_INIT;
         assert_int_equal(eqf_estimate_weights(4, log_weights, &summary), EQF_OK);
         check("ess", summary.ess, 36.0 / 14.0, 1e-10);
         check("ess_fraction", summary.ess_fraction, 9.0 / 14.0, 1e-10);
@@ -75,7 +75,7 @@ static void few_weights_match_the_formulas(void **state) {
 
 static void weights_without_meaning_are_refused(void **state) {
     (void)state;
-    eqf_weight_summary summary;
+    eqf_weight_summary summary = EQF_WEIGHT_SUMMARY_INIT;
     double mean, error, value = 1.0, density;
     const double bad[] = {NAN, INFINITY, -INFINITY}; /* the last: no sample has any weight */
     for (int k = 0; k < 3; k++) {
@@ -109,7 +109,7 @@ static void gaussian_reweighting_matches_its_integrals(void **state) {
         values[b] = x * x;
     }
     assert_int_equal(eqf_estimate_log_weights(num, energy, log_prob, log_weights), EQF_OK);
-    eqf_weight_summary summary;
+    eqf_weight_summary summary = EQF_WEIGHT_SUMMARY_INIT;
     assert_int_equal(eqf_estimate_weights(num, log_weights, &summary), EQF_OK);
     check("log_z", summary.log_z, log(s) + 0.5 * log_two_pi, 4.0 * summary.log_z_standard_error);
     double fraction = s * s * sqrt(2.0 / (s * s) - 1.0);

@@ -60,7 +60,7 @@ static bool check_nll(const char *name, size_t batch_size, uint64_t seed) {
     float *discrete = test_output(num_trained), *continuous = test_output(num_trained), *again = test_output(num_trained);
     float *by_x = test_output(num_coordinates), *expected_by_x = test_output(num_coordinates);
     eqf_flow *flow = flow_of(ctx, model, EQF_INTEGRATOR_RK4, 0);
-    eqf_loss expected, loss;
+    eqf_loss expected = EQF_LOSS_INIT, loss = EQF_LOSS_INIT;
     TEST_OK(ctx, eqf_flow_nll_gradient(flow, 0.0, batch_size, x, &expected, discrete, expected_by_x));
     eqf_flow_destroy(&flow);
     flow = flow_of(ctx, model, EQF_INTEGRATOR_DOPRI5, 1e-6);
@@ -119,7 +119,7 @@ static void test_energy(void **state) {
     for (size_t i = 0; i < BATCH * 8; ++i) z[i] *= 0.6f;
     size_t num_trained = eqf_model_num_trained(model);
     float *discrete = test_output(num_trained), *continuous = test_output(num_trained);
-    eqf_energy_loss expected, loss;
+    eqf_energy_loss expected = EQF_ENERGY_LOSS_INIT, loss = EQF_ENERGY_LOSS_INIT;
     eqf_flow *flow = flow_of(ctx, model, EQF_INTEGRATOR_RK4, 0);
     TEST_OK(ctx, eqf_flow_energy_gradient(flow, target, 50.0, 0.0, BATCH, z, &expected, discrete));
     eqf_flow_destroy(&flow);
@@ -146,7 +146,7 @@ static void test_rounds_and_edges(void **state) {
     float *x = test_configurations(system, BATCH, 62), by_x[BATCH * DOF], by_x_again[BATCH * DOF];
     size_t num_trained = eqf_model_num_trained(model);
     float *gradient = test_output(num_trained), *again = test_output(num_trained);
-    eqf_loss loss;
+    eqf_loss loss = EQF_LOSS_INIT;
     eqf_flow *flow = flow_of(ctx, model, EQF_INTEGRATOR_DOPRI5, 1e-5);
     TEST_OK(ctx, eqf_flow_nll_gradient(flow, 0.0, BATCH, x, &loss, gradient, by_x));
     flow->adaptive.num_partials = 2;

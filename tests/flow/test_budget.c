@@ -26,7 +26,7 @@ static void compute(const test_system *system, eqf_field_evaluation evaluation, 
         options.field_evaluation = evaluation;
         options.num_steps = 150;
         eqf_flow *flow;
-        eqf_loss loss;
+        eqf_loss loss = EQF_LOSS_INIT;
         TEST_OK(ctx, eqf_flow_create(ctx, model, &options, &flow));
         TEST_OK(ctx, eqf_flow_log_prob(flow, BATCH, x, out->log_prob[adaptive], out->z[adaptive]));
         TEST_OK(ctx, eqf_flow_nll_gradient(flow, 0.1, BATCH, x, &loss, out->gradient[adaptive], NULL));
@@ -40,7 +40,7 @@ static void compute(const test_system *system, eqf_field_evaluation evaluation, 
         eqf_flow_destroy(&flow);
     }
     eqf_mcmc_options chains = EQF_MCMC_OPTIONS_INIT;
-    eqf_mcmc_diagnostics diagnostics;
+    eqf_mcmc_diagnostics diagnostics = EQF_MCMC_DIAGNOSTICS_INIT;
     float energy[BATCH];
     chains.num_chains = BATCH;
     chains.num_burn_in = 1500;

@@ -10,7 +10,7 @@
 static const double tolerance = 1e-9; /* nats and lengths, relative above 1 */
 
 static bool skips_without_fp64(eqf_context *ctx, const eqf_model *model) {
-    eqf_device_info device;
+    eqf_device_info device = EQF_DEVICE_INFO_INIT;
     TEST_OK(ctx, eqf_context_device(ctx, &device));
     if (device.has_fp64) return false;
     eqf_flow_options options = EQF_FLOW_OPTIONS_INIT;
@@ -153,7 +153,7 @@ static void test_float_calls(void **state) {
 
     /* What there is not is refused. */
     double d_x[DOF], d_log_prob;
-    eqf_loss loss;
+    eqf_loss loss = EQF_LOSS_INIT;
     assert_int_equal(eqf_flow_sample_double(narrow, 1, 0, 1, d_x, &d_log_prob), EQF_ERROR_UNSUPPORTED);
     assert_int_equal(eqf_flow_nll_gradient(wide, 0.0, 1, x, &loss, NULL, NULL), EQF_ERROR_UNSUPPORTED);
     assert_non_null(strstr(eqf_context_error(ctx), "no gradients"));

@@ -83,7 +83,7 @@ static bool check(const energy_case *c, uint64_t seed) {
         eqf_flow *flow;
         TEST_OK(ctx, eqf_flow_create(ctx, model, &flow_options, &flow));
         float *gradient = test_output(num_trained), *alone = test_output(num_trained);
-        eqf_energy_loss loss;
+        eqf_energy_loss loss = EQF_ENERGY_LOSS_INIT;
         TEST_OK(ctx, eqf_flow_energy_gradient(flow, &options.potential, c->cap, c->penalty, c->batch_size, z, &loss,
                                               gradient));
         test_output_end(num_trained, gradient);
@@ -145,7 +145,7 @@ static void test_cores(void **state) {
         for (unsigned d = 0; d < 3; ++d) z[b * DOF + 3 + d] = z[b * DOF + d];
         z[b * DOF + 3] += distances[b];
     }
-    eqf_energy_loss loss;
+    eqf_energy_loss loss = EQF_ENERGY_LOSS_INIT;
     TEST_OK(ctx, eqf_flow_energy_gradient(flow, &options.potential, INFINITY, 0.1, BATCH, z, &loss, gradient));
     assert_false(isfinite(loss.free_energy));
     TEST_OK(ctx, eqf_flow_energy_gradient(flow, &options.potential, 50.0, 0.1, BATCH, z, &loss, gradient));

@@ -504,7 +504,7 @@ static void test_launch_budget(void **state) {
         float *x = test_configurations(system, 9, 6), *log_prob = test_output(9), *cut_log_prob = test_output(9),
               *sample = test_output(72), *cut_sample = test_output(72), *gradient = test_output(num_trained),
               *cut_gradient = test_output(num_trained);
-        eqf_loss loss, cut_loss;
+        eqf_loss loss = EQF_LOSS_INIT, cut_loss = EQF_LOSS_INIT;
         const uint64_t budgets[] = {0, 1, 1000, 20000};
         for (unsigned i = 0; i < 4; ++i) {
             device->launch_iterations = budgets[i];

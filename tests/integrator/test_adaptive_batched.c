@@ -77,7 +77,7 @@ static bool check(const dense_case *c, uint64_t seed) {
     float *expected = test_output(c->batch_size), *gradient = test_output(num_trained);
     float *expected_gradient = test_output(num_trained), *by_x = test_output(num_coordinates);
     float *expected_by_x = test_output(num_coordinates);
-    eqf_loss loss, expected_loss;
+    eqf_loss loss = EQF_LOSS_INIT, expected_loss = EQF_LOSS_INIT;
     eqf_flow *flow = flow_of(ctx, model, c, EQF_INTEGRATOR_RK4);
     TEST_OK(ctx, eqf_flow_log_prob(flow, c->batch_size, x, expected, expected_z));
     TEST_OK(ctx, eqf_flow_nll_gradient(flow, 0.0, c->batch_size, x, &expected_loss, expected_gradient, expected_by_x));
@@ -85,7 +85,7 @@ static bool check(const dense_case *c, uint64_t seed) {
     flow = flow_of(ctx, model, c, EQF_INTEGRATOR_DOPRI5);
     TEST_OK(ctx, eqf_flow_log_prob(flow, c->batch_size, x, log_prob, z));
     test_output_end(num_coordinates, z);
-    eqf_step_statistics statistics;
+    eqf_step_statistics statistics = EQF_STEP_STATISTICS_INIT;
     eqf_flow_step_statistics(flow, &statistics);
     test_worst of_log_prob = TEST_WORST_INIT(1e-4), of_z = TEST_WORST_INIT(1e-4);
     for (size_t b = 0; b < c->batch_size; ++b) test_compare(&of_log_prob, b, fabs(log_prob[b] - expected[b]));
@@ -138,7 +138,7 @@ static void test_independence(void **state) {
     x[9 * DOF + 1] = NAN;
     eqf_flow_reset_step_statistics(flow);
     TEST_OK(ctx, eqf_flow_log_prob(flow, BATCH, x, log_prob_again, again));
-    eqf_step_statistics statistics;
+    eqf_step_statistics statistics = EQF_STEP_STATISTICS_INIT;
     eqf_flow_step_statistics(flow, &statistics);
     assert_int_equal(statistics.num_failed, 1);
     for (size_t b = 0; b < BATCH; ++b) {

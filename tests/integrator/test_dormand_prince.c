@@ -162,7 +162,7 @@ static void test_log_prob(void **state) {
         TEST_OK(ctx, eqf_flow_log_prob(flow, batch_size, x, log_prob, z));
         test_output_end(batch_size, log_prob);
         test_output_end(batch_size * num_dof, z);
-        eqf_step_statistics statistics;
+        eqf_step_statistics statistics = EQF_STEP_STATISTICS_INIT;
         eqf_flow_step_statistics(flow, &statistics);
         for (size_t b = 0; b < batch_size; ++b) {
             test_compare(&of_log_prob, b, fabs(log_prob[b] - ref_log_prob(&reference, h_x + b * num_dof, h_z)));
@@ -261,7 +261,7 @@ static void test_order(void **state) {
         flow->adaptive.equal_step = 1.0f / (float)num_steps;
         eqf_flow_reset_step_statistics(flow);
         TEST_OK(ctx, eqf_flow_log_prob(flow, BATCH, x, log_prob, z));
-        eqf_step_statistics statistics;
+        eqf_step_statistics statistics = EQF_STEP_STATISTICS_INIT;
         eqf_flow_step_statistics(flow, &statistics);
         assert_int_equal(statistics.accepted.min, num_steps);
         assert_int_equal(statistics.accepted.max, num_steps);
@@ -309,7 +309,7 @@ static void test_independence(void **state) {
     float log_prob[BATCH], log_prob_again[BATCH];
     test_stretch(4, 2, 10.1, x + 5 * DOF); /* where phi falls off: many small steps */
     TEST_OK(ctx, eqf_flow_log_prob(flow, BATCH, x, log_prob, z));
-    eqf_step_statistics statistics;
+    eqf_step_statistics statistics = EQF_STEP_STATISTICS_INIT;
     eqf_flow_step_statistics(flow, &statistics);
     print_message("steps %d to %d\n", (int)statistics.accepted.min, (int)statistics.accepted.max);
     assert_true(statistics.accepted.max > statistics.accepted.min);
@@ -375,7 +375,7 @@ static void test_limits(void **state) {
     eqf_flow_options options = EQF_FLOW_OPTIONS_INIT;
     options.method = EQF_INTEGRATOR_DOPRI5;
     eqf_flow *flow;
-    eqf_step_statistics statistics;
+    eqf_step_statistics statistics = EQF_STEP_STATISTICS_INIT;
     TEST_OK(ctx, eqf_flow_create(ctx, model, &options, &flow));
     TEST_OK(ctx, eqf_flow_log_prob(flow, BATCH, x, full, z));
     eqf_flow_step_statistics(flow, &statistics);
@@ -395,14 +395,15 @@ static void test_limits(void **state) {
     print_message("max_steps %u: %zu of %d given up\n", options.adaptive.max_steps, num_nan, BATCH);
     assert_true(num_nan > 0 && num_nan < BATCH && statistics.num_failed == num_nan);
     eqf_flow_destroy(&flow);
-    const eqf_adaptive_options bad[] = {{-1, 0, 0, 0}, {NAN, 0, 0, 0}, {0.5, 0, 0, 0}, {1e-5, -1, 0, 0},
-                                        {1e-5, NAN, 0, 0}, {0, 0, 2000000, 0}, {0, 0, 0, (eqf_error_norm)7}};
+    const eqf_adaptive_options bad[] = {{.rtol = -1}, {.rtol = NAN}, {.rtol = 0.5}, {.rtol = 1e-5, .atol = -1}, {.rtol = 1e-5, .atol = NAN},
+                                        {.max_steps = 2000000}, {.error_norm = (eqf_error_norm)7}};
     for (size_t n = 0; n < sizeof bad / sizeof *bad; ++n) {
         options.adaptive = bad[n];
+        options.adaptive.struct_size = sizeof options.adaptive;
         assert_int_equal(eqf_flow_create(ctx, model, &options, &flow), EQF_ERROR_INVALID_ARGUMENT);
         assert_null(flow);
     }
-    options.adaptive = (eqf_adaptive_options){0, 0, 0, EQF_ERROR_NORM_STATE}; /* fewer steps when log_det does not count */
+    options.adaptive = (eqf_adaptive_options){.struct_size = sizeof options.adaptive, .error_norm = EQF_ERROR_NORM_STATE}; /* fewer steps when log_det does not count */
     TEST_OK(ctx, eqf_flow_create(ctx, model, &options, &flow));
     const uint64_t with_log_det = statistics.accepted.total;
     TEST_OK(ctx, eqf_flow_log_prob(flow, BATCH, x, log_prob, z));

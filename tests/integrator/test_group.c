@@ -186,7 +186,7 @@ static void test_budget(void **state) {
         options.field_evaluation = (eqf_field_evaluation)evaluation;
         for (unsigned turn = 0; turn < 2; ++turn) {
             eqf_flow *flow;
-            eqf_loss loss;
+            eqf_loss loss = EQF_LOSS_INIT;
             device->launch_iterations = turn == 0 ? budget : evaluation == EQF_FIELD_TABLE ? 40000 : 60000;
             test_use_groups(ctx, 8, true);
             TEST_OK(ctx, eqf_flow_create(ctx, model, &options, &flow));
@@ -234,7 +234,7 @@ static void print_bits(void) {
             test_assert_groups(flow, test_group_size(ctx, chosen[l].group_size));
             const size_t count = B * num_dof + B + eqf_model_num_trained(model);
             float *all = test_floats(count), *x = test_configurations(system, B, 72);
-            eqf_loss loss;
+            eqf_loss loss = EQF_LOSS_INIT;
             TEST_OK(ctx, eqf_flow_sample(flow, 5, 0, B, all, all + B * num_dof));
             TEST_OK(ctx, eqf_flow_nll_gradient(flow, 0.1, B, x, &loss, all + B * num_dof + B, NULL));
             const unsigned char *bytes = (const unsigned char *)all;

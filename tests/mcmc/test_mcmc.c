@@ -19,7 +19,7 @@ static eqf_potential_options potential_of(const char *name) {
 
 static sampled sample(eqf_context *ctx, const eqf_potential_options *potential, const eqf_mcmc_options *options,
                       size_t num_samples) {
-    sampled result = {num_samples, (size_t)potential->num_particles * potential->space_dim, NULL, NULL, {0}};
+    sampled result = {num_samples, (size_t)potential->num_particles * potential->space_dim, NULL, NULL, EQF_MCMC_DIAGNOSTICS_INIT};
     result.x = test_output(num_samples * result.num_dof);
     result.energy = test_output(num_samples);
     TEST_OK(ctx, eqf_mcmc_sample(ctx, potential, options, num_samples, result.x, result.energy, &result.diagnostics));
@@ -110,7 +110,7 @@ static void pairs_match_quadrature(void **state) {
     eqf_potential_options potential = potential_of("dw2");
     double expected, sd;
     pair_moments(&potential, &expected, &sd);
-    assert_true(fabs(expected - -3.8707) < 1e-4); /* docs/method.md, section 5 */
+    assert_true(fabs(expected - -3.8707) < 1e-4); /* docs/method.md, section 6 */
     check_pair(ctx, "dw2", &potential);
     potential.space_dim = 3;
     potential.temperature = 2.0;
@@ -247,7 +247,7 @@ static void odd_counts_work(void **state) {
     eqf_context *ctx = test_context();
     eqf_potential_options potential = potential_of("dw2");
     eqf_mcmc_options options = short_run(1);
-    eqf_mcmc_diagnostics diagnostics;
+    eqf_mcmc_diagnostics diagnostics = EQF_MCMC_DIAGNOSTICS_INIT;
     TEST_OK(ctx, eqf_mcmc_sample(ctx, &potential, &options, 0, NULL, NULL, &diagnostics));
     assert_int_equal(diagnostics.num_sweeps, 0);
 
@@ -373,8 +373,8 @@ static void bad_options_are_refused(void **state) {
                 word = "target_acceptance";
                 break;
             case 4:
-                options.version = 2;
-                word = "version";
+                options.struct_size = 2;
+                word = "struct_size";
                 break;
             case 5:
                 options.thinning = UINT32_MAX;

@@ -34,7 +34,7 @@ static eqf_potential_options double_well(void) {
 
 static quenched quench(eqf_context *ctx, const eqf_potential_options *potential, const eqf_quench_options *options,
                        size_t batch_size, const float *x) {
-    quenched work = {.potential = *potential, .batch_size = batch_size};
+    quenched work = {.summary = EQF_QUENCH_SUMMARY_INIT, .potential = *potential, .batch_size = batch_size};
     work.num_dof = (size_t)potential->num_particles * potential->space_dim;
     work.x = calloc(batch_size * work.num_dof + 1, sizeof(double));
     work.energy = calloc(batch_size + 1, sizeof(double));
@@ -408,7 +408,7 @@ static void test_edges(void **state) {
     TEST_EXPECT(ctx, eqf_minima_quench(ctx, &potential, &options, 9, x, x_out, NULL, NULL, result, NULL),
                 EQF_ERROR_INTERRUPTED, "stopped on request");
     options = (eqf_quench_options)EQF_QUENCH_OPTIONS_INIT;
-    options.version = 9;
+    options.struct_size = 1;
     TEST_EXPECT(ctx, eqf_minima_quench(ctx, &potential, &options, 9, x, x_out, NULL, NULL, result, NULL),
                 EQF_ERROR_INVALID_ARGUMENT, "EQF_QUENCH_OPTIONS_INIT");
     options = (eqf_quench_options)EQF_QUENCH_OPTIONS_INIT;
@@ -421,7 +421,7 @@ static void test_edges(void **state) {
                 EQF_ERROR_INVALID_ARGUMENT, "largest_displacement");
     TEST_EXPECT(ctx, eqf_minima_quench(ctx, &potential, NULL, 9, NULL, x_out, NULL, NULL, result, NULL),
                 EQF_ERROR_INVALID_ARGUMENT, "NULL");
-    eqf_device_info device;
+    eqf_device_info device = EQF_DEVICE_INFO_INIT;
     TEST_OK(ctx, eqf_context_device(ctx, &device));
     options = (eqf_quench_options)EQF_QUENCH_OPTIONS_INIT;
     options.precision = EQF_QUENCH_DOUBLE;

@@ -45,7 +45,7 @@ static void test_create(void **state) {
 static void test_copy_and_change(void **state) {
     (void)state;
     eqf_model *model = make(3), *copy;
-    eqf_history_row row = {10, 1.5, 2.0, 3.0, (double)NAN, 0.5, 1e-3, -1.0, (double)NAN};
+    eqf_history_row row = {sizeof row, 10, 1.5, 2.0, 3.0, (double)NAN, 0.5, 1e-3, -1.0, (double)NAN, {0}};
     for (unsigned n = 0; n < 200; n++) {
         row.step = n;
         assert_int_equal(eqf_model_add_history(&ctx, model, &row), EQF_OK);
@@ -84,19 +84,19 @@ static void test_bad_options(void **state) {
     bad.field = value;                                                                           \
     TEST_EXPECT(&ctx, eqf_model_create(&ctx, &bad, &model), EQF_ERROR_INVALID_ARGUMENT, needle); \
     assert_null(model)
-    EXPECT_BAD(version, 0, "EQF_MODEL_OPTIONS_INIT");
+    EXPECT_BAD(struct_size, 0, "EQF_MODEL_OPTIONS_INIT");
     EXPECT_BAD(potential.num_particles, 1, "num_particles");
     EXPECT_BAD(prior_scale, 0.0, "prior_scale");
     EXPECT_BAD(prior_scale, (double)NAN, "prior_scale");
     EXPECT_BAD(dynamics.kind, (eqf_dynamics_kind)77, "kind of the dynamics");
     EXPECT_BAD(dynamics.num_time, 0, "num_time");
-    EXPECT_BAD(dynamics, ((eqf_dynamics_options){.kind = EQF_DYNAMICS_DENSE, .width = 0, .depth = 2}), "width");
-    EXPECT_BAD(dynamics, ((eqf_dynamics_options){.kind = EQF_DYNAMICS_DENSE, .width = 2049, .depth = 2}), "width");
-    EXPECT_BAD(dynamics, ((eqf_dynamics_options){.kind = EQF_DYNAMICS_DENSE, .width = 8, .depth = 0}), "depth");
-    EXPECT_BAD(dynamics, ((eqf_dynamics_options){.kind = EQF_DYNAMICS_DENSE, .width = 8, .depth = 9}), "depth");
+    EXPECT_BAD(dynamics, ((eqf_dynamics_options){.struct_size = sizeof(eqf_dynamics_options), .kind = EQF_DYNAMICS_DENSE, .width = 0, .depth = 2}), "width");
+    EXPECT_BAD(dynamics, ((eqf_dynamics_options){.struct_size = sizeof(eqf_dynamics_options), .kind = EQF_DYNAMICS_DENSE, .width = 2049, .depth = 2}), "width");
+    EXPECT_BAD(dynamics, ((eqf_dynamics_options){.struct_size = sizeof(eqf_dynamics_options), .kind = EQF_DYNAMICS_DENSE, .width = 8, .depth = 0}), "depth");
+    EXPECT_BAD(dynamics, ((eqf_dynamics_options){.struct_size = sizeof(eqf_dynamics_options), .kind = EQF_DYNAMICS_DENSE, .width = 8, .depth = 9}), "depth");
     EXPECT_BAD(dynamics,
                ((eqf_dynamics_options){
-                   .kind = EQF_DYNAMICS_DENSE, .width = 8, .depth = 1, .activation = (eqf_activation)7}),
+                   .struct_size = sizeof(eqf_dynamics_options), .kind = EQF_DYNAMICS_DENSE, .width = 8, .depth = 1, .activation = (eqf_activation)7}),
                "activation");
     EXPECT_BAD(integrator.method, (eqf_integrator_method)9, "method");
     EXPECT_BAD(integrator.num_steps, 0, "num_steps");

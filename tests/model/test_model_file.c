@@ -16,7 +16,7 @@ static eqf_context ctx; /* model files need no device */
 static eqf_model *make(void) {
     eqf_model_options options = EQF_MODEL_OPTIONS_INIT;
     snprintf(options.preset, sizeof options.preset, "lj13");
-    options.potential = (eqf_potential_options){.version = 1,
+    options.potential = (eqf_potential_options){.struct_size = sizeof(eqf_potential_options),
                                                 .kind = EQF_POTENTIAL_LENNARD_JONES,
                                                 .num_particles = 13,
                                                 .space_dim = 3,
@@ -29,15 +29,20 @@ static eqf_model *make(void) {
                                                 .r_min = 1.1,
                                                 .trap_strength = 0.7};
     options.prior_scale = sqrt(2.0);
-    options.dynamics = (eqf_dynamics_options){EQF_DYNAMICS_RADIAL, 6, 3, EQF_RADIAL_DENSE_CORE, 16.1, 0.123456789, 0.3,
-                                               128, 2, EQF_ACTIVATION_TANH};
+    options.dynamics = (eqf_dynamics_options)EQF_DYNAMICS_OPTIONS_INIT;
+    options.dynamics.num_distance = 6;
+    options.dynamics.num_time = 3;
+    options.dynamics.layout = EQF_RADIAL_DENSE_CORE;
+    options.dynamics.distance_max = 16.1;
+    options.dynamics.distance_gamma = 0.123456789;
     options.integrator.num_steps = 17;
     options.seed = UINT64_MAX;
     eqf_model *model;
     TEST_EXPECT(&ctx, eqf_model_create(&ctx, &options, &model), EQF_OK, "");
-    const eqf_history_row rows[] = {{0, 0.0, 1.0 / 3.0, 0.1, (double)NAN, 1e-17, 5e-3, -7.25, (double)NAN},
-                                    {INT64_MAX, 1e9, -0.0, (double)INFINITY, -(double)INFINITY, (double)NAN, 4.9e-324,
-                                     (double)NAN, (double)INFINITY}};
+    const eqf_history_row rows[] = {
+        {sizeof rows[0], 0, 0.0, 1.0 / 3.0, 0.1, (double)NAN, 1e-17, 5e-3, -7.25, (double)NAN, {0}},
+        {sizeof rows[0], INT64_MAX, 1e9, -0.0, (double)INFINITY, -(double)INFINITY, (double)NAN, 4.9e-324, (double)NAN,
+         (double)INFINITY, {0}}};
     for (unsigned n = 0; n < 2; n++) assert_int_equal(eqf_model_add_history(&ctx, model, &rows[n]), EQF_OK);
     return model;
 }
@@ -49,10 +54,10 @@ static void assert_same_real(double a, double b) {
 
 static void assert_same_model(const eqf_model *a, const eqf_model *b) {
     const eqf_model_options *left = eqf_model_options_of(a), *right = eqf_model_options_of(b);
-    assert_int_equal(left->version, right->version);
+    assert_int_equal(left->struct_size, right->struct_size);
     assert_memory_equal(left->preset, right->preset, sizeof left->preset);
     assert_int_equal(left->seed, right->seed);
-    assert_int_equal(left->potential.version, right->potential.version);
+    assert_int_equal(left->potential.struct_size, right->potential.struct_size);
     assert_int_equal(left->potential.kind, right->potential.kind);
     assert_int_equal(left->potential.num_particles, right->potential.num_particles);
     assert_int_equal(left->potential.space_dim, right->potential.space_dim);

@@ -32,7 +32,7 @@ static void test_check(void **state) {
     bad = good;                  \
     bad.field = value;           \
     TEST_EXPECT(&ctx, eqf_potential_check(&ctx, &bad), EQF_ERROR_INVALID_ARGUMENT, #field)
-    EXPECT_BAD(version, 2);
+    EXPECT_BAD(struct_size, 2);
     EXPECT_BAD(kind, (eqf_potential_kind)5);
     EXPECT_BAD(num_particles, 1);
     EXPECT_BAD(num_particles, 1001);

@@ -61,7 +61,7 @@ static void test_monte_carlo(void **state) {
     options.num_burn_in = 20;
     options.thinning = 5;
     float *x = test_output(2 * NUM * 6), *energy = test_output(2 * NUM);
-    eqf_mcmc_diagnostics diagnostics;
+    eqf_mcmc_diagnostics diagnostics = EQF_MCMC_DIAGNOSTICS_INIT;
     TEST_OK(ctx, eqf_mcmc_sample(ctx, &potential, &options, 2 * NUM, x, energy, &diagnostics));
     test_output_end(2 * NUM * 6, x);
     test_output_end(2 * NUM, energy);
@@ -108,7 +108,7 @@ static void check_flow(eqf_context *ctx, unsigned group_size, const char *layout
             test_compare(&worst, b, fabs(log_prob[b] - ref_log_prob(&reference, h_x + 6 * b, NULL)));
 
         const double penalty = 0.1;
-        eqf_loss loss;
+        eqf_loss loss = EQF_LOSS_INIT;
         float *gradient = test_output(eqf_model_num_trained(model));
         TEST_OK(ctx, eqf_flow_nll_gradient(flow, penalty, NUM, x, &loss, gradient, NULL));
         test_output_end(eqf_model_num_trained(model), gradient);
@@ -163,7 +163,7 @@ static void test_training(void **state) {
     options.num_generated = options.num_held_out_generated = 3;
     eqf_trainer *trainer;
     TEST_OK(ctx, eqf_trainer_create(ctx, model, &options, 6, x, 2, x + 6 * 6, &trainer));
-    eqf_training_state training = {0};
+    eqf_training_state training = EQF_TRAINING_STATE_INIT;
     while (!training.is_done) TEST_OK(ctx, eqf_trainer_advance(trainer, 1, &training));
     assert_int_equal(training.step, 2);
     assert_true(isfinite(training.held_out_nll));
@@ -205,7 +205,7 @@ static void test_adaptive(void **state) {
         test_compare(&field_worst, b, fabs(divergence[b] - expected_divergence));
         for (size_t n = 0; n < 6; ++n) test_compare(&field_worst, b, fabs(velocity[6 * b + n] - expected_velocity[n]));
     }
-    eqf_loss loss;
+    eqf_loss loss = EQF_LOSS_INIT;
     float *gradient = test_output(eqf_model_num_trained(model));
     TEST_OK(ctx, eqf_flow_nll_gradient(flow, 0.0, NUM, x, &loss, gradient, NULL));
     test_output_end(eqf_model_num_trained(model), gradient);
@@ -247,7 +247,7 @@ static void test_dense(void **state) {
                gradient_worst = TEST_WORST_INIT(1e-2);
     for (unsigned divergence = EQF_DIVERGENCE_EXACT; divergence <= EQF_DIVERGENCE_GAUSSIAN; ++divergence) {
         float log_prob[NUM];
-        eqf_loss loss;
+        eqf_loss loss = EQF_LOSS_INIT;
         eqf_flow_options flow_options = EQF_FLOW_OPTIONS_INIT;
         flow_options.divergence = reference->divergence = (eqf_divergence)divergence;
         flow_options.divergence_seed = reference->divergence_seed = 9;
@@ -299,7 +299,7 @@ static void test_energy(void **state) {
     eqf_flow *flow;
     TEST_OK(ctx, eqf_flow_create(ctx, model, &options, &flow));
     float z[NUM * 6], *gradient = test_output(eqf_model_num_trained(model));
-    eqf_energy_loss loss;
+    eqf_energy_loss loss = EQF_ENERGY_LOSS_INIT;
     TEST_OK(ctx, eqf_flow_prior_sample(flow, 4, 0, NUM, z));
     double *h_z = test_to_double(NUM * 6, z), largest = 0.0;
     TEST_OK(ctx, eqf_flow_energy_gradient(flow, target, cap, penalty, NUM, z, &loss, gradient));
@@ -335,7 +335,7 @@ static void test_quench(void **state) {
     float x[NUM * 6];
     double found[NUM * 6], energy[NUM], gradient_norm[NUM], force[6];
     eqf_quench_result result[NUM];
-    eqf_quench_summary summary;
+    eqf_quench_summary summary = EQF_QUENCH_SUMMARY_INIT;
     TEST_OK(ctx, eqf_minima_random_starts(ctx, &potential, 8, 0, NUM, x));
     TEST_OK(ctx, eqf_minima_quench(ctx, &potential, &options, NUM, x, found, energy, gradient_norm, result, &summary));
     test_worst worst = TEST_WORST_INIT(1e-4);
@@ -398,7 +398,7 @@ static void test_user_potential(void **state) {
     }
     TEST_OK(ctx, eqf_potential_verify(ctx, &own, &error));
     eqf_mcmc_options options = EQF_MCMC_OPTIONS_INIT;
-    eqf_mcmc_diagnostics diagnostics;
+    eqf_mcmc_diagnostics diagnostics = EQF_MCMC_DIAGNOSTICS_INIT;
     options.num_chains = NUM;
     options.num_burn_in = 10;
     TEST_OK(ctx, eqf_mcmc_sample(ctx, &own, &options, NUM, chains, energy, &diagnostics));

@@ -230,7 +230,7 @@ static void test_like_built_in(void **state) {
     enum { NUM = 1024, NUM_DOF = 15, NUM_STARTS = 20 };
     float *x = malloc(NUM * NUM_DOF * sizeof *x);
     assert_non_null(x);
-    eqf_mcmc_diagnostics of_own, of_built_in;
+    eqf_mcmc_diagnostics of_own = EQF_MCMC_DIAGNOSTICS_INIT, of_built_in = EQF_MCMC_DIAGNOSTICS_INIT;
     assert_int_equal(EQF_OK, eqf_mcmc_sample(ctx, &built_in, &options, NUM, x, NULL, &of_built_in));
     assert_int_equal(EQF_OK, eqf_mcmc_sample(ctx, &own, &options, NUM, x, NULL, &of_own));
     double error = hypot(of_own.mean_energy_standard_error, of_built_in.mean_energy_standard_error);
@@ -243,7 +243,7 @@ static void test_like_built_in(void **state) {
         const eqf_potential_options *potential = k == 0 ? &own : &built_in;
         double x_out[NUM_STARTS * NUM_DOF], energy[NUM_STARTS];
         eqf_quench_result result[NUM_STARTS];
-        eqf_quench_summary summary;
+        eqf_quench_summary summary = EQF_QUENCH_SUMMARY_INIT;
         assert_int_equal(EQF_OK, eqf_minima_random_starts(ctx, potential, 3, 0, NUM_STARTS, x));
         assert_int_equal(EQF_OK, eqf_minima_quench(ctx, potential, NULL, NUM_STARTS, x, x_out, energy, NULL, result,
                                                    &summary));
@@ -261,10 +261,11 @@ static void test_model_file(void **state) {
     (void)state;
     char *text = text_with("", "");
     eqf_potential_options potential = morse(ctx, 4, 2, text);
-    eqf_preset preset;
+    eqf_preset *preset;
     assert_int_equal(EQF_OK, eqf_preset_for_potential(ctx, &potential, &preset));
     eqf_model *model, *copy, *loaded;
-    assert_int_equal(EQF_OK, eqf_model_create(ctx, &preset.model, &model));
+    assert_int_equal(EQF_OK, eqf_model_create(ctx, preset->model, &model));
+    eqf_free(preset);
     memset(text, 'x', 20); /* the model's text is its own */
     assert_int_equal(EQF_OK, eqf_model_copy(ctx, model, &copy));
     eqf_model_destroy(&model);

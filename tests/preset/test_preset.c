@@ -30,14 +30,14 @@ static void test_names_and_sizes(void **state) {
     for (size_t i = 0; i < num_presets; i++) {
         const eqf_preset *preset = eqf_preset_find(expected[i].name);
         assert_non_null(preset);
-        assert_string_equal(preset->model.preset, expected[i].name);
-        assert_int_equal(preset->model.potential.num_particles, expected[i].num_particles);
-        assert_int_equal(preset->model.potential.space_dim, expected[i].space_dim);
-        assert_int_equal(preset->model.potential.kind, expected[i].kind);
-        assert_int_equal(preset->model.dynamics.num_distance, 50);
-        assert_int_equal(preset->model.dynamics.num_time, 10);
-        assert_int_equal(preset->model.integrator.num_steps, 20);
-        assert_int_equal(eqf_potential_check(NULL, &preset->model.potential), EQF_OK);
+        assert_string_equal(preset->model->preset, expected[i].name);
+        assert_int_equal(preset->model->potential.num_particles, expected[i].num_particles);
+        assert_int_equal(preset->model->potential.space_dim, expected[i].space_dim);
+        assert_int_equal(preset->model->potential.kind, expected[i].kind);
+        assert_int_equal(preset->model->dynamics.num_distance, 50);
+        assert_int_equal(preset->model->dynamics.num_time, 10);
+        assert_int_equal(preset->model->integrator.num_steps, 20);
+        assert_int_equal(eqf_potential_check(NULL, &preset->model->potential), EQF_OK);
     }
     assert_null(eqf_preset_find("dw3"));
     assert_null(eqf_preset_find(""));
@@ -47,9 +47,9 @@ static void test_names_and_sizes(void **state) {
 /* Constants of Koehler et al. 2020, section 5; for Lennard-Jones eps = 2, what the published data follow. */
 static void test_constants(void **state) {
     (void)state;
-    const eqf_potential_options *well = &eqf_preset_find("dw4")->model.potential;
+    const eqf_potential_options *well = &eqf_preset_find("dw4")->model->potential;
     assert_true(well->distance_offset == 4 && well->linear == 0 && well->quadratic == -4 && well->quartic == 0.9);
-    const eqf_potential_options *cluster = &eqf_preset_find("lj13")->model.potential;
+    const eqf_potential_options *cluster = &eqf_preset_find("lj13")->model->potential;
     assert_true(cluster->epsilon == 2 && cluster->r_min == 1 && cluster->trap_strength == 1);
     assert_true(well->temperature == 1 && cluster->temperature == 1);
 }
@@ -74,28 +74,28 @@ static void test_known_figures_agree(void **state) {
 static void test_matches_exact_constants_only(void **state) {
     (void)state;
     const eqf_preset *well = eqf_preset_find("dw4"), *cluster = eqf_preset_find("lj13");
-    assert_true(eqf_preset_matches(well, &well->model.potential));
-    assert_true(eqf_preset_matches(cluster, &cluster->model.potential));
-    assert_false(eqf_preset_matches(well, &cluster->model.potential));
-    assert_false(eqf_preset_matches(well, &eqf_preset_find("dw2")->model.potential));
-    assert_false(eqf_preset_matches(NULL, &well->model.potential));
+    assert_true(eqf_preset_matches(well, &well->model->potential));
+    assert_true(eqf_preset_matches(cluster, &cluster->model->potential));
+    assert_false(eqf_preset_matches(well, &cluster->model->potential));
+    assert_false(eqf_preset_matches(well, &eqf_preset_find("dw2")->model->potential));
+    assert_false(eqf_preset_matches(NULL, &well->model->potential));
 
-    eqf_potential_options changed = well->model.potential;
+    eqf_potential_options changed = well->model->potential;
     double *const well_constants[] = {&changed.temperature, &changed.distance_offset, &changed.linear,
                                       &changed.quadratic, &changed.quartic};
     for (size_t i = 0; i < sizeof well_constants / sizeof well_constants[0]; i++) {
-        changed = well->model.potential;
+        changed = well->model->potential;
         *well_constants[i] += 1e-9;
         assert_false(eqf_preset_matches(well, &changed));
     }
     double *const cluster_constants[] = {&changed.temperature, &changed.epsilon, &changed.r_min,
                                          &changed.trap_strength};
     for (size_t i = 0; i < sizeof cluster_constants / sizeof cluster_constants[0]; i++) {
-        changed = cluster->model.potential;
+        changed = cluster->model->potential;
         *cluster_constants[i] += 1e-9;
         assert_false(eqf_preset_matches(cluster, &changed));
     }
-    changed = cluster->model.potential;
+    changed = cluster->model->potential;
     changed.quartic = 7; /* has no meaning for Lennard-Jones */
     assert_true(eqf_preset_matches(cluster, &changed));
     changed.num_particles = 12;
@@ -107,10 +107,10 @@ static void test_training_options_follow_data(void **state) {
     size_t num_presets;
     const eqf_preset *presets = eqf_presets(&num_presets);
     for (size_t i = 0; i < num_presets; i++) {
-        eqf_training_options all, few;
+        eqf_training_options all = EQF_TRAINING_OPTIONS_INIT, few = EQF_TRAINING_OPTIONS_INIT;
         eqf_preset_training_options(&presets[i], presets[i].default_num_train, &all);
-        assert_int_equal(all.num_steps, presets[i].training.num_steps);
-        assert_int_equal(all.batch_size, presets[i].training.batch_size);
+        assert_int_equal(all.num_steps, presets[i].training->num_steps);
+        assert_int_equal(all.batch_size, presets[i].training->batch_size);
         assert_true(all.integration_penalty > 0); /* without it training games the integrator: docs/method.md */
         eqf_preset_training_options(&presets[i], 10, &few);
         assert_true(few.batch_size <= 10);

@@ -201,7 +201,7 @@ double ref_dense_log_prob(const ref_dense *dense, uint64_t sample, const double 
 
 eqf_loss ref_dense_loss(const ref_dense *dense, double integration_penalty, size_t batch_size, const double *x) {
     size_t num_dof = (size_t)dense->num_particles * dense->space_dim;
-    eqf_loss loss = {0.0, 0.0, 0.0};
+    eqf_loss loss = EQF_LOSS_INIT;
     for (size_t b = 0; b < batch_size; ++b) {
         double error;
         loss.nll -= ref_dense_log_prob(dense, b, x + b * num_dof, &error) / (double)batch_size;

@@ -67,7 +67,7 @@ double ref_log_prob_converged(const ref_flow *flow, const double *x, double tole
 
 eqf_loss ref_loss(const ref_flow *flow, double integration_penalty, size_t batch_size, const double *x) {
     size_t num_dof = (size_t)flow->num_particles * flow->space_dim;
-    eqf_loss loss = {0.0, 0.0, 0.0};
+    eqf_loss loss = EQF_LOSS_INIT;
     for (size_t b = 0; b < batch_size; ++b) {
         double error;
         loss.nll -= log_prob(flow, x + b * num_dof, NULL, &error) / (double)batch_size;
@@ -104,7 +104,7 @@ eqf_energy_loss ref_energy_loss(const ref_flow *flow, const eqf_potential_option
     size_t num_dof = (size_t)flow->num_particles * flow->space_dim;
     double *x = calloc(num_dof, sizeof *x);
     if (!x) abort();
-    eqf_energy_loss loss = {0.0, 0.0, 0.0};
+    eqf_energy_loss loss = EQF_ENERGY_LOSS_INIT;
     for (size_t b = 0; b < batch_size; ++b) {
         const double *z_b = z + b * num_dof;
         double error, log_det = ref_transform(flow, EQF_PRIOR_TO_DATA, z_b, x, &error);

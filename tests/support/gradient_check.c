@@ -56,7 +56,7 @@ static bool compare(eqf_context *ctx, const eqf_model *model, eqf_field_evaluati
     TEST_OK(ctx, eqf_flow_create(ctx, model, &flow_options, &flow));
     size_t num_trained = eqf_model_num_trained(model), num_coordinates = batch_size * num_dof;
     float *gradient = test_output(num_trained), *adjoint_x = test_output(num_coordinates);
-    eqf_loss loss;
+    eqf_loss loss = EQF_LOSS_INIT;
     TEST_OK(ctx, eqf_flow_nll_gradient(flow, penalty, batch_size, x, &loss, gradient, adjoint_x));
     test_output_end(num_trained, gradient);
     test_output_end(num_coordinates, adjoint_x);
@@ -163,7 +163,7 @@ void test_gradient_edges(eqf_field_evaluation evaluation) {
     memcpy(x + 8, x + 10, 2 * sizeof *x);
     test_center_floats(4, 2, x + 8);
     double *h_x = test_to_double(24, x);
-    eqf_loss loss;
+    eqf_loss loss = EQF_LOSS_INIT;
     TEST_OK(ctx, eqf_flow_nll_gradient(flow, 0.1, 3, x, &loss, gradient, adjoint_x));
     group_error group = {0.0, 0.0};
     for (size_t i = 0; i < num_trained; ++i) {

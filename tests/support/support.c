@@ -59,7 +59,7 @@ eqf_context *test_context(void) {
         fail();
     }
     shared_context = ctx;
-    eqf_device_info device;
+    eqf_device_info device = EQF_DEVICE_INFO_INIT;
     TEST_OK(ctx, eqf_context_device(ctx, &device));
     print_message("device: %s, %s, driver %s\n", device.name, device.platform_version, device.driver_version);
     return ctx;

@@ -11,7 +11,7 @@
 
 static eqf_model *model_of(eqf_context *ctx, const char *name) {
     eqf_model *model;
-    TEST_OK(ctx, eqf_model_create(ctx, &eqf_preset_find(name)->model, &model));
+    TEST_OK(ctx, eqf_model_create(ctx, eqf_preset_find(name)->model, &model));
     return model;
 }
 
@@ -53,7 +53,7 @@ static void test_blend(void **state) {
     options.field_evaluation = EQF_FIELD_DIRECT;
     eqf_trainer *trainer;
     TEST_OK(ctx, eqf_trainer_create(ctx, model, &options, COUNT, x, 0, NULL, &trainer));
-    eqf_training_state now;
+    eqf_training_state now = EQF_TRAINING_STATE_INIT;
     TEST_OK(ctx, eqf_trainer_advance(trainer, 1, &now));
     size_t num = eqf_model_num_trained(model);
     float *blended = test_floats(num), *of_energy = test_floats(num), *of_nll = test_floats(num);
@@ -62,7 +62,7 @@ static void test_blend(void **state) {
     eqf_flow_options flow_options = EQF_FLOW_OPTIONS_INIT;
     flow_options.field_evaluation = EQF_FIELD_DIRECT;
     eqf_flow *flow;
-    eqf_loss loss;
+    eqf_loss loss = EQF_LOSS_INIT;
     TEST_OK(ctx, eqf_flow_create(ctx, model, &flow_options, &flow));
     TEST_OK(ctx, eqf_flow_nll_gradient(flow, options.integration_penalty, COUNT, x, &loss, of_nll, NULL));
     double difference = 0.0, square = 0.0, energy_square = 0.0;
@@ -96,7 +96,7 @@ static void test_blend(void **state) {
 }
 
 static eqf_model *finish(eqf_context *ctx, eqf_trainer *trainer, uint64_t cut) {
-    eqf_training_state now = {.is_done = false};
+    eqf_training_state now = EQF_TRAINING_STATE_INIT;
     for (unsigned call = 0; !now.is_done; ++call) {
         assert_true(call < 1000);
         TEST_OK(ctx, eqf_trainer_advance(trainer, cut, &now));
@@ -127,7 +127,7 @@ static void test_same_bits(void **state) {
             options.seed = run == 3 ? 6 : 5;
             TEST_OK(ctx, eqf_trainer_create(ctx, start, &options, num_train, data, num_held_out, held_out, &trainer));
             if (run == 2) {
-                eqf_training_state now = {.step = 0};
+                eqf_training_state now = EQF_TRAINING_STATE_INIT;
                 while (now.step < 23) TEST_OK(ctx, eqf_trainer_advance(trainer, 23 - now.step, &now));
                 TEST_OK(ctx, eqf_trainer_save_checkpoint(trainer, path));
                 eqf_trainer_destroy(&trainer);
@@ -183,9 +183,9 @@ static void test_learns_without_data(void **state) {
     eqf_context *ctx = test_context();
     const eqf_preset *preset = eqf_preset_find("dw2");
     eqf_model *start = model_of(ctx, "dw2");
-    eqf_training_options options;
+    eqf_training_options options = EQF_TRAINING_OPTIONS_INIT;
     eqf_preset_training_options(preset, 0, &options);
-    assert_int_equal(options.num_steps, preset->training.num_steps);
+    assert_int_equal(options.num_steps, preset->training->num_steps);
     options.nll_weight_start = options.nll_weight_end = 0.0;
     options.num_generated = 64;
     options.num_steps = 400;
@@ -194,7 +194,7 @@ static void test_learns_without_data(void **state) {
     options.num_held_out_generated = 2000;
     eqf_trainer *trainer;
     TEST_OK(ctx, eqf_trainer_create(ctx, start, &options, 0, NULL, 0, NULL, &trainer));
-    eqf_training_state now = {.is_done = false};
+    eqf_training_state now = EQF_TRAINING_STATE_INIT;
     double lowest = INFINITY;
     while (!now.is_done) {
         TEST_OK(ctx, eqf_trainer_advance(trainer, 100, &now));
@@ -211,8 +211,8 @@ static void test_learns_without_data(void **state) {
     float *x = test_floats(COUNT * 4), *log_prob = test_floats(COUNT), *energy = test_floats(COUNT);
     double *log_weights = calloc(COUNT, sizeof *log_weights);
     TEST_OK(ctx, eqf_flow_sample(flow, 99, 0, COUNT, x, log_prob));
-    TEST_OK(ctx, eqf_potential_evaluate(ctx, &preset->model.potential, COUNT, x, energy, NULL));
-    eqf_weight_summary summary;
+    TEST_OK(ctx, eqf_potential_evaluate(ctx, &preset->model->potential, COUNT, x, energy, NULL));
+    eqf_weight_summary summary = EQF_WEIGHT_SUMMARY_INIT;
     assert_int_equal(eqf_estimate_log_weights(COUNT, energy, log_prob, log_weights), EQF_OK);
     assert_int_equal(eqf_estimate_weights(COUNT, log_weights, &summary), EQF_OK);
     double free_energy = mean_of_floats(COUNT, energy) + mean_of_floats(COUNT, log_prob);
@@ -240,7 +240,7 @@ static void test_cores(void **state) {
     options.energy_cap = 100.0;
     eqf_trainer *trainer;
     TEST_OK(ctx, eqf_trainer_create(ctx, start, &options, 0, NULL, 0, NULL, &trainer));
-    eqf_training_state now = {.is_done = false};
+    eqf_training_state now = EQF_TRAINING_STATE_INIT;
     while (!now.is_done) TEST_OK(ctx, eqf_trainer_advance(trainer, 100, &now));
     print_message("lj13, capped: free energy %.3f, held out %.3f\n", now.free_energy, now.held_out_free_energy);
     assert_true(isfinite(now.free_energy) && isfinite(now.held_out_free_energy));

@@ -8,7 +8,7 @@
 
 #include "support.h"
 
-static const double tolerance = 1e-4; /* nat, or length */
+static const double tolerance = 1e-4;            /* nat, or length */
 static const unsigned num_steps_of_density = 20; /* of the presets */
 
 typedef struct trained_case {
@@ -20,9 +20,9 @@ typedef struct trained_case {
 static const trained_case cases[] = {{"dw2", 2000, 4000, 500}, {"dw4", 2000, 3000, 300}, {"lj13", 1000, 300, 60}};
 
 static float *samples(eqf_context *ctx, const eqf_preset *preset, size_t count, uint64_t seed) {
-    const eqf_potential_options *potential = &preset->model.potential;
+    const eqf_potential_options *potential = &preset->model->potential;
     float *x = test_floats(count * potential->num_particles * potential->space_dim);
-    eqf_mcmc_options mcmc = preset->mcmc;
+    eqf_mcmc_options mcmc = *preset->mcmc;
     mcmc.num_burn_in = 1000;
     mcmc.seed = seed;
     TEST_OK(ctx, eqf_mcmc_sample(ctx, potential, &mcmc, count, x, NULL, NULL));
@@ -40,15 +40,15 @@ static eqf_model *trained(eqf_context *ctx, const trained_case *c) {
         return model;
     }
     float *x = samples(ctx, preset, c->num_train, 1);
-    eqf_training_options options = preset->training;
+    eqf_training_options options = *preset->training;
     options.batch_size = 64;
     options.num_steps = c->num_steps;
     options.num_warmup_steps = 20;
     options.validation_interval = c->num_steps;
-    TEST_OK(ctx, eqf_model_create(ctx, &preset->model, &model));
+    TEST_OK(ctx, eqf_model_create(ctx, preset->model, &model));
     eqf_trainer *trainer;
     TEST_OK(ctx, eqf_trainer_create(ctx, model, &options, c->num_train, x, 0, NULL, &trainer));
-    eqf_training_state now = {.is_done = false};
+    eqf_training_state now = EQF_TRAINING_STATE_INIT;
     while (!now.is_done) TEST_OK(ctx, eqf_trainer_advance(trainer, 1000, &now));
     print_message("%s: trained %llu steps, nll %.4f\n", c->name, (unsigned long long)now.step, now.nll);
     eqf_model_destroy(&model);
@@ -84,6 +84,42 @@ static void move(test_rng *rng, unsigned num_particles, unsigned space_dim, doub
     }
     test_center(num_particles, space_dim, moved);
     memcpy(x, moved, (size_t)num_particles * space_dim * sizeof *x);
+}
+
+/* What docs/method.md says of the adaptive integrator, against RK4 with 160 steps. */
+static bool measure_adaptive(eqf_context *ctx, const char *name, const eqf_model *model, size_t count, const float *x) {
+    static const struct { double rtol, worst, mean; /* nats */ } promised[] = {{1e-5, 1e-2, 2e-4}, {1e-6, 1e-3, 3e-5}};
+    eqf_flow_options options = EQF_FLOW_OPTIONS_INIT;
+    eqf_flow *flow;
+    float *expected = test_output(count), *log_prob = test_output(count);
+    bool is_good = true;
+    options.num_steps = 160;
+    options.field_evaluation = EQF_FIELD_DIRECT;
+    TEST_OK(ctx, eqf_flow_create(ctx, model, &options, &flow));
+    TEST_OK(ctx, eqf_flow_log_prob(flow, count, x, expected, NULL));
+    eqf_flow_destroy(&flow);
+    for (unsigned i = 0; i < 2; ++i) {
+        options.method = EQF_INTEGRATOR_DOPRI5;
+        options.adaptive.rtol = promised[i].rtol;
+        const eqf_status status = eqf_flow_create(ctx, model, &options, &flow);
+        if (status == EQF_ERROR_UNSUPPORTED) break; /* a device that allows few loop turns a launch */
+        TEST_OK(ctx, status);
+        TEST_OK(ctx, eqf_flow_log_prob(flow, count, x, log_prob, NULL));
+        test_worst worst = TEST_WORST_INIT(promised[i].worst);
+        double mean = 0.0;
+        for (size_t b = 0; b < count; ++b) {
+            const double error = fabs((double)log_prob[b] - (double)expected[b]);
+            test_compare(&worst, b, error);
+            mean += error / (double)count;
+        }
+        is_good &= test_report(&worst, "%s dopri5 log_prob, rtol %g", name, promised[i].rtol);
+        print_message("  mean %.2e, allowed %.2e\n", mean, promised[i].mean);
+        is_good &= mean <= promised[i].mean;
+        eqf_flow_destroy(&flow);
+    }
+    free(expected);
+    free(log_prob);
+    return is_good;
 }
 
 static bool measure(eqf_context *ctx, const trained_case *c) {
@@ -145,6 +181,10 @@ static bool measure(eqf_context *ctx, const trained_case *c) {
             }
             bool is_close = test_report(&trip, "%s %s round trip, %u steps", c->name, name, steps[i]);
             if (i == 1) is_good &= is_close;
+            eqf_round_trip error;
+            TEST_OK(ctx, eqf_flow_round_trip(flow, 4, 1000, &error));
+            print_message("  log-densities there and back differ by up to %.2e nat\n", error.log_prob);
+            if (i == 1) is_good &= error.log_prob <= tolerance;
             eqf_flow_destroy(&flow);
         }
         free(log_prob);
@@ -154,6 +194,7 @@ static bool measure(eqf_context *ctx, const trained_case *c) {
         free(back);
         free(log_det);
     }
+    is_good &= measure_adaptive(ctx, c->name, model, count, x);
     ref_radial_destroy(radial);
     eqf_model_destroy(&model);
     free(x);

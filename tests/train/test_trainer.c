@@ -20,14 +20,14 @@ typedef struct fixture {
 static fixture set_up(const char *name, size_t count) {
     fixture f = {test_context(), eqf_preset_find(name), NULL, NULL, 0};
     assert_non_null(f.preset);
-    const eqf_potential_options *potential = &f.preset->model.potential;
+    const eqf_potential_options *potential = &f.preset->model->potential;
     f.num_dof = (size_t)potential->num_particles * potential->space_dim;
     f.x = test_floats(count * f.num_dof);
-    eqf_mcmc_options mcmc = f.preset->mcmc;
+    eqf_mcmc_options mcmc = *f.preset->mcmc;
     mcmc.num_burn_in = 500;
     mcmc.seed = 11;
     TEST_OK(f.ctx, eqf_mcmc_sample(f.ctx, potential, &mcmc, count, f.x, NULL, NULL));
-    TEST_OK(f.ctx, eqf_model_create(f.ctx, &f.preset->model, &f.model));
+    TEST_OK(f.ctx, eqf_model_create(f.ctx, f.preset->model, &f.model));
     return f;
 }
 
@@ -52,7 +52,7 @@ static void test_launch_budget(void **state) {
     (void)state;
     enum { COUNT = 48 };
     fixture f = set_up("dw2", COUNT);
-    eqf_model_options of_model = f.preset->model;
+    eqf_model_options of_model = *f.preset->model;
     of_model.dynamics.kind = EQF_DYNAMICS_DENSE;
     of_model.dynamics.width = 24;
     of_model.dynamics.depth = 2;
@@ -67,7 +67,7 @@ static void test_launch_budget(void **state) {
     for (unsigned i = 0; i < 3; ++i) {
         device->launch_iterations = budgets[i];
         eqf_trainer *trainer;
-        eqf_training_state now;
+        eqf_training_state now = EQF_TRAINING_STATE_INIT;
         TEST_OK(f.ctx, eqf_trainer_create(f.ctx, dense, &options, COUNT, f.x, 0, NULL, &trainer));
         TEST_OK(f.ctx, eqf_trainer_advance(trainer, 3, &now));
         best[i] = best_of(f.ctx, trainer);
@@ -109,7 +109,7 @@ static void test_adam(void **state) {
     for (unsigned step = 0; step < STEPS; ++step) {
         for (size_t i = 0; i < num_params; ++i) h_params[i] = (float)params[i];
         TEST_OK(f.ctx, eqf_flow_set_params(flow, h_params));
-        eqf_loss loss;
+        eqf_loss loss = EQF_LOSS_INIT;
         TEST_OK(f.ctx, eqf_flow_nll_gradient(flow, options.integration_penalty, COUNT, f.x, &loss, gradient, NULL));
         double norm = 0.0, progress = step / (STEPS - 1.0);
         for (size_t i = 0; i < num_trained; ++i) norm += (double)gradient[i] * gradient[i];
@@ -131,7 +131,7 @@ static void test_adam(void **state) {
     TEST_OK(f.ctx, eqf_trainer_create(f.ctx, f.model, &options, COUNT, f.x, 0, NULL, &trainer));
     test_worst rate_worst = TEST_WORST_INIT(1e-6), norm_worst = TEST_WORST_INIT(1e-2);
     for (unsigned step = 0; step < STEPS; ++step) {
-        eqf_training_state now;
+        eqf_training_state now = EQF_TRAINING_STATE_INIT;
         TEST_OK(f.ctx, eqf_trainer_advance(trainer, 1, &now));
         assert_int_equal(now.step, step + 1);
         assert_true(now.is_done == (step + 1 == STEPS));
@@ -176,7 +176,7 @@ static eqf_training_options short_options(void) {
 }
 
 static void finish(eqf_context *ctx, eqf_trainer *trainer, uint64_t cut) {
-    eqf_training_state now = {.is_done = false};
+    eqf_training_state now = EQF_TRAINING_STATE_INIT;
     for (unsigned call = 0; !now.is_done; ++call) {
         assert_true(call < 1000);
         TEST_OK(ctx, eqf_trainer_advance(trainer, cut, &now));
@@ -209,7 +209,7 @@ static void test_same_bits(void **state) {
     const uint64_t stops[] = {1, 20, 33};
     for (unsigned run = 0; run < 3; ++run) {
         eqf_trainer *trainer, *resumed;
-        eqf_training_state now = {.step = 0};
+        eqf_training_state now = EQF_TRAINING_STATE_INIT;
         TEST_OK(f.ctx, eqf_trainer_create(f.ctx, f.model, &options, 200, f.x, 100, f.x + 200 * f.num_dof, &trainer));
         while (now.step < stops[run]) TEST_OK(f.ctx, eqf_trainer_advance(trainer, stops[run] - now.step, &now));
         TEST_OK(f.ctx, eqf_trainer_save_checkpoint(trainer, path));
@@ -271,7 +271,7 @@ static void test_learns(void **state) {
     options.validation_interval = 100;
     eqf_trainer *trainer;
     TEST_OK(f.ctx, eqf_trainer_create(f.ctx, f.model, &options, 1000, f.x, 2000, f.x + 1000 * f.num_dof, &trainer));
-    eqf_training_state now = {.is_done = false};
+    eqf_training_state now = EQF_TRAINING_STATE_INIT;
     double at_best = NAN;
     while (!now.is_done) {
         TEST_OK(f.ctx, eqf_trainer_advance(trainer, 100, &now));
@@ -309,7 +309,7 @@ static uint64_t best_step_with(const fixture *f, size_t num_held_out, const floa
     options.average_decay = 0.0;
     options.validation_interval = 1;
     eqf_trainer *trainer;
-    eqf_training_state now = {.is_done = false};
+    eqf_training_state now = EQF_TRAINING_STATE_INIT;
     TEST_OK(f->ctx, eqf_trainer_create(f->ctx, f->model, &options, 200, f->x, num_held_out, held_out, &trainer));
     for (unsigned step = 0; !now.is_done; ++step) {
         TEST_OK(f->ctx, eqf_trainer_advance(trainer, 1, &now));
@@ -357,7 +357,7 @@ static void test_failures(void **state) {
     options.learning_rate = 1e8;
     options.clip_norm = 0.0;
     TEST_OK(f.ctx, eqf_trainer_create(f.ctx, f.model, &options, 100, f.x, 0, NULL, &trainer));
-    eqf_training_state now;
+    eqf_training_state now = EQF_TRAINING_STATE_INIT;
     eqf_status status = EQF_OK;
     for (unsigned call = 0; status == EQF_OK && call < 60; ++call) status = eqf_trainer_advance(trainer, 10, &now);
     assert_int_equal(status, EQF_ERROR_NON_FINITE);
