@@ -42,8 +42,9 @@ eqf_status eqf_flow_round_trip(eqf_flow *flow, uint64_t seed, size_t num_samples
     return status;
 }
 
-eqf_status eqf_flow_choose_steps(eqf_context *ctx, const eqf_model *model, const eqf_flow_options *options, uint64_t seed,
-                                 size_t num_samples, double tolerance, unsigned *num_steps_out, double *error_out) {
+eqf_status eqf_flow_choose_steps(eqf_context *ctx, const eqf_model *model, const eqf_flow_options *options,
+                                 uint64_t seed, size_t num_samples, double tolerance, unsigned *num_steps_out,
+                                 double *error_out) {
     EQF__NOT_NULL(ctx, ctx);
     EQF__NOT_NULL(ctx, model);
     EQF__NOT_NULL(ctx, num_steps_out);
