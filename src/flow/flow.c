@@ -142,6 +142,8 @@ void eqf_flow_destroy(eqf_flow **flow) {
 }
 
 eqf_status eqf_flow_set_params(eqf_flow *flow, const float *params) {
+    EQF__NOT_NULL(NULL, flow);
+    EQF__NOT_NULL(flow->ctx, params);
     bool has_changed;
     if (flow->in_double != NULL) return eqf__double_flow_set_params(flow->in_double, params);
     EQF__TRY(eqf__field_set_params(flow->field, params, &has_changed));
@@ -200,7 +202,9 @@ static eqf_status fail_in_float(const eqf_flow *flow) {
 
 eqf_status eqf_flow_sample_double(eqf_flow *flow, uint64_t seed, uint64_t first_sample, size_t num_samples, double *x_out,
                                   double *log_prob_out) {
+    EQF__NOT_NULL(NULL, flow);
     if (flow->in_double == NULL) return fail_in_float(flow);
+    if (num_samples > 0) EQF__NOT_NULL(flow->ctx, x_out);
     for (size_t done = 0; done < num_samples;) {
         size_t count = num_samples - done < flow->chunk_size ? num_samples - done : flow->chunk_size;
         EQF__TRY(eqf__double_flow_sample(flow->in_double, seed, first_sample + done, count, x_out + done * flow->num_dof,
@@ -211,7 +215,10 @@ eqf_status eqf_flow_sample_double(eqf_flow *flow, uint64_t seed, uint64_t first_
 }
 
 eqf_status eqf_flow_log_prob_double(eqf_flow *flow, size_t batch_size, const double *x, double *log_prob_out, double *z_out) {
+    EQF__NOT_NULL(NULL, flow);
     if (flow->in_double == NULL) return fail_in_float(flow);
+    if (batch_size > 0) EQF__NOT_NULL(flow->ctx, x);
+    if (batch_size > 0) EQF__NOT_NULL(flow->ctx, log_prob_out);
     for (size_t done = 0; done < batch_size;) {
         size_t count = batch_size - done < flow->chunk_size ? batch_size - done : flow->chunk_size;
         EQF__TRY(eqf__double_flow_log_prob(flow->in_double, count, x + done * flow->num_dof, log_prob_out + done,
@@ -274,6 +281,8 @@ static eqf_status sample_chunk(eqf_flow *flow, uint64_t seed, uint64_t first, si
 
 eqf_status eqf_flow_sample(eqf_flow *flow, uint64_t seed, uint64_t first_sample, size_t num_samples, float *x_out,
                            float *log_prob_out) {
+    EQF__NOT_NULL(NULL, flow);
+    if (num_samples > 0) EQF__NOT_NULL(flow->ctx, x_out);
     for (size_t done = 0; done < num_samples;) {
         size_t count = num_samples - done < flow->chunk_size ? num_samples - done : flow->chunk_size;
         EQF__TRY(sample_chunk(flow, seed, first_sample + done, count, x_out + done * flow->num_dof,
@@ -297,6 +306,9 @@ eqf_status eqf_flow_log_prob(eqf_flow *flow, size_t batch_size, const float *x, 
 
 eqf_status eqf_flow_log_prob_part(eqf_flow *flow, uint64_t first, size_t batch_size, const float *x, float *log_prob_out,
                                   float *z_out) {
+    EQF__NOT_NULL(NULL, flow);
+    if (batch_size > 0) EQF__NOT_NULL(flow->ctx, x);
+    if (batch_size > 0) EQF__NOT_NULL(flow->ctx, log_prob_out);
     for (size_t done = 0; done < batch_size;) {
         size_t count = batch_size - done < flow->chunk_size ? batch_size - done : flow->chunk_size;
         size_t blocks = num_blocks_of(flow, count);
@@ -319,6 +331,10 @@ eqf_status eqf_flow_log_prob_part(eqf_flow *flow, uint64_t first, size_t batch_s
 
 eqf_status eqf_flow_transform(eqf_flow *flow, eqf_direction direction, size_t batch_size, const float *x_in,
                               float *x_out, float *log_det_out) {
+    EQF__NOT_NULL(NULL, flow);
+    if (batch_size > 0) EQF__NOT_NULL(flow->ctx, x_in);
+    if (batch_size > 0) EQF__NOT_NULL(flow->ctx, x_out);
+    if (batch_size > 0) EQF__NOT_NULL(flow->ctx, log_det_out);
     for (size_t done = 0; done < batch_size;) {
         size_t count = batch_size - done < flow->chunk_size ? batch_size - done : flow->chunk_size;
         size_t blocks = num_blocks_of(flow, count);
@@ -341,6 +357,10 @@ eqf_status eqf_flow_transform(eqf_flow *flow, eqf_direction direction, size_t ba
 
 eqf_status eqf_flow_velocity(eqf_flow *flow, double t, size_t batch_size, const float *x, float *velocity_out,
                              float *divergence_out) {
+    EQF__NOT_NULL(NULL, flow);
+    if (batch_size > 0) EQF__NOT_NULL(flow->ctx, x);
+    if (batch_size > 0) EQF__NOT_NULL(flow->ctx, velocity_out);
+    if (batch_size > 0) EQF__NOT_NULL(flow->ctx, divergence_out);
     const bool is_any_time = flow->method == EQF_INTEGRATOR_DOPRI5;
     double position = t * 2.0 * flow->num_steps;
     if (is_any_time && !(t >= 0 && t <= 1))
@@ -374,6 +394,9 @@ eqf_status eqf_flow_velocity(eqf_flow *flow, double t, size_t batch_size, const 
 }
 
 eqf_status eqf_flow_prior_log_prob(eqf_flow *flow, size_t batch_size, const float *z, float *log_prob_out) {
+    EQF__NOT_NULL(NULL, flow);
+    if (batch_size > 0) EQF__NOT_NULL(flow->ctx, z);
+    if (batch_size > 0) EQF__NOT_NULL(flow->ctx, log_prob_out);
     for (size_t done = 0; done < batch_size;) {
         size_t count = batch_size - done < flow->chunk_size ? batch_size - done : flow->chunk_size;
         size_t blocks = num_blocks_of(flow, count);
@@ -388,6 +411,8 @@ eqf_status eqf_flow_prior_log_prob(eqf_flow *flow, size_t batch_size, const floa
 
 eqf_status eqf_flow_prior_sample(eqf_flow *flow, uint64_t seed, uint64_t first_sample, size_t num_samples,
                                  float *z_out) {
+    EQF__NOT_NULL(NULL, flow);
+    if (num_samples > 0) EQF__NOT_NULL(flow->ctx, z_out);
     for (size_t done = 0; done < num_samples;) {
         size_t count = num_samples - done < flow->chunk_size ? num_samples - done : flow->chunk_size;
         EQF__TRY(eqf__prior_sample(&flow->prior, seed, first_sample + done, num_blocks_of(flow, count), flow->d_x));

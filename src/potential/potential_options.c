@@ -19,7 +19,9 @@ const char *eqf_potential_kind_name(eqf_potential_kind kind) {
 }
 
 eqf_status eqf_potential_kind_find(const char *name, eqf_potential_kind *kind_out) {
-    for (unsigned kind = 0; name != NULL && kind_out != NULL && kind < NUM_KINDS; kind++)
+    EQF__NOT_NULL(NULL, name);
+    EQF__NOT_NULL(NULL, kind_out);
+    for (unsigned kind = 0; kind < NUM_KINDS; kind++)
         if (strcmp(name, kind_names[kind]) == 0) {
             *kind_out = (eqf_potential_kind)kind;
             return EQF_OK;
