@@ -68,7 +68,7 @@ run "The OpenCL devices of this machine" \
     $eqflow devices
 run "Equilibrium configurations of four particles with double-well pairs, by Metropolis Monte Carlo" \
     $eqflow data dw4 -n 100000 --seed "$seed" "${device[@]}" -o $out/dw4.npy
-run "A second, independent set, which training never sees: the likelihood is judged on it" \
+run "A second, independent set, which training never sees: the likelihood is measured on it" \
     $eqflow data dw4 -n 20000 --seed $((seed + 1)) "${device[@]}" -o $out/dw4-test.npy
 run "Training the equivariant flow on them by maximum likelihood" \
     $eqflow train dw4 --data $out/dw4.npy --seed "$seed" "${device[@]}" -o $out/dw4.safetensors

@@ -50,7 +50,7 @@ static size_t list_figures(const evaluation *result, figure figures[MAX_FIGURES]
          "for tables that leave out (N-1)D/2 ln 2 pi", false},
         {"nll_refined", is_adaptive ? "NLL, a tenth of the tolerances" : "NLL, twice the integration steps", result->nll_refined,
          "differs by less than 0.01 if the integration is resolved", false},
-        {"entropy", "entropy of the target (nats)", result->entropy, "no model's NLL can be below it", false},
+        {"entropy", "entropy of the target (nats)", result->entropy, "no model's expected NLL is below it", false},
         {"kl", "KL(target || model) (nats)", result->kl, "NLL - entropy", false},
         {"kl_standard_error", "  standard error", result->kl_standard_error, "", false},
         {"kl_direct", "KL from the data's energies", result->kl_direct,

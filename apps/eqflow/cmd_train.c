@@ -377,8 +377,8 @@ static exit_code print_result(cli_app *app, const train_flags *flags, const eqf_
                               const eqf_training_state *state, const train_steps *steps) {
     char note[64] = "", energy_note[64] = "";
     if (isfinite(preset->entropy)) {
-        snprintf(note, sizeof note, "(no model can be below %g)", preset->entropy);
-        snprintf(energy_note, sizeof energy_note, "(no model can be below -ln Z, %g)", -preset->log_z);
+        snprintf(note, sizeof note, "(the target's entropy is %g)", preset->entropy);
+        snprintf(energy_note, sizeof energy_note, "(-ln Z of the target is %g)", -preset->log_z);
     }
     const bool has_nll = flags->loss != LOSS_ENERGY, has_free_energy = flags->loss != LOSS_NLL;
     cli_output output;

@@ -130,7 +130,7 @@ figures() { jq -r ".result | [$2] | map(if . == null then \"nan\" else . end) | 
 one_size() { [[ $sizes != *,* ]] || fail 2 "--sizes $sizes: $name trains on one number of samples"; }
 
 # The black-box field: about as many parameters as fit the system, Hutchinson's estimate in training (its gradient is unbiased;
-# the exact trace takes N D directions a step), few integration steps (its field is smooth; nll_refined tells). What is measured
+# the exact trace takes (N-1) D directions a step), few integration steps (its field is smooth; nll_refined tells). What is measured
 # afterwards is exact everywhere.
 dense_options() { # SYSTEM
     case $1 in

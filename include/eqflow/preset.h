@@ -17,7 +17,7 @@ typedef struct eqf_preset {
     const eqf_training_options *training;
     const eqf_mcmc_options *mcmc;
     size_t default_num_train; /* data that train makes for itself */
-    /* Known of the target with these constants (docs/method.md, section 5); NaN where unknown. Nats, the
+    /* Known of the target with these constants (docs/method.md, section 6); NaN where unknown. Nats, the
      * prior's constant included in entropy. */
     double entropy, entropy_error;
     double log_z, log_z_error;

@@ -24,7 +24,7 @@ typedef struct eqf__device {
     unsigned group_size;              /* work-items of the group; 0: never */
     unsigned group_min_particles;     /* fewest particles for which it is taken */
     unsigned group_staging_particles; /* fewest for which a stage's table is copied to local memory first, where it fits */
-    uint64_t launch_iterations; /* most loop iterations of one work-item in one launch; 0: no limit */
+    uint64_t launch_iterations; /* most loop turns of a work-item, or of a group that shares a sample, in one launch; 0: none */
     unsigned table_cells;       /* first resolution of a field's table */
     bool is_lost;               /* it stopped working: nothing of it is believed or kept */
     bool is_last_resort;        /* auto takes it only where nothing else is */

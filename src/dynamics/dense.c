@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "dense_params.h"
-#include "field.h"
 #include "gemm.h"
+#include "kinds.h"
 
 enum { MAX_LAYERS = EQF__DENSE_MAX_DEPTH + 1 };
 
@@ -29,6 +29,7 @@ typedef struct dense_layer {
 } dense_layer;
 
 typedef struct dense_state {
+    eqf__batched_form form;
     unsigned vector_width, num_layers;
     size_t num_directions, most_samples, sample_multiple;
     dense_layer layers[MAX_LAYERS];
@@ -80,7 +81,6 @@ static void dense_destroy(eqf__field *field) {
                               &state->add_gradient,
                               &state->unpad};
     for (size_t k = 0; k < sizeof kernels / sizeof kernels[0]; k++) eqf__kernel_destroy(kernels[k]);
-    eqf__buffer_destroy(&field->d_params);
     free(state);
     field->state = NULL;
 }
@@ -178,11 +178,12 @@ static cl_mem layer_input(const dense_state *state, unsigned l, bool is_kept) {
 }
 
 /* All layers of a tile; is_kept: what the reverse needs stays in memory. */
-static eqf_status evaluate_layers(eqf__field *field, const dense_tile *tile, cl_mem d_x, cl_mem d_times, bool is_kept) {
+static eqf_status evaluate_layers(eqf__field *field, const eqf__noise *noise, const dense_tile *tile, cl_mem d_x,
+                                  cl_mem d_times, bool is_kept) {
     eqf_context *ctx = field->ctx;
     dense_state *state = field->state;
-    const cl_uint seed_low = (cl_uint)field->noise_seed, seed_high = (cl_uint)(field->noise_seed >> 32);
-    const cl_ulong first_sample = field->noise_first_sample;
+    const cl_uint seed_low = (cl_uint)noise->seed, seed_high = (cl_uint)(noise->seed >> 32);
+    const cl_ulong first_sample = noise->first_sample;
     EQF__TRY(EQF__LAUNCH(ctx, &state->inputs, tile->num_samples / state->vector_width, 0, EQF__ARG(d_x),
                          EQF__ARG(d_times), EQF__ARG(state->d_inputs), EQF__ARG(seed_low), EQF__ARG(seed_high),
                          EQF__ARG(first_sample), EQF__ARG(tile->block_begin), EQF__ARG(tile->num_blocks),
@@ -202,14 +203,14 @@ static eqf_status evaluate_layers(eqf__field *field, const dense_tile *tile, cl_
     return EQF_OK;
 }
 
-static eqf_status dense_evaluate(eqf__field *field, size_t num_blocks, cl_mem d_x, cl_mem d_times, cl_mem d_velocity,
-                                 cl_mem d_divergence) {
+static eqf_status dense_evaluate(eqf__field *field, const eqf__noise *noise, size_t num_blocks, cl_mem d_x,
+                                 cl_mem d_times, cl_mem d_velocity, cl_mem d_divergence) {
     dense_state *state = field->state;
     if (num_blocks == 0) return EQF_OK;
     EQF__TRY(ensure_memory(field, largest_tile(state, num_blocks), false));
     dense_tile tile;
     for (size_t next = 0; next_tile(state, num_blocks, &next, &tile);) {
-        EQF__TRY(evaluate_layers(field, &tile, d_x, d_times, false));
+        EQF__TRY(evaluate_layers(field, noise, &tile, d_x, d_times, false));
         EQF__TRY(EQF__LAUNCH(
             field->ctx, &state->outputs, tile.num_samples / state->vector_width, 0, EQF__ARG(state->d_outputs),
             EQF__ARG(state->d_inputs), EQF__ARG(state->layers[state->num_layers - 1].d_bias), EQF__ARG(d_velocity),
@@ -273,19 +274,19 @@ static eqf_status reverse_layers(eqf__field *field, const dense_tile *tile, cl_m
                        EQF__ARG(tile->num_samples));
 }
 
-static eqf_status dense_vjp(eqf__field *field, size_t num_blocks, cl_mem d_x, cl_mem d_times, cl_mem d_adjoint_velocity,
-                            cl_mem d_adjoint_divergence, cl_mem d_adjoint_x, cl_mem d_grad_shared) {
+static eqf_status dense_vjp(eqf__field *field, const eqf__noise *noise, size_t num_blocks, cl_mem d_x, cl_mem d_times,
+                            cl_mem d_adjoint_velocity, cl_mem d_adjoint_divergence, cl_mem d_adjoint_x, cl_mem d_grad) {
     dense_state *state = field->state;
     if (num_blocks == 0) return EQF_OK;
     EQF__TRY(ensure_memory(field, largest_tile(state, num_blocks), true));
     dense_tile tile;
     for (size_t next = 0; next_tile(state, num_blocks, &next, &tile);) {
-        EQF__TRY(evaluate_layers(field, &tile, d_x, d_times, true));
+        EQF__TRY(evaluate_layers(field, noise, &tile, d_x, d_times, true));
         EQF__TRY(EQF__LAUNCH(field->ctx, &state->output_adjoints, tile.num_samples / state->vector_width, 0,
                              EQF__ARG(d_adjoint_velocity), EQF__ARG(d_adjoint_divergence), EQF__ARG(state->d_inputs),
                              EQF__ARG(state->d_adjoints[0]), EQF__ARG(tile.block_begin), EQF__ARG(tile.num_blocks),
                              EQF__ARG(tile.num_samples)));
-        EQF__TRY(reverse_layers(field, &tile, d_adjoint_x, d_grad_shared));
+        EQF__TRY(reverse_layers(field, &tile, d_adjoint_x, d_grad));
     }
     return EQF_OK;
 }
@@ -320,28 +321,19 @@ static eqf_status dense_prepare(eqf__field *field, bool check) {
     return EQF_OK;
 }
 
-static eqf_status dense_contract(eqf__field *field, cl_mem d_grad_stages, cl_mem d_grad_shared, size_t num_partials,
-                                 cl_mem d_gradient) {
+static eqf_status dense_contract(eqf__field *field, cl_mem d_grad, cl_mem d_gradient) {
     dense_state *state = field->state;
-    (void)d_grad_stages; /* empty */
-    (void)num_partials;  /* 1 */
     for (unsigned l = 0; l < state->num_layers; l++) {
         const dense_layer *layer = &state->layers[l];
         const cl_uint at_layer = (cl_uint)layer->at_gradient, at_weights = (cl_uint)layer->at_weights;
         const cl_uint at_bias = (cl_uint)layer->at_bias, num_in = (cl_uint)layer->num_in;
         const cl_uint num_out = (cl_uint)layer->num_out, in_padded = (cl_uint)layer->in_padded;
         const cl_uint out_padded = (cl_uint)layer->out_padded;
-        EQF__TRY(EQF__LAUNCH(field->ctx, &state->unpad, layer->num_out, 0, EQF__ARG(d_grad_shared),
-                             EQF__ARG(d_gradient), EQF__ARG(at_layer), EQF__ARG(at_weights), EQF__ARG(at_bias),
-                             EQF__ARG(num_in), EQF__ARG(num_out), EQF__ARG(in_padded), EQF__ARG(out_padded)));
+        EQF__TRY(EQF__LAUNCH(field->ctx, &state->unpad, layer->num_out, 0, EQF__ARG(d_grad), EQF__ARG(d_gradient),
+                             EQF__ARG(at_layer), EQF__ARG(at_weights), EQF__ARG(at_bias), EQF__ARG(num_in),
+                             EQF__ARG(num_out), EQF__ARG(in_padded), EQF__ARG(out_padded)));
     }
     return EQF_OK;
-}
-
-/* There is no table. */
-static eqf_status dense_set_resolution(eqf__field *field, unsigned resolution) {
-    if (resolution == 0) return EQF_OK;
-    return eqf__fail(field->ctx, EQF_ERROR_FORMAT, "a dense field has no table, of %u cells or other", resolution);
 }
 
 /* ---- Life ------------------------------------------------------------------------------------------------------------- */
@@ -359,7 +351,7 @@ static eqf_status create_kernels(eqf__field *field) {
         state->layers[state->num_layers - 1].out_padded, (int)field->divergence, (int)field->options.activation);
     eqf__program *program;
     EQF__TRY(eqf__program_get(ctx, "dense", files, defines, &program));
-    field->stage_program = field->gradient_program = program;
+    state->form.program = program;
     EQF__TRY(eqf__kernel_create(ctx, program, "dense_pad", &state->pad));
     EQF__TRY(eqf__kernel_create(ctx, program, "dense_inputs", &state->inputs));
     EQF__TRY(eqf__kernel_create(ctx, program, "dense_activate", &state->activate));
@@ -373,7 +365,7 @@ static eqf_status create_kernels(eqf__field *field) {
     return eqf__kernel_create(ctx, program, "dense_unpad", &state->unpad);
 }
 
-/* Sizes, offsets and weight buffers of the layers; sets grad_shared_size. */
+/* Sizes, offsets and weight buffers of the layers; sets the gradient's size. */
 static eqf_status create_layers(eqf__field *field) {
     dense_state *state = field->state;
     eqf_param_slice slices[EQF__DENSE_MAX_SLICES];
@@ -397,24 +389,22 @@ static eqf_status create_layers(eqf__field *field) {
         EQF__TRY(
             eqf__buffer_create(field->ctx, layer->out_padded * sizeof(float), NULL, "the weights", &layer->d_bias));
     }
-    field->grad_stage_size = 0;
-    field->grad_shared_size = at_gradient;
+    state->form.grad_size = at_gradient;
     return EQF_OK;
 }
 
-eqf_status eqf__dense_field_create(eqf__field *field) {
+static eqf_status dense_create(eqf__field *field, const eqf__field_needs *needs) {
+    (void)needs; /* it has one form */
     eqf_context *ctx = field->ctx;
     eqf__device *device;
     EQF__TRY(eqf__device_get(ctx, &device));
     dense_state *state = eqf__alloc(ctx, 1, sizeof *state, "the dense field");
     if (state == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     field->state = state;
-    field->destroy = dense_destroy;
-    field->prepare = dense_prepare;
-    field->contract = dense_contract;
-    field->set_resolution = dense_set_resolution;
-    field->evaluate = dense_evaluate;
-    field->vjp = dense_vjp;
+    state->form.evaluate = dense_evaluate;
+    state->form.vjp = dense_vjp;
+    state->form.contract = dense_contract;
+    field->batched = &state->form;
     field->evaluation = EQF_FIELD_DIRECT;
     field->resolution = 0;
     const bool is_gpu = device->info.type == EQF_DEVICE_GPU;
@@ -429,3 +419,23 @@ eqf_status eqf__dense_field_create(eqf__field *field) {
     EQF__TRY(eqf__gemm_open(ctx, EQF__GEMM_TUNED));
     return eqf__buffer_create(ctx, field->num_params * sizeof(float), NULL, "the parameters", &field->d_params);
 }
+
+static eqf_status init_params(eqf_context *ctx, const eqf_dynamics_options *options, size_t num_dof, uint64_t seed,
+                              float *params_out) {
+    (void)ctx;
+    eqf__dense_init_params(options, num_dof, seed, params_out);
+    return EQF_OK;
+}
+
+const eqf__dynamics_kind eqf__dense_kind = {
+    .kind = EQF_DYNAMICS_DENSE,
+    .name = "dense",
+    .forms = EQF__FORM_BATCHED,
+    .has_estimates = true,
+    .check = eqf__dense_check,
+    .layout = eqf__dense_layout,
+    .init_params = init_params,
+    .create = dense_create,
+    .destroy = dense_destroy,
+    .prepare = dense_prepare,
+};

@@ -34,19 +34,18 @@ eqf_status eqf__flow_reassemble(eqf_flow *flow) {
     return eqf__flow_check_answers(flow);
 }
 
-/* The adaptive integrator asks for the field at any time: tables of stage times are not made (those of three stages cost nothing). */
 static eqf_status create_adaptive(eqf_flow *flow, const eqf_model *model, const eqf_flow_options *options) {
     const eqf_model_options *made = eqf_model_options_of(model);
     eqf_adaptive_options adaptive = options->adaptive;
     EQF__TRY(eqf__adaptive_check(flow->ctx, &adaptive));
-    EQF__TRY(eqf__field_create(flow->ctx, made->potential.num_particles, made->potential.space_dim, &made->dynamics, 3,
-                               EQF_FIELD_DIRECT, options->divergence, &flow->field));
-    const bool is_batched = eqf__field_is_batched(flow->field);
-    if (!is_batched && flow->field->open_any_time == NULL)
+    const eqf__field_needs needs = {
+        .form = EQF__FORM_ANY_TIME, .divergence = options->divergence, .real = eqf__real_float(flow->ctx->device)};
+    EQF__TRY(eqf__field_create(flow->ctx, made->potential.num_particles, made->potential.space_dim, &made->dynamics,
+                               &needs, &flow->field));
+    if (flow->field->batched == NULL && flow->field->any_time == NULL)
         return eqf__fail(flow->ctx, EQF_ERROR_UNSUPPORTED,
                          "dopri5 needs a field that can be evaluated at any time, and this model's cannot: use "
                          "--integrator rk4");
-    if (!is_batched) EQF__TRY(flow->field->open_any_time(flow->field));
     bool has_changed;
     EQF__TRY(eqf__field_set_params(flow->field, eqf_model_params(model), &has_changed));
     return eqf__adaptive_create(flow->ctx, flow->field, &adaptive, &flow->adaptive);
@@ -88,8 +87,9 @@ static eqf_status create_parts(eqf_flow *flow, const eqf_model *model, const eqf
         EQF__TRY(create_chunk_buffers(flow));
         return eqf__flow_check_answers(flow);
     }
-    EQF__TRY(eqf__field_create(flow->ctx, num_particles, space_dim, &made->dynamics, 2 * flow->num_steps + 1,
-                               options->field_evaluation, options->divergence, &flow->field));
+    const eqf__field_needs needs = {EQF__FORM_STAGE, 2 * flow->num_steps + 1, options->field_evaluation,
+                                    options->divergence, eqf__real_float(device)};
+    EQF__TRY(eqf__field_create(flow->ctx, num_particles, space_dim, &made->dynamics, &needs, &flow->field));
     bool has_changed;
     EQF__TRY(eqf__field_set_params(flow->field, eqf_model_params(model), &has_changed));
     EQF__TRY(eqf__flow_reassemble(flow));
@@ -178,12 +178,12 @@ static eqf_status zero_log_det(eqf_flow *flow, size_t num_blocks, cl_mem d_log_d
     return eqf__fill_zero(flow->ctx, d_log_det, num_blocks * flow->vector_width * sizeof(float));
 }
 
-eqf_status eqf__flow_launch_solve(eqf_flow *flow, eqf_direction direction, size_t num_samples, cl_mem d_x,
-                                  cl_mem d_log_det) {
+eqf_status eqf__flow_launch_solve(eqf_flow *flow, const eqf__noise *noise, eqf_direction direction, size_t num_samples,
+                                  cl_mem d_x, cl_mem d_log_det) {
     const size_t num_blocks = num_blocks_of(flow, num_samples);
     if (flow->method == EQF_INTEGRATOR_DOPRI5)
-        return eqf__adaptive_solve(&flow->adaptive, direction, num_blocks, num_samples, d_x, d_log_det);
-    return eqf__trajectory_solve(&flow->trajectory, direction, num_blocks, d_x, d_log_det, NULL);
+        return eqf__adaptive_solve(&flow->adaptive, noise, direction, num_blocks, num_samples, d_x, d_log_det);
+    return eqf__trajectory_solve(&flow->trajectory, noise, direction, num_blocks, d_x, d_log_det, NULL);
 }
 
 /* ---- In double ---------------------------------------------------------------------------------------------------------- */
@@ -200,21 +200,23 @@ static eqf_status fail_in_float(const eqf_flow *flow) {
     return eqf__fail(flow->ctx, EQF_ERROR_UNSUPPORTED, "this flow is in float32: make it with EQF_PRECISION_DOUBLE");
 }
 
-eqf_status eqf_flow_sample_double(eqf_flow *flow, uint64_t seed, uint64_t first_sample, size_t num_samples, double *x_out,
-                                  double *log_prob_out) {
+eqf_status eqf_flow_sample_double(eqf_flow *flow, uint64_t seed, uint64_t first_sample, size_t num_samples,
+                                  double *x_out, double *log_prob_out) {
     EQF__NOT_NULL(NULL, flow);
     if (flow->in_double == NULL) return fail_in_float(flow);
     if (num_samples > 0) EQF__NOT_NULL(flow->ctx, x_out);
     for (size_t done = 0; done < num_samples;) {
         size_t count = num_samples - done < flow->chunk_size ? num_samples - done : flow->chunk_size;
-        EQF__TRY(eqf__double_flow_sample(flow->in_double, seed, first_sample + done, count, x_out + done * flow->num_dof,
+        EQF__TRY(eqf__double_flow_sample(flow->in_double, seed, first_sample + done, count,
+                                         x_out + done * flow->num_dof,
                                          log_prob_out != NULL ? log_prob_out + done : NULL));
         done += count;
     }
     return EQF_OK;
 }
 
-eqf_status eqf_flow_log_prob_double(eqf_flow *flow, size_t batch_size, const double *x, double *log_prob_out, double *z_out) {
+eqf_status eqf_flow_log_prob_double(eqf_flow *flow, size_t batch_size, const double *x, double *log_prob_out,
+                                    double *z_out) {
     EQF__NOT_NULL(NULL, flow);
     if (flow->in_double == NULL) return fail_in_float(flow);
     if (batch_size > 0) EQF__NOT_NULL(flow->ctx, x);
@@ -229,7 +231,8 @@ eqf_status eqf_flow_log_prob_double(eqf_flow *flow, size_t batch_size, const dou
 }
 
 /* One chunk of each of the float calls. */
-static eqf_status sample_in_double(eqf_flow *flow, uint64_t seed, uint64_t first, size_t count, float *x_out, float *log_prob_out) {
+static eqf_status sample_in_double(eqf_flow *flow, uint64_t seed, uint64_t first, size_t count, float *x_out,
+                                   float *log_prob_out) {
     EQF__TRY(eqf__double_flow_sample(flow->in_double, seed, first, count, flow->wide_x, flow->wide_value));
     round_to_float(count * flow->num_dof, flow->wide_x, x_out);
     round_to_float(count, flow->wide_value, log_prob_out);
@@ -238,16 +241,18 @@ static eqf_status sample_in_double(eqf_flow *flow, uint64_t seed, uint64_t first
 
 static eqf_status log_prob_in_double(eqf_flow *flow, size_t count, const float *x, float *log_prob_out, float *z_out) {
     widen(count * flow->num_dof, x, flow->wide_x);
-    EQF__TRY(eqf__double_flow_log_prob(flow->in_double, count, flow->wide_x, flow->wide_value, z_out != NULL ? flow->wide_y : NULL));
+    EQF__TRY(eqf__double_flow_log_prob(flow->in_double, count, flow->wide_x, flow->wide_value,
+                                       z_out != NULL ? flow->wide_y : NULL));
     round_to_float(count, flow->wide_value, log_prob_out);
     round_to_float(count * flow->num_dof, flow->wide_y, z_out);
     return EQF_OK;
 }
 
-static eqf_status transform_in_double(eqf_flow *flow, eqf_direction direction, size_t count, const float *x_in, float *x_out,
-                                      float *log_det_out) {
+static eqf_status transform_in_double(eqf_flow *flow, eqf_direction direction, size_t count, const float *x_in,
+                                      float *x_out, float *log_det_out) {
     widen(count * flow->num_dof, x_in, flow->wide_x);
-    EQF__TRY(eqf__double_flow_transform(flow->in_double, direction, count, flow->wide_x, flow->wide_y, flow->wide_value));
+    EQF__TRY(
+        eqf__double_flow_transform(flow->in_double, direction, count, flow->wide_x, flow->wide_y, flow->wide_value));
     round_to_float(count * flow->num_dof, flow->wide_y, x_out);
     round_to_float(count, flow->wide_value, log_det_out);
     return EQF_OK;
@@ -268,11 +273,11 @@ static eqf_status sample_chunk(eqf_flow *flow, uint64_t seed, uint64_t first, si
                                float *log_prob_out) {
     size_t blocks = num_blocks_of(flow, count);
     if (flow->in_double != NULL) return sample_in_double(flow, seed, first, count, x_out, log_prob_out);
-    eqf__field_set_noise(flow->field, seed, first);
+    const eqf__noise noise = {seed, first};
     EQF__TRY(eqf__prior_sample(&flow->prior, seed, first, blocks, flow->d_x));
     EQF__TRY(zero_log_det(flow, blocks, flow->d_log_det));
     EQF__TRY(eqf__prior_log_prob(&flow->prior, blocks, flow->d_x, flow->d_log_det, 0.0f, flow->d_log_prob));
-    EQF__TRY(eqf__flow_launch_solve(flow, EQF_PRIOR_TO_DATA, count, flow->d_x, flow->d_log_det));
+    EQF__TRY(eqf__flow_launch_solve(flow, &noise, EQF_PRIOR_TO_DATA, count, flow->d_x, flow->d_log_det));
     EQF__TRY(eqf__prior_add_log_det(&flow->prior, blocks, flow->d_log_prob, flow->d_log_det, -1.0f));
     EQF__TRY(download(flow, count, flow->d_x, x_out));
     if (log_prob_out == NULL) return EQF_OK;
@@ -292,11 +297,11 @@ eqf_status eqf_flow_sample(eqf_flow *flow, uint64_t seed, uint64_t first_sample,
     return EQF_OK;
 }
 
-eqf_status eqf__flow_launch_log_prob(eqf_flow *flow, size_t num_samples, cl_mem d_x, cl_mem d_log_det,
-                                     cl_mem d_log_prob) {
+eqf_status eqf__flow_launch_log_prob(eqf_flow *flow, const eqf__noise *noise, size_t num_samples, cl_mem d_x,
+                                     cl_mem d_log_det, cl_mem d_log_prob) {
     const size_t num_blocks = num_blocks_of(flow, num_samples);
     EQF__TRY(zero_log_det(flow, num_blocks, d_log_det));
-    EQF__TRY(eqf__flow_launch_solve(flow, EQF_DATA_TO_PRIOR, num_samples, d_x, d_log_det));
+    EQF__TRY(eqf__flow_launch_solve(flow, noise, EQF_DATA_TO_PRIOR, num_samples, d_x, d_log_det));
     return eqf__prior_log_prob(&flow->prior, num_blocks, d_x, d_log_det, 1.0f, d_log_prob);
 }
 
@@ -304,8 +309,8 @@ eqf_status eqf_flow_log_prob(eqf_flow *flow, size_t batch_size, const float *x, 
     return eqf_flow_log_prob_part(flow, 0, batch_size, x, log_prob_out, z_out);
 }
 
-eqf_status eqf_flow_log_prob_part(eqf_flow *flow, uint64_t first, size_t batch_size, const float *x, float *log_prob_out,
-                                  float *z_out) {
+eqf_status eqf_flow_log_prob_part(eqf_flow *flow, uint64_t first, size_t batch_size, const float *x,
+                                  float *log_prob_out, float *z_out) {
     EQF__NOT_NULL(NULL, flow);
     if (batch_size > 0) EQF__NOT_NULL(flow->ctx, x);
     if (batch_size > 0) EQF__NOT_NULL(flow->ctx, log_prob_out);
@@ -318,10 +323,10 @@ eqf_status eqf_flow_log_prob_part(eqf_flow *flow, uint64_t first, size_t batch_s
             done += count;
             continue;
         }
-        eqf__field_set_noise(flow->field, flow->divergence_seed, first + done);
+        const eqf__noise noise = {flow->divergence_seed, first + done};
         EQF__TRY(upload(flow, count, x + done * flow->num_dof));
         EQF__TRY(eqf__prior_centre(&flow->prior, blocks, flow->d_x));
-        EQF__TRY(eqf__flow_launch_log_prob(flow, count, flow->d_x, flow->d_log_det, flow->d_log_prob));
+        EQF__TRY(eqf__flow_launch_log_prob(flow, &noise, count, flow->d_x, flow->d_log_det, flow->d_log_prob));
         EQF__TRY(eqf__buffer_read(flow->ctx, flow->d_log_prob, 0, count * sizeof(float), log_prob_out + done));
         if (z_out != NULL) EQF__TRY(download(flow, count, flow->d_x, z_out + done * flow->num_dof));
         done += count;
@@ -344,10 +349,10 @@ eqf_status eqf_flow_transform(eqf_flow *flow, eqf_direction direction, size_t ba
             done += count;
             continue;
         }
-        eqf__field_set_noise(flow->field, flow->divergence_seed, done);
+        const eqf__noise noise = {flow->divergence_seed, done};
         EQF__TRY(upload(flow, count, x_in + done * flow->num_dof));
         EQF__TRY(zero_log_det(flow, blocks, flow->d_log_det));
-        EQF__TRY(eqf__flow_launch_solve(flow, direction, count, flow->d_x, flow->d_log_det));
+        EQF__TRY(eqf__flow_launch_solve(flow, &noise, direction, count, flow->d_x, flow->d_log_det));
         EQF__TRY(download(flow, count, flow->d_x, x_out + done * flow->num_dof));
         EQF__TRY(eqf__buffer_read(flow->ctx, flow->d_log_det, 0, count * sizeof(float), log_det_out + done));
         done += count;
@@ -365,8 +370,8 @@ eqf_status eqf_flow_velocity(eqf_flow *flow, double t, size_t batch_size, const 
     double position = t * 2.0 * flow->num_steps;
     if (is_any_time && !(t >= 0 && t <= 1))
         return eqf__fail(flow->ctx, EQF_ERROR_INVALID_ARGUMENT, "t = %g is not a flow time: it must be 0 to 1", t);
-    if (!is_any_time && !(fabs(position - nearbyint(position)) < 1e-6 && position > -0.5 &&
-                          position < 2.0 * flow->num_steps + 0.5))
+    if (!is_any_time &&
+        !(fabs(position - nearbyint(position)) < 1e-6 && position > -0.5 && position < 2.0 * flow->num_steps + 0.5))
         return eqf__fail(flow->ctx, EQF_ERROR_INVALID_ARGUMENT, "t = %g is not a stage time j/%u", t,
                          2 * flow->num_steps);
     unsigned stage = is_any_time ? 0 : (unsigned)nearbyint(position);
@@ -379,13 +384,14 @@ eqf_status eqf_flow_velocity(eqf_flow *flow, double t, size_t batch_size, const 
             done += count;
             continue;
         }
-        eqf__field_set_noise(flow->field, flow->divergence_seed, done);
+        const eqf__noise noise = {flow->divergence_seed, done};
         EQF__TRY(upload(flow, count, x + done * flow->num_dof));
         /* In place: each work-item reads its configuration before it writes the velocity. */
         if (is_any_time)
-            EQF__TRY(eqf__adaptive_field(&flow->adaptive, t, blocks, flow->d_x, flow->d_x, flow->d_log_det));
+            EQF__TRY(eqf__adaptive_field(&flow->adaptive, &noise, t, blocks, flow->d_x, flow->d_x, flow->d_log_det));
         else
-            EQF__TRY(eqf__trajectory_field(&flow->trajectory, stage, blocks, flow->d_x, flow->d_x, flow->d_log_det));
+            EQF__TRY(
+                eqf__trajectory_field(&flow->trajectory, &noise, stage, blocks, flow->d_x, flow->d_x, flow->d_log_det));
         EQF__TRY(download(flow, count, flow->d_x, velocity_out + done * flow->num_dof));
         EQF__TRY(eqf__buffer_read(flow->ctx, flow->d_log_det, 0, count * sizeof(float), divergence_out + done));
         done += count;

@@ -13,14 +13,15 @@ enum { EQF__SUM_NLL, EQF__SUM_NLL_ERROR, EQF__SUM_FREE_ENERGY, EQF__SUM_FREE_ENE
 /* Device memory of one loss evaluation with gradient over at most max_blocks blocks. */
 typedef struct eqf__gradient_workspace {
     size_t max_blocks, num_partials, grad_stages_count, grad_shared_count; /* counts in floats */
-    cl_mem d_x; /* [max_blocks][N*D][V]: the batch, in; overwritten by its images */
+    cl_mem d_x;       /* [max_blocks][N*D][V]: the batch, in; overwritten by its images */
+    eqf__noise noise; /* of the batch, in, for estimated divergences */
     cl_mem d_log_det, d_adjoint_log_det, d_weight, d_error; /* [max_blocks][V] */
-    cl_mem d_value;                                         /* [max_blocks][V]: nll or free energy of each sample, out */
-    cl_mem d_adjoint_x;                                     /* [max_blocks][N*D][V]: d loss / d x (or z), out */
-    cl_mem d_checkpoints;                                          /* [num_steps][max_blocks][N*D][V] */
-    cl_mem d_grad_stages, d_grad_shared;                           /* partial gradients */
-    cl_mem d_gradient;                                             /* [num_trained], out */
-    cl_mem d_sums;                                                 /* [EQF__NUM_SUMS], out */
+    cl_mem d_value;                      /* [max_blocks][V]: nll or free energy of each sample, out */
+    cl_mem d_adjoint_x;                  /* [max_blocks][N*D][V]: d loss / d x (or z), out */
+    cl_mem d_checkpoints;                /* [num_steps][max_blocks][N*D][V] */
+    cl_mem d_grad_stages, d_grad_shared; /* partial gradients */
+    cl_mem d_gradient;                   /* [num_trained], out */
+    cl_mem d_sums;                       /* [EQF__NUM_SUMS], out */
 } eqf__gradient_workspace;
 
 struct eqf_flow {
@@ -32,22 +33,23 @@ struct eqf_flow {
     eqf__field *field;
     eqf__prior prior;
     eqf_integrator_method method;
-    eqf__trajectory trajectory; /* of RK4 */
+    eqf__trajectory trajectory;  /* of RK4 */
     eqf__double_flow *in_double; /* does all solves; field and trajectory are then not made. NULL: float */
-    eqf__adaptive adaptive;     /* of DOPRI5 */
+    eqf__adaptive adaptive;      /* of DOPRI5 */
     /* Buffers of the host-array calls, for chunk_size samples. */
     size_t chunk_size;
     cl_mem d_rows, d_x, d_log_det, d_log_prob;
-    eqf__gradient_workspace workspace; /* of eqf_flow_nll_gradient; grows */
+    eqf__gradient_workspace workspace;    /* of eqf_flow_nll_gradient; grows */
     double *wide_x, *wide_y, *wide_value; /* a chunk on the host, of a flow in double */
-    bool is_gradient_trusted;          /* of the programs as they are assembled now */
+    bool is_gradient_trusted;             /* of the programs as they are assembled now */
 };
 
 /* Known answers of the programs that the flow is made of, unless they have their verdict: SELF_TEST if one is wrong. */
 eqf_status eqf__flow_check_answers(eqf_flow *flow);
 eqf_status eqf__flow_check_gradient_answers(eqf_flow *flow);
 /* The same of the kernel that seeds the energy-based loss; a user's potential has no answers. */
-eqf_status eqf__energy_seed_check_answers(eqf_context *ctx, const eqf_potential_options *target, const eqf__kernel *energy_seed);
+eqf_status eqf__energy_seed_check_answers(eqf_context *ctx, const eqf_potential_options *target,
+                                          const eqf__kernel *energy_seed);
 
 eqf_status eqf__gradient_workspace_create(eqf_flow *flow, size_t batch_size, eqf__gradient_workspace *workspace_out);
 void eqf__gradient_workspace_clear(eqf__gradient_workspace *workspace);
@@ -61,11 +63,11 @@ eqf_status eqf__flow_launch_energy_gradient(eqf_flow *flow, const eqf__kernel *e
                                             eqf__gradient_workspace *workspace, size_t batch_size, double energy_cap,
                                             double integration_penalty);
 /* One solve by the flow's integrator: d_x in place, d_log_det +=. */
-eqf_status eqf__flow_launch_solve(eqf_flow *flow, eqf_direction direction, size_t num_samples, cl_mem d_x,
-                                  cl_mem d_log_det);
+eqf_status eqf__flow_launch_solve(eqf_flow *flow, const eqf__noise *noise, eqf_direction direction, size_t num_samples,
+                                  cl_mem d_x, cl_mem d_log_det);
 /* Launches data -> prior of d_x (packed) and its log_prob [num_blocks][V]. */
-eqf_status eqf__flow_launch_log_prob(eqf_flow *flow, size_t num_samples, cl_mem d_x, cl_mem d_log_det,
-                                     cl_mem d_log_prob);
+eqf_status eqf__flow_launch_log_prob(eqf_flow *flow, const eqf__noise *noise, size_t num_samples, cl_mem d_x,
+                                     cl_mem d_log_det, cl_mem d_log_prob);
 /* Assembles the trajectory programs anew after the field's defines changed. */
 eqf_status eqf__flow_reassemble(eqf_flow *flow);
 

@@ -13,10 +13,14 @@ eqf_status eqf__gradient_workspace_create(eqf_flow *flow, size_t batch_size, eqf
     const eqf__field *field = flow->field;
     w->max_blocks = (batch_size + flow->vector_width - 1) / flow->vector_width;
     if (w->max_blocks == 0) w->max_blocks = 1;
-    const bool is_adaptive = flow->method == EQF_INTEGRATOR_DOPRI5; /* keeps neither checkpoints nor gradients of stages */
-    w->num_partials = is_adaptive ? 0 : eqf__field_is_batched(field) ? 1 : flow->num_partials;
-    w->grad_stages_count = w->num_partials * field->num_stages * field->grad_stage_size;
-    w->grad_shared_count = w->num_partials * field->grad_shared_size;
+    const bool is_adaptive =
+        flow->method == EQF_INTEGRATOR_DOPRI5; /* keeps neither checkpoints nor gradients of stages */
+    const eqf__stage_form *stage = field->stage;
+    w->num_partials = is_adaptive ? 0 : stage != NULL ? flow->num_partials : 1;
+    w->grad_stages_count = stage != NULL ? w->num_partials * field->num_stages * stage->grad_stage_size : 0;
+    w->grad_shared_count = w->num_partials * (stage != NULL            ? stage->grad_shared_size
+                                              : field->batched != NULL ? field->batched->grad_size
+                                                                       : 0);
     const size_t numbers = w->max_blocks * flow->vector_width * sizeof(float), state = numbers * flow->num_dof;
     const struct {
         cl_mem *buffer;
@@ -71,9 +75,9 @@ static cl_uint num_blocks_of(const eqf_flow *flow, size_t batch_size) {
 /* The batch along the flow, with what the way back needs of it. */
 static eqf_status solve(eqf_flow *flow, const eqf__gradient_workspace *w, eqf_direction direction, size_t batch_size) {
     if (flow->method == EQF_INTEGRATOR_DOPRI5)
-        return eqf__flow_launch_solve(flow, direction, batch_size, w->d_x, w->d_log_det);
-    return eqf__trajectory_solve(&flow->trajectory, direction, num_blocks_of(flow, batch_size), w->d_x, w->d_log_det,
-                                 w->d_checkpoints);
+        return eqf__flow_launch_solve(flow, &w->noise, direction, batch_size, w->d_x, w->d_log_det);
+    return eqf__trajectory_solve(&flow->trajectory, &w->noise, direction, num_blocks_of(flow, batch_size), w->d_x,
+                                 w->d_log_det, w->d_checkpoints);
 }
 
 /* From the seeds at the end of a solve to sums and gradient. */
@@ -85,13 +89,16 @@ static eqf_status launch_reverse(eqf_flow *flow, eqf__gradient_workspace *w, eqf
                                                w->d_grad_shared, w->num_partials, (float)integration_penalty};
     const bool is_adaptive = flow->method == EQF_INTEGRATOR_DOPRI5;
     if (is_adaptive)
-        EQF__TRY(eqf__adaptive_reverse(&flow->adaptive, direction, blocks, batch_size, w->d_x, w->d_adjoint_x,
-                                       w->d_adjoint_log_det, w->d_gradient));
+        EQF__TRY(eqf__adaptive_reverse(&flow->adaptive, &w->noise, direction, blocks, batch_size, w->d_x,
+                                       w->d_adjoint_x, w->d_adjoint_log_det, w->d_gradient));
     else
-        EQF__TRY(eqf__trajectory_reverse(&flow->trajectory, direction, blocks, &gradient));
+        EQF__TRY(eqf__trajectory_reverse(&flow->trajectory, &w->noise, direction, blocks, &gradient));
     EQF__TRY(eqf__prior_sum_losses(&flow->prior, blocks, w->d_value, w->d_error, w->d_weight, w->d_sums, place));
     if (is_adaptive) return EQF_OK;
-    return flow->field->contract(flow->field, w->d_grad_stages, w->d_grad_shared, w->num_partials, w->d_gradient);
+    if (flow->field->batched != NULL)
+        return flow->field->batched->contract(flow->field, w->d_grad_shared, w->d_gradient);
+    return flow->field->stage->contract(flow->field, w->d_grad_stages, w->d_grad_shared, w->num_partials,
+                                        w->d_gradient);
 }
 
 eqf_status eqf__flow_launch_gradient(eqf_flow *flow, eqf__gradient_workspace *w, size_t batch_size,
@@ -133,8 +140,7 @@ eqf_status eqf__flow_launch_energy_gradient(eqf_flow *flow, const eqf__kernel *e
     EQF__TRY(solve(flow, w, EQF_PRIOR_TO_DATA, batch_size));
     EQF__TRY(EQF__LAUNCH(flow->ctx, energy_seed, blocks, 0, EQF__ARG(w->d_x), EQF__ARG(w->d_log_det),
                          EQF__ARG(w->d_adjoint_x), EQF__ARG(w->d_adjoint_log_det), EQF__ARG(w->d_weight),
-                         EQF__ARG(w->d_value), EQF__ARG(w->d_error), EQF__ARG(cap), EQF__ARG(batch),
-                         EQF__ARG(blocks)));
+                         EQF__ARG(w->d_value), EQF__ARG(w->d_error), EQF__ARG(cap), EQF__ARG(batch), EQF__ARG(blocks)));
     return launch_reverse(flow, w, EQF_PRIOR_TO_DATA, batch_size, integration_penalty, EQF__SUM_FREE_ENERGY);
 }
 
@@ -142,7 +148,8 @@ eqf_status eqf__flow_launch_energy_gradient(eqf_flow *flow, const eqf__kernel *e
 static eqf_status prepare_workspace(eqf_flow *flow, size_t batch_size, double integration_penalty) {
     eqf_context *ctx = flow->ctx;
     if (flow->in_double != NULL)
-        return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED, "a flow in double precision has no gradients: use float32 for them");
+        return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED,
+                         "a flow in double precision has no gradients: use float32 for them");
     if (batch_size == 0)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the mean loss of an empty batch is undefined");
     if (batch_size > 0x7fffffff / flow->num_dof)
@@ -185,7 +192,7 @@ eqf_status eqf_flow_nll_gradient(eqf_flow *flow, double integration_penalty, siz
     EQF__NOT_NULL(flow->ctx, x);
     if (loss_out != NULL) EQF__TRY(EQF__CHECK_SIZE(flow->ctx, EQF_LOSS_INIT, loss_out));
     EQF__TRY(prepare_workspace(flow, batch_size, integration_penalty));
-    eqf__field_set_noise(flow->field, flow->divergence_seed, 0);
+    flow->workspace.noise = (eqf__noise){flow->divergence_seed, 0};
     cl_mem d_rows;
     EQF__TRY(upload_batch(flow, batch_size, x, &d_rows));
     float sums[EQF__NUM_SUMS];
@@ -213,7 +220,7 @@ eqf_status eqf_flow_energy_gradient(eqf_flow *flow, const eqf_potential_options 
     if (isnan(energy_cap) || energy_cap == -INFINITY)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the energy cap must be a number (infinity: none)");
     EQF__TRY(prepare_workspace(flow, batch_size, integration_penalty));
-    eqf__field_set_noise(flow->field, flow->divergence_seed, 0);
+    flow->workspace.noise = (eqf__noise){flow->divergence_seed, 0};
     eqf__kernel energy_seed;
     EQF__TRY(eqf__energy_seed_create(ctx, target, &energy_seed));
     cl_mem d_rows;

@@ -49,7 +49,11 @@ static void find_programs(const eqf_flow *flow, eqf__answers answers, eqf__progr
         programs_out[INTEGRATOR] = wide->trajectory_program;
         return;
     }
-    programs_out[FIELD] = of_gradients ? flow->field->gradient_program : flow->field->stage_program;
+    const eqf__field *field = flow->field;
+    programs_out[FIELD] = field->batched != NULL    ? field->batched->program
+                          : field->any_time != NULL ? field->any_time->program
+                          : of_gradients            ? field->stage->gradient_program
+                                                    : field->stage->program;
     programs_out[INTEGRATOR] = is_adaptive(flow) ? eqf__adaptive_program(&flow->adaptive, of_gradients)
                                                  : eqf__trajectory_program(&flow->trajectory, of_gradients);
 }
@@ -158,8 +162,8 @@ static eqf_status make_shadow(trial *t) {
     EQF__TRY(eqf_flow_create(t->flow->ctx, t->model, &options, &t->shadow));
     eqf__field *own = t->shadow->field;
     if (own->evaluation == field->evaluation && own->resolution == field->resolution) return EQF_OK;
-    EQF__TRY(own->set_resolution(own, field->resolution));
-    EQF__TRY(own->prepare(own, false));
+    EQF__TRY(eqf__field_set_resolution(own, field->resolution));
+    EQF__TRY(eqf__field_prepare(own, false));
     return eqf__flow_reassemble(t->shadow);
 }
 
@@ -403,7 +407,7 @@ static bool is_in_double(const eqf_flow *flow) {
 }
 
 static bool is_batched(const eqf_flow *flow) {
-    return is_in_float(flow) && eqf__field_is_batched(flow->field);
+    return is_in_float(flow) && flow->field->batched != NULL;
 }
 
 /* Of a table as coarse as training's the gradient is exact, but of another field. */
@@ -525,10 +529,11 @@ eqf_status eqf__flow_check_answers(eqf_flow *flow) {
 static eqf_status prepare_gradient(eqf_flow *flow, bool *is_possible_out) {
     *is_possible_out = true;
     if (is_adaptive(flow)) return eqf__adaptive_prepare_reverse(&flow->adaptive);
-    *is_possible_out = eqf__field_is_batched(flow->field) || flow->trajectory.reverse_steps > 0;
+    *is_possible_out = flow->field->batched != NULL || flow->trajectory.reverse_steps > 0;
     if (!*is_possible_out) return EQF_OK;
     EQF__TRY(eqf__trajectory_prepare_reverse(&flow->trajectory));
-    return flow->field->prepare_gradient != NULL ? flow->field->prepare_gradient(flow->field) : EQF_OK;
+    const eqf__stage_form *stage = flow->field->stage;
+    return stage != NULL && stage->prepare_gradient != NULL ? stage->prepare_gradient(flow->field) : EQF_OK;
 }
 
 eqf_status eqf__flow_check_gradient_answers(eqf_flow *flow) {

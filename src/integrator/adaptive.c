@@ -1,4 +1,5 @@
 #include "adaptive_batched.h"
+#include "budget.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -98,22 +99,14 @@ static eqf_status system_create(eqf__adaptive *adaptive, const char *name, const
                                 bool is_adjoint, eqf__adaptive_system *system_out) {
     eqf_context *ctx = adaptive->ctx;
     const eqf__field *field = adaptive->field;
-    eqf__device *device;
-    EQF__TRY(eqf__device_get(ctx, &device));
-    const size_t turns = turns_of_try(&field->any_time_turns, state_size, is_adjoint);
+    const size_t turns = turns_of_try(&field->any_time->turns, state_size, is_adjoint);
     const size_t of_launch = 2 * (state_size + 1); /* the state comes and goes once a launch */
-    const size_t limit = device->launch_iterations > 0 ? (size_t)device->launch_iterations : SIZE_MAX;
-    if (turns + of_launch > limit)
-        return eqf__fail(
-            ctx, EQF_ERROR_UNSUPPORTED,
-            "%s allows %zu loop turns a launch and one dopri5 step of %u particles takes more: use another "
-            "--device, or --integrator rk4",
-            device->info.name, limit, field->num_particles);
-    const size_t most = (limit - of_launch) / turns;
-    system_out->turns_per_launch = (cl_uint)(most < MOST_TURNS ? most : MOST_TURNS);
+    system_out->turns_per_launch = (cl_uint)eqf__budget_units(ctx, turns, of_launch, MOST_TURNS);
+    if (system_out->turns_per_launch == 0)
+        return eqf__budget_refuse(ctx, "dopri5 step", field->num_particles, ", or --integrator rk4");
     system_out->state_size = state_size;
     const char *const files[] = {"common/real.clh",
-                                 field->any_time_file,
+                                 field->any_time->file,
                                  "integrator/dormand_prince_tableau.clh",
                                  "integrator/dormand_prince.clh",
                                  system_file,
@@ -121,7 +114,7 @@ static eqf_status system_create(eqf__adaptive *adaptive, const char *name, const
                                  "integrator/dormand_prince_rows.cl",
                                  NULL};
     eqf__program *program;
-    EQF__TRY(eqf__program_get(ctx, name, files, field->any_time_defines, &program));
+    EQF__TRY(eqf__program_get(ctx, name, files, field->any_time->defines, &program));
     EQF__TRY(eqf__kernel_create(ctx, program, "adaptive_begin", &system_out->begin));
     EQF__TRY(eqf__kernel_create(ctx, program, "adaptive_steps", &system_out->steps));
     EQF__TRY(eqf__kernel_create(ctx, program, "field_at_time", &system_out->field));
@@ -138,10 +131,10 @@ eqf_status eqf__adaptive_create(eqf_context *ctx, eqf__field *field, const eqf_a
     adaptive_out->vector_width = device->vector_width;
     adaptive_out->options = *options;
     const size_t num_dof = (size_t)field->num_particles * field->space_dim;
-    if (eqf__field_is_batched(field))
+    if (field->batched != NULL)
         return batched_system_create(adaptive_out, "dormand_prince_batched", "integrator/dormand_prince_forward.clh",
                                      num_dof + 1, false, &adaptive_out->forward);
-    const size_t partial_bytes = field->any_time_grad_size * device->vector_width * sizeof(float);
+    const size_t partial_bytes = field->any_time->grad_size * device->vector_width * sizeof(float);
     const size_t affordable = most_partial_bytes / partial_bytes;
     adaptive_out->num_partials = device->vector_width > 1 ? PARTIALS_OF_VECTORS : PARTIALS_OF_SCALARS;
     if (adaptive_out->num_partials > affordable) adaptive_out->num_partials = affordable > 0 ? affordable : 1;
@@ -200,7 +193,7 @@ static eqf_status run(eqf__adaptive *adaptive, eqf__adaptive_system *system, flo
     cl_float rtol = (cl_float)o->rtol, atol = (cl_float)o->atol;
     EQF__TRY(EQF__LAUNCH(ctx, &system->begin, num_blocks, 0, EQF__ARG(system->d_state), EQF__ARG(system->d_slope),
                          EQF__ARG(system->d_carry), EQF__ARG(system->d_control), EQF__ARG(field->d_params),
-                         EQF__ARG(field->d_constants), EQF__ARG(d_adjoint_log_det), EQF__ARG(adjoint_scale),
+                         EQF__ARG(field->any_time->d_constants), EQF__ARG(d_adjoint_log_det), EQF__ARG(adjoint_scale),
                          EQF__ARG(rtol), EQF__ARG(atol), EQF__ARG(has_log_det), EQF__ARG(direction), EQF__ARG(blocks)));
     for (size_t begin = 0; begin < num_blocks; begin += blocks_at_once) {
         const size_t count = num_blocks - begin < blocks_at_once ? num_blocks - begin : blocks_at_once;
@@ -209,7 +202,7 @@ static eqf_status run(eqf__adaptive *adaptive, eqf__adaptive_system *system, flo
             EQF__TRY(eqf__fill_zero(ctx, system->d_num_running, sizeof num_running));
             EQF__TRY(EQF__LAUNCH(ctx, &system->steps, count, 0, EQF__ARG(system->d_state), EQF__ARG(system->d_slope),
                                  EQF__ARG(system->d_carry), EQF__ARG(system->d_control), EQF__ARG(field->d_params),
-                                 EQF__ARG(field->d_constants), EQF__ARG(d_adjoint_log_det), EQF__ARG(d_grad),
+                                 EQF__ARG(field->any_time->d_constants), EQF__ARG(d_adjoint_log_det), EQF__ARG(d_grad),
                                  EQF__ARG(system->d_num_running), EQF__ARG(adjoint_scale), EQF__ARG(rtol),
                                  EQF__ARG(atol), EQF__ARG(has_log_det), EQF__ARG(direction),
                                  EQF__ARG(adaptive->equal_step), EQF__ARG(max_steps),
@@ -253,8 +246,8 @@ static eqf_status count_steps(eqf__adaptive *adaptive, const eqf__adaptive_syste
     return EQF_OK;
 }
 
-eqf_status eqf__adaptive_solve(eqf__adaptive *adaptive, eqf_direction direction, size_t num_blocks, size_t num_samples,
-                               cl_mem d_x, cl_mem d_log_det) {
+eqf_status eqf__adaptive_solve(eqf__adaptive *adaptive, const eqf__noise *noise, eqf_direction direction,
+                               size_t num_blocks, size_t num_samples, cl_mem d_x, cl_mem d_log_det) {
     eqf__adaptive_system *system = &adaptive->forward;
     const size_t num_dof = system->state_size - 1;
     const float sign = direction == EQF_PRIOR_TO_DATA ? 1.0f : -1.0f;
@@ -263,7 +256,7 @@ eqf_status eqf__adaptive_solve(eqf__adaptive *adaptive, eqf_direction direction,
     EQF__TRY(put(adaptive, system, num_blocks, d_x, 0, num_dof, 1.0f));
     EQF__TRY(put(adaptive, system, num_blocks, d_log_det, (cl_uint)num_dof, 1, 0.0f)); /* its error is this solve's */
     if (system->batched != NULL)
-        EQF__TRY(eqf__adaptive_batched_run(adaptive, system, sign, num_blocks, d_log_det, 0.0f, 0.0f, NULL));
+        EQF__TRY(eqf__adaptive_batched_run(adaptive, noise, system, sign, num_blocks, d_log_det, 0.0f, 0.0f, NULL));
     else
         EQF__TRY(run(adaptive, system, sign, num_blocks, num_blocks, d_log_det, 0.0f, system->d_num_running));
     EQF__TRY(take(adaptive, system, num_blocks, d_x, 0, num_dof, 1.0f, false));
@@ -275,7 +268,7 @@ eqf_status eqf__adaptive_prepare_reverse(eqf__adaptive *adaptive) {
     eqf__adaptive_system *system = &adaptive->adjoint;
     const size_t state_size = 2 * (size_t)adaptive->field->num_particles * adaptive->field->space_dim;
     if (system->take.id != NULL) return EQF_OK; /* the last that is made */
-    if (eqf__field_is_batched(adaptive->field))
+    if (adaptive->field->batched != NULL)
         return batched_system_create(adaptive, "dormand_prince_batched_adjoint",
                                      "integrator/dormand_prince_adjoint.clh", state_size, true, system);
     return system_create(adaptive, "dormand_prince_adjoint", "integrator/dormand_prince_adjoint.clh", state_size, true,
@@ -287,12 +280,13 @@ eqf__program *eqf__adaptive_program(const eqf__adaptive *adaptive, bool is_rever
 }
 
 /* The same for a batched field, whose gradient is one sum in its own layout. */
-static eqf_status batched_reverse(eqf__adaptive *adaptive, float sign, size_t num_blocks, size_t batch_size, cl_mem d_x,
-                                  cl_mem d_adjoint_x, cl_mem d_adjoint_log_det, cl_mem d_gradient) {
+static eqf_status batched_reverse(eqf__adaptive *adaptive, const eqf__noise *noise, float sign, size_t num_blocks,
+                                  size_t batch_size, cl_mem d_x, cl_mem d_adjoint_x, cl_mem d_adjoint_log_det,
+                                  cl_mem d_gradient) {
     eqf__field *field = adaptive->field;
     eqf__adaptive_system *system = &adaptive->adjoint;
     const size_t num_dof = (size_t)field->num_particles * field->space_dim;
-    const size_t grad_bytes = field->grad_shared_size * sizeof(float);
+    const size_t grad_bytes = field->batched->grad_size * sizeof(float);
     const float size = (float)batch_size, share = 1.0f / size;
     if (adaptive->d_grad == NULL)
         EQF__TRY(eqf__buffer_create(adaptive->ctx, grad_bytes, NULL, "the gradient", &adaptive->d_grad));
@@ -300,26 +294,28 @@ static eqf_status batched_reverse(eqf__adaptive *adaptive, float sign, size_t nu
     EQF__TRY(eqf__fill_zero(adaptive->ctx, adaptive->d_grad, grad_bytes));
     EQF__TRY(put(adaptive, system, num_blocks, d_x, 0, num_dof, 1.0f));
     EQF__TRY(put(adaptive, system, num_blocks, d_adjoint_x, (cl_uint)num_dof, num_dof, size));
-    EQF__TRY(eqf__adaptive_batched_run(adaptive, system, sign, num_blocks, d_adjoint_log_det, size, share,
+    EQF__TRY(eqf__adaptive_batched_run(adaptive, noise, system, sign, num_blocks, d_adjoint_log_det, size, share,
                                        adaptive->d_grad));
     EQF__TRY(take(adaptive, system, num_blocks, d_adjoint_x, (cl_uint)num_dof, num_dof, share, false));
-    return field->contract(field, NULL, adaptive->d_grad, 1, d_gradient);
+    return field->batched->contract(field, adaptive->d_grad, d_gradient);
 }
 
-eqf_status eqf__adaptive_reverse(eqf__adaptive *adaptive, eqf_direction direction, size_t num_blocks, size_t batch_size,
-                                 cl_mem d_x, cl_mem d_adjoint_x, cl_mem d_adjoint_log_det, cl_mem d_gradient) {
+eqf_status eqf__adaptive_reverse(eqf__adaptive *adaptive, const eqf__noise *noise, eqf_direction direction,
+                                 size_t num_blocks, size_t batch_size, cl_mem d_x, cl_mem d_adjoint_x,
+                                 cl_mem d_adjoint_log_det, cl_mem d_gradient) {
     eqf_context *ctx = adaptive->ctx;
     eqf__field *field = adaptive->field;
     eqf__adaptive_system *system = &adaptive->adjoint;
     const size_t num_dof = (size_t)field->num_particles * field->space_dim;
-    const size_t grad_bytes =
-        adaptive->num_partials * field->any_time_grad_size * adaptive->vector_width * sizeof(float);
     /* Against the sense of the solve. Samples are integrated with adjoints of their own size, not their share of the
      * mean: steps must not depend on the batch. */
     const float sign = direction == EQF_PRIOR_TO_DATA ? -1.0f : 1.0f, size = (float)batch_size, share = 1.0f / size;
     EQF__TRY(eqf__adaptive_prepare_reverse(adaptive));
-    if (eqf__field_is_batched(field))
-        return batched_reverse(adaptive, sign, num_blocks, batch_size, d_x, d_adjoint_x, d_adjoint_log_det, d_gradient);
+    if (field->batched != NULL)
+        return batched_reverse(adaptive, noise, sign, num_blocks, batch_size, d_x, d_adjoint_x, d_adjoint_log_det,
+                               d_gradient);
+    const size_t grad_bytes =
+        adaptive->num_partials * field->any_time->grad_size * adaptive->vector_width * sizeof(float);
     if (adaptive->d_grad == NULL)
         EQF__TRY(eqf__buffer_create(ctx, grad_bytes, NULL, "the partial gradients", &adaptive->d_grad));
     EQF__TRY(make_room(adaptive, system, num_blocks));
@@ -329,17 +325,17 @@ eqf_status eqf__adaptive_reverse(eqf__adaptive *adaptive, eqf_direction directio
     EQF__TRY(
         run(adaptive, system, sign, num_blocks, adaptive->num_partials, d_adjoint_log_det, size, adaptive->d_grad));
     EQF__TRY(take(adaptive, system, num_blocks, d_adjoint_x, (cl_uint)num_dof, num_dof, share, false));
-    return field->contract_any_time(field, adaptive->d_grad, adaptive->num_partials, share, d_gradient);
+    return field->any_time->contract(field, adaptive->d_grad, adaptive->num_partials, share, d_gradient);
 }
 
-eqf_status eqf__adaptive_field(const eqf__adaptive *adaptive, double t, size_t num_blocks, cl_mem d_x,
-                               cl_mem d_velocity, cl_mem d_divergence) {
+eqf_status eqf__adaptive_field(const eqf__adaptive *adaptive, const eqf__noise *noise, double t, size_t num_blocks,
+                               cl_mem d_x, cl_mem d_velocity, cl_mem d_divergence) {
     const eqf__field *field = adaptive->field;
     cl_uint blocks = (cl_uint)num_blocks;
     cl_float time = (cl_float)t;
-    if (eqf__field_is_batched(field))
-        return eqf__adaptive_batched_field(adaptive, t, num_blocks, d_x, d_velocity, d_divergence);
+    if (field->batched != NULL)
+        return eqf__adaptive_batched_field(adaptive, noise, t, num_blocks, d_x, d_velocity, d_divergence);
     return EQF__LAUNCH(adaptive->ctx, &adaptive->forward.field, num_blocks, 0, EQF__ARG(d_x), EQF__ARG(d_velocity),
-                       EQF__ARG(d_divergence), EQF__ARG(field->d_params), EQF__ARG(field->d_constants), EQF__ARG(time),
-                       EQF__ARG(blocks));
+                       EQF__ARG(d_divergence), EQF__ARG(field->d_params), EQF__ARG(field->any_time->d_constants),
+                       EQF__ARG(time), EQF__ARG(blocks));
 }

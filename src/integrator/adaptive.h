@@ -36,15 +36,15 @@ typedef struct eqf__adaptive {
 /* Zeros become defaults. Errors: INVALID_ARGUMENT. */
 eqf_status eqf__adaptive_check(eqf_context *ctx, eqf_adaptive_options *options);
 
-/* field must be one that is_any_time and must outlive this. */
+/* field must have the any-time or the batched form and must outlive this. */
 eqf_status eqf__adaptive_create(eqf_context *ctx, eqf__field *field, const eqf_adaptive_options *options,
                                 eqf__adaptive *adaptive_out);
 void eqf__adaptive_clear(eqf__adaptive *adaptive);
 
 /* d_x in place, d_log_det += integral of the divergence along the way; NaN in both for samples that were not
  * finished. Only the first num_samples enter the statistics. Waits for the device. */
-eqf_status eqf__adaptive_solve(eqf__adaptive *adaptive, eqf_direction direction, size_t num_blocks, size_t num_samples,
-                               cl_mem d_x, cl_mem d_log_det);
+eqf_status eqf__adaptive_solve(eqf__adaptive *adaptive, const eqf__noise *noise, eqf_direction direction,
+                               size_t num_blocks, size_t num_samples, cl_mem d_x, cl_mem d_log_det);
 
 /* Builds the program of the way back, for what wants it before the first. */
 eqf_status eqf__adaptive_prepare_reverse(eqf__adaptive *adaptive);
@@ -54,11 +54,12 @@ eqf__program *eqf__adaptive_program(const eqf__adaptive *adaptive, bool is_rever
 /* The way back of a solve in direction: d_x is where it ended. d_adjoint_x: in, d loss / d x there; out, at the
  * start; d_adjoint_log_det [num_blocks][V]; both are shares of a mean over batch_size samples, 0 in padding lanes.
  * d_gradient [num_trained], out. */
-eqf_status eqf__adaptive_reverse(eqf__adaptive *adaptive, eqf_direction direction, size_t num_blocks, size_t batch_size,
-                                 cl_mem d_x, cl_mem d_adjoint_x, cl_mem d_adjoint_log_det, cl_mem d_gradient);
+eqf_status eqf__adaptive_reverse(eqf__adaptive *adaptive, const eqf__noise *noise, eqf_direction direction,
+                                 size_t num_blocks, size_t batch_size, cl_mem d_x, cl_mem d_adjoint_x,
+                                 cl_mem d_adjoint_log_det, cl_mem d_gradient);
 
 /* velocity [num_blocks][N*D][V] (may be d_x) and divergence [num_blocks][V] at any time t. */
-eqf_status eqf__adaptive_field(const eqf__adaptive *adaptive, double t, size_t num_blocks, cl_mem d_x,
-                               cl_mem d_velocity, cl_mem d_divergence);
+eqf_status eqf__adaptive_field(const eqf__adaptive *adaptive, const eqf__noise *noise, double t, size_t num_blocks,
+                               cl_mem d_x, cl_mem d_velocity, cl_mem d_divergence);
 
 #endif

@@ -10,20 +10,28 @@ struct eqf__adaptive_batched {
     size_t max_blocks, num_dof;
     bool is_adjoint;
     eqf__kernel ask, keep, probe, begin, judge, ask_gradient, move, set_times;
-    cl_mem d_k;                                          /* [max_blocks][NUM_STAGES][state_size][V] */
-    cl_mem d_next, d_next_carry;                         /* [max_blocks][state_size][V] */
-    cl_mem d_x, d_velocity, d_adjoint_velocity, d_rate;  /* [max_blocks][N*D][V] */
+    cl_mem d_k;                                                   /* [max_blocks][NUM_STAGES][state_size][V] */
+    cl_mem d_next, d_next_carry;                                  /* [max_blocks][state_size][V] */
+    cl_mem d_x, d_velocity, d_adjoint_velocity, d_rate;           /* [max_blocks][N*D][V] */
     cl_mem d_times, d_divergence, d_adjoint_divergence, d_weight; /* [max_blocks][V] */
-    cl_mem d_start;                                      /* [max_blocks][2][V] */
+    cl_mem d_start;                                               /* [max_blocks][2][V] */
 };
 
 /* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 static void release_buffers(eqf__adaptive_batched *batched) {
-    cl_mem *buffers[] = {&batched->d_k,       &batched->d_next,         &batched->d_next_carry,
-                         &batched->d_x,       &batched->d_velocity,     &batched->d_adjoint_velocity,
-                         &batched->d_rate,    &batched->d_times,        &batched->d_divergence,
-                         &batched->d_weight,  &batched->d_adjoint_divergence, &batched->d_start};
+    cl_mem *buffers[] = {&batched->d_k,
+                         &batched->d_next,
+                         &batched->d_next_carry,
+                         &batched->d_x,
+                         &batched->d_velocity,
+                         &batched->d_adjoint_velocity,
+                         &batched->d_rate,
+                         &batched->d_times,
+                         &batched->d_divergence,
+                         &batched->d_weight,
+                         &batched->d_adjoint_divergence,
+                         &batched->d_start};
     for (size_t b = 0; b < sizeof buffers / sizeof buffers[0]; b++) eqf__buffer_destroy(buffers[b]);
     batched->max_blocks = 0;
 }
@@ -100,6 +108,7 @@ static eqf_status make_room(eqf__adaptive *adaptive, const eqf__adaptive_system 
 /* What stays the same in all launches of a run. */
 typedef struct batched_run {
     eqf__adaptive *adaptive;
+    const eqf__noise *noise;
     eqf__adaptive_system *system;
     eqf__adaptive_batched *batched;
     cl_mem d_adjoint_log_det, d_grad_shared;
@@ -113,12 +122,11 @@ static eqf_status answer(const batched_run *r, cl_uint stage) {
     eqf_context *ctx = r->adaptive->ctx;
     eqf__field *field = r->adaptive->field;
     cl_mem d_rest = b->is_adjoint ? b->d_rate : b->d_divergence;
-    EQF__TRY(field->evaluate(field, r->blocks, b->d_x, b->d_times, b->d_velocity, b->d_divergence));
+    EQF__TRY(field->batched->evaluate(field, r->noise, r->blocks, b->d_x, b->d_times, b->d_velocity, b->d_divergence));
     if (b->is_adjoint) {
-        EQF__TRY(eqf__fill_zero(ctx, b->d_rate,
-                                r->blocks * b->num_dof * r->adaptive->vector_width * sizeof(float)));
-        EQF__TRY(field->vjp(field, r->blocks, b->d_x, b->d_times, b->d_adjoint_velocity, b->d_adjoint_divergence,
-                            b->d_rate, NULL));
+        EQF__TRY(eqf__fill_zero(ctx, b->d_rate, r->blocks * b->num_dof * r->adaptive->vector_width * sizeof(float)));
+        EQF__TRY(field->batched->vjp(field, r->noise, r->blocks, b->d_x, b->d_times, b->d_adjoint_velocity,
+                                     b->d_adjoint_divergence, b->d_rate, NULL));
     }
     return EQF__LAUNCH(ctx, &b->keep, r->blocks, 0, EQF__ARG(b->d_velocity), EQF__ARG(d_rest), EQF__ARG(b->d_k),
                        EQF__ARG(r->direction), EQF__ARG(stage), EQF__ARG(r->blocks));
@@ -128,10 +136,10 @@ static eqf_status ask(const batched_run *r, cl_uint stage) {
     eqf__adaptive_batched *b = r->batched;
     return EQF__LAUNCH(r->adaptive->ctx, &b->ask, r->blocks, 0, EQF__ARG(r->system->d_state),
                        EQF__ARG(r->system->d_carry), EQF__ARG(r->system->d_control), EQF__ARG(b->d_k),
-                       EQF__ARG(b->d_next), EQF__ARG(b->d_next_carry), EQF__ARG(r->d_adjoint_log_det),
-                       EQF__ARG(b->d_x), EQF__ARG(b->d_times), EQF__ARG(b->d_adjoint_velocity),
-                       EQF__ARG(b->d_adjoint_divergence), EQF__ARG(r->adjoint_scale), EQF__ARG(r->direction),
-                       EQF__ARG(r->adaptive->equal_step), EQF__ARG(stage), EQF__ARG(r->blocks));
+                       EQF__ARG(b->d_next), EQF__ARG(b->d_next_carry), EQF__ARG(r->d_adjoint_log_det), EQF__ARG(b->d_x),
+                       EQF__ARG(b->d_times), EQF__ARG(b->d_adjoint_velocity), EQF__ARG(b->d_adjoint_divergence),
+                       EQF__ARG(r->adjoint_scale), EQF__ARG(r->direction), EQF__ARG(r->adaptive->equal_step),
+                       EQF__ARG(stage), EQF__ARG(r->blocks));
 }
 
 static eqf_status begin(const batched_run *r) {
@@ -141,9 +149,9 @@ static eqf_status begin(const batched_run *r) {
     EQF__TRY(answer(r, 0));
     EQF__TRY(EQF__LAUNCH(ctx, &b->probe, r->blocks, 0, EQF__ARG(r->system->d_state), EQF__ARG(r->system->d_control),
                          EQF__ARG(b->d_k), EQF__ARG(r->d_adjoint_log_det), EQF__ARG(b->d_x), EQF__ARG(b->d_times),
-                         EQF__ARG(b->d_adjoint_velocity), EQF__ARG(b->d_adjoint_divergence),
-                         EQF__ARG(r->adjoint_scale), EQF__ARG(r->direction), EQF__ARG(r->rtol), EQF__ARG(r->atol),
-                         EQF__ARG(r->has_log_det), EQF__ARG(r->blocks)));
+                         EQF__ARG(b->d_adjoint_velocity), EQF__ARG(b->d_adjoint_divergence), EQF__ARG(r->adjoint_scale),
+                         EQF__ARG(r->direction), EQF__ARG(r->rtol), EQF__ARG(r->atol), EQF__ARG(r->has_log_det),
+                         EQF__ARG(r->blocks)));
     EQF__TRY(answer(r, 1));
     return EQF__LAUNCH(ctx, &b->begin, r->blocks, 0, EQF__ARG(r->system->d_state), EQF__ARG(r->system->d_control),
                        EQF__ARG(b->d_k), EQF__ARG(r->rtol), EQF__ARG(r->atol), EQF__ARG(r->has_log_det),
@@ -162,8 +170,8 @@ static eqf_status add_gradient(const batched_run *r) {
                              EQF__ARG(b->d_adjoint_velocity), EQF__ARG(b->d_adjoint_divergence),
                              EQF__ARG(r->adjoint_scale), EQF__ARG(r->share), EQF__ARG(r->direction), EQF__ARG(stage),
                              EQF__ARG(r->blocks)));
-        EQF__TRY(field->vjp(field, r->blocks, b->d_x, b->d_times, b->d_adjoint_velocity, b->d_adjoint_divergence,
-                            b->d_rate, r->d_grad_shared));
+        EQF__TRY(field->batched->vjp(field, r->noise, r->blocks, b->d_x, b->d_times, b->d_adjoint_velocity,
+                                     b->d_adjoint_divergence, b->d_rate, r->d_grad_shared));
     }
     return EQF_OK;
 }
@@ -187,11 +195,12 @@ static eqf_status step(const batched_run *r) {
                        EQF__ARG(r->blocks));
 }
 
-eqf_status eqf__adaptive_batched_run(eqf__adaptive *adaptive, eqf__adaptive_system *system, float direction,
-                                     size_t num_blocks, cl_mem d_adjoint_log_det, float adjoint_scale, float share,
-                                     cl_mem d_grad_shared) {
+eqf_status eqf__adaptive_batched_run(eqf__adaptive *adaptive, const eqf__noise *noise, eqf__adaptive_system *system,
+                                     float direction, size_t num_blocks, cl_mem d_adjoint_log_det, float adjoint_scale,
+                                     float share, cl_mem d_grad_shared) {
     const eqf_adaptive_options *o = &adaptive->options;
     const batched_run r = {adaptive,
+                           noise,
                            system,
                            system->batched,
                            d_adjoint_log_det,
@@ -215,8 +224,8 @@ eqf_status eqf__adaptive_batched_run(eqf__adaptive *adaptive, eqf__adaptive_syst
     return EQF_OK;
 }
 
-eqf_status eqf__adaptive_batched_field(const eqf__adaptive *adaptive, double t, size_t num_blocks, cl_mem d_x,
-                                       cl_mem d_velocity, cl_mem d_divergence) {
+eqf_status eqf__adaptive_batched_field(const eqf__adaptive *adaptive, const eqf__noise *noise, double t,
+                                       size_t num_blocks, cl_mem d_x, cl_mem d_velocity, cl_mem d_divergence) {
     eqf__field *field = adaptive->field;
     cl_uint blocks = (cl_uint)num_blocks;
     cl_float time = (cl_float)t;
@@ -226,7 +235,8 @@ eqf_status eqf__adaptive_batched_field(const eqf__adaptive *adaptive, double t, 
                                 &d_times));
     eqf_status status = EQF__LAUNCH(adaptive->ctx, &adaptive->forward.batched->set_times, num_blocks, 0,
                                     EQF__ARG(d_times), EQF__ARG(time), EQF__ARG(blocks));
-    if (status == EQF_OK) status = field->evaluate(field, num_blocks, d_x, d_times, d_velocity, d_divergence);
+    if (status == EQF_OK)
+        status = field->batched->evaluate(field, noise, num_blocks, d_x, d_times, d_velocity, d_divergence);
     eqf__buffer_destroy(&d_times); /* OpenCL keeps it until the launches are done */
     return status;
 }

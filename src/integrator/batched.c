@@ -140,18 +140,18 @@ static eqf_status set_times(eqf__batched *batched, unsigned num_steps, unsigned 
 }
 
 /* k and div at stage `stage`. The field is the trajectory's, which only looks at it; an evaluation uses its scratch memory. */
-static eqf_status evaluate(const eqf__trajectory *trajectory, unsigned stage, size_t num_blocks, cl_mem d_y, cl_mem d_k,
-                           cl_mem d_div) {
+static eqf_status evaluate(const eqf__trajectory *trajectory, const eqf__noise *noise, unsigned stage,
+                           size_t num_blocks, cl_mem d_y, cl_mem d_k, cl_mem d_div) {
     eqf__batched *batched = trajectory->batched;
     eqf__field *field = trajectory->field;
     EQF__TRY(set_times(batched, trajectory->num_steps, stage, num_blocks));
-    return field->evaluate(field, num_blocks, d_y, batched->d_times, d_k, d_div);
+    return field->batched->evaluate(field, noise, num_blocks, d_y, batched->d_times, d_k, d_div);
 }
 
 /* ---- Solves -------------------------------------------------------------------------------------------------------------- */
 
-eqf_status eqf__batched_solve(const eqf__trajectory *trajectory, eqf_direction direction, size_t num_blocks, cl_mem d_x,
-                              cl_mem d_log_det, cl_mem d_checkpoints) {
+eqf_status eqf__batched_solve(const eqf__trajectory *trajectory, const eqf__noise *noise, eqf_direction direction,
+                              size_t num_blocks, cl_mem d_x, cl_mem d_log_det, cl_mem d_checkpoints) {
     eqf__batched *batched = trajectory->batched;
     eqf_context *ctx = trajectory->ctx;
     const unsigned num_steps = trajectory->num_steps;
@@ -167,7 +167,7 @@ eqf_status eqf__batched_solve(const eqf__trajectory *trajectory, eqf_direction d
                              EQF__ARG(has_checkpoints), EQF__ARG(step), EQF__ARG(blocks)));
         for (unsigned s = 0; s < 4; s++) {
             const cl_float weight = rk4_weight[s], reach = h * rk4_reach[s];
-            EQF__TRY(evaluate(trajectory, step_stage(num_steps, sign, step, s), num_blocks, batched->d_y[0],
+            EQF__TRY(evaluate(trajectory, noise, step_stage(num_steps, sign, step, s), num_blocks, batched->d_y[0],
                               batched->d_k, batched->d_div));
             EQF__TRY(EQF__LAUNCH(ctx, &batched->stage, num_blocks, 0, EQF__ARG(d_x), EQF__ARG(batched->d_k),
                                  EQF__ARG(batched->d_div), EQF__ARG(batched->d_y[0]), EQF__ARG(batched->d_sum),
@@ -180,8 +180,8 @@ eqf_status eqf__batched_solve(const eqf__trajectory *trajectory, eqf_direction d
 }
 
 /* The four stages' places y[0 ... 3] of a step and the differences of the two in the middle; adds to the error. */
-static eqf_status recompute_step(const eqf__trajectory *trajectory, int sign, unsigned step, size_t num_blocks,
-                                 const eqf__trajectory_gradient *gradient) {
+static eqf_status recompute_step(const eqf__trajectory *trajectory, const eqf__noise *noise, int sign, unsigned step,
+                                 size_t num_blocks, const eqf__trajectory_gradient *gradient) {
     eqf__batched *batched = trajectory->batched;
     eqf_context *ctx = trajectory->ctx;
     const cl_float h = (cl_float)sign / (cl_float)trajectory->num_steps;
@@ -195,8 +195,8 @@ static eqf_status recompute_step(const eqf__trajectory *trajectory, int sign, un
         const cl_float reach = h * rk4_reach[s];
         cl_mem d_k = s == 1 ? batched->d_difference : batched->d_k;
         cl_mem d_div = s == 1 ? batched->d_div_difference : batched->d_div;
-        EQF__TRY(evaluate(trajectory, step_stage(trajectory->num_steps, sign, step, s), num_blocks, batched->d_y[s],
-                          d_k, d_div));
+        EQF__TRY(evaluate(trajectory, noise, step_stage(trajectory->num_steps, sign, step, s), num_blocks,
+                          batched->d_y[s], d_k, d_div));
         EQF__TRY(EQF__LAUNCH(ctx, &batched->reach, num_blocks, 0, EQF__ARG(batched->d_y[0]), EQF__ARG(d_k),
                              EQF__ARG(batched->d_y[s + 1]), EQF__ARG(reach), EQF__ARG(blocks)));
     }
@@ -206,14 +206,14 @@ static eqf_status recompute_step(const eqf__trajectory *trajectory, int sign, un
                        EQF__ARG(batched->d_from_later), EQF__ARG(h), EQF__ARG(blocks));
 }
 
-static eqf_status reverse_step(const eqf__trajectory *trajectory, int sign, unsigned step, size_t num_blocks,
-                               const eqf__trajectory_gradient *gradient) {
+static eqf_status reverse_step(const eqf__trajectory *trajectory, const eqf__noise *noise, int sign, unsigned step,
+                               size_t num_blocks, const eqf__trajectory_gradient *gradient) {
     eqf__batched *batched = trajectory->batched;
     eqf__field *field = trajectory->field;
     eqf_context *ctx = trajectory->ctx;
     const cl_float h = (cl_float)sign / (cl_float)trajectory->num_steps, penalty = gradient->penalty;
     const cl_uint blocks = (cl_uint)num_blocks;
-    EQF__TRY(recompute_step(trajectory, sign, step, num_blocks, gradient));
+    EQF__TRY(recompute_step(trajectory, noise, sign, step, num_blocks, gradient));
     for (unsigned s = 4; s-- > 0;) {
         const cl_float share = h * rk4_weight[s], reach = h * rk4_reach[s];
         const cl_int pull_sign = s == 1 ? 1 : s == 2 ? -1 : 0;
@@ -225,8 +225,8 @@ static eqf_status reverse_step(const eqf__trajectory *trajectory, int sign, unsi
                              EQF__ARG(h), EQF__ARG(pull_sign), EQF__ARG(blocks)));
         EQF__TRY(
             set_times(batched, trajectory->num_steps, step_stage(trajectory->num_steps, sign, step, s), num_blocks));
-        EQF__TRY(field->vjp(field, num_blocks, batched->d_y[s], batched->d_times, batched->d_adjoint_k,
-                            batched->d_adjoint_div, batched->d_from_later, gradient->d_grad_shared));
+        EQF__TRY(field->batched->vjp(field, noise, num_blocks, batched->d_y[s], batched->d_times, batched->d_adjoint_k,
+                                     batched->d_adjoint_div, batched->d_from_later, gradient->d_grad_shared));
         EQF__TRY(EQF__LAUNCH(ctx, &batched->add, num_blocks, 0, EQF__ARG(batched->d_total),
                              EQF__ARG(batched->d_from_later), EQF__ARG(blocks)));
     }
@@ -237,19 +237,19 @@ static eqf_status reverse_step(const eqf__trajectory *trajectory, int sign, unsi
     return EQF_OK;
 }
 
-eqf_status eqf__batched_reverse(const eqf__trajectory *trajectory, eqf_direction direction, size_t num_blocks,
-                                const eqf__trajectory_gradient *gradient) {
+eqf_status eqf__batched_reverse(const eqf__trajectory *trajectory, const eqf__noise *noise, eqf_direction direction,
+                                size_t num_blocks, const eqf__trajectory_gradient *gradient) {
     const int sign = direction == EQF_PRIOR_TO_DATA ? 1 : -1;
     if (num_blocks == 0) return EQF_OK;
     EQF__TRY(ensure_memory(trajectory->batched, num_blocks, true));
     for (unsigned step = trajectory->num_steps; step-- > 0;)
-        EQF__TRY(reverse_step(trajectory, sign, step, num_blocks, gradient));
+        EQF__TRY(reverse_step(trajectory, noise, sign, step, num_blocks, gradient));
     return EQF_OK;
 }
 
-eqf_status eqf__batched_field(const eqf__trajectory *trajectory, unsigned stage, size_t num_blocks, cl_mem d_x,
-                              cl_mem d_velocity, cl_mem d_divergence) {
+eqf_status eqf__batched_field(const eqf__trajectory *trajectory, const eqf__noise *noise, unsigned stage,
+                              size_t num_blocks, cl_mem d_x, cl_mem d_velocity, cl_mem d_divergence) {
     if (num_blocks == 0) return EQF_OK;
     EQF__TRY(ensure_memory(trajectory->batched, num_blocks, false));
-    return evaluate(trajectory, stage, num_blocks, d_x, d_velocity, d_divergence);
+    return evaluate(trajectory, noise, stage, num_blocks, d_x, d_velocity, d_divergence);
 }

@@ -10,11 +10,11 @@ void eqf__batched_destroy(eqf__batched **batched);
 eqf__program *eqf__batched_program(const eqf__batched *batched);
 
 /* As the eqf__trajectory_ functions of these names. */
-eqf_status eqf__batched_solve(const eqf__trajectory *trajectory, eqf_direction direction, size_t num_blocks, cl_mem d_x,
-                              cl_mem d_log_det, cl_mem d_checkpoints);
-eqf_status eqf__batched_reverse(const eqf__trajectory *trajectory, eqf_direction direction, size_t num_blocks,
-                                const eqf__trajectory_gradient *gradient);
-eqf_status eqf__batched_field(const eqf__trajectory *trajectory, unsigned stage, size_t num_blocks, cl_mem d_x,
-                              cl_mem d_velocity, cl_mem d_divergence);
+eqf_status eqf__batched_solve(const eqf__trajectory *trajectory, const eqf__noise *noise, eqf_direction direction,
+                              size_t num_blocks, cl_mem d_x, cl_mem d_log_det, cl_mem d_checkpoints);
+eqf_status eqf__batched_reverse(const eqf__trajectory *trajectory, const eqf__noise *noise, eqf_direction direction,
+                                size_t num_blocks, const eqf__trajectory_gradient *gradient);
+eqf_status eqf__batched_field(const eqf__trajectory *trajectory, const eqf__noise *noise, unsigned stage,
+                              size_t num_blocks, cl_mem d_x, cl_mem d_velocity, cl_mem d_divergence);
 
 #endif

@@ -3,29 +3,30 @@
 #include <string.h>
 
 #include "batched.h"
+#include "budget.h"
 
 /* ---- Layouts ----------------------------------------------------------------------------------------------------------- */
 
-/* What the kernels of groups keep in local memory beside a stage's table, in bytes, at most: rows' parts or notes (radial_group.clh), two
- * states, two numbers a work-item. */
+/* What the kernels of groups keep in local memory beside a stage's table, in bytes, at most: the field's part, two states, two numbers a
+ * work-item. */
 static size_t group_local_bytes(const eqf__field *field, size_t group_size) {
     const size_t state = (size_t)field->num_particles * field->space_dim;
-    return (8 * group_size + 3 * state + group_size * field->space_dim) * sizeof(float);
+    return (field->group->local_size(field, group_size) + 2 * state + 2 * group_size) * sizeof(float);
 }
 
 /* Work-items of the group that carries a sample; 0: one work-item carries a block of samples. */
 static unsigned choose_group_size(const eqf__device *device, const eqf__field *field) {
     const size_t most = device->info.max_work_group_size;
     const size_t group_size = device->group_size < most ? device->group_size : most;
-    if (field->group_files[0] == NULL || field->num_particles < device->group_min_particles) return 0;
+    if (field->group == NULL || field->num_particles < device->group_min_particles) return 0;
     if (group_size < 3) return 0; /* no gain, and PoCL 3.1 aborts while it builds groups of one or two */
     if (group_local_bytes(field, group_size) > device->info.local_memory_bytes) return 0;
     return (unsigned)group_size;
 }
 
 static bool is_staged(const eqf__device *device, const eqf__field *field, unsigned group_size) {
-    if (field->group_table_size == 0 || field->num_particles < device->group_staging_particles) return false;
-    const size_t table_bytes = field->group_table_size * sizeof(float);
+    if (field->group->table_size == 0 || field->num_particles < device->group_staging_particles) return false;
+    const size_t table_bytes = field->group->table_size * sizeof(float);
     return group_local_bytes(field, group_size) + table_bytes <= device->info.local_memory_bytes;
 }
 
@@ -34,7 +35,7 @@ static eqf_status assemble(const eqf__trajectory *trajectory, const char *name, 
                            unsigned group_size, eqf__program **program_out) {
     const eqf__field *field = trajectory->field;
     const bool is_group = group_size > 0;
-    const char *const *of_field = is_group ? field->group_files : field->files;
+    const char *const *of_field = is_group ? field->group->files : field->stage->files;
     const char *files[8] = {"common/real.clh"};
     size_t f = 1;
     if (is_group) files[f++] = "common/group.clh";
@@ -42,8 +43,8 @@ static eqf_status assemble(const eqf__trajectory *trajectory, const char *name, 
     files[f++] = "integrator/rk4.clh";
     files[f++] = integrator_file;
     files[f] = NULL;
-    char defines[sizeof field->defines + 96];
-    snprintf(defines, sizeof defines, "%s", field->defines);
+    char defines[sizeof field->stage->defines + 96];
+    snprintf(defines, sizeof defines, "%s", field->stage->defines);
     if (is_group) {
         const size_t length = strlen(defines);
         const bool has_copy = is_staged(trajectory->ctx->device, field, group_size);
@@ -77,67 +78,45 @@ typedef struct step_turns {
 } step_turns;
 
 static step_turns turns_per_step(const eqf__field *field) {
-    const size_t N = field->num_particles, D = field->space_dim, K = field->options.num_distance,
-                 pairs = N * (N - 1) / 2;
-    const bool is_direct = field->evaluation == EQF_FIELD_DIRECT;
-    const size_t over_particles = N * (2 + 3 * D), passes = N * D;
-    const size_t velocity = pairs * (is_direct ? 1 + K + 2 * D : 2 + 2 * D) + over_particles + passes;
-    const size_t vjp = pairs * (is_direct ? 1 + 2 * K + 2 * D : 2 + 3 * D) + over_particles;
-    return (step_turns){4 * (velocity + passes) + 3 * passes, 3 * (velocity + 3 * passes) + 4 * (vjp + 5 * passes)};
+    const size_t passes = (size_t)field->num_particles * field->space_dim;
+    const eqf__stage_turns turns = field->stage->turns;
+    return (step_turns){4 * (turns.velocity + passes) + 3 * passes,
+                        3 * (turns.velocity + 3 * passes) + 4 * (turns.vjp + 5 * passes)};
 }
 
 static size_t divide_up(size_t count, size_t by) {
     return (count + by - 1) / by;
 }
 
-/* The same where a group shares the pairs; rows and chunks as in cl/dynamics/radial_group.clh. llvmpipe counts the turns of all vectors of a
- * group together, and its vectors have 4 work-items or more. */
+/* The same where a group shares the pairs. llvmpipe counts the turns of all vectors of a group together, and its vectors have 4 work-items
+ * or more. */
 static step_turns group_turns_per_step(const eqf__field *field, size_t group_size) {
-    const size_t N = field->num_particles, D = field->space_dim, K = field->options.num_distance,
-                 pairs = N * (N - 1) / 2;
-    const bool is_direct = field->evaluation == EQF_FIELD_DIRECT;
-    const size_t rows = N < group_size ? N : group_size, chunks = group_size / rows < N ? group_size / rows : N;
-    const size_t owned = divide_up(N * D, group_size), folds = 16; /* of a sum over 2^16 work-items or fewer */
-    const size_t at_pair = 1 + 2 * D + (is_direct ? K : 0);
-    const size_t copy = divide_up(field->group_table_size, 4 * group_size);
-    const size_t over_rows = divide_up(N, rows) * (1 + 2 * D + divide_up(N, chunks) * at_pair);
-    const size_t velocity = over_rows + owned * (2 + chunks) + folds + copy;
-    /* A work-item looks at all notes of its group, for each Gaussian that it owns if summed directly. */
-    const size_t at_note = is_direct ? divide_up(K + 1, group_size) * (1 + group_size) : group_size + 1;
-    const size_t vjp = velocity + divide_up(pairs, group_size) * (1 + at_pair + at_note);
-    const size_t vectors = divide_up(group_size, 4);
-    return (step_turns){vectors * (4 * (velocity + 2 * owned) + 3 * owned),
-                        vectors * (3 * (velocity + 3 * owned) + 4 * (vjp + 5 * owned) + folds)};
+    const eqf__stage_turns turns = field->group->turns(field, group_size);
+    const size_t owned = divide_up((size_t)field->num_particles * field->space_dim, group_size);
+    const size_t vectors = divide_up(group_size, 4), folds = 16; /* of a sum over 2^16 work-items or fewer */
+    return (step_turns){vectors * (4 * (turns.velocity + 2 * owned) + 3 * owned),
+                        vectors * (3 * (turns.velocity + 3 * owned) + 4 * (turns.vjp + 5 * owned) + folds)};
 }
 
-static eqf_status refuse_particles(eqf_context *ctx, const eqf__field *field, const char *what) {
-    return eqf__fail(
-        ctx, EQF_ERROR_UNSUPPORTED,
-        "%s allows %llu loop turns a launch and one step %s of %u particles takes more: use another --device%s",
-        ctx->device->info.name, (unsigned long long)ctx->device->launch_iterations, what, field->num_particles,
-        field->evaluation == EQF_FIELD_DIRECT ? ", or --field-evaluation table" : "");
+static eqf_status refuse(const eqf__trajectory *trajectory, const char *what) {
+    const eqf__field *field = trajectory->field;
+    return eqf__budget_refuse(trajectory->ctx, what, field->num_particles, field->stage->cheaper);
 }
 
 static eqf_status set_budget(eqf__trajectory *trajectory) {
-    const eqf__device *device = trajectory->ctx->device;
+    const eqf_context *ctx = trajectory->ctx;
     const eqf__field *field = trajectory->field;
     const unsigned num_steps = trajectory->num_steps;
-    trajectory->steps_per_launch = num_steps;
-    trajectory->reverse_blocks = SIZE_MAX;
-    trajectory->reverse_steps = num_steps;
-    if (device->launch_iterations == 0) return EQF_OK;
-    const step_turns turns = turns_per_step(field);
-    const size_t forward_turns =
-        trajectory->group_size > 0 ? group_turns_per_step(field, trajectory->group_size).forward : turns.forward;
-    const size_t reverse_turns = trajectory->reverse_group_size > 0
-                                     ? group_turns_per_step(field, trajectory->reverse_group_size).reverse
-                                     : turns.reverse;
-    const size_t steps = (size_t)device->launch_iterations / forward_turns;
-    const size_t reverse = (size_t)device->launch_iterations / reverse_turns;
-    if (steps == 0) return refuse_particles(trajectory->ctx, field, "of a trajectory");
-    trajectory->steps_per_launch = steps < num_steps ? steps : num_steps;
-    trajectory->reverse_steps = reverse < num_steps ? reverse : num_steps; /* 0: refused when asked for */
-    trajectory->reverse_blocks = reverse > 0 ? reverse / trajectory->reverse_steps : 0;
+    const step_turns forward =
+        trajectory->group_size > 0 ? group_turns_per_step(field, trajectory->group_size) : turns_per_step(field);
+    const step_turns reverse = trajectory->reverse_group_size > 0
+                                   ? group_turns_per_step(field, trajectory->reverse_group_size)
+                                   : turns_per_step(field);
+    trajectory->steps_per_launch = eqf__budget_units(ctx, forward.forward, 0, num_steps);
+    if (trajectory->steps_per_launch == 0) return refuse(trajectory, "step of a trajectory");
+    trajectory->reverse_steps = eqf__budget_units(ctx, reverse.reverse, 0, num_steps); /* 0: refused when asked for */
+    trajectory->reverse_blocks = eqf__budget_units(ctx, reverse.reverse * trajectory->reverse_steps, 0, SIZE_MAX);
+    if (trajectory->reverse_steps == 0) trajectory->reverse_blocks = 0;
     return EQF_OK;
 }
 
@@ -170,7 +149,7 @@ eqf_status eqf__trajectory_create(eqf_context *ctx, eqf__field *field, unsigned 
     trajectory->num_steps = num_steps;
     trajectory->vector_width = device->vector_width;
     EQF__TRY(eqf__buffer_create(ctx, 4, NULL, "an empty buffer", &trajectory->d_nothing));
-    if (eqf__field_is_batched(field)) return eqf__batched_create(ctx, field, &trajectory->batched);
+    if (field->batched != NULL) return eqf__batched_create(ctx, field, &trajectory->batched);
     trajectory->group_size = trajectory->reverse_group_size = choose_group_size(device, field);
     EQF__TRY(set_budget(trajectory));
     EQF__TRY(create_forward(trajectory, trajectory->group_size));
@@ -198,11 +177,11 @@ static size_t num_items(const eqf__trajectory *trajectory, size_t num_blocks) {
     return num_blocks * trajectory->vector_width * trajectory->group_size;
 }
 
-eqf_status eqf__trajectory_solve(const eqf__trajectory *trajectory, eqf_direction direction, size_t num_blocks,
-                                 cl_mem d_x, cl_mem d_log_det, cl_mem d_checkpoints) {
+eqf_status eqf__trajectory_solve(const eqf__trajectory *trajectory, const eqf__noise *noise, eqf_direction direction,
+                                 size_t num_blocks, cl_mem d_x, cl_mem d_log_det, cl_mem d_checkpoints) {
     const eqf__field *field = trajectory->field;
     if (trajectory->batched != NULL)
-        return eqf__batched_solve(trajectory, direction, num_blocks, d_x, d_log_det, d_checkpoints);
+        return eqf__batched_solve(trajectory, noise, direction, num_blocks, d_x, d_log_det, d_checkpoints);
     cl_uint blocks = (cl_uint)num_blocks, num_steps = trajectory->num_steps, has_checkpoints = d_checkpoints != NULL;
     cl_int sign = direction == EQF_PRIOR_TO_DATA ? 1 : -1;
     cl_mem checkpoints = has_checkpoints ? d_checkpoints : trajectory->d_nothing;
@@ -210,9 +189,10 @@ eqf_status eqf__trajectory_solve(const eqf__trajectory *trajectory, eqf_directio
         cl_uint end = begin + (cl_uint)trajectory->steps_per_launch;
         if (end > num_steps) end = num_steps;
         EQF__TRY(EQF__LAUNCH(trajectory->ctx, &trajectory->forward, num_items(trajectory, num_blocks),
-                             trajectory->group_size, EQF__ARG(d_x), EQF__ARG(d_log_det), EQF__ARG(field->d_stages),
-                             EQF__ARG(field->d_shared), EQF__ARG(checkpoints), EQF__ARG(has_checkpoints),
-                             EQF__ARG(blocks), EQF__ARG(num_steps), EQF__ARG(sign), EQF__ARG(begin), EQF__ARG(end)));
+                             trajectory->group_size, EQF__ARG(d_x), EQF__ARG(d_log_det),
+                             EQF__ARG(field->stage->d_stages), EQF__ARG(field->stage->d_shared), EQF__ARG(checkpoints),
+                             EQF__ARG(has_checkpoints), EQF__ARG(blocks), EQF__ARG(num_steps), EQF__ARG(sign),
+                             EQF__ARG(begin), EQF__ARG(end)));
         begin = end;
     }
     return EQF_OK;
@@ -233,15 +213,15 @@ eqf__program *eqf__trajectory_program(const eqf__trajectory *trajectory, bool is
     return is_reverse ? trajectory->adjoint.program : trajectory->forward.program;
 }
 
-eqf_status eqf__trajectory_reverse(eqf__trajectory *trajectory, eqf_direction direction, size_t num_blocks,
-                                   const eqf__trajectory_gradient *gradient) {
+eqf_status eqf__trajectory_reverse(eqf__trajectory *trajectory, const eqf__noise *noise, eqf_direction direction,
+                                   size_t num_blocks, const eqf__trajectory_gradient *gradient) {
     const eqf__field *field = trajectory->field;
-    if (trajectory->batched != NULL) return eqf__batched_reverse(trajectory, direction, num_blocks, gradient);
+    if (trajectory->batched != NULL) return eqf__batched_reverse(trajectory, noise, direction, num_blocks, gradient);
     cl_uint blocks = (cl_uint)num_blocks, num_steps = trajectory->num_steps;
     cl_uint num_partials = (cl_uint)gradient->num_partials;
     cl_int sign = direction == EQF_PRIOR_TO_DATA ? 1 : -1;
     EQF__TRY(eqf__trajectory_prepare_reverse(trajectory));
-    if (trajectory->reverse_steps == 0) return refuse_particles(trajectory->ctx, field, "of a gradient");
+    if (trajectory->reverse_steps == 0) return refuse(trajectory, "step of a gradient");
     /* A turn is a block, or of groups a sample; partial sums go over turns in order. */
     const size_t group_size = trajectory->reverse_group_size;
     const size_t num_turns = group_size > 0 ? num_blocks * trajectory->vector_width : num_blocks;
@@ -256,7 +236,7 @@ eqf_status eqf__trajectory_reverse(eqf__trajectory *trajectory, eqf_direction di
             EQF__TRY(EQF__LAUNCH(
                 trajectory->ctx, &trajectory->adjoint, global_size, group_size, EQF__ARG(gradient->d_checkpoints),
                 EQF__ARG(gradient->d_adjoint_x), EQF__ARG(gradient->d_adjoint_log_det), EQF__ARG(gradient->d_weight),
-                EQF__ARG(gradient->d_error), EQF__ARG(field->d_stages), EQF__ARG(field->d_shared),
+                EQF__ARG(gradient->d_error), EQF__ARG(field->stage->d_stages), EQF__ARG(field->stage->d_shared),
                 EQF__ARG(gradient->d_grad_stages), EQF__ARG(gradient->d_grad_shared), EQF__ARG(gradient->penalty),
                 EQF__ARG(blocks), EQF__ARG(turn_begin), EQF__ARG(turn_end), EQF__ARG(num_partials), EQF__ARG(num_steps),
                 EQF__ARG(sign), EQF__ARG(begin), EQF__ARG(end)));
@@ -267,13 +247,14 @@ eqf_status eqf__trajectory_reverse(eqf__trajectory *trajectory, eqf_direction di
     return EQF_OK;
 }
 
-eqf_status eqf__trajectory_field(const eqf__trajectory *trajectory, unsigned stage, size_t num_blocks, cl_mem d_x,
-                                 cl_mem d_velocity, cl_mem d_divergence) {
+eqf_status eqf__trajectory_field(const eqf__trajectory *trajectory, const eqf__noise *noise, unsigned stage,
+                                 size_t num_blocks, cl_mem d_x, cl_mem d_velocity, cl_mem d_divergence) {
     const eqf__field *field = trajectory->field;
     if (trajectory->batched != NULL)
-        return eqf__batched_field(trajectory, stage, num_blocks, d_x, d_velocity, d_divergence);
+        return eqf__batched_field(trajectory, noise, stage, num_blocks, d_x, d_velocity, d_divergence);
     cl_uint blocks = (cl_uint)num_blocks, stage_index = stage;
     return EQF__LAUNCH(trajectory->ctx, &trajectory->at_stage, num_items(trajectory, num_blocks),
                        trajectory->group_size, EQF__ARG(d_x), EQF__ARG(d_velocity), EQF__ARG(d_divergence),
-                       EQF__ARG(field->d_stages), EQF__ARG(field->d_shared), EQF__ARG(blocks), EQF__ARG(stage_index));
+                       EQF__ARG(field->stage->d_stages), EQF__ARG(field->stage->d_shared), EQF__ARG(blocks),
+                       EQF__ARG(stage_index));
 }

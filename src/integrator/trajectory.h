@@ -28,8 +28,8 @@ eqf_status eqf__trajectory_create(eqf_context *ctx, eqf__field *field, unsigned 
 void eqf__trajectory_clear(eqf__trajectory *trajectory);
 
 /* d_x in place, d_log_det += integral of the divergence along the way. d_checkpoints [num_steps][num_blocks][N*D][V] or NULL. */
-eqf_status eqf__trajectory_solve(const eqf__trajectory *trajectory, eqf_direction direction, size_t num_blocks,
-                                 cl_mem d_x, cl_mem d_log_det, cl_mem d_checkpoints);
+eqf_status eqf__trajectory_solve(const eqf__trajectory *trajectory, const eqf__noise *noise, eqf_direction direction,
+                                 size_t num_blocks, cl_mem d_x, cl_mem d_log_det, cl_mem d_checkpoints);
 
 /* What the reverse solve reads and writes: cl/integrator/rk4_adjoint.cl. Gradients are added to. */
 typedef struct eqf__trajectory_gradient {
@@ -43,11 +43,11 @@ eqf_status eqf__trajectory_prepare_reverse(eqf__trajectory *trajectory);
 /* The program of solves or of the way back, one for both where the field is batched; NULL: not built yet. */
 eqf__program *eqf__trajectory_program(const eqf__trajectory *trajectory, bool is_reverse);
 /* d_adjoint_x: in, d loss / d x after the last step; out, before the first. Builds its program at first use. */
-eqf_status eqf__trajectory_reverse(eqf__trajectory *trajectory, eqf_direction direction, size_t num_blocks,
-                                   const eqf__trajectory_gradient *gradient);
+eqf_status eqf__trajectory_reverse(eqf__trajectory *trajectory, const eqf__noise *noise, eqf_direction direction,
+                                   size_t num_blocks, const eqf__trajectory_gradient *gradient);
 
 /* velocity [num_blocks][N*D][V] and divergence [num_blocks][V] at stage time t_stage. */
-eqf_status eqf__trajectory_field(const eqf__trajectory *trajectory, unsigned stage, size_t num_blocks, cl_mem d_x,
-                                 cl_mem d_velocity, cl_mem d_divergence);
+eqf_status eqf__trajectory_field(const eqf__trajectory *trajectory, const eqf__noise *noise, unsigned stage,
+                                 size_t num_blocks, cl_mem d_x, cl_mem d_velocity, cl_mem d_divergence);
 
 #endif

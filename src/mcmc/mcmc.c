@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "budget.h"
 #include "eqflow/estimate.h"
 #include "host_reference.h"
 #include "ocl.h"
@@ -134,17 +135,8 @@ static eqf_status make_plan(eqf_context *ctx, const eqf_potential_options *poten
             ctx, EQF_ERROR_INVALID_ARGUMENT,
             "%zu samples from %u chains need more than 4294967295 sweeps: use more chains or less thinning",
             num_samples, wanted);
-    plan->launch_sweeps = MAX_LAUNCH_SWEEPS;
-    if (device->launch_iterations > 0) {
-        uint64_t most = device->launch_iterations / iterations_per_sweep(potential);
-        if (most < 1)
-            return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED,
-                             "%s allows %llu loop turns a launch and one sweep of %u particles takes more: use another "
-                             "--device",
-                             device->info.name, (unsigned long long)device->launch_iterations,
-                             potential->num_particles);
-        plan->launch_sweeps = most > MAX_LAUNCH_SWEEPS ? MAX_LAUNCH_SWEEPS : (unsigned)most;
-    }
+    plan->launch_sweeps = (unsigned)eqf__budget_units(ctx, iterations_per_sweep(potential), 0, MAX_LAUNCH_SWEEPS);
+    if (plan->launch_sweeps == 0) return eqf__budget_refuse(ctx, "sweep", potential->num_particles, "");
     plan->num_series_chains = min_unsigned(wanted, MAX_SERIES_CHAINS);
     plan->num_series_blocks = (plan->num_series_chains + V - 1) / V;
     uint64_t series_steps = (uint64_t)plan->num_kept * plan->thinning / SERIES_INTERVAL;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "budget.h"
 #include "host_reference.h"
 #include "minima_internal.h"
 #include "ocl.h"
@@ -165,10 +166,8 @@ static void choose_scales(quench_run *run, double stiffness) {
     /* Loop turns of a step: pairs and their coordinates, and the passes over all coordinates. */
     uint64_t turns = (uint64_t)run->num_particles * (run->num_particles + 1) / 2 * (2 * run->space_dim + 2) +
                      5u * (uint64_t)run->num_dof;
-    uint64_t most = run->ctx->device->launch_iterations / turns;
-    run->launch_steps = run->ctx->device->launch_iterations == 0 ? MAX_LAUNCH_STEPS
-                        : most < 1                               ? 1
-                                                                 : min_unsigned(MAX_LAUNCH_STEPS, (unsigned)most);
+    const size_t steps = eqf__budget_units(run->ctx, turns, 0, MAX_LAUNCH_STEPS);
+    run->launch_steps = steps > 0 ? (unsigned)steps : 1;
 }
 
 /* Everything but kernels, buffers and the caller's arrays. */

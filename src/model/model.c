@@ -2,23 +2,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dense_params.h"
 #include "eqflow/version.h"
+#include "kinds.h"
 #include "model_internal.h"
-#include "radial_params.h"
 
 enum { MAX_NUM_STEPS = 100000 };
 
-/* ---- The dynamics kinds: a new field adds a case to each switch, and a name in model_file.c --- */
-
-_Static_assert((int)EQF__RADIAL_NUM_SLICES <= (int)EQF__MODEL_MAX_SLICES, "a model holds the slices of every kind");
-_Static_assert((int)EQF__DENSE_MAX_SLICES <= (int)EQF__MODEL_MAX_SLICES, "a model holds the slices of every kind");
+_Static_assert((int)EQF__MOST_SLICES <= (int)EQF__MODEL_MAX_SLICES, "a model holds the slices of every kind");
 
 static eqf_status dynamics_check(eqf_context *ctx, const eqf_dynamics_options *options) {
-    switch (options->kind) {
-        case EQF_DYNAMICS_RADIAL: return eqf__radial_check(ctx, options);
-        case EQF_DYNAMICS_DENSE: return eqf__dense_check(ctx, options);
-    }
+    const eqf__dynamics_kind *kind = eqf__dynamics_kind_of(options->kind);
+    if (kind != NULL) return kind->check(ctx, options);
     return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "kind of the dynamics is %u: there is no such kind",
                      (unsigned)options->kind);
 }
@@ -28,36 +22,23 @@ static size_t num_dof_of(const eqf_model_options *options) {
 }
 
 static void dynamics_layout(eqf_model *model) {
-    switch (model->options.dynamics.kind) {
-        case EQF_DYNAMICS_RADIAL:
-            model->num_params = eqf__radial_layout(&model->options.dynamics, model->slices, &model->num_trained);
-            model->num_slices = EQF__RADIAL_NUM_SLICES;
-            break;
-        case EQF_DYNAMICS_DENSE:
-            model->num_params = eqf__dense_layout(&model->options.dynamics, num_dof_of(&model->options), model->slices,
-                                                  &model->num_slices, &model->num_trained);
-            break;
-    }
+    const eqf__dynamics_kind *kind = eqf__dynamics_kind_of(model->options.dynamics.kind);
+    model->num_params = kind->layout(&model->options.dynamics, num_dof_of(&model->options), model->slices,
+                                     &model->num_slices, &model->num_trained);
 }
 
 static eqf_status dynamics_init_params(eqf_context *ctx, eqf_model *model) {
-    switch (model->options.dynamics.kind) {
-        case EQF_DYNAMICS_RADIAL:
-            return eqf__radial_init_params(ctx, &model->options.dynamics, model->options.seed, model->params);
-        case EQF_DYNAMICS_DENSE:
-            eqf__dense_init_params(&model->options.dynamics, num_dof_of(&model->options), model->options.seed,
-                                   model->params);
-            return EQF_OK;
-    }
-    return EQF_ERROR_INVALID_ARGUMENT; /* not reached: dynamics_check has refused it */
+    const eqf__dynamics_kind *kind = eqf__dynamics_kind_of(model->options.dynamics.kind);
+    return kind->init_params(ctx, &model->options.dynamics, num_dof_of(&model->options), model->options.seed,
+                             model->params);
 }
 
 /* ---- Making ----------------------------------------------------------------------------------- */
 
 static eqf_status check_num_steps(eqf_context *ctx, unsigned num_steps) {
     if (num_steps >= 1 && num_steps <= MAX_NUM_STEPS) return EQF_OK;
-    return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "num_steps of the integrator is %u: it must be 1 to %d", num_steps,
-                     MAX_NUM_STEPS);
+    return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "num_steps of the integrator is %u: it must be 1 to %d",
+                     num_steps, MAX_NUM_STEPS);
 }
 
 static eqf_status check_options(eqf_context *ctx, const eqf_model_options *options) {

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "budget.h"
 #include "host_reference.h"
 #include "ocl.h"
 #include "potential.h"
@@ -152,21 +153,17 @@ static void evaluation_clear(evaluation *work) {
 
 /* A configuration's energy and force are a work-item's: pairs and their coordinates, and passes over all coordinates. A user's text may
  * loop otherwise, but is likely to be such a sum. */
-static eqf_status check_budget(const eqf__device *device, eqf_context *ctx, const eqf_potential_options *potential) {
+static eqf_status check_budget(eqf_context *ctx, const eqf_potential_options *potential) {
     const uint64_t N = potential->num_particles, D = potential->space_dim;
-    if (device->launch_iterations == 0 || N * (N - 1) / 2 * (2 * D + 1) + 4 * N * D <= device->launch_iterations)
-        return EQF_OK;
-    return eqf__fail(
-        ctx, EQF_ERROR_UNSUPPORTED,
-        "%s allows %llu loop turns a launch and one energy of %u particles takes more: use another --device",
-        device->info.name, (unsigned long long)device->launch_iterations, potential->num_particles);
+    if (eqf__budget_units(ctx, N * (N - 1) / 2 * (2 * D + 1) + 4 * N * D, 0, 1) > 0) return EQF_OK;
+    return eqf__budget_refuse(ctx, "energy", potential->num_particles, "");
 }
 
 static eqf_status evaluation_prepare(eqf_context *ctx, const eqf_potential_options *potential, size_t chunk,
                                      bool has_force, evaluation *work) {
     eqf__device *device;
     EQF__TRY(eqf__device_get(ctx, &device));
-    EQF__TRY(check_budget(device, ctx, potential));
+    EQF__TRY(check_budget(ctx, potential));
     char defines[EQF__POTENTIAL_DEFINES_SIZE];
     EQF__TRY(eqf__potential_program_defines(ctx, potential, defines, sizeof defines));
     const char *files[] = {"common/real.clh", EQF__POTENTIAL_FILES(ctx, potential), "potential/energy.cl",

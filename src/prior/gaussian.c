@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "budget.h"
+
 eqf_status eqf__prior_create(eqf_context *ctx, unsigned num_particles, unsigned space_dim, double scale,
                              eqf__prior *prior_out) {
     memset(prior_out, 0, sizeof *prior_out);
@@ -79,9 +81,8 @@ eqf_status eqf__prior_add_log_det(const eqf__prior *prior, size_t num_blocks, cl
 
 eqf_status eqf__prior_sum_losses(const eqf__prior *prior, size_t num_blocks, cl_mem d_value, cl_mem d_error,
                                  cl_mem d_weight, cl_mem d_sums, unsigned place) {
-    const uint64_t budget = prior->ctx->device->launch_iterations;
     const cl_uint blocks = (cl_uint)num_blocks, at = place;
-    const cl_uint most = budget == 0 || budget > blocks ? blocks : (cl_uint)budget;
+    const cl_uint most = (cl_uint)eqf__budget_units(prior->ctx, 1, 0, blocks);
     for (cl_uint begin = 0; begin < blocks;) {
         const cl_uint end = blocks - begin < most ? blocks : begin + most;
         EQF__TRY(EQF__LAUNCH(prior->ctx, &prior->loss_sums, 1, 0, EQF__ARG(d_value), EQF__ARG(d_error),

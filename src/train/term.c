@@ -52,7 +52,7 @@ static eqf_status draw_data(eqf_trainer *trainer, const eqf__batch_share *share)
     if (o->is_augmented) EQF__TRY(eqf__augment(trainer->ctx, &trainer->augment, o->seed, position, blocks, w->d_x));
     if (o->data_noise > 0)
         EQF__TRY(eqf__prior_add_noise(&flow->prior, o->seed, position, o->data_noise, blocks, w->d_x));
-    eqf__field_set_noise(flow->field, o->seed, position); /* new noise with every batch */
+    w->noise = (eqf__noise){o->seed, position}; /* new with every batch */
     return EQF_OK;
 }
 
@@ -119,7 +119,7 @@ static eqf_status draw_latents(eqf_trainer *trainer, const eqf__batch_share *sha
     const uint64_t first = trainer->step * o->num_generated + share->first;
     EQF__TRY(eqf__prior_sample(&trainer->flow->prior, noise_seed(o, NOISE_TRAINING), first,
                                num_blocks_of(trainer, share->count), trainer->workspace.d_x));
-    eqf__field_set_noise(trainer->flow->field, noise_seed(o, NOISE_TRAINING), first);
+    trainer->workspace.noise = (eqf__noise){noise_seed(o, NOISE_TRAINING), first};
     return EQF_OK;
 }
 

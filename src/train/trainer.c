@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "budget.h"
 #include "train_internal.h"
 
 static double now_seconds(void) {
@@ -100,7 +101,7 @@ static eqf_status create_parts(eqf_trainer *trainer, const eqf_model *model, con
     if (trainer->flow->field->evaluation == EQF_FIELD_TABLE) {
         eqf__field *field = trainer->flow->field;
         field->table_tolerance = EQF__TRAINING_TABLE_TOLERANCE;
-        EQF__TRY(field->set_resolution(field, EQF__TRAINING_RESOLUTION));
+        EQF__TRY(eqf__field_set_resolution(field, EQF__TRAINING_RESOLUTION));
         EQF__TRY(eqf_flow_set_params(trainer->flow, eqf_model_params(model)));
         EQF__TRY(eqf__flow_reassemble(trainer->flow));
     }
@@ -203,9 +204,10 @@ static eqf_status sum_over_ranks(eqf_trainer *trainer) {
 
 eqf_status eqf__trainer_measure(const eqf_trainer *trainer, cl_mem d_gradient, cl_mem d_sums, cl_mem d_records,
                                 unsigned record, cl_mem d_failed, cl_uint terms, size_t num) {
-    const uint64_t budget = trainer->ctx->device->launch_iterations, V = trainer->flow->vector_width;
+    const unsigned V = trainer->flow->vector_width;
     const cl_uint at = record, count = (cl_uint)num;
-    const cl_uint most = budget == 0 || budget * V > count ? count : (cl_uint)(budget * V);
+    const size_t vectors = (num + V - 1) / V, turns = eqf__budget_units(trainer->ctx, 1, 0, vectors);
+    const cl_uint most = turns == vectors ? count : (cl_uint)(turns * V);
     for (cl_uint begin = 0; begin < count;) {
         const cl_uint end = count - begin < most ? count : begin + most;
         EQF__TRY(EQF__LAUNCH(trainer->ctx, &trainer->measure, 1, 0, EQF__ARG(d_gradient), EQF__ARG(d_sums),
@@ -252,7 +254,7 @@ static eqf_status launch_step(eqf_trainer *trainer, size_t record) {
     eqf__field *field = trainer->flow->field;
     eqf__step step = {.record = (cl_uint)record, .number = (double)trainer->step + 1.0};
     cl_uint terms;
-    EQF__TRY(field->prepare(field, false));
+    EQF__TRY(eqf__field_prepare(field, false));
     EQF__TRY(launch_terms(trainer, &terms, &step.d_gradient));
     EQF__TRY(eqf__trainer_measure(trainer, step.d_gradient, trainer->workspace.d_sums, trainer->d_records, step.record,
                                   trainer->d_failed, terms, trainer->num_trained));

@@ -47,6 +47,6 @@ if grep -q 'known: -22.542' stdout; then pass; else fail "dw4: the known mean en
 succeed "$eqflow" data dw4 -n 64 -o unknown.npy --burn-in 200 --thinning 5 --quiet --quartic 1
 if grep -q '(known' stdout; then fail "dw4 --quartic 1: $(grep '(known' stdout)"; else pass; fi
 succeed "$eqflow" train dw4 --data unknown.npy -o unknown.safetensors --steps 2 --batch-size 16 --quiet --quartic 1
-if grep -q 'can be below' stdout; then fail "train dw4 --quartic 1: $(grep below stdout)"; else pass; fi
+if grep -q 'entropy is' stdout; then fail "train dw4 --quartic 1: $(grep 'entropy is' stdout)"; else pass; fi
 expect 4 'energies|no such folder|folder' "$eqflow" data dw4 -n 10 -o bad.npy --energies nowhere/e.npy
 finish

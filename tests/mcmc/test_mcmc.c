@@ -110,7 +110,7 @@ static void pairs_match_quadrature(void **state) {
     eqf_potential_options potential = potential_of("dw2");
     double expected, sd;
     pair_moments(&potential, &expected, &sd);
-    assert_true(fabs(expected - -3.8707) < 1e-4); /* docs/method.md, section 5 */
+    assert_true(fabs(expected - -3.8707) < 1e-4); /* docs/method.md, section 6 */
     check_pair(ctx, "dw2", &potential);
     potential.space_dim = 3;
     potential.temperature = 2.0;

@@ -184,7 +184,7 @@ static void test_forces(void **state) {
     assert_true(test_report(&worst, "forces against finite differences"));
 }
 
-/* The icosahedron has the known Lennard-Jones energy -44.326801 (docs/method.md, section 4): it settles the factor 1/2
+/* The icosahedron has the known Lennard-Jones energy -44.326801 (docs/method.md, section 5): it settles the factor 1/2
  * and the form of the pair energy. */
 static void test_lennard_jones_minimum(void **state) {
     (void)state;
@@ -231,7 +231,7 @@ static void test_prior_is_normalised(void **state) {
     assert_true(fabs(one - 1.0) < 1e-10 && fabs(plane - 1.0) < 1e-10 && fabs(three - 1.0) < 1e-10);
 }
 
-/* dw2: ln Z on the zero-com subspace and the entropy, docs/method.md section 5. The orthonormal coordinate is
+/* dw2: ln Z on the zero-com subspace and the entropy, docs/method.md, section 6. The orthonormal coordinate is
  * r/sqrt(2). */
 static void test_double_well_quadrature(void **state) {
     (void)state;

@@ -1,0 +1,36 @@
+/* The kinds of fields, one row each: nothing outside a kind's own files and its row compares its constant. */
+#ifndef EQF_KINDS_H
+#define EQF_KINDS_H
+
+#include "field.h"
+
+/* Most slices of a kind's parameter vector. */
+enum { EQF__MOST_SLICES = 32 };
+
+typedef struct eqf__dynamics_kind {
+    eqf_dynamics_kind kind;
+    const char *name;
+    unsigned forms;     /* set of EQF__FORM_ */
+    bool has_estimates; /* of the divergence */
+    bool has_double;    /* its stage form can be had in double */
+    /* ---- Parameters, on the host (src/model). Errors of check: INVALID_ARGUMENT with the option's name. */
+    eqf_status (*check)(eqf_context *ctx, const eqf_dynamics_options *options);
+    /* Fills slices_out [EQF__MOST_SLICES] and gives num_params. */
+    size_t (*layout)(const eqf_dynamics_options *options, size_t num_dof, eqf_param_slice *slices_out,
+                     size_t *num_slices_out, size_t *num_trained_out);
+    /* Start values [num_params]. */
+    eqf_status (*init_params)(eqf_context *ctx, const eqf_dynamics_options *options, size_t num_dof, uint64_t seed,
+                              float *params_out);
+    /* ---- On the device: eqf__field_ functions of these names. create leaves what it has made to destroy if it fails. */
+    eqf_status (*create)(eqf__field *field, const eqf__field_needs *needs);
+    void (*destroy)(eqf__field *field);
+    eqf_status (*prepare)(eqf__field *field, bool check);
+    eqf_status (*set_resolution)(eqf__field *field, unsigned resolution); /* NULL: there is no table */
+} eqf__dynamics_kind;
+
+/* NULL: there is no such kind. */
+const eqf__dynamics_kind *eqf__dynamics_kind_of(eqf_dynamics_kind kind);
+
+extern const eqf__dynamics_kind eqf__radial_kind, eqf__dense_kind;
+
+#endif

@@ -1,0 +1,61 @@
+/* The radial field's inside: radial.c (life, forms), radial_stages.c (parameters to stages), radial_gradients.c (and back),
+ * radial_any_time.c. */
+#ifndef EQF_RADIAL_INTERNAL_H
+#define EQF_RADIAL_INTERNAL_H
+
+#include "field.h"
+#include "real.h"
+
+/* Table resolution: doubled from the profile's first until the error is small; beyond the last, Gaussians are summed directly. */
+#define EQF__RADIAL_LOWEST_NUM_FINE 256u
+#define EQF__RADIAL_LAST_NUM_FINE 4096u
+
+typedef struct eqf__radial_state {
+    eqf__real real;
+    eqf__stage_form stage;
+    eqf__group_form group;
+    eqf__any_time_form any_time;
+    unsigned num_fine, num_coarse;
+    unsigned
+        k_at_once; /* Gaussians that one work-item contracts: all where it has vectors, else 1, scalar devices having many items */
+    size_t num_cells, num_cell_blocks, num_point_blocks, stage_size, widths_padded;
+    bool has_gradient;
+    cl_mem d_time_basis, d_coefficients, d_gaussians, d_geometry;
+    cl_mem d_basis, d_values, d_check_basis, d_check_values, d_cells, d_errors;
+    cl_mem d_stage_sums, d_point_gradients, d_is_active, d_grad_coefficients, d_partial_widths, d_width_sums,
+        d_time_gradients, d_any_time_sums;
+    eqf__kernel time, shared, basis, points, cells, check;
+    eqf__kernel sum, point_gradients, contract_coefficients, contract_widths, time_gradients, gradient;
+    eqf__kernel any_time_constants, any_time_contract, any_time_sum;
+} eqf__radial_state;
+
+static inline size_t eqf__radial_round_up(size_t count, size_t multiple) {
+    return (count + multiple - 1) / multiple * multiple;
+}
+
+/* The named files with the defines that all of the field's own programs have. */
+eqf_status eqf__radial_program(eqf__field *field, const char *name, const char *const *files,
+                               eqf__program **program_out);
+/* Sizes, buffers, kernels and the integrator's defines for a table of num_fine cells, or for direct summation. */
+eqf_status eqf__radial_set_table(eqf__field *field, eqf_field_evaluation evaluation, unsigned num_fine);
+
+/* radial_stages.c: d_params -> stage data; with check the table is refined. */
+eqf_status eqf__radial_create_stage_kernels(eqf__field *field);
+eqf_status eqf__radial_prepare_stages(eqf__field *field, bool check);
+/* Turns of the texts of both layouts. */
+eqf__stage_turns eqf__radial_stage_turns(const eqf__field *field);
+eqf__stage_turns eqf__radial_group_turns(const eqf__field *field, size_t group_size);
+size_t eqf__radial_group_local_size(const eqf__field *field, size_t group_size);
+
+/* radial_gradients.c: what only training needs; its program is built and its memory taken at the first gradient. */
+eqf_status eqf__radial_create_gradient_parts(eqf__field *field);
+void eqf__radial_release_gradient_parts(eqf__radial_state *state);
+eqf_status eqf__radial_prepare_gradient(eqf__field *field);
+eqf_status eqf__radial_contract(eqf__field *field, cl_mem d_grad_stages, cl_mem d_grad_shared, size_t num_partials,
+                                cl_mem d_gradient);
+
+/* radial_any_time.c */
+eqf_status eqf__radial_open_any_time(eqf__field *field);
+eqf_status eqf__radial_prepare_any_time(eqf__field *field);
+
+#endif

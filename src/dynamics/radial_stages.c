@@ -1,0 +1,159 @@
+/* The radial field's stages: coefficients at the stage times and the interpolation table, whose resolution follows its error. Equations:
+ * cl/dynamics/radial_stages.cl. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "radial_internal.h"
+
+/* Differences above this are the table's, whatever a doubling does. */
+#define LARGEST_ROUNDING 4e-5
+/* Where a parabola through the slopes at both ends and the middle errs most: (3 - sqrt 3)/6 of the cell. */
+#define CHECK_FRACTION 0.21132487f
+
+eqf_status eqf__radial_create_stage_kernels(eqf__field *field) {
+    eqf_context *ctx = field->ctx;
+    eqf__radial_state *state = field->state;
+    static const char *const files[] = {"common/real.clh", "dynamics/radial_params.clh", "dynamics/radial_stages.cl",
+                                        NULL};
+    eqf__program *program;
+    EQF__TRY(eqf__radial_program(field, "radial_stages", files, &program));
+    state->stage.program = program;
+    EQF__TRY(eqf__kernel_create(ctx, program, "radial_time", &state->time));
+    EQF__TRY(eqf__kernel_create(ctx, program, "radial_shared", &state->shared));
+    EQF__TRY(eqf__kernel_create(ctx, program, "radial_basis", &state->basis));
+    EQF__TRY(eqf__kernel_create(ctx, program, "radial_points", &state->points));
+    EQF__TRY(eqf__kernel_create(ctx, program, "radial_cells", &state->cells));
+    return eqf__kernel_create(ctx, program, "radial_check", &state->check);
+}
+
+/* ---- Parameters -> stage data ------------------------------------------------------------------------------------------ */
+
+/* Fine cells reach beyond the last narrow Gaussian, where the normaliser gives out steeply; the authors' dense core has wide ones outside.
+ * 8 significant bits, so that cell widths have no more and index * width is exact on the device. */
+static double fine_range(const eqf_dynamics_options *options) {
+    double range = options->layout == EQF_RADIAL_DENSE_CORE ? 0.5 * options->distance_max : 1.5 * options->distance_max;
+    int exponent;
+    double fraction = frexp(range, &exponent);
+    return ldexp(ceil(fraction * 256.0), exponent - 8);
+}
+
+static eqf_status build_stages(eqf__field *field) {
+    eqf_context *ctx = field->ctx;
+    eqf__radial_state *state = field->state;
+    cl_uint num_stages = field->num_stages, num_point_blocks = (cl_uint)state->num_point_blocks;
+    cl_uint num_fine = state->num_fine, num_coarse = state->num_coarse, points_per_cell = 2;
+    cl_uint num_cell_blocks = (cl_uint)state->num_cell_blocks;
+    const eqf__real_argument d_fine = eqf__real_value(&state->real, fine_range(&field->options));
+    cl_float fraction = 0;
+    EQF__TRY(EQF__LAUNCH(ctx, &state->time, num_stages, 0, EQF__ARG(field->d_params), EQF__ARG(state->d_time_basis),
+                         EQF__ARG(state->d_coefficients), EQF__ARG(num_stages)));
+    EQF__TRY(EQF__LAUNCH(ctx, &state->shared, 1, 0, EQF__ARG(field->d_params), EQF__ARG(state->d_gaussians),
+                         EQF__ARG(state->d_geometry), EQF__REAL_ARG(&state->real, d_fine), EQF__ARG(num_fine),
+                         EQF__ARG(num_coarse)));
+    if (field->evaluation == EQF_FIELD_DIRECT) return EQF_OK;
+    EQF__TRY(EQF__LAUNCH(ctx, &state->basis, eqf__stride(ctx, num_point_blocks), 0, EQF__ARG(state->d_gaussians),
+                         EQF__ARG(state->d_geometry), EQF__ARG(state->d_basis), EQF__ARG(points_per_cell),
+                         EQF__ARG(fraction), EQF__ARG(num_point_blocks)));
+    size_t stage_tiles = (num_stages + 3) / 4; /* STAGES_AT_ONCE */
+    EQF__TRY(EQF__LAUNCH(ctx, &state->points, eqf__stride(ctx, stage_tiles * num_point_blocks), 0,
+                         EQF__ARG(state->d_coefficients), EQF__ARG(state->d_basis), EQF__ARG(state->d_values),
+                         EQF__ARG(num_stages), EQF__ARG(num_point_blocks)));
+    return EQF__LAUNCH(ctx, &state->cells, eqf__stride(ctx, (size_t)num_stages * num_cell_blocks), 0,
+                       EQF__ARG(state->d_values), EQF__ARG(state->d_geometry), EQF__ARG(state->d_cells),
+                       EQF__ARG(num_stages), EQF__ARG(num_cell_blocks), EQF__ARG(num_point_blocks));
+}
+
+/* The table's largest relative error (radial_check); NaN if the parameters give NaN. */
+static eqf_status measure_error(eqf__field *field, double *error_out) {
+    eqf_context *ctx = field->ctx;
+    eqf__radial_state *state = field->state;
+    cl_uint num_stages = field->num_stages, num_cell_blocks = (cl_uint)state->num_cell_blocks, points_per_cell = 1;
+    cl_float fraction = CHECK_FRACTION;
+    EQF__TRY(EQF__LAUNCH(ctx, &state->basis, eqf__stride(ctx, num_cell_blocks), 0, EQF__ARG(state->d_gaussians),
+                         EQF__ARG(state->d_geometry), EQF__ARG(state->d_check_basis), EQF__ARG(points_per_cell),
+                         EQF__ARG(fraction), EQF__ARG(num_cell_blocks)));
+    size_t stage_tiles = (num_stages + 3) / 4;
+    EQF__TRY(EQF__LAUNCH(ctx, &state->points, eqf__stride(ctx, stage_tiles * num_cell_blocks), 0,
+                         EQF__ARG(state->d_coefficients), EQF__ARG(state->d_check_basis),
+                         EQF__ARG(state->d_check_values), EQF__ARG(num_stages), EQF__ARG(num_cell_blocks)));
+    EQF__TRY(EQF__LAUNCH(ctx, &state->check, num_stages, 0, EQF__ARG(state->d_check_values),
+                         EQF__ARG(state->d_geometry), EQF__ARG(state->d_cells), EQF__ARG(state->d_errors),
+                         EQF__ARG(fraction), EQF__ARG(num_stages), EQF__ARG(num_cell_blocks)));
+    float *errors = eqf__alloc(ctx, num_stages, sizeof *errors, "the table's errors");
+    if (errors == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    eqf_status status = eqf__buffer_read(ctx, state->d_errors, 0, num_stages * sizeof *errors, errors);
+    double worst = 0;
+    for (size_t j = 0; j < num_stages && status == EQF_OK; j++)
+        if (!(errors[j] <= worst)) worst = errors[j];
+    free(errors);
+    *error_out = worst;
+    return status;
+}
+
+/* Doubles the resolution while that helps. A doubling divides the table's own error by eight; once it no longer halves the difference, what
+ * is left is the rounding of the direct sums that it is measured against. */
+eqf_status eqf__radial_prepare_stages(eqf__field *field, bool check) {
+    eqf__radial_state *state = field->state;
+    double error_before = INFINITY;
+    for (;;) {
+        EQF__TRY(build_stages(field));
+        if (!check || field->evaluation == EQF_FIELD_DIRECT) return EQF_OK;
+        double error;
+        EQF__TRY(measure_error(field, &error));
+        if (!isfinite(error))
+            return eqf__fail(field->ctx, EQF_ERROR_NON_FINITE, "the field's parameters give non-finite velocities");
+        eqf__log(field->ctx, EQF_LOG_DEBUG, "table of %u + %u cells: relative error %.2g", state->num_fine,
+                 state->num_coarse, error);
+        if (error <= field->table_tolerance) return EQF_OK;
+        const bool is_last = state->num_fine >= EQF__RADIAL_LAST_NUM_FINE;
+        if (error < LARGEST_ROUNDING && (is_last || error > 0.5 * error_before)) return EQF_OK;
+        if (!is_last) {
+            error_before = error;
+            EQF__TRY(eqf__radial_set_table(field, EQF_FIELD_TABLE, 2 * state->num_fine));
+        } else {
+            eqf__log(
+                field->ctx, EQF_LOG_WARNING,
+                "the field's Gaussians are too narrow for a table (error %.2g with %u cells): summing them directly, "
+                "which is slower",
+                error, state->num_fine);
+            EQF__TRY(eqf__radial_set_table(field, EQF_FIELD_DIRECT, state->num_fine));
+        }
+    }
+}
+
+/* ---- Loop turns ------------------------------------------------------------------------------------------------------------ */
+
+static size_t divide_up(size_t count, size_t by) {
+    return (count + by - 1) / by;
+}
+
+/* Counted from cl/dynamics/radial.clh and radial_table.clh. */
+eqf__stage_turns eqf__radial_stage_turns(const eqf__field *field) {
+    const size_t N = field->num_particles, D = field->space_dim, K = field->options.num_distance,
+                 pairs = N * (N - 1) / 2;
+    const bool is_direct = field->evaluation == EQF_FIELD_DIRECT;
+    const size_t over_particles = N * (2 + 3 * D), passes = N * D;
+    return (eqf__stage_turns){pairs * (is_direct ? 1 + K + 2 * D : 2 + 2 * D) + over_particles + passes,
+                              pairs * (is_direct ? 1 + 2 * K + 2 * D : 2 + 3 * D) + over_particles};
+}
+
+/* The same where a group shares the pairs; rows and chunks as in cl/dynamics/radial_group.clh. */
+eqf__stage_turns eqf__radial_group_turns(const eqf__field *field, size_t group_size) {
+    const size_t N = field->num_particles, D = field->space_dim, K = field->options.num_distance,
+                 pairs = N * (N - 1) / 2;
+    const bool is_direct = field->evaluation == EQF_FIELD_DIRECT;
+    const size_t rows = N < group_size ? N : group_size, chunks = group_size / rows < N ? group_size / rows : N;
+    const size_t owned = divide_up(N * D, group_size), folds = 16; /* of a sum over 2^16 work-items or fewer */
+    const size_t at_pair = 1 + 2 * D + (is_direct ? K : 0);
+    const size_t copy = divide_up(field->group->table_size, 4 * group_size);
+    const size_t over_rows = divide_up(N, rows) * (1 + 2 * D + divide_up(N, chunks) * at_pair);
+    const size_t velocity = over_rows + owned * (2 + chunks) + folds + copy;
+    /* A work-item looks at all notes of its group, for each Gaussian that it owns if summed directly. */
+    const size_t at_note = is_direct ? divide_up(K + 1, group_size) * (1 + group_size) : group_size + 1;
+    return (eqf__stage_turns){velocity, velocity + divide_up(pairs, group_size) * (1 + at_pair + at_note)};
+}
+
+/* Rows' parts or notes (radial_group.clh). */
+size_t eqf__radial_group_local_size(const eqf__field *field, size_t group_size) {
+    return 6 * group_size + (size_t)field->num_particles * field->space_dim + group_size * field->space_dim;
+}
