@@ -1,5 +1,5 @@
 /* The dense field between its matrix products: dynamics/dense.clh has the equations and the layouts. Samples come from blocks
- * block_begin ... of x_blocked [num_blocks][N*D][V]; columns beyond the last block hold zeros. num_columns = (1 + NUM_DIRECTIONS) T.
+ * block_begin ... of x_blocked [num_blocks][N*D][V]; NUM_DIRECTIONS 0 gives the velocity alone. Columns beyond the last block hold zeros. num_columns = (1 + NUM_DIRECTIONS) T.
  * Kernels over single numbers take V of them a turn, and work-items stride over the turns. */
 #define COLUMN(r, block) ((size_t)(r) * num_samples + (size_t)(block) * V)
 
@@ -55,16 +55,19 @@ __kernel void dense_outputs(__global const real *outputs, __global const real *i
     uint block = get_global_id(0);
     if (block * V >= num_samples || block_begin + block >= num_blocks) return;
     const size_t num_columns = (size_t)(1 + NUM_DIRECTIONS) * num_samples;
-    realv v[DOF], sum = 0;
+    realv v[DOF];
     for (uint c = 0; c < DOF; c++) v[c] = load_lanes(outputs + c * num_columns + COLUMN(0, block)) + bias[c];
     remove_mean(v);
     for (uint c = 0; c < DOF; c++)
         store_lanes(velocity_blocked + ((size_t)(block_begin + block) * DOF + c) * V, v[c]);
+#if NUM_DIRECTIONS > 0 /* else the velocity alone is wanted, and divergence is not written */
+    realv sum = 0;
     for (uint r = 1; r <= NUM_DIRECTIONS; r++)
         for (uint c = 0; c < DOF; c++)
             sum = fma(load_lanes(inputs + c * num_columns + COLUMN(r, block)),
                       load_lanes(outputs + c * num_columns + COLUMN(r, block)), sum);
     store_lanes(divergence + (size_t)(block_begin + block) * V, sum);
+#endif
 }
 
 /* ---- Reverse ------------------------------------------------------------------------------------------------------------ */
@@ -80,7 +83,9 @@ __kernel void dense_output_adjoints(__global const real *adjoint_velocity, __glo
     realv v[DOF], adjoint_div = 0;
     for (uint c = 0; c < DOF; c++)
         v[c] = is_inside ? load_lanes(adjoint_velocity + ((size_t)(block_begin + block) * DOF + c) * V) : (realv)0;
+#if NUM_DIRECTIONS > 0
     if (is_inside) adjoint_div = load_lanes(adjoint_divergence + (size_t)(block_begin + block) * V);
+#endif
     remove_mean(v);
     for (uint c = 0; c < DOF; c++) {
         store_lanes(adjoint + c * num_columns + COLUMN(0, block), v[c]);

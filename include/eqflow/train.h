@@ -1,4 +1,5 @@
-/* Training: maximum likelihood on samples, the target's energy, or both, by the exact gradient of the discretised flow (DTO). */
+/* Training in stages: maximum likelihood on samples, the target's energy, or both, by the exact gradient of the discretised flow (DTO) or
+ * that of the continuous one (OTD); or flow matching, which solves nothing. */
 #ifndef EQFLOW_TRAIN_H
 #define EQFLOW_TRAIN_H
 
@@ -16,6 +17,21 @@ typedef enum eqf_gradient {
     EQF_GRADIENT_DTO, /* discretise, then optimise: the exact gradient of RK4's flow */
     EQF_GRADIENT_OTD  /* optimise, then discretise: the continuous adjoint, solved backward by dopri5. Slower; knows no integration penalty */
 } eqf_gradient;
+
+/* What a stage minimises. */
+typedef enum eqf_objective {
+    EQF_OBJECTIVE_LIKELIHOOD,   /* nll and free energy, by their weights */
+    EQF_OBJECTIVE_FLOW_MATCHING /* mean of |v(x_t, t) - (x - z)|^2, x_t = (1 - t) z + t x, t uniform (Lipman et al. 2023): needs data, and a field
+                                 * that is evaluated batch by batch */
+} eqf_objective;
+
+/* Which latent goes with which datum in flow matching. The nearer they are, the straighter the paths and the easier the field. */
+typedef enum eqf_pairing {
+    EQF_PAIRING_NONE,      /* as they are drawn */
+    EQF_PAIRING_MINIBATCH, /* of least total squared distance within groups of pairing_group (Tong et al. 2023) */
+    EQF_PAIRING_EQUIVARIANT /* each datum rotated, reflected and relabelled to be nearest to its latent (Klein, Kraemer and Noe 2023); of four
+                             * particles or fewer the nearest of all, dealt within groups as well. For equivariant fields */
+} eqf_pairing;
 
 /* What turns gradients into steps. */
 typedef enum eqf_optimizer_kind {
@@ -51,6 +67,12 @@ typedef struct eqf_training_options {
     eqf_optimizer_kind optimizer;
     double clip_ratio;                     /* the gradient is clipped at so many times its running norm; 0: not */
     size_t num_validated;                  /* held-out samples that a measurement takes, the first of them; 0: all */
+    eqf_objective objective;
+    /* Of flow matching: pairs, made by host threads while the device trains (0: as many as there are processors, up to 8; results do not
+     * depend on how many). group: pairs among which latents are dealt; starts: of an alignment of more than four particles. */
+    eqf_pairing pairing;
+    size_t pairing_group;
+    unsigned num_pairing_starts, num_pairing_threads;
 } eqf_training_options;
 #define EQF_TRAINING_OPTIONS_INIT \
     {.struct_size = sizeof(eqf_training_options), .batch_size = 256, .num_steps = 4000, .learning_rate = 5e-3,            \
@@ -58,7 +80,8 @@ typedef struct eqf_training_options {
      .integration_penalty = 0.1, .validation_interval = 200, .field_evaluation = EQF_FIELD_TABLE, .nll_weight_start = 1.0, \
      .nll_weight_end = 1.0, .num_generated = 256, .energy_cap = (double)INFINITY, .num_held_out_generated = 4096,         \
      .divergence = EQF_DIVERGENCE_EXACT, .gradient = EQF_GRADIENT_DTO, .adaptive = EQF_ADAPTIVE_OPTIONS_INIT,  \
-     .optimizer = EQF_OPTIMIZER_ADAM}
+     .optimizer = EQF_OPTIMIZER_ADAM,          \
+     .objective = EQF_OBJECTIVE_LIKELIHOOD, .pairing = EQF_PAIRING_NONE, .pairing_group = 64, .num_pairing_starts = 4}
 
 /* Owns: a flow, the data and the optimizer's state on the device. Threads: those of its context. */
 typedef struct eqf_trainer eqf_trainer;
@@ -72,6 +95,12 @@ eqf_status eqf_trainer_create(eqf_context *ctx, const eqf_model *model, const eq
                               const float *x_held_out, eqf_trainer **trainer_out);
 void eqf_trainer_destroy(eqf_trainer **trainer);
 
+/* The same in stages, one after the other, each with its own options, stages [num_stages] (counted from its own first step): a stage begins with the best model of
+ * the one before and an optimizer that knows nothing, and keeps that model unless it finds a better one. */
+eqf_status eqf_trainer_create_stages(eqf_context *ctx, const eqf_model *model, unsigned num_stages,
+                                     const eqf_training_options *const *stages, size_t num_train, const float *x,
+                                     size_t num_held_out, const float *x_held_out, eqf_trainer **trainer_out);
+
 /* Where training stands. */
 typedef struct eqf_training_state {
     size_t struct_size; /* set by EQF_TRAINING_STATE_INIT */
@@ -84,6 +113,10 @@ typedef struct eqf_training_state {
     double nll_weight;                              /* of the newest step */
     uint64_t best_step;
     bool is_done;
+    double flow_matching, held_out_flow_matching, best_held_out_flow_matching; /* as free_energy */
+    unsigned stage, num_stages;      /* that of the newest step, from 0 */
+    uint64_t stage_step, stage_num_steps;
+    const char *stage_name;          /* static: "nll", "free_energy", "mixture" or "flow_matching" */
 } eqf_training_state;
 #define EQF_TRAINING_STATE_INIT {.struct_size = sizeof(eqf_training_state)}
 

@@ -28,18 +28,40 @@ typedef struct dense_layer {
     cl_mem d_activated;         /* the same, its activations; for vjp only */
 } dense_layer;
 
+/* Kernels that loop over directions. */
+enum {
+    INPUTS,
+    ACTIVATE,
+    OUTPUTS,
+    OUTPUT_ADJOINTS,
+    ACTIVATE_REVERSE,
+    VALUES,
+    INPUT_ADJOINTS,
+    ADD_GRADIENT,
+    NUM_KERNELS
+};
+static const char *const kernel_names[NUM_KERNELS] = {
+    "dense_inputs",           "dense_activate", "dense_outputs",        "dense_output_adjoints",
+    "dense_activate_reverse", "dense_values",   "dense_input_adjoints", "dense_add_gradient"};
+
+/* The field with its divergence, or its velocity alone: then there are no directions. */
+typedef struct dense_way {
+    size_t num_directions;
+    eqf__kernel kernels[NUM_KERNELS]; /* of the velocity alone: built when it is first asked for */
+} dense_way;
+
 typedef struct dense_state {
     eqf__batched_form form;
     unsigned vector_width, num_layers;
-    size_t num_directions, most_samples, sample_multiple;
+    size_t most_samples, sample_multiple;
+    dense_way with_divergence, velocity_alone;
     dense_layer layers[MAX_LAYERS];
     /* Of a tile; see ensure_memory. */
     size_t num_samples; /* that there is room for */
     bool has_reverse;
     cl_mem d_inputs, d_outputs;
     cl_mem d_adjoints[2], d_transposed[2], d_values, d_product;
-    eqf__kernel pad, inputs, activate, outputs;
-    eqf__kernel output_adjoints, activate_reverse, values, input_adjoints, transpose, add_gradient, unpad;
+    eqf__kernel pad, transpose, unpad;
 } dense_state;
 
 static size_t round_up(size_t count, size_t multiple) {
@@ -69,17 +91,11 @@ static void dense_destroy(eqf__field *field) {
         eqf__buffer_destroy(&state->layers[l].d_reverse);
         eqf__buffer_destroy(&state->layers[l].d_bias);
     }
-    eqf__kernel *kernels[] = {&state->pad,
-                              &state->inputs,
-                              &state->activate,
-                              &state->outputs,
-                              &state->output_adjoints,
-                              &state->activate_reverse,
-                              &state->values,
-                              &state->input_adjoints,
-                              &state->transpose,
-                              &state->add_gradient,
-                              &state->unpad};
+    for (size_t k = 0; k < NUM_KERNELS; k++) {
+        eqf__kernel_destroy(&state->with_divergence.kernels[k]);
+        eqf__kernel_destroy(&state->velocity_alone.kernels[k]);
+    }
+    eqf__kernel *kernels[] = {&state->pad, &state->transpose, &state->unpad};
     for (size_t k = 0; k < sizeof kernels / sizeof kernels[0]; k++) eqf__kernel_destroy(kernels[k]);
     free(state);
     field->state = NULL;
@@ -98,7 +114,8 @@ static size_t most_features(const dense_state *state) {
 static eqf_status create_memory(eqf__field *field, size_t num_samples, bool has_reverse) {
     eqf_context *ctx = field->ctx;
     dense_state *state = field->state;
-    const size_t num_columns = (1 + state->num_directions) * num_samples, row = num_columns * sizeof(float);
+    const size_t num_columns = (1 + state->with_divergence.num_directions) * num_samples,
+                 row = num_columns * sizeof(float);
     const size_t features = most_features(state);
     const dense_layer *first = &state->layers[0], *last = &state->layers[state->num_layers - 1];
     EQF__TRY(eqf__buffer_create(ctx, first->in_padded * row, NULL, "the field's inputs", &state->d_inputs));
@@ -144,18 +161,21 @@ static eqf_status ensure_memory(eqf__field *field, size_t num_samples, bool has_
 
 /* Blocks block_begin ... of num_blocks, in num_samples columns a direction. */
 typedef struct dense_tile {
+    const dense_way *way;
     cl_uint block_begin, num_blocks, num_samples, num_columns;
 } dense_tile;
 
 /* The tile after the one that ended at *next_block_ref; false: there is none. */
-static bool next_tile(const dense_state *state, size_t num_blocks, size_t *next_block_ref, dense_tile *tile_out) {
+static bool next_tile(const dense_state *state, const dense_way *way, size_t num_blocks, size_t *next_block_ref,
+                      dense_tile *tile_out) {
     if (*next_block_ref >= num_blocks) return false;
     const size_t left = round_up((num_blocks - *next_block_ref) * state->vector_width, state->sample_multiple);
     const size_t num_samples = left < state->most_samples ? left : state->most_samples;
+    tile_out->way = way;
     tile_out->block_begin = (cl_uint)*next_block_ref;
     tile_out->num_blocks = (cl_uint)num_blocks;
     tile_out->num_samples = (cl_uint)num_samples;
-    tile_out->num_columns = (cl_uint)((1 + state->num_directions) * num_samples);
+    tile_out->num_columns = (cl_uint)((1 + way->num_directions) * num_samples);
     *next_block_ref += num_samples / state->vector_width;
     return true;
 }
@@ -171,6 +191,33 @@ static size_t work_items(const eqf__field *field, size_t num_features, size_t nu
     return eqf__stride(field->ctx, num_features * (num / state->vector_width));
 }
 
+/* Builds one of the two ways; *program_out, unless it is NULL, is its program. */
+static eqf_status create_way(eqf__field *field, dense_way *way, eqf__program **program_out) {
+    eqf_context *ctx = field->ctx;
+    const dense_state *state = field->state;
+    static const char *const files[] = {"common/real.clh",    "common/philox.clh", "common/random.clh",
+                                        "dynamics/dense.clh", "dynamics/dense.cl", NULL};
+    char defines[256];
+    snprintf(
+        defines, sizeof defines,
+        "-D N=%u -D D=%u -D NUM_DIRECTIONS=%zu -D FEATURES_IN=%zu -D FEATURES_OUT=%zu -D DIVERGENCE=%d -D ACTIVATION=%d",
+        field->num_particles, field->space_dim, way->num_directions, state->layers[0].in_padded,
+        state->layers[state->num_layers - 1].out_padded, (int)field->divergence, (int)field->options.activation);
+    eqf__program *program;
+    EQF__TRY(eqf__program_get(ctx, "dense", files, defines, &program));
+    for (size_t k = 0; k < NUM_KERNELS; k++)
+        EQF__TRY(eqf__kernel_create(ctx, program, kernel_names[k], &way->kernels[k]));
+    if (program_out != NULL) *program_out = program;
+    return EQF_OK;
+}
+
+static eqf_status choose_way(eqf__field *field, bool has_divergence, const dense_way **way_out) {
+    dense_state *state = field->state;
+    dense_way *way = has_divergence ? &state->with_divergence : &state->velocity_alone;
+    *way_out = way;
+    return way->kernels[NUM_KERNELS - 1].id != NULL ? EQF_OK : create_way(field, way, NULL);
+}
+
 /* What goes into layer l. */
 static cl_mem layer_input(const dense_state *state, unsigned l, bool is_kept) {
     if (l == 0) return state->d_inputs;
@@ -184,7 +231,7 @@ static eqf_status evaluate_layers(eqf__field *field, const eqf__noise *noise, co
     dense_state *state = field->state;
     const cl_uint seed_low = (cl_uint)noise->seed, seed_high = (cl_uint)(noise->seed >> 32);
     const cl_ulong first_sample = noise->first_sample;
-    EQF__TRY(EQF__LAUNCH(ctx, &state->inputs, tile->num_samples / state->vector_width, 0, EQF__ARG(d_x),
+    EQF__TRY(EQF__LAUNCH(ctx, &tile->way->kernels[INPUTS], tile->num_samples / state->vector_width, 0, EQF__ARG(d_x),
                          EQF__ARG(d_times), EQF__ARG(state->d_inputs), EQF__ARG(seed_low), EQF__ARG(seed_high),
                          EQF__ARG(first_sample), EQF__ARG(tile->block_begin), EQF__ARG(tile->num_blocks),
                          EQF__ARG(tile->num_samples)));
@@ -196,7 +243,7 @@ static eqf_status evaluate_layers(eqf__field *field, const eqf__noise *noise, co
         if (is_last) break;
         cl_mem d_activated = is_kept ? layer->d_activated : d_z;
         const cl_uint num_features = (cl_uint)layer->out_padded;
-        EQF__TRY(EQF__LAUNCH(ctx, &state->activate, work_items(field, num_features, tile->num_samples), 0,
+        EQF__TRY(EQF__LAUNCH(ctx, &tile->way->kernels[ACTIVATE], work_items(field, num_features, tile->num_samples), 0,
                              EQF__ARG(d_z), EQF__ARG(d_activated), EQF__ARG(layer->d_bias), EQF__ARG(num_features),
                              EQF__ARG(tile->num_samples)));
     }
@@ -207,14 +254,18 @@ static eqf_status dense_evaluate(eqf__field *field, const eqf__noise *noise, siz
                                  cl_mem d_times, cl_mem d_velocity, cl_mem d_divergence) {
     dense_state *state = field->state;
     if (num_blocks == 0) return EQF_OK;
+    const dense_way *way;
+    EQF__TRY(choose_way(field, d_divergence != NULL, &way));
+    const cl_mem d_sum = d_divergence != NULL ? d_divergence : d_velocity; /* some memory that is not written */
     EQF__TRY(ensure_memory(field, largest_tile(state, num_blocks), false));
     dense_tile tile;
-    for (size_t next = 0; next_tile(state, num_blocks, &next, &tile);) {
+    for (size_t next = 0; next_tile(state, way, num_blocks, &next, &tile);) {
         EQF__TRY(evaluate_layers(field, noise, &tile, d_x, d_times, false));
-        EQF__TRY(EQF__LAUNCH(
-            field->ctx, &state->outputs, tile.num_samples / state->vector_width, 0, EQF__ARG(state->d_outputs),
-            EQF__ARG(state->d_inputs), EQF__ARG(state->layers[state->num_layers - 1].d_bias), EQF__ARG(d_velocity),
-            EQF__ARG(d_divergence), EQF__ARG(tile.block_begin), EQF__ARG(tile.num_blocks), EQF__ARG(tile.num_samples)));
+        EQF__TRY(EQF__LAUNCH(field->ctx, &tile.way->kernels[OUTPUTS], tile.num_samples / state->vector_width, 0,
+                             EQF__ARG(state->d_outputs), EQF__ARG(state->d_inputs),
+                             EQF__ARG(state->layers[state->num_layers - 1].d_bias), EQF__ARG(d_velocity),
+                             EQF__ARG(d_sum), EQF__ARG(tile.block_begin), EQF__ARG(tile.num_blocks),
+                             EQF__ARG(tile.num_samples)));
     }
     return EQF_OK;
 }
@@ -236,7 +287,7 @@ static eqf_status add_layer_gradient(eqf__field *field, const dense_tile *tile, 
                        state->d_transposed[1], state->d_product));
     const cl_uint at_layer = (cl_uint)layer->at_gradient, in_padded = (cl_uint)layer->in_padded;
     const cl_uint out_padded = (cl_uint)layer->out_padded;
-    return EQF__LAUNCH(field->ctx, &state->add_gradient, layer->out_padded, 0, EQF__ARG(state->d_product),
+    return EQF__LAUNCH(field->ctx, &tile->way->kernels[ADD_GRADIENT], layer->out_padded, 0, EQF__ARG(state->d_product),
                        EQF__ARG(d_adjoint), EQF__ARG(d_grad), EQF__ARG(at_layer), EQF__ARG(in_padded),
                        EQF__ARG(out_padded), EQF__ARG(tile->num_samples));
 }
@@ -254,9 +305,9 @@ static eqf_status reverse_layers(eqf__field *field, const dense_tile *tile, cl_m
         EQF__TRY(eqf__gemm(ctx, tile->num_columns, layer->in_padded, layer->out_padded, d_adjoint, layer->d_reverse,
                            d_next));
         const cl_uint num_features = (cl_uint)layer->in_padded;
-        EQF__TRY(EQF__LAUNCH(ctx, &state->activate_reverse, work_items(field, num_features, tile->num_samples), 0,
-                             EQF__ARG(state->layers[l - 1].d_z), EQF__ARG(d_next), EQF__ARG(num_features),
-                             EQF__ARG(tile->num_samples)));
+        EQF__TRY(EQF__LAUNCH(ctx, &tile->way->kernels[ACTIVATE_REVERSE],
+                             work_items(field, num_features, tile->num_samples), 0, EQF__ARG(state->layers[l - 1].d_z),
+                             EQF__ARG(d_next), EQF__ARG(num_features), EQF__ARG(tile->num_samples)));
         cl_mem d_swapped = d_adjoint;
         d_adjoint = d_next;
         d_next = d_swapped;
@@ -264,13 +315,13 @@ static eqf_status reverse_layers(eqf__field *field, const dense_tile *tile, cl_m
     /* The directions do not depend on x: of the first layer only the values' adjoints go on. */
     const dense_layer *first = &state->layers[0];
     const cl_uint num_features = (cl_uint)first->out_padded;
-    EQF__TRY(EQF__LAUNCH(ctx, &state->values, work_items(field, num_features, tile->num_samples), 0,
+    EQF__TRY(EQF__LAUNCH(ctx, &tile->way->kernels[VALUES], work_items(field, num_features, tile->num_samples), 0,
                          EQF__ARG(d_adjoint), EQF__ARG(state->d_values), EQF__ARG(num_features),
                          EQF__ARG(tile->num_samples)));
     EQF__TRY(eqf__gemm(ctx, tile->num_samples, first->in_padded, first->out_padded, state->d_values, first->d_reverse,
                        d_next));
-    return EQF__LAUNCH(ctx, &state->input_adjoints, tile->num_samples / state->vector_width, 0, EQF__ARG(d_next),
-                       EQF__ARG(d_adjoint_x), EQF__ARG(tile->block_begin), EQF__ARG(tile->num_blocks),
+    return EQF__LAUNCH(ctx, &tile->way->kernels[INPUT_ADJOINTS], tile->num_samples / state->vector_width, 0,
+                       EQF__ARG(d_next), EQF__ARG(d_adjoint_x), EQF__ARG(tile->block_begin), EQF__ARG(tile->num_blocks),
                        EQF__ARG(tile->num_samples));
 }
 
@@ -278,12 +329,16 @@ static eqf_status dense_vjp(eqf__field *field, const eqf__noise *noise, size_t n
                             cl_mem d_adjoint_velocity, cl_mem d_adjoint_divergence, cl_mem d_adjoint_x, cl_mem d_grad) {
     dense_state *state = field->state;
     if (num_blocks == 0) return EQF_OK;
+    const dense_way *way;
+    EQF__TRY(choose_way(field, d_adjoint_divergence != NULL, &way));
+    const cl_mem d_adjoint_sum =
+        d_adjoint_divergence != NULL ? d_adjoint_divergence : d_times; /* some memory that is not read */
     EQF__TRY(ensure_memory(field, largest_tile(state, num_blocks), true));
     dense_tile tile;
-    for (size_t next = 0; next_tile(state, num_blocks, &next, &tile);) {
+    for (size_t next = 0; next_tile(state, way, num_blocks, &next, &tile);) {
         EQF__TRY(evaluate_layers(field, noise, &tile, d_x, d_times, true));
-        EQF__TRY(EQF__LAUNCH(field->ctx, &state->output_adjoints, tile.num_samples / state->vector_width, 0,
-                             EQF__ARG(d_adjoint_velocity), EQF__ARG(d_adjoint_divergence), EQF__ARG(state->d_inputs),
+        EQF__TRY(EQF__LAUNCH(field->ctx, &tile.way->kernels[OUTPUT_ADJOINTS], tile.num_samples / state->vector_width, 0,
+                             EQF__ARG(d_adjoint_velocity), EQF__ARG(d_adjoint_sum), EQF__ARG(state->d_inputs),
                              EQF__ARG(state->d_adjoints[0]), EQF__ARG(tile.block_begin), EQF__ARG(tile.num_blocks),
                              EQF__ARG(tile.num_samples)));
         EQF__TRY(reverse_layers(field, &tile, d_adjoint_x, d_grad));
@@ -341,27 +396,11 @@ static eqf_status dense_contract(eqf__field *field, cl_mem d_grad, cl_mem d_grad
 static eqf_status create_kernels(eqf__field *field) {
     eqf_context *ctx = field->ctx;
     dense_state *state = field->state;
-    static const char *const files[] = {"common/real.clh",    "common/philox.clh", "common/random.clh",
-                                        "dynamics/dense.clh", "dynamics/dense.cl", NULL};
-    char defines[256];
-    snprintf(
-        defines, sizeof defines,
-        "-D N=%u -D D=%u -D NUM_DIRECTIONS=%zu -D FEATURES_IN=%zu -D FEATURES_OUT=%zu -D DIVERGENCE=%d -D ACTIVATION=%d",
-        field->num_particles, field->space_dim, state->num_directions, state->layers[0].in_padded,
-        state->layers[state->num_layers - 1].out_padded, (int)field->divergence, (int)field->options.activation);
     eqf__program *program;
-    EQF__TRY(eqf__program_get(ctx, "dense", files, defines, &program));
+    EQF__TRY(create_way(field, &state->with_divergence, &program));
     state->form.program = program;
     EQF__TRY(eqf__kernel_create(ctx, program, "dense_pad", &state->pad));
-    EQF__TRY(eqf__kernel_create(ctx, program, "dense_inputs", &state->inputs));
-    EQF__TRY(eqf__kernel_create(ctx, program, "dense_activate", &state->activate));
-    EQF__TRY(eqf__kernel_create(ctx, program, "dense_outputs", &state->outputs));
-    EQF__TRY(eqf__kernel_create(ctx, program, "dense_output_adjoints", &state->output_adjoints));
-    EQF__TRY(eqf__kernel_create(ctx, program, "dense_activate_reverse", &state->activate_reverse));
-    EQF__TRY(eqf__kernel_create(ctx, program, "dense_values", &state->values));
-    EQF__TRY(eqf__kernel_create(ctx, program, "dense_input_adjoints", &state->input_adjoints));
     EQF__TRY(eqf__kernel_create(ctx, program, "dense_transpose", &state->transpose));
-    EQF__TRY(eqf__kernel_create(ctx, program, "dense_add_gradient", &state->add_gradient));
     return eqf__kernel_create(ctx, program, "dense_unpad", &state->unpad);
 }
 
@@ -410,10 +449,11 @@ static eqf_status dense_create(eqf__field *field, const eqf__field_needs *needs)
     const bool is_gpu = device->info.type == EQF_DEVICE_GPU;
     const size_t num_free_dof = (size_t)(field->num_particles - 1) * field->space_dim;
     state->vector_width = device->vector_width;
-    state->num_directions = field->divergence == EQF_DIVERGENCE_EXACT ? num_free_dof : 1;
+    state->with_divergence.num_directions = field->divergence == EQF_DIVERGENCE_EXACT ? num_free_dof : 1;
     state->sample_multiple = is_gpu ? gpu_sample_multiple : cpu_sample_multiple;
     const size_t tile_columns = is_gpu ? gpu_tile_columns : cpu_tile_columns;
-    state->most_samples = round_up(tile_columns / (1 + state->num_directions) + 1, state->sample_multiple);
+    state->most_samples =
+        round_up(tile_columns / (1 + state->with_divergence.num_directions) + 1, state->sample_multiple);
     EQF__TRY(create_layers(field));
     EQF__TRY(create_kernels(field));
     EQF__TRY(eqf__gemm_open(ctx, EQF__GEMM_TUNED));

@@ -82,11 +82,13 @@ typedef struct eqf__any_time_form {
 typedef struct eqf__batched_form {
     size_t grad_size; /* floats of a gradient by the parameters in the field's own layout */
     eqf__program *program;
-    /* Velocity and divergence (the estimate of it that the field's `divergence` asks for); d_velocity may be d_x. */
+    /* Velocity and divergence (the estimate of it that the field's `divergence` asks for); d_velocity may be d_x.
+     * d_divergence NULL: the velocity alone, which costs much less. */
     eqf_status (*evaluate)(eqf__field *field, const eqf__noise *noise, size_t num_blocks, cl_mem d_x, cl_mem d_times,
                            cl_mem d_velocity, cl_mem d_divergence);
     /* For the sum over samples of adjoint_velocity . v + adjoint_divergence div v: adds its derivative by x to d_adjoint_x, and its
-     * derivative by the parameters to d_grad [grad_size] (NULL: not wanted). Linear in the two adjoints, so a sample's share in the
+     * derivative by the parameters to d_grad [grad_size] (NULL: not wanted). d_adjoint_divergence NULL: as
+     * if it were 0, and much cheaper. Linear in the two adjoints, so a sample's share in the
      * parameter gradient is weighted by scaling its adjoints. It evaluates the field again: the evaluate before need not have been at the
      * same x. */
     eqf_status (*vjp)(eqf__field *field, const eqf__noise *noise, size_t num_blocks, cl_mem d_x, cl_mem d_times,

@@ -83,6 +83,8 @@ static const struct {
     {"learning_rate", offsetof(eqf_history_row, learning_rate), false},
     {"free_energy", offsetof(eqf_history_row, free_energy), true},
     {"held_out_free_energy", offsetof(eqf_history_row, held_out_free_energy), true},
+    {"flow_matching", offsetof(eqf_history_row, flow_matching), true},
+    {"held_out_flow_matching", offsetof(eqf_history_row, held_out_flow_matching), true},
 };
 enum { NUM_REAL_COLUMNS = sizeof history_columns / sizeof history_columns[0] };
 

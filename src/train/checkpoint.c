@@ -1,5 +1,6 @@
 /* Checkpoints: all that training needs to go on bit for bit, in one safetensors file (docs/file-formats.md). */
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,7 +10,7 @@
 #include "train_internal.h"
 
 /* Positions in the tensor "counts" (U64) and "numbers" (F64). */
-enum { COUNT_FINGERPRINT, COUNT_STEP, COUNT_BEST_STEP, COUNT_RESOLUTION, COUNT_CHECKSUM, NUM_COUNTS };
+enum { COUNT_FINGERPRINT, COUNT_STAGE, COUNT_STEP, COUNT_BEST_STEP, COUNT_RESOLUTION, COUNT_CHECKSUM, NUM_COUNTS };
 enum {
     NUMBER_SECONDS,
     NUMBER_LEARNING_RATE,
@@ -23,7 +24,15 @@ enum {
 /* Vectors of floats. */
 enum { VECTOR_PARAMS, VECTOR_OPTIMIZER, VECTOR_AVERAGE, VECTOR_BEST, NUM_VECTORS };
 static const char *const vector_names[NUM_VECTORS] = {"params", "optimizer", "average", "best_params"};
-enum { ROW_WIDTH = 9 };
+/* A history row: the step, then all its other numbers. */
+static const size_t row_offsets[] = {
+    offsetof(eqf_history_row, seconds),       offsetof(eqf_history_row, loss),
+    offsetof(eqf_history_row, nll),           offsetof(eqf_history_row, held_out_nll),
+    offsetof(eqf_history_row, gradient_norm), offsetof(eqf_history_row, learning_rate),
+    offsetof(eqf_history_row, free_energy),   offsetof(eqf_history_row, held_out_free_energy),
+    offsetof(eqf_history_row, flow_matching), offsetof(eqf_history_row, held_out_flow_matching),
+};
+enum { ROW_WIDTH = 1 + sizeof row_offsets / sizeof row_offsets[0] };
 static const char checkpoint_metadata[] =
     "{\"kind\":\"checkpoint\",\"format_version\":5,\"library_version\":\"" EQF_VERSION_TEXT "\"}";
 
@@ -65,10 +74,9 @@ static eqf_status copy_history(eqf_trainer *trainer, double **rows_out, size_t *
     *rows_out = numbers;
     if (numbers == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     for (size_t r = 0; r < *num_rows_out; r++) {
-        const double row[ROW_WIDTH] = {(double)rows[r].step,  rows[r].seconds,      rows[r].loss,
-                                       rows[r].nll,           rows[r].held_out_nll, rows[r].gradient_norm,
-                                       rows[r].learning_rate, rows[r].free_energy,  rows[r].held_out_free_energy};
-        memcpy(numbers + r * ROW_WIDTH, row, sizeof row);
+        numbers[r * ROW_WIDTH] = (double)rows[r].step;
+        for (unsigned c = 1; c < ROW_WIDTH; c++)
+            memcpy(numbers + r * ROW_WIDTH + c, (const char *)&rows[r] + row_offsets[c - 1], sizeof(double));
     }
     return EQF_OK;
 }
@@ -85,7 +93,7 @@ static uint64_t checksum_of(const eqf_trainer *trainer, const uint64_t *counts, 
 
 static eqf_status write_checkpoint(eqf_trainer *trainer, const char *path, float *const vectors[NUM_VECTORS],
                                    const double *rows, size_t num_rows) {
-    uint64_t counts[NUM_COUNTS] = {trainer->fingerprint, trainer->step, trainer->best_step,
+    uint64_t counts[NUM_COUNTS] = {trainer->fingerprint, trainer->stage, trainer->step, trainer->best_step,
                                    trainer->flow->field->resolution};
     double numbers[NUM_NUMBERS] = {trainer->seconds, trainer->learning_rate, trainer->best_loss, trainer->running_norm};
     memcpy(numbers + NUMBER_MEASURED, trainer->measured, sizeof trainer->measured);
@@ -151,9 +159,12 @@ static eqf_status find_parts(eqf_trainer *trainer, const char *path, const eqf__
             "%s was made with another model, other options or other data: give the same ones, or train anew "
             "without --resume",
             path);
-    if (counts[COUNT_STEP] > trainer->options.num_steps || counts[COUNT_RESOLUTION] > 1u << 20)
+    if (counts[COUNT_STAGE] >= trainer->num_stages || counts[COUNT_STEP] > trainer->num_steps ||
+        counts[COUNT_RESOLUTION] > 1u << 20)
         return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s is damaged: it counts %llu steps", path,
                          (unsigned long long)counts[COUNT_STEP]);
+    if (counts[COUNT_STAGE] != trainer->stage)
+        EQF__TRY(eqf__trainer_enter_stage(trainer, (unsigned)counts[COUNT_STAGE]));
     for (unsigned v = 0; v < NUM_VECTORS; v++)
         EQF__TRY(need(trainer, path, file, vector_names[v], EQF__TENSOR_F32, vector_size(trainer, v), &vectors[v]));
     const eqf__tensor *history = *history_out = eqf__tensor_file_find(file, "history");
@@ -174,9 +185,11 @@ static eqf_status restore_history(eqf_trainer *trainer, const char *path, const 
     for (size_t r = 0; history != NULL && r < history->shape[0]; r++) {
         double v[ROW_WIDTH];
         memcpy(v, (const char *)history->data + r * sizeof v, sizeof v);
-        if (!(v[0] >= 0 && v[0] <= (double)trainer->options.num_steps))
+        if (!(v[0] >= 0 && v[0] <= (double)trainer->num_steps))
             return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s is damaged: its history has a step %g", path, v[0]);
-        const eqf_history_row row = {sizeof row, (uint64_t)v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], {0}};
+        eqf_history_row row = EQF_HISTORY_ROW_INIT;
+        row.step = (uint64_t)v[0];
+        for (unsigned c = 1; c < ROW_WIDTH; c++) memcpy((char *)&row + row_offsets[c - 1], &v[c], sizeof(double));
         EQF__TRY(eqf_model_add_history(ctx, trainer->model, &row));
     }
     return EQF_OK;

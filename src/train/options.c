@@ -28,6 +28,15 @@ eqf_status eqf__training_options_check(eqf_context *ctx, const eqf_training_opti
          "the number of generated samples a step must be 1 ... 16777216"},
         {o->num_held_out_generated >= 1 && o->num_held_out_generated <= ((size_t)1 << 24),
          "the number of generated samples of a measurement must be 1 ... 16777216"},
+        {o->objective == EQF_OBJECTIVE_LIKELIHOOD || o->objective == EQF_OBJECTIVE_FLOW_MATCHING,
+         "there is no such objective"},
+        {o->pairing == EQF_PAIRING_NONE || o->pairing == EQF_PAIRING_MINIBATCH || o->pairing == EQF_PAIRING_EQUIVARIANT,
+         "there is no such pairing"},
+        {o->objective == EQF_OBJECTIVE_LIKELIHOOD || (o->pairing_group >= 1 && o->pairing_group <= 4096),
+         "the pairing group must be 1 ... 4096 pairs"},
+        {o->num_pairing_starts <= 1000000, "an alignment may have up to 1000000 starts"},
+        {o->objective == EQF_OBJECTIVE_LIKELIHOOD || !o->is_augmented,
+         "flow matching pairs each datum with a latent: it is not augmented besides"},
         {o->optimizer == EQF_OPTIMIZER_ADAM, "there is no such optimizer"},
         {isfinite(o->clip_ratio) && o->clip_ratio >= 0, "the clip ratio must be a number >= 0 (0: none)"},
         {!isnan(o->energy_cap) && o->energy_cap > -INFINITY, "the energy cap must be a number (infinity: none)"},
@@ -43,8 +52,7 @@ uint64_t eqf__fingerprint(uint64_t hash, const void *bytes, size_t num_bytes) {
     return hash;
 }
 
-uint64_t eqf__trainer_fingerprint(const eqf_trainer *trainer, const float *x) {
-    const eqf_training_options *o = &trainer->options;
+static uint64_t fingerprint_options(uint64_t hash, const eqf_training_options *o) {
     const double numbers[] = {o->learning_rate,    o->final_learning_rate_fraction,
                               o->weight_decay,     o->clip_norm,
                               o->average_decay,    o->integration_penalty,
@@ -58,8 +66,6 @@ uint64_t eqf__trainer_fingerprint(const eqf_trainer *trainer, const float *x) {
                                o->validation_interval,
                                (uint64_t)o->field_evaluation,
                                o->seed,
-                               trainer->num_train,
-                               trainer->num_held_out,
                                o->num_generated,
                                o->num_held_out_generated,
                                o->is_augmented,
@@ -68,7 +74,17 @@ uint64_t eqf__trainer_fingerprint(const eqf_trainer *trainer, const float *x) {
                                o->adaptive.max_steps,
                                (uint64_t)o->adaptive.error_norm,
                                (uint64_t)o->optimizer,
-                               o->num_validated};
+                               o->num_validated,
+                               (uint64_t)o->objective,
+                               (uint64_t)o->pairing,
+                               o->pairing_group,
+                               o->num_pairing_starts};
+    hash = eqf__fingerprint(hash, numbers, sizeof numbers);
+    return eqf__fingerprint(hash, counts, sizeof counts);
+}
+
+uint64_t eqf__trainer_fingerprint(const eqf_trainer *trainer, const float *x) {
+    const uint64_t counts[] = {trainer->num_stages, trainer->num_train, trainer->num_held_out};
     const eqf_model_options *made = eqf_model_options_of(trainer->model);
     const uint64_t model_counts[] = {
         made->potential.num_particles, made->potential.space_dim,     made->integrator.num_steps,         made->seed,
@@ -76,9 +92,9 @@ uint64_t eqf__trainer_fingerprint(const eqf_trainer *trainer, const float *x) {
     const eqf_potential_options *u = &made->potential;
     const double potential[] = {(double)u->kind, u->temperature, u->distance_offset, u->linear,       u->quadratic,
                                 u->quartic,      u->epsilon,     u->r_min,           u->trap_strength};
-    uint64_t hash = EQF__FINGERPRINT_START;
-    hash = eqf__fingerprint(hash, numbers, sizeof numbers);
-    hash = eqf__fingerprint(hash, counts, sizeof counts);
+    uint64_t hash = eqf__fingerprint(EQF__FINGERPRINT_START, counts, sizeof counts);
+    for (unsigned stage = 0; stage < trainer->num_stages; stage++)
+        hash = fingerprint_options(hash, &trainer->stages[stage]);
     hash = eqf__fingerprint(hash, model_counts, sizeof model_counts);
     hash = eqf__fingerprint(hash, &made->prior_scale, sizeof made->prior_scale);
     hash = eqf__fingerprint(hash, potential, sizeof potential);
@@ -87,7 +103,7 @@ uint64_t eqf__trainer_fingerprint(const eqf_trainer *trainer, const float *x) {
         hash = eqf__fingerprint(hash, u->constants, u->num_constants * sizeof u->constants[0]);
     }
     hash = eqf__fingerprint(hash, eqf_model_params(trainer->model), trainer->num_params * sizeof(float));
-    size_t num_dof = trainer->flow->num_dof;
+    const size_t num_dof = (size_t)u->num_particles * u->space_dim;
     hash = eqf__fingerprint(hash, x, trainer->num_train * num_dof * sizeof(float));
     return eqf__fingerprint(hash, trainer->held_out, trainer->num_held_out * num_dof * sizeof(float));
 }

@@ -17,11 +17,9 @@ static size_t num_blocks_of(const eqf_trainer *trainer, size_t batch_size) {
     return (batch_size + trainer->flow->vector_width - 1) / trainer->flow->vector_width;
 }
 
-/* Seeds of their own for the model's samples, so that none of them comes again in `eqf_flow_sample` with the same seed: the finaliser of
- * splitmix64 (Steele, Lea and Flood 2014). */
-enum noise_purpose { NOISE_TRAINING = 1, NOISE_HELD_OUT = 2 };
-static uint64_t noise_seed(const eqf_training_options *o, enum noise_purpose purpose) {
-    uint64_t mixed = o->seed + (uint64_t)purpose * 0x9e3779b97f4a7c15u;
+/* The finaliser of splitmix64 (Steele, Lea and Flood 2014). */
+uint64_t eqf__noise_seed(const eqf_training_options *options, eqf__noise_purpose purpose) {
+    uint64_t mixed = options->seed + (uint64_t)purpose * 0x9e3779b97f4a7c15u;
     mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9u;
     mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111ebu;
     return mixed ^ (mixed >> 31);
@@ -29,8 +27,8 @@ static uint64_t noise_seed(const eqf_training_options *o, enum noise_purpose pur
 
 /* ---- Likelihood of data ------------------------------------------------------------------------------------------------- */
 
-static double weight_of_nll(double nll_weight) {
-    return nll_weight;
+static double weight_of_nll(const eqf_training_options *o, double nll_weight) {
+    return o->objective == EQF_OBJECTIVE_LIKELIHOOD ? nll_weight : 0;
 }
 
 static size_t nll_batch_size(const eqf_training_options *o) {
@@ -44,7 +42,7 @@ static eqf_status draw_data(eqf_trainer *trainer, const eqf__batch_share *share)
     eqf__gradient_workspace *w = &trainer->workspace;
     cl_uint seed_low = (cl_uint)o->seed, seed_high = (cl_uint)(o->seed >> 32), num = (cl_uint)trainer->num_train;
     cl_uint half_bits = trainer->half_bits, batch = (cl_uint)share->count, num_dof = (cl_uint)flow->num_dof;
-    cl_ulong position = trainer->step * o->batch_size + share->first;
+    cl_ulong position = eqf__stage_step(trainer) * o->batch_size + share->first;
     const size_t blocks = num_blocks_of(trainer, share->count);
     EQF__TRY(EQF__LAUNCH(trainer->ctx, &trainer->gather, blocks, 0, EQF__ARG(trainer->d_data), EQF__ARG(w->d_x),
                          EQF__ARG(seed_low), EQF__ARG(seed_high), EQF__ARG(position), EQF__ARG(num),
@@ -62,7 +60,7 @@ static eqf_status launch_nll(eqf_trainer *trainer, size_t count) {
 
 enum { ENOUGH_HELD_OUT = 100 };
 
-static size_t num_validated(const eqf_trainer *trainer) {
+size_t eqf__num_validated(const eqf_trainer *trainer) {
     const size_t most = trainer->options.num_validated;
     return most > 0 && most < trainer->num_held_out ? most : trainer->num_held_out;
 }
@@ -84,7 +82,7 @@ static eqf_status held_out_nlls(eqf_trainer *trainer, size_t num, double *nlls_o
 /* The mean NLL of the held-out data, and the one that models are chosen by: without the worst sample, where that is a
  * hundredth of them or less. One outlier, which costs a flow with thin tails tens of nats, would prefer a model that has hardly learnt. */
 static eqf_status measure_nll(eqf_trainer *trainer, double *nll_out, double *choosing_nll_out) {
-    const size_t num = num_validated(trainer);
+    const size_t num = eqf__num_validated(trainer);
     double *nlls = eqf__alloc(trainer->ctx, num, sizeof *nlls, "log-densities");
     if (nlls == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     eqf_status status = held_out_nlls(trainer, num, nlls);
@@ -100,13 +98,13 @@ static eqf_status measure_nll(eqf_trainer *trainer, double *nll_out, double *cho
 }
 
 static bool has_held_out(const eqf_trainer *trainer) {
-    return trainer->num_held_out > 0;
+    return trainer->num_held_out > 0 && trainer->options.objective == EQF_OBJECTIVE_LIKELIHOOD;
 }
 
 /* ---- Free energy of the model ------------------------------------------------------------------------------------------- */
 
-static double weight_of_energy(double nll_weight) {
-    return 1.0 - nll_weight;
+static double weight_of_energy(const eqf_training_options *o, double nll_weight) {
+    return o->objective == EQF_OBJECTIVE_LIKELIHOOD ? 1.0 - nll_weight : 0;
 }
 
 static size_t energy_batch_size(const eqf_training_options *o) {
@@ -116,10 +114,10 @@ static size_t energy_batch_size(const eqf_training_options *o) {
 /* Latents that no step before had. */
 static eqf_status draw_latents(eqf_trainer *trainer, const eqf__batch_share *share) {
     const eqf_training_options *o = &trainer->options;
-    const uint64_t first = trainer->step * o->num_generated + share->first;
-    EQF__TRY(eqf__prior_sample(&trainer->flow->prior, noise_seed(o, NOISE_TRAINING), first,
+    const uint64_t first = eqf__stage_step(trainer) * o->num_generated + share->first;
+    EQF__TRY(eqf__prior_sample(&trainer->flow->prior, eqf__noise_seed(o, EQF__NOISE_TRAINING), first,
                                num_blocks_of(trainer, share->count), trainer->workspace.d_x));
-    trainer->workspace.noise = (eqf__noise){noise_seed(o, NOISE_TRAINING), first};
+    trainer->workspace.noise = (eqf__noise){eqf__noise_seed(o, EQF__NOISE_TRAINING), first};
     return EQF_OK;
 }
 
@@ -141,7 +139,7 @@ static eqf_status measure_energy(eqf_trainer *trainer, double *free_energy_out, 
     float *energy = eqf__alloc(ctx, num, sizeof *energy, "energies");
     eqf_status status = x != NULL && log_prob != NULL && energy != NULL ? EQF_OK : EQF_ERROR_OUT_OF_MEMORY;
     if (status == EQF_OK)
-        status = eqf_flow_sample(trainer->flow, noise_seed(o, NOISE_HELD_OUT), share.first, num, x, log_prob);
+        status = eqf_flow_sample(trainer->flow, eqf__noise_seed(o, EQF__NOISE_HELD_OUT), share.first, num, x, log_prob);
     if (status == EQF_OK)
         status = eqf_potential_evaluate(ctx, &eqf_model_options_of(trainer->model)->potential, num, x, energy, NULL);
     double sum = 0;
@@ -162,6 +160,17 @@ static bool has_energy(const eqf_trainer *trainer) {
     return eqf__has_term(&trainer->options, EQF__TERM_ENERGY);
 }
 
+/* ---- Flow matching ------------------------------------------------------------------------------------------------------ */
+
+static double weight_of_matching(const eqf_training_options *o, double nll_weight) {
+    (void)nll_weight;
+    return o->objective == EQF_OBJECTIVE_FLOW_MATCHING;
+}
+
+static bool has_held_out_pairs(const eqf_trainer *trainer) {
+    return trainer->num_held_out > 0 && trainer->options.objective == EQF_OBJECTIVE_FLOW_MATCHING;
+}
+
 /* ---- The table ---------------------------------------------------------------------------------------------------------- */
 
 #define COLUMNS(training, held) offsetof(eqf_history_row, training), offsetof(eqf_history_row, held)
@@ -170,30 +179,35 @@ const eqf__term eqf__terms[EQF__NUM_TERMS] = {
                        launch_nll, measure_nll, has_held_out},
     [EQF__TERM_ENERGY] = {"free_energy", EQF_PRIOR_TO_DATA, COLUMNS(free_energy, held_out_free_energy),
                           weight_of_energy, energy_batch_size, draw_latents, launch_energy, measure_energy, has_energy},
+    [EQF__TERM_FLOW_MATCHING] = {"flow_matching", EQF_PRIOR_TO_DATA, COLUMNS(flow_matching, held_out_flow_matching),
+                                 weight_of_matching, nll_batch_size, eqf__matching_draw, eqf__matching_launch,
+                                 eqf__matching_measure, has_held_out_pairs},
 };
 
 double eqf__term_weight(const eqf_training_options *options, eqf__term_kind kind, uint64_t step) {
-    return eqf__terms[kind].weight(eqf__scheduled_nll_weight(options, step));
+    return eqf__terms[kind].weight(options, eqf__scheduled_nll_weight(options, step));
 }
 
 double eqf__term_last_weight(const eqf_training_options *options, eqf__term_kind kind) {
-    return eqf__terms[kind].weight(options->nll_weight_end);
+    return eqf__terms[kind].weight(options, options->nll_weight_end);
 }
 
 bool eqf__has_term(const eqf_training_options *options, eqf__term_kind kind) {
-    return eqf__terms[kind].weight(options->nll_weight_start) > 0 || eqf__term_last_weight(options, kind) > 0;
+    return eqf__terms[kind].weight(options, options->nll_weight_start) > 0 || eqf__term_last_weight(options, kind) > 0;
 }
 
 eqf_status eqf__terms_create(eqf_trainer *trainer) {
     const eqf_potential_options *potential = &eqf_model_options_of(trainer->model)->potential;
     if (eqf__has_term(&trainer->options, EQF__TERM_ENERGY))
         EQF__TRY(eqf__energy_seed_create(trainer->ctx, potential, &trainer->energy_seed));
+    if (eqf__has_term(&trainer->options, EQF__TERM_FLOW_MATCHING)) EQF__TRY(eqf__matching_create(trainer));
     if (eqf__has_term(&trainer->options, EQF__TERM_NLL) && trainer->options.is_augmented)
         EQF__TRY(eqf__augment_create(trainer->ctx, potential->num_particles, potential->space_dim, &trainer->augment));
     return EQF_OK;
 }
 
 void eqf__terms_destroy(eqf_trainer *trainer) {
+    eqf__matching_destroy(trainer);
     eqf__kernel_destroy(&trainer->augment);
     eqf__kernel_destroy(&trainer->energy_seed);
 }

@@ -1,6 +1,7 @@
 /* The trainer's inside, shared by the files of this folder:
  *   options.c     what is asked: checks, schedules, fingerprint
  *   term.c        the losses, one row each
+ *   matching.c    flow matching, with its pairs: pairing.c, alignment.c, assignment.c
  *   optimizer.c   what turns gradients into steps, one row each
  *   validation.c  held-out measurements, the best model, the history
  *   trainer.c     life and loop
@@ -14,13 +15,14 @@
 
 typedef struct eqf__optimizer eqf__optimizer;
 typedef struct eqf__adam eqf__adam;
+typedef struct eqf__matching eqf__matching;
 
 /* A record of a step: cl/train/adam.cl. The first numbers are those of eqf__gradient_workspace.d_sums. */
 enum { EQF__RECORD_NORM = EQF__NUM_SUMS, EQF__RECORD_IS_GOOD, EQF__RECORD_SIZE };
 enum { EQF__MAX_STEPS_IN_FLIGHT = 64 };
 
 /* The losses; each has two places in d_sums, its mean over the batch and that of its integration error. */
-typedef enum eqf__term_kind { EQF__TERM_NLL, EQF__TERM_ENERGY, EQF__NUM_TERMS } eqf__term_kind;
+typedef enum eqf__term_kind { EQF__TERM_NLL, EQF__TERM_ENERGY, EQF__TERM_FLOW_MATCHING, EQF__NUM_TERMS } eqf__term_kind;
 
 /* Sums over steps, from which means are made. Those of a term are over the steps in which it had weight. */
 typedef struct eqf__totals {
@@ -30,13 +32,17 @@ typedef struct eqf__totals {
 
 struct eqf_trainer {
     eqf_context *ctx;
-    eqf_training_options options;
-    eqf_model *model; /* parameters: the optimizer's, as last read back; history grows here */
-    eqf_flow *flow;   /* the field's d_params are the optimizer's */
+    eqf_training_options *stages;    /* [num_stages] */
+    unsigned num_stages, stage;      /* the one that is under way */
+    eqf_training_options options;    /* of this stage */
+    uint64_t stage_begin, num_steps; /* its first step; all steps of all stages */
+    eqf_model *model;                /* parameters: the optimizer's, as last read back; history grows here */
+    eqf_flow *flow;                  /* the field's d_params are the optimizer's */
     size_t num_trained, num_params;
     size_t num_train, num_held_out;
     unsigned half_bits;   /* of the batch permutation */
     float *held_out;      /* [num_held_out, N, D] */
+    float *data;          /* [num_train, N, D]: for stages that make pairs, else NULL */
     uint64_t fingerprint; /* of model options, training options and data */
     eqf__gradient_workspace workspace;
     cl_mem d_data;     /* [num_train, N*D], centred */
@@ -48,7 +54,8 @@ struct eqf_trainer {
     eqf__kernel gather, measure, blend;
     eqf__kernel augment, energy_seed; /* where the options ask for them */
     const eqf__optimizer *optimizer;
-    eqf__adam *adam; /* the state of the one that is used; else NULL */
+    eqf__matching *matching; /* where the stage matches flows; else NULL */
+    eqf__adam *adam;         /* the state of the one that is used; else NULL */
     /* Where it stands */
     uint64_t step, best_step;
     double seconds;
@@ -92,7 +99,8 @@ typedef struct eqf__term {
     const char *name;                       /* of its history column, and held_out_<name> beside it */
     eqf_direction direction;                /* in which its batch is solved */
     size_t history_offset, held_out_offset; /* in eqf_history_row */
-    double (*weight)(double nll_weight);    /* given that of the likelihood */
+    /* Given that of the likelihood among the two parts of EQF_OBJECTIVE_LIKELIHOOD. */
+    double (*weight)(const eqf_training_options *options, double nll_weight);
     size_t (*batch_size)(const eqf_training_options *options);
     /* Draws the share's part of the batch of this step into workspace.d_x. */
     eqf_status (*draw)(eqf_trainer *trainer, const eqf__batch_share *share);
@@ -148,6 +156,34 @@ struct eqf__adam {
     cl_mem d_first_moment, d_second_moment; /* [num_trained] */
     eqf__kernel update;
 };
+
+/* ---- Stages ------------------------------------------------------------------------------------------------------------- */
+
+/* The step that comes next, counted from the stage's first. */
+static inline uint64_t eqf__stage_step(const eqf_trainer *trainer) {
+    return trainer->step - trainer->stage_begin;
+}
+/* Sets up all that depends on the stage's options, with the best parameters so far; the optimizer's state is zero. */
+eqf_status eqf__trainer_enter_stage(eqf_trainer *trainer, unsigned stage);
+
+/* ---- Flow matching ------------------------------------------------------------------------------------------------------ */
+
+eqf_status eqf__matching_create(eqf_trainer *trainer);
+void eqf__matching_destroy(eqf_trainer *trainer);
+eqf_status eqf__matching_draw(eqf_trainer *trainer, const eqf__batch_share *share);
+eqf_status eqf__matching_launch(eqf_trainer *trainer, size_t count);
+eqf_status eqf__matching_measure(eqf_trainer *trainer, double *mean_out, double *choosing_out);
+
+/* Seeds of their own for the model's samples and for pairs, so that none of them comes again in `eqf_flow_sample` with the same seed. */
+typedef enum eqf__noise_purpose {
+    EQF__NOISE_TRAINING = 1,
+    EQF__NOISE_HELD_OUT = 2,
+    EQF__NOISE_PAIRS = 3,
+    EQF__NOISE_HELD_OUT_PAIRS = 4
+} eqf__noise_purpose;
+uint64_t eqf__noise_seed(const eqf_training_options *options, eqf__noise_purpose purpose);
+/* Held-out samples that a measurement takes. */
+size_t eqf__num_validated(const eqf_trainer *trainer);
 
 /* Known answers of the kernels that training adds, unless they have their verdict: SELF_TEST if one is wrong. */
 eqf_status eqf__trainer_check_answers(const eqf_trainer *trainer);

@@ -18,9 +18,9 @@ static double now_seconds(void) {
 
 /* ---- Life ------------------------------------------------------------------------------------------------------------- */
 
+/* Kernels that all stages share. */
 static eqf_status create_kernels(eqf_trainer *trainer) {
     eqf_context *ctx = trainer->ctx;
-    EQF__TRY(eqf__terms_create(trainer));
     static const char *const files[] = {"common/real.clh", "common/philox.clh", "common/random.clh",
                                         "train/batch.cl",  "train/adam.cl",     NULL};
     eqf__program *program;
@@ -29,10 +29,58 @@ static eqf_status create_kernels(eqf_trainer *trainer) {
                                 &trainer->d_carry));
     EQF__TRY(eqf__kernel_create(ctx, program, "gather", &trainer->gather));
     EQF__TRY(eqf__kernel_create(ctx, program, "measure_step", &trainer->measure));
-    EQF__TRY(eqf__kernel_create(ctx, program, "blend_gradient", &trainer->blend));
+    return eqf__kernel_create(ctx, program, "blend_gradient", &trainer->blend);
+}
+
+/* What belongs to one stage. */
+static void leave_stage(eqf_trainer *trainer) {
+    if (trainer->optimizer != NULL) trainer->optimizer->destroy(trainer);
+    trainer->optimizer = NULL;
+    eqf__terms_destroy(trainer);
+    eqf__gradient_workspace_clear(&trainer->workspace);
+    eqf_flow_destroy(&trainer->flow);
+}
+
+static eqf_status create_flow(eqf_trainer *trainer) {
+    const eqf_training_options *o = &trainer->options;
+    eqf_flow_options flow_options = EQF_FLOW_OPTIONS_INIT;
+    flow_options.field_evaluation = o->field_evaluation;
+    flow_options.divergence = o->divergence;
+    if (o->gradient == EQF_GRADIENT_OTD) flow_options.method = EQF_INTEGRATOR_DOPRI5;
+    flow_options.adaptive = o->adaptive;
+    return eqf_flow_create(trainer->ctx, trainer->model, &flow_options, &trainer->flow);
+}
+
+/* Training may use tables that are coarser than those of likelihoods that are reported. */
+static eqf_status coarsen_table(eqf_trainer *trainer) {
+    eqf__field *field = trainer->flow->field;
+    if (field->evaluation != EQF_FIELD_TABLE) return EQF_OK;
+    field->table_tolerance = EQF__TRAINING_TABLE_TOLERANCE;
+    EQF__TRY(eqf__field_set_resolution(field, EQF__TRAINING_RESOLUTION));
+    EQF__TRY(eqf_flow_set_params(trainer->flow, eqf_model_params(trainer->model)));
+    return eqf__flow_reassemble(trainer->flow);
+}
+
+eqf_status eqf__trainer_enter_stage(eqf_trainer *trainer, unsigned stage) {
+    leave_stage(trainer);
+    trainer->stage = stage;
+    trainer->options = trainer->stages[stage];
+    trainer->stage_begin = 0;
+    for (unsigned s = 0; s < stage; s++) trainer->stage_begin += trainer->stages[s].num_steps;
+    trainer->running_norm = 0;
+    trainer->best_loss = NAN; /* another loss: nothing to compare with */
+    for (unsigned k = 0; k < EQF__NUM_TERMS; k++) trainer->measured[k] = trainer->best_measured[k] = NAN;
+    EQF__TRY(eqf_model_set_params(trainer->ctx, trainer->model, trainer->best_params));
+    EQF__TRY(create_flow(trainer));
+    if (trainer->measure.id == NULL) EQF__TRY(create_kernels(trainer));
     trainer->optimizer = &eqf__optimizers[trainer->options.optimizer];
     EQF__TRY(trainer->optimizer->create(trainer));
-    return eqf__trainer_check_answers(trainer);
+    EQF__TRY(eqf__terms_create(trainer));
+    EQF__TRY(eqf__trainer_check_answers(trainer));
+    EQF__TRY(coarsen_table(trainer));
+    EQF__TRY(eqf__buffer_write(trainer->ctx, trainer->d_average, 0, trainer->num_trained * sizeof(float),
+                               eqf_model_params(trainer->model)));
+    return eqf__trainer_create_workspace(trainer);
 }
 
 eqf_status eqf__trainer_create_workspace(eqf_trainer *trainer) {
@@ -45,32 +93,35 @@ eqf_status eqf__trainer_create_workspace(eqf_trainer *trainer) {
     return eqf__gradient_workspace_create(trainer->flow, batch_size, &trainer->workspace);
 }
 
-static eqf_status create_state(eqf_trainer *trainer, const float *x, const float *x_held_out) {
+/* What all stages share. */
+static eqf_status create_state(eqf_trainer *trainer, size_t num_dof, const float *x, const float *x_held_out) {
     eqf_context *ctx = trainer->ctx;
-    const size_t num_dof = trainer->flow->num_dof, state_bytes = trainer->num_trained * sizeof(float);
-    trainer->held_out = eqf__alloc(ctx, trainer->num_held_out * num_dof, sizeof(float), "the held-out data");
+    const size_t state_bytes = trainer->num_trained * sizeof(float), row = num_dof * sizeof(float);
+    bool has_pairs = false;
+    for (unsigned s = 0; s < trainer->num_stages; s++)
+        has_pairs = has_pairs || eqf__has_term(&trainer->stages[s], EQF__TERM_FLOW_MATCHING);
+    trainer->data = eqf__alloc(ctx, has_pairs ? trainer->num_train : 0, row, "the training data");
+    trainer->held_out = eqf__alloc(ctx, trainer->num_held_out, row, "the held-out data");
     trainer->best_params = eqf__alloc(ctx, trainer->num_params, sizeof(float), "the parameters");
     trainer->h_scratch = eqf__alloc(ctx, trainer->num_params, sizeof(float), "the parameters");
     trainer->h_message = eqf__alloc(ctx, trainer->num_trained + EQF__NUM_SUMS, sizeof(float), "the gradient's message");
-    if (trainer->held_out == NULL || trainer->best_params == NULL || trainer->h_scratch == NULL ||
-        trainer->h_message == NULL)
+    if (trainer->data == NULL || trainer->held_out == NULL || trainer->best_params == NULL ||
+        trainer->h_scratch == NULL || trainer->h_message == NULL)
         return EQF_ERROR_OUT_OF_MEMORY;
-    if (trainer->num_held_out > 0)
-        memcpy(trainer->held_out, x_held_out, trainer->num_held_out * num_dof * sizeof(float));
-    const float *params = eqf_model_params(trainer->model);
-    memcpy(trainer->best_params, params, trainer->num_params * sizeof(float));
+    if (has_pairs && trainer->num_train > 0) memcpy(trainer->data, x, trainer->num_train * row);
+    if (trainer->num_held_out > 0) memcpy(trainer->held_out, x_held_out, trainer->num_held_out * row);
+    memcpy(trainer->best_params, eqf_model_params(trainer->model), trainer->num_params * sizeof(float));
     memset(trainer->h_scratch, 0, trainer->num_params * sizeof(float));
     const float zeros[EQF__MAX_STEPS_IN_FLIGHT * EQF__RECORD_SIZE] = {0};
-    EQF__TRY(eqf__buffer_create(ctx, trainer->num_train * num_dof * sizeof(float), x, "the training data",
-                                &trainer->d_data));
-    EQF__TRY(eqf__buffer_create(ctx, state_bytes, params, "the average", &trainer->d_average));
+    EQF__TRY(eqf__buffer_create(ctx, trainer->num_train * row, x, "the training data", &trainer->d_data));
+    EQF__TRY(eqf__buffer_create(ctx, state_bytes, NULL, "the average", &trainer->d_average));
     EQF__TRY(eqf__buffer_create(ctx, state_bytes, trainer->h_scratch, "the gradient", &trainer->d_gradient));
     EQF__TRY(eqf__buffer_create(ctx, sizeof zeros, zeros, "the records", &trainer->d_records));
     EQF__TRY(eqf__buffer_create(ctx, sizeof(cl_uint), zeros, "a flag", &trainer->d_failed));
     trainer->half_bits = 1;
     while (((uint64_t)1 << (2 * trainer->half_bits)) < trainer->num_train) trainer->half_bits++;
     trainer->fingerprint = eqf__trainer_fingerprint(trainer, x);
-    return eqf__trainer_create_workspace(trainer);
+    return EQF_OK;
 }
 
 /* x [num, N, D]. One NaN would reach every parameter with the first batch that holds it, and the learning rate would be
@@ -87,63 +138,72 @@ static eqf_status check_data(eqf_context *ctx, const char *what, const float *x,
 }
 
 static eqf_status create_parts(eqf_trainer *trainer, const eqf_model *model, const float *x, const float *x_held_out) {
-    eqf_context *ctx = trainer->ctx;
-    EQF__TRY(eqf_model_copy(ctx, model, &trainer->model));
-    eqf_flow_options flow_options = EQF_FLOW_OPTIONS_INIT;
-    flow_options.field_evaluation = trainer->options.field_evaluation;
-    flow_options.divergence = trainer->options.divergence;
-    if (trainer->options.gradient == EQF_GRADIENT_OTD) flow_options.method = EQF_INTEGRATOR_DOPRI5;
-    flow_options.adaptive = trainer->options.adaptive;
-    EQF__TRY(eqf_flow_create(ctx, model, &flow_options, &trainer->flow));
+    EQF__TRY(eqf_model_copy(trainer->ctx, model, &trainer->model));
+    const eqf_potential_options *potential = &eqf_model_options_of(model)->potential;
     trainer->num_params = eqf_model_num_params(model);
     trainer->num_trained = eqf_model_num_trained(model);
-    EQF__TRY(create_kernels(trainer));
-    if (trainer->flow->field->evaluation == EQF_FIELD_TABLE) {
-        eqf__field *field = trainer->flow->field;
-        field->table_tolerance = EQF__TRAINING_TABLE_TOLERANCE;
-        EQF__TRY(eqf__field_set_resolution(field, EQF__TRAINING_RESOLUTION));
-        EQF__TRY(eqf_flow_set_params(trainer->flow, eqf_model_params(model)));
-        EQF__TRY(eqf__flow_reassemble(trainer->flow));
-    }
-    return create_state(trainer, x, x_held_out);
+    EQF__TRY(create_state(trainer, (size_t)potential->num_particles * potential->space_dim, x, x_held_out));
+    return eqf__trainer_enter_stage(trainer, 0);
 }
 
-eqf_status eqf_trainer_create(eqf_context *ctx, const eqf_model *model, const eqf_training_options *options,
-                              size_t num_train, const float *x, size_t num_held_out, const float *x_held_out,
-                              eqf_trainer **trainer_out) {
+static eqf_status create_checked(eqf_trainer *trainer, const eqf_model *model, const float *x,
+                                 const float *x_held_out) {
+    eqf_context *ctx = trainer->ctx;
+    if (trainer->num_train > 0x7fffffff)
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "more than 2^31 training configurations");
+    const eqf_potential_options *potential = &eqf_model_options_of(model)->potential;
+    const size_t num_dof = (size_t)potential->num_particles * potential->space_dim;
+    EQF__TRY(check_data(ctx, "training", x, trainer->num_train, num_dof));
+    EQF__TRY(check_data(ctx, "held-out", x_held_out, trainer->num_held_out, num_dof));
+    return create_parts(trainer, model, x, x_held_out);
+}
+
+/* Whether the stage has the data that it needs, and batches that all ranks can share. */
+static eqf_status check_stage(eqf_context *ctx, const eqf_training_options *options, size_t num_train) {
+    EQF__TRY(eqf__training_options_check(ctx, options));
+    const bool has_energy = eqf__has_term(options, EQF__TERM_ENERGY);
+    if (num_train == 0 && (eqf__has_term(options, EQF__TERM_NLL) || eqf__has_term(options, EQF__TERM_FLOW_MATCHING)))
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "there are no training data, which %s needs",
+                         options->objective == EQF_OBJECTIVE_FLOW_MATCHING ? "flow matching" : "a likelihood");
+    const unsigned num_ranks = eqf__num_ranks(ctx);
+    const bool is_nll_short = num_train > 0 && options->batch_size < num_ranks;
+    if (!is_nll_short && !(has_energy && options->num_generated < num_ranks)) return EQF_OK;
+    return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
+                     "a batch of %zu cannot be shared by %u ranks: use a larger batch or fewer ranks",
+                     is_nll_short ? options->batch_size : options->num_generated, num_ranks);
+}
+
+static eqf_status copy_stages(eqf_trainer *trainer, unsigned num_stages, const eqf_training_options *const *stages) {
+    eqf_context *ctx = trainer->ctx;
+    trainer->num_stages = num_stages;
+    trainer->stages = eqf__alloc(ctx, num_stages, sizeof *trainer->stages, "the trainer");
+    if (trainer->stages == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    for (unsigned s = 0; s < num_stages; s++) {
+        eqf_training_options copy = EQF_TRAINING_OPTIONS_INIT;
+        if (stages[s] != NULL) EQF__TRY(EQF__READ(ctx, EQF_TRAINING_OPTIONS_INIT, stages[s], &copy));
+        EQF__TRY(check_stage(ctx, &copy, trainer->num_train));
+        trainer->stages[s] = copy;
+        trainer->num_steps += copy.num_steps;
+    }
+    return EQF_OK;
+}
+
+eqf_status eqf_trainer_create_stages(eqf_context *ctx, const eqf_model *model, unsigned num_stages,
+                                     const eqf_training_options *const *stages, size_t num_train, const float *x,
+                                     size_t num_held_out, const float *x_held_out, eqf_trainer **trainer_out) {
     EQF__NOT_NULL(ctx, ctx);
     EQF__NOT_NULL(ctx, trainer_out);
     *trainer_out = NULL;
     EQF__NOT_NULL(ctx, model);
-    eqf_training_options copy = EQF_TRAINING_OPTIONS_INIT;
-    if (options != NULL) EQF__TRY(EQF__READ(ctx, EQF_TRAINING_OPTIONS_INIT, options, &copy));
-    options = &copy;
-    EQF__TRY(eqf__training_options_check(ctx, options));
-    if (num_train == 0 && (options->nll_weight_start > 0 || options->nll_weight_end > 0))
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "there are no training data, which a likelihood needs");
-    if (num_train > 0x7fffffff)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "more than 2^31 training configurations");
-    const eqf_potential_options *potential = &eqf_model_options_of(model)->potential;
-    const size_t num_dof = (size_t)potential->num_particles * potential->space_dim;
-    const unsigned num_ranks = eqf__num_ranks(ctx);
-    const bool is_nll_short = num_train > 0 && options->batch_size < num_ranks;
-    const bool is_energy_short =
-        (options->nll_weight_start < 1 || options->nll_weight_end < 1) && options->num_generated < num_ranks;
-    if (is_nll_short || is_energy_short)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
-                         "a batch of %zu cannot be shared by %u ranks: use a larger batch or fewer ranks",
-                         is_nll_short ? options->batch_size : options->num_generated, num_ranks);
-    EQF__TRY(check_data(ctx, "training", x, num_train, num_dof));
-    EQF__TRY(check_data(ctx, "held-out", x_held_out, num_held_out, num_dof));
+    EQF__NOT_NULL(ctx, stages);
+    if (num_stages == 0) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "a training has at least one stage");
     eqf_trainer *trainer = eqf__alloc(ctx, 1, sizeof *trainer, "the trainer");
     if (trainer == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     trainer->ctx = ctx;
-    trainer->options = *options;
     trainer->num_train = num_train;
     trainer->num_held_out = num_held_out;
-    for (unsigned k = 0; k < EQF__NUM_TERMS; k++) trainer->measured[k] = trainer->best_measured[k] = NAN;
-    trainer->best_loss = NAN;
-    eqf_status status = create_parts(trainer, model, x, x_held_out);
+    eqf_status status = copy_stages(trainer, num_stages, stages);
+    if (status == EQF_OK) status = create_checked(trainer, model, x, x_held_out);
     if (status != EQF_OK) {
         eqf_trainer_destroy(&trainer);
         return status;
@@ -152,19 +212,24 @@ eqf_status eqf_trainer_create(eqf_context *ctx, const eqf_model *model, const eq
     return EQF_OK;
 }
 
+eqf_status eqf_trainer_create(eqf_context *ctx, const eqf_model *model, const eqf_training_options *options,
+                              size_t num_train, const float *x, size_t num_held_out, const float *x_held_out,
+                              eqf_trainer **trainer_out) {
+    return eqf_trainer_create_stages(ctx, model, 1, &options, num_train, x, num_held_out, x_held_out, trainer_out);
+}
+
 void eqf_trainer_destroy(eqf_trainer **trainer) {
     if (trainer == NULL || *trainer == NULL) return;
     eqf_trainer *dying = *trainer;
-    if (dying->optimizer != NULL) dying->optimizer->destroy(dying);
-    eqf__terms_destroy(dying);
+    leave_stage(dying);
     cl_mem *buffers[] = {&dying->d_data,   &dying->d_average,  &dying->d_records,
                          &dying->d_failed, &dying->d_gradient, &dying->d_carry};
     for (size_t b = 0; b < sizeof buffers / sizeof buffers[0]; b++) eqf__buffer_destroy(buffers[b]);
     eqf__kernel *kernels[] = {&dying->gather, &dying->measure, &dying->blend};
     for (size_t k = 0; k < sizeof kernels / sizeof kernels[0]; k++) eqf__kernel_destroy(kernels[k]);
-    eqf__gradient_workspace_clear(&dying->workspace);
-    eqf_flow_destroy(&dying->flow);
     eqf_model_destroy(&dying->model);
+    free(dying->stages);
+    free(dying->data);
     free(dying->held_out);
     free(dying->best_params);
     free(dying->h_scratch);
@@ -231,7 +296,7 @@ static cl_uint terms_of_step(const eqf_trainer *trainer, uint64_t step, double w
 /* Loss and gradient of all terms and ranks; *d_gradient_out holds the gradient, the workspace the sums. */
 static eqf_status launch_terms(eqf_trainer *trainer, cl_uint *terms_out, cl_mem *d_gradient_out) {
     double weights[EQF__NUM_TERMS];
-    const cl_uint terms = *terms_out = terms_of_step(trainer, trainer->step, weights);
+    const cl_uint terms = *terms_out = terms_of_step(trainer, eqf__stage_step(trainer), weights);
     const bool has_ranks = eqf__num_ranks(trainer->ctx) > 1;
     bool is_blended = has_ranks; /* a single term of weight 1 needs no sum */
     for (unsigned k = 0; k < EQF__NUM_TERMS; k++) is_blended = is_blended || (weights[k] > 0 && weights[k] != 1);
@@ -249,17 +314,36 @@ static eqf_status launch_terms(eqf_trainer *trainer, cl_uint *terms_out, cl_mem 
     return EQF_OK;
 }
 
+/* The largest norm that the gradient may have: clip_norm, or clip_ratio times its running norm if that is less, which costs a wait for the
+ * device. A step's share in the running norm is what it has after clipping. */
+static eqf_status choose_clip_norm(eqf_trainer *trainer, cl_uint record, double *clip_norm_out) {
+    const eqf_training_options *o = &trainer->options;
+    static const double decay = 0.98;
+    *clip_norm_out = o->clip_norm;
+    if (o->clip_ratio == 0) return EQF_OK;
+    float norm;
+    EQF__TRY(eqf__buffer_read(trainer->ctx, trainer->d_records,
+                              (record * (size_t)EQF__RECORD_SIZE + EQF__RECORD_NORM) * sizeof norm, sizeof norm,
+                              &norm));
+    if (!isfinite(norm)) return EQF_OK; /* the step will change nothing */
+    if (trainer->running_norm == 0) trainer->running_norm = norm;
+    const double most = o->clip_ratio * trainer->running_norm;
+    trainer->running_norm = decay * trainer->running_norm + (1 - decay) * fmin(norm, most);
+    if (!(o->clip_norm > 0 && o->clip_norm < most)) *clip_norm_out = most;
+    return EQF_OK;
+}
+
 static eqf_status launch_step(eqf_trainer *trainer, size_t record) {
     const eqf_training_options *o = &trainer->options;
     eqf__field *field = trainer->flow->field;
-    eqf__step step = {.record = (cl_uint)record, .number = (double)trainer->step + 1.0};
+    eqf__step step = {.record = (cl_uint)record, .number = (double)eqf__stage_step(trainer) + 1.0};
     cl_uint terms;
     EQF__TRY(eqf__field_prepare(field, false));
     EQF__TRY(launch_terms(trainer, &terms, &step.d_gradient));
     EQF__TRY(eqf__trainer_measure(trainer, step.d_gradient, trainer->workspace.d_sums, trainer->d_records, step.record,
                                   trainer->d_failed, terms, trainer->num_trained));
-    step.learning_rate = trainer->learning_rate = eqf__scheduled_learning_rate(o, trainer->step);
-    step.clip_norm = o->clip_norm;
+    step.learning_rate = trainer->learning_rate = eqf__scheduled_learning_rate(o, eqf__stage_step(trainer));
+    EQF__TRY(choose_clip_norm(trainer, step.record, &step.clip_norm));
     /* The average forgets its start quickly: its memory never exceeds a tenth of the steps so far. */
     step.average_decay = fmin(o->average_decay, step.number / (step.number + 10.0));
     EQF__TRY(trainer->optimizer->step(trainer, &step));
@@ -267,7 +351,7 @@ static eqf_status launch_step(eqf_trainer *trainer, size_t record) {
     return EQF_OK;
 }
 
-/* Adds the record of a step, counted from 0, to the totals. */
+/* Adds the record of a step, counted from the stage's first, to the totals. */
 static void add_record(eqf_trainer *trainer, uint64_t step, const float *record) {
     double weights[EQF__NUM_TERMS], loss = 0;
     eqf__totals *const all[] = {&trainer->row_totals, &trainer->report_totals};
@@ -296,11 +380,13 @@ static eqf_status collect_records(eqf_trainer *trainer, size_t num_records) {
         const float *record = records + r * EQF__RECORD_SIZE;
         if (record[EQF__RECORD_IS_GOOD] == 0.0f) {
             trainer->step = first_step + r;
-            if (trainer->step == 0) /* no parameter has changed yet: what is solved is to blame, not how */
+            if (trainer->step ==
+                trainer->stage_begin) /* no parameter has changed yet: what is solved is to blame, not how */
                 return eqf__fail(
                     trainer->ctx, EQF_ERROR_NON_FINITE,
-                    "training diverged before it began: the loss or gradient of step 1 is not finite; look for "
+                    "training diverged before it began: the loss or gradient of step %llu is not finite; look for "
                     "overlapping or far particles in the data, or try more --integration-steps%s",
+                    (unsigned long long)trainer->step + 1,
                     eqf__has_term(&trainer->options, EQF__TERM_ENERGY) ? ", an --energy-cap or another --prior-scale"
                                                                        : "");
             const bool may_be_cores =
@@ -311,42 +397,67 @@ static eqf_status collect_records(eqf_trainer *trainer, size_t num_records) {
                              (unsigned long long)trainer->step + 1,
                              may_be_cores ? "an --energy-cap (for potentials with hard cores), " : "");
         }
-        add_record(trainer, first_step + r, record);
+        add_record(trainer, first_step + r - trainer->stage_begin, record);
     }
     return EQF_OK;
 }
 
 /* ---- What the caller sees ------------------------------------------------------------------------------------------------ */
 
+static const char *stage_name(const eqf_training_options *options) {
+    const char *name = NULL;
+    for (unsigned k = 0; k < EQF__NUM_TERMS; k++)
+        if (eqf__has_term(options, k)) name = name == NULL ? eqf__terms[k].name : "mixture";
+    return name;
+}
+
 static eqf_status fill_state(eqf_trainer *trainer, eqf_training_state *state) {
     const eqf__totals *totals = &trainer->report_totals;
+    const uint64_t stage_step = eqf__stage_step(trainer);
     double means[EQF__NUM_TERMS];
     for (unsigned k = 0; k < EQF__NUM_TERMS; k++) means[k] = eqf__mean_of(totals->value[k], totals->num_value_steps[k]);
     const eqf_training_state now = {
         .step = trainer->step,
-        .num_steps = trainer->options.num_steps,
+        .num_steps = trainer->num_steps,
         .seconds = trainer->seconds,
         .loss = eqf__mean_of(totals->loss, totals->num_steps),
         .nll = means[EQF__TERM_NLL],
         .free_energy = means[EQF__TERM_ENERGY],
         .gradient_norm = eqf__mean_of(totals->norm, totals->num_steps),
         .learning_rate = trainer->learning_rate,
-        .nll_weight = eqf__scheduled_nll_weight(&trainer->options, trainer->step > 0 ? trainer->step - 1 : 0),
+        .nll_weight = eqf__scheduled_nll_weight(&trainer->options, stage_step > 0 ? stage_step - 1 : 0),
         .held_out_nll = trainer->measured[EQF__TERM_NLL],
         .best_held_out_nll = trainer->best_measured[EQF__TERM_NLL],
         .held_out_free_energy = trainer->measured[EQF__TERM_ENERGY],
         .best_held_out_free_energy = trainer->best_measured[EQF__TERM_ENERGY],
         .best_step = trainer->best_step,
-        .is_done = trainer->step >= trainer->options.num_steps,
+        .is_done = trainer->step >= trainer->num_steps,
+        .flow_matching = means[EQF__TERM_FLOW_MATCHING],
+        .held_out_flow_matching = trainer->measured[EQF__TERM_FLOW_MATCHING],
+        .best_held_out_flow_matching = trainer->best_measured[EQF__TERM_FLOW_MATCHING],
+        .stage = trainer->stage,
+        .num_stages = trainer->num_stages,
+        .stage_step = stage_step,
+        .stage_num_steps = trainer->options.num_steps,
+        .stage_name = stage_name(&trainer->options),
     };
     trainer->report_totals = (eqf__totals){0};
     return EQF__WRITE(trainer->ctx, EQF_TRAINING_STATE_INIT, &now, state);
 }
 
+/* The next stage begins: its loss of the model that it begins with is what it has to beat. */
+static eqf_status begin_next_stage(eqf_trainer *trainer) {
+    EQF__TRY(eqf__trainer_enter_stage(trainer, trainer->stage + 1));
+    return eqf__trainer_validate(trainer);
+}
+
 static eqf_status advance(eqf_trainer *trainer, uint64_t max_steps) {
+    if (trainer->step == trainer->stage_begin + trainer->options.num_steps) EQF__TRY(begin_next_stage(trainer));
     const eqf_training_options *o = &trainer->options;
-    uint64_t target = o->num_steps - trainer->step < max_steps ? o->num_steps : trainer->step + max_steps;
-    const uint64_t next_validation = (trainer->step / o->validation_interval + 1) * o->validation_interval;
+    const uint64_t stage_end = trainer->stage_begin + o->num_steps;
+    uint64_t target = stage_end - trainer->step < max_steps ? stage_end : trainer->step + max_steps;
+    const uint64_t next_validation =
+        trainer->stage_begin + (eqf__stage_step(trainer) / o->validation_interval + 1) * o->validation_interval;
     if (target > next_validation) target = next_validation;
     while (trainer->step < target) {
         size_t num_records = 0;
@@ -354,7 +465,7 @@ static eqf_status advance(eqf_trainer *trainer, uint64_t max_steps) {
             EQF__TRY(launch_step(trainer, num_records));
         EQF__TRY(collect_records(trainer, num_records));
     }
-    if (trainer->step > 0 && (trainer->step == next_validation || trainer->step == o->num_steps)) {
+    if (trainer->step > trainer->stage_begin && (trainer->step == next_validation || trainer->step == stage_end)) {
         EQF__TRY(eqf__trainer_validate(trainer));
         EQF__TRY(eqf__trainer_add_history(trainer));
     }
@@ -366,7 +477,7 @@ eqf_status eqf_trainer_advance(eqf_trainer *trainer, uint64_t max_steps, eqf_tra
     if (state_out != NULL) EQF__TRY(EQF__CHECK_SIZE(trainer->ctx, EQF_TRAINING_STATE_INIT, state_out));
     const double start = now_seconds();
     eqf_status status = EQF_OK;
-    if (trainer->step < trainer->options.num_steps) status = advance(trainer, max_steps);
+    if (trainer->step < trainer->num_steps) status = advance(trainer, max_steps);
     trainer->seconds += now_seconds() - start;
     const eqf_status filled = state_out != NULL ? fill_state(trainer, state_out) : EQF_OK;
     return status != EQF_OK ? status : filled;
