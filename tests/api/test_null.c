@@ -7,7 +7,7 @@
 
 #include "support.h"
 
-enum { MAX_PARAMETERS = 12, NUM = 8, NUM_DOF = 4, NUM_BYTES = 4096 };
+enum { MAX_PARAMETERS = 12, NUM = 16, NUM_DOF = 4, NUM_BYTES = 4096 };
 
 /* p: the arguments, of which those that are no pointers are not used. */
 typedef eqf_status (*caller)(void *const *p);
@@ -59,6 +59,12 @@ static void ignore(void *user, const eqf_selftest_result *result) {
 
 /* ---- Calls ------------------------------------------------------------------------------------------------------------ */
 
+CALL_AND_DESTROY(eqf_annealer_create, 4, eqf_annealer, p[0], p[1], p[2], p[3], p[4])
+CALL_AND_DESTROY(eqf_annealer_create_from_samples, 6, eqf_annealer, p[0], p[1], NUM, p[3], p[4], p[5], p[6])
+CALL_VOID(eqf_annealer_destroy, p[0])
+CALL(eqf_annealer_advance, p[0], p[1])
+CALL(eqf_annealer_result, p[0], p[1], p[2], p[3], p[4])
+CALL(eqf_annealer_resample, p[0], NUM, p[2], p[3])
 CALL_WITHOUT_STATUS(eqf_array_count, p[0])
 CALL_VOID(eqf_array_clear, p[0])
 CALL_AND_FREE(eqf_array_read_npy, 2, p[0], p[1], p[2])
@@ -97,6 +103,8 @@ CALL(eqf_estimate_pair_distances, NUM, 2, 2, p[3], p[4])
 CALL_AND_DESTROY(eqf_flow_create, 3, eqf_flow, p[0], p[1], p[2], p[3])
 CALL_VOID(eqf_flow_destroy, p[0])
 CALL(eqf_flow_set_params, p[0], p[1])
+CALL_WITHOUT_STATUS(eqf_flow_num_dof, p[0])
+CALL(eqf_flow_score, p[0], NUM, p[2], p[3], p[4], p[5])
 CALL(eqf_flow_sample, p[0], 1, 0, NUM, p[4], p[5])
 CALL(eqf_flow_log_prob, p[0], NUM, p[2], p[3], p[4])
 CALL(eqf_flow_log_prob_part, p[0], 3, NUM, p[3], p[4], p[5])
@@ -148,6 +156,7 @@ CALL(eqf_preset_training_options, p[0], 100, p[2])
 CALL_AND_FREE(eqf_preset_for_potential, 2, p[0], p[1], p[2])
 CALL(eqf_selftest, p[0], p[1] != NULL ? ignore : NULL, p[2])
 CALL_AND_DESTROY(eqf_trainer_create, 7, eqf_trainer, p[0], p[1], p[2], NUM, p[4], NUM, p[6], p[7])
+CALL_AND_DESTROY(eqf_trainer_create_stages, 8, eqf_trainer, p[0], p[1], 1, p[3], NUM, p[5], NUM, p[7], p[8])
 CALL_VOID(eqf_trainer_destroy, p[0])
 CALL(eqf_trainer_advance, p[0], 1, p[2])
 CALL_AND_DESTROY(eqf_trainer_best_model, 1, eqf_model, p[0], p[1])
@@ -183,6 +192,7 @@ typedef struct fixture {
     eqf_model *model;
     eqf_flow *flow, *in_double; /* in_double: NULL where the device has no fp64 */
     eqf_trainer *trainer;
+    eqf_annealer *annealer, *annealed; /* the second has taken all its steps */
     char npy[64], text[64], out[64]; /* files: [NUM, 2, 2]; a potential's text; one to be written */
     /* results, for whoever asks */
     float floats[2][NUM_BYTES / sizeof(float)], x[NUM * NUM_DOF];
@@ -217,6 +227,14 @@ static void set_up(fixture *f) {
     for (size_t i = 0; i < NUM * NUM_DOF; i++) f->wide_x[i] = f->x[i];
     for (size_t i = 0; i < NUM; i++) f->sizes[0][i] = i;
     TEST_OK(f->ctx, eqf_trainer_create(f->ctx, f->model, NULL, NUM, f->x, 0, NULL, &f->trainer));
+    eqf_anneal_options few = EQF_ANNEAL_OPTIONS_INIT;
+    few.num_walkers = few.num_pilot = 16;
+    few.num_repeats = 2;
+    few.num_latent_moves = few.num_langevin_moves = 1;
+    TEST_OK(f->ctx, eqf_annealer_create(f->ctx, f->flow, &f->potential, &few, &f->annealer));
+    TEST_OK(f->ctx, eqf_annealer_create(f->ctx, f->flow, &f->potential, &few, &f->annealed));
+    eqf_anneal_state state = EQF_ANNEAL_STATE_INIT;
+    while (!state.is_done) TEST_OK(f->ctx, eqf_annealer_advance(f->annealed, &state));
     f->array = (eqf_array){f->x, 3, {NUM, 2, 2}};
     temporary(f->npy, "npy");
     temporary(f->text, "text");
@@ -226,6 +244,8 @@ static void set_up(fixture *f) {
 }
 
 static void tear_down(fixture *f) {
+    eqf_annealer_destroy(&f->annealer);
+    eqf_annealer_destroy(&f->annealed);
     eqf_trainer_destroy(&f->trainer);
     eqf_flow_destroy(&f->in_double);
     eqf_flow_destroy(&f->flow);
@@ -296,6 +316,12 @@ static void test_null(void **state) {
     set_up(&f);
     static eqf_training_options few = EQF_TRAINING_OPTIONS_INIT;
     few.num_steps = 100;
+    static const eqf_training_options *stages = &few;
+    static eqf_anneal_options anneal_options = EQF_ANNEAL_OPTIONS_INIT;
+    static eqf_anneal_state anneal_state = EQF_ANNEAL_STATE_INIT;
+    static eqf_anneal_result anneal_result = EQF_ANNEAL_RESULT_INIT;
+    anneal_options.num_walkers = anneal_options.num_pilot = 16;
+    anneal_options.num_repeats = 2;
     static eqf_context_options context_options = EQF_CONTEXT_OPTIONS_INIT;
     context_options.cache_path = "";
     static eqf_bench_yardsticks yardsticks = EQF_BENCH_YARDSTICKS_INIT;
@@ -334,6 +360,12 @@ static void test_null(void **state) {
 #define ROW(name, rule, ...) {#name, rule, call_##name, {__VA_ARGS__}, EQF_OK}
 #define ROW_GIVES(name, rule, status, ...) {#name, rule, call_##name, {__VA_ARGS__}, status}
 #define _ NULL
+        ROW(eqf_annealer_create, "!!!o!", ctx, f.flow, potential, &anneal_options, &f.pointer),
+        ROW(eqf_annealer_create_from_samples, "!!.!!o!", ctx, potential, _, x, potential, &anneal_options, &f.pointer),
+        ROW(eqf_annealer_destroy, "~", &nothing),
+        ROW(eqf_annealer_advance, "!o", f.annealer, &anneal_state),
+        ROW(eqf_annealer_result, "!oooo", f.annealed, &anneal_result, a, b, u),
+        ROW(eqf_annealer_resample, "!.!o", f.annealed, _, a, b),
         ROW(eqf_array_count, "~", &f.array),
         ROW(eqf_array_clear, "~", &f.read),
         ROW(eqf_array_read_npy, "o!!", ctx, f.npy, &f.read),
@@ -374,6 +406,8 @@ static void test_null(void **state) {
         ROW(eqf_flow_create, "!!o!", ctx, f.model, &flow_options, &f.pointer),
         ROW(eqf_flow_destroy, "~", &nothing),
         ROW(eqf_flow_set_params, "!!", f.flow, model_params),
+        ROW(eqf_flow_num_dof, "~", f.flow),
+        ROW(eqf_flow_score, "!.!!o!", f.flow, _, x, a, u, b),
         ROW(eqf_flow_sample, "!...!o", f.flow, _, _, _, a, b),
         ROW(eqf_flow_log_prob, "!.!!o", f.flow, _, x, a, b),
         ROW(eqf_flow_log_prob_part, "!..!!o", f.flow, _, _, x, a, b),
@@ -425,6 +459,7 @@ static void test_null(void **state) {
         ROW(eqf_preset_for_potential, "o!!", ctx, potential, &f.pointer),
         ROW(eqf_selftest, "!oo", ctx, x, x),
         ROW(eqf_trainer_create, "!!o.!.!!", ctx, f.model, &few, _, x, _, x, &f.pointer),
+        ROW(eqf_trainer_create_stages, "!!.!.!.!!", ctx, f.model, _, &stages, _, x, _, x, &f.pointer),
         ROW(eqf_trainer_destroy, "~", &nothing),
         ROW(eqf_trainer_save_checkpoint, "!!", f.trainer, f.out),
         ROW(eqf_trainer_restore_checkpoint, "!!", f.trainer, f.out),
