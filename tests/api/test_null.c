@@ -145,6 +145,7 @@ CALL_VOID(eqf_option_set, p[0], p[1], 1.0)
 CALL_WITHOUT_STATUS(eqf_option_name, p[0], p[1])
 CALL(eqf_potential_kind_find, p[0], p[1])
 CALL(eqf_potential_check, p[0], p[1])
+CALL_WITHOUT_STATUS(eqf_potential_length, p[0])
 CALL(eqf_potential_evaluate, p[0], p[1], NUM, p[3], p[4], p[5])
 CALL(eqf_potential_set_constant, p[0], p[1], p[2], 1.0)
 CALL_AND_FREE(eqf_potential_read_source, 2, p[0], p[1], p[2])
@@ -447,6 +448,7 @@ static void test_null(void **state) {
         ROW(eqf_option_set, "~~.", &option, &own_potential, _),
         ROW(eqf_option_name, "~~", &option, &own_potential),
         ROW(eqf_potential_kind_find, "!!", kind_name, &kind),
+        ROW(eqf_potential_length, "~", potential),
         ROW(eqf_potential_check, "o!", ctx, potential),
         ROW(eqf_potential_evaluate, "!!.!oo", ctx, potential, _, x, a, b),
         ROW(eqf_potential_set_constant, "o!!.", ctx, &own_potential, constant, _),
