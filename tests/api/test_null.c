@@ -112,7 +112,7 @@ CALL(eqf_flow_sample_double, p[0], 1, 0, NUM, p[4], p[5])
 CALL(eqf_flow_log_prob_double, p[0], NUM, p[2], p[3], p[4])
 CALL(eqf_flow_transform, p[0], EQF_PRIOR_TO_DATA, NUM, p[3], p[4], p[5])
 CALL(eqf_flow_round_trip, p[0], 1, NUM, p[3])
-CALL(eqf_flow_choose_steps, p[0], p[1], p[2], 1, NUM, 1e9, p[6], p[7])
+CALL(eqf_flow_choose_steps, p[0], p[1], p[2], 1, NUM, p[5], p[6], p[7])
 CALL(eqf_flow_velocity, p[0], 0.0, NUM, p[3], p[4], p[5])
 CALL(eqf_flow_nll_gradient, p[0], 0.1, NUM, p[3], p[4], p[5], p[6])
 CALL(eqf_flow_energy_gradient, p[0], p[1], 100.0, 0.1, NUM, p[5], p[6], p[7])
@@ -414,7 +414,7 @@ static void test_null(void **state) {
         ROW(eqf_flow_log_prob_part, "!..!!o", f.flow, _, _, x, a, b),
         ROW(eqf_flow_transform, "!..!!!", f.flow, _, _, x, a, b),
         ROW(eqf_flow_round_trip, "!..!", f.flow, _, _, u),
-        ROW(eqf_flow_choose_steps, "!!o...!!", ctx, f.model, &flow_options, _, _, _, &f.count, u),
+        ROW(eqf_flow_choose_steps, "!!o..!!!", ctx, f.model, &flow_options, _, _, wide_x, &f.count, u),
         ROW(eqf_flow_velocity, "!..!!!", f.flow, _, _, x, a, b),
         ROW(eqf_flow_nll_gradient, "!..!ooo", f.flow, _, _, x, &loss, a, b),
         ROW(eqf_flow_energy_gradient, "!!...!oo", f.flow, potential, _, _, _, x, &energy_loss, a),
