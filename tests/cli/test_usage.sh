@@ -86,6 +86,13 @@ if [ -w /dev/full ]; then
     done
 fi
 
+# No command has two options of one name: constants of potentials and of fields meet in train.
+for words in anneal boltzmann data evaluate log-prob minima sample selftest train; do
+    "$eqflow" $words --help >stdout || fail "$words --help"
+    twice=$(grep -oE '^  (-., |    )--[a-z0-9-]+' stdout | grep -oE -- '--.*' | sort | uniq -d)
+    if [ -z "$twice" ]; then pass; else fail "$words --help has twice: $twice"; fi
+done
+
 # Short options may stand together; the overview fits a terminal.
 succeed "$eqflow" train -qh
 same stdout direct "train -qh"
