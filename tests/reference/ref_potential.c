@@ -13,6 +13,7 @@ double ref_prior_log_prob(unsigned num_particles, unsigned space_dim, double sca
 
 /* u and du/dd of one pair at distance d, temperature not yet divided out. */
 static void pair(const eqf_potential_options *potential, double d, double *energy_out, double *slope_out) {
+    double e = exp(-potential->width * (d - potential->r_min));
     double s = d - potential->distance_offset, q6 = pow(potential->r_min / d, 6.0);
     switch (potential->kind) {
         case EQF_POTENTIAL_DOUBLE_WELL:
@@ -22,6 +23,10 @@ static void pair(const eqf_potential_options *potential, double d, double *energ
         case EQF_POTENTIAL_LENNARD_JONES:
             *energy_out = potential->epsilon * (q6 * q6 - 2.0 * q6);
             *slope_out = potential->epsilon * (-12.0 * q6 * q6 + 12.0 * q6) / d;
+            return;
+        case EQF_POTENTIAL_MORSE:
+            *energy_out = potential->depth * (pow(1.0 - e, 2.0) - 1.0);
+            *slope_out = potential->depth * 2.0 * (1.0 - e) * potential->width * e;
             return;
         case EQF_POTENTIAL_USER: break;
     }
