@@ -11,6 +11,7 @@
 #include "eqflow/device.h"
 #include "eqflow/estimate.h"
 #include "eqflow/flow.h"
+#include "eqflow/free_energy.h"
 #include "eqflow/mcmc.h"
 #include "eqflow/minima.h"
 #include "eqflow/model.h"
