@@ -92,8 +92,10 @@ static void test_two_states(void **state) {
     double f[2], errors[4], forward[MAX_NUM], reverse[MAX_NUM], difference, error;
     work_of(&o, forward, reverse);
     assert_int_equal(eqf_free_energy_mbar(2, o.num_samples, o.energy, f, errors), EQF_OK);
-    assert_int_equal(eqf_free_energy_bar(o.num_samples[0], forward, o.num_samples[1], reverse, &difference, &error), EQF_OK);
-    print_message("MBAR %.12f +- %.6f, BAR %.12f +- %.6f, known %.6f\n", f[1], errors[1], difference, error, known(&o, 1));
+    assert_int_equal(eqf_free_energy_bar(o.num_samples[0], forward, o.num_samples[1], reverse, &difference, &error),
+                     EQF_OK);
+    print_message("MBAR %.12f +- %.6f, BAR %.12f +- %.6f, known %.6f\n", f[1], errors[1], difference, error,
+                  known(&o, 1));
     assert_true(fabs(f[1] - difference) < 1e-10);
     assert_true(fabs(errors[1] - error) < 0.02 * error); /* two estimates of one error */
     assert_true(fabs(difference - known(&o, 1)) < 4 * error);
@@ -177,7 +179,8 @@ static void compare(const oscillators *o, const double *theirs) {
         test_compare(&worst, 100 + k, fabs(errors[k] - theirs[o->num_states + k]));
     if (o->num_samples[1] > 0) {
         work_of(o, forward, reverse);
-        assert_int_equal(eqf_free_energy_bar(o->num_samples[0], forward, o->num_samples[1], reverse, &difference, &error), EQF_OK);
+        assert_int_equal(
+            eqf_free_energy_bar(o->num_samples[0], forward, o->num_samples[1], reverse, &difference, &error), EQF_OK);
         const double *bar = theirs + o->num_states * (o->num_states + 1);
         test_compare(&worst, 1000, fabs(difference - bar[0]));
         test_compare(&worst, 1001, fabs(error - bar[1]));
@@ -194,9 +197,10 @@ static void test_pymbar(void **state) {
     FILE *made = fdopen(descriptor, "w");
     assert_non_null(made);
     fclose(made);
-    const oscillators systems[] = {two_states(),
-                                   {.num_states = 4, .num_samples = {400, 100, 300, 500}, .spring = {1, 2, 3, 1.5}, .centre = {0, 0.3, 0.7, 1.2}},
-                                   five_states()};
+    const oscillators systems[] = {
+        two_states(),
+        {.num_states = 4, .num_samples = {400, 100, 300, 500}, .spring = {1, 2, 3, 1.5}, .centre = {0, 0.3, 0.7, 1.2}},
+        five_states()};
     for (unsigned s = 0; s < sizeof systems / sizeof systems[0]; s++) {
         test_rng rng = {10 + s};
         o = systems[s];
