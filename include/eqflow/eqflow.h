@@ -15,6 +15,7 @@
 #include "eqflow/mcmc.h"
 #include "eqflow/minima.h"
 #include "eqflow/model.h"
+#include "eqflow/observable.h"
 #include "eqflow/option.h"
 #include "eqflow/potential.h"
 #include "eqflow/preset.h"

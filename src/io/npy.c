@@ -191,8 +191,8 @@ static bool set_strides(npy_view *view) {
     return true;
 }
 
-/* Checks all of a file of num_bytes but the numbers themselves. Of its bytes num_there are there: where the header goes on behind
- * them, nothing is known yet and the view is left empty. */
+/* Checks all of a file of num_bytes but the numbers themselves. Of its bytes num_there are there: where the header
+ * goes on behind them, nothing is known yet and the view is left empty. */
 static bool open_view(const unsigned char *bytes, size_t num_there, size_t num_bytes, npy_view *view,
                       npy_problem *problem) {
     static const unsigned char magic[6] = {0x93, 'N', 'U', 'M', 'P', 'Y'};

@@ -213,7 +213,9 @@ static void group_ranked(grouping *work) {
                 found = m;
                 break;
             }
-        if (found == work->num_minima) work->minima[work->num_minima++] = (eqf_minimum){.struct_size = sizeof(eqf_minimum), .energy = energy, .representative = index};
+        if (found == work->num_minima)
+            work->minima[work->num_minima++] =
+                (eqf_minimum){.struct_size = sizeof(eqf_minimum), .energy = energy, .representative = index};
         work->minima[found].count++;
         if (work->minimum_of != NULL) work->minimum_of[index] = found;
     }

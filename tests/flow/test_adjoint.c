@@ -33,7 +33,8 @@ static double relative(size_t count, const float *values, const float *expected)
 }
 
 /* The worst of the five groups. */
-static double compare_gradients(const eqf_model *model, const char *what, const float *gradient, const float *expected) {
+static double compare_gradients(const eqf_model *model, const char *what, const float *gradient,
+                                const float *expected) {
     double worst = 0.0, errors[NUM_GROUPS];
     for (size_t g = 0; g < NUM_GROUPS; ++g) {
         const eqf_param_slice *slice = NULL;
@@ -43,8 +44,8 @@ static double compare_gradients(const eqf_model *model, const char *what, const 
         errors[g] = relative(slice->count, gradient + slice->offset, expected + slice->offset);
         if (!(errors[g] <= worst)) worst = errors[g];
     }
-    print_message("%s: weights %.1e, bias %.1e, importance %.1e, log-gammas %.1e and %.1e\n", what, errors[0], errors[1],
-                  errors[2], errors[3], errors[4]);
+    print_message("%s: weights %.1e, bias %.1e, importance %.1e, log-gammas %.1e and %.1e\n", what, errors[0],
+                  errors[1], errors[2], errors[3], errors[4]);
     return worst;
 }
 
@@ -57,7 +58,8 @@ static bool check_nll(const char *name, size_t batch_size, uint64_t seed) {
     eqf_model *model = test_trained_like_model(ctx, system, &options, seed);
     float *x = test_configurations(system, batch_size, seed + 1);
     size_t num_trained = eqf_model_num_trained(model);
-    float *discrete = test_output(num_trained), *continuous = test_output(num_trained), *again = test_output(num_trained);
+    float *discrete = test_output(num_trained), *continuous = test_output(num_trained),
+          *again = test_output(num_trained);
     float *by_x = test_output(num_coordinates), *expected_by_x = test_output(num_coordinates);
     eqf_flow *flow = flow_of(ctx, model, EQF_INTEGRATOR_RK4, 0);
     eqf_loss expected = EQF_LOSS_INIT, loss = EQF_LOSS_INIT;

@@ -1,6 +1,6 @@
-/* Where a device bounds the loop turns of a launch (launch_iterations of the profile), results do not depend on where launches are cut. A
- * budget that is counted too small is silently wrong on such a device, llvmpipe for one, and a controller of steps hides it:
- * so the same again with half the turns, to the bit. */
+/* Where a device bounds the loop turns of a launch (launch_iterations of the profile), results do not depend on
+ * where launches are cut. A budget that is counted too small is silently wrong on such a device, llvmpipe for one,
+ * and a controller of steps hides it: so the same again with half the turns, to the bit. */
 #include <stdlib.h>
 #include <string.h>
 

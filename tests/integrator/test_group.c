@@ -1,5 +1,6 @@
-/* One sample a work-group: the same checks against the double-precision formulas as of the usual layout (field, log-density,
- * gradient, edges), for groups larger and smaller than the number of particles, and agreement of both layouts. */
+/* One sample a work-group: the same checks against the double-precision formulas as of the usual layout (field,
+ * log-density, gradient, edges), for groups larger and smaller than the number of particles, and agreement of both
+ * layouts. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,8 +22,8 @@ static const layout layouts[] = {
 };
 enum { NUM_LAYOUTS = sizeof layouts / sizeof *layouts };
 
-/* llvmpipe refuses, in words, steps that take more loop turns than it allows, as those of larger systems summed directly do; and what it
- * takes is slow. */
+/* llvmpipe refuses, in words, steps that take more loop turns than it allows, as those of larger systems summed
+ * directly do; and what it takes is slow. */
 static bool is_too_much(const char *system, eqf_field_evaluation evaluation, unsigned most_particles) {
     eqf__device *device;
     TEST_OK(test_context(), eqf__device_get(test_context(), &device));

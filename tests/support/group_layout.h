@@ -1,4 +1,5 @@
-/* The layout with a work-group a sample, forced on any device: flows made afterwards have it. Only for tests that see src/. */
+/* The layout with a work-group a sample, forced on any device: flows made afterwards have it. Only for tests that
+ * see src/. */
 #ifndef EQF_TESTS_GROUP_LAYOUT_H
 #define EQF_TESTS_GROUP_LAYOUT_H
 
@@ -14,7 +15,8 @@ static inline void test_use_groups(eqf_context *ctx, unsigned group_size, bool h
     device->group_staging_particles = has_local_table ? 0 : UINT32_MAX;
 }
 
-/* wish, or where the device runs no such groups of these kernels what it does run: llvmpipe, which has a launch budget, 32. */
+/* wish, or where the device runs no such groups of these kernels what it does run: llvmpipe, which has a launch
+ * budget, 32. */
 static inline unsigned test_group_size(eqf_context *ctx, unsigned wish) {
     eqf__device *device;
     TEST_OK(ctx, eqf__device_get(ctx, &device));

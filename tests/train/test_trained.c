@@ -128,7 +128,8 @@ static bool measure(eqf_context *ctx, const trained_case *c) {
         is_good &= worst.num_above * 1000 <= count; /* 99.9 % */
         is_good &= test_report(&invariance, "%s %s invariance", c->name, name);
         eqf_flow_destroy(&flow);
-        /* RK4 there and back is no exact inverse: the preset's steps are for comparison, the model's own keep the promise. */
+        /* RK4 there and back is no exact inverse: the preset's steps are for comparison, the model's own keep the
+         * promise. */
         const unsigned steps[] = {num_steps_of_density, options->integrator.num_steps};
         for (unsigned i = 0; i < 2; ++i) {
             test_worst trip = TEST_WORST_INIT(tolerance);
