@@ -23,7 +23,8 @@ static double variance_of(moment_sums s) {
 }
 
 /* The largest log-weight and the centre that values are measured from; NON_FINITE as in eqf_estimate_reweighted_mean. */
-static eqf_status find_origin(size_t num, const double *log_weights, const double *values, double *shift_out, double *centre_out) {
+static eqf_status find_origin(size_t num, const double *log_weights, const double *values, double *shift_out,
+                              double *centre_out) {
     double shift = log_weights != NULL ? -INFINITY : 0, weights = 0, sum = 0;
     for (size_t b = 0; log_weights != NULL && b < num; b++) {
         if (isnan(log_weights[b]) || log_weights[b] == INFINITY) return EQF_ERROR_NON_FINITE;
@@ -42,8 +43,8 @@ static eqf_status find_origin(size_t num, const double *log_weights, const doubl
     return isfinite(*centre_out) ? EQF_OK : EQF_ERROR_NON_FINITE;
 }
 
-static void add_block(moment_sums *sums, size_t begin, size_t end, const double *log_weights, const double *values, double shift,
-                      double centre) {
+static void add_block(moment_sums *sums, size_t begin, size_t end, const double *log_weights, const double *values,
+                      double shift, double centre) {
     for (size_t b = begin; b < end; b++) {
         const double weight = log_weights != NULL ? exp(log_weights[b] - shift) : 1;
         if (weight == 0) continue;

@@ -10,13 +10,15 @@ static int compare(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-eqf_status eqf_estimate_wasserstein(size_t num_a, const double *a, size_t num_b, const double *b, double *distance_out) {
+eqf_status eqf_estimate_wasserstein(size_t num_a, const double *a, size_t num_b, const double *b,
+                                    double *distance_out) {
     if (num_a == 0 || num_b == 0 || a == NULL || b == NULL || distance_out == NULL) return EQF_ERROR_INVALID_ARGUMENT;
     for (size_t n = 0; n < num_a; n++)
         if (!isfinite(a[n])) return EQF_ERROR_NON_FINITE;
     for (size_t n = 0; n < num_b; n++)
         if (!isfinite(b[n])) return EQF_ERROR_NON_FINITE;
-    double *sorted_a = malloc((num_a + num_b) * sizeof *sorted_a), *sorted_b = sorted_a != NULL ? sorted_a + num_a : NULL;
+    double *sorted_a = malloc((num_a + num_b) * sizeof *sorted_a),
+           *sorted_b = sorted_a != NULL ? sorted_a + num_a : NULL;
     if (sorted_a == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     memcpy(sorted_a, a, num_a * sizeof *a);
     memcpy(sorted_b, b, num_b * sizeof *b);

@@ -126,9 +126,11 @@ eqf_status eqf_observable_evaluate(eqf_context *ctx, const eqf_observable *obser
                                    double *values_out) {
     if (observable < rows || observable >= rows + NUM_ROWS)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "observable is none of eqf_observables");
-    if (num_particles < 2 || space_dim < observable->least_dim || space_dim > 3)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "%s needs 2 particles and %u to 3 dimensions",
-                         observable->name, observable->least_dim);
+    if (space_dim < observable->least_dim)
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "%s is for %u dimensions, not for %u", observable->name,
+                         observable->least_dim, space_dim);
+    if (num_particles < 2 || space_dim > 3)
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "observables need 2 particles in 1 to 3 dimensions");
     if (!(neighbour_distance >= 0))
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "neighbour_distance must be a number >= 0");
     if (num > 0) {
@@ -169,7 +171,7 @@ eqf_status eqf_observable_evaluate_text(eqf_context *ctx, const eqf_potential_op
         memcpy(source + length, frame, sizeof frame);
         eqf_potential_options potential = *of;
         potential.kind = EQF_POTENTIAL_USER;
-        potential.temperature = 1;
+        potential.temperature = potential.length = 1; /* nobody measures by the length */
         potential.source = source;
         if (potential.source_name == NULL) potential.source_name = "observable.cl";
         status = eqf_potential_evaluate(ctx, &potential, num, x, values, NULL);

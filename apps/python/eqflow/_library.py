@@ -172,6 +172,15 @@ def configurations(x: ArrayLike, num_particles: int, space_dim: int) -> tuple[ND
     return np.ascontiguousarray(array, dtype=np.float32), is_single
 
 
+def centred(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """x [B, N, D] about each configuration's centre of mass, in double and in the order in which the program does it when it reads a file."""
+    wide = x.astype(np.float64)
+    total = np.zeros((len(x), x.shape[2]))
+    for i in range(x.shape[1]):
+        total += wide[:, i]
+    return np.ascontiguousarray((wide - (total / x.shape[1])[:, None]).astype(np.float32))
+
+
 def unbatch(values: NDArray, is_single: bool) -> Any:
     return values[0] if is_single else values
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _declarations as declarations
-from ._library import (Context, EqflowError, Progress, configurations, default_context, doubles, floats, initial, library, unbatch)
+from ._library import (Context, EqflowError, Progress, centred, configurations, default_context, doubles, floats, initial, library, unbatch)
 from .potentials import Potential
 
 
@@ -146,8 +146,9 @@ class Model:
         if array.shape != (lib.eqf_model_num_params(self._pointer),):
             raise ValueError(f"parameters of shape {array.shape}: expected ({lib.eqf_model_num_params(self._pointer)},)")
         self._context.check(lib.eqf_model_set_params(self._context.pointer, self._pointer, floats(array)))
-        if self._flow is not None:
-            self._context.check(lib.eqf_flow_set_params(self._flow, floats(array)))
+        if self._flow is not None:  # a new flow: the tables of the old one may be finer than these parameters ask for
+            lib.eqf_flow_destroy(self._flow)
+            self._flow = None
 
     def slices(self) -> dict[str, NDArray[np.float32]]:
         """The parameters by name, each in its shape; copies."""
@@ -207,6 +208,7 @@ class Model:
     def log_prob(self, x: ArrayLike) -> Any:
         """Log-densities [B] of x [B, N, D], which are centred first: nats, normalised on configurations with their centre of mass at 0."""
         array, is_single = self._batch(x)
+        array = centred(array)
         out = np.empty(len(array), np.float32)
         self._context.check(library().eqf_flow_log_prob(self.flow, len(array), floats(array), floats(out), None))
         return unbatch(out, is_single)
@@ -214,6 +216,7 @@ class Model:
     def latent(self, x: ArrayLike) -> Any:
         """The latents z [B, N, D] that the flow takes to x."""
         array, is_single = self._batch(x)
+        array = centred(array)
         log_prob, z = np.empty(len(array), np.float32), np.empty_like(array)
         self._context.check(library().eqf_flow_log_prob(self.flow, len(array), floats(array), floats(log_prob), floats(z)))
         return unbatch(z, is_single)
@@ -256,6 +259,7 @@ class Model:
     def score(self, x: ArrayLike) -> Any:
         """grad_x log_prob(x) [B, N, D], mean-free."""
         array, is_single = self._batch(x)
+        array = centred(array)
         log_prob, out = np.empty(len(array), np.float32), np.empty_like(array)
         self._context.check(library().eqf_flow_score(self.flow, len(array), floats(array), floats(log_prob), None, floats(out)))
         return unbatch(out, is_single)
