@@ -93,7 +93,7 @@ static bool step_newton(mbar *m, double *hessian, double *value) {
     }
     if (!eqf__symmetric_solve(num_states, hessian, m->step)) return false;
     double fraction = 1;
-    for (unsigned turn = 0; turn < 30; turn++, fraction *= 0.5) {
+    for (unsigned turn = 0; turn < 12; turn++, fraction *= 0.5) {
         for (unsigned k = 0; k < num_states; k++) m->f[k] += fraction * m->step[k];
         const double next = evaluate(m);
         if (next <= *value) {
@@ -106,20 +106,22 @@ static bool step_newton(mbar *m, double *hessian, double *value) {
     return false;
 }
 
+static double largest_step(const mbar *m) {
+    double largest = 0;
+    for (unsigned k = 0; k < m->num_states; k++) largest = fmax(largest, fabs(m->step[k]));
+    return largest;
+}
+
 static eqf_status solve(mbar *m, double *hessian) {
     double value = evaluate(m), change = INFINITY;
     for (unsigned turn = 0; turn < 20; turn++) {
         iterate(m);
         value = evaluate(m);
     }
-    for (unsigned turn = 0; turn < 200 && change > 1e-13; turn++) {
-        if (step_newton(m, hessian, &value)) {
-            change = 0;
-            for (unsigned k = 0; k < m->num_states; k++) change = fmax(change, fabs(m->step[k]));
-        } else {
-            change = iterate(m);
-            value = evaluate(m);
-        }
+    for (unsigned turn = 0; turn < 200 && change > 1e-11; turn++) {
+        /* Where no step of Newton's is better, rounding of the function hides what is left: the equations themselves go on. */
+        change = step_newton(m, hessian, &value) ? largest_step(m) : iterate(m);
+        value = evaluate(m);
         if (!isfinite(value)) return EQF_ERROR_NON_FINITE;
     }
     iterate(m); /* states without samples follow from the others */
