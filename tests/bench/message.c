@@ -1,4 +1,4 @@
-/* Times the verbs of the message field, in milliseconds a sample:  bench_message [N D L H M E R K batch rounds]
+/* Times the verbs of the message field, in milliseconds a sample:  bench_message [N D L H M E R K batch rounds V]
  * The defaults are lj13's. Processor time of all threads, not wall time: what else runs on the machine adds little. The verbs are timed in
  * turns, and the least of the rounds is given. */
 #include <stdio.h>
@@ -31,11 +31,14 @@ static cl_mem buffer_of(eqf_context *ctx, size_t count, double spread) {
 }
 
 int main(int argc, char **argv) {
-    unsigned number[10] = {13, 3, 3, 48, 16, 48, 8, 32, 64, 5};
-    for (int i = 1; i < argc && i <= 10; i++) number[i - 1] = (unsigned)strtoul(argv[i], NULL, 10);
+    unsigned number[11] = {13, 3, 3, 48, 16, 48, 8, 32, 64, 5, 0};
+    for (int i = 1; i < argc && i <= 11; i++) number[i - 1] = (unsigned)strtoul(argv[i], NULL, 10);
     const unsigned N = number[0], D = number[1];
     eqf_context *ctx;
     if (eqf_context_create(NULL, &ctx) != EQF_OK) return 1;
+    char width[32];
+    snprintf(width, sizeof width, "vector_width=%u", number[10]);
+    if (number[10] > 0) ok(ctx, eqf_context_set_profile(ctx, width));
     eqf_model_options options = EQF_MODEL_OPTIONS_INIT;
     options.potential.kind = EQF_POTENTIAL_LENNARD_JONES;
     options.potential.num_particles = N;
