@@ -37,7 +37,7 @@ eqf_status eqf__training_options_check(eqf_context *ctx, const eqf_training_opti
         {o->num_pairing_starts <= 1000000, "an alignment may have up to 1000000 starts"},
         {o->objective == EQF_OBJECTIVE_LIKELIHOOD || !o->is_augmented,
          "flow matching pairs each datum with a latent: it is not augmented besides"},
-        {o->optimizer == EQF_OPTIMIZER_ADAM, "there is no such optimizer"},
+        {o->optimizer == EQF_OPTIMIZER_ADAM || o->optimizer == EQF_OPTIMIZER_SOAP, "there is no such optimizer"},
         {isfinite(o->clip_ratio) && o->clip_ratio >= 0, "the clip ratio must be a number >= 0 (0: none)"},
         {!isnan(o->energy_cap) && o->energy_cap > -INFINITY, "the energy cap must be a number (infinity: none)"},
     };

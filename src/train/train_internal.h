@@ -15,6 +15,7 @@
 
 typedef struct eqf__optimizer eqf__optimizer;
 typedef struct eqf__adam eqf__adam;
+typedef struct eqf__soap eqf__soap;
 typedef struct eqf__matching eqf__matching;
 
 /* A record of a step: cl/train/adam.cl. The first numbers are those of eqf__gradient_workspace.d_sums. */
@@ -55,7 +56,8 @@ struct eqf_trainer {
     eqf__kernel augment, energy_seed; /* where the options ask for them */
     const eqf__optimizer *optimizer;
     eqf__matching *matching; /* where the stage matches flows; else NULL */
-    eqf__adam *adam;         /* the state of the one that is used; else NULL */
+    eqf__adam *adam;         /* the state of the optimizer that is used; the other NULL */
+    eqf__soap *soap;
     /* Where it stands */
     uint64_t step, best_step;
     double seconds;
