@@ -2,6 +2,7 @@
 #ifndef EQFLOW_EQFLOW_H
 #define EQFLOW_EQFLOW_H
 
+#include "eqflow/anneal.h"
 #include "eqflow/array.h"
 #include "eqflow/bench.h"
 #include "eqflow/cache.h"

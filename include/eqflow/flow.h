@@ -73,6 +73,8 @@ typedef struct eqf_flow eqf_flow;
 eqf_status eqf_flow_create(eqf_context *ctx, const eqf_model *model, const eqf_flow_options *options,
                            eqf_flow **flow_out);
 void eqf_flow_destroy(eqf_flow **flow);
+/* Coordinates of a configuration, N D; 0 for NULL. */
+size_t eqf_flow_num_dof(const eqf_flow *flow);
 
 /* New values of all parameters (num_params floats), as when a model is trained. Errors: NON_FINITE (the parameters give no finite
  * field), those of the device. The old field is gone then: after NON_FINITE set other parameters, else destroy the flow. */
@@ -130,6 +132,12 @@ typedef struct eqf_loss {
 eqf_status eqf_flow_nll_gradient(eqf_flow *flow, double integration_penalty, size_t batch_size,
                                  const float *x, eqf_loss *loss_out, float *gradient_out,
                                  float *adjoint_x_out);
+
+/* The score, grad_x log_prob, of configurations x [B, N, D], which are centred first: score_out [B, N, D] (mean-free), with log_prob_out [B]
+ * and the latents z_out [B, N, D] or NULL. What is not finite spoils its own sample only. Costs about what a gradient does. Errors: INVALID_ARGUMENT,
+ * UNSUPPORTED (double precision), those of the device. */
+eqf_status eqf_flow_score(eqf_flow *flow, size_t batch_size, const float *x, float *log_prob_out, float *z_out,
+                          float *score_out);
 
 /* The same of an energy-based loss: loss = free_energy + integration_penalty * error, with
  *   free_energy = mean over z of  u(x) + log_prob(x),  x the image of z:  KL(model || target) - ln Z, at least -ln Z. */

@@ -141,6 +141,10 @@ void eqf_flow_destroy(eqf_flow **flow) {
     *flow = NULL;
 }
 
+size_t eqf_flow_num_dof(const eqf_flow *flow) {
+    return flow != NULL ? flow->num_dof : 0;
+}
+
 eqf_status eqf_flow_set_params(eqf_flow *flow, const float *params) {
     bool has_changed;
     if (flow->in_double != NULL) return eqf__double_flow_set_params(flow->in_double, params);

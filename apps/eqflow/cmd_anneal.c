@@ -1,0 +1,392 @@
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "eqflow/anneal.h"
+
+#include "commands.h"
+#include "files.h"
+#include "flow_flags.h"
+#include "output.h"
+#include "progress.h"
+#include "signals.h"
+#include "system.h"
+#include "work.h"
+
+typedef struct anneal_flags {
+    const char *start_path, *preset_name;
+    const char *output_path, *energies_path, *walkers_path, *log_weights_path, *steps_path;
+    uint64_t num_walkers, num_repeats, num_pilot, num_latent_moves, num_langevin_moves;
+    double ess_decay;
+    flow_flags flow;
+    eqf_flow_options flow_options;
+    system_flags target;
+} anneal_flags;
+
+/* Where the way begins: a model's flow, or samples of a preset's own equilibrium. */
+typedef struct anneal_start {
+    eqf_model *model;
+    eqf_flow *flow;
+    eqf_array samples;
+    eqf_potential_options potential;
+    const char *preset; /* the system's name, or "" */
+} anneal_start;
+
+static void clear_start(anneal_start *start) {
+    eqf_flow_destroy(&start->flow);
+    eqf_model_destroy(&start->model);
+    eqf_array_clear(&start->samples);
+}
+
+static bool ends_with(const char *text, const char *end) {
+    const size_t length = strlen(text), end_length = strlen(end);
+    return length >= end_length && strcmp(text + length - end_length, end) == 0;
+}
+
+/* ---- Running ---------------------------------------------------------------------------------- */
+
+static void append_step(FILE *log, const eqf_anneal_state *state) {
+    if (log == NULL) return;
+    fprintf(log, "%s,%u,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.0f,%.0f,%.0f\n", state->is_pilot ? "pilot" : "main",
+            state->step, state->beta, state->ess_fraction, state->resampled_fraction, state->log_z,
+            state->latent_acceptance, state->langevin_acceptance, state->latent_step, state->langevin_step,
+            state->energy_evaluations, state->log_prob_evaluations, state->score_evaluations);
+}
+
+/* All steps; last_out is where it ended. */
+static exit_code walk(cli_app *app, eqf_annealer *annealer, FILE *log, eqf_anneal_state *last_out) {
+    cli_progress progress;
+    eqf_anneal_state state = EQF_ANNEAL_STATE_INIT;
+    progress_begin(&progress, app, "anneal", "steps");
+    eqf_status status = EQF_OK;
+    while (status == EQF_OK && !state.is_done && !signals_is_stop_requested()) {
+        status = eqf_annealer_advance(annealer, &state);
+        if (status != EQF_OK) break;
+        append_step(log, &state);
+        char detail[64];
+        snprintf(detail, sizeof detail, "%s, beta %.3g, ESS %.2f", state.is_pilot ? "pilot" : "repeats", state.beta,
+                 state.ess_fraction);
+        progress_update(&progress, state.step, state.num_steps > 0 ? state.num_steps : state.step + 1, detail);
+    }
+    progress_end(&progress);
+    *last_out = state;
+    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
+    if (!state.is_done) return app_fail(app, EXIT_CODE_INTERRUPTED, "interrupted; nothing was written");
+    return EXIT_CODE_OK;
+}
+
+/* ---- Files ------------------------------------------------------------------------------------ */
+
+static eqf_status write_numbers(cli_app *app, const char *path, float *values, size_t num) {
+    eqf_array array = EQF_ARRAY_INIT;
+    array.data = values;
+    array.num_dims = 1;
+    array.shape[0] = num;
+    return path != NULL ? eqf_array_write_npy(app->ctx, path, &array) : EQF_OK;
+}
+
+static exit_code write_equal(cli_app *app, const anneal_flags *flags, const eqf_annealer *annealer,
+                             const eqf_potential_options *target, size_t num) {
+    if (!flags->output_path && !flags->energies_path) return EXIT_CODE_OK;
+    float *x = app_alloc(app, num, (size_t)target->num_particles * target->space_dim * sizeof *x, "the configurations");
+    float *energy = x ? app_alloc(app, num, sizeof *energy, "the energies") : NULL;
+    eqf_status status = energy ? eqf_annealer_resample(annealer, num, x, energy) : EQF_ERROR_OUT_OF_MEMORY;
+    if (status == EQF_OK && flags->output_path) {
+        eqf_array array = work_configurations(x, num, target);
+        status = eqf_array_write_npy(app->ctx, flags->output_path, &array);
+    }
+    if (status == EQF_OK) status = write_numbers(app, flags->energies_path, energy, num);
+    free(x);
+    free(energy);
+    return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_WRITE);
+}
+
+static exit_code write_weighted(cli_app *app, const anneal_flags *flags, const eqf_annealer *annealer,
+                                const eqf_potential_options *target, size_t num, double log_z) {
+    if (!flags->walkers_path && !flags->log_weights_path) return EXIT_CODE_OK;
+    float *x = app_alloc(app, num, (size_t)target->num_particles * target->space_dim * sizeof *x, "the walkers");
+    double *log_weights = x ? app_alloc(app, num, sizeof *log_weights, "the weights") : NULL;
+    float *relative = log_weights ? app_alloc(app, num, sizeof *relative, "the weights") : NULL;
+    eqf_status status = relative ? eqf_annealer_result(annealer, NULL, x, NULL, log_weights) : EQF_ERROR_OUT_OF_MEMORY;
+    for (size_t w = 0; w < num && status == EQF_OK; w++) relative[w] = (float)(log_weights[w] - log_z);
+    if (status == EQF_OK && flags->walkers_path) {
+        eqf_array array = work_configurations(x, num, target);
+        status = eqf_array_write_npy(app->ctx, flags->walkers_path, &array);
+    }
+    if (status == EQF_OK) status = write_numbers(app, flags->log_weights_path, relative, num);
+    free(x);
+    free(log_weights);
+    free(relative);
+    return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_WRITE);
+}
+
+/* ---- Results ---------------------------------------------------------------------------------- */
+
+static exit_code print_result(cli_app *app, const anneal_flags *flags, const anneal_start *start,
+                              const eqf_potential_options *target, const eqf_anneal_result *result,
+                              const eqf_anneal_state *last, double seconds) {
+    const eqf_preset *preset = eqf_preset_find(start->preset);
+    const bool is_known = preset && eqf_preset_matches(preset, target) && isfinite(preset->log_z) && start->flow;
+    char log_z_note[48] = "", energy_note[48] = "";
+    if (is_known) {
+        snprintf(log_z_note, sizeof log_z_note, "(known: %g)", preset->log_z);
+        snprintf(energy_note, sizeof energy_note, "(known: %g)", preset->mean_energy);
+    }
+    cli_output output;
+    exit_code code = output_begin(&output, app);
+    if (code != EXIT_CODE_OK) return code;
+    output_count(&output, "num_walkers", "walkers", result->num_walkers);
+    output_count(&output, "num_repeats", "independent repeats of them", result->num_repeats);
+    output_count(&output, "num_steps", "steps in beta", result->num_steps);
+    output_count(&output, "seed", "seed", app->seed);
+    output_number(&output, "log_z", start->flow ? "ln Z" : "ln Z(target) - ln Z(start)", result->log_z,
+                  is_known ? log_z_note : NULL);
+    output_number(&output, "log_z_standard_error", "  standard error", result->log_z_standard_error, NULL);
+    output_number(&output, "mean_energy", "mean energy (kT)", result->mean_energy, is_known ? energy_note : NULL);
+    output_number(&output, "mean_energy_standard_error", "  standard error", result->mean_energy_standard_error, NULL);
+    output_number(&output, "ess_fraction", "effective sample size (fraction)", result->ess_fraction, NULL);
+    output_number(&output, "max_weight_fraction", "largest weight (fraction of all)", result->max_weight_fraction,
+                  NULL);
+    output_number(&output, "energy_evaluations", "energies computed", last->energy_evaluations, NULL);
+    output_number(&output, "log_prob_evaluations", "log-densities computed", last->log_prob_evaluations, NULL);
+    output_number(&output, "score_evaluations", "scores computed", last->score_evaluations, NULL);
+    output_number(&output, "seconds", NULL, seconds, NULL);
+    output_text(&output, "output", flags->output_path ? "configurations in" : NULL, flags->output_path);
+    output_text(&output, "energies_output", flags->energies_path ? "their energies in" : NULL, flags->energies_path);
+    output_text(&output, "walkers_output", flags->walkers_path ? "weighted walkers in" : NULL, flags->walkers_path);
+    output_text(&output, "log_weights_output", flags->log_weights_path ? "their weights in" : NULL,
+                flags->log_weights_path);
+    output_text(&output, "steps_output", flags->steps_path ? "steps in" : NULL, flags->steps_path);
+    code = output_finish(&output);
+    if (code != EXIT_CODE_OK) return code;
+    if (result->log_z_standard_error > 0.3) {
+        app_warn(
+            app,
+            "the repeats differ by %.2g in ln Z: their errors are rough; use more moves (--langevin-moves) or walkers (-n)",
+            result->log_z_standard_error);
+    }
+    return code;
+}
+
+static exit_code write_results(cli_app *app, const anneal_flags *flags, const anneal_start *start,
+                               const eqf_potential_options *target, const eqf_annealer *annealer,
+                               const eqf_anneal_state *last, double seconds) {
+    eqf_anneal_result result = EQF_ANNEAL_RESULT_INIT;
+    eqf_status status = eqf_annealer_result(annealer, &result, NULL, NULL, NULL);
+    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
+    exit_code code = write_equal(app, flags, annealer, target, result.num_walkers);
+    if (code == EXIT_CODE_OK) code = write_weighted(app, flags, annealer, target, result.num_walkers, result.log_z);
+    return code == EXIT_CODE_OK ? print_result(app, flags, start, target, &result, last, seconds) : code;
+}
+
+static exit_code anneal(cli_app *app, const anneal_flags *flags, const anneal_start *start,
+                        const eqf_potential_options *target) {
+    const eqf_anneal_options options = {.struct_size = sizeof options,
+                                        .seed = app_seed_for(app->seed, "anneal"),
+                                        .num_walkers = (size_t)flags->num_walkers,
+                                        .num_repeats = (unsigned)flags->num_repeats,
+                                        .num_pilot = (size_t)flags->num_pilot,
+                                        .num_latent_moves = (unsigned)flags->num_latent_moves,
+                                        .num_langevin_moves = (unsigned)flags->num_langevin_moves,
+                                        .has_no_latent_moves = flags->num_latent_moves == 0,
+                                        .has_no_langevin_moves = flags->num_langevin_moves == 0,
+                                        .ess_decay = flags->ess_decay};
+    eqf_annealer *annealer = NULL;
+    const double began = app_seconds();
+    eqf_status status = start->flow
+                            ? eqf_annealer_create(app->ctx, start->flow, target, &options, &annealer)
+                            : eqf_annealer_create_from_samples(app->ctx, &start->potential, start->samples.shape[0],
+                                                               start->samples.data, target, &options, &annealer);
+    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
+    char *text = NULL;
+    size_t size = 0;
+    FILE *log = flags->steps_path ? open_memstream(&text, &size) : NULL;
+    if (log) {
+        fputs(
+            "run,step,beta,ess_fraction,resampled_fraction,log_z,latent_acceptance,langevin_acceptance,latent_step,langevin_step,"
+            "energy_evaluations,log_prob_evaluations,score_evaluations\n",
+            log);
+    }
+    eqf_anneal_state last;
+    exit_code code = walk(app, annealer, log, &last);
+    if (log && fclose(log) != 0 && code == EXIT_CODE_OK)
+        code = app_fail(app, EXIT_CODE_DEVICE, "out of memory for the steps");
+    if (code == EXIT_CODE_OK && flags->steps_path) code = files_write(app, flags->steps_path, text, size);
+    free(text);
+    if (code == EXIT_CODE_OK) code = write_results(app, flags, start, target, annealer, &last, app_seconds() - began);
+    eqf_annealer_destroy(&annealer);
+    return code;
+}
+
+/* ---- The command ------------------------------------------------------------------------------ */
+
+static exit_code check_flags(cli_app *app, anneal_flags *flags) {
+    const files_use uses[] = {{"-o", flags->output_path, true},
+                              {"--energies", flags->energies_path, true},
+                              {"--walkers", flags->walkers_path, true},
+                              {"--log-weights", flags->log_weights_path, true},
+                              {"--steps", flags->steps_path, true},
+                              {"START", flags->start_path, false},
+                              {"--potential", flags->target.potential_path, false}};
+    const struct {
+        const char *path, *what;
+    } outputs[] = {{flags->output_path, "the configurations"},
+                   {flags->energies_path, "the energies"},
+                   {flags->walkers_path, "the walkers"},
+                   {flags->log_weights_path, "the weights"},
+                   {flags->steps_path, "the steps"}};
+    exit_code code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses);
+    if (code != EXIT_CODE_OK) return code;
+    if (flags->num_latent_moves + flags->num_langevin_moves == 0)
+        return app_fail(app, EXIT_CODE_USAGE, "without moves this is reweighting: use eqflow evaluate, or allow moves");
+    if (flags->num_walkers < 2 * flags->num_repeats)
+        return app_fail(app, EXIT_CODE_USAGE, "-n %llu leaves fewer than 2 walkers for each of %llu repeats",
+                        (unsigned long long)flags->num_walkers, (unsigned long long)flags->num_repeats);
+    if (ends_with(flags->start_path, ".npy") && !flags->preset_name)
+        return app_fail(app, EXIT_CODE_USAGE, "samples need --preset PRESET: the potential whose equilibrium they are");
+    if (!ends_with(flags->start_path, ".npy") && flags->preset_name)
+        return app_fail(app, EXIT_CODE_USAGE, "--preset belongs to samples: a model knows its own potential");
+    for (size_t f = 0; f < sizeof outputs / sizeof outputs[0]; f++)
+        if ((code = files_check_writable(app, outputs[f].path, outputs[f].what)) != EXIT_CODE_OK) return code;
+    return flow_flags_read(app, &flags->flow, &flags->flow_options);
+}
+
+static exit_code open_samples(cli_app *app, anneal_flags *flags, anneal_start *start,
+                              eqf_potential_options *target_out) {
+    exit_code code = app_create_context(app);
+    const eqf_preset *preset;
+    if (code == EXIT_CODE_OK) code = system_find_preset(app, flags->preset_name, &preset);
+    if (code != EXIT_CODE_OK) return code;
+    start->potential = *target_out = preset->model->potential;
+    start->preset = preset->name;
+    if ((code = system_apply(app, &flags->target, target_out)) != EXIT_CODE_OK) return code;
+    if ((code = work_read_configurations(app, flags->start_path, &start->potential, &start->samples)) != EXIT_CODE_OK)
+        return code;
+    return app_open(app);
+}
+
+static exit_code open_model(cli_app *app, anneal_flags *flags, anneal_start *start, eqf_potential_options *target_out) {
+    exit_code code = flow_flags_load(app, flags->start_path, &start->model);
+    if (code != EXIT_CODE_OK) return code;
+    *target_out = eqf_model_options_of(start->model)->potential;
+    start->preset = eqf_model_options_of(start->model)->preset;
+    if ((code = system_apply(app, &flags->target, target_out)) != EXIT_CODE_OK ||
+        (code = app_open(app)) != EXIT_CODE_OK)
+        return code;
+    eqf_status status = eqf_flow_create(app->ctx, start->model, &flags->flow_options, &start->flow);
+    return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_COMPUTE);
+}
+
+exit_code cmd_anneal(cli_app *app) {
+    const char *const operands[] = {"START", NULL};
+    const command_help help = {
+        .usage = "MODEL|SAMPLES.npy [-n COUNT] [-o FILE.npy] [options]",
+        .description =
+            "Unbiased averages and ln Z from any start, however bad: annealed sequential Monte Carlo from a model's density (or from "
+            "samples of a preset's equilibrium) to the target, E_beta = (1 - beta) E_start + beta u. Walkers are reweighted, "
+            "resampled and moved while beta goes from 0 to 1; a pilot run chooses the steps; independent repeats give the "
+            "errors.",
+        .operands = operands,
+        .examples = "  eqflow anneal lj13.safetensors -o x.npy\n"
+                    "  eqflow anneal dw4.safetensors --temperature 1.2 --steps steps.csv\n"
+                    "  eqflow anneal dw4.npy --preset dw4 --temperature 0.8\n",
+    };
+    anneal_flags flags = {.num_walkers = 8192,
+                          .num_repeats = 8,
+                          .num_pilot = 1024,
+                          .num_latent_moves = 2,
+                          .num_langevin_moves = 3,
+                          .ess_decay = 0.9};
+    enum { NUM_OWN_OPTIONS = 12 };
+    cli_option options[NUM_OWN_OPTIONS + FLOW_NUM_OPTIONS + SYSTEM_NUM_OPTIONS] = {
+        {.kind = OPTION_COUNT,
+         .letter = 'n',
+         .name = "num-walkers",
+         .argument = "COUNT",
+         .value = &flags.num_walkers,
+         .low = 4,
+         .high = 1e8,
+         .help = "configurations that go the way together, of all repeats"},
+        {.kind = OPTION_TEXT,
+         .letter = 'o',
+         .name = "output",
+         .argument = "FILE.npy",
+         .value = &flags.output_path,
+         .help = "equally weighted configurations, [B, N, D]: the walkers resampled"},
+        {.kind = OPTION_TEXT,
+         .name = "energies",
+         .argument = "FILE.npy",
+         .value = &flags.energies_path,
+         .help = "their energies, float32 [B]"},
+        {.kind = OPTION_TEXT,
+         .name = "walkers",
+         .argument = "FILE.npy",
+         .value = &flags.walkers_path,
+         .help = "the walkers as they are, to be weighted"},
+        {.kind = OPTION_TEXT,
+         .name = "log-weights",
+         .argument = "FILE.npy",
+         .value = &flags.log_weights_path,
+         .help = "logarithms of their weights, of which the mean is 1"},
+        {.kind = OPTION_TEXT,
+         .name = "steps",
+         .argument = "FILE.csv",
+         .value = &flags.steps_path,
+         .help = "every step: beta, ESS, acceptance, ln Z, cost"},
+        {.kind = OPTION_COUNT,
+         .name = "repeats",
+         .argument = "COUNT",
+         .value = &flags.num_repeats,
+         .low = 2,
+         .high = 4096,
+         .help = "independent parts of the walkers; their spread is the error"},
+        {.kind = OPTION_COUNT,
+         .name = "pilot",
+         .argument = "COUNT",
+         .value = &flags.num_pilot,
+         .low = 16,
+         .high = 1e7,
+         .help = "walkers of the pilot run"},
+        {.kind = OPTION_COUNT,
+         .name = "latent-moves",
+         .argument = "COUNT",
+         .value = &flags.num_latent_moves,
+         .low = 0,
+         .high = 1000,
+         .help = "moves of the latents at each step (models)"},
+        {.kind = OPTION_COUNT,
+         .name = "langevin-moves",
+         .argument = "COUNT",
+         .value = &flags.num_langevin_moves,
+         .low = 0,
+         .high = 1000,
+         .help = "Langevin moves at each step"},
+        {.kind = OPTION_NUMBER,
+         .name = "ess-decay",
+         .argument = "X",
+         .value = &flags.ess_decay,
+         .low = 0.01,
+         .high = 0.999,
+         .help = "what a step leaves of the effective sample size so far"},
+        {.kind = OPTION_TEXT,
+         .name = "preset",
+         .argument = "PRESET",
+         .value = &flags.preset_name,
+         .help = "the potential that SAMPLES.npy are equilibrium of"},
+    };
+    size_t num_options = NUM_OWN_OPTIONS;
+    num_options += flow_flags_options(&flags.flow, 1e5, "integrator steps", options + num_options);
+    num_options += system_options(&flags.target, SYSTEM_OF_MODEL, options + num_options);
+    const char *words[OPERANDS_MAX];
+    exit_code code;
+    if (!options_parse(app, &help, options, num_options, words, &code)) return code;
+    flags.start_path = words[0];
+    if ((code = check_flags(app, &flags)) != EXIT_CODE_OK) return code;
+    anneal_start start = {.samples = EQF_ARRAY_INIT, .preset = ""};
+    eqf_potential_options target = EQF_POTENTIAL_OPTIONS_INIT;
+    code = flags.preset_name ? open_samples(app, &flags, &start, &target) : open_model(app, &flags, &start, &target);
+    if (code == EXIT_CODE_OK && (code = system_verify(app, &target)) == EXIT_CODE_OK)
+        code = anneal(app, &flags, &start, &target);
+    clear_start(&start);
+    return code;
+}

@@ -1,0 +1,37 @@
+/* The model's score, the gradient of its log-density by x: docs/method.md, section 7. The reverse solve of the likelihood gives it, with each
+ * sample's share in the mean divided out again. */
+#include "flow_internal.h"
+
+enum { SCORE_CHUNK = 2048 }; /* configurations whose checkpoints are held at once */
+
+/* score = -B d(mean nll)/dx of a batch of B. */
+static eqf_status score_chunk(eqf_flow *flow, size_t count, const float *x, float *log_prob_out, float *z_out,
+                              float *score_out) {
+    eqf_context *ctx = flow->ctx;
+    const eqf__gradient_workspace *w = &flow->workspace;
+    const size_t num_numbers = count * flow->num_dof;
+    eqf_loss loss = EQF_LOSS_INIT;
+    EQF__TRY(eqf_flow_nll_gradient(flow, 0, count, x, &loss, NULL, score_out));
+    for (size_t c = 0; c < num_numbers; c++) score_out[c] *= -(float)count;
+    EQF__TRY(eqf__buffer_read(ctx, w->d_value, 0, count * sizeof *log_prob_out, log_prob_out));
+    for (size_t b = 0; b < count; b++) log_prob_out[b] = -log_prob_out[b];
+    if (z_out == NULL) return EQF_OK;
+    /* The solve of the loss has left the latents where the batch was. */
+    EQF__TRY(eqf__prior_unpack(&flow->prior, count, w->d_x, flow->d_rows));
+    return eqf__buffer_read(ctx, flow->d_rows, 0, num_numbers * sizeof *z_out, z_out);
+}
+
+eqf_status eqf_flow_score(eqf_flow *flow, size_t batch_size, const float *x, float *log_prob_out, float *z_out,
+                          float *score_out) {
+    EQF__NOT_NULL(NULL, flow);
+    if (batch_size > 0 && (x == NULL || log_prob_out == NULL || score_out == NULL))
+        return eqf__fail(flow->ctx, EQF_ERROR_INVALID_ARGUMENT, "x, log_prob_out and score_out must not be NULL");
+    const size_t most = flow->chunk_size < SCORE_CHUNK ? flow->chunk_size : SCORE_CHUNK;
+    for (size_t done = 0; done < batch_size;) {
+        const size_t count = batch_size - done < most ? batch_size - done : most, first = done * flow->num_dof;
+        EQF__TRY(score_chunk(flow, count, x + first, log_prob_out + done, z_out != NULL ? z_out + first : NULL,
+                             score_out + first));
+        done += count;
+    }
+    return EQF_OK;
+}

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# eqflow anneal as a user types it: known figures from a start that is useless by itself, files, repeats, every way to mistype it.
+# shellcheck source=lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh" "$1"
+
+# Ten steps of training leave dw2 almost where the prior is.
+succeed "$eqflow" train dw2 --num-train 500 --steps 10 -o model.safetensors --quiet || finish
+run() { "$eqflow" anneal model.safetensors -n 2000 --pilot 300 --quiet "$@"; }
+near() { # VALUE KNOWN ERROR WHAT: within five standard errors, and an error that means something
+    within "$3" 0.0005 0.2 "standard error of $4"
+    within "$1" "$(awk -v k="$2" -v e="$3" 'BEGIN { print k - 5 * e }')" "$(awk -v k="$2" -v e="$3" 'BEGIN { print k + 5 * e }')" "$4"
+}
+succeed run --json -o x.npy --energies u.npy --walkers w.npy --log-weights lw.npy --steps steps.csv
+# dw2's figures by quadrature.
+near "$(json log_z stdout)" 7.26039 "$(json log_z_standard_error stdout)" "ln Z"
+near "$(json mean_energy stdout)" -3.8707 "$(json mean_energy_standard_error stdout)" "mean energy"
+within "$(json ess_fraction stdout)" 0.4 1 "effective sample size"
+for file in x w; do
+    if head -c 128 $file.npy | grep -q '(2000, 2, 2)'; then pass; else fail "$file.npy: $(head -c 128 $file.npy)"; fi
+done
+for file in u lw; do
+    if head -c 128 $file.npy | grep -q '(2000,)'; then pass; else fail "$file.npy: $(head -c 128 $file.npy)"; fi
+done
+if [ "$(grep -c '^main,' steps.csv)" = "$(json num_steps stdout)" ] && grep -q '^pilot,1,' steps.csv; then pass; else fail "$(cat steps.csv)"; fi
+
+# Same seed, same files; another seed, others.
+cp x.npy x_before.npy
+succeed run -o x.npy
+same x.npy x_before.npy "the same seed"
+succeed run -o x.npy --seed 1
+if cmp -s x.npy x_before.npy; then fail "another seed gave the same configurations"; else pass; fi
+
+# From samples of a preset to another temperature.
+succeed "$eqflow" data dw2 -n 2000 -o data.npy --quiet
+succeed "$eqflow" anneal data.npy --preset dw2 --temperature 2 -n 2000 --pilot 300 --quiet --json
+within "$(json ess_fraction stdout)" 0.4 1 "effective sample size, from samples"
+
+refuse() { # CODE PATTERN ARGUMENTS...
+    local code=$1 pattern=$2
+    shift 2
+    expect "$code" "$pattern" "$eqflow" anneal "$@" --quiet
+}
+refuse 2 'needs? .*--preset|--preset PRESET' data.npy
+refuse 2 'knows its own potential' model.safetensors --preset dw2
+refuse 2 'fewer than 2 walkers' model.safetensors -n 10
+refuse 2 'reweighting' model.safetensors --latent-moves 0 --langevin-moves 0
+refuse 2 'name one file' model.safetensors -o a.npy --walkers a.npy
+refuse 2 'unknown preset|no preset' data.npy --preset nothing
+refuse 3 'lj13|particles|shape' data.npy --preset lj13
+finish
