@@ -125,7 +125,9 @@ static eqf_status describe(eqf_context *ctx, cl_platform_id ocl_platform, eqf__d
     cl_device_fp_config fp64 = 0;
     info->has_fp64 =
         clGetDeviceInfo(id, CL_DEVICE_DOUBLE_FP_CONFIG, sizeof fp64, &fp64, NULL) == CL_SUCCESS && fp64 != 0;
-    return eqf__profile_apply(ctx, device);
+    eqf__profile_facts facts;
+    eqf__profile_read_facts(device, &facts);
+    return eqf__profile_apply(ctx, &facts, device);
 }
 
 static bool is_usable(const eqf_device_info *info) {
@@ -477,6 +479,7 @@ void eqf__device_close(eqf_context *ctx) {
     if (ctx->device == NULL) return;
     if (ctx->device->queue != NULL) clReleaseCommandQueue(ctx->device->queue);
     if (ctx->device->context != NULL) clReleaseContext(ctx->device->context);
+    free(ctx->device->described);
     free(ctx->device);
     ctx->device = NULL;
 }

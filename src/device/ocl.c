@@ -1,6 +1,8 @@
 /* OpenCL errors in words, and buffers. */
+#include <stdlib.h>
 #include <string.h>
 
+#include "described.h"
 #include "ocl.h"
 
 const char *eqf__ocl_error_name(cl_int error) {
@@ -94,6 +96,7 @@ eqf_status eqf__buffer_create(eqf_context *ctx, size_t num_bytes, const void *h_
             ctx, EQF_ERROR_DEVICE_MEMORY,
             "%s need %.1f MiB in one piece but %s allows %.1f MiB: use a smaller batch or fewer samples at once", what,
             (double)num_bytes / 1048576.0, device->info.name, (double)device->info.max_allocation_bytes / 1048576.0);
+    if (device->described != NULL) return eqf__described_buffer(ctx, num_bytes, h_data, buffer_out);
     cl_int error;
     cl_mem_flags flags = CL_MEM_READ_WRITE | (h_data != NULL ? CL_MEM_COPY_HOST_PTR : 0);
     /* The host pointer is only read (COPY_HOST_PTR), but the API takes it without const. */
@@ -115,12 +118,16 @@ eqf_status eqf__buffer_create(eqf_context *ctx, size_t num_bytes, const void *h_
 }
 
 void eqf__buffer_destroy(cl_mem *buffer) {
-    if (*buffer != NULL) clReleaseMemObject(*buffer);
+    if (eqf__is_described(*buffer))
+        free(eqf__described_memory(*buffer));
+    else if (*buffer != NULL)
+        clReleaseMemObject(*buffer);
     *buffer = NULL;
 }
 
 eqf_status eqf__buffer_write(eqf_context *ctx, cl_mem buffer, size_t offset, size_t num_bytes, const void *h_data) {
     if (num_bytes == 0) return EQF_OK;
+    if (ctx->device->described != NULL) return eqf__described_write(buffer, offset, num_bytes, h_data);
     EQF__OCL(ctx, clEnqueueWriteBuffer(ctx->device->queue, buffer, CL_TRUE, offset, num_bytes, h_data, 0, NULL, NULL),
              "while copying to the device");
     return EQF_OK;
@@ -128,8 +135,26 @@ eqf_status eqf__buffer_write(eqf_context *ctx, cl_mem buffer, size_t offset, siz
 
 eqf_status eqf__buffer_read(eqf_context *ctx, cl_mem buffer, size_t offset, size_t num_bytes, void *h_data) {
     if (num_bytes == 0) return EQF_OK;
+    if (ctx->device->described != NULL) return eqf__described_read(buffer, offset, num_bytes, h_data);
     if (ctx->device->is_lost) return eqf__ocl_fail(ctx, CL_DEVICE_NOT_AVAILABLE, "earlier");
     const cl_int error =
         clEnqueueReadBuffer(ctx->device->queue, buffer, CL_TRUE, offset, num_bytes, h_data, 0, NULL, NULL);
     return error == CL_SUCCESS ? EQF_OK : eqf__ocl_fail_after_kernels(ctx, error, "while copying from the device");
+}
+
+eqf_status eqf__buffer_copy(eqf_context *ctx, cl_mem from, size_t from_offset, cl_mem to, size_t to_offset, size_t num_bytes) {
+    if (num_bytes == 0 || ctx->device->described != NULL) return EQF_OK;
+    EQF__OCL(ctx, clEnqueueCopyBuffer(ctx->device->queue, from, to, from_offset, to_offset, num_bytes, 0, NULL, NULL),
+             "while a buffer was copied");
+    return EQF_OK;
+}
+
+eqf_status eqf__buffer_copy_rows(eqf_context *ctx, cl_mem from, size_t from_bytes, cl_mem to, size_t row_bytes, size_t num_rows) {
+    const size_t origin[3] = {0, 0, 0}, region[3] = {row_bytes, num_rows, 1};
+    if (num_rows == 0 || ctx->device->described != NULL) return EQF_OK;
+    EQF__OCL(ctx,
+             clEnqueueCopyBufferRect(ctx->device->queue, from, to, origin, origin, region, from_bytes, 0, row_bytes, 0, 0, NULL,
+                                     NULL),
+             "while rows were copied");
+    return EQF_OK;
 }

@@ -29,6 +29,7 @@ typedef struct eqf__device {
     bool is_lost;               /* it stopped working: nothing of it is believed or kept */
     bool is_last_resort;        /* auto takes it only where nothing else is */
     char build_options[256];
+    char *described; /* the folder that takes the programs of a device without a driver (described.h); NULL: a real device */
     bool has_gemm; /* CLBlast has this device's parameters and passed its check (src/dynamics/gemm.c) */
 } eqf__device;
 
@@ -55,5 +56,9 @@ void eqf__buffer_destroy(cl_mem *buffer);
 /* Blocking copies. */
 eqf_status eqf__buffer_write(eqf_context *ctx, cl_mem buffer, size_t offset, size_t num_bytes, const void *h_data);
 eqf_status eqf__buffer_read(eqf_context *ctx, cl_mem buffer, size_t offset, size_t num_bytes, void *h_data);
+/* On the device, in the queue's order. */
+eqf_status eqf__buffer_copy(eqf_context *ctx, cl_mem from, size_t from_offset, cl_mem to, size_t to_offset, size_t num_bytes);
+/* The first row_bytes of num_rows rows, from_bytes from one to the next, become rows without gaps. */
+eqf_status eqf__buffer_copy_rows(eqf_context *ctx, cl_mem from, size_t from_bytes, cl_mem to, size_t row_bytes, size_t num_rows);
 
 #endif

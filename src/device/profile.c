@@ -93,11 +93,6 @@ static eqf_status check_value(eqf_context *ctx, const char *place, const key_rul
 
 /* ---- Text -------------------------------------------------------------------------------------------------------------- */
 
-typedef struct profile_line {
-    char key[64], value[224], reason[384];
-    unsigned number;
-} profile_line;
-
 static void copy_trimmed(char *target, size_t size, const char *begin, size_t length) {
     while (length > 0 && isspace((unsigned char)*begin)) begin++, length--;
     while (length > 0 && isspace((unsigned char)begin[length - 1])) length--;
@@ -113,8 +108,7 @@ static void append_text(char *target, size_t size, const char *text) {
     memcpy(target + length + gap, text, more + 1);
 }
 
-/* The next "key = value  # reason" with the indented comment lines below it. False at the end; a line that is neither gives key "". */
-static bool next_line(const char **text, unsigned *number, profile_line *line) {
+bool eqf__profile_next_line(const char **text, unsigned *number, eqf__profile_line *line) {
     while (**text != '\0') {
         const char *begin = *text;
         size_t length = strcspn(begin, "\n");
@@ -156,7 +150,7 @@ static const char *const level_names[EQF__PROFILE_NUM_LEVELS] = {"generic", "cla
 static const char *const type_names[] = {"cpu", "gpu", "accelerator", "other"};
 
 /* One match line against the facts. */
-static eqf_status match(eqf_context *ctx, const char *place, const profile_line *line, const eqf__profile_facts *facts,
+static eqf_status match(eqf_context *ctx, const char *place, const eqf__profile_line *line, const eqf__profile_facts *facts,
                         bool *fits) {
     const char *what = line->key + strlen("match."), *value = line->value;
     uint64_t number = 0;
@@ -187,10 +181,10 @@ static eqf_status match(eqf_context *ctx, const char *place, const profile_line 
 static eqf_status check_fit(eqf_context *ctx, const char *name, const char *text, eqf__profile_level level,
                             const eqf__profile_facts *facts, bool *fits_out) {
     unsigned number = 0;
-    profile_line line;
+    eqf__profile_line line;
     bool has_level = false;
     *fits_out = true;
-    while (next_line(&text, &number, &line)) {
+    while (eqf__profile_next_line(&text, &number, &line)) {
         char place[160];
         snprintf(place, sizeof place, "%s:%u", name, line.number);
         if (strcmp(line.key, "level") == 0) {
@@ -217,7 +211,7 @@ const char *eqf__profile_get(const eqf_device_profile *profile, const char *key)
     return "";
 }
 
-static eqf_status set_value(eqf_context *ctx, const char *place, const profile_line *line, eqf_device_profile *profile) {
+static eqf_status set_value(eqf_context *ctx, const char *place, const eqf__profile_line *line, eqf_device_profile *profile) {
     const key_rule *rule = NULL;
     for (size_t k = 0; k < NUM_KEYS; k++)
         if (strcmp(key_rules[k].key, line->key) == 0) rule = &key_rules[k];
@@ -248,7 +242,7 @@ static eqf_status set_value(eqf_context *ctx, const char *place, const profile_l
 }
 
 /* "issue.NAME", "issue.NAME.versions|guard|source" */
-static eqf_status set_issue(eqf_context *ctx, const char *place, const profile_line *line, eqf_device_profile *profile) {
+static eqf_status set_issue(eqf_context *ctx, const char *place, const eqf__profile_line *line, eqf_device_profile *profile) {
     const char *name = line->key + strlen("issue."), *field = strchr(name, '.');
     const size_t length = field != NULL ? (size_t)(field - name) : strlen(name);
     eqf_driver_issue *issue = NULL;
@@ -284,8 +278,8 @@ eqf_status eqf__profile_apply_text(eqf_context *ctx, const char *name, const cha
     if (is_used_out != NULL) *is_used_out = fits;
     if (!fits) return EQF_OK;
     unsigned number = 0;
-    profile_line line;
-    while (next_line(&text, &number, &line)) {
+    eqf__profile_line line;
+    while (eqf__profile_next_line(&text, &number, &line)) {
         char place[96];
         if (facts != NULL)
             snprintf(place, sizeof place, "%.80s:%u", name, line.number);
@@ -393,13 +387,12 @@ static bool flag_of(const eqf_device_profile *profile, const char *key) {
     return strcmp(eqf__profile_get(profile, key), "yes") == 0;
 }
 
-eqf_status eqf__profile_apply(eqf_context *ctx, eqf__device *device) {
-    eqf__profile_facts facts;
+eqf_status eqf__profile_apply(eqf_context *ctx, const eqf__profile_facts *facts, eqf__device *device) {
     eqf_device_profile *profile = eqf__alloc(ctx, 1, sizeof *profile, "the device's profile");
     if (profile == NULL) return EQF_ERROR_OUT_OF_MEMORY;
-    eqf__profile_read_facts(device, &facts);
-    char *tuning = eqf__store_load(ctx, &device->info, EQF__STORE_TUNING);
-    eqf_status status = eqf__profile_resolve(ctx, &facts, tuning, profile, device->info.profile_name);
+    /* What was measured on this machine is of no other: a described device has no tuning. */
+    char *tuning = device->described != NULL ? NULL : eqf__store_load(ctx, &device->info, EQF__STORE_TUNING);
+    eqf_status status = eqf__profile_resolve(ctx, facts, tuning, profile, device->info.profile_name);
     free(tuning);
     if (status == EQF_OK) {
         uint64_t iterations = 0;

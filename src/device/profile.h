@@ -45,8 +45,16 @@ eqf_status eqf__profile_apply_text(eqf_context *ctx, const char *name, const cha
 eqf_status eqf__profile_resolve(eqf_context *ctx, const eqf__profile_facts *facts, const char *tuning_text,
                                 eqf_device_profile *profile_out, char name_out[64]);
 
-/* Profile -> the device's fields and info.profile_name. Errors: FORMAT (a file of platforms/ lacks a key). */
-eqf_status eqf__profile_apply(eqf_context *ctx, eqf__device *device);
+/* Profile of what has these facts -> the device's fields and info.profile_name. Errors: FORMAT (a file of platforms/ lacks a key). */
+eqf_status eqf__profile_apply(eqf_context *ctx, const eqf__profile_facts *facts, eqf__device *device);
+
+/* The text format: the next "key = value  # reason" of *text, with the indented comment lines below it. False at the end; a line that is
+ * neither gives key "". *number counts lines, from 0 before the first call. */
+typedef struct eqf__profile_line {
+    char key[64], value[224], reason[384];
+    unsigned number;
+} eqf__profile_line;
+bool eqf__profile_next_line(const char **text, unsigned *number, eqf__profile_line *line);
 
 /* Value of a key, "" if there is none. */
 const char *eqf__profile_get(const eqf_device_profile *profile, const char *key);

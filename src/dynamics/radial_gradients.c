@@ -78,12 +78,9 @@ static eqf_status contract_direct(eqf__field *field, cl_mem d_grad_stages, cl_me
     EQF__TRY(sum_partials(field, d_grad_stages, state->d_stage_sums, num_partials,
                           field->num_stages * state->stage.grad_stage_size));
     /* Rows of grad_stage_size to rows of K + 1. */
-    size_t source[3] = {0, 0, 0}, region[3] = {(field->options.num_distance + 1) * sizeof(float), field->num_stages, 1};
-    EQF__OCL(field->ctx,
-             clEnqueueCopyBufferRect(field->ctx->device->queue, state->d_stage_sums, state->d_grad_coefficients, source,
-                                     source, region, state->stage.grad_stage_size * sizeof(float), 0, region[0], 0, 0,
-                                     NULL, NULL),
-             "while gradients were copied");
+    EQF__TRY(eqf__buffer_copy_rows(field->ctx, state->d_stage_sums, state->stage.grad_stage_size * sizeof(float),
+                                   state->d_grad_coefficients, (field->options.num_distance + 1) * sizeof(float),
+                                   field->num_stages));
     return sum_partials(field, d_grad_shared, state->d_width_sums, num_partials, state->widths_padded);
 }
 

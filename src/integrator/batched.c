@@ -187,10 +187,7 @@ static eqf_status recompute_step(const eqf__trajectory *trajectory, const eqf__n
     const cl_float h = (cl_float)sign / (cl_float)trajectory->num_steps;
     const cl_uint blocks = (cl_uint)num_blocks;
     const size_t num_bytes = num_blocks * batched->state_size * sizeof(float);
-    EQF__OCL(ctx,
-             clEnqueueCopyBuffer(ctx->device->queue, gradient->d_checkpoints, batched->d_y[0], step * num_bytes, 0,
-                                 num_bytes, 0, NULL, NULL),
-             "while a checkpoint was copied");
+    EQF__TRY(eqf__buffer_copy(ctx, gradient->d_checkpoints, step * num_bytes, batched->d_y[0], 0, num_bytes));
     for (unsigned s = 0; s < 3; s++) {
         const cl_float reach = h * rk4_reach[s];
         cl_mem d_k = s == 1 ? batched->d_difference : batched->d_k;
@@ -230,11 +227,8 @@ static eqf_status reverse_step(const eqf__trajectory *trajectory, const eqf__noi
         EQF__TRY(EQF__LAUNCH(ctx, &batched->add, num_blocks, 0, EQF__ARG(batched->d_total),
                              EQF__ARG(batched->d_from_later), EQF__ARG(blocks)));
     }
-    EQF__OCL(ctx,
-             clEnqueueCopyBuffer(ctx->device->queue, batched->d_total, gradient->d_adjoint_x, 0, 0,
-                                 num_blocks * batched->state_size * sizeof(float), 0, NULL, NULL),
-             "while adjoints were copied");
-    return EQF_OK;
+    return eqf__buffer_copy(ctx, batched->d_total, 0, gradient->d_adjoint_x, 0,
+                            num_blocks * batched->state_size * sizeof(float));
 }
 
 eqf_status eqf__batched_reverse(const eqf__trajectory *trajectory, const eqf__noise *noise, eqf_direction direction,

@@ -57,12 +57,9 @@ static eqf_status assemble(const eqf__trajectory *trajectory, const char *name, 
 /* Whether the kernel, as the device built it, runs in groups of that size. */
 static bool fits_group(const eqf__trajectory *trajectory, const eqf__kernel *kernel, unsigned group_size) {
     const eqf__device *device = trajectory->ctx->device;
-    size_t most = 0;
     if (group_size == 0) return true;
-    if (clGetKernelWorkGroupInfo(kernel->id, device->id, CL_KERNEL_WORK_GROUP_SIZE, sizeof most, &most, NULL) ==
-            CL_SUCCESS &&
-        most >= group_size)
-        return true;
+    const size_t most = eqf__kernel_largest_group(trajectory->ctx, kernel);
+    if (most >= group_size) return true;
     eqf__log(trajectory->ctx, EQF_LOG_WARNING,
              "%s runs kernel '%s' in groups of %zu at most, not the profile's %u: one sample a work-item instead",
              device->info.name, kernel->name, most, group_size);

@@ -7,13 +7,14 @@
 #include <unistd.h>
 
 #include "cache.h"
+#include "described.h"
 #include "embedded_kernels.h"
 
 struct eqf__program {
     eqf__program *next;
     char *source;
     char *options;
-    const char *name;
+    char name[48];
     cl_program id;
     char key[EQF__CACHE_KEY_SIZE];
     char *cached_kernels;        /* that had run when the cached binary was taken; NULL: built from source */
@@ -146,6 +147,7 @@ static eqf_status report_build_failure(eqf_context *ctx, const char *name, const
 static eqf_status build(eqf_context *ctx, const char *name, const char *source, const char *options,
                         cl_program *id_out) {
     eqf__device *device = ctx->device;
+    if (device->described != NULL) return EQF_OK; /* the text is all */
     cl_int error;
     cl_program id = clCreateProgramWithSource(device->context, 1, &source, NULL, &error);
     if (error != CL_SUCCESS) return eqf__ocl_fail(ctx, error, "while a program was made");
@@ -162,6 +164,7 @@ static eqf_status build(eqf_context *ctx, const char *name, const char *source, 
 /* A program from the cache, or NULL: a binary that the driver refuses is no error, the source is built. */
 static cl_program build_cached(eqf_context *ctx, eqf__program *program) {
     size_t num_bytes;
+    if (ctx->device->described != NULL) return NULL;
     unsigned char *bytes = eqf__cache_load(ctx, program->key, &num_bytes, &program->cached_kernels);
     if (bytes == NULL) return NULL;
     const unsigned char *binary = bytes;
@@ -206,6 +209,21 @@ static void store_program(eqf_context *ctx, const eqf__program *program) {
         eqf__cache_store(ctx, program->key, program->name, kernels, bytes, num_bytes);
     }
     free(bytes);
+}
+
+/* Text, options and the kernels that were launched, with the size of their groups, as a file in a described device's folder: the compiler's
+ * input as it stands, the rest in comments. */
+static eqf_status write_program(eqf_context *ctx, const eqf__program *program) {
+    unsigned number = 1; /* of the programs that have this name, in the order of their making: the list has the newest first */
+    char path[1024], suffix[16] = "";
+    for (const eqf__program *older = program->next; older != NULL; older = older->next)
+        if (strcmp(older->name, program->name) == 0) number++;
+    if (number > 1) snprintf(suffix, sizeof suffix, "-%u", number);
+    snprintf(path, sizeof path, "%s/%s%s.cl", ctx->device->described, program->name, suffix);
+    eqf__file_writer writer;
+    EQF__TRY(eqf__file_begin(ctx, path, &writer));
+    fprintf(writer.stream, "// options: %s\n// launched: %s\n%s", program->options, program->launched_kernels, program->source);
+    return eqf__file_commit(ctx, &writer);
 }
 
 static void program_free(eqf__program *program) {
@@ -300,7 +318,7 @@ eqf_status eqf__program_get(eqf_context *ctx, const char *name, const char *cons
     }
     program->source = source;
     program->options = options;
-    program->name = name;
+    snprintf(program->name, sizeof program->name, "%s", name);
     make_key(ctx, program);
     program->id = build_cached(ctx, program);
     eqf_status status = program->id != NULL ? EQF_OK : build(ctx, name, source, options, &program->id);
@@ -308,7 +326,8 @@ eqf_status eqf__program_get(eqf_context *ctx, const char *name, const char *cons
         program_free(program);
         return status;
     }
-    program->trusted = eqf__cache_trusted(ctx, program->key);
+    /* Of a described device nothing is computed, so nothing can be wrong. */
+    program->trusted = device->described != NULL ? ~0u : eqf__cache_trusted(ctx, program->key);
     program->next = ctx->programs->first;
     ctx->programs->first = program;
     *program_out = program;
@@ -319,7 +338,10 @@ void eqf__programs_destroy(eqf_context *ctx) {
     if (ctx->programs == NULL) return;
     for (eqf__program *program = ctx->programs->first; program != NULL;) {
         eqf__program *next = program->next;
-        if (!ctx->device->is_lost) store_program(ctx, program);
+        if (ctx->device->described != NULL)
+            (void)write_program(ctx, program); /* who reads the folder misses it */
+        else if (!ctx->device->is_lost)
+            store_program(ctx, program);
         program_free(program);
         program = next;
     }
@@ -374,10 +396,24 @@ const char *eqf__plain_width(const eqf_context *ctx) {
 
 /* ---- Kernels ---------------------------------------------------------------------------------------------------------- */
 
+/* A kernel of a described device: a name that the text has. */
+static eqf_status describe_kernel(eqf_context *ctx, eqf__program *program, eqf__kernel *kernel) {
+    char head[96];
+    snprintf(head, sizeof head, "%s(", kernel->name);
+    const char *at = strstr(program->source, head);
+    while (at != NULL && (at == program->source || strchr(" \n", at[-1]) == NULL)) at = strstr(at + 1, head);
+    if (at == NULL)
+        return eqf__fail(ctx, EQF_ERROR_KERNEL_BUILD, "kernel '%s' is not in program '%s'", kernel->name, program->name);
+    kernel->id = eqf__described_handle(program);
+    kernel->local_size = ctx->device->local_size > 0 ? ctx->device->local_size : 1;
+    return EQF_OK;
+}
+
 eqf_status eqf__kernel_create(eqf_context *ctx, eqf__program *program, const char *name, eqf__kernel *kernel_out) {
     cl_int error;
     kernel_out->name = name;
     kernel_out->program = program;
+    if (ctx->device->described != NULL) return describe_kernel(ctx, program, kernel_out);
     kernel_out->id = clCreateKernel(program->id, name, &error);
     if (error != CL_SUCCESS) {
         kernel_out->id = NULL;
@@ -398,14 +434,25 @@ eqf_status eqf__kernel_create(eqf_context *ctx, eqf__program *program, const cha
 }
 
 void eqf__kernel_destroy(eqf__kernel *kernel) {
-    if (kernel->id != NULL) clReleaseKernel(kernel->id);
+    if (kernel->id != NULL && !eqf__is_described(kernel->id)) clReleaseKernel(kernel->id);
     kernel->id = NULL;
 }
 
-/* Remembers that this kernel has run, for the cache. */
-static void note_launch(const eqf__kernel *kernel) {
+size_t eqf__kernel_largest_group(const eqf_context *ctx, const eqf__kernel *kernel) {
+    size_t most = 0;
+    if (ctx->device->described != NULL) return ctx->device->info.max_work_group_size;
+    const cl_int error =
+        clGetKernelWorkGroupInfo(kernel->id, ctx->device->id, CL_KERNEL_WORK_GROUP_SIZE, sizeof most, &most, NULL);
+    return error == CL_SUCCESS ? most : 0;
+}
+
+/* Remembers that this kernel has run, for the cache; of a described device with the size of its groups. */
+static void note_launch(const eqf_context *ctx, const eqf__kernel *kernel, size_t local_size) {
     char entry[128], *list = kernel->program->launched_kernels;
-    snprintf(entry, sizeof entry, "%s ", kernel->name);
+    if (ctx->device->described != NULL)
+        snprintf(entry, sizeof entry, "%s=%zu ", kernel->name, local_size);
+    else
+        snprintf(entry, sizeof entry, "%s ", kernel->name);
     const char *found = strstr(list, entry);
     if (found != NULL && (found == list || found[-1] == ' ')) return;
     size_t length = strlen(list), size = sizeof kernel->program->launched_kernels;
@@ -418,8 +465,9 @@ eqf_status eqf__launch(eqf_context *ctx, const eqf__kernel *kernel, size_t globa
     if (kernel->id == NULL) /* its maker failed halfway and was used all the same */
         return eqf__fail(ctx, EQF_ERROR_DEVICE,
                          "a kernel is missing since an earlier failure: destroy what failed and make it anew");
-    note_launch(kernel);
     if (local_size == 0) local_size = global_size > 1 ? kernel->local_size : 1;
+    note_launch(ctx, kernel, local_size);
+    if (ctx->device->described != NULL) return EQF_OK;
     global_size = (global_size + local_size - 1) / local_size * local_size;
     for (size_t a = 0; a < num_arguments; a++) {
         cl_int error = clSetKernelArg(kernel->id, (cl_uint)a, arguments[a].num_bytes, arguments[a].value);
@@ -443,13 +491,14 @@ size_t eqf__stride(const eqf_context *ctx, size_t num_turns) {
 
 eqf_status eqf__fill_zero(eqf_context *ctx, cl_mem buffer, size_t num_bytes) {
     const cl_uint zero = 0;
-    if (num_bytes == 0) return EQF_OK;
+    if (num_bytes == 0 || ctx->device->described != NULL) return EQF_OK;
     EQF__OCL(ctx, clEnqueueFillBuffer(ctx->device->queue, buffer, &zero, sizeof zero, 0, num_bytes, 0, NULL, NULL),
              "while a buffer was cleared");
     return EQF_OK;
 }
 
 eqf_status eqf__finish(eqf_context *ctx) {
+    if (ctx->device->described != NULL) return EQF_OK;
     const cl_int error = clFinish(ctx->device->queue);
     return error == CL_SUCCESS ? EQF_OK : eqf__ocl_fail_after_kernels(ctx, error, "while kernels ran");
 }

@@ -44,6 +44,8 @@ typedef struct eqf__kernel {
 } eqf__kernel;
 eqf_status eqf__kernel_create(eqf_context *ctx, eqf__program *program, const char *name, eqf__kernel *kernel_out);
 void eqf__kernel_destroy(eqf__kernel *kernel);
+/* Most work-items of a group that the device runs of this kernel, as it was built there; 0: it does not say. */
+size_t eqf__kernel_largest_group(const eqf_context *ctx, const eqf__kernel *kernel);
 
 /* One argument of a launch. */
 typedef struct eqf__argument {

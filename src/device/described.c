@@ -1,0 +1,202 @@
+/* Devices from a file: their capabilities, and what stands in for a driver's buffers. */
+#include "described.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- The file ------------------------------------------------------------------------------------------------------------ */
+
+typedef enum value_kind { TEXT, COUNT, UNSIGNED, WORDS, FLAG, TYPE, OF_COMPILERS } value_kind;
+
+/* Where a key's value goes: into info or, from FIRST_OF_FACTS on, into facts. */
+typedef struct description_key {
+    const char *key;
+    value_kind kind;
+    bool is_needed, is_fact;
+    size_t offset, size;
+} description_key;
+
+#define INFO(key, kind) \
+    { #key, kind, true, false, offsetof(eqf_device_info, key), sizeof(((eqf_device_info *)0)->key) }
+#define FACT(key, kind) \
+    { #key, kind, false, true, offsetof(eqf__profile_facts, key), sizeof(((eqf__profile_facts *)0)->key) }
+static const description_key description_keys[] = {
+    INFO(name, TEXT),
+    INFO(vendor, TEXT),
+    INFO(driver_version, TEXT),
+    INFO(platform_name, TEXT),
+    INFO(type, TYPE),
+    INFO(vendor_id, UNSIGNED),
+    INFO(compute_units, UNSIGNED),
+    INFO(max_clock_mhz, UNSIGNED),
+    INFO(global_memory_bytes, COUNT),
+    INFO(max_allocation_bytes, COUNT),
+    INFO(local_memory_bytes, COUNT),
+    INFO(max_work_group_size, WORDS),
+    INFO(has_fp64, FLAG),
+    FACT(native_width, UNSIGNED),
+    FACT(compute_capability, UNSIGNED),
+    FACT(wavefront_width, UNSIGNED),
+    FACT(has_kernel_timeout, FLAG),
+    /* For who compiles the programs or counts what fits into a unit; the library has no use for them. */
+    {"compiler", OF_COMPILERS, true, false, 0, 0},
+    {"target", OF_COMPILERS, true, false, 0, 0},
+    {"registers_per_unit", OF_COMPILERS, false, false, 0, 0},
+    {"register_granule", OF_COMPILERS, false, false, 0, 0},
+    {"registers_per_work_item", OF_COMPILERS, false, false, 0, 0},
+    {"local_memory_per_unit", OF_COMPILERS, false, false, 0, 0},
+    {"waves_per_unit", OF_COMPILERS, false, false, 0, 0},
+    {"wave_width", OF_COMPILERS, false, false, 0, 0},
+};
+enum { NUM_KEYS = sizeof description_keys / sizeof description_keys[0] };
+#undef INFO
+#undef FACT
+
+static const char *const type_names[] = {
+    [EQF_DEVICE_CPU] = "cpu", [EQF_DEVICE_GPU] = "gpu", [EQF_DEVICE_ACCELERATOR] = "accelerator", [EQF_DEVICE_OTHER] = "other"};
+enum { NUM_TYPES = sizeof type_names / sizeof type_names[0] };
+
+static bool read_count(const char *text, uint64_t most, uint64_t *count_out) {
+    char *end;
+    if (text[0] < '0' || text[0] > '9') return false;
+    *count_out = strtoull(text, &end, 0);
+    return *end == '\0' && *count_out <= most;
+}
+
+/* False: the value is none of its kind. */
+static bool store_value(const description_key *key, const char *value, char *target) {
+    uint64_t count = 0;
+    unsigned number, type = 0;
+    size_t words;
+    bool flag;
+    switch (key->kind) {
+        case OF_COMPILERS: return true;
+        case TEXT:
+            if (strlen(value) >= key->size) return false;
+            memcpy(target, value, strlen(value) + 1);
+            return true;
+        case COUNT:
+            if (!read_count(value, UINT64_MAX, &count)) return false;
+            memcpy(target, &count, sizeof count);
+            return true;
+        case UNSIGNED:
+            if (!read_count(value, UINT32_MAX, &count)) return false;
+            number = (unsigned)count;
+            memcpy(target, &number, sizeof number);
+            return true;
+        case WORDS:
+            if (!read_count(value, 1 << 20, &count)) return false;
+            words = (size_t)count;
+            memcpy(target, &words, sizeof words);
+            return true;
+        case FLAG:
+            flag = strcmp(value, "yes") == 0;
+            if (!flag && strcmp(value, "no") != 0) return false;
+            memcpy(target, &flag, sizeof flag);
+            return true;
+        case TYPE:
+            while (type < NUM_TYPES && strcmp(value, type_names[type]) != 0) type++;
+            if (type == NUM_TYPES) return false;
+            const eqf_device_type found = (eqf_device_type)type;
+            memcpy(target, &found, sizeof found);
+            return true;
+    }
+    return false;
+}
+
+eqf_status eqf__description_read(eqf_context *ctx, const char *name, const char *text, eqf_device_info *info_out,
+                                 eqf__profile_facts *facts_out) {
+    unsigned number = 0;
+    bool is_given[NUM_KEYS] = {false};
+    eqf__profile_line line;
+    memset(info_out, 0, sizeof *info_out);
+    memset(facts_out, 0, sizeof *facts_out);
+    facts_out->native_width = 1;
+    while (eqf__profile_next_line(&text, &number, &line)) {
+        size_t k = 0;
+        while (k < NUM_KEYS && strcmp(description_keys[k].key, line.key) != 0) k++;
+        if (k == NUM_KEYS)
+            return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s:%u: '%s' is no key of a device's description", name, line.number,
+                             line.key);
+        const description_key *key = &description_keys[k];
+        char *target = (key->is_fact ? (char *)facts_out : (char *)info_out) + key->offset;
+        if (is_given[k] || !store_value(key, line.value, target))
+            return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s:%u: '%s = %s' is there twice, or no value of that key", name, line.number,
+                             line.key, line.value);
+        is_given[k] = true;
+    }
+    for (size_t k = 0; k < NUM_KEYS; k++)
+        if (description_keys[k].is_needed && !is_given[k])
+            return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s: '%s = ...' is missing", name, description_keys[k].key);
+    info_out->has_compiler = info_out->is_available = true;
+    facts_out->type = info_out->type;
+    facts_out->vendor_id = info_out->vendor_id;
+    snprintf(facts_out->name, sizeof facts_out->name, "%s", info_out->name);
+    snprintf(facts_out->platform_name, sizeof facts_out->platform_name, "%s", info_out->platform_name);
+    snprintf(facts_out->driver_version, sizeof facts_out->driver_version, "%s", info_out->driver_version);
+    return EQF_OK;
+}
+
+/* ---- The device ----------------------------------------------------------------------------------------------------------- */
+
+static eqf_status fill(eqf_context *ctx, const char *path, const char *folder, eqf__device *device) {
+    unsigned char *bytes;
+    size_t num_bytes;
+    eqf__profile_facts facts;
+    device->described = eqf__strdup(ctx, folder);
+    if (device->described == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    EQF__TRY(eqf__file_read(ctx, path, &bytes, &num_bytes));
+    eqf_status status = eqf__description_read(ctx, path, (const char *)bytes, &device->info, &facts);
+    free(bytes);
+    EQF__TRY(status);
+    device->has_gemm = true; /* CLBlast brings kernels of its own */
+    snprintf(device->info.choice_reason, sizeof device->info.choice_reason, "described by a file");
+    return eqf__profile_apply(ctx, &facts, device);
+}
+
+eqf_status eqf__device_open_described(eqf_context *ctx, const char *path, const char *folder) {
+    if (ctx->device != NULL)
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "this context already uses %s", ctx->device->info.name);
+    eqf__device *device = eqf__alloc(ctx, 1, sizeof *device, "the device");
+    if (device == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    const eqf_status status = fill(ctx, path, folder, device);
+    if (status != EQF_OK) {
+        free(device->described);
+        free(device);
+        return status;
+    }
+    ctx->device = device;
+    return EQF_OK;
+}
+
+/* ---- Buffers -------------------------------------------------------------------------------------------------------------- */
+
+bool eqf__is_described(const void *handle) {
+    return ((uintptr_t)handle & 1) != 0;
+}
+
+void *eqf__described_handle(void *memory) {
+    return (char *)memory + 1;
+}
+
+void *eqf__described_memory(void *handle) {
+    return (char *)handle - 1;
+}
+
+eqf_status eqf__described_buffer(eqf_context *ctx, size_t num_bytes, const void *h_data, cl_mem *buffer_out) {
+    char *memory = eqf__alloc(ctx, num_bytes, 1, "a buffer of a described device");
+    if (memory == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    if (h_data != NULL) memcpy(memory, h_data, num_bytes);
+    *buffer_out = eqf__described_handle(memory);
+    return EQF_OK;
+}
+
+eqf_status eqf__described_write(cl_mem buffer, size_t offset, size_t num_bytes, const void *h_data) {
+    memcpy((char *)eqf__described_memory(buffer) + offset, h_data, num_bytes);
+    return EQF_OK;
+}
+
+eqf_status eqf__described_read(cl_mem buffer, size_t offset, size_t num_bytes, void *h_data) {
+    memcpy(h_data, (const char *)eqf__described_memory(buffer) + offset, num_bytes);
+    return EQF_OK;
+}
