@@ -5,7 +5,7 @@
 #include <string.h>
 
 enum { LONGEST_SIDE = 128, FIRST_STEPS = 20, STEPS_A_BASIS = 10 };
-static const double beta_1 = 0.95, beta_2 = 0.98, epsilon = 1e-8;
+static const double beta_1 = 0.95, beta_2 = 0.98, epsilon = 1e-8, relative_epsilon = 1e-4;
 static const float beta_covariance = 0.98f;
 
 /* Loops over the innermost index only, each element by itself and without fused multiplication: wider registers change no bit. */
@@ -33,7 +33,7 @@ struct eqf__soap {
     size_t num_slices, state_size;
     soap_slice *slices;
     float *state;
-    float *work[3]; /* [largest matrix] */
+    float *work[4]; /* [largest matrix] */
     double *wide;   /* [LONGEST_SIDE (LONGEST_SIDE + 4)] */
 };
 
@@ -91,11 +91,12 @@ eqf_status eqf__soap_create(eqf_context *ctx, const eqf_model *model, eqf__soap 
         size_t largest = lay_out(soap, model);
         if (largest < LONGEST_SIDE * LONGEST_SIDE) largest = LONGEST_SIDE * LONGEST_SIDE;
         soap->state = eqf__alloc(ctx, soap->state_size, sizeof(float), "the optimizer");
-        soap->work[0] = eqf__alloc(ctx, 3 * largest, sizeof(float), "the optimizer");
+        soap->work[0] = eqf__alloc(ctx, 4 * largest, sizeof(float), "the optimizer");
         soap->wide = eqf__alloc(ctx, LONGEST_SIDE * (LONGEST_SIDE + 4), sizeof(double), "the optimizer");
         if (soap->state != NULL && soap->work[0] != NULL && soap->wide != NULL) {
             soap->work[1] = soap->work[0] + largest;
             soap->work[2] = soap->work[1] + largest;
+            soap->work[3] = soap->work[2] + largest;
             lay_out(soap, model);
             *soap_out = soap;
             return EQF_OK;
@@ -239,44 +240,61 @@ static void sort_by_variance(unsigned n, const float *basis, const float *image,
     }
 }
 
-/* One step of subspace iteration: basis = orthonormal(covariance basis), columns in order of variance. order_out: where each column was. */
-static void improve_basis(eqf__soap *soap, const soap_side *side, unsigned *order_out) {
+/* One step of subspace iteration: basis = orthonormal(covariance basis), columns in order of variance. squares [n, n], unless the side is left
+ * as it is: what each old direction has of each new one, squared, (Q_old^T Q_new)_ij^2. */
+static void improve_basis(eqf__soap *soap, const soap_side *side, float *squares) {
     const unsigned n = side->n;
-    float *image = soap->work[1];
+    unsigned order[LONGEST_SIDE];
+    float *image = soap->work[1], *old = soap->work[2];
     multiply(n, n, n, side->covariance, side->basis, image);
-    sort_by_variance(n, side->basis, image, order_out);
+    sort_by_variance(n, side->basis, image, order);
+    transpose(n, n, side->basis, old);
     for (unsigned i = 0; i < n; i++)
-        for (unsigned j = 0; j < n; j++) side->basis[(size_t)i * n + j] = image[(size_t)i * n + order_out[j]];
+        for (unsigned j = 0; j < n; j++) side->basis[(size_t)i * n + j] = image[(size_t)i * n + order[j]];
     orthonormalise(n, soap->wide, side->basis);
+    multiply(n, n, n, old, side->basis, squares);
+    for (size_t c = 0; c < (size_t)n * n; c++) squares[c] *= squares[c];
 }
 
-/* New bases; the first moment is turned with them, the second, squares of each element, follows their order only. */
+/* New bases. The first moment turns with them; the second, variances, as those of numbers that do not depend on each other: Vyas et al. leave
+ * it as it is, and a direction that was quiet may then meet a large first moment, which throws training off in its first steps. */
 static void improve_bases(eqf__soap *soap, soap_slice *slice) {
     const unsigned m = slice->rows, n = slice->columns;
-    unsigned rows[LONGEST_SIDE], columns[LONGEST_SIDE];
+    float *squares = soap->work[3], *turned = soap->work[1], *transposed = soap->work[2];
     rotate(soap, slice, true, slice->first);
-    if (slice->left.n > 0) improve_basis(soap, &slice->left, rows);
-    if (slice->right.n > 0) improve_basis(soap, &slice->right, columns);
+    if (slice->left.n > 0) {
+        improve_basis(soap, &slice->left, squares);
+        transpose(m, m, squares, transposed);
+        multiply(m, m, n, transposed, slice->second, turned);
+        memcpy(slice->second, turned, slice->count * sizeof *turned);
+    }
+    if (slice->right.n > 0) {
+        improve_basis(soap, &slice->right, squares);
+        multiply(m, n, n, slice->second, squares, turned);
+        memcpy(slice->second, turned, slice->count * sizeof *turned);
+    }
     rotate(soap, slice, false, slice->first);
-    float *kept = soap->work[1];
-    memcpy(kept, slice->second, slice->count * sizeof *kept);
-    for (unsigned i = 0; i < m; i++)
-        for (unsigned j = 0; j < n; j++)
-            slice->second[(size_t)i * n + j] =
-                kept[(size_t)(slice->left.n > 0 ? rows[i] : i) * n + (slice->right.n > 0 ? columns[j] : j)];
 }
 
 /* ---- Steps -------------------------------------------------------------------------------------------------------------- */
 
 /* x, the gradient in the eigenbasis, becomes Adam's update there. */
-WIDE static void adam(size_t count, float correction_1, float correction_2, float *restrict first,
+WIDE static void adam(size_t count, float correction_1, float correction_2, float small, float *restrict first,
                       float *restrict second, float *restrict x) {
-    const float b1 = (float)beta_1, b2 = (float)beta_2, small = (float)epsilon;
+    const float b1 = (float)beta_1, b2 = (float)beta_2;
     for (size_t i = 0; i < count; i++) {
         first[i] = b1 * first[i] + (1 - b1) * x[i];
         second[i] = b2 * second[i] + (1 - b2) * x[i] * x[i];
         x[i] = first[i] * correction_1 / (sqrtf(second[i] * correction_2) + small);
     }
+}
+
+/* Directions in which there is no gradient, such as that of a mean that the field takes away, hold rounding errors of the others, a ten
+ * millionth of them: what is much smaller than the rest counts as nothing. */
+static float smallest_deviation(size_t count, float correction_2, const float *second) {
+    double sum = 0;
+    for (size_t i = 0; i < count; i++) sum += (double)second[i];
+    return (float)(epsilon + relative_epsilon * sqrt(sum * (double)correction_2 / (double)count));
 }
 
 void eqf__soap_update(eqf__soap *soap, uint64_t step, double learning_rate, double weight_decay, double shrink,
@@ -294,7 +312,9 @@ void eqf__soap_update(eqf__soap *soap, uint64_t step, double learning_rate, doub
             if (step <= FIRST_STEPS || step % STEPS_A_BASIS == 0) improve_bases(soap, slice);
             rotate(soap, slice, false, x);
         }
-        adam(slice->count, correction_1, correction_2, slice->first, slice->second, x);
+        const float small =
+            has_sides && step > 1 ? smallest_deviation(slice->count, correction_2, slice->second) : (float)epsilon;
+        adam(slice->count, correction_1, correction_2, small, slice->first, slice->second, x);
         if (has_sides) rotate(soap, slice, true, x);
         float *to = params + slice->offset;
         for (size_t i = 0; i < slice->count; i++) to[i] -= rate * (x[i] + decay * to[i]);
