@@ -33,6 +33,7 @@ typedef struct boltzmann {
     double log_z_error, ess_fraction_error, free_energy_difference;
     double mean_energy, mean_energy_error; /* reweighted */
     double acceptance;
+    eqf_round_trip round_trip;
     eqf_chain_mean chain;
     const eqf_preset *known; /* whose figures hold for the target, or NULL */
 } boltzmann;
@@ -64,6 +65,7 @@ static exit_code propose(cli_app *app, const eqf_model *model, const boltzmann_f
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
     exit_code code = work_sample(app, flow, run->target, app_seed_for(app->seed, "proposals"), run->num, run->x,
                                  run->log_prob);
+    if (code == EXIT_CODE_OK) code = work_round_trip(app, flow, &flags->flow_options, &run->round_trip);
     eqf_flow_destroy(&flow);
     return code == EXIT_CODE_OK ? work_energy(app, run->target, run->num, run->x, run->energy) : code;
 }
@@ -226,6 +228,7 @@ static exit_code print_result(cli_app *app, const boltzmann_flags *flags, const 
     output_number(&output, "ess_fraction_standard_error", "    standard error", run->ess_fraction_error, NULL);
     output_number(&output, "max_weight_fraction", "  largest weight (fraction of all)", run->weights.max_weight_fraction,
                   NULL);
+    output_round_trip(&output, &run->round_trip);
     output_number(&output, "log_z", "  ln Z", run->weights.log_z, log_z_known);
     output_number(&output, "log_z_standard_error", "    standard error", run->log_z_error, NULL);
     output_number(&output, "free_energy_difference", "  free energy minus prior's (kT)",

@@ -11,7 +11,8 @@
 #include "work.h"
 
 /* seconds: of the solves, without the start of the program. */
-static exit_code print_result(cli_app *app, const char *path, size_t num, const float *log_prob, double seconds) {
+static exit_code print_result(cli_app *app, const char *path, size_t num, const float *log_prob, const eqf_round_trip *round_trip,
+                              double seconds) {
     double *finite = app_alloc(app, num, sizeof *finite, "the log-densities");
     if (!finite) return EXIT_CODE_DEVICE;
     size_t num_finite = 0;
@@ -33,6 +34,7 @@ static exit_code print_result(cli_app *app, const char *path, size_t num, const 
     output_count(&output, "num_finite", "  with a finite log-density", num_finite);
     output_number(&output, "mean_log_prob", "mean of the finite ones (nats)", mean, NULL);
     output_number(&output, "mean_log_prob_standard_error", "  standard error", standard_error, NULL);
+    output_round_trip(&output, round_trip);
     output_number(&output, "seconds", "time of the solves (s)", seconds, NULL);
     return output_finish(&output);
 }
@@ -57,13 +59,15 @@ static exit_code compute(cli_app *app, const eqf_model *model, const char *data_
     const double begin = app_seconds();
     code = work_log_prob(app, flow, potential, "log-prob", x.shape[0], x.data, log_prob);
     const double seconds = app_seconds() - begin;
+    eqf_round_trip round_trip = {NAN, NAN};
+    if (code == EXIT_CODE_OK) code = work_round_trip(app, flow, options, &round_trip);
     if (code != EXIT_CODE_OK) goto done;
     eqf_array array = EQF_ARRAY_INIT;
     array.data = log_prob;
     array.num_dims = 1;
     array.shape[0] = x.shape[0];
     status = app_is_first(app) ? eqf_array_write_npy(app->ctx, path, &array) : EQF_OK;
-    code = status == EQF_OK ? print_result(app, path, x.shape[0], log_prob, seconds)
+    code = status == EQF_OK ? print_result(app, path, x.shape[0], log_prob, &round_trip, seconds)
                             : app_fail_status(app, status, ACTIVITY_WRITE);
 done:
     free(log_prob);

@@ -36,7 +36,7 @@ static exit_code write_files(cli_app *app, const eqf_potential_options *potentia
 
 /* energy [num] or NULL: then nothing is known of the weights. */
 static exit_code print_result(cli_app *app, const sample_files *files, size_t num, const float *log_prob,
-                              const float *energy) {
+                              const float *energy, const eqf_round_trip *round_trip) {
     double *log_weights = app_alloc(app, num, sizeof *log_weights, "the weights");
     if (!log_weights) return EXIT_CODE_DEVICE;
     eqf_weight_summary summary = {.struct_size = sizeof summary, .ess_fraction = NAN, .max_weight_fraction = NAN};
@@ -57,6 +57,7 @@ static exit_code print_result(cli_app *app, const sample_files *files, size_t nu
     output_count(&output, "num_samples", "samples", num);
     output_count(&output, "seed", "seed", app->seed);
     output_number(&output, "mean_log_prob", "mean log-density (nats)", sum / (double)num, NULL);
+    output_round_trip(&output, round_trip);
     output_number(&output, "ess_fraction", "effective sample size (fraction)", summary.ess_fraction, NULL);
     output_number(&output, "max_weight_fraction", "largest weight (fraction of all)", summary.max_weight_fraction,
                   NULL);
@@ -80,8 +81,10 @@ static exit_code draw(cli_app *app, const eqf_model *model, const eqf_potential_
         energy = app_alloc(app, num, sizeof *energy, "the energies");
         code = energy ? work_energy(app, potential, num, x, energy) : EXIT_CODE_DEVICE;
     }
+    eqf_round_trip round_trip = {NAN, NAN};
+    if (log_prob && code == EXIT_CODE_OK) code = work_round_trip(app, flow, options, &round_trip);
     if (log_prob && code == EXIT_CODE_OK) code = write_files(app, potential, files, num, x, log_prob, energy);
-    if (log_prob && code == EXIT_CODE_OK) code = print_result(app, files, num, log_prob, energy);
+    if (log_prob && code == EXIT_CODE_OK) code = print_result(app, files, num, log_prob, energy, &round_trip);
     free(x);
     free(log_prob);
     free(energy);

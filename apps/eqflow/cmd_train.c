@@ -18,8 +18,9 @@ static const size_t max_held_out = 10000; /* more does not tell models apart any
 static const size_t few_held_out = 10;    /* what a small set still gives, up to a quarter of it */
 static const double slice_seconds = 0.2;  /* between looks at signals and the clock */
 static const double save_seconds = 2;     /* between model files of an improving model */
-/* Of prior -> data -> prior, a coordinate: half of the promised 1e-4, as samples that were not tried may do a little worse. */
-static const double chosen_round_trip = 5e-5;
+/* Of prior -> data -> prior, a coordinate and a log-density: half of the promised 1e-4, as samples that were not tried may do a little
+ * worse. */
+static const eqf_round_trip chosen_round_trip = {5e-5, 5e-5};
 static const size_t num_round_trips = 1000;
 
 /* ---- Data ------------------------------------------------------------------------------------- */
@@ -127,7 +128,8 @@ static exit_code fill_model_options(cli_app *app, const train_flags *flags, cons
         if (options->prior_scale < 1e-6 || options->prior_scale > 1e6) {
             return app_fail(app, EXIT_CODE_INPUT,
                             "--prior-scale data: the data's scale is %.3g, beyond 1e-6 ... 1e6: measure lengths by the "
-                            "distance of neighbours, or give --prior-scale X", options->prior_scale);
+                            "distance of neighbours, or give --prior-scale X",
+                            options->prior_scale);
         }
         app_note(app, "prior scale %.6g, the data's", options->prior_scale);
     } else if (flags->prior_scale) {
@@ -186,9 +188,9 @@ static exit_code write_csv(cli_app *app, const train_flags *flags, const eqf_mod
     fprintf(stream, "step,seconds,loss,nll,held_out_nll,gradient_norm,learning_rate%s\n",
             has_free_energy ? ",free_energy,held_out_free_energy" : "");
     for (size_t i = 0; i < num_rows; i++) {
-        const double cells[] = {rows[i].seconds,       rows[i].loss,          rows[i].nll,
-                                rows[i].held_out_nll,  rows[i].gradient_norm, rows[i].learning_rate,
-                                rows[i].free_energy,   rows[i].held_out_free_energy};
+        const double cells[] = {
+            rows[i].seconds,       rows[i].loss,          rows[i].nll,         rows[i].held_out_nll,
+            rows[i].gradient_norm, rows[i].learning_rate, rows[i].free_energy, rows[i].held_out_free_energy};
         const size_t num_cells = sizeof cells / sizeof cells[0] - (has_free_energy ? 0 : 2);
         fprintf(stream, "%" PRIu64, rows[i].step);
         for (size_t j = 0; j < num_cells; j++) {
@@ -222,14 +224,17 @@ static exit_code save_model(cli_app *app, const train_flags *flags, eqf_trainer 
 /* How finely the trained flow is to be solved from now on. */
 typedef struct train_steps {
     unsigned num_steps;
-    double round_trip_error; /* NaN: not measured */
+    eqf_round_trip error; /* NaN: not measured */
 } train_steps;
+
+static const train_steps not_measured = {0, {NAN, NAN}};
 
 /* Unless the command line decides, the model gets as many integration steps as bring prior -> data -> prior back. */
 static exit_code choose_steps(cli_app *app, const train_flags *flags, const eqf_training_options *options,
                               eqf_model *model, train_steps *steps_out) {
     const unsigned trained_steps = eqf_model_options_of(model)->integrator.num_steps;
-    *steps_out = (train_steps){trained_steps, NAN};
+    *steps_out = not_measured;
+    steps_out->num_steps = trained_steps;
     if (flags->is_integration_steps_set) return EXIT_CODE_OK;
     eqf_flow_options flow_options = EQF_FLOW_OPTIONS_INIT;
     flow_options.field_evaluation = options->field_evaluation;
@@ -238,19 +243,23 @@ static exit_code choose_steps(cli_app *app, const train_flags *flags, const eqf_
     }
     cli_progress progress;
     progress_wait(&progress, app, "choosing the integration steps");
-    eqf_status status = eqf_flow_choose_steps(app->ctx, model, &flow_options, app_seed_for(app->seed, "round trip"),
-                                              num_round_trips, chosen_round_trip, &steps_out->num_steps,
-                                              &steps_out->round_trip_error);
+    eqf_status status =
+        eqf_flow_choose_steps(app->ctx, model, &flow_options, app_seed_for(app->seed, "round trip"), num_round_trips,
+                              &chosen_round_trip, &steps_out->num_steps, &steps_out->error);
     progress_end(&progress);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
-    if (!(steps_out->round_trip_error <= chosen_round_trip)) {
-        if (isfinite(steps_out->round_trip_error)) {
-            app_warn(app, "prior -> data -> prior comes back within %.1e only, with %u integration steps: train longer or "
-                          "with a larger --integration-penalty", steps_out->round_trip_error, steps_out->num_steps);
+    if (!(steps_out->error.coordinate <= chosen_round_trip.coordinate)) {
+        if (isfinite(steps_out->error.coordinate)) {
+            app_warn(app,
+                     "prior -> data -> prior comes back within %.1e only, with %u integration steps: train longer or "
+                     "with a larger --integration-penalty",
+                     steps_out->error.coordinate, steps_out->num_steps);
         } else {
-            app_warn(app, "some samples of the trained flow are not finite: train longer or with a lower --learning-rate");
+            app_warn(app,
+                     "some samples of the trained flow are not finite: train longer or with a lower --learning-rate");
         }
-        *steps_out = (train_steps){trained_steps, NAN};
+        *steps_out = not_measured;
+        steps_out->num_steps = trained_steps;
     }
     status = eqf_model_set_num_steps(app->ctx, model, steps_out->num_steps);
     return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_COMPUTE);
@@ -372,8 +381,8 @@ static exit_code run_training(cli_app *app, const train_flags *flags, const eqf_
     return code;
 }
 
-static exit_code print_result(cli_app *app, const train_flags *flags, const eqf_preset *preset,
-                              const train_data *data, const eqf_model *start, const eqf_training_options *options,
+static exit_code print_result(cli_app *app, const train_flags *flags, const eqf_preset *preset, const train_data *data,
+                              const eqf_model *start, const eqf_training_options *options,
                               const eqf_training_state *state, const train_steps *steps) {
     char note[64] = "", energy_note[64] = "";
     if (isfinite(preset->entropy)) {
@@ -403,8 +412,12 @@ static exit_code print_result(cli_app *app, const train_flags *flags, const eqf_
     output_number(&output, "free_energy", has_free_energy ? "free energy of the last batches" : NULL,
                   state->free_energy, NULL);
     output_count(&output, "integration_steps", "integration steps from now on", steps->num_steps);
-    output_number(&output, "round_trip_error", isfinite(steps->round_trip_error) ? "prior -> data -> prior within" : NULL,
-                  steps->round_trip_error, NULL);
+    output_number(&output, "round_trip_error",
+                  isfinite(steps->error.coordinate) ? "prior -> data -> prior within" : NULL, steps->error.coordinate,
+                  NULL);
+    output_number(&output, "round_trip_log_prob",
+                  isfinite(steps->error.log_prob) ? "  log-densities within (nats)" : NULL, steps->error.log_prob,
+                  NULL);
     output_number(&output, "seconds", "training time (s)", state->seconds, NULL);
     code = output_finish(&output);
     if (code == EXIT_CODE_OK) {
@@ -432,8 +445,9 @@ static exit_code train(cli_app *app, const train_flags *flags, const eqf_preset 
     eqf_trainer *trainer = NULL;
     eqf_model_options model_options = *preset->model;
     eqf_training_options training_options = EQF_TRAINING_OPTIONS_INIT;
-    eqf_training_state state = {.struct_size = sizeof state, .best_held_out_nll = NAN, .best_held_out_free_energy = NAN};
-    train_steps steps = {0, NAN};
+    eqf_training_state state = {
+        .struct_size = sizeof state, .best_held_out_nll = NAN, .best_held_out_free_energy = NAN};
+    train_steps steps = not_measured;
     eqf_status status;
     cli_progress progress;
     model_options.potential = *potential;

@@ -62,6 +62,10 @@ void output_bool(cli_output *output, const char *key, const char *label, bool va
     row(output, label, value ? "yes" : "no", NULL);
 }
 
+void output_round_trip(cli_output *output, const eqf_round_trip *error) {
+    output_number(output, "round_trip_log_prob", "there and back within (nats)", error->log_prob, NULL);
+}
+
 void output_json(cli_output *output, const char *key, json_t *value) {
     json_object_set_new(output->root, key, value);
 }

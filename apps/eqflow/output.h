@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "app.h"
+#include "eqflow/flow.h"
 
 /* Rows are kept in order until output_finish prints them. */
 typedef struct cli_output {
@@ -22,6 +23,8 @@ void output_number(cli_output *output, const char *key, const char *label, doubl
 void output_count(cli_output *output, const char *key, const char *label, uint64_t value);
 void output_text(cli_output *output, const char *key, const char *label, const char *value);
 void output_bool(cli_output *output, const char *key, const char *label, bool value);
+/* How far log-densities differ on the way there and back (work_round_trip). */
+void output_round_trip(cli_output *output, const eqf_round_trip *error);
 /* A value made elsewhere, JSON only; takes over the reference. */
 void output_json(cli_output *output, const char *key, json_t *value);
 /* A line for people only. */

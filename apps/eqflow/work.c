@@ -100,16 +100,32 @@ exit_code work_check_finite(cli_app *app, size_t num, size_t num_dof, const floa
         num_bad += !is_finite;
     }
     if (num_bad == 0) return EXIT_CODE_OK;
-    return app_fail(app, EXIT_CODE_FAILURE,
-                    "%zu of %zu samples are not finite, nothing was written: try more --integration-steps; if that does not help, "
-                    "the model has diverged",
-                    num_bad, num);
+    return app_fail(
+        app, EXIT_CODE_FAILURE,
+        "%zu of %zu samples are not finite, nothing was written: try more --integration-steps; if that does not help, "
+        "the model has diverged",
+        num_bad, num);
 }
 
 exit_code work_log_prob(cli_app *app, eqf_flow *flow, const eqf_potential_options *system, const char *label,
                         size_t num, const float *x, float *log_prob_out) {
     work_job job = {app, flow, system, 0, x, NULL, log_prob_out};
     return run_pieces(&job, label, num, log_prob_piece);
+}
+
+exit_code work_round_trip(cli_app *app, eqf_flow *flow, const eqf_flow_options *options, eqf_round_trip *error_out) {
+    enum { NUM_TRIPS = 256 };
+    const double allowed = 0.01; /* nats: as evaluate allows its two integrations to differ */
+    const bool is_adaptive = options->method == EQF_INTEGRATOR_DOPRI5;
+    eqf_status status = eqf_flow_round_trip(flow, app_seed_for(app->seed, "round trip"), NUM_TRIPS, error_out);
+    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
+    if (error_out->log_prob <= allowed) return EXIT_CODE_OK;
+    app_warn(
+        app,
+        "the integration does not resolve this flow: of %d samples, log-densities on the way there and back differ by up to %.2g "
+        "nats: %s, or train longer with a larger --integration-penalty",
+        (int)NUM_TRIPS, error_out->log_prob, is_adaptive ? "use a smaller --rtol" : "use more --integration-steps");
+    return EXIT_CODE_OK;
 }
 
 exit_code work_energy(cli_app *app, const eqf_potential_options *potential, size_t num, const float *x,
@@ -155,8 +171,10 @@ exit_code work_mcmc(cli_app *app, const eqf_potential_options *potential, const 
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
     double usual = usual_r_hat(diagnostics_out);
     if (diagnostics_out->split_r_hat > usual + 0.05) {
-        app_warn(app, "the chains do not agree yet (split R-hat %.3f, usual for chains of this length is %.3f); raise "
-                      "--burn-in", diagnostics_out->split_r_hat, usual);
+        app_warn(app,
+                 "the chains do not agree yet (split R-hat %.3f, usual for chains of this length is %.3f); raise "
+                 "--burn-in",
+                 diagnostics_out->split_r_hat, usual);
     }
     return EXIT_CODE_OK;
 }
@@ -164,8 +182,8 @@ exit_code work_mcmc(cli_app *app, const eqf_potential_options *potential, const 
 exit_code work_read_configurations(cli_app *app, const char *path, const eqf_potential_options *system,
                                    eqf_array *x_out) {
     double max_offset = 0;
-    eqf_status status = eqf_array_read_configurations(app->ctx, path, system->num_particles, system->space_dim, x_out,
-                                                      &max_offset);
+    eqf_status status =
+        eqf_array_read_configurations(app->ctx, path, system->num_particles, system->space_dim, x_out, &max_offset);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_READ);
     if (max_offset > 1e-4) {
         app_note(app, "centred the configurations of %s: centres of mass up to %.3g from 0 were subtracted", path,
@@ -187,16 +205,17 @@ double work_free_energy_difference(double log_z, double prior_scale, const eqf_p
 }
 
 exit_code work_divergence(cli_app *app, const char *text, eqf_divergence *divergence_out) {
-    static const char *const names[] = {
-        [EQF_DIVERGENCE_EXACT] = "exact", [EQF_DIVERGENCE_RADEMACHER] = "rademacher", [EQF_DIVERGENCE_GAUSSIAN] = "gaussian"};
+    static const char *const names[] = {[EQF_DIVERGENCE_EXACT] = "exact",
+                                        [EQF_DIVERGENCE_RADEMACHER] = "rademacher",
+                                        [EQF_DIVERGENCE_GAUSSIAN] = "gaussian"};
     *divergence_out = EQF_DIVERGENCE_EXACT;
     if (!text) return EXIT_CODE_OK;
     for (size_t d = 0; d < sizeof names / sizeof names[0]; d++) {
         *divergence_out = (eqf_divergence)d;
         if (strcmp(text, names[d]) == 0) return EXIT_CODE_OK;
     }
-    return app_fail(app, EXIT_CODE_USAGE, "--divergence %s: must be exact, rademacher or gaussian; see eqflow %s --help",
-                    text, app->command);
+    return app_fail(app, EXIT_CODE_USAGE,
+                    "--divergence %s: must be exact, rademacher or gaussian; see eqflow %s --help", text, app->command);
 }
 
 eqf_array work_configurations(float *x, size_t num, const eqf_potential_options *system) {

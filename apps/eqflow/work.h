@@ -19,6 +19,10 @@ exit_code work_check_finite(cli_app *app, size_t num, size_t num_dof, const floa
 exit_code work_log_prob(cli_app *app, eqf_flow *flow, const eqf_potential_options *system, const char *label,
                         size_t num, const float *x, float *log_prob_out);
 
+/* A small round trip, prior -> data -> prior: how far log-densities of a sample differ between its sampling and its scoring. Warns where the
+ * integration does not resolve the flow: nothing computed from it is a density then. */
+exit_code work_round_trip(cli_app *app, eqf_flow *flow, const eqf_flow_options *options, eqf_round_trip *error_out);
+
 /* x [num, N, D] -> energy_out [num]. */
 exit_code work_energy(cli_app *app, const eqf_potential_options *potential, size_t num, const float *x,
                       float *energy_out);

@@ -1,6 +1,7 @@
-/* The dense field between its matrix products: dynamics/dense.clh has the equations and the layouts. Samples come from blocks
- * block_begin ... of x_blocked [num_blocks][N*D][V]; NUM_DIRECTIONS 0 gives the velocity alone. Columns beyond the last block hold zeros. num_columns = (1 + NUM_DIRECTIONS) T.
- * Kernels over single numbers take V of them a turn, and work-items stride over the turns. */
+/* The dense field between its matrix products: dynamics/dense.clh has the equations and the layouts. Samples come
+ * from blocks block_begin ... of x_blocked [num_blocks][N*D][V]; NUM_DIRECTIONS 0 gives the velocity alone. Columns
+ * beyond the last block hold zeros. num_columns = (1 + NUM_DIRECTIONS) T. Kernels over single numbers take V of
+ * them a turn, and work-items stride over the turns. */
 #define COLUMN(r, block) ((size_t)(r) * num_samples + (size_t)(block) * V)
 
 /* inputs [FEATURES_IN][num_columns]: P x and t, the directions. One work-item a block. */
@@ -30,7 +31,7 @@ __kernel void dense_inputs(__global const real *x_blocked, __global const real *
         for (uint r = 0; r <= NUM_DIRECTIONS; r++) store_lanes(inputs + f * num_columns + COLUMN(r, block), (realv)0);
 }
 
-/* z [num_features][num_columns]: W a in, with biases out; activated: their activations and tangents; may be z itself. */
+/* z [num_features][num_columns]: W a in, with biases out; activated: their activations and tangents (may be z). */
 __kernel void dense_activate(__global real *z, __global real *activated, __global const real *bias, uint num_features,
                              uint num_samples) {
     const uint per_row = num_samples / V;
@@ -48,7 +49,8 @@ __kernel void dense_activate(__global real *z, __global real *activated, __globa
     }
 }
 
-/* velocity = P f, divergence = sum over r of e_r . f'_r. outputs [FEATURES_OUT][num_columns]: W_L a_L. One work-item a block. */
+/* velocity = P f, divergence = sum over r of e_r . f'_r. outputs [FEATURES_OUT][num_columns]: W_L a_L. One
+ * work-item a block. */
 __kernel void dense_outputs(__global const real *outputs, __global const real *inputs, __global const real *bias,
                             __global real *velocity_blocked, __global real *divergence, uint block_begin,
                             uint num_blocks, uint num_samples) {
@@ -70,9 +72,10 @@ __kernel void dense_outputs(__global const real *outputs, __global const real *i
 #endif
 }
 
-/* ---- Reverse ------------------------------------------------------------------------------------------------------------ */
+/* ---- Reverse ----------------------------------------------------------------------------------------------------- */
 
-/* adjoint [FEATURES_OUT][num_columns] of f and f'_r: P adjoint_velocity, adjoint_divergence e_r. One work-item a block. */
+/* adjoint [FEATURES_OUT][num_columns] of f and f'_r: P adjoint_velocity, adjoint_divergence e_r. One work-item a
+ * block. */
 __kernel void dense_output_adjoints(__global const real *adjoint_velocity, __global const real *adjoint_divergence,
                                     __global const real *inputs, __global real *adjoint, uint block_begin,
                                     uint num_blocks, uint num_samples) {
@@ -143,8 +146,8 @@ __kernel void dense_input_adjoints(__global const real *adjoint, __global real *
 }
 
 #if V == 8
-/* Rows r0 ... r7 become columns: pairs, pairs of pairs, halves. Shuffles of two vectors, which compilers know; through memory, number by
- * number, it took 2.6 times as long on PoCL. */
+/* Rows r0 ... r7 become columns: pairs, pairs of pairs, halves. Shuffles of two vectors, which compilers know;
+ * through memory, number by number, it took 2.6 times as long on PoCL. */
 #define PAIRS_LOW(a, b) ((real8)(a.s0, b.s0, a.s1, b.s1, a.s4, b.s4, a.s5, b.s5))
 #define PAIRS_HIGH(a, b) ((real8)(a.s2, b.s2, a.s3, b.s3, a.s6, b.s6, a.s7, b.s7))
 #define FOURS_LOW(a, b) ((real8)(a.s01, b.s01, a.s45, b.s45))
@@ -187,10 +190,11 @@ __kernel void dense_transpose(__global const real *matrix, __global real *transp
     }
 }
 
-/* ---- Parameters and their gradients, in the field's own layout: for each layer weights [out][in] and biases [out], both padded --------- */
-
-/* forward_weights [in_padded][out_padded] and reverse_weights [out_padded][in_padded] of weights [num_out][num_in], padded_bias; one
- * work-item a row of the latter. */
+/* ---- Parameters and their gradients ----------------------------------------------------------------------------- */
+/* In the field's own layout: for each layer weights [out][in] and biases [out], both padded.
+ *
+ * forward_weights [in_padded][out_padded] and reverse_weights [out_padded][in_padded] of weights [num_out][num_in],
+ * padded_bias; one work-item a row of the latter. */
 __kernel void dense_pad(__global const real *params, __global real *forward_weights, __global real *reverse_weights,
                         __global real *padded_bias, uint at_weights, uint at_bias, uint num_in, uint num_out,
                         uint in_padded, uint out_padded) {
@@ -204,8 +208,8 @@ __kernel void dense_pad(__global const real *params, __global real *forward_weig
     padded_bias[o] = o < num_out ? params[at_bias + o] : (real)0;
 }
 
-/* The gradient of one batch: grad (a layer's part of the whole) += product [out_padded][in_padded] and the sums over samples of
- * adjoint [out_padded][num_columns]'s values. One work-item a row. */
+/* The gradient of one batch: grad (a layer's part of the whole) += product [out_padded][in_padded] and the sums
+ * over samples of adjoint [out_padded][num_columns]'s values. One work-item a row. */
 __kernel void dense_add_gradient(__global const real *product, __global const real *adjoint, __global real *grad,
                                  uint at_layer, uint in_padded, uint out_padded, uint num_samples) {
     uint o = get_global_id(0);

@@ -1,16 +1,18 @@
-/* From gradients of the radial field's stage data to gradients of its parameters. Shapes and names: radial_params.clh. Where a
- * comment says "a turn", work-items stride over the turns: any number of work-items will do. */
+/* From gradients of the radial field's stage data to gradients of its parameters. Shapes and names:
+ * radial_params.clh. Where a comment says "a turn", work-items stride over the turns: any number of work-items will
+ * do. */
 
 /* A stage and V points a turn: the transpose of radial_cells. cell_gradients [num_stages][STAGE_SIZE] ->
- * point_gradients [num_stages][2][num_point_blocks*V], zero in padding; is_active [num_stages][num_point_blocks]: 0 where all are zero,
- * which is most of them, since pairs visit few distances. */
+ * point_gradients [num_stages][2][num_point_blocks*V], zero in padding; is_active [num_stages][num_point_blocks]: 0
+ * where all are zero, which is most of them, since pairs visit few distances. */
 __kernel void radial_point_gradients(__global const real *cell_gradients, __global const real *geometry,
                                      __global real *point_gradients, __global uint *is_active, uint num_stages,
                                      uint num_point_blocks) {
     for (uint item = get_global_id(0); item < num_point_blocks * num_stages; item += get_global_size(0)) {
         uint block = item % num_point_blocks, j = item / num_point_blocks;
         __global const real *cells = cell_gradients + (size_t)j * STAGE_SIZE;
-        __global real *out0 = point_gradients + (size_t)j * 2 * num_point_blocks * V, *out1 = out0 + num_point_blocks * V;
+        __global real *out0 = point_gradients + (size_t)j * 2 * num_point_blocks * V;
+        __global real *out1 = out0 + num_point_blocks * V;
         uint last = (uint)geometry[6], found = 0;
         for (uint lane = 0; lane < V; lane++) {
             uint point = block * V + lane, cell = point / 2;
@@ -40,7 +42,8 @@ __kernel void radial_point_gradients(__global const real *cell_gradients, __glob
     }
 }
 
-/* One work-item per STAGES_AT_ONCE stages and K_AT_ONCE Gaussians: grad_coefficients [num_stages][K+1] (d loss / d A_k, B). */
+/* One work-item per STAGES_AT_ONCE stages and K_AT_ONCE Gaussians: grad_coefficients [num_stages][K+1] (d loss / d
+ * A_k, B). */
 __kernel void radial_contract_coefficients(__global const real *point_gradients, __global const uint *is_active,
                                            __global const real *basis, __global real *grad_coefficients,
                                            uint num_stages, uint num_point_blocks) {
@@ -83,9 +86,10 @@ __kernel void radial_contract_coefficients(__global const real *point_gradients,
     }
 }
 
-/* One work-item per V points: its part of d loss / d ln gamma_k, partial_widths [num_point_blocks][K_PADDED].
- * With H_k = sum_j (d loss / d phi) A_k and H'_k likewise for phi', at a point: loss = sum_k H_k R_k + H'_k R'_k, R = g p,
- * R' = g' p + g p', p = 1/(EPSILON + S), p' = -S' p^2; d g / d ln gamma = 2 u^2 g, d g' / d ln gamma = (2 u^2 - 2) g'. */
+/* One work-item per V points: its part of d loss / d ln gamma_k, partial_widths [num_point_blocks][K_PADDED]. With
+ * H_k = sum_j (d loss / d phi) A_k and H'_k likewise for phi', at a point: loss = sum_k H_k R_k + H'_k R'_k, R = g
+ * p, R' = g' p + g p', p = 1/(EPSILON + S), p' = -S' p^2; d g / d ln gamma = 2 u^2 g, d g' / d ln gamma = (2 u^2 -
+ * 2) g'. */
 __kernel void radial_contract_widths(__global const real *point_gradients, __global const uint *is_active,
                                      __global const real *coefficients,
                                      __global const real *gaussians, __global const real *geometry,

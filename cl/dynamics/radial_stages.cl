@@ -1,8 +1,8 @@
-/* From the radial field's parameters to its stage data. Shapes and names: radial_params.clh. Where a comment says "a turn", work-items
- * stride over the turns: any number of work-items will do. */
+/* From the radial field's parameters to its stage data. Shapes and names: radial_params.clh. Where a comment says
+ * "a turn", work-items stride over the turns: any number of work-items will do. */
 
-/* One work-item a stage. time_basis [num_stages][M] = T_m(t_j); coefficients [num_stages][K+1]: A_k = sum_m T_m W_km, then
- * B = sum_m T_m (b_m + sum_k c_k^2 W_km). */
+/* One work-item a stage. time_basis [num_stages][M] = T_m(t_j); coefficients [num_stages][K+1]: A_k = sum_m T_m
+ * W_km, then B = sum_m T_m (b_m + sum_k c_k^2 W_km). */
 __kernel void radial_time(__global const real *params, __global real *time_basis, __global real *coefficients,
                           uint num_stages) {
     uint j = get_global_id(0);
@@ -28,20 +28,23 @@ __kernel void radial_time(__global const real *params, __global real *time_basis
     coefficients[j * (K + 1) + K] = bias;
 }
 
-/* One work-item. gaussians [2K]: mu_k, 1/gamma_k. geometry [8] as in radial_table.clh: the fine cells end at d_fine, the coarse ones
- * where the last Gaussian has died: exp(-6.2^2) = 2e-17 is far below the 1e-6 of the normaliser. */
+/* One work-item. gaussians [2K]: mu_k, 1/gamma_k. geometry [8] as in radial_table.clh: the fine cells end at
+ * d_fine, the coarse ones where the last Gaussian has died: exp(-6.2^2) = 2e-17 is far below the 1e-6 of the
+ * normaliser. */
 __kernel void radial_shared(__global const real *params, __global real *gaussians, __global real *geometry, real d_fine,
                             uint num_fine, uint num_coarse) {
     if (get_global_id(0) != 0) return;
     real d_end = REAL(1.25) * d_fine;
     for (uint k = 0; k < K; k++) {
-        /* One rounding, not two: u^2 is 14 where the normaliser gives out, and the field's slope there feels its relative error a hundredfold. */
+        /* One rounding, not two: u^2 is 14 where the normaliser gives out, and the field's slope there feels its
+         * relative error a hundredfold. */
         real center = params[AT_CENTERS + k], inverse_gamma = exp(-params[AT_LOG_GAMMAS + k]);
         gaussians[k] = center;
         gaussians[K + k] = inverse_gamma;
         d_end = fmax(d_end, center + REAL(6.2) / inverse_gamma);
     }
-    /* Widths of 8 significant bits: index * width is then exact, and tables are built at the very distances that they are read at. */
+    /* Widths of 8 significant bits: index * width is then exact, and tables are built at the very distances that
+     * they are read at. */
     int exponent;
     real h_fine = d_fine / (real)num_fine, h_coarse = frexp((d_end - d_fine) / (real)num_coarse, &exponent);
     h_coarse = ldexp(ceil(h_coarse * REAL(256.0)), exponent - 8);
@@ -110,9 +113,9 @@ __kernel void radial_points(__global const real *coefficients, __global const re
     }
 }
 
-/* A stage and V cells a turn. cells [num_stages][STAGE_SIZE]: phi' is the parabola through the slopes at both ends and the
- * middle, phi its integral from the value at the left end. (Hermite pieces from both end values would carry the values' float rounding
- * divided by the width into the slope.) The last cell is constant. */
+/* A stage and V cells a turn. cells [num_stages][STAGE_SIZE]: phi' is the parabola through the slopes at both ends
+ * and the middle, phi its integral from the value at the left end. (Hermite pieces from both end values would carry
+ * the values' float rounding divided by the width into the slope.) The last cell is constant. */
 __kernel void radial_cells(__global const real *values, __global const real *geometry, __global real *cells,
                            uint num_stages, uint num_cell_blocks, uint num_point_blocks) {
     for (uint item = get_global_id(0); item < num_cell_blocks * num_stages; item += get_global_size(0)) {
@@ -135,10 +138,11 @@ __kernel void radial_cells(__global const real *values, __global const real *geo
     }
 }
 
-/* One work-item a stage: how far the pieces are from direct summation where a parabola through three slopes errs most, at
- * (3 - sqrt 3)/6 of each cell. values: direct sums there (radial_basis with that fraction, radial_points).
- *   errors [num_stages]: largest of  (|d dphi'| + D |dphi|) / (|d phi'| + D |phi| + floor),  floor a twentieth of the stage's largest, so that
- *   regions where the field is small are resolved too. NaN stays NaN. */
+/* One work-item a stage: how far the pieces are from direct summation where a parabola through three slopes errs
+ * most, at (3 - sqrt 3)/6 of each cell. values: direct sums there (radial_basis with that fraction, radial_points).
+ *   errors [num_stages]: largest of  (|d dphi'| + D |dphi|) / (|d phi'| + D |phi| + floor)
+ * floor is a twentieth of the stage's largest, so that regions where the field is small are resolved too. NaN stays
+ * NaN. */
 __kernel void radial_check(__global const real *values, __global const real *geometry, __global const real *cells,
                            __global real *errors, real fraction, uint num_stages, uint num_point_blocks) {
     uint j = get_global_id(0);
@@ -152,7 +156,8 @@ __kernel void radial_check(__global const real *values, __global const real *geo
     }
     for (uint cell = 0; cell < last; cell++) {
         real4 piece = vload4(cell, cells + (size_t)j * STAGE_SIZE);
-        real s = fraction * ((real)cell < geometry[5] ? geometry[1] : geometry[4]), d = node_distance(geometry, cell) + s;
+        real s = fraction * ((real)cell < geometry[5] ? geometry[1] : geometry[4]);
+        real d = node_distance(geometry, cell) + s;
         real value = fma(fma(fma(piece.s3, s, piece.s2), s, piece.s1), s, piece.s0);
         real slope = fma(fma(REAL(3.0) * piece.s3, s, REAL(2.0) * piece.s2), s, piece.s1);
         real error = d * fabs(slope - phi1[cell]) + (real)D * fabs(value - phi0[cell]);

@@ -1,7 +1,7 @@
-/* Whole trajectories with steps that each sample chooses for itself: lanes share the loop, not the step. A lane that is
- * done, or has failed, waits with its state unchanged. One work-item a block; buffers between launches:
- *   state, slope, carry [num_blocks][STATE_SIZE][V]: y; dy/ds at y, for the last stage of a step is the first of the next;
- *                                                    and what rounding left out of y
+/* Whole trajectories with steps that each sample chooses for itself: lanes share the loop, not the step. A lane
+ * that is done, or has failed, waits with its state unchanged. One work-item a block; buffers between launches:
+ *   state, slope, carry [num_blocks][STATE_SIZE][V]: y; dy/ds at y (the last stage of a step is the first of the
+ *                                                    next); and what rounding left out of y
  *   control [num_blocks][CONTROL_SIZE][V]: below
  * s runs from 0 to 1 along the way; flow time is s, or 1 - s where direction is -1.
  * Step size: Hairer, Norsett and Wanner, Solving ODEs I, section II.4 (start, and the rule after a rejection), and

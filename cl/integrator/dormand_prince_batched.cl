@@ -1,5 +1,5 @@
-/* dormand_prince.cl for fields that are evaluated batch by batch: the same operations, a launch each, between evaluations that
- * the host asks for. One work-item a block. Buffers:
+/* dormand_prince.cl for fields that are evaluated batch by batch: the same operations, a launch each, between
+ * evaluations that the host asks for. One work-item a block. Buffers:
  *   state, carry, next, next_carry [num_blocks][STATE_SIZE][V]; control [num_blocks][CONTROL_SIZE][V]
  *   k [num_blocks][NUM_STAGES][STATE_SIZE][V]: slopes; those of the first stage stay from step to step
  *   x [num_blocks][N*D][V], times [num_blocks][V]: where and when the field is asked for next
@@ -113,8 +113,8 @@ __kernel void batched_begin(__global const real *state, __global real *control, 
     store_control(first, OWN(control, CONTROL_SIZE));
 }
 
-/* After the last stage. Leaves the old state and slopes, which the quadrature needs: batched_move takes the step. start [num_blocks][2][V]: s
- * and h of this step. num_running += blocks that have a running lane. */
+/* After the last stage. Leaves the old state and slopes, which the quadrature needs: batched_move takes the step.
+ * start [num_blocks][2][V]: s and h of this step. num_running += blocks that have a running lane. */
 __kernel void batched_judge(__global const real *state, __global real *control, __global const real *k,
                             __global const real *next, __global real *start, __global real *weight,
                             __global uint *num_running, real rtol, real atol, uint has_log_det, real equal_step,
@@ -136,7 +136,8 @@ __kernel void batched_judge(__global const real *state, __global real *control, 
         }
         error[c] *= h;
     }
-    const integerv is_accepted = step_judge(&now, h, is_last, system_error(error, before, after, rtol, atol, has_log_det),
+    const integerv is_accepted = step_judge(&now, h, is_last,
+                                            system_error(error, before, after, rtol, atol, has_log_det),
                                             all_finite(last, STATE_SIZE), max_steps);
     store_control(now, OWN(control, CONTROL_SIZE));
     store_lanes(OWN(start, 2), s);
@@ -146,7 +147,8 @@ __kernel void batched_judge(__global const real *state, __global real *control, 
 }
 
 #ifdef HAS_QUADRATURE
-/* Question of an accepted step's stage for the gradient of the parameters, with its share of the integral; share: of the mean. */
+/* Question of an accepted step's stage for the gradient of the parameters, with its share of the integral; share:
+ * of the mean. */
 __kernel void batched_ask_gradient(__global const real *state, __global const real *k, __global const real *start,
                                    __global const real *weight, __global const real *adjoint_log_det, __global real *x,
                                    __global real *times, __global real *adjoint_velocity,

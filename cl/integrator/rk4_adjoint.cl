@@ -1,8 +1,11 @@
-/* RK4 in reverse: integrator/rk4.clh has the scheme and the layouts. A program of its own, so that who only samples need not build it. */
-/* The exact reverse of `trajectory` from step_end - 1 down to step_begin (discretise, then optimise), together with the penalty
+/* RK4 in reverse: integrator/rk4.clh has the scheme and the layouts. A program of its own, so that who only samples
+ * need not build it. */
+/* The exact reverse of `trajectory` from step_end - 1 down to step_begin (discretise, then optimise), together with
+ * the penalty
  *   penalty * sum over steps |h| ( |k2 - k3|^2 + (div2 - div3)^2 )
- * that keeps training from gaming the integrator. num_partials work-items; item p takes blocks block_begin + p, + num_partials, ... below
- * block_end in order and owns the p-th partial gradient, so sums have one order whatever the number of threads.
+ * that keeps training from gaming the integrator. num_partials work-items; item p takes blocks block_begin + p, +
+ * num_partials, ... below block_end in order and owns the p-th partial gradient, so sums have one order whatever
+ * the number of threads.
  *   adjoint_x [num_blocks][N*D][V]: in: d loss / d x after the last step; out: before the first
  *   adjoint_log_det, weight [num_blocks][V]: d loss / d log_det; a sample's share of the loss (0 in padding lanes)
  *   error [num_blocks][V]: += the sum without penalty factor
@@ -11,7 +14,8 @@ __kernel void trajectory_adjoint(__global const real *checkpoints, __global real
                                  __global const real *adjoint_log_det, __global const real *weight,
                                  __global real *error, __global const real *stages, __global const real *shared,
                                  __global real *grad_stages, __global real *grad_shared, real penalty, uint num_blocks,
-                                 uint block_begin, uint block_end, uint num_partials, uint num_steps, int direction, uint step_begin, uint step_end) {
+                                 uint block_begin, uint block_end, uint num_partials, uint num_steps,
+                                 int direction, uint step_begin, uint step_end) {
     uint partial = get_global_id(0);
     if (partial >= num_partials) return;
     grad_stages += (size_t)partial * (2 * num_steps + 1) * GRAD_STAGE_SIZE;

@@ -1,6 +1,6 @@
-/* RK4 for fields that are evaluated batch by batch: integrator/rk4.clh has the scheme, integrator/batched.c the loop over steps and stages.
- * The same operations in the same order as in rk4.cl and rk4_adjoint.cl. DOF = N D; state is [num_blocks][DOF][V], numbers of a sample are
- * [num_blocks][V]; one work-item a block. Defines: DOF. */
+/* RK4 for fields that are evaluated batch by batch: integrator/rk4.clh has the scheme, integrator/batched.c the
+ * loop over steps and stages. The same operations in the same order as in rk4.cl and rk4_adjoint.cl. DOF = N D;
+ * state is [num_blocks][DOF][V], numbers of a sample are [num_blocks][V]; one work-item a block. Defines: DOF. */
 #define AT(c) (((size_t)block * DOF + (c)) * V)
 #define AT_SAMPLE ((size_t)block * V)
 
@@ -50,7 +50,7 @@ __kernel void rk4_end(__global real *x, __global const real *sum, __global real 
                 fma((realv)h, load_lanes(div_sum + AT_SAMPLE), load_lanes(total + AT_SAMPLE)));
 }
 
-/* ---- Reverse ------------------------------------------------------------------------------------------------------------ */
+/* ---- Reverse ----------------------------------------------------------------------------------------------------- */
 
 /* y_next = x + reach k. */
 __kernel void rk4_reach(__global const real *x, __global const real *k, __global real *y_next, real reach,
@@ -80,8 +80,9 @@ __kernel void rk4_difference(__global real *k2, __global real *div2, __global co
     store_lanes(error + AT_SAMPLE, fma((realv)fabs(h), square, load_lanes(error + AT_SAMPLE)));
 }
 
-/* The adjoints of one stage's velocity and divergence, before its vjp; from_later is cleared for the vjp to add to. pull_sign is 1 for
- * the second stage, -1 for the third, else 0: the penalty's share, 2 penalty |h| weight, on the differences. */
+/* The adjoints of one stage's velocity and divergence, before its vjp; from_later is cleared for the vjp to add to.
+ * pull_sign is 1 for the second stage, -1 for the third, else 0: the penalty's share, 2 penalty |h| weight, on the
+ * differences. */
 __kernel void rk4_stage_adjoint(__global const real *adjoint, __global const real *adjoint_total,
                                 __global const real *weight, __global const real *difference,
                                 __global const real *div_difference, __global real *from_later,

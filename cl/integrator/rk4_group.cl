@@ -1,5 +1,6 @@
-/* RK4 forward, one sample a work-group (common/group.clh): integrator/rk4.clh has the scheme, integrator/rk4.cl the same kernels with V
- * samples a work-item. Arguments and arrays are theirs; the launch is of num_blocks * LANES groups. */
+/* RK4 forward, one sample a work-group (common/group.clh): integrator/rk4.clh has the scheme, integrator/rk4.cl the
+ * same kernels with V samples a work-item. Arguments and arrays are theirs; the launch is of num_blocks * LANES
+ * groups. */
 __kernel __attribute__((reqd_work_group_size(GROUP_SIZE, 1, 1))) void
 trajectory(__global real *x_blocked, __global real *log_det, __global const real *stages, __global const real *shared,
            __global real *checkpoints, uint has_checkpoints, uint num_blocks, uint num_steps, int direction,
@@ -24,7 +25,8 @@ trajectory(__global real *x_blocked, __global real *log_det, __global const real
         for (uint s = 0; s < 4; s++) {
             const uint stage = STEP_STAGE(num_steps, direction, step, RK4_OFFSET(s));
             __global const real *of_stage = stages + (size_t)stage * STAGE_SIZE;
-            if (stage != at_hand) group_field_load(of_stage, (__local real *)sm_field); /* the whole group or none of it */
+            /* The whole group or none of it. */
+            if (stage != at_hand) group_field_load(of_stage, (__local real *)sm_field);
             at_hand = stage;
             share_owned(sm_y, y);
             const real div = group_field_velocity(of_stage, shared, (__local real *)sm_field, sm_y, k);

@@ -1,5 +1,6 @@
-/* RK4 in reverse, one sample a work-group: integrator/rk4_adjoint.cl has the equations and the arrays. num_partials groups; group p takes
- * samples sample_begin + p, + num_partials, ... below sample_end in order and owns the p-th partial gradient. */
+/* RK4 in reverse, one sample a work-group: integrator/rk4_adjoint.cl has the equations and the arrays. num_partials
+ * groups; group p takes samples sample_begin + p, + num_partials, ... below sample_end in order and owns the p-th
+ * partial gradient. */
 __kernel __attribute__((reqd_work_group_size(GROUP_SIZE, 1, 1))) void
 trajectory_adjoint(__global const real *checkpoints, __global real *adjoint_x_blocked,
                    __global const real *adjoint_log_det, __global const real *weight, __global real *error,

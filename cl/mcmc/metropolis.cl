@@ -12,8 +12,9 @@
 /* block is counted over all ranks, of which each has its own. */
 static inline uintv chain_index(uint block) { return (uintv)(block * V) + lane_index(); }
 
-/* A displacement, uniform in a cube and of unit variance in each direction, and one uniform on (0, 1) from one Philox call. Any
- * symmetric displacement will do (Metropolis et al. used this one); a Gaussian one would cost more than the energies. */
+/* A displacement, uniform in a cube and of unit variance in each direction, and one uniform on (0, 1) from one
+ * Philox call. Any symmetric displacement will do (Metropolis et al. used this one); a Gaussian one would cost more
+ * than the energies. */
 static inline void draw_move(uint seed_low, uint seed_high, uintv chain, uint sweep, uint particle,
                              realv *displacement, realv *uniform) {
     uintv words[4];
@@ -43,7 +44,8 @@ static inline void remove_centre(realv *x) {
 }
 
 /* Gaussian clouds of sd start_scale. */
-__kernel void mcmc_start(__global real *x_blocked, uint num_blocks, uint first_block, uint seed_low, uint seed_high, real start_scale) {
+__kernel void mcmc_start(__global real *x_blocked, uint num_blocks, uint first_block, uint seed_low, uint seed_high,
+                         real start_scale) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
     realv x[N * D];
@@ -58,14 +60,14 @@ __kernel void mcmc_start(__global real *x_blocked, uint num_blocks, uint first_b
     store_state(x_blocked, block, x);
 }
 
-/* Sweeps first_sweep ... first_sweep + num_sweeps - 1: each particle in turn is offered a displacement of sd step_size in
- * each direction. accepted [num_blocks][V] is set to the number of moves taken here.
- * series [num_steps][num_series_blocks][V]: the energy of the first blocks after every series_interval sweeps, counted
+/* Sweeps first_sweep ... first_sweep + num_sweeps - 1: each particle in turn is offered a displacement of sd
+ * step_size in each direction. accepted [num_blocks][V] is set to the number of moves taken here. series
+ * [num_steps][num_series_blocks][V]: the energy of the first blocks after every series_interval sweeps, counted
  * from series_start. */
 __kernel void mcmc_sweeps(__global real *x_blocked, __global uint *accepted, __global real *series, uint num_blocks,
-                          uint first_block, uint seed_low, uint seed_high, uint first_sweep, uint num_sweeps, real step_size,
-                          uint is_centred, uint series_start, uint series_interval, uint num_series_steps,
-                          uint num_series_blocks) {
+                          uint first_block, uint seed_low, uint seed_high, uint first_sweep, uint num_sweeps,
+                          real step_size, uint is_centred, uint series_start, uint series_interval,
+                          uint num_series_steps, uint num_series_blocks) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
     uintv chain = chain_index(first_block + block), num_accepted = 0;

@@ -1,11 +1,12 @@
-/* Start of the reverse solve for the reverse KL divergence of model and target, after prior -> data (Koehler et al. 2020, section 3;
- * Noe et al., Science 365 (2019) eaaw1147):
+/* Start of the reverse solve for the reverse KL divergence of model and target, after prior -> data (Koehler et al.
+ * 2020, section 3; Noe et al., Science 365 (2019) eaaw1147):
  *   free_energy = u(x) + prior.log_prob(z) - log_det,   its mean over z is KL(model || target) - ln Z
  *   adjoint_x = weight grad u(x),  adjoint_log_det = -weight,  weight = 1/batch_size, 0 in padding lanes
  * Energies above energy_cap (+infinity: none) are flattened, so that a core does not drown the rest of the batch:
  *   u -> energy_cap + ln(1 + u - energy_cap),   grad u -> grad u / (1 + u - energy_cap)
  * Where a capped energy or force is beyond float it counts as the largest float, without a force. NaN stays NaN.
- * State is blocked, [num_blocks][N*D][V]; numbers per sample [num_blocks][V]. One work-item a block. Follows potential/energy.cl. */
+ * State is blocked, [num_blocks][N*D][V]; numbers per sample [num_blocks][V]. One work-item a block. Follows
+ * potential/energy.cl. */
 __kernel void energy_seed(__global const real *x_blocked, __global const real *log_det, __global real *adjoint_x,
                           __global real *adjoint_log_det, __global real *weight,
                           __global real *free_energy, /* in: prior.log_prob(z) */

@@ -1,4 +1,5 @@
-/* The mean-free Gaussian prior: unit normal on the subspace of zero centre of mass, (N-1) D free degrees of freedom, scaled.
+/* The mean-free Gaussian prior: unit normal on the subspace of zero centre of mass, (N-1) D free degrees of
+ * freedom, scaled.
  *   log_prob(z) = -|z|^2 / (2 scale^2) - (N-1) D (ln scale + 0.5 ln 2 pi)
  * State is blocked, [num_blocks][N*D][V]; numbers per sample [num_blocks][V]. One work-item a block. */
 #define STREAM_PRIOR 0x7072696fu /* counter word 3: numbers of the prior never meet those of other uses */
@@ -13,7 +14,8 @@ static inline void remove_mean(realv *x) {
     }
 }
 
-/* Unit mean-free normals of samples first ... first + V - 1: Philox counter (sample low, sample high, number, stream), key = seed. */
+/* Unit mean-free normals of samples first ... first + V - 1: Philox counter (sample low, sample high, number,
+ * stream), key = seed. */
 static inline void mean_free_normals(uint seed_low, uint seed_high, ulong first, uint stream, realv x[N * D + 3]) {
     uintv low = (uint)first + lane_index();
     uintv high = (uintv)(uint)(first >> 32) + select((uintv)0, (uintv)1, low < (uintv)(uint)first);
@@ -35,7 +37,8 @@ __kernel void prior_sample(__global real *x_blocked, uint seed_low, uint seed_hi
     for (uint c = 0; c < N * D; c++) store_lanes(x_blocked + ((size_t)block * (N * D) + c) * V, scale * x[c]);
 }
 
-/* x += scale times such normals, of a stream of their own: a batch of training data as drawn from the data's kernel density estimate. */
+/* x += scale times such normals, of a stream of their own: a batch of training data as drawn from the data's kernel
+ * density estimate. */
 __kernel void add_noise(__global real *x_blocked, uint seed_low, uint seed_high, ulong first_position, real scale,
                         uint num_blocks) {
     uint block = get_global_id(0);
@@ -105,8 +108,9 @@ __kernel void nll_seed(__global const real *z_blocked, __global const real *log_
                 -gaussian_log_prob(z, scale, constant_term) - load_lanes(log_det + (size_t)block * V));
 }
 
-/* One work-item, launched for one range of blocks after the other: carry [2][V] holds the lanes' sums so far. After the last, sums [place],
- * [place + 1] = weighted sums over the batch of value (nll or free energy) and error, in sample order. */
+/* One work-item, launched for one range of blocks after the other: carry [2][V] holds the lanes' sums so far. After
+ * the last, sums [place], [place + 1] = weighted sums over the batch of value (nll or free energy) and error, in
+ * sample order. */
 __kernel void loss_sums(__global const real *value, __global const real *error, __global const real *weight,
                         __global real *carry, __global real *sums, uint place, uint block_begin, uint block_end,
                         uint num_blocks) {

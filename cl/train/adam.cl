@@ -1,16 +1,19 @@
-/* Adam with decoupled weight decay (Kingma and Ba 2015; Loshchilov and Hutter 2019), gradient clipping and weight averaging. */
+/* Adam with decoupled weight decay (Kingma and Ba 2015; Loshchilov and Hutter 2019), gradient clipping and weight
+ * averaging. */
 #define NUM_SUMS 6 /* two of each term of the loss: its mean and that of its integration error */
 #define RECORD_SIZE (NUM_SUMS + 2) /* these; the gradient's norm; 1 if all are finite */
 
 /* One work-item per 16 parameters: total = scale gradient where is_first, else total + scale gradient. */
-__kernel void blend_gradient(__global real *total, __global const real *gradient, real scale, uint is_first, uint num_trained) {
+__kernel void blend_gradient(__global real *total, __global const real *gradient, real scale, uint is_first,
+                             uint num_trained) {
     uint first = get_global_id(0) * 16, last = min(first + 16, num_trained);
     for (uint i = first; i < last; i++) total[i] = is_first ? scale * gradient[i] : fma(scale, gradient[i], total[i]);
 }
 
-/* One work-item, launched for one range of numbers after the other, begin a multiple of V: carry [V] holds the lanes' sums so far.
- * After the last range, records[record_index] = what this step measured; sums [NUM_SUMS], of which those of a term k count as 0 where bit k
- * of terms is 0. failed [1] stays 1 from the first non-finite step on: later updates do nothing. */
+/* One work-item, launched for one range of numbers after the other, begin a multiple of V: carry [V] holds the
+ * lanes' sums so far. After the last range, records[record_index] = what this step measured; sums [NUM_SUMS], of
+ * which those of a term k count as 0 where bit k of terms is 0. failed [1] stays 1 from the first non-finite step
+ * on: later updates do nothing. */
 __kernel void measure_step(__global const real *gradient, __global const real *sums, __global real *records,
                            uint record_index, __global uint *failed, uint terms,
                            __global real *carry, uint begin, uint end, uint num_trained) {
@@ -39,11 +42,12 @@ __kernel void measure_step(__global const real *gradient, __global const real *s
     if (!is_good) failed[0] = 1;
 }
 
-/* One work-item per 16 parameters. first_moment, second_moment, average, params [num_trained]; correction_1 = 1/(1 - beta_1^step). */
+/* One work-item per 16 parameters. first_moment, second_moment, average, params [num_trained]; correction_1 =
+ * 1/(1 - beta_1^step). */
 __kernel void adam_update(__global real *params, __global real *first_moment, __global real *second_moment,
                           __global real *average, __global const real *gradient, __global const real *records,
-                          uint record_index, __global const uint *failed, real learning_rate, real correction_1, real correction_2,
-                          real clip_norm, real weight_decay, real average_decay, uint num_trained) {
+                          uint record_index, __global const uint *failed, real learning_rate, real correction_1,
+                          real correction_2, real clip_norm, real weight_decay, real average_decay, uint num_trained) {
     if (failed[0]) return;
     const real beta_1 = REAL(0.9), beta_2 = REAL(0.999), epsilon = (real)1e-8;
     real norm = records[record_index * RECORD_SIZE + NUM_SUMS];

@@ -1,10 +1,11 @@
-/* Augmentation of a training batch: x_i <- Q x_p(i) with Q uniform (Haar) on O(D), reflections included, and p uniform among the
- * permutations of the N particles: nothing that an energy or an equivariant field could tell. Defines: N, D.
- * Philox counter (position low, high, number, STREAM_AUGMENT), key = seed, where position counts the configurations that training has
- * drawn: nothing is stored, and any step can be made again. */
+/* Augmentation of a training batch: x_i <- Q x_p(i) with Q uniform (Haar) on O(D), reflections included, and p
+ * uniform among the permutations of the N particles: nothing that an energy or an equivariant field could tell.
+ * Defines: N, D. Philox counter (position low, high, number, STREAM_AUGMENT), key = seed, where position counts the
+ * configurations that training has drawn: nothing is stored, and any step can be made again. */
 #define STREAM_AUGMENT 0x61756774u
 
-/* words: four random words; the low bits, of which uniform_open takes nothing, choose between rotation and reflection. */
+/* words: four random words; the low bits, of which uniform_open takes nothing, choose between rotation and
+ * reflection. */
 static inline void draw_orthogonal(const uintv words[4], realv q[D][D]) {
     realv mirror = (realv)1 - (realv)2 * convert_realv(words[0] & (uintv)1u);
 #if D == 1
@@ -38,7 +39,8 @@ static inline void draw_orthogonal(const uintv words[4], realv q[D][D]) {
 #endif
 }
 
-/* One work-item a block; x_blocked [num_blocks][N*D][V] in place. Lane l of block b is position first_position + b V + l. */
+/* One work-item a block; x_blocked [num_blocks][N*D][V] in place. Lane l of block b is position first_position + b
+ * V + l. */
 __kernel void augment(__global real *x_blocked, uint seed_low, uint seed_high, ulong first_position, uint num_blocks) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
@@ -48,7 +50,8 @@ __kernel void augment(__global real *x_blocked, uint seed_low, uint seed_high, u
     uintv high = (uintv)(uint)(first >> 32) + select((uintv)0, (uintv)1, low < (uintv)(uint)first);
     uintv words[4];
 
-    /* Fisher and Yates: particle i changes places with one of 0 ... i. A word times i + 1, upper half: uneven by less than 1e-6. */
+    /* Fisher and Yates: particle i changes places with one of 0 ... i. A word times i + 1, upper half: uneven by
+     * less than 1e-6. */
     for (uint i = N - 1; i > 0; i--) {
         uint draw = N - 1 - i;
         if (draw % 4 == 0) random_words(seed_low, seed_high, low, high, 1 + draw / 4, STREAM_AUGMENT, words);

@@ -1,6 +1,7 @@
-/* The next batch, drawn without replacement within an epoch: position q of the endless sequence is epoch q / num, place q mod num, and
- * the place goes through a permutation of 0 ... num-1 that belongs to (seed, epoch): a Feistel network over Philox, walked until it lands
- * inside (Black and Rogaway 2002). Nothing is stored, and any step can be made again. */
+/* The next batch, drawn without replacement within an epoch: position q of the endless sequence is epoch q / num,
+ * place q mod num, and the place goes through a permutation of 0 ... num-1 that belongs to (seed, epoch): a Feistel
+ * network over Philox, walked until it lands inside (Black and Rogaway 2002). Nothing is stored, and any step can
+ * be made again. */
 #define STREAM_BATCH 0x62617463u
 #define FEISTEL_ROUNDS 6
 
@@ -31,7 +32,8 @@ static inline uintv permute(uintv place, uint num, uint half_bits, uint seed_low
     return result;
 }
 
-/* One work-item a block: x_blocked [num_blocks][N*D][V] = data [num][N*D] at positions first_position + b; padding repeats the last. */
+/* One work-item a block: x_blocked [num_blocks][N*D][V] = data [num][N*D] at positions first_position + b; padding
+ * repeats the last. */
 __kernel void gather(__global const real *data, __global real *x_blocked, uint seed_low, uint seed_high,
                      ulong first_position, uint num, uint half_bits, uint batch_size, uint num_dof) {
     uint block = get_global_id(0);

@@ -104,14 +104,22 @@ eqf_status eqf_flow_log_prob_double(eqf_flow *flow, size_t batch_size, const dou
 eqf_status eqf_flow_transform(eqf_flow *flow, eqf_direction direction, size_t batch_size, const float *x_in,
                               float *x_out, float *log_det_out);
 
-/* The largest |z' - z| of a coordinate over num_samples latents z of the stream `seed`, with z' = prior -> data -> prior of z. RK4
- * backward undoes RK4 forward up to their errors, which are of order 1/num_steps^4; NaN if a trajectory is not finite. */
-eqf_status eqf_flow_round_trip(eqf_flow *flow, uint64_t seed, size_t num_samples, double *error_out);
+/* How closely prior -> data -> prior returns: RK4 backward undoes RK4 forward up to their errors, which are of order 1/num_steps^4. Also a
+ * tolerance for them. */
+typedef struct eqf_round_trip {
+    double coordinate; /* largest |z' - z| of a coordinate, z' = prior -> data -> prior of z */
+    double log_prob;   /* largest difference of a sample's log-density as eqf_flow_sample and as eqf_flow_log_prob have it (nats) */
+} eqf_round_trip;
 
-/* The fewest of 1, 2 and 4 times options' RK4 steps with which the round trip's error is at most tolerance, and that error; the most and
- * its error if none is. options as in eqf_flow_create, whose errors these are. */
+/* Over num_samples latents of the stream `seed`. NaN if a trajectory is not finite. */
+eqf_status eqf_flow_round_trip(eqf_flow *flow, uint64_t seed, size_t num_samples, eqf_round_trip *error_out);
+
+/* The fewest of 1, 2 and 4 times options' RK4 steps with which both errors of the round trip are within tolerance, and those errors; the most
+ * and their errors if none is. Log-densities that more steps bring no closer are as close as rounding allows: then coordinates alone
+ * count. options as in eqf_flow_create, whose errors these are. */
 eqf_status eqf_flow_choose_steps(eqf_context *ctx, const eqf_model *model, const eqf_flow_options *options, uint64_t seed,
-                                 size_t num_samples, double tolerance, unsigned *num_steps_out, double *error_out);
+                                 size_t num_samples, const eqf_round_trip *tolerance, unsigned *num_steps_out,
+                                 eqf_round_trip *error_out);
 
 /* The field itself at one time t: velocity_out [B, N, D], divergence_out [B]. t must be one of the stage times
  * j/(2 num_steps), j = 0 ... 2 num_steps, or with DOPRI5 any in [0, 1]: INVALID_ARGUMENT else. */

@@ -15,7 +15,8 @@ extern "C" {
 
 typedef enum eqf_dynamics_kind {
     EQF_DYNAMICS_RADIAL, /* the paper's: pair forces along the distances, equivariant, closed-form divergence */
-    EQF_DYNAMICS_DENSE   /* a black-box network on the flattened coordinates and time: the baseline, only translations are built in */
+    EQF_DYNAMICS_DENSE,  /* a black-box network on the flattened coordinates and time: the baseline, only translations are built in */
+    EQF_DYNAMICS_MESSAGE /* deep messages between particles: equivariant, many-body, closed-form divergence */
 } eqf_dynamics_kind;
 
 /* How the distance Gaussians start (docs/method.md; Koehler et al. 2020, appendix). */
@@ -40,12 +41,18 @@ typedef struct eqf_dynamics_options {
     /* dense */
     unsigned width, depth; /* units of a hidden layer; hidden layers */
     eqf_activation activation;
-    unsigned char reserved[452]; /* 0: see eqflow/context.h */
+    /* message; num_distance and distance_max too */
+    unsigned num_hops;    /* hops of messages, the first included */
+    unsigned num_scalars; /* scalar channels of a particle */
+    unsigned num_vectors; /* vector channels of a particle */
+    unsigned num_edge;    /* channels of an edge in the read-out */
+    unsigned num_reduced; /* vectors of a particle that an edge reads */
+    unsigned char reserved[432]; /* 0: see eqflow/context.h */
 } eqf_dynamics_options;
 #define EQF_DYNAMICS_OPTIONS_INIT                                                                                              \
     {.struct_size = sizeof(eqf_dynamics_options), .kind = EQF_DYNAMICS_RADIAL, .num_distance = 50, .num_time = 10,              \
      .layout = EQF_RADIAL_UNIFORM, .distance_max = 8.0, .distance_gamma = 0.5, .time_gamma = 0.3, .width = 128, .depth = 2,     \
-     .activation = EQF_ACTIVATION_TANH}
+     .activation = EQF_ACTIVATION_TANH, .num_hops = 3, .num_scalars = 48, .num_vectors = 16, .num_edge = 48, .num_reduced = 8}
 
 typedef enum eqf_integrator_method {
     EQF_INTEGRATOR_RK4,   /* equal steps, the same for all samples */

@@ -1,6 +1,6 @@
 #include "kinds.h"
 
-static const eqf__dynamics_kind *const kinds[] = {&eqf__radial_kind, &eqf__dense_kind};
+static const eqf__dynamics_kind *const kinds[] = {&eqf__radial_kind, &eqf__dense_kind, &eqf__message_kind};
 
 const eqf__dynamics_kind *eqf__dynamics_kind_of(eqf_dynamics_kind kind) {
     for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++)

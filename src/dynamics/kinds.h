@@ -5,7 +5,7 @@
 #include "field.h"
 
 /* Most slices of a kind's parameter vector. */
-enum { EQF__MOST_SLICES = 32 };
+enum { EQF__MOST_SLICES = 96 };
 
 typedef struct eqf__dynamics_kind {
     eqf_dynamics_kind kind;
@@ -31,6 +31,6 @@ typedef struct eqf__dynamics_kind {
 /* NULL: there is no such kind. */
 const eqf__dynamics_kind *eqf__dynamics_kind_of(eqf_dynamics_kind kind);
 
-extern const eqf__dynamics_kind eqf__radial_kind, eqf__dense_kind;
+extern const eqf__dynamics_kind eqf__radial_kind, eqf__dense_kind, eqf__message_kind;
 
 #endif

@@ -1,5 +1,6 @@
-/* Independence Metropolis (Hastings 1970; Tierney, Annals of Statistics 22 (1994) 1701, section 2.3): proposals that do not depend on the
- * state, accepted by the ratio of their weights. The chain's distribution is the target's, whatever the flow gets wrong. */
+/* Independence Metropolis (Hastings 1970; Tierney, Annals of Statistics 22 (1994) 1701, section 2.3): proposals
+ * that do not depend on the state, accepted by the ratio of their weights. The chain's distribution is the
+ * target's, whatever the flow gets wrong. */
 #include <math.h>
 #include <stdlib.h>
 

@@ -7,62 +7,89 @@
 
 enum { CHUNK = 1024, MOST_REFINEMENT = 4 };
 
-static double largest_difference(size_t num, const float *a, const float *b) {
-    double largest = 0;
-    for (size_t n = 0; n < num; n++) {
-        const double difference = fabs((double)a[n] - (double)b[n]);
-        if (!(difference <= largest)) largest = difference; /* a NaN stays */
-        if (isnan(largest)) return largest;
-    }
-    return largest;
+/* What one chunk takes: latents, configurations and latents that came back [CHUNK, N*D], log_dets there and back [CHUNK]. */
+typedef struct trip {
+    float *z, *x, *back, *log_det, *log_det_back;
+} trip;
+
+/* value, or error where that is larger or not a number. */
+static double worse(double error, double value) {
+    return isnan(error) || error >= value ? error : value;
 }
 
-eqf_status eqf_flow_round_trip(eqf_flow *flow, uint64_t seed, size_t num_samples, double *error_out) {
+/* The log-density of x as its sampling gives it, log_prior(z) - log_det, and as its way back gives it, log_prior(z') + log_det': their
+ * difference, in which the prior's constant cancels. */
+static double log_prob_difference(const eqf_flow *flow, const trip *t, size_t b) {
+    const float *z = t->z + b * flow->num_dof, *back = t->back + b * flow->num_dof;
+    const double scale = flow->prior.scale;
+    double change = 0;
+    for (size_t c = 0; c < flow->num_dof; c++)
+        change += ((double)back[c] - (double)z[c]) * ((double)back[c] + (double)z[c]);
+    return 0.5 * change / (scale * scale) - (double)t->log_det[b] - (double)t->log_det_back[b];
+}
+
+static eqf_status take_trip(eqf_flow *flow, uint64_t seed, size_t first, size_t count, const trip *t,
+                            eqf_round_trip *error) {
+    EQF__TRY(eqf_flow_prior_sample(flow, seed, first, count, t->z));
+    EQF__TRY(eqf_flow_transform(flow, EQF_PRIOR_TO_DATA, count, t->z, t->x, t->log_det));
+    EQF__TRY(eqf_flow_transform(flow, EQF_DATA_TO_PRIOR, count, t->x, t->back, t->log_det_back));
+    for (size_t b = 0; b < count; b++) {
+        for (size_t c = b * flow->num_dof; c < (b + 1) * flow->num_dof; c++)
+            error->coordinate = worse(error->coordinate, fabs((double)t->back[c] - (double)t->z[c]));
+        error->log_prob = worse(error->log_prob, fabs(log_prob_difference(flow, t, b)));
+    }
+    return EQF_OK;
+}
+
+eqf_status eqf_flow_round_trip(eqf_flow *flow, uint64_t seed, size_t num_samples, eqf_round_trip *error_out) {
     EQF__NOT_NULL(NULL, flow);
     EQF__NOT_NULL(flow->ctx, error_out);
     const size_t num_dof = flow->num_dof;
-    float *z = eqf__alloc(flow->ctx, 3 * CHUNK * num_dof + CHUNK, sizeof *z, "the round trip");
-    if (z == NULL) return EQF_ERROR_OUT_OF_MEMORY;
-    float *x = z + CHUNK * num_dof, *back = x + CHUNK * num_dof, *log_det = back + CHUNK * num_dof;
+    float *memory = eqf__alloc(flow->ctx, 3 * CHUNK * num_dof + 2 * CHUNK, sizeof *memory, "the round trip");
+    if (memory == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    trip t = {.z = memory, .x = memory + CHUNK * num_dof, .back = memory + 2 * CHUNK * num_dof};
+    t.log_det = memory + 3 * CHUNK * num_dof;
+    t.log_det_back = t.log_det + CHUNK;
     eqf_status status = EQF_OK;
-    *error_out = 0;
-    for (size_t done = 0; done < num_samples && status == EQF_OK;) {
+    *error_out = (eqf_round_trip){0, 0};
+    for (size_t done = 0; done < num_samples && status == EQF_OK && !isnan(error_out->coordinate);) {
         const size_t count = num_samples - done < CHUNK ? num_samples - done : CHUNK;
-        status = eqf_flow_prior_sample(flow, seed, done, count, z);
-        if (status == EQF_OK) status = eqf_flow_transform(flow, EQF_PRIOR_TO_DATA, count, z, x, log_det);
-        if (status == EQF_OK) status = eqf_flow_transform(flow, EQF_DATA_TO_PRIOR, count, x, back, log_det);
-        if (status == EQF_OK) {
-            const double error = largest_difference(count * num_dof, z, back);
-            if (!(error <= *error_out)) *error_out = error;
-            if (isnan(error)) break;
-        }
+        status = take_trip(flow, seed, done, count, &t, error_out);
         done += count;
     }
-    free(z);
+    free(memory);
     return status;
 }
 
-eqf_status eqf_flow_choose_steps(eqf_context *ctx, const eqf_model *model, const eqf_flow_options *options, uint64_t seed,
-                                 size_t num_samples, double tolerance, unsigned *num_steps_out, double *error_out) {
+eqf_status eqf_flow_choose_steps(eqf_context *ctx, const eqf_model *model, const eqf_flow_options *options,
+                                 uint64_t seed, size_t num_samples, const eqf_round_trip *tolerance,
+                                 unsigned *num_steps_out, eqf_round_trip *error_out) {
     EQF__NOT_NULL(ctx, ctx);
     EQF__NOT_NULL(ctx, model);
+    EQF__NOT_NULL(ctx, tolerance);
     EQF__NOT_NULL(ctx, num_steps_out);
     EQF__NOT_NULL(ctx, error_out);
     eqf_flow_options tried = EQF_FLOW_OPTIONS_INIT;
     if (options != NULL) EQF__TRY(EQF__READ(ctx, EQF_FLOW_OPTIONS_INIT, options, &tried));
     if (tried.num_steps == 0) tried.num_steps = eqf_model_options_of(model)->integrator.num_steps;
     const unsigned fewest = tried.num_steps;
+    eqf_round_trip before;
     for (unsigned refinement = 1; refinement <= MOST_REFINEMENT; refinement *= 2) {
         tried.num_steps = refinement * fewest;
         eqf_flow *flow;
-        double error = NAN;
+        eqf_round_trip error = {NAN, NAN};
         EQF__TRY(eqf_flow_create(ctx, model, &tried, &flow));
         eqf_status status = eqf_flow_round_trip(flow, seed, num_samples, &error);
         eqf_flow_destroy(&flow);
         EQF__TRY(status);
+        /* Steps that brought nothing are not taken. */
+        if (refinement > 1 && error.log_prob > 0.5 * before.log_prob && before.coordinate <= tolerance->coordinate)
+            break;
         *num_steps_out = tried.num_steps;
-        *error_out = error;
-        if (error <= tolerance || isnan(error)) break;
+        *error_out = before = error;
+        if ((error.coordinate <= tolerance->coordinate && error.log_prob <= tolerance->log_prob) ||
+            isnan(error.coordinate))
+            break;
     }
     return EQF_OK;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 size_t eqf_array_count(const eqf_array *array) {
+    if (array == NULL) return 0;
     size_t count = 1;
     for (unsigned d = 0; d < array->num_dims; d++) count *= array->shape[d];
     return count;
@@ -190,8 +191,8 @@ static bool set_strides(npy_view *view) {
     return true;
 }
 
-/* Checks all of a file of num_bytes but the numbers themselves. Of its bytes num_there are there: where the header goes on behind
- * them, nothing is known yet and the view is left empty. */
+/* Checks all of a file of num_bytes but the numbers themselves. Of its bytes num_there are there: where the header
+ * goes on behind them, nothing is known yet and the view is left empty. */
 static bool open_view(const unsigned char *bytes, size_t num_there, size_t num_bytes, npy_view *view,
                       npy_problem *problem) {
     static const unsigned char magic[6] = {0x93, 'N', 'U', 'M', 'P', 'Y'};

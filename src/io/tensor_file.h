@@ -31,8 +31,8 @@ typedef struct eqf__tensor_file {
 /* Reads and checks everything: header length, JSON, dtypes, shapes against offsets, no overlap, no hole, file size.
  * Tensor types other than the three are FORMAT errors naming the tensor. Errors: IO, FORMAT, OUT_OF_MEMORY. */
 eqf_status eqf__tensor_file_read(eqf_context *ctx, const char *path, eqf__tensor_file *file_out);
-/* The bytes for the next one; the caller frees them. A file that does not start like one may be larger than memory: it is refused
- * unread. */
+/* The bytes for the next one; the caller frees them. A file that does not start like one may be larger than memory:
+ * it is refused unread. */
 eqf_status eqf__tensor_file_bytes(eqf_context *ctx, const char *path, unsigned char **bytes_out, size_t *num_bytes_out);
 /* The same on bytes in memory; path is for messages only. */
 eqf_status eqf__tensor_file_parse(eqf_context *ctx, const char *path, const unsigned char *bytes, size_t num_bytes,

@@ -66,7 +66,7 @@ static eqf_status check_options(eqf_context *ctx, const eqf_model_options *optio
 static eqf_status own_texts(eqf_context *ctx, eqf_model *model) {
     eqf_potential_options *potential = &model->options.potential;
     const char *source = potential->source, *name = potential->source_name;
-    const bool is_user = potential->kind == EQF_POTENTIAL_USER;
+    const bool is_user = eqf_potential_kind_describe(potential->kind)->has_text;
     potential->source = potential->source_name = NULL;
     if (!is_user) return EQF_OK;
     model->potential_source = eqf__strdup(ctx, source);

@@ -19,7 +19,7 @@ typedef struct name_entry {
     unsigned value;
 } name_entry;
 
-static const name_entry dynamics_names[] = {{"radial", EQF_DYNAMICS_RADIAL}, {"dense", EQF_DYNAMICS_DENSE}, {NULL, 0}};
+static const name_entry dynamics_names[] = {{"radial", EQF_DYNAMICS_RADIAL}, {"dense", EQF_DYNAMICS_DENSE}, {"message", EQF_DYNAMICS_MESSAGE}, {NULL, 0}};
 static const name_entry layout_names[] = {
     {"uniform", EQF_RADIAL_UNIFORM}, {"dense_core", EQF_RADIAL_DENSE_CORE}, {NULL, 0}};
 static const name_entry activation_names[] = {
@@ -68,6 +68,11 @@ static const field_entry radial_fields[] = {
 };
 static const field_entry dense_fields[] = {
     COUNT_FIELD(dynamics., width), COUNT_FIELD(dynamics., depth), {NULL, 0, false}};
+static const field_entry message_fields[] = {
+    COUNT_FIELD(dynamics., num_hops),    COUNT_FIELD(dynamics., num_scalars), COUNT_FIELD(dynamics., num_vectors),
+    COUNT_FIELD(dynamics., num_edge),    COUNT_FIELD(dynamics., num_reduced), COUNT_FIELD(dynamics., num_distance),
+    REAL_FIELD(dynamics., distance_max), {NULL, 0, false},
+};
 static const field_entry integrator_fields[] = {COUNT_FIELD(integrator., num_steps), {NULL, 0, false}};
 
 /* The columns of the history after "step", all double. Optional ones are in the file where a row has such a number. */
@@ -214,7 +219,7 @@ static json_t *model_to_json(const eqf_model *model) {
     json_t *potential = json_object();
     put(potential, "kind", json_string(eqf_potential_kind_name(options->potential.kind)), &is_complete);
     put_fields(potential, options, potential_fields, &is_complete);
-    if (options->potential.kind == EQF_POTENTIAL_USER)
+    if (eqf_potential_kind_describe(options->potential.kind)->has_text)
         put_user_potential(potential, options, &is_complete);
     else
         put_fields(potential, options, built_in_fields, &is_complete);
@@ -237,6 +242,7 @@ static json_t *model_to_json(const eqf_model *model) {
             put(dynamics, "activation", json_string(name_of(activation_names, options->dynamics.activation)),
                 &is_complete);
             break;
+        case EQF_DYNAMICS_MESSAGE: put_fields(dynamics, options, message_fields, &is_complete); break;
     }
     put(root, "dynamics", dynamics, &is_complete);
 
@@ -405,7 +411,7 @@ static void get_options(model_reader *reader, const json_t *root, eqf_model_opti
     if (eqf_potential_kind_find(kind, &options->potential.kind) != EQF_OK)
         reject_name(reader, "potential", "kind", kind);
     get_fields(reader, potential, "potential", potential_fields, options);
-    if (options->potential.kind == EQF_POTENTIAL_USER)
+    if (eqf_potential_kind_describe(options->potential.kind)->has_text)
         get_user_potential(reader, potential, options);
     else
         get_fields(reader, potential, "potential", built_in_fields, options);
@@ -428,6 +434,7 @@ static void get_options(model_reader *reader, const json_t *root, eqf_model_opti
             options->dynamics.activation =
                 (eqf_activation)get_name(reader, dynamics, "dynamics", "activation", activation_names);
             break;
+        case EQF_DYNAMICS_MESSAGE: get_fields(reader, dynamics, "dynamics", message_fields, options); break;
     }
 
     const json_t *integrator = get_object(reader, root, "integrator");

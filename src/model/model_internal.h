@@ -5,7 +5,7 @@
 #include "base.h"
 #include "eqflow/model.h"
 
-enum { EQF__MODEL_MAX_SLICES = 32, EQF__MODEL_VERSION_BYTES = 32 };
+enum { EQF__MODEL_MAX_SLICES = 96, EQF__MODEL_VERSION_BYTES = 32 };
 
 struct eqf_model {
     eqf_model_options options;

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "kinds.h"
 #include "train_internal.h"
 
 eqf_status eqf__training_options_check(eqf_context *ctx, const eqf_training_options *o) {
@@ -48,12 +49,6 @@ eqf_status eqf__training_options_check(eqf_context *ctx, const eqf_training_opti
     return EQF_OK;
 }
 
-uint64_t eqf__fingerprint(uint64_t hash, const void *bytes, size_t num_bytes) {
-    const unsigned char *byte = bytes;
-    for (size_t i = 0; i < num_bytes; i++) hash = (hash ^ byte[i]) * 1099511628211u;
-    return hash;
-}
-
 static uint64_t fingerprint_options(uint64_t hash, const eqf_training_options *o) {
     const double numbers[] = {o->learning_rate,    o->final_learning_rate_fraction,
                               o->weight_decay,     o->clip_norm,
@@ -81,8 +76,8 @@ static uint64_t fingerprint_options(uint64_t hash, const eqf_training_options *o
                                (uint64_t)o->pairing,
                                o->pairing_group,
                                o->num_pairing_starts};
-    hash = eqf__fingerprint(hash, numbers, sizeof numbers);
-    return eqf__fingerprint(hash, counts, sizeof counts);
+    hash = eqf__hash(hash, numbers, sizeof numbers);
+    return eqf__hash(hash, counts, sizeof counts);
 }
 
 uint64_t eqf__trainer_fingerprint(const eqf_trainer *trainer, const float *x) {
@@ -92,22 +87,16 @@ uint64_t eqf__trainer_fingerprint(const eqf_trainer *trainer, const float *x) {
         made->potential.num_particles, made->potential.space_dim,     made->integrator.num_steps,         made->seed,
         trainer->num_params,           (uint64_t)made->dynamics.kind, (uint64_t)made->dynamics.activation};
     const eqf_potential_options *u = &made->potential;
-    const double potential[] = {(double)u->kind, u->temperature, u->distance_offset, u->linear,       u->quadratic,
-                                u->quartic,      u->epsilon,     u->r_min,           u->trap_strength};
-    uint64_t hash = eqf__fingerprint(EQF__FINGERPRINT_START, counts, sizeof counts);
+    uint64_t hash = eqf__hash(EQF__HASH_START, counts, sizeof counts);
     for (unsigned stage = 0; stage < trainer->num_stages; stage++)
         hash = fingerprint_options(hash, &trainer->stages[stage]);
-    hash = eqf__fingerprint(hash, model_counts, sizeof model_counts);
-    hash = eqf__fingerprint(hash, &made->prior_scale, sizeof made->prior_scale);
-    hash = eqf__fingerprint(hash, potential, sizeof potential);
-    if (u->kind == EQF_POTENTIAL_USER) {
-        hash = eqf__fingerprint(hash, u->source, strlen(u->source));
-        hash = eqf__fingerprint(hash, u->constants, u->num_constants * sizeof u->constants[0]);
-    }
-    hash = eqf__fingerprint(hash, eqf_model_params(trainer->model), trainer->num_params * sizeof(float));
+    hash = eqf__hash(hash, model_counts, sizeof model_counts);
+    hash = eqf__hash(hash, &made->prior_scale, sizeof made->prior_scale);
+    hash = eqf__potential_hash(hash, u);
+    hash = eqf__hash(hash, eqf_model_params(trainer->model), trainer->num_params * sizeof(float));
     const size_t num_dof = (size_t)u->num_particles * u->space_dim;
-    hash = eqf__fingerprint(hash, x, trainer->num_train * num_dof * sizeof(float));
-    return eqf__fingerprint(hash, trainer->held_out, trainer->num_held_out * num_dof * sizeof(float));
+    hash = eqf__hash(hash, x, trainer->num_train * num_dof * sizeof(float));
+    return eqf__hash(hash, trainer->held_out, trainer->num_held_out * num_dof * sizeof(float));
 }
 
 double eqf__scheduled_learning_rate(const eqf_training_options *o, uint64_t step) {

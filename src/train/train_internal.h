@@ -80,10 +80,7 @@ struct eqf_trainer {
 
 eqf_status eqf__training_options_check(eqf_context *ctx, const eqf_training_options *options);
 
-/* FNV-1a, 64 bits: tells apart what a checkpoint was made with, and whether it is whole; not a defence against forgery. */
-#define EQF__FINGERPRINT_START 14695981039346656037u
-uint64_t eqf__fingerprint(uint64_t hash, const void *bytes, size_t num_bytes);
-/* Of model, options and data; x [num_train, N, D]. */
+/* A hash of model, options and data, x [num_train, N, D]: tells apart what a checkpoint was made with. */
 uint64_t eqf__trainer_fingerprint(const eqf_trainer *trainer, const float *x);
 
 /* Of a step, counted from 0: linear warm-up, then a cosine down to the final fraction (Loshchilov and Hutter 2017). */

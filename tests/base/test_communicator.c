@@ -32,7 +32,8 @@ static void test_shares(void **state) {
             assert_true(eqf_communicator_share(&all, 0, nums[k]) == 0);
             assert_true(eqf_communicator_share(&all, num_ranks, nums[k]) == nums[k]);
             for (unsigned rank = 0; rank < num_ranks; rank++) {
-                size_t count = eqf_communicator_share(&all, rank + 1, nums[k]) - eqf_communicator_share(&all, rank, nums[k]);
+                size_t count =
+                    eqf_communicator_share(&all, rank + 1, nums[k]) - eqf_communicator_share(&all, rank, nums[k]);
                 assert_true(count == nums[k] / num_ranks || count == nums[k] / num_ranks + 1);
             }
         }

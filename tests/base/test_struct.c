@@ -124,7 +124,8 @@ static void test_public_calls(void **state) {
     eqf_context_destroy(&ctx);
 }
 
-/* They lie inside others or in arrays: a new member takes reserved bytes, else programs that were compiled before read the wrong place. */
+/* They lie inside others or in arrays: a new member takes reserved bytes, else programs that were compiled before
+ * read the wrong place. */
 static void test_constant_sizes(void **state) {
     (void)state;
     assert_int_equal(sizeof(void *) == 8 ? sizeof(eqf_potential_options) : 1024, 1024);

@@ -1,5 +1,6 @@
-/* How much CLBlast gains by the parameters of src/dynamics/gemm.c: the sizes that a dense field multiplies (dw4 and lj13, width 128), first
- * with CLBlast's own parameters, then with ours. Best of many runs; docs/benchmarks.md has the figures. Build it as target bench_gemm. */
+/* How much CLBlast gains by the parameters of src/dynamics/gemm.c: the sizes that a dense field multiplies (dw4 and
+ * lj13, width 128), first with CLBlast's own parameters, then with ours. Best of many runs; docs/benchmarks.md has
+ * the figures. Build it as target bench_gemm. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>

@@ -112,7 +112,8 @@ static void test_last_word(void **state) {
     eqf_context *ctx = context();
     eqf_device_profile *profile = malloc(sizeof *profile);
     char name[64];
-    TEST_OK(ctx, eqf__profile_resolve(ctx, &plain_cpu, "vector_width = 16  # measured\ntable_cells = 1024\n", profile, name));
+    TEST_OK(ctx, eqf__profile_resolve(ctx, &plain_cpu, "vector_width = 16  # measured\ntable_cells = 1024\n", profile,
+                                      name));
     assert_string_equal(value_of(profile, "vector_width")->value, "16");
     assert_string_equal(value_of(profile, "vector_width")->origin, "eqflow tune");
     assert_string_equal(value_of(profile, "vector_width")->reason, "measured");
@@ -168,8 +169,8 @@ static void test_refusals(void **state) {
     eqf_device_profile *profile = calloc(1, sizeof *profile);
     for (size_t t = 0; t < sizeof texts / sizeof texts[0]; t++) {
         eqf__profile_facts facts = plain_cpu;
-        assert_int_equal(
-            eqf__profile_apply_text(ctx, "p", texts[t][0], EQF__PROFILE_GENERIC, &facts, profile, NULL), EQF_ERROR_FORMAT);
+        assert_int_equal(eqf__profile_apply_text(ctx, "p", texts[t][0], EQF__PROFILE_GENERIC, &facts, profile, NULL),
+                         EQF_ERROR_FORMAT);
         print_message("%s\n", eqf_context_error(ctx));
         assert_non_null(strstr(eqf_context_error(ctx), texts[t][1]));
     }
@@ -199,7 +200,8 @@ static void test_versions(void **state) {
     eqf__profile_facts facts = plain_cpu;
     TEST_OK(ctx, eqf__profile_resolve(ctx, &facts, NULL, profile, name));
     const unsigned num_issues = profile->num_issues;
-    memcpy(facts.driver_version, "7.0", 4); /* three end with 3.1: "gathers", "tiny-groups", "condition-before-barrier" */
+    /* Three end with 3.1: "gathers", "tiny-groups", "condition-before-barrier". */
+    memcpy(facts.driver_version, "7.0", 4);
     TEST_OK(ctx, eqf__profile_resolve(ctx, &facts, NULL, profile, name));
     assert_int_equal(profile->num_issues, num_issues - 3);
     free(profile);

@@ -1,5 +1,5 @@
-/* The dense field on the device against the double-precision formula: velocity, the trace and both estimates of it, and the gradient of
- * the discretised flow against central differences. */
+/* The dense field on the device against the double-precision formula: velocity, the trace and both estimates of it,
+ * and the gradient of the discretised flow against central differences. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,7 +7,8 @@
 
 #include "support.h"
 
-/* Velocity relative to the largest component of the configuration's, divergence to 1 + its size: its terms are of order 1. */
+/* Velocity relative to the largest component of the configuration's, divergence to 1 + its size: its terms are of
+ * order 1. */
 static const double tolerance = 2e-5, log_prob_tolerance = 1e-4, gradient_tolerance = 1e-3;
 
 typedef struct dense_case {
@@ -159,7 +160,8 @@ static void test_tiles(void **state) {
     tear_down(&f);
 }
 
-/* The trace is the mean of Hutchinson's estimates: within 4 standard errors over noise, for each of a few configurations. */
+/* The trace is the mean of Hutchinson's estimates: within 4 standard errors over noise, for each of a few
+ * configurations. */
 static void test_estimates_mean(void **state) {
     (void)state;
     for (unsigned divergence = EQF_DIVERGENCE_RADEMACHER; divergence <= EQF_DIVERGENCE_GAUSSIAN; ++divergence) {
@@ -292,12 +294,14 @@ static void test_gradient(void **state) {
     assert_true(is_good);
 }
 
-/* Coinciding particles are nothing special; one far away saturates every unit; a configuration that is not finite spoils only itself. */
+/* Coinciding particles are nothing special; one far away saturates every unit; a configuration that is not finite
+ * spoils only itself. */
 static void test_edges(void **state) {
     (void)state;
     fixture f = set_up(cases + 1, 400);
     enum { COUNT = 19 };
-    float *x = test_configurations(f.system, COUNT, 401), *expected = test_output(COUNT), *log_prob = test_output(COUNT);
+    float *x = test_configurations(f.system, COUNT, 401), *expected = test_output(COUNT),
+          *log_prob = test_output(COUNT);
     memcpy(x + f.num_dof, x + f.num_dof + 2, 2 * sizeof *x); /* sample 1: two particles in one place */
     x[2 * f.num_dof] = 1e4f;                                 /* sample 2 */
     TEST_OK(f.ctx, eqf_flow_log_prob(f.flow, COUNT, x, expected, NULL));

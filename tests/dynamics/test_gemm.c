@@ -1,5 +1,5 @@
-/* Matrix products on the device, with the parameters that this device class gets, against double-precision sums: sizes that the dense field
- * has and sizes that are multiples of nothing, which CLBlast copies to padded ones. */
+/* Matrix products on the device, with the parameters that this device class gets, against double-precision sums:
+ * sizes that the dense field has and sizes that are multiples of nothing, which CLBlast copies to padded ones. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,8 +46,9 @@ static void test_products(void **state) {
     (void)state;
     eqf_context *ctx = test_context();
     TEST_OK(ctx, eqf__gemm_open(ctx, EQF__GEMM_TUNED));
-    static const size_t sizes[][3] = {{16, 16, 16},   {112, 128, 16}, {1792, 128, 128}, {592, 16, 128}, {16, 128, 1024},
-                                      {128, 128, 4096}, {48, 32, 80},   {1, 1, 1},        {17, 33, 5},    {100, 7, 129}};
+    static const size_t sizes[][3] = {{16, 16, 16},    {112, 128, 16},   {1792, 128, 128}, {592, 16, 128},
+                                      {16, 128, 1024}, {128, 128, 4096}, {48, 32, 80},     {1, 1, 1},
+                                      {17, 33, 5},     {100, 7, 129}};
     bool is_good = true;
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; ++s)
         is_good &= check(ctx, sizes[s][0], sizes[s][1], sizes[s][2], 50 + s);

@@ -31,8 +31,8 @@ static void equal_weights_take_every_proposal(void **state) {
     check("mean", mean.mean, 147.0 / 50.0, 1e-12);
 }
 
-/* States are held by the rule: never one of weight zero, a proposal that weighs more is always taken, one that weighs r times as
- * much with probability r. */
+/* States are held by the rule: never one of weight zero, a proposal that weighs more is always taken, one that
+ * weighs r times as much with probability r. */
 static void proposals_are_taken_by_their_weight(void **state) {
     (void)state;
     enum { NUM = 40000 };
@@ -103,7 +103,8 @@ static void chains_without_meaning_are_refused(void **state) {
     assert_int_equal(eqf_estimate_independence_chain(4, log_weights, 0, states, &acceptance), EQF_ERROR_NON_FINITE);
     for (int b = 0; b < 4; b++) log_weights[b] = -INFINITY;
     assert_int_equal(eqf_estimate_independence_chain(4, log_weights, 0, states, &acceptance), EQF_ERROR_NON_FINITE);
-    assert_int_equal(eqf_estimate_independence_chain(0, log_weights, 0, states, &acceptance), EQF_ERROR_INVALID_ARGUMENT);
+    assert_int_equal(eqf_estimate_independence_chain(0, log_weights, 0, states, &acceptance),
+                     EQF_ERROR_INVALID_ARGUMENT);
     for (int b = 0; b < 4; b++) states[b] = 0;
     eqf_chain_mean mean = EQF_CHAIN_MEAN_INIT;
     assert_int_equal(eqf_estimate_chain_mean(3, states, values, &mean), EQF_ERROR_INVALID_ARGUMENT);
@@ -156,7 +157,8 @@ static void histogram_errors_are_those_of_means(void **state) {
     test_rng rng = {41};
     for (size_t b = 0; b < NUM; b++) {
         double common = test_normal(&rng); /* a sample's values go together */
-        for (size_t v = 0; v < VALUES; v++) x[v] = common + 0.5 * test_normal(&rng), values[b * VALUES + v] = (float)x[v];
+        for (size_t v = 0; v < VALUES; v++)
+            x[v] = common + 0.5 * test_normal(&rng), values[b * VALUES + v] = (float)x[v];
         log_weights[b] = b % 11 == 0 ? -INFINITY : 2.0 * test_uniform(&rng) - 50.0;
     }
     values[1] = NAN; /* counts as outside */
@@ -169,7 +171,8 @@ static void histogram_errors_are_those_of_means(void **state) {
             fractions[b] = 0.0;
             for (size_t v = 0; v < VALUES; v++) {
                 double value = values[b * VALUES + v];
-                if (value >= low + width * (double)k && value < low + width * (double)(k + 1)) fractions[b] += 1.0 / VALUES;
+                if (value >= low + width * (double)k && value < low + width * (double)(k + 1))
+                    fractions[b] += 1.0 / VALUES;
             }
         }
         double mean, standard_error;

@@ -32,14 +32,15 @@ CL_API_ENTRY cl_int CL_API_CALL clGetDeviceInfo(cl_device_id device, cl_device_i
     cl_int (*call)(cl_device_id, cl_device_info, size_t, void *, size_t *);
     *(void **)&call = real("clGetDeviceInfo");
     const cl_int code = call(device, what, size, value, size_out);
-    if (fault_is("no-memory") && value != NULL && (what == CL_DEVICE_MAX_MEM_ALLOC_SIZE || what == CL_DEVICE_GLOBAL_MEM_SIZE))
+    if (fault_is("no-memory") && value != NULL &&
+        (what == CL_DEVICE_MAX_MEM_ALLOC_SIZE || what == CL_DEVICE_GLOBAL_MEM_SIZE))
         memset(value, 0, size);
     return code;
 }
 
-CL_API_ENTRY cl_int CL_API_CALL clEnqueueReadBuffer(cl_command_queue queue, cl_mem buffer, cl_bool blocking, size_t offset,
-                                                    size_t size, void *target, cl_uint num_events, const cl_event *events,
-                                                    cl_event *event) {
+CL_API_ENTRY cl_int CL_API_CALL clEnqueueReadBuffer(cl_command_queue queue, cl_mem buffer, cl_bool blocking,
+                                                    size_t offset, size_t size, void *target, cl_uint num_events,
+                                                    const cl_event *events, cl_event *event) {
     cl_int (*call)(cl_command_queue, cl_mem, cl_bool, size_t, size_t, void *, cl_uint, const cl_event *, cl_event *);
     *(void **)&call = real("clEnqueueReadBuffer");
     const int due = is_due();

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dopri5.h"
 #include "flow_internal.h"
 #include "support.h"
 
@@ -33,7 +34,8 @@ static double relative(size_t count, const float *values, const float *expected)
 }
 
 /* The worst of the five groups. */
-static double compare_gradients(const eqf_model *model, const char *what, const float *gradient, const float *expected) {
+static double compare_gradients(const eqf_model *model, const char *what, const float *gradient,
+                                const float *expected) {
     double worst = 0.0, errors[NUM_GROUPS];
     for (size_t g = 0; g < NUM_GROUPS; ++g) {
         const eqf_param_slice *slice = NULL;
@@ -43,8 +45,8 @@ static double compare_gradients(const eqf_model *model, const char *what, const 
         errors[g] = relative(slice->count, gradient + slice->offset, expected + slice->offset);
         if (!(errors[g] <= worst)) worst = errors[g];
     }
-    print_message("%s: weights %.1e, bias %.1e, importance %.1e, log-gammas %.1e and %.1e\n", what, errors[0], errors[1],
-                  errors[2], errors[3], errors[4]);
+    print_message("%s: weights %.1e, bias %.1e, importance %.1e, log-gammas %.1e and %.1e\n", what, errors[0],
+                  errors[1], errors[2], errors[3], errors[4]);
     return worst;
 }
 
@@ -57,7 +59,8 @@ static bool check_nll(const char *name, size_t batch_size, uint64_t seed) {
     eqf_model *model = test_trained_like_model(ctx, system, &options, seed);
     float *x = test_configurations(system, batch_size, seed + 1);
     size_t num_trained = eqf_model_num_trained(model);
-    float *discrete = test_output(num_trained), *continuous = test_output(num_trained), *again = test_output(num_trained);
+    float *discrete = test_output(num_trained), *continuous = test_output(num_trained),
+          *again = test_output(num_trained);
     float *by_x = test_output(num_coordinates), *expected_by_x = test_output(num_coordinates);
     eqf_flow *flow = flow_of(ctx, model, EQF_INTEGRATOR_RK4, 0);
     eqf_loss expected = EQF_LOSS_INIT, loss = EQF_LOSS_INIT;
@@ -78,7 +81,7 @@ static bool check_nll(const char *name, size_t batch_size, uint64_t seed) {
     bool is_good = worst <= tolerance && of_x <= tolerance && fabs(loss.nll - expected.nll) <= 1e-4 &&
                    loss.integration_error == 0.0 && loss.loss == loss.nll;
     /* Same bits again, however launches are cut. */
-    flow->adaptive.adjoint.turns_per_launch = 1;
+    eqf__dopri5_of(flow->solver)->adjoint.turns_per_launch = 1;
     TEST_OK(ctx, eqf_flow_nll_gradient(flow, 0.0, batch_size, x, &loss, again, NULL));
     assert_memory_equal(again, continuous, num_trained * sizeof *again);
     eqf_flow_destroy(&flow);
@@ -149,7 +152,7 @@ static void test_rounds_and_edges(void **state) {
     eqf_loss loss = EQF_LOSS_INIT;
     eqf_flow *flow = flow_of(ctx, model, EQF_INTEGRATOR_DOPRI5, 1e-5);
     TEST_OK(ctx, eqf_flow_nll_gradient(flow, 0.0, BATCH, x, &loss, gradient, by_x));
-    flow->adaptive.num_partials = 2;
+    eqf__dopri5_of(flow->solver)->num_partials = 2;
     TEST_OK(ctx, eqf_flow_nll_gradient(flow, 0.0, BATCH, x, &loss, again, by_x_again));
     print_message("2 partial gradients: %.1e off\n", relative(num_trained, again, gradient));
     assert_true(relative(num_trained, again, gradient) < 1e-5);

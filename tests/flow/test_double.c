@@ -1,4 +1,5 @@
-/* Flows in double precision against the double reference: what certifies must be right to rounding. Skipped where the device has no fp64. */
+/* Flows in double precision against the double reference: what certifies must be right to rounding. Skipped where
+ * the device has no fp64. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,7 +39,8 @@ static eqf_flow *make_flow(eqf_context *ctx, const eqf_model *model) {
     return flow;
 }
 
-/* z of the prior's stream, straight from the definition: Philox 4x32-10 (Salmon et al. 2011), Box and Muller, mean removed. */
+/* z of the prior's stream, straight from the definition: Philox 4x32-10 (Salmon et al. 2011), Box and Muller, mean
+ * removed. */
 static void reference_latents(const test_system *system, double scale, uint64_t seed, uint64_t sample, double *z) {
     const unsigned N = system->num_particles, D = system->space_dim;
     for (unsigned c = 0; c < N * D; c++) {

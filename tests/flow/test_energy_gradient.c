@@ -140,7 +140,8 @@ static void test_cores(void **state) {
     size_t num_trained = eqf_model_num_trained(model);
     enum { BATCH = 9, DOF = 39 };
     float *z = test_configurations(system, BATCH, 8), *gradient = test_output(num_trained);
-    const float distances[] = {0.0f, 1e-6f, 1e-3f, 2e-3f, 0.1f, 0.3f}; /* of the first two particles, in samples 0 to 5 */
+    const float distances[] = {0.0f,  1e-6f, 1e-3f,
+                               2e-3f, 0.1f,  0.3f}; /* of the first two particles, in samples 0 to 5 */
     for (size_t b = 0; b < sizeof distances / sizeof *distances; ++b) {
         for (unsigned d = 0; d < 3; ++d) z[b * DOF + 3 + d] = z[b * DOF + d];
         z[b * DOF + 3] += distances[b];

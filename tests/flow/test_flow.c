@@ -164,9 +164,20 @@ static void test_round_trip(void **state) {
             }
             const char *name = name_of((eqf_field_evaluation)evaluation);
             print_message("%s: in double precision %.3g\n", system->name, truncation);
-            double measured;
+            eqf_round_trip measured;
             TEST_OK(f.ctx, eqf_flow_round_trip(f.flow, 5, BATCH, &measured));
-            assert_true(fabs(measured / worst.error - 1.0) < 1e-3);
+            assert_true(fabs(measured.coordinate / worst.error - 1.0) < 1e-3);
+            /* What a user sees of it: sample's own log-densities and log-prob's of the same configurations. */
+            float *log_prob = test_output(BATCH), *log_prob_back = test_output(BATCH);
+            double largest = 0.0;
+            TEST_OK(f.ctx, eqf_flow_sample(f.flow, 5, 0, BATCH, x, log_prob));
+            TEST_OK(f.ctx, eqf_flow_log_prob(f.flow, BATCH, x, log_prob_back, NULL));
+            for (size_t b = 0; b < BATCH; ++b)
+                largest = fmax(largest, fabs((double)log_prob[b] - (double)log_prob_back[b]));
+            print_message("log-densities there and back differ by %.3g, measured %.3g\n", largest, measured.log_prob);
+            assert_true(fabs(largest - measured.log_prob) < 1e-4 + 1e-2 * largest);
+            free(log_prob);
+            free(log_prob_back);
             is_good &= test_report(&worst, "%s %s round trip, 80 steps", system->name, name);
             /* This field stretches some configurations a hundredfold and more, which no trained one does: rounding of x
              * alone is then beyond 1e-4 in a few of them. */
@@ -185,36 +196,59 @@ static void test_round_trip(void **state) {
 }
 
 /* log_prob under random rotations, reflections, translations (centred again) and permutations. */
-/* The fewest steps that keep the tolerance, whatever it is; the most and their error where none do. */
+/* The fewest steps that keep both tolerances, whatever they are; the most and their errors where none do. */
 static void test_choose_steps(void **state) {
     (void)state;
     enum { COUNT = 100 };
     fixture f = set_up(test_systems, NULL, EQF_FIELD_TABLE, 5, 77);
     eqf_flow_options options = EQF_FLOW_OPTIONS_INIT;
-    double errors[3];
+    eqf_round_trip errors[3], error;
+    unsigned num_steps;
     for (unsigned i = 0; i < 3; ++i) {
         eqf_flow *flow;
         options.num_steps = 5u << i;
         TEST_OK(f.ctx, eqf_flow_create(f.ctx, f.model, &options, &flow));
         TEST_OK(f.ctx, eqf_flow_round_trip(flow, 9, COUNT, &errors[i]));
         eqf_flow_destroy(&flow);
+        print_message("round trip of %u steps: %.2e, log-density %.2e\n", options.num_steps, errors[i].coordinate,
+                      errors[i].log_prob);
     }
-    print_message("round trips of 5, 10 and 20 steps: %.2e, %.2e, %.2e\n", errors[0], errors[1], errors[2]);
-    assert_true(errors[0] > 4 * errors[1] && errors[1] > 4 * errors[2] && errors[2] > 0);
+    assert_true(errors[0].coordinate > 4 * errors[1].coordinate && errors[1].coordinate > 4 * errors[2].coordinate &&
+                errors[2].coordinate > 0);
+    assert_true(errors[0].log_prob > 4 * errors[1].log_prob && errors[1].log_prob > 4 * errors[2].log_prob &&
+                errors[2].log_prob > 0);
     options.num_steps = 5;
-    const double tolerances[] = {errors[0], 0.99 * errors[0], errors[1], 0.99 * errors[1], errors[2], 0.99 * errors[2]};
-    const unsigned expected[] = {0, 1, 1, 2, 2, 2};
-    for (unsigned i = 0; i < 6; ++i) {
-        unsigned num_steps;
-        double error;
-        TEST_OK(f.ctx, eqf_flow_choose_steps(f.ctx, f.model, &options, 9, COUNT, tolerances[i], &num_steps, &error));
-        assert_int_equal(num_steps, 5u << expected[i]);
-        assert_true(error == errors[expected[i]]);
+    const struct {
+        double coordinate, log_prob; /* allowed */
+        unsigned expected;
+    } cases[] = {
+        {errors[0].coordinate, 1, 0},
+        {0.99 * errors[0].coordinate, 1, 1},
+        {errors[1].coordinate, 1, 1},
+        {0.99 * errors[1].coordinate, 1, 2},
+        {errors[2].coordinate, 1, 2},
+        {0.99 * errors[2].coordinate, 1, 2},
+        {1, errors[0].log_prob, 0},
+        {1, 0.99 * errors[0].log_prob, 1},
+        {1, errors[1].log_prob, 1},
+        {1, 0.99 * errors[1].log_prob, 2},
+        {errors[2].coordinate, errors[0].log_prob, 2},
+        {errors[0].coordinate, errors[1].log_prob, 1},
+    };
+    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; ++i) {
+        const eqf_round_trip allowed = {cases[i].coordinate, cases[i].log_prob};
+        TEST_OK(f.ctx, eqf_flow_choose_steps(f.ctx, f.model, &options, 9, COUNT, &allowed, &num_steps, &error));
+        assert_int_equal(num_steps, 5u << cases[i].expected);
+        assert_true(error.coordinate == errors[cases[i].expected].coordinate &&
+                    error.log_prob == errors[cases[i].expected].log_prob);
     }
+    /* Rounding is not paid for: what four times the steps bring no closer stays at the fewest. */
+    options.num_steps = 320;
+    const eqf_round_trip unreachable = {1e-3, 1e-30};
+    TEST_OK(f.ctx, eqf_flow_choose_steps(f.ctx, f.model, &options, 9, COUNT, &unreachable, &num_steps, &error));
+    assert_int_equal(num_steps, 320);
     TEST_OK(f.ctx, eqf_model_set_num_steps(f.ctx, f.model, 5));
-    unsigned num_steps;
-    double error;
-    TEST_OK(f.ctx, eqf_flow_choose_steps(f.ctx, f.model, NULL, 9, COUNT, errors[1], &num_steps, &error));
+    TEST_OK(f.ctx, eqf_flow_choose_steps(f.ctx, f.model, NULL, 9, COUNT, &errors[1], &num_steps, &error));
     assert_int_equal(num_steps, 10);
     assert_int_equal(eqf_model_set_num_steps(f.ctx, f.model, 0), EQF_ERROR_INVALID_ARGUMENT);
     assert_int_equal(eqf_model_options_of(f.model)->integrator.num_steps, 5);

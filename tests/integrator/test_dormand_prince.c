@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dopri5.h"
 #include "flow_internal.h"
 #include "support.h"
 
@@ -65,8 +66,8 @@ static void test_tableau(void **state) {
         else
             miss = fmax(miss, fabs(error));
     }
-    print_message("order conditions: order 5 off by %.1e, order 4 by %.1e; the embedded one misses order 5 by %.1e\n", worst,
-                  worst_embedded, miss);
+    print_message("order conditions: order 5 off by %.1e, order 4 by %.1e; the embedded one misses order 5 by %.1e\n",
+                  worst, worst_embedded, miss);
     assert_true(worst <= 5e-15 && worst_embedded <= 5e-15);
     assert_true(miss > 1e-5); /* else the error estimate would be nothing */
 }
@@ -128,7 +129,8 @@ static void test_field_at_any_time(void **state) {
 /* How much longer a small step from z becomes on its way to the data: what the round trip multiplies its rounding
  * by. */
 static double amplification(const ref_flow *flow, size_t num_dof, const double *z, test_rng *rng) {
-    double *moved = calloc(3 * num_dof, sizeof *moved), *from = moved + num_dof, *to = from + num_dof, before = 0, after = 0;
+    double *moved = calloc(3 * num_dof, sizeof *moved), *from = moved + num_dof, *to = from + num_dof, before = 0,
+           after = 0;
     for (size_t c = 0; c < num_dof; ++c) moved[c] = z[c] + 1e-6 * test_normal(rng);
     ref_transform(flow, EQF_PRIOR_TO_DATA, z, from, NULL);
     ref_transform(flow, EQF_PRIOR_TO_DATA, moved, to, NULL);
@@ -214,7 +216,8 @@ static double scheme_log_prob(const ref_flow *flow, unsigned num_steps, const do
         for (int i = 0; i < STAGES; ++i) {
             for (unsigned c = 0; c < num_dof; ++c) {
                 y[c] = z_out[c];
-                for (int j = 0; j < i; ++j) y[c] += h * tableau_a[i * (STAGES - 1) + j] * memory[(unsigned)j * num_dof + c];
+                for (int j = 0; j < i; ++j)
+                    y[c] += h * tableau_a[i * (STAGES - 1) + j] * memory[(unsigned)j * num_dof + c];
             }
             ref_velocity(flow->radial, flow->num_particles, flow->space_dim, 1.0 + h * (step + tableau_c[i]), y,
                          memory + (unsigned)i * num_dof, &div[i], NULL);
@@ -254,11 +257,11 @@ static void test_order(void **state) {
     double *latents = calloc(BATCH * DOF, sizeof *latents);
     for (size_t b = 0; b < BATCH; ++b) expected[b] = ref_log_prob(&reference, h_x + b * DOF, latents + b * DOF);
     eqf_flow *flow = adaptive_flow(ctx, model, 0.1);
-    flow->adaptive.options.atol = 1e20;
+    eqf__dopri5_of(flow->solver)->options.atol = 1e20;
     test_worst of_scheme = TEST_WORST_INIT(3e-6), of_z = TEST_WORST_INIT(3e-6);
     double largest_error = 0.0;
     for (unsigned num_steps = 3; num_steps <= 6; ++num_steps) {
-        flow->adaptive.equal_step = 1.0f / (float)num_steps;
+        eqf__dopri5_of(flow->solver)->equal_step = 1.0f / (float)num_steps;
         eqf_flow_reset_step_statistics(flow);
         TEST_OK(ctx, eqf_flow_log_prob(flow, BATCH, x, log_prob, z));
         eqf_step_statistics statistics = EQF_STEP_STATISTICS_INIT;
@@ -284,7 +287,8 @@ static void test_order(void **state) {
             for (size_t c = 0; c < DOF; ++c) error += fabs(h_z[c] - latents[b * DOF + c]) / (BATCH * DOF);
         }
         order = log(before / error) / log(2.0);
-        if (num_steps > 32) print_message("%u steps: mean error of the latents %.2e, order %.2f\n", num_steps, error, order);
+        if (num_steps > 32)
+            print_message("%u steps: mean error of the latents %.2e, order %.2f\n", num_steps, error, order);
         before = error;
     }
     assert_true(order > 4.8 && order < 5.3);
@@ -323,14 +327,15 @@ static void test_independence(void **state) {
         assert_memory_equal(log_prob_again, log_prob + first, (BATCH - first) * sizeof *log_prob);
         assert_memory_equal(z_again, z + first * DOF, (BATCH - first) * DOF * sizeof *z);
     }
-    const cl_uint most_turns = flow->adaptive.forward.turns_per_launch; /* more may be silently wrong (launch_iterations) */
+    /* More may be silently wrong (launch_iterations). */
+    const cl_uint most_turns = eqf__dopri5_of(flow->solver)->forward.turns_per_launch;
     for (cl_uint turns = 1; turns <= 7; turns += 3) { /* cut */
-        flow->adaptive.forward.turns_per_launch = turns;
+        eqf__dopri5_of(flow->solver)->forward.turns_per_launch = turns;
         TEST_OK(ctx, eqf_flow_log_prob(flow, BATCH, x, log_prob_again, z_again));
         assert_memory_equal(log_prob_again, log_prob, sizeof log_prob);
         assert_memory_equal(z_again, z, sizeof z);
     }
-    flow->adaptive.forward.turns_per_launch = most_turns;
+    eqf__dopri5_of(flow->solver)->forward.turns_per_launch = most_turns;
     const float bad[] = {NAN, INFINITY, 3e38f, -INFINITY};
     for (size_t kind = 0; kind < sizeof bad / sizeof *bad; ++kind) {
         float value = x[9 * DOF + 3];
@@ -395,15 +400,22 @@ static void test_limits(void **state) {
     print_message("max_steps %u: %zu of %d given up\n", options.adaptive.max_steps, num_nan, BATCH);
     assert_true(num_nan > 0 && num_nan < BATCH && statistics.num_failed == num_nan);
     eqf_flow_destroy(&flow);
-    const eqf_adaptive_options bad[] = {{.rtol = -1}, {.rtol = NAN}, {.rtol = 0.5}, {.rtol = 1e-5, .atol = -1}, {.rtol = 1e-5, .atol = NAN},
-                                        {.max_steps = 2000000}, {.error_norm = (eqf_error_norm)7}};
+    const eqf_adaptive_options bad[] = {{.rtol = -1},
+                                        {.rtol = NAN},
+                                        {.rtol = 0.5},
+                                        {.rtol = 1e-5, .atol = -1},
+                                        {.rtol = 1e-5, .atol = NAN},
+                                        {.max_steps = 2000000},
+                                        {.error_norm = (eqf_error_norm)7}};
     for (size_t n = 0; n < sizeof bad / sizeof *bad; ++n) {
         options.adaptive = bad[n];
         options.adaptive.struct_size = sizeof options.adaptive;
         assert_int_equal(eqf_flow_create(ctx, model, &options, &flow), EQF_ERROR_INVALID_ARGUMENT);
         assert_null(flow);
     }
-    options.adaptive = (eqf_adaptive_options){.struct_size = sizeof options.adaptive, .error_norm = EQF_ERROR_NORM_STATE}; /* fewer steps when log_det does not count */
+    options.adaptive =
+        (eqf_adaptive_options){.struct_size = sizeof options.adaptive,
+                               .error_norm = EQF_ERROR_NORM_STATE}; /* fewer steps when log_det does not count */
     TEST_OK(ctx, eqf_flow_create(ctx, model, &options, &flow));
     const uint64_t with_log_det = statistics.accepted.total;
     TEST_OK(ctx, eqf_flow_log_prob(flow, BATCH, x, log_prob, z));

@@ -19,7 +19,8 @@ static eqf_potential_options potential_of(const char *name) {
 
 static sampled sample(eqf_context *ctx, const eqf_potential_options *potential, const eqf_mcmc_options *options,
                       size_t num_samples) {
-    sampled result = {num_samples, (size_t)potential->num_particles * potential->space_dim, NULL, NULL, EQF_MCMC_DIAGNOSTICS_INIT};
+    sampled result = {num_samples, (size_t)potential->num_particles * potential->space_dim, NULL, NULL,
+                      EQF_MCMC_DIAGNOSTICS_INIT};
     result.x = test_output(num_samples * result.num_dof);
     result.energy = test_output(num_samples);
     TEST_OK(ctx, eqf_mcmc_sample(ctx, potential, options, num_samples, result.x, result.energy, &result.diagnostics));

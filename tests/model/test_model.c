@@ -90,13 +90,28 @@ static void test_bad_options(void **state) {
     EXPECT_BAD(prior_scale, (double)NAN, "prior_scale");
     EXPECT_BAD(dynamics.kind, (eqf_dynamics_kind)77, "kind of the dynamics");
     EXPECT_BAD(dynamics.num_time, 0, "num_time");
-    EXPECT_BAD(dynamics, ((eqf_dynamics_options){.struct_size = sizeof(eqf_dynamics_options), .kind = EQF_DYNAMICS_DENSE, .width = 0, .depth = 2}), "width");
-    EXPECT_BAD(dynamics, ((eqf_dynamics_options){.struct_size = sizeof(eqf_dynamics_options), .kind = EQF_DYNAMICS_DENSE, .width = 2049, .depth = 2}), "width");
-    EXPECT_BAD(dynamics, ((eqf_dynamics_options){.struct_size = sizeof(eqf_dynamics_options), .kind = EQF_DYNAMICS_DENSE, .width = 8, .depth = 0}), "depth");
-    EXPECT_BAD(dynamics, ((eqf_dynamics_options){.struct_size = sizeof(eqf_dynamics_options), .kind = EQF_DYNAMICS_DENSE, .width = 8, .depth = 9}), "depth");
     EXPECT_BAD(dynamics,
                ((eqf_dynamics_options){
-                   .struct_size = sizeof(eqf_dynamics_options), .kind = EQF_DYNAMICS_DENSE, .width = 8, .depth = 1, .activation = (eqf_activation)7}),
+                   .struct_size = sizeof(eqf_dynamics_options), .kind = EQF_DYNAMICS_DENSE, .width = 0, .depth = 2}),
+               "width");
+    EXPECT_BAD(dynamics,
+               ((eqf_dynamics_options){
+                   .struct_size = sizeof(eqf_dynamics_options), .kind = EQF_DYNAMICS_DENSE, .width = 2049, .depth = 2}),
+               "width");
+    EXPECT_BAD(dynamics,
+               ((eqf_dynamics_options){
+                   .struct_size = sizeof(eqf_dynamics_options), .kind = EQF_DYNAMICS_DENSE, .width = 8, .depth = 0}),
+               "depth");
+    EXPECT_BAD(dynamics,
+               ((eqf_dynamics_options){
+                   .struct_size = sizeof(eqf_dynamics_options), .kind = EQF_DYNAMICS_DENSE, .width = 8, .depth = 9}),
+               "depth");
+    EXPECT_BAD(dynamics,
+               ((eqf_dynamics_options){.struct_size = sizeof(eqf_dynamics_options),
+                                       .kind = EQF_DYNAMICS_DENSE,
+                                       .width = 8,
+                                       .depth = 1,
+                                       .activation = (eqf_activation)7}),
                "activation");
     EXPECT_BAD(integrator.method, (eqf_integrator_method)9, "method");
     EXPECT_BAD(integrator.num_steps, 0, "num_steps");

@@ -144,8 +144,8 @@ static void test_tensor_names(void **state) {
 
 /* ---- Damage ----------------------------------------------------------------------------------- */
 
-/* Writes the model's file (and destroys the model) with one text of its metadata replaced, or with its tensors changed by change;
- * without its checksum, as a person would, so that the checks behind the checksum are reached. */
+/* Writes the model's file (and destroys the model) with one text of its metadata replaced, or with its tensors
+ * changed by change; without its checksum, as a person would, so that the checks behind the checksum are reached. */
 static void write_model_changed(eqf_model *model, const char *path, const char *from, const char *to,
                                 void (*change)(eqf__tensor *tensors, size_t *num_tensors)) {
     assert_int_equal(eqf_model_save(&ctx, model, path), EQF_OK);

@@ -1,6 +1,6 @@
-/* Every kernel of cl/ but the probes once, at the smallest sizes that still have edges (padding lanes, an odd batch, three particles): for devices and
- * checkers on which the other tests take hours. tests/matrix.sh runs it under oclgrind. Values are compared with the
- * double-precision reference, so that it can fail on its own. */
+/* Every kernel of cl/ but the probes once, at the smallest sizes that still have edges (padding lanes, an odd
+ * batch, three particles): for devices and checkers on which the other tests take hours. tests/matrix.sh runs it
+ * under oclgrind. Values are compared with the double-precision reference, so that it can fail on its own. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -137,7 +137,8 @@ static void test_flow(void **state) {
     check_flow(test_context(), 0, "");
 }
 
-/* One sample a work-group: more work-items than pairs, the table in local memory; and fewer than components, the table in global memory. */
+/* One sample a work-group: more work-items than pairs, the table in local memory; and fewer than components, the
+ * table in global memory. */
 static void test_groups(void **state) {
     (void)state;
     eqf_context *ctx = test_context();
@@ -351,7 +352,8 @@ static void test_quench(void **state) {
     assert_true(summary.counts[EQF_QUENCH_MINIMUM] > 0);
 }
 
-/* A potential of the user's own: the same numbers as the library's double well, its gradient verified, and chains of it. */
+/* A potential of the user's own: the same numbers as the library's double well, its gradient verified, and chains
+ * of it. */
 static void test_user_potential(void **state) {
     (void)state;
     eqf_context *ctx = test_context();

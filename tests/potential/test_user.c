@@ -173,8 +173,9 @@ static void test_verify(void **state) {
 static void test_build_failure(void **state) {
     eqf_context *ctx = test_context();
     (void)state;
-    static const char text[] = "/* two lines\n   of comment */\nreal energy(const real *x) { return x[0] + nonsense; }\n"
-                               "void energy_gradient(const real *x, real *gradient) { gradient[0] = x[0]; }\n";
+    static const char text[] =
+        "/* two lines\n   of comment */\nreal energy(const real *x) { return x[0] + nonsense; }\n"
+        "void energy_gradient(const real *x, real *gradient) { gradient[0] = x[0]; }\n";
     eqf_potential_options potential = EQF_POTENTIAL_OPTIONS_INIT;
     potential.kind = EQF_POTENTIAL_USER;
     potential.source = text;
@@ -326,8 +327,9 @@ static void test_refusals(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refusals),      cmocka_unit_test(test_energy_and_force), cmocka_unit_test(test_verify),
-        cmocka_unit_test(test_build_failure), cmocka_unit_test(test_like_built_in),    cmocka_unit_test(test_model_file),
+        cmocka_unit_test(test_refusals),      cmocka_unit_test(test_energy_and_force),
+        cmocka_unit_test(test_verify),        cmocka_unit_test(test_build_failure),
+        cmocka_unit_test(test_like_built_in), cmocka_unit_test(test_model_file),
     };
     return cmocka_run_group_tests(tests, NULL, test_context_teardown);
 }

@@ -135,7 +135,8 @@ void ref_dense_velocity(const ref_dense *dense, double t, uint64_t sample, const
     network(dense, t, y, velocity_out, jacobian);
     project(N, D, velocity_out);
     *divergence_out = 0.0;
-    /* trace(P J P) = sum over the unit vectors u of (P u) . J (P u); Hutchinson's estimate has the noise in their place. */
+    /* trace(P J P) = sum over the unit vectors u of (P u) . J (P u); Hutchinson's estimate has the noise in their
+     * place. */
     unsigned num_directions = dense->divergence == EQF_DIVERGENCE_EXACT ? num_dof : 1;
     for (unsigned r = 0; r < num_directions; ++r) {
         if (dense->divergence == EQF_DIVERGENCE_EXACT)

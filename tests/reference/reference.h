@@ -51,8 +51,8 @@ double ref_divergence_brute_force(const ref_radial *radial, unsigned num_particl
 
 /* ---- The dense field ------------------------------------------------------------------------------------- */
 
-/* v = P f(P x, t); f: a_0 = (y, t), z_l = W_l a_l + b_l, a_{l+1} = s(z_l), f = z_L. s is tanh or SiLU, P removes the centre of mass. The
- * flow with it is RK4 with num_steps equal steps. */
+/* v = P f(P x, t); f: a_0 = (y, t), z_l = W_l a_l + b_l, a_{l+1} = s(z_l), f = z_L. s is tanh or SiLU, P removes
+ * the centre of mass. The flow with it is RK4 with num_steps equal steps. */
 typedef struct ref_dense {
     unsigned num_particles, space_dim, width, depth, num_steps;
     eqf_activation activation;
@@ -67,9 +67,9 @@ typedef struct ref_dense {
 ref_dense *ref_dense_from_model(const eqf_model *model);
 void ref_dense_destroy(ref_dense *dense);
 
-/* Velocity of x [N, D] and the divergence in the way that dense->divergence asks for; `sample` is the index that Hutchinson's noise is
- * drawn for: n of Philox4x32-10 with key = seed and counter (sample, c/4, "nois"), entries the signs or Box-Muller normals of its words;
- * the estimate is (P n) . J (P n). */
+/* Velocity of x [N, D] and the divergence in the way that dense->divergence asks for; `sample` is the index that
+ * Hutchinson's noise is drawn for: n of Philox4x32-10 with key = seed and counter (sample, c/4, "nois"), entries
+ * the signs or Box-Muller normals of its words; the estimate is (P n) . J (P n). */
 void ref_dense_velocity(const ref_dense *dense, double t, uint64_t sample, const double *x, double *velocity_out,
                         double *divergence_out);
 /* The trace of the numerically differentiated Jacobian dv/dx (central differences). */

@@ -42,9 +42,9 @@ void test_field_compare(const test_field *f, double t, size_t batch_size, const 
         for (unsigned n = 0; n < num_dof; ++n) largest = fmax(largest, fabs(v[n]));
         for (unsigned n = 0; n < num_dof; ++n)
             test_compare(velocity_worst, b, fabs(velocity[b * num_dof + n] - v[n]) / largest);
-        /* Where the normaliser gives out (d = 9.6 for the dw presets) the slope is so steep that one float32 rounding of the distance
-         * alone is up to 5e-5 of the divergence. What that rounding does is measured, by scaling x, and is no error of the kernel's; at
-         * the distances of samples it is a few 1e-6. */
+        /* Where the normaliser gives out (d = 9.6 for the dw presets) the slope is so steep that one float32
+         * rounding of the distance alone is up to 5e-5 of the divergence. What that rounding does is measured, by
+         * scaling x, and is no error of the kernel's; at the distances of samples it is a few 1e-6. */
         double rounded, ignored;
         for (unsigned n = 0; n < num_dof; ++n) one_ulp[n] = h_x[b * num_dof + n] * (1.0 + 0x1p-23);
         ref_velocity(f->radial, N, D, t, one_ulp, v, &rounded, &ignored);

@@ -12,8 +12,8 @@ typedef struct test_gradient_case {
     size_t most_checked; /* of each group, and of the state's coordinates: chosen at random */
 } test_gradient_case;
 
-/* Loss, gradient and adjoint of the state, by table and by direct summation; prints the errors. Each configuration is stretched to the
- * longest pair distance longest (0: as it is). */
+/* Loss, gradient and adjoint of the state, by table and by direct summation; prints the errors. Each configuration
+ * is stretched to the longest pair distance longest (0: as it is). */
 bool test_gradient_check(const test_gradient_case *c, double penalty, double longest, uint64_t seed);
 
 /* Two particles at one place: the parameters' gradient is well-defined there, the state's must at least be finite. A

@@ -1,8 +1,10 @@
-/* The layout with a work-group a sample, forced on any device: flows made afterwards have it. Only for tests that see src/. */
+/* The layout with a work-group a sample, forced on any device: flows made afterwards have it. Only for tests that
+ * see src/. */
 #ifndef EQF_TESTS_GROUP_LAYOUT_H
 #define EQF_TESTS_GROUP_LAYOUT_H
 
 #include "flow_internal.h"
+#include "rk4.h"
 #include "support.h"
 
 /* group_size 0: one sample a lane of a work-item again. has_local_table: tables are copied to local memory. */
@@ -14,7 +16,8 @@ static inline void test_use_groups(eqf_context *ctx, unsigned group_size, bool h
     device->group_staging_particles = has_local_table ? 0 : UINT32_MAX;
 }
 
-/* wish, or where the device runs no such groups of these kernels what it does run: llvmpipe, which has a launch budget, 32. */
+/* wish, or where the device runs no such groups of these kernels what it does run: llvmpipe, which has a launch
+ * budget, 32. */
 static inline unsigned test_group_size(eqf_context *ctx, unsigned wish) {
     eqf__device *device;
     TEST_OK(ctx, eqf__device_get(ctx, &device));
@@ -23,8 +26,8 @@ static inline unsigned test_group_size(eqf_context *ctx, unsigned wish) {
 
 /* A silent return to the other layout would prove nothing. */
 static inline void test_assert_groups(const eqf_flow *flow, unsigned group_size) {
-    assert_int_equal(flow->trajectory.group_size, group_size);
-    assert_int_equal(flow->trajectory.reverse_group_size, group_size);
+    assert_int_equal(eqf__rk4_of(flow->solver)->group_size, group_size);
+    assert_int_equal(eqf__rk4_of(flow->solver)->reverse_group_size, group_size);
 }
 
 #endif

@@ -1,4 +1,5 @@
-/* The mistakes that sanitizers and valgrind are there to find, one a run: tests that these tools still would find them. */
+/* The mistakes that sanitizers and valgrind are there to find, one a run: tests that these tools still would find
+ * them. */
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,6 @@
-/* What batches go through on the device before they are learned. Augmentation: what comes out is the configuration rotated, perhaps reflected, and permuted, each
- * uniformly; energies do not change; numbers depend on seed and position alone. */
+/* What batches go through on the device before they are learned. Augmentation: what comes out is the configuration
+ * rotated, perhaps reflected, and permuted, each uniformly; energies do not change; numbers depend on seed and
+ * position alone. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,12 +10,12 @@
 #include "ocl.h"
 #include "support.h"
 
-/* What is done to a batch in the blocked layout d_x; its configurations are first, first + 1, ... of the stream seed. */
+/* Moves a batch in the blocked layout d_x; its configurations are first, first + 1, ... of the stream seed. */
 typedef eqf_status batch_change(void *what, uint64_t seed, uint64_t first, size_t num_blocks, cl_mem d_x);
 
 /* x [count, N, D] changed in place, through the blocked layout. */
-static void apply_change(eqf_context *ctx, batch_change *function, void *what, uint64_t seed, uint64_t first, size_t count,
-                         size_t num_dof, float *x) {
+static void apply_change(eqf_context *ctx, batch_change *function, void *what, uint64_t seed, uint64_t first,
+                         size_t count, size_t num_dof, float *x) {
     eqf__device *device;
     TEST_OK(ctx, eqf__device_get(ctx, &device));
     const size_t V = device->vector_width, num_blocks = (count + V - 1) / V;
@@ -95,7 +96,8 @@ static void check_distribution(unsigned N, unsigned D) {
     float *x = markers(N, D, COUNT);
     apply(ctx, &augment, 77, 0xfffff000u, COUNT, (size_t)N * D, x); /* positions across 2^32 */
     double orthogonality = 0.0, mean[3][3] = {{0}}, square[3][3] = {{0}}, fourth = 0.0, mixed = 0.0;
-    size_t num_proper = 0, *places = calloc((size_t)N * N, sizeof *places), *pairs = calloc((size_t)N * N, sizeof *pairs);
+    size_t num_proper = 0, *places = calloc((size_t)N * N, sizeof *places),
+           *pairs = calloc((size_t)N * N, sizeof *pairs);
     unsigned *where = calloc(N, sizeof *where);
     for (size_t b = 0; b < COUNT; ++b) {
         double q[3][3];
@@ -116,7 +118,8 @@ static void check_distribution(unsigned N, unsigned D) {
         for (unsigned i = 0; i < N; ++i) places[i * N + where[i]]++;
         pairs[where[0] * N + where[N - 1]]++;
     }
-    /* Of a uniform Q: entries have mean 0, mean square 1/D and mean fourth power 3/(D (D + 2)); their variances are at most 1/D. */
+    /* Of a uniform Q: entries have mean 0, mean square 1/D and mean fourth power 3/(D (D + 2)); their variances are
+     * at most 1/D. */
     double worst_mean = 0.0, worst_square = 0.0, error = 1.0 / sqrt(COUNT);
     for (unsigned d = 0; d < D; ++d)
         for (unsigned e = 0; e < D; ++e) {
@@ -136,9 +139,10 @@ static void check_distribution(unsigned N, unsigned D) {
                 worst_pair = fmax(worst_pair, fabs(pair_count - COUNT * pair_share) /
                                                   sqrt(COUNT * pair_share * (1.0 - pair_share) + 1e-9));
         }
-    print_message("N %u D %u: Q^T Q off by %.1e; standard scores: mean %.1f, squares %.1f, fourth %.1f, handedness %.1f, "
-                  "its correlation %.1f, places %.1f, pairs %.1f\n",
-                  N, D, orthogonality, worst_mean, worst_square, off_fourth, handed, off_mixed, worst_place, worst_pair);
+    print_message(
+        "N %u D %u: Q^T Q off by %.1e; standard scores: mean %.1f, squares %.1f, fourth %.1f, handedness %.1f, "
+        "its correlation %.1f, places %.1f, pairs %.1f\n",
+        N, D, orthogonality, worst_mean, worst_square, off_fourth, handed, off_mixed, worst_place, worst_pair);
     assert_true(orthogonality < 2e-6);
     assert_true(worst_mean < 5.0 && worst_square < 5.0 && off_fourth < 5.0 && handed < 5.0);
     if (D > 1) assert_true(off_mixed < 5.0); /* in one dimension Q is its own determinant */
@@ -177,7 +181,8 @@ static void test_energies_and_counters(void **state) {
         apply(ctx, &augment, 9, 1000, COUNT, num_dof, turned);
         double worst = 0.0, moved = 0.0;
         for (size_t b = 0; b < COUNT; ++b) {
-            double *before = test_to_double(num_dof, x + b * num_dof), *after = test_to_double(num_dof, turned + b * num_dof);
+            double *before = test_to_double(num_dof, x + b * num_dof),
+                   *after = test_to_double(num_dof, turned + b * num_dof);
             double energy = ref_potential_energy(&options.potential, before, NULL);
             double change = ref_potential_energy(&options.potential, after, NULL) - energy;
             worst = fmax(worst, fabs(change) / (1.0 + fabs(energy)));
@@ -205,16 +210,20 @@ static void test_energies_and_counters(void **state) {
     }
 }
 
-/* Mean-free normal noise: unit variance and fourth moment per free degree of freedom, uncorrelated with the prior's samples of the same
- * seed, the same for a position in whatever batch. Five standard errors, fixed seeds. */
+/* Mean-free normal noise: unit variance and fourth moment per free degree of freedom, uncorrelated with the prior's
+ * samples of the same seed, the same for a position in whatever batch. Five standard errors, fixed seeds. */
 static void check_noise(unsigned N, unsigned D) {
     enum { COUNT = 20000 };
     eqf_context *ctx = test_context();
     const size_t num_dof = (size_t)N * D, free_dof = (size_t)(N - 1) * D;
     eqf__prior prior;
-    TEST_OK(ctx, eqf__prior_create(ctx, N, D, 1.0, &prior));
+    eqf__device *its_device;
+    TEST_OK(ctx, eqf__device_get(ctx, &its_device));
+    const eqf__real real = eqf__real_float(its_device);
+    TEST_OK(ctx, eqf__prior_create(ctx, N, D, 1.0, &real, &prior));
     noise n = {&prior, 0.25};
-    float *start = markers(N, D, COUNT), *x = markers(N, D, COUNT), *none = markers(N, D, COUNT), *z = test_floats(COUNT * num_dof);
+    float *start = markers(N, D, COUNT), *x = markers(N, D, COUNT), *none = markers(N, D, COUNT),
+          *z = test_floats(COUNT * num_dof);
     apply_change(ctx, change_by_noise, &n, 5, 0xfffff000u, COUNT, num_dof, x); /* positions across 2^32 */
     noise one = {&prior, 1.0}; /* on nothing: the normals themselves */
     apply_change(ctx, change_by_noise, &one, 5, 0xfffff000u, COUNT, num_dof, z);
@@ -239,8 +248,8 @@ static void check_noise(unsigned N, unsigned D) {
     const double k = (double)free_dof, error = sqrt(2 * k / COUNT);
     /* Var(chi^4) = E chi^8 - (E chi^4)^2 = k (k+2) ((k+4)(k+6) - k (k+2)). */
     const double fourth_error = sqrt(k * (k + 2) * ((k + 4) * (k + 6) - k * (k + 2)) / COUNT);
-    print_message("N %u D %u: squares %.4f of %g, fourth %.3f of %g, mean %.4f, centre off by %.1e, scale by %.1e\n", N, D,
-                  square, k, fourth, k * (k + 2), mean, centre, same);
+    print_message("N %u D %u: squares %.4f of %g, fourth %.3f of %g, mean %.4f, centre off by %.1e, scale by %.1e\n", N,
+                  D, square, k, fourth, k * (k + 2), mean, centre, same);
     assert_true(fabs(square - k) < 5 * error && fabs(fourth - k * (k + 2)) < 5 * fourth_error);
     assert_true(fabs(mean) < 5 / sqrt(COUNT) && centre < 2e-5 * N && same < 2e-5 * N);
     /* The same positions in another batch; another seed; no noise. */

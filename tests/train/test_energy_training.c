@@ -1,5 +1,5 @@
-/* Training on the energy and on mixtures: the parts of the loss are blended as documented, the same bits whatever the way
- * there, hard cores, and what is refused. */
+/* Training on the energy and on mixtures: the parts of the loss are blended as documented, the same bits whatever
+ * the way there, hard cores, and what is refused. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,8 +40,8 @@ static double mean_of_floats(size_t count, const float *values) {
     return sum / (double)count;
 }
 
-/* One step with weight 0.3: the trainer's gradient is 0.3 of the likelihood's plus 0.7 of the free energy's, and so is what
- * it reports; the weight follows its schedule. */
+/* One step with weight 0.3: the trainer's gradient is 0.3 of the likelihood's plus 0.7 of the free energy's, and so
+ * is what it reports; the weight follows its schedule. */
 static void test_blend(void **state) {
     (void)state;
     enum { COUNT = 24 };
@@ -72,8 +72,9 @@ static void test_blend(void **state) {
         square += expected * expected;
         energy_square += (double)of_energy[i] * of_energy[i];
     }
-    print_message("blended gradient %.1e off; norm %.6g (reported %.6g), nll %.6g (%.6g), free energy %.6g, loss %.6g\n",
-                  sqrt(difference / square), sqrt(square), now.gradient_norm, loss.nll, now.nll, now.free_energy, now.loss);
+    print_message(
+        "blended gradient %.1e off; norm %.6g (reported %.6g), nll %.6g (%.6g), free energy %.6g, loss %.6g\n",
+        sqrt(difference / square), sqrt(square), now.gradient_norm, loss.nll, now.nll, now.free_energy, now.loss);
     assert_true(energy_square > 0.0 && sqrt(difference / square) < 1e-5);
     assert_true(fabs(now.gradient_norm / sqrt(square) - 1.0) < 1e-5 && fabs(now.nll - loss.nll) < 1e-4);
     assert_true(fabs(now.nll_weight - 0.3) < 1e-12);
@@ -177,7 +178,8 @@ static void test_same_bits(void **state) {
     free(x);
 }
 
-/* Without any data dw2's free energy comes down to -ln Z; nobody's can be below, by more than the noise of what it is measured on. */
+/* Without any data dw2's free energy comes down to -ln Z; nobody's can be below, by more than the noise of what it
+ * is measured on. */
 static void test_learns_without_data(void **state) {
     (void)state;
     eqf_context *ctx = test_context();
@@ -218,7 +220,8 @@ static void test_learns_without_data(void **state) {
     double free_energy = mean_of_floats(COUNT, energy) + mean_of_floats(COUNT, log_prob);
     print_message("fresh samples: free energy %.4f, ln Z %.4f (known %.4f), ESS %.3f\n", free_energy, summary.log_z,
                   preset->log_z, summary.ess_fraction);
-    assert_true(free_energy > -preset->log_z - 0.02 && free_energy < -preset->log_z + 1.0); /* few samples with high energies */
+    assert_true(free_energy > -preset->log_z - 0.02 &&
+                free_energy < -preset->log_z + 1.0); /* few samples with high energies */
     assert_true(fabs(summary.log_z - preset->log_z) < 0.05 && summary.ess_fraction > 0.7);
     free(x);
     free(log_prob);

@@ -8,7 +8,7 @@
 
 #include "support.h"
 
-static const double tolerance = 1e-4; /* nat, or length */
+static const double tolerance = 1e-4;            /* nat, or length */
 static const unsigned num_steps_of_density = 20; /* of the presets */
 
 typedef struct trained_case {
@@ -54,8 +54,9 @@ static eqf_model *trained(eqf_context *ctx, const trained_case *c) {
     eqf_model_destroy(&model);
     TEST_OK(ctx, eqf_trainer_best_model(trainer, &model));
     unsigned num_steps; /* as `eqflow train` ends */
-    double round_trip;
-    TEST_OK(ctx, eqf_flow_choose_steps(ctx, model, NULL, 1, 1000, 0.5 * tolerance, &num_steps, &round_trip));
+    const eqf_round_trip wanted = {0.5 * tolerance, 0.5 * tolerance};
+    eqf_round_trip round_trip;
+    TEST_OK(ctx, eqf_flow_choose_steps(ctx, model, NULL, 1, 1000, &wanted, &num_steps, &round_trip));
     TEST_OK(ctx, eqf_model_set_num_steps(ctx, model, num_steps));
     eqf_trainer_destroy(&trainer);
     free(x);
@@ -83,6 +84,42 @@ static void move(test_rng *rng, unsigned num_particles, unsigned space_dim, doub
     }
     test_center(num_particles, space_dim, moved);
     memcpy(x, moved, (size_t)num_particles * space_dim * sizeof *x);
+}
+
+/* What docs/method.md says of the adaptive integrator, against RK4 with 160 steps. */
+static bool measure_adaptive(eqf_context *ctx, const char *name, const eqf_model *model, size_t count, const float *x) {
+    static const struct { double rtol, worst, mean; /* nats */ } promised[] = {{1e-5, 1e-2, 2e-4}, {1e-6, 1e-3, 3e-5}};
+    eqf_flow_options options = EQF_FLOW_OPTIONS_INIT;
+    eqf_flow *flow;
+    float *expected = test_output(count), *log_prob = test_output(count);
+    bool is_good = true;
+    options.num_steps = 160;
+    options.field_evaluation = EQF_FIELD_DIRECT;
+    TEST_OK(ctx, eqf_flow_create(ctx, model, &options, &flow));
+    TEST_OK(ctx, eqf_flow_log_prob(flow, count, x, expected, NULL));
+    eqf_flow_destroy(&flow);
+    for (unsigned i = 0; i < 2; ++i) {
+        options.method = EQF_INTEGRATOR_DOPRI5;
+        options.adaptive.rtol = promised[i].rtol;
+        const eqf_status status = eqf_flow_create(ctx, model, &options, &flow);
+        if (status == EQF_ERROR_UNSUPPORTED) break; /* a device that allows few loop turns a launch */
+        TEST_OK(ctx, status);
+        TEST_OK(ctx, eqf_flow_log_prob(flow, count, x, log_prob, NULL));
+        test_worst worst = TEST_WORST_INIT(promised[i].worst);
+        double mean = 0.0;
+        for (size_t b = 0; b < count; ++b) {
+            const double error = fabs((double)log_prob[b] - (double)expected[b]);
+            test_compare(&worst, b, error);
+            mean += error / (double)count;
+        }
+        is_good &= test_report(&worst, "%s dopri5 log_prob, rtol %g", name, promised[i].rtol);
+        print_message("  mean %.2e, allowed %.2e\n", mean, promised[i].mean);
+        is_good &= mean <= promised[i].mean;
+        eqf_flow_destroy(&flow);
+    }
+    free(expected);
+    free(log_prob);
+    return is_good;
 }
 
 static bool measure(eqf_context *ctx, const trained_case *c) {
@@ -128,7 +165,8 @@ static bool measure(eqf_context *ctx, const trained_case *c) {
         is_good &= worst.num_above * 1000 <= count; /* 99.9 % */
         is_good &= test_report(&invariance, "%s %s invariance", c->name, name);
         eqf_flow_destroy(&flow);
-        /* RK4 there and back is no exact inverse: the preset's steps are for comparison, the model's own keep the promise. */
+        /* RK4 there and back is no exact inverse: the preset's steps are for comparison, the model's own keep the
+         * promise. */
         const unsigned steps[] = {num_steps_of_density, options->integrator.num_steps};
         for (unsigned i = 0; i < 2; ++i) {
             test_worst trip = TEST_WORST_INIT(tolerance);
@@ -144,6 +182,10 @@ static bool measure(eqf_context *ctx, const trained_case *c) {
             }
             bool is_close = test_report(&trip, "%s %s round trip, %u steps", c->name, name, steps[i]);
             if (i == 1) is_good &= is_close;
+            eqf_round_trip error;
+            TEST_OK(ctx, eqf_flow_round_trip(flow, 4, 1000, &error));
+            print_message("  log-densities there and back differ by up to %.2e nat\n", error.log_prob);
+            if (i == 1) is_good &= error.log_prob <= tolerance;
             eqf_flow_destroy(&flow);
         }
         free(log_prob);
@@ -153,6 +195,7 @@ static bool measure(eqf_context *ctx, const trained_case *c) {
         free(back);
         free(log_det);
     }
+    is_good &= measure_adaptive(ctx, c->name, model, count, x);
     ref_radial_destroy(radial);
     eqf_model_destroy(&model);
     free(x);

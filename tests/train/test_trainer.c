@@ -47,7 +47,8 @@ static void assert_same_params(const eqf_model *a, const eqf_model *b) {
     assert_memory_equal(eqf_model_params(a), eqf_model_params(b), eqf_model_num_params(a) * sizeof(float));
 }
 
-/* However few loop turns a launch may take, sums go on where they stopped: the same bits. Dense, whose solves no budget refuses. */
+/* However few loop turns a launch may take, sums go on where they stopped: the same bits. Dense, whose solves no
+ * budget refuses. */
 static void test_launch_budget(void **state) {
     (void)state;
     enum { COUNT = 48 };
@@ -319,8 +320,8 @@ static uint64_t best_step_with(const fixture *f, size_t num_held_out, const floa
     return now.best_step;
 }
 
-/* The worst of 100 held-out samples does not choose the model: with an outlier among them it is the one that the 99 others,
- * which all count, choose; a mean over the 100 would have chosen another, and 99 with the outlier do. */
+/* The worst of 100 held-out samples does not choose the model: with an outlier among them it is the one that the 99
+ * others, which all count, choose; a mean over the 100 would have chosen another, and 99 with the outlier do. */
 static void test_outlier(void **state) {
     (void)state;
     enum { STEPS = 40, HELD_OUT = 99 };
