@@ -51,9 +51,9 @@ static eqf_status create_parts(eqf_trainer *trainer, eqf__path *path) {
     for (size_t b = 0; b < NUM_BUFFERS; b++)
         EQF__TRY(eqf__buffer_create(ctx, b < TIMES ? numbers * flow->num_dof : numbers, NULL, "path gradients",
                                     &path->buffers[b]));
-    path->d_places = eqf__alloc(ctx, 4 * (size_t)flow->num_steps, sizeof *path->d_places, "path gradients");
+    path->d_places = eqf__alloc(ctx, 4 * (size_t)flow->solver->num_steps, sizeof *path->d_places, "path gradients");
     if (path->d_places == NULL) return EQF_ERROR_OUT_OF_MEMORY;
-    for (; path->num_places < 4 * (size_t)flow->num_steps; path->num_places++)
+    for (; path->num_places < 4 * (size_t)flow->solver->num_steps; path->num_places++)
         EQF__TRY(eqf__buffer_create(ctx, numbers * flow->num_dof, NULL, "path gradients",
                                     &path->d_places[path->num_places]));
     return EQF_OK;
@@ -92,7 +92,7 @@ typedef struct path_batch {
 } path_batch;
 
 static eqf_status set_times(const path_batch *b, unsigned half_steps) {
-    const cl_float t = (cl_float)((double)half_steps / (2.0 * b->trainer->flow->num_steps));
+    const cl_float t = (cl_float)((double)half_steps / (2.0 * b->trainer->flow->solver->num_steps));
     return EQF__LAUNCH(b->trainer->ctx, &b->path->kernels[SET_TIMES], b->blocks, 0, EQF__ARG(b->path->buffers[TIMES]),
                        EQF__ARG(t), EQF__ARG(b->blocks));
 }
@@ -111,7 +111,7 @@ static eqf_status launch_stage(const path_batch *b, unsigned s, float sign, floa
 static eqf_status solve_backward(const path_batch *b) {
     const eqf__gradient_workspace *w = &b->trainer->workspace;
     eqf__field *field = b->trainer->flow->field;
-    const unsigned num_steps = b->trainer->flow->num_steps;
+    const unsigned num_steps = b->trainer->flow->solver->num_steps;
     const float h = -1.0f / (float)num_steps;
     cl_mem d_k = b->path->buffers[K], d_place = b->path->d_places[0];
     for (unsigned step = 0; step < num_steps; step++)
@@ -133,7 +133,7 @@ static eqf_status forward_stage(const path_batch *b, unsigned step, unsigned s, 
     eqf__path *path = b->path;
     const cl_mem *buffers = path->buffers;
     const size_t at = 4 * (size_t)step + s;
-    const float h = 1.0f / (float)flow->num_steps;
+    const float h = 1.0f / (float)flow->solver->num_steps;
     const cl_float share = h * rk4_weight[s];
     cl_mem d_next = at + 1 < path->num_places ? path->d_places[at + 1] : w->d_x;
     EQF__TRY(set_times(b, 2 * step + rk4_offset[s]));
@@ -155,14 +155,15 @@ static eqf_status solve_forward(const path_batch *b) {
     eqf_context *ctx = trainer->ctx;
     const eqf__gradient_workspace *w = &trainer->workspace;
     const eqf__prior *prior = &trainer->flow->prior;
+    const cl_float scale = (cl_float)prior->scale;
     const cl_mem *buffers = b->path->buffers;
     const size_t num_bytes = b->blocks * (size_t)trainer->flow->vector_width * trainer->flow->num_dof * sizeof(float);
     EQF__TRY(EQF__LAUNCH(ctx, &b->path->kernels[BEGIN], b->blocks, 0, EQF__ARG(w->d_x), EQF__ARG(buffers[SCORE]),
-                         EQF__ARG(w->d_log_det), EQF__ARG(buffers[ONES]), EQF__ARG(prior->scale), EQF__ARG(b->blocks)));
+                         EQF__ARG(w->d_log_det), EQF__ARG(buffers[ONES]), EQF__ARG(scale), EQF__ARG(b->blocks)));
     EQF__TRY(eqf__prior_log_prob(prior, b->blocks, w->d_x, w->d_log_det, 0.0f, buffers[PRIOR_LOG_PROB]));
     EQF__OCL(ctx, clEnqueueCopyBuffer(ctx->device->queue, w->d_x, b->path->d_places[0], 0, 0, num_bytes, 0, NULL, NULL),
              "while latents were copied");
-    for (unsigned step = 0; step < trainer->flow->num_steps; step++)
+    for (unsigned step = 0; step < trainer->flow->solver->num_steps; step++)
         for (unsigned s = 0; s < 4; s++) EQF__TRY(forward_stage(b, step, s, buffers[s == 0 ? SCORE : SCORE_PLACE]));
     return EQF_OK;
 }
@@ -175,8 +176,8 @@ static eqf_status solve_adjoint(const path_batch *b) {
     eqf__field *field = trainer->flow->field;
     const cl_mem *buffers = b->path->buffers;
     cl_mem d_from_later = buffers[SCORE_K], d_adjoint_k = buffers[K], d_total = buffers[SUM];
-    const float h = 1.0f / (float)trainer->flow->num_steps;
-    for (unsigned step = trainer->flow->num_steps; step-- > 0;)
+    const float h = 1.0f / (float)trainer->flow->solver->num_steps;
+    for (unsigned step = trainer->flow->solver->num_steps; step-- > 0;)
         for (unsigned s = 4; s-- > 0;) {
             const cl_float share = h * rk4_weight[s], reach = h * rk4_reach[s];
             const cl_uint is_first = s == 3, is_last = s == 0;
@@ -185,7 +186,7 @@ static eqf_status solve_adjoint(const path_batch *b) {
                                  EQF__ARG(b->blocks)));
             EQF__TRY(set_times(b, 2 * step + rk4_offset[s]));
             EQF__TRY(field->batched->vjp(field, &w->noise, b->blocks, b->path->d_places[4 * (size_t)step + s],
-                                         buffers[TIMES], d_adjoint_k, NULL, d_from_later, w->d_grad_shared));
+                                         buffers[TIMES], d_adjoint_k, NULL, d_from_later, w->tape.d_grad_shared));
             EQF__TRY(EQF__LAUNCH(ctx, &b->path->kernels[ADD], b->blocks, 0, EQF__ARG(w->d_adjoint_x), EQF__ARG(d_total),
                                  EQF__ARG(d_from_later), EQF__ARG(is_first), EQF__ARG(is_last), EQF__ARG(b->blocks)));
         }
@@ -214,8 +215,8 @@ eqf_status eqf__path_launch(eqf_trainer *trainer, eqf_direction direction, size_
                          EQF__ARG(b.path->buffers[SCORE]), EQF__ARG(w->d_weight), EQF__ARG(w->d_value),
                          EQF__ARG(w->d_log_det), EQF__ARG(b.path->buffers[PRIOR_LOG_PROB]), EQF__ARG(is_of_data),
                          EQF__ARG(cap), EQF__ARG(b.blocks)));
-    EQF__TRY(eqf__fill_zero(ctx, w->d_grad_shared, w->grad_shared_count * sizeof(float)));
+    EQF__TRY(eqf__fill_zero(ctx, w->tape.d_grad_shared, w->tape.grad_shared_count * sizeof(float)));
     EQF__TRY(solve_adjoint(&b));
     EQF__TRY(eqf__prior_sum_losses(&flow->prior, b.blocks, w->d_value, w->d_error, w->d_weight, w->d_sums, place));
-    return flow->field->batched->contract(flow->field, w->d_grad_shared, w->d_gradient);
+    return flow->field->batched->contract(flow->field, w->tape.d_grad_shared, w->d_gradient);
 }
