@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "kinds.h"
+#include "potential_kinds.h"
+#include "prior_kinds.h"
 #include "train_internal.h"
 
 eqf_status eqf__training_options_check(eqf_context *ctx, const eqf_training_options *o) {
@@ -83,16 +85,15 @@ static uint64_t fingerprint_options(uint64_t hash, const eqf_training_options *o
 uint64_t eqf__trainer_fingerprint(const eqf_trainer *trainer, const float *x) {
     const uint64_t counts[] = {trainer->num_stages, trainer->num_train, trainer->num_held_out};
     const eqf_model_options *made = eqf_model_options_of(trainer->model);
-    const uint64_t model_counts[] = {
-        made->potential.num_particles, made->potential.space_dim,     made->integrator.num_steps,         made->seed,
-        trainer->num_params,           (uint64_t)made->dynamics.kind, (uint64_t)made->dynamics.activation};
+    const uint64_t model_counts[] = {made->integrator.num_steps, made->seed, trainer->num_params};
     const eqf_potential_options *u = &made->potential;
     uint64_t hash = eqf__hash(EQF__HASH_START, counts, sizeof counts);
     for (unsigned stage = 0; stage < trainer->num_stages; stage++)
         hash = fingerprint_options(hash, &trainer->stages[stage]);
     hash = eqf__hash(hash, model_counts, sizeof model_counts);
-    hash = eqf__hash(hash, &made->prior_scale, sizeof made->prior_scale);
     hash = eqf__potential_hash(hash, u);
+    hash = eqf__prior_hash(hash, made);
+    hash = eqf__dynamics_hash(hash, &made->dynamics);
     hash = eqf__hash(hash, eqf_model_params(trainer->model), trainer->num_params * sizeof(float));
     const size_t num_dof = (size_t)u->num_particles * u->space_dim;
     hash = eqf__hash(hash, x, trainer->num_train * num_dof * sizeof(float));
