@@ -23,7 +23,9 @@ eqf_status eqf__training_options_check(eqf_context *ctx, const eqf_training_opti
         {isfinite(o->integration_penalty) && o->integration_penalty >= 0,
          "the integration penalty must be a number >= 0"},
         {isfinite(o->data_noise) && o->data_noise >= 0, "the data noise must be a number >= 0"},
-        {o->gradient == EQF_GRADIENT_DTO || o->gradient == EQF_GRADIENT_OTD, "there is no such gradient"},
+        {o->gradient == EQF_GRADIENT_DTO || o->gradient == EQF_GRADIENT_OTD || o->gradient == EQF_GRADIENT_PATH,
+         "there is no such gradient"},
+        {isfinite(o->path_cap) && o->path_cap >= 0, "the cap of path gradients must be a number >= 0 (0: none)"},
         {o->validation_interval >= 1, "the validation interval must be at least 1 step"},
         {o->nll_weight_start >= 0 && o->nll_weight_start <= 1 && o->nll_weight_end >= 0 && o->nll_weight_end <= 1,
          "the likelihood's weights at start and end must be in [0, 1]"},
@@ -40,7 +42,7 @@ eqf_status eqf__training_options_check(eqf_context *ctx, const eqf_training_opti
         {o->num_pairing_starts <= 1000000, "an alignment may have up to 1000000 starts"},
         {o->objective == EQF_OBJECTIVE_LIKELIHOOD || !o->is_augmented,
          "flow matching pairs each datum with a latent: it is not augmented besides"},
-        {o->optimizer == EQF_OPTIMIZER_ADAM, "there is no such optimizer"},
+        {o->optimizer == EQF_OPTIMIZER_ADAM || o->optimizer == EQF_OPTIMIZER_SOAP, "there is no such optimizer"},
         {isfinite(o->clip_ratio) && o->clip_ratio >= 0, "the clip ratio must be a number >= 0 (0: none)"},
         {!isnan(o->energy_cap) && o->energy_cap > -INFINITY, "the energy cap must be a number (infinity: none)"},
     };
@@ -56,7 +58,7 @@ static uint64_t fingerprint_options(uint64_t hash, const eqf_training_options *o
                               o->nll_weight_start, o->nll_weight_end,
                               o->energy_cap,       o->adaptive.rtol,
                               o->adaptive.atol,    o->data_noise,
-                              o->clip_ratio};
+                              o->clip_ratio,       o->path_cap};
     const uint64_t counts[] = {o->batch_size,
                                o->num_steps,
                                o->num_warmup_steps,
