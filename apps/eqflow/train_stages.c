@@ -31,8 +31,10 @@ static const stage_key keys[] = {
     {"warm-up", KEY_COUNT, AT(num_warmup_steps), 0, 1e12, NULL, "steps of linear warm-up"},
     {"optimizer", KEY_CHOICE, AT(optimizer), 0, 0, "adam|soap", ""},
     {"gradient", KEY_CHOICE, AT(gradient), 0, 0, "dto|otd|path", "of nll, energy and mixture"},
-    {"path-cap", KEY_NUMBER, AT(path_cap), 0, DBL_MAX, NULL, "largest |s + grad u| of a sample, of gradient=path; 0: none"},
-    {"penalty", KEY_NUMBER, AT(integration_penalty), 0, DBL_MAX, NULL, "weight of the integration error, of gradient=dto"},
+    {"path-cap", KEY_NUMBER, AT(path_cap), 0, DBL_MAX, NULL,
+     "largest |s + grad u| of a sample, of gradient=path; 0: none"},
+    {"penalty", KEY_NUMBER, AT(integration_penalty), 0, DBL_MAX, NULL,
+     "weight of the integration error, of gradient=dto"},
     {"clip-norm", KEY_NUMBER, AT(clip_norm), 0, DBL_MAX, NULL, "largest gradient norm; 0: any"},
     {"clip-ratio", KEY_NUMBER, AT(clip_ratio), 0, DBL_MAX, NULL, "the same in running norms; 0: any"},
     {"average-decay", KEY_NUMBER, AT(average_decay), 0, 0.999999, NULL, "of the parameters' moving average; 0: none"},
@@ -109,12 +111,13 @@ static bool set_value(const stage_key *key, const char *value, eqf_training_opti
 
 static exit_code fail_value(cli_app *app, const char *text, const stage_key *key) {
     if (key->kind == KEY_CHOICE)
-        return app_fail(app, EXIT_CODE_USAGE, "--stage %s: %s must be %s; see eqflow train --help", text, key->name, key->choices);
+        return app_fail(app, EXIT_CODE_USAGE, "--stage %s: %s must be %s; see eqflow train --help", text, key->name,
+                        key->choices);
     if (key->high >= DBL_MAX)
-        return app_fail(app, EXIT_CODE_USAGE, "--stage %s: %s must be a number%s; see eqflow train --help", text, key->name,
-                        key->low > 0 ? " > 0" : " >= 0");
-    return app_fail(app, EXIT_CODE_USAGE, "--stage %s: %s must be a%s from %g to %g; see eqflow train --help", text, key->name,
-                    key->kind == KEY_NUMBER ? " number" : " whole number", key->low, key->high);
+        return app_fail(app, EXIT_CODE_USAGE, "--stage %s: %s must be a number%s; see eqflow train --help", text,
+                        key->name, key->low > 0 ? " > 0" : " >= 0");
+    return app_fail(app, EXIT_CODE_USAGE, "--stage %s: %s must be a%s from %g to %g; see eqflow train --help", text,
+                    key->name, key->kind == KEY_NUMBER ? " number" : " whole number", key->low, key->high);
 }
 
 /* All key=value of a text into options; is_set [NUM_KEYS] tells which. */
@@ -123,12 +126,14 @@ static exit_code read_values(cli_app *app, const char *text, eqf_training_option
         part++;
         const size_t name_length = strcspn(part, "=,"), length = part_length(part);
         unsigned k = 0;
-        while (k < NUM_KEYS && !(strlen(keys[k].name) == name_length && strncmp(keys[k].name, part, name_length) == 0)) k++;
+        while (k < NUM_KEYS && !(strlen(keys[k].name) == name_length && strncmp(keys[k].name, part, name_length) == 0))
+            k++;
         char value[64];
         const bool has_value = part[name_length] == '=' && length - name_length - 1 < sizeof value;
         if (k == NUM_KEYS || part[name_length] != '=')
-            return app_fail(app, EXIT_CODE_USAGE, "--stage %s: '%.*s' is no key=value of a stage; see eqflow train --help", text,
-                            (int)length, part);
+            return app_fail(app, EXIT_CODE_USAGE,
+                            "--stage %s: '%.*s' is no key=value of a stage; see eqflow train --help", text, (int)length,
+                            part);
         if (has_value) {
             memcpy(value, part + name_length + 1, length - name_length - 1);
             value[length - name_length - 1] = '\0';
@@ -146,12 +151,18 @@ exit_code train_stages_check(cli_app *app, const train_flags *flags) {
         stage_loss loss;
         const char *text = flags->stages.texts[s];
         if (!read_loss(text, &loss))
-            return app_fail(app, EXIT_CODE_USAGE,
-                            "--stage %s: begins with the stage's loss, flow-matching, nll, energy or mixture; see eqflow train --help", text);
+            return app_fail(
+                app, EXIT_CODE_USAGE,
+                "--stage %s: begins with the stage's loss, flow-matching, nll, energy or mixture; see eqflow train --help",
+                text);
         eqf_training_options unused = EQF_TRAINING_OPTIONS_INIT;
         bool is_set[NUM_KEYS] = {false};
         const exit_code code = read_values(app, text, &unused, is_set);
         if (code != EXIT_CODE_OK) return code;
+        if (flags->field_value != EQF_DYNAMICS_RADIAL) continue;
+        if (loss == STAGE_FLOW_MATCHING || unused.gradient == EQF_GRADIENT_PATH)
+            return app_fail(app, EXIT_CODE_USAGE, "--stage %s: %s is for --field dense and message", text,
+                            loss == STAGE_FLOW_MATCHING ? "flow-matching" : "gradient=path");
     }
     return EXIT_CODE_OK;
 }
@@ -176,12 +187,13 @@ static bool is_key_set(const bool *is_set, const char *name) {
 /* A short stage keeps its shape: warm-up and measurements shrink with it, unless they are said. */
 static void shorten(eqf_training_options *options, bool has_warmup, bool has_interval) {
     const uint64_t interval = options->num_steps / 20 > 0 ? options->num_steps / 20 : 1;
-    if (!has_warmup && options->num_warmup_steps > options->num_steps / 10) options->num_warmup_steps = options->num_steps / 10;
+    if (!has_warmup && options->num_warmup_steps > options->num_steps / 10)
+        options->num_warmup_steps = options->num_steps / 10;
     if (!has_interval && options->validation_interval > interval) options->validation_interval = interval;
 }
 
-static exit_code add_stage(cli_app *app, const train_flags *flags, const eqf_preset *preset, size_t num_train, eqf_objective objective,
-                           const stage_loss *loss, const char *text, train_plan *plan) {
+static exit_code add_stage(cli_app *app, const train_flags *flags, const eqf_preset *preset, size_t num_train,
+                           eqf_objective objective, const stage_loss *loss, const char *text, train_plan *plan) {
     eqf_training_options *options = &plan->stages[plan->num_stages];
     *options = (eqf_training_options)EQF_TRAINING_OPTIONS_INIT;
     eqf_status status = eqf_preset_stage_options(preset, flags->field_value, objective, num_train, options);
@@ -208,7 +220,8 @@ static exit_code add_stage(cli_app *app, const train_flags *flags, const eqf_pre
     return EXIT_CODE_OK;
 }
 
-exit_code train_plan_make(cli_app *app, const train_flags *flags, const eqf_preset *preset, size_t num_train, train_plan *plan_out) {
+exit_code train_plan_make(cli_app *app, const train_flags *flags, const eqf_preset *preset, size_t num_train,
+                          train_plan *plan_out) {
     *plan_out = (train_plan){.num_stages = 0};
     exit_code code = EXIT_CODE_OK;
     for (size_t s = 0; s < flags->stages.num_texts && code == EXIT_CODE_OK; s++) {
@@ -218,7 +231,8 @@ exit_code train_plan_make(cli_app *app, const train_flags *flags, const eqf_pres
     }
     if (flags->stages.num_texts > 0 || code != EXIT_CODE_OK) return code;
     eqf_objective objectives[EQF_PRESET_MAX_STAGES] = {EQF_OBJECTIVE_LIKELIHOOD};
-    unsigned num = flags->is_loss_set ? 1 : eqf_preset_recipe(preset, flags->field_value, objectives); /* --loss: that alone */
+    unsigned num =
+        flags->is_loss_set ? 1 : eqf_preset_recipe(preset, flags->field_value, objectives); /* --loss: that alone */
     for (unsigned s = 0; s < num && code == EXIT_CODE_OK; s++)
         code = add_stage(app, flags, preset, num_train, objectives[s], NULL, NULL, plan_out);
     return code;

@@ -30,7 +30,8 @@ static const recipe *recipe_of(const eqf_preset *preset) {
     return found;
 }
 
-unsigned eqf_preset_recipe(const eqf_preset *preset, eqf_dynamics_kind kind, eqf_objective objectives_out[EQF_PRESET_MAX_STAGES]) {
+unsigned eqf_preset_recipe(const eqf_preset *preset, eqf_dynamics_kind kind,
+                           eqf_objective objectives_out[EQF_PRESET_MAX_STAGES]) {
     unsigned num = 0;
     if (preset == NULL || objectives_out == NULL) return 0;
     const recipe *row = recipe_of(preset);
@@ -78,8 +79,8 @@ static void set_likelihood(const recipe *row, eqf_training_options *options) {
     options->validation_interval = options->num_steps / 5 > 0 ? options->num_steps / 5 : 1;
 }
 
-eqf_status eqf_preset_stage_options(const eqf_preset *preset, eqf_dynamics_kind kind, eqf_objective objective, size_t num_train,
-                                    eqf_training_options *options_out) {
+eqf_status eqf_preset_stage_options(const eqf_preset *preset, eqf_dynamics_kind kind, eqf_objective objective,
+                                    size_t num_train, eqf_training_options *options_out) {
     eqf_training_options options = EQF_TRAINING_OPTIONS_INIT;
     EQF__TRY(eqf_preset_training_options(preset, num_train, &options));
     const recipe *row = recipe_of(preset);
