@@ -16,6 +16,7 @@ typedef struct train_flags {
     bool is_num_train_set, is_num_steps_set, is_batch_size_set, is_validation_interval_set, is_num_warmup_steps_set;
     bool is_integration_steps_set;
     const char *field, *divergence;
+    eqf_dynamics_kind field_value;
     char field_help[256];
     option_flags dynamics; /* of every kind of field */
     eqf_divergence divergence_value;
@@ -34,6 +35,8 @@ typedef struct train_flags {
     uint64_t num_generated;
     bool is_num_generated_set, is_augmented;
     eqf_field_evaluation field_evaluation_value;
+    cli_list stages; /* texts of --stage */
+    bool is_loss_set, is_path;
     system_flags system;
 } train_flags;
 
@@ -43,5 +46,8 @@ bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_o
 
 /* Puts --field and its options over those of a preset. */
 exit_code train_flags_dynamics(cli_app *app, const train_flags *flags, eqf_dynamics_options *dynamics);
+
+/* What the command line sets of a stage's options. */
+void train_flags_fill(const cli_app *app, const train_flags *flags, eqf_training_options *options);
 
 #endif
