@@ -25,8 +25,8 @@ static void describe(option_flag *flag) {
     for (size_t n = 0; flag->row->type == EQF_OPTION_NAME && flag->row->names[n] && length < sizeof names; n++)
         length +=
             (size_t)snprintf(names + length, sizeof names - length, "%s%s", n ? " or " : ": ", flag->row->names[n]);
-    snprintf(flag->help, sizeof flag->help, "%s%s%s%s%s", flag->titles, flag->titles[0] ? ": " : "", flag->row->help,
-             names, flag->defaults);
+    snprintf(flag->help, sizeof flag->help, "%s%s%s%s", flag->titles, flag->titles[0] ? ": " : "", flag->row->help,
+             names);
 }
 
 static void add(option_flags *flags, const char *title, const eqf_option *row) {
@@ -45,10 +45,6 @@ static void add(option_flags *flags, const char *title, const eqf_option *row) {
     } else {
         const size_t length = strlen(flag->titles);
         snprintf(flag->titles + length, sizeof flag->titles - length, ", %s", title);
-        const size_t length_of_defaults = strlen(flag->defaults);
-        if (row->initial != flag->row->initial)
-            snprintf(flag->defaults + length_of_defaults, sizeof flag->defaults - length_of_defaults, " (%s: %g)",
-                     title, row->initial);
         if (low_of(row) < flag->low) flag->low = low_of(row);
         if (high_of(row) > flag->high) flag->high = high_of(row);
     }

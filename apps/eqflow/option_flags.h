@@ -9,10 +9,9 @@
 #define OPTION_FLAGS_MAX 32
 
 typedef struct option_flag {
-    char name[40];     /* without the dashes */
-    char titles[96];   /* of the kinds that have it: "Lennard-Jones, Morse" */
-    char defaults[64]; /* of the later kinds, where they differ from the first one's */
-    char help[288];
+    char name[40];   /* without the dashes */
+    char titles[96]; /* of the kinds that have it: "Lennard-Jones, Morse" */
+    char help[224];
     const eqf_option *row; /* of the first of these kinds */
     double low, high;      /* of all of them */
     double number;

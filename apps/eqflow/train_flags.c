@@ -228,7 +228,29 @@ static exit_code check_field(cli_app *app, train_flags *flags) {
     return code;
 }
 
-/* "radial: the equivariant one; dense: ..." */
+/* Whether every preset has the row's default, for every field that has the flag. */
+static bool is_default_of_all(const option_flag *flag) {
+    size_t num_presets;
+    const eqf_preset *presets = eqf_presets(&num_presets);
+    for (unsigned kind = 0; field_number(kind); kind++) {
+        const eqf_option *row = option_flags_row(flag, dynamics_rows, kind);
+        for (size_t i = 0; row && i < num_presets; i++) {
+            eqf_model_options options = EQF_MODEL_OPTIONS_INIT;
+            if (eqf_preset_model_options(&presets[i], (eqf_dynamics_kind)kind, &options) != EQF_OK) return false;
+            if (eqf_option_get(row, &options.dynamics) != flag->row->initial) return false;
+        }
+    }
+    return true;
+}
+
+static size_t dynamics_options(train_flags *flags, cli_option options_out[]) {
+    const size_t num = option_flags_options(&flags->dynamics, NULL, options_out);
+    for (size_t i = 0; i < num; i++)
+        if (!is_default_of_all(&flags->dynamics.flags[i])) options_out[i].default_text = ""; /* by preset and field */
+    return num;
+}
+
+/* "radial: the paper's; dense: ..." */
 static void describe_fields(char *text, size_t size) {
     size_t length = 0;
     for (unsigned kind = 0; field_number(kind) && length < size; kind++)
@@ -418,7 +440,7 @@ bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_o
     };
     size_t num_options = 0;
     while (options[num_options].name) num_options++;
-    num_options += option_flags_options(&flags->dynamics, NULL, options + num_options);
+    num_options += dynamics_options(flags, options + num_options);
     for (size_t i = 0; i < sizeof interruptions / sizeof interruptions[0]; i++) options[num_options++] = interruptions[i];
     num_options += system_options(&flags->system, SYSTEM_OF_PRESET, options + num_options);
     const char *words[OPERANDS_MAX];
