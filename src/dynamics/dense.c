@@ -6,7 +6,7 @@
 
 #include "dense_params.h"
 #include "gemm.h"
-#include "kinds.h"
+#include "field_kinds.h"
 
 enum { MAX_LAYERS = EQF__DENSE_MAX_DEPTH + 1 };
 
@@ -467,11 +467,23 @@ static eqf_status init_params(eqf_context *ctx, const eqf_dynamics_options *opti
     return EQF_OK;
 }
 
+/* Where the network's units are not saturated. */
+static bool problem(const eqf_dynamics_options *options, unsigned num_particles, bool has_step_control,
+                    eqf__field_problem *problem_out) {
+    (void)options;
+    (void)num_particles;
+    (void)has_step_control;
+    *problem_out = (eqf__field_problem){.side = 1.5, .share = 1};
+    return true;
+}
+
 const eqf__dynamics_kind eqf__dense_kind = {
     .kind = EQF_DYNAMICS_DENSE,
     .name = "dense",
     .forms = EQF__FORM_BATCHED,
     .has_estimates = true,
+    .host_velocity = eqf__host_dense_velocity,
+    .problem = problem,
     .check = eqf__dense_check,
     .layout = eqf__dense_layout,
     .init_params = init_params,

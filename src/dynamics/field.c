@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kinds.h"
+#include "field_kinds.h"
 
 eqf_status eqf__field_create(eqf_context *ctx, unsigned num_particles, unsigned space_dim,
                              const eqf_dynamics_options *options, const eqf__field_needs *needs,

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kinds.h"
+#include "field_kinds.h"
 #include "message_params.h"
 #include "message_tape.h"
 

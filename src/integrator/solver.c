@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "dopri5.h"
-#include "kinds.h"
+#include "field_kinds.h"
 
 /* ---- The table ----------------------------------------------------------------------------------------------------------- */
 

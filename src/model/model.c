@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "eqflow/version.h"
-#include "kinds.h"
+#include "field_kinds.h"
 #include "model_internal.h"
 
 enum { MAX_NUM_STEPS = 100000 };

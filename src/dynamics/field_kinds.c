@@ -1,4 +1,4 @@
-#include "kinds.h"
+#include "field_kinds.h"
 
 static const eqf__dynamics_kind *const kinds[] = {&eqf__radial_kind, &eqf__dense_kind, &eqf__message_kind};
 
