@@ -60,9 +60,9 @@ eqf_status eqf__check_chains(eqf__checker *checker, const eqf_potential_options 
 /* Descents of that run's program; kernels are made. */
 struct eqf__quench;
 eqf_status eqf__check_quench(eqf__checker *checker, const struct eqf__quench *run);
-/* What training adds to a flow, of one program but for augment; NULL: not used. */
+/* What training adds to a flow: of one program, and augment of another; NULL: not used. */
 typedef struct eqf__training_kernels {
-    const eqf__kernel *gather, *blend, *measure, *update;
+    const eqf__kernel *gather, *blend, *measure;
     const eqf__kernel *augment;
     unsigned num_particles, space_dim; /* of augment */
 } eqf__training_kernels;

@@ -6,7 +6,7 @@
 
 #include "check.h"
 #include "host_reference.h"
-#include "field_kinds.h"
+#include "kinds.h"
 #include "solve.h"
 
 enum { BATCH = 3 };  /* not a multiple of any V but 1 */

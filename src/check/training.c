@@ -101,7 +101,8 @@ static eqf_status measure(eqf_context *ctx, const eqf__training_kernels *kernels
 }
 
 /* One step of Adam on the sum of two weighted gradients, clipped: the formulas of cl/train/adam.cl in double. */
-static eqf_status check_optimizer(eqf_context *ctx, const eqf__training_kernels *kernels, twin arrays[NUM_ARRAYS], double *error_out) {
+static eqf_status check_optimizer(eqf_context *ctx, const eqf__training_kernels *kernels, const eqf__kernel *update,
+                                  twin arrays[NUM_ARRAYS], double *error_out) {
     const cl_float scales[2] = {0.75f, 0.5f}, learning_rate = 0.125f, correction_1 = 2, correction_2 = 3;
     const cl_float clip_norm = 0.5f, weight_decay = 0.25f, average_decay = 0.875f;
     const cl_uint record = 0, num = NUM_PARAMS;
@@ -119,7 +120,7 @@ static eqf_status check_optimizer(eqf_context *ctx, const eqf__training_kernels 
                              EQF__ARG(scales[part]), EQF__ARG(is_first), EQF__ARG(num)));
     }
     EQF__TRY(measure(ctx, kernels, arrays));
-    EQF__TRY(EQF__LAUNCH(ctx, kernels->update, items, 0, EQF__ARG(arrays[PARAMS].d),
+    EQF__TRY(EQF__LAUNCH(ctx, update, items, 0, EQF__ARG(arrays[PARAMS].d),
                          EQF__ARG(arrays[FIRST_MOMENT].d), EQF__ARG(arrays[SECOND_MOMENT].d),
                          EQF__ARG(arrays[AVERAGE].d), EQF__ARG(arrays[TOTAL].d), EQF__ARG(arrays[RECORDS].d),
                          EQF__ARG(record), EQF__ARG(arrays[FAILED].d), EQF__ARG(learning_rate), EQF__ARG(correction_1),
@@ -153,10 +154,14 @@ static eqf_status check_optimizer(eqf_context *ctx, const eqf__training_kernels 
 static eqf_status run_optimizer(eqf__checker *checker, const eqf__training_kernels *kernels) {
     twin arrays[NUM_ARRAYS] = {{0}};
     eqf__answer answer = {"steps of the optimizer", 0, 1e-5, eqf__plain_width(checker->ctx)};
+    eqf__program *program = kernels->measure->program;
+    eqf__kernel update; /* of its own: the training may have another optimizer */
+    EQF__TRY(eqf__kernel_create(checker->ctx, program, "adam_update", &update));
     eqf__check_begin(checker);
-    eqf_status status = check_optimizer(checker->ctx, kernels, arrays, &answer.error);
+    eqf_status status = check_optimizer(checker->ctx, kernels, &update, arrays, &answer.error);
     for (unsigned a = 0; a < NUM_ARRAYS; a++) twin_clear(&arrays[a]);
-    return status != EQF_OK ? status : eqf__check_report(checker, &answer, 1, &kernels->update->program);
+    eqf__kernel_destroy(&update);
+    return status != EQF_OK ? status : eqf__check_report(checker, &answer, 1, &program);
 }
 
 /* ---- Augmentation -------------------------------------------------------------------------------------------------------- */
@@ -201,9 +206,9 @@ static eqf_status run_augmentation(eqf__checker *checker, const eqf__training_ke
 /* ---- All of them --------------------------------------------------------------------------------------------------------- */
 
 eqf_status eqf__check_training(eqf__checker *checker, const eqf__training_kernels *kernels) {
-    eqf__program *of_steps = kernels->update != NULL ? kernels->update->program : NULL;
+    eqf__program *of_steps = kernels->measure->program;
     eqf__program *of_augment = kernels->augment != NULL ? kernels->augment->program : NULL;
-    if (of_steps != NULL && eqf__check_is_due(checker, of_steps, EQF__ANSWERS_OF_GRADIENTS)) {
+    if (eqf__check_is_due(checker, of_steps, EQF__ANSWERS_OF_GRADIENTS)) {
         EQF__TRY(run_batches(checker, kernels));
         EQF__TRY(run_optimizer(checker, kernels));
         eqf__check_done(checker, of_steps, EQF__ANSWERS_OF_GRADIENTS);

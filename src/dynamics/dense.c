@@ -6,7 +6,7 @@
 
 #include "dense_params.h"
 #include "gemm.h"
-#include "field_kinds.h"
+#include "kinds.h"
 
 enum { MAX_LAYERS = EQF__DENSE_MAX_DEPTH + 1 };
 
@@ -478,13 +478,11 @@ static bool problem(const eqf_dynamics_options *options, unsigned num_particles,
 }
 
 const eqf__dynamics_kind eqf__dense_kind = {
-    .kind = EQF_DYNAMICS_DENSE,
-    .name = "dense",
+    .info = EQF__DYNAMICS_INFO(.name = "dense", .title = "the black-box baseline", .has_estimates = true),
     .forms = EQF__FORM_BATCHED,
-    .has_estimates = true,
     .host_velocity = eqf__host_dense_velocity,
     .problem = problem,
-    .check = eqf__dense_check,
+    .options = eqf__dense_options,
     .layout = eqf__dense_layout,
     .init_params = init_params,
     .create = dense_create,

@@ -1,4 +1,4 @@
-/* A velocity field on the device. A kind of field is one row of the table in field_kinds.c, a file here and its text in cl/dynamics. It brings
+/* A velocity field on the device. A kind of field is one row of the table in kinds.c, a file here and its text in cl/dynamics. It brings
  * some of four forms, each a struct of its own; an integrator uses the form that it can, and knows no kind:
  *     stage     text for all samples at one stage time; what depends on time alone is worked out before the solve
  *     group     the same with a sample shared by a work-group
@@ -104,7 +104,7 @@ struct eqf__dynamics_kind;
 
 struct eqf__field {
     eqf_context *ctx;
-    const struct eqf__dynamics_kind *kind; /* field_kinds.h */
+    const struct eqf__dynamics_kind *kind; /* kinds.h */
     unsigned num_particles, space_dim, num_stages;
     eqf_dynamics_options options;
     size_t num_params, num_trained;

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "field_kinds.h"
+#include "kinds.h"
 #include "radial_internal.h"
 #include "radial_params.h"
 
@@ -190,12 +190,11 @@ static bool problem(const eqf_dynamics_options *options, unsigned num_particles,
 }
 
 const eqf__dynamics_kind eqf__radial_kind = {
-    .kind = EQF_DYNAMICS_RADIAL,
-    .name = "radial",
+    .info = EQF__DYNAMICS_INFO(.name = "radial", .title = "the equivariant one", .has_table = true, .has_double = true),
     .forms = EQF__FORM_STAGE | EQF__FORM_ANY_TIME,
-    .has_double = true,
     .host_velocity = eqf__host_radial_velocity,
     .problem = problem,
+    .options = eqf__radial_options,
     .check = eqf__radial_check,
     .layout = layout,
     .init_params = init_params,

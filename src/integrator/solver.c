@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "dopri5.h"
-#include "field_kinds.h"
+#include "kinds.h"
 
 /* ---- The table ----------------------------------------------------------------------------------------------------------- */
 

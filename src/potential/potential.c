@@ -94,6 +94,7 @@ static eqf_status evaluate_chunk(eqf_context *ctx, const evaluation *work, cl_ui
 
 eqf_status eqf__potential_evaluate(eqf_context *ctx, const eqf_potential_options *potential, size_t batch_size,
                                   const float *x, float *energy_out, float *force_out) {
+    EQF__NOT_NULL(ctx, ctx);
     EQF__TRY(eqf_potential_check(ctx, potential));
     if (batch_size == 0 || (energy_out == NULL && force_out == NULL)) return EQF_OK;
     if (x == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "no configurations: x is NULL");

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "budget.h"
-#include "kinds.h"
+#include "potential_kinds.h"
 #include "potential.h"
 
 /* Most steps of one launch: progress and Ctrl-C wait for no more. */

@@ -140,17 +140,16 @@ static eqf_status run_own_potential(eqf__checker *checker) {
 
 static eqf_status run_training(eqf__checker *checker) {
     eqf_context *ctx = checker->ctx;
-    eqf__kernel gather = {0}, blend = {0}, measure = {0}, update = {0}, augment = {0};
+    eqf__kernel gather = {0}, blend = {0}, measure = {0}, augment = {0};
     eqf__program *program;
-    const eqf__training_kernels kernels = {&gather, &blend, &measure, &update, &augment, NUM_PARTICLES, SPACE_DIM};
+    const eqf__training_kernels kernels = {&gather, &blend, &measure, &augment, NUM_PARTICLES, SPACE_DIM};
     EQF__TRY(eqf__training_program(ctx, &program));
     eqf_status status = eqf__kernel_create(ctx, program, "gather", &gather);
     if (status == EQF_OK) status = eqf__kernel_create(ctx, program, "blend_gradient", &blend);
     if (status == EQF_OK) status = eqf__kernel_create(ctx, program, "measure_step", &measure);
-    if (status == EQF_OK) status = eqf__kernel_create(ctx, program, "adam_update", &update);
     if (status == EQF_OK) status = eqf__augment_create(ctx, NUM_PARTICLES, SPACE_DIM, &augment);
     if (status == EQF_OK) status = eqf__check_training(checker, &kernels);
-    eqf__kernel *made[] = {&gather, &blend, &measure, &update, &augment};
+    eqf__kernel *made[] = {&gather, &blend, &measure, &augment};
     for (size_t k = 0; k < sizeof made / sizeof made[0]; k++) eqf__kernel_destroy(made[k]);
     return status;
 }

@@ -155,12 +155,16 @@ static eqf_status check_is_double(const eqf_flow *flow) {
 
 eqf_status eqf_flow_sample(eqf_flow *flow, uint64_t seed, uint64_t first_sample, size_t num_samples, float *x_out,
                            float *log_prob_out) {
+    EQF__NOT_NULL(NULL, flow);
+    if (num_samples > 0) EQF__NOT_NULL(flow->ctx, x_out);
     return sample(flow, seed, first_sample, num_samples, eqf__floats(x_out), eqf__floats(log_prob_out));
 }
 
 eqf_status eqf_flow_sample_double(eqf_flow *flow, uint64_t seed, uint64_t first_sample, size_t num_samples,
                                   double *x_out, double *log_prob_out) {
+    EQF__NOT_NULL(NULL, flow);
     EQF__TRY(check_is_double(flow));
+    if (num_samples > 0) EQF__NOT_NULL(flow->ctx, x_out);
     return sample(flow, seed, first_sample, num_samples, eqf__doubles(x_out), eqf__doubles(log_prob_out));
 }
 
@@ -170,23 +174,37 @@ eqf_status eqf_flow_log_prob(eqf_flow *flow, size_t batch_size, const float *x, 
 
 eqf_status eqf_flow_log_prob_part(eqf_flow *flow, uint64_t first, size_t batch_size, const float *x,
                                   float *log_prob_out, float *z_out) {
+    EQF__NOT_NULL(NULL, flow);
+    if (batch_size > 0) EQF__NOT_NULL(flow->ctx, x);
+    if (batch_size > 0) EQF__NOT_NULL(flow->ctx, log_prob_out);
     return log_prob(flow, first, batch_size, eqf__floats(x), eqf__floats(log_prob_out), eqf__floats(z_out));
 }
 
 eqf_status eqf_flow_log_prob_double(eqf_flow *flow, size_t batch_size, const double *x, double *log_prob_out,
                                     double *z_out) {
+    EQF__NOT_NULL(NULL, flow);
     EQF__TRY(check_is_double(flow));
+    if (batch_size > 0) EQF__NOT_NULL(flow->ctx, x);
+    if (batch_size > 0) EQF__NOT_NULL(flow->ctx, log_prob_out);
     return log_prob(flow, 0, batch_size, eqf__doubles(x), eqf__doubles(log_prob_out), eqf__doubles(z_out));
 }
 
 eqf_status eqf_flow_transform(eqf_flow *flow, eqf_direction direction, size_t batch_size, const float *x_in,
                               float *x_out, float *log_det_out) {
+    EQF__NOT_NULL(NULL, flow);
+    if (batch_size > 0) EQF__NOT_NULL(flow->ctx, x_in);
+    if (batch_size > 0) EQF__NOT_NULL(flow->ctx, x_out);
+    if (batch_size > 0) EQF__NOT_NULL(flow->ctx, log_det_out);
     return eqf__flow_transform(flow, direction, batch_size, eqf__floats(x_in), eqf__floats(x_out),
                                eqf__floats(log_det_out));
 }
 
 eqf_status eqf_flow_velocity(eqf_flow *flow, double t, size_t batch_size, const float *x, float *velocity_out,
                              float *divergence_out) {
+    EQF__NOT_NULL(NULL, flow);
+    if (batch_size > 0) EQF__NOT_NULL(flow->ctx, x);
+    if (batch_size > 0) EQF__NOT_NULL(flow->ctx, velocity_out);
+    if (batch_size > 0) EQF__NOT_NULL(flow->ctx, divergence_out);
     eqf__batch *batch = &flow->batch;
     const eqf__solver_verbs *verbs = flow->solver->verbs;
     EQF__TRY(verbs->check_time(flow->solver, t));
@@ -202,6 +220,9 @@ eqf_status eqf_flow_velocity(eqf_flow *flow, double t, size_t batch_size, const 
 }
 
 eqf_status eqf_flow_prior_log_prob(eqf_flow *flow, size_t batch_size, const float *z, float *log_prob_out) {
+    EQF__NOT_NULL(NULL, flow);
+    if (batch_size > 0) EQF__NOT_NULL(flow->ctx, z);
+    if (batch_size > 0) EQF__NOT_NULL(flow->ctx, log_prob_out);
     eqf__batch *batch = &flow->batch;
     for (size_t done = 0, count; (count = eqf__batch_next(batch, batch_size, done)) > 0; done += count) {
         EQF__TRY(eqf__batch_upload(batch, count, eqf__floats(z + done * flow->num_dof)));
@@ -215,6 +236,8 @@ eqf_status eqf_flow_prior_log_prob(eqf_flow *flow, size_t batch_size, const floa
 
 eqf_status eqf_flow_prior_sample(eqf_flow *flow, uint64_t seed, uint64_t first_sample, size_t num_samples,
                                  float *z_out) {
+    EQF__NOT_NULL(NULL, flow);
+    if (num_samples > 0) EQF__NOT_NULL(flow->ctx, z_out);
     eqf__batch *batch = &flow->batch;
     for (size_t done = 0, count; (count = eqf__batch_next(batch, num_samples, done)) > 0; done += count) {
         EQF__TRY(eqf__prior_sample(&flow->prior, seed, first_sample + done, eqf__solver_blocks(flow->solver, count),

@@ -73,7 +73,6 @@ eqf_status eqf__trainer_check(const eqf_trainer *trainer) {
         .gather = &trainer->gather,
         .blend = &trainer->blend,
         .measure = &trainer->measure,
-        .update = trainer->adam != NULL ? &trainer->adam->update : NULL,
         .augment = trainer->augment.id != NULL ? &trainer->augment : NULL,
         .num_particles = trainer->flow->num_particles,
         .space_dim = trainer->flow->space_dim,
