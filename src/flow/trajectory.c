@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "flow_internal.h"
+#include "solve.h"
 
 /* One batch on its way; arrays [B, N, D] or [B]. */
 typedef struct way {
