@@ -1,5 +1,6 @@
-/* assemble DESCRIPTION FOLDER: every program that the library assembles for the device that a file describes (src/device/described.h), one
- * folder a case below FOLDER. The verbs run on a few samples; what they compute means nothing. Last line: how many cases there were. */
+/* assemble DESCRIPTION FOLDER [CASES]: every program that the library assembles for the device that a file describes (src/device/described.h), one
+ * folder a case below FOLDER; with CASES only of those whose name begins so ("lj13.radial"). The verbs run on a few samples; what they
+ * compute means nothing. Last line: how many cases there were. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -218,9 +219,9 @@ static void place(target *t) {
     }
 }
 
-static int run_case(const char *description, const char *folder, target *t, const char *system, size_t number) {
+static int run_case(const char *description, const char *folder, target *t, const char *name, size_t number) {
     char path[1024];
-    snprintf(path, sizeof path, "%s/%s.%s", folder, system, cases[number].name);
+    snprintf(path, sizeof path, "%s/%s", folder, name);
     if (mkdir(path, 0777) != 0) return fail(path, NULL);
     eqf_context_options options = EQF_CONTEXT_OPTIONS_INIT;
     options.cache_path = "";
@@ -228,7 +229,7 @@ static int run_case(const char *description, const char *folder, target *t, cons
     eqf_status status = eqf__device_open_described(t->ctx, description, path);
     if (status == EQF_OK) status = cases[number].run(t);
     /* A device's limit of launches may be too small for a step: the library says so, and there is no such program to compile. */
-    if (status == EQF_ERROR_UNSUPPORTED) printf("refused: %s.%s: %s\n", system, cases[number].name, eqf_context_error(t->ctx));
+    if (status == EQF_ERROR_UNSUPPORTED) printf("refused: %s: %s\n", name, eqf_context_error(t->ctx));
     const int code = status == EQF_OK || status == EQF_ERROR_UNSUPPORTED ? 0 : fail(path, t->ctx);
     eqf_context_destroy(&t->ctx);
     return code;
@@ -237,7 +238,7 @@ static int run_case(const char *description, const char *folder, target *t, cons
 int main(int argc, char **argv) {
     static target t;
     static const char *const systems[] = {"dw4", "lj13", "lj55", "user4"};
-    if (argc != 3) return fprintf(stderr, "usage: assemble DESCRIPTION FOLDER\n"), 2;
+    if (argc != 3 && argc != 4) return fprintf(stderr, "usage: assemble DESCRIPTION FOLDER [CASES]\n"), 2;
     unsigned num_cases = 0;
     for (size_t s = 0; s < sizeof systems / sizeof systems[0]; s++) {
         const bool is_user = strncmp(systems[s], "user", 4) == 0;
@@ -253,8 +254,11 @@ int main(int argc, char **argv) {
         t.num_dof = (size_t)t.potential.num_particles * t.potential.space_dim;
         place(&t);
         for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+            char name[64];
+            snprintf(name, sizeof name, "%s.%s", systems[s], cases[c].name);
             if (is_user && cases[c].is_of_field) continue;
-            if (run_case(argv[1], argv[2], &t, systems[s], c) != 0) return 1;
+            if (argc == 4 && strncmp(name, argv[3], strlen(argv[3])) != 0) continue;
+            if (run_case(argv[1], argv[2], &t, name, c) != 0) return 1;
             num_cases++;
         }
     }
