@@ -11,6 +11,7 @@
 #                    registry into $XDG_CACHE_HOME/eqflow-vendors
 #   --csv FILE       every kernel's figures
 #   --write          the tables into docs/devices.md
+#   --set-ceilings   raises the ceilings to what is found: after a look at why
 #   --planted        the test of this test: four mistakes, each of which must be found
 # Needed for all of it, on Debian 12: clang-19 lld-19 llvm-19 libclc-15 rocm-device-libs intel-opencl-icd, ptxas of a CUDA toolkit (or
 # --fetch; PTXAS names another). libclc-16 and later drive out Mesa's OpenCL there. intel-opencl-icd also adds an OpenCL platform without
@@ -32,7 +33,7 @@ while [ $# -gt 0 ]; do
         shift
         ;;
     --fetch) wants_fetch=1 ;;
-    --write) options+=(--write) ;;
+    --write | --set-ceilings) options+=("$1") ;;
     --planted) wants_planted=1 ;;
     *) fail_usage "unknown argument '$1'; the first lines of tests/vendors.sh say what there is" ;;
     esac

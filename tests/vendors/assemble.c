@@ -49,9 +49,21 @@ static const char user_text[] = "real energy(const real *x) {\n"
         if (try_status != EQF_OK) return try_status; \
     } while (0)
 
+/* The preset's model with another field; what the preset does not say of it has its default. */
+static eqf_model_options model_with(const target *t, eqf_dynamics_kind kind) {
+    const eqf_dynamics_options defaults = EQF_DYNAMICS_OPTIONS_INIT;
+    eqf_model_options options = *t->preset->model;
+    if (kind == EQF_DYNAMICS_MESSAGE) {
+        const double distance_max = options.dynamics.distance_max;
+        options.dynamics = defaults;
+        options.dynamics.distance_max = distance_max;
+    }
+    options.dynamics.kind = kind;
+    return options;
+}
+
 static eqf_status solve(target *t, eqf_dynamics_kind kind, const eqf_flow_options *options, bool has_gradient) {
-    eqf_model_options model_options = *t->preset->model;
-    model_options.dynamics.kind = kind;
+    eqf_model_options model_options = model_with(t, kind);
     eqf_model *model = NULL;
     eqf_flow *flow = NULL;
     float out[BATCH * MAX_DOF], log_prob[BATCH];
@@ -116,15 +128,23 @@ static eqf_status dense_dopri5(target *t) {
     return solve(t, EQF_DYNAMICS_DENSE, &options, true);
 }
 
-static eqf_status train(target *t) {
-    eqf_training_options options = *t->preset->training;
+static eqf_status message(target *t) {
+    const eqf_flow_options options = EQF_FLOW_OPTIONS_INIT;
+    return solve(t, EQF_DYNAMICS_MESSAGE, &options, true);
+}
+
+static eqf_status message_dopri5(target *t) {
+    eqf_flow_options options = EQF_FLOW_OPTIONS_INIT;
+    options.method = EQF_INTEGRATOR_DOPRI5;
+    return solve(t, EQF_DYNAMICS_MESSAGE, &options, true);
+}
+
+/* One step with the options as they are, of a field of that kind. */
+static eqf_status train_step(target *t, eqf_dynamics_kind kind, eqf_training_options options) {
     options.batch_size = BATCH;
     options.num_steps = 1;
     options.num_generated = options.num_held_out_generated = NUM_GENERATED;
-    options.is_augmented = true;
-    options.nll_weight_start = options.nll_weight_end = 0.5;
-    options.data_noise = 0.01;
-    eqf_model_options model_options = *t->preset->model;
+    eqf_model_options model_options = model_with(t, kind);
     eqf_model *model = NULL;
     eqf_trainer *trainer = NULL;
     eqf_training_state state = EQF_TRAINING_STATE_INIT;
@@ -135,6 +155,29 @@ static eqf_status train(target *t) {
     eqf_trainer_destroy(&trainer);
     eqf_model_destroy(&model);
     return status;
+}
+
+static eqf_status train(target *t) {
+    eqf_training_options options = *t->preset->training;
+    options.is_augmented = true;
+    options.nll_weight_start = options.nll_weight_end = 0.5;
+    options.data_noise = 0.01;
+    return train_step(t, EQF_DYNAMICS_RADIAL, options);
+}
+
+static eqf_status train_matching(target *t) {
+    eqf_training_options options = *t->preset->training;
+    const eqf_training_options defaults = EQF_TRAINING_OPTIONS_INIT;
+    options.objective = EQF_OBJECTIVE_FLOW_MATCHING;
+    options.pairing_group = defaults.pairing_group;
+    return train_step(t, EQF_DYNAMICS_MESSAGE, options);
+}
+
+static eqf_status train_path(target *t) {
+    eqf_training_options options = *t->preset->training;
+    options.gradient = EQF_GRADIENT_PATH;
+    options.integration_penalty = 0;
+    return train_step(t, EQF_DYNAMICS_MESSAGE, options);
 }
 
 static eqf_status energy(target *t) {
@@ -194,7 +237,11 @@ static const struct {
     {"dense", dense, true},
     {"dense-estimated", dense_estimated, true},
     {"dense-dopri5", dense_dopri5, true},
+    {"message", message, true},
+    {"message-dopri5", message_dopri5, true},
     {"train", train, true},
+    {"train-matching", train_matching, true},
+    {"train-path", train_path, true},
     {"energy", energy, false},
     {"mcmc", chains, false},
     {"minima", minima, false},

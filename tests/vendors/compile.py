@@ -252,7 +252,7 @@ COMPILERS = {"ptxas": Ptxas, "amdgcn": Amdgcn, "ocloc": Ocloc}
 
 
 def read_programs(folder):
-    """[(case/program, text without what was launched, options, {kernel: group size})], the same text once."""
+    """[(case/program, text without what was launched, options, {kernel: group size}, names)], the same text once."""
     programs, seen = [], {}
     for path in sorted(glob.glob(folder + "/*/*.cl")):
         lines = open(path, encoding="utf-8").read().split("\n", 2)
@@ -262,9 +262,10 @@ def read_programs(folder):
         name = os.path.relpath(path, folder)[:-len(".cl")]
         if key in seen:
             programs[seen[key]][3].update(groups)
+            programs[seen[key]][4].append(name)
             continue
         seen[key] = len(programs)
-        programs.append([name, text, options, groups])
+        programs.append([name, text, options, groups, [name]])
     return programs
 
 
@@ -278,7 +279,7 @@ def bare_inline(text):
 
 
 def compile_one(compiler, program, folder):
-    name, text, options, _ = program
+    name, text, options = program[:3]
     os.makedirs(folder)
     path = folder + "/program.cl"
     with open(path, "w", encoding="utf-8") as stream:
@@ -334,11 +335,25 @@ def occupancy(device, figures, group):
     return min(1.0, groups * waves_of_group / most)
 
 
-def check_device(path, arguments, rows):
-    """(programs, kernels, complaints, name of the compiler); rows gets one dictionary a kernel."""
+def set_ceilings(vendor, found):
+    """Raises the vendor's ceilings to what was found, in steps of 64 bytes; the file's own lines stay where they are higher."""
+    path = f"{ROOT}/platforms/{vendor}/{vendor}.ceilings"
+    lines = {kernel: most for device, kernel, most in read_ceilings(vendor)}
+    for kernel, worst in found.items():
+        lines[kernel] = max(lines.get(kernel, 0), -(-worst // 64) * 64)
+    head = [line for line in open(path, encoding="utf-8") if line.startswith("#")] if os.path.exists(path) else []
+    with open(path, "w", encoding="utf-8") as stream:
+        stream.writelines(head)
+        for kernel, most in sorted(lines.items()):
+            stream.write(f"* {kernel} = {most}\n")
+
+
+def check_device(path, arguments, rows, needed):
+    """(programs, kernels, complaints, name of the compiler); rows gets one dictionary a kernel, needed the scratch that was found."""
     device, vendor, short = settings(path), os.path.basename(os.path.dirname(path)), os.path.basename(path)[:-len(".device")]
     compiler = COMPILERS[device["compiler"]](device)
     ceilings, complaints, num_kernels = read_ceilings(vendor), [], 0
+    found = needed.setdefault(vendor, {})
     with tempfile.TemporaryDirectory() as folder:
         programs_folder = folder + "/programs"
         os.mkdir(programs_folder)
@@ -362,7 +377,10 @@ def check_device(path, arguments, rows):
             num_kernels += 1
             group = program[3].get(kernel, 0)
             rows.append({"device": short, "kernel": where, "group": group, "occupancy": occupancy(device, values, group), **values})
-            most = ceiling(ceilings, short, where)
+            most = max(ceiling(ceilings, short, f"{other}:{kernel}") for other in program[4])
+            worst = max(values["scratch"], values["spilled"])
+            if worst:
+                found[where] = max(worst, found.get(where, 0))
             if max(values["scratch"], values["spilled"]) > most:
                 complaints.append(f"{where}: {values['scratch']} bytes of scratch, {values['spilled']} spilled, {most} allowed")
             if values["local"] > int(device["local_memory_bytes"]):
@@ -418,14 +436,15 @@ def main():
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--csv", default="")
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--set-ceilings", action="store_true")
     arguments = parser.parse_args()
-    rows, summary, num_bad, num_done, num_skipped = [], [], 0, 0, 0
+    rows, summary, needed, num_bad, num_done, num_skipped = [], [], {}, 0, 0, 0
     for path in sorted(glob.glob(ROOT + "/platforms/*/*.device")):
         short = os.path.basename(path)[:-len(".device")]
         if not re.search(arguments.only, short):
             continue
         try:
-            num_programs, num_kernels, complaints, compiler = check_device(path, arguments, rows)
+            num_programs, num_kernels, complaints, compiler = check_device(path, arguments, rows, needed)
         except Skip as reason:
             num_skipped += 1
             print(f"{short}: skipped: {reason}")
@@ -447,6 +466,9 @@ def main():
                 part = "" if row["occupancy"] is None else f"{row['occupancy']:.3f}"
                 stream.write(",".join(str(row[key]) for key in ("device", "kernel", "group", "registers", "scratch", "spilled", "local", "code")) +
                              f",{part}\n")
+    if arguments.set_ceilings:
+        for vendor, found in needed.items():
+            set_ceilings(vendor, found)
     if arguments.write:
         write_table(table(rows, summary))
     print(f"{num_done} devices compiled for, {num_skipped} skipped, {num_bad} complaints")
