@@ -233,7 +233,8 @@ class Ocloc:
             if name.startswith("Intel_Symbol_Table"):
                 continue
             width = int((re.search(r"simd_size:\s+(\d+)", block) or [0, 1])[1])
-            thread = sum(int(bytes_) for bytes_ in re.findall(r"type:\s+(?:scratch|private\w*)\n(?:\s+usage:\s+\w+\n)?\s+size:\s+(\d+)", block))
+            buffers = re.search(r"per_thread_memory_buffers:\s*\n((?:      .*\n?)+)", block)  # scratch, and private arrays in global memory
+            thread = sum(int(bytes_) for bytes_ in re.findall(r"\bsize:\s+(\d+)", buffers.group(1))) if buffers else 0
             slm = re.search(r"slm_size:\s+(\d+)", block)
             spill = re.search(r"spill_size:\s+(\d+)", block)
             figures[name] = {"registers": int((re.search(r"grf_count:\s+(\d+)", block) or [0, 0])[1]), "scratch": -(-thread // width),
@@ -383,7 +384,7 @@ def check_device(path, arguments, rows, needed):
                 found[where] = max(worst, found.get(where, 0))
             if max(values["scratch"], values["spilled"]) > most:
                 complaints.append(f"{where}: {values['scratch']} bytes of scratch, {values['spilled']} spilled, {most} allowed")
-            if values["local"] > int(device["local_memory_bytes"]):
+            if values["local"] >= int(device["local_memory_bytes"]):  # all of it: drivers keep some for themselves
                 complaints.append(f"{where}: {values['local']} bytes of local memory, the device has {device['local_memory_bytes']}")
     return len(programs), num_kernels, complaints, compiler.name
 
