@@ -234,10 +234,13 @@ class Ocloc:
                 continue
             width = int((re.search(r"simd_size:\s+(\d+)", block) or [0, 1])[1])
             buffers = re.search(r"per_thread_memory_buffers:\s*\n((?:      .*\n?)+)", block)  # scratch, and private arrays in global memory
-            thread = sum(int(bytes_) for bytes_ in re.findall(r"\bsize:\s+(\d+)", buffers.group(1))) if buffers else 0
+            scratch = 0
+            for buffer in re.split(r"- type:", buffers.group(1))[1:] if buffers else []:
+                bytes_ = int(re.search(r"\bsize:\s+(\d+)", buffer).group(1))
+                scratch += bytes_ if re.search(r"is_simt_thread:\s+true", buffer) else -(-bytes_ // width)  # of a work-item, or of all its thread's
             slm = re.search(r"slm_size:\s+(\d+)", block)
             spill = re.search(r"spill_size:\s+(\d+)", block)
-            figures[name] = {"registers": int((re.search(r"grf_count:\s+(\d+)", block) or [0, 0])[1]), "scratch": -(-thread // width),
+            figures[name] = {"registers": int((re.search(r"grf_count:\s+(\d+)", block) or [0, 0])[1]), "scratch": scratch,
                              "spilled": int(spill[1]) if spill else 0, "local": int(slm[1]) if slm else 0, "code": 0, "simd": width}
         for line in run([tool("llvm-readelf-19", "llvm-readelf-15", "llvm-readelf-14", "readelf"), "-SW", f"{folder}/program"])[1].splitlines():
             section = re.search(r"\.text\.(\w+)\s+PROGBITS\s+\S+\s+\S+\s+([0-9a-f]+)", line)
