@@ -86,7 +86,6 @@ eqf_status eqf__dispersion_launch(eqf_trainer *trainer, size_t count) {
     eqf__solver *solver = flow->solver;
     const eqf__gradient_workspace *w = &trainer->workspace;
     const cl_uint blocks = (cl_uint)eqf__solver_blocks(solver, count);
-    EQF__TRY(eqf__flow_check_gradient_answers(flow));
     EQF__TRY(read_energies(trainer, count));
     EQF__TRY(solver->verbs->solve(solver, &w->noise, EQF_DATA_TO_PRIOR, count, w->d_x, w->d_log_det, &w->tape));
     EQF__TRY(eqf__prior_seed_nll(&flow->prior, count, w->d_x, w->d_log_det, w->d_adjoint_x, w->d_adjoint_log_det,
