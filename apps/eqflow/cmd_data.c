@@ -85,6 +85,10 @@ static exit_code make_by_monte_carlo(cli_app *app, const data_flags *flags, cons
                   NULL);
     output_number(&output, "split_r_hat", "split R-hat of the energy", diagnostics.split_r_hat, NULL);
     output_number(&output, "effective_samples", "independent samples", diagnostics.effective_samples, NULL);
+    output_number(&output, "radius_of_gyration", "radius of gyration (length)", diagnostics.radius_of_gyration, NULL);
+    output_number(&output, "radius_growth", "  growth while sampling", diagnostics.radius_growth, NULL);
+    output_number(&output, "radius_growth_standard_error", "    standard error", diagnostics.radius_growth_standard_error, NULL);
+    output_bool(&output, "is_unbound", NULL, diagnostics.is_unbound);
     output_number(&output, "mean_energy", "mean energy (kT)", diagnostics.mean_energy, note[0] ? note : NULL);
     output_number(&output, "mean_energy_standard_error", "  standard error", diagnostics.mean_energy_standard_error,
                   NULL);
