@@ -226,8 +226,9 @@ static eqf_status write_program(eqf_context *ctx, const eqf__program *program) {
     return eqf__file_commit(ctx, &writer);
 }
 
-static void program_free(eqf__program *program) {
-    if (program->id != NULL) clReleaseProgram(program->id);
+/* is_copy: in a child of the process that made it, where a driver is not to be called. */
+static void program_free(eqf__program *program, bool is_copy) {
+    if (program->id != NULL && !is_copy) clReleaseProgram(program->id);
     free(program->cached_kernels);
     free(program->source);
     free(program->options);
@@ -323,7 +324,7 @@ eqf_status eqf__program_get(eqf_context *ctx, const char *name, const char *cons
     program->id = build_cached(ctx, program);
     eqf_status status = program->id != NULL ? EQF_OK : build(ctx, name, source, options, &program->id);
     if (status != EQF_OK) {
-        program_free(program);
+        program_free(program, false);
         return status;
     }
     /* Of a described device nothing is computed, so nothing can be wrong. */
@@ -336,13 +337,14 @@ eqf_status eqf__program_get(eqf_context *ctx, const char *name, const char *cons
 
 void eqf__programs_destroy(eqf_context *ctx) {
     if (ctx->programs == NULL) return;
+    const bool is_copy = eqf__device_check_process(ctx) != EQF_OK;
     for (eqf__program *program = ctx->programs->first; program != NULL;) {
         eqf__program *next = program->next;
         if (ctx->device->described != NULL)
             (void)write_program(ctx, program); /* who reads the folder misses it */
-        else if (!ctx->device->is_lost)
+        else if (!ctx->device->is_lost && !is_copy)
             store_program(ctx, program);
-        program_free(program);
+        program_free(program, is_copy);
         program = next;
     }
     for (kept_text *kept = ctx->programs->texts; kept != NULL;) {
@@ -462,6 +464,7 @@ static void note_launch(const eqf_context *ctx, const eqf__kernel *kernel, size_
 eqf_status eqf__launch(eqf_context *ctx, const eqf__kernel *kernel, size_t global_size, size_t local_size,
                        size_t num_arguments, const eqf__argument *arguments) {
     if (global_size == 0) return EQF_OK;
+    EQF__TRY(eqf__device_check_process(ctx));
     if (kernel->id == NULL) /* its maker failed halfway and was used all the same */
         return eqf__fail(ctx, EQF_ERROR_DEVICE,
                          "a kernel is missing since an earlier failure: destroy what failed and make it anew");
@@ -492,12 +495,14 @@ size_t eqf__stride(const eqf_context *ctx, size_t num_turns) {
 eqf_status eqf__fill_zero(eqf_context *ctx, cl_mem buffer, size_t num_bytes) {
     const cl_uint zero = 0;
     if (num_bytes == 0 || ctx->device->described != NULL) return EQF_OK;
+    EQF__TRY(eqf__device_check_process(ctx));
     EQF__OCL(ctx, clEnqueueFillBuffer(ctx->device->queue, buffer, &zero, sizeof zero, 0, num_bytes, 0, NULL, NULL),
              "while a buffer was cleared");
     return EQF_OK;
 }
 
 eqf_status eqf__finish(eqf_context *ctx) {
+    EQF__TRY(eqf__device_check_process(ctx));
     if (ctx->device->described != NULL) return EQF_OK;
     const cl_int error = clFinish(ctx->device->queue);
     return error == CL_SUCCESS ? EQF_OK : eqf__ocl_fail_after_kernels(ctx, error, "while kernels ran");
