@@ -1,4 +1,4 @@
-/* SIGINT and SIGTERM ask for an orderly end; a second one ends the program at once. Crashes end with a line too. */
+/* SIGINT, SIGTERM, SIGHUP and SIGXCPU ask for an orderly end; a second one ends the program at once. Crashes end with a line too. */
 #ifndef SIGNALS_H
 #define SIGNALS_H
 
