@@ -134,9 +134,9 @@ static exit_code check_flags(cli_app *app, const data_flags *flags) {
     if (flags->is_noise_set && (flags->is_num_chains_set || flags->is_num_burn_in_set || flags->is_thinning_set)) {
         return app_fail(app, EXIT_CODE_USAGE, "%s is of Markov chains, and --noise has none", chain_option);
     }
-    const files_use uses[] = {{"-o", flags->path, true},
-                              {"--energies", flags->energies_path, true},
-                              {"--potential", flags->system.potential_path, false}};
+    const files_use uses[] = {{"-o", flags->path, FILES_NUMPY},
+                              {"--energies", flags->energies_path, FILES_NUMPY},
+                              {"--potential", flags->system.potential_path, FILES_READ}};
     exit_code code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses);
     if (code == EXIT_CODE_OK) code = files_check_writable(app, flags->path, "the samples");
     return code == EXIT_CODE_OK ? files_check_writable(app, flags->energies_path, "the energies") : code;

@@ -15,6 +15,7 @@
 /* The program's only globals, with the time of the request below: a handler has nothing else. */
 static volatile sig_atomic_t is_stop_requested;
 static volatile sig_atomic_t is_patience_limited, is_command_running;
+static volatile sig_atomic_t result_code = -1; /* of work that is done */
 /* Made beforehand: a handler cannot print numbers or names. */
 typedef struct last_words {
     char text[400];
@@ -79,6 +80,7 @@ static void end_of_process(void) {
 static void request_stop(int number) {
     static volatile sig_atomic_t first_second;
     const int reason = errno;
+    if (result_code >= 0) _exit(result_code);
     struct timespec now = {0, 0};
     clock_gettime(CLOCK_MONOTONIC, &now);
     if (!is_stop_requested) {
@@ -158,6 +160,10 @@ void signals_begin_command(const char *command) {
 
 void signals_end_command(void) {
     is_command_running = 0;
+}
+
+void signals_set_result(int code) {
+    if (!is_stop_requested) result_code = code;
 }
 
 void signals_limit_patience(void) {

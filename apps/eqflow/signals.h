@@ -16,6 +16,10 @@ void signals_end_command(void);
 void signals_limit_patience(void);
 void signals_give_time(void);
 
+/* The work is done and its results are written: what is left, such as storing kernels, may be cut short by a signal, and code is the
+ * program's. */
+void signals_set_result(int code);
+
 bool signals_is_stop_requested(void);
 
 #endif

@@ -18,7 +18,7 @@ typedef struct system_flags {
     uint64_t num_particles, space_dim;
     bool is_num_particles_set, is_space_dim_set;
     const char *potential_path; /* OpenCL C text of the user's own potential, or NULL */
-    cli_list own_constants; /* "name=value" */
+    cli_list own_constants;     /* "name=value" */
     double length;
     bool is_length_set, is_trusted;
 } system_flags;

@@ -22,8 +22,7 @@ typedef struct name_entry {
 static const name_entry dynamics_names[] = {{"radial", EQF_DYNAMICS_RADIAL}, {"dense", EQF_DYNAMICS_DENSE}, {NULL, 0}};
 static const name_entry layout_names[] = {
     {"uniform", EQF_RADIAL_UNIFORM}, {"dense_core", EQF_RADIAL_DENSE_CORE}, {NULL, 0}};
-static const name_entry activation_names[] = {
-    {"tanh", EQF_ACTIVATION_TANH}, {"silu", EQF_ACTIVATION_SILU}, {NULL, 0}};
+static const name_entry activation_names[] = {{"tanh", EQF_ACTIVATION_TANH}, {"silu", EQF_ACTIVATION_SILU}, {NULL, 0}};
 static const name_entry method_names[] = {{"rk4", EQF_INTEGRATOR_RK4}, {NULL, 0}};
 
 static const char *name_of(const name_entry *names, unsigned value) {
@@ -51,14 +50,10 @@ static const field_entry potential_fields[] = {
     {NULL, 0, false},
 };
 static const field_entry built_in_fields[] = {
-    REAL_FIELD(potential., distance_offset),
-    REAL_FIELD(potential., linear),
-    REAL_FIELD(potential., quadratic),
-    REAL_FIELD(potential., quartic),
-    REAL_FIELD(potential., epsilon),
-    REAL_FIELD(potential., r_min),
-    REAL_FIELD(potential., trap_strength),
-    {NULL, 0, false},
+    REAL_FIELD(potential., distance_offset), REAL_FIELD(potential., linear),
+    REAL_FIELD(potential., quadratic),       REAL_FIELD(potential., quartic),
+    REAL_FIELD(potential., epsilon),         REAL_FIELD(potential., r_min),
+    REAL_FIELD(potential., trap_strength),   {NULL, 0, false},
 };
 static const field_entry user_fields[] = {REAL_FIELD(potential., length), {NULL, 0, false}};
 static const field_entry prior_fields[] = {{"scale", offsetof(eqf_model_options, prior_scale), true}, {NULL, 0, false}};
@@ -579,17 +574,15 @@ eqf_status eqf__model_parse(eqf_context *ctx, const char *path, const unsigned c
     EQF__TRY(eqf__tensor_file_parse(ctx, path, bytes, num_bytes, &file));
     eqf_status status;
     eqf_model *model = NULL;
-    json_error_t error;
     json_t *root = NULL;
     if (file.metadata_json == NULL) {
         status =
             eqf__fail(ctx, EQF_ERROR_FORMAT,
                       "%s is a safetensors file but not an eqflow model: its metadata have no entry \"eqflow\"", path);
-    } else if ((root = json_loads(file.metadata_json, JSON_REJECT_DUPLICATES, &error)) == NULL) {
-        status = eqf__fail(ctx, EQF_ERROR_FORMAT, "%s is a damaged eqflow model: its metadata are not JSON (%s)", path,
-                           error.text);
     } else {
-        status = model_from_json(ctx, path, root, &file, &model);
+        status = eqf__json_parse(ctx, path, "a whole eqflow model: its metadata are not JSON", file.metadata_json,
+                                 strlen(file.metadata_json), &root);
+        if (status == EQF_OK) status = model_from_json(ctx, path, root, &file, &model);
     }
     json_decref(root);
     eqf__tensor_file_clear(&file);
