@@ -22,8 +22,9 @@ typedef enum eqf_option_type {
 
 /* A row. Rows belong to the library and live as long as it does; they may grow at their end. */
 typedef struct eqf_option {
-    const char *key; /* "trap_strength": the member's name, the key in the model file, the name in messages */
-    size_t offset;   /* of the member in the options struct that the table is about */
+    size_t struct_size; /* set by the library */
+    const char *key;    /* "trap_strength": the member's name, the key in the model file, the name in messages */
+    size_t offset;      /* of the member in the options struct that the table is about */
     eqf_option_type type;
     double initial; /* the default; BOOL: 0 or 1, NAME: the enum's value */
     double low,

@@ -3,6 +3,7 @@
 #define EQFLOW_POTENTIAL_H
 
 #include "eqflow/context.h"
+#include "eqflow/option.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -49,10 +50,29 @@ typedef struct eqf_potential_options {
      .temperature = 1.0, .distance_offset = 4.0, .linear = 0.0, .quadratic = -4.0, .quartic = 0.9, .epsilon = 2.0,             \
      .r_min = 1.0, .trap_strength = 1.0, .length = 1.0}
 
+/* What there is to say about a kind; texts are static. */
+typedef struct eqf_potential_kind_info {
+    size_t struct_size;  /* set by the library */
+    const char *name;    /* "lennard_jones": the key in files */
+    const char *title;   /* "Lennard-Jones" */
+    const char *formula; /* of a pair at distance d, in the words of the options; "" where the text of the options has it */
+    const char *element; /* what XYZ files call the particles */
+    bool has_text;       /* the energy is OpenCL C text of the options */
+} eqf_potential_kind_info;
+
+/* NULL if there is no such kind; kinds count from 0 without a gap. */
+const eqf_potential_kind_info *eqf_potential_kind_describe(eqf_potential_kind kind);
 /* "double_well", "lennard_jones", "user". NULL if unknown. */
 const char *eqf_potential_kind_name(eqf_potential_kind kind);
 /* Errors: NOT_FOUND (no context: nothing to report to). */
 eqf_status eqf_potential_kind_find(const char *name, eqf_potential_kind *kind_out);
+
+/* The constants of a kind, one by one: offsets in eqf_potential_options. NULL beyond the last. */
+const eqf_option *eqf_potential_option(eqf_potential_kind kind, size_t index);
+/* Those of every kind: num_particles, space_dim, temperature. NULL beyond the last. */
+const eqf_option *eqf_potential_common_option(size_t index);
+/* Typical distance of neighbours, of a potential that eqf_potential_check passes. */
+double eqf_potential_length(const eqf_potential_options *potential);
 
 /* Constants of the other kinds need only be finite. Errors: INVALID_ARGUMENT with a message that names the field. */
 eqf_status eqf_potential_check(eqf_context *ctx, const eqf_potential_options *potential);

@@ -14,8 +14,11 @@
 #include "eqflow/option.h"
 
 /* A row about a member of structure, whose name is the key; value_type without EQF_OPTION_, then designated members of eqf_option. */
-#define EQF__OPTION(structure, member, value_type, ...) \
-    { .key = #member, .offset = offsetof(structure, member), .type = EQF_OPTION_##value_type, __VA_ARGS__ }
+#define EQF__OPTION(structure, member, value_type, ...)                                           \
+    {                                                                                             \
+        .struct_size = sizeof(eqf_option), .key = #member, .offset = offsetof(structure, member), \
+        .type = EQF_OPTION_##value_type, __VA_ARGS__                                              \
+    }
 #define EQF__OPTIONS_END \
     { .key = NULL }
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "flow_internal.h"
+#include "host_potential.h"
 #include "host_reference.h"
 
 enum { BATCH = 3 }; /* not a multiple of any V but 1 */
@@ -121,7 +122,7 @@ static eqf_status ask_seeds(seed_trial *t, const eqf__kernel *energy_seed) {
 
 eqf_status eqf__energy_seed_check_answers(eqf_context *ctx, const eqf_potential_options *target,
                                           const eqf__kernel *energy_seed) {
-    if (target->kind == EQF_POTENTIAL_USER || ctx->is_in_trial ||
+    if (!eqf__host_has_formula(target) || ctx->is_in_trial ||
         eqf__program_is_trusted(energy_seed->program, EQF__ANSWERS_OF_GRADIENTS))
         return EQF_OK;
     const size_t width = ctx->device->vector_width;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "budget.h"
+#include "host_potential.h"
 #include "host_reference.h"
 #include "mcmc_internal.h"
 #include "potential.h"
@@ -232,7 +232,7 @@ static eqf_status check_results(mcmc_run *run, const eqf_potential_options *pote
             "constants",
             num_bad, num_samples);
     eqf__program *program = run->sweeps.program;
-    if (potential->kind == EQF_POTENTIAL_USER || ctx->is_in_trial ||
+    if (!eqf__host_has_formula(potential) || ctx->is_in_trial ||
         eqf__program_is_trusted(program, EQF__ANSWERS_OF_VALUES))
         return EQF_OK;
     double *h_x = eqf__alloc(ctx, run->num_dof, sizeof *h_x, "the known answers"), worst = 0;

@@ -3,6 +3,7 @@
 
 #include "budget.h"
 #include "mcmc_internal.h"
+#include "potential_kinds.h"
 
 /* Most sweeps of one launch: progress and Ctrl-C wait for no more. */
 #define MAX_LAUNCH_SWEEPS 256u
@@ -27,26 +28,11 @@ eqf_status eqf__mcmc_check_options(eqf_context *ctx, const eqf_mcmc_options *opt
     return EQF_OK;
 }
 
-/* The potential's own length, by which starts and first displacements are measured. */
-static double potential_length(const eqf_potential_options *potential) {
-    double length = potential->kind == EQF_POTENTIAL_LENNARD_JONES ? potential->r_min
-                    : potential->kind == EQF_POTENTIAL_USER        ? potential->length
-                                                                   : potential->distance_offset / 4.0;
-    return fabs(length) > 0.0 ? fabs(length) : 1.0;
-}
-
-static double default_start_scale(const eqf_potential_options *potential) {
-    double length = potential_length(potential);
-    if (potential->kind != EQF_POTENTIAL_DOUBLE_WELL)
-        return 0.6 * length * pow(potential->num_particles, 1.0 / potential->space_dim); /* about one particle a cell */
-    return 2.0 * length;
-}
-
 /* Upper bound on the loop turns of one sweep, all loops counted: moves, their pairs and coordinates, and the energy. A
  * user's potential takes two whole energies a move, each as if it were a sum over pairs. */
 static uint64_t iterations_per_sweep(const eqf_potential_options *potential) {
     uint64_t num_particles = potential->num_particles, turns = 2 * potential->space_dim + 2;
-    uint64_t energy = potential->kind == EQF_POTENTIAL_USER ? num_particles : 1;
+    uint64_t energy = eqf__potential_kind_of(potential->kind)->info.has_text ? num_particles : 1;
     return 1 + num_particles * (num_particles + 2) * turns * energy;
 }
 
@@ -72,14 +58,16 @@ eqf_status eqf__mcmc_make_plan(eqf_context *ctx, const eqf_potential_options *po
     uint64_t state_bytes = ((uint64_t)wanted + V) * potential->num_particles * potential->space_dim * sizeof(float);
     if (wanted > UINT32_MAX - V || state_bytes > SIZE_MAX / 2)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "%u chains are too many: use fewer", wanted);
+    eqf__potential_scales scales;
+    eqf__potential_scales_of(potential, &scales);
     plan->num_chains = wanted;
     plan->num_blocks = (wanted + V - 1) / V;
     plan->num_burn_in = options->num_burn_in > 0 ? options->num_burn_in : 4000;
     plan->thinning = options->thinning > 0 ? options->thinning : 200;
-    plan->start_scale = options->start_scale > 0.0 ? options->start_scale : default_start_scale(potential);
+    plan->start_scale = options->start_scale > 0.0 ? options->start_scale : scales.start_sd;
     plan->target_acceptance = options->target_acceptance > 0.0 ? options->target_acceptance : DEFAULT_ACCEPTANCE;
-    plan->step_size = 0.2 * potential_length(potential);
-    plan->largest_step_size = 10.0 * fmax(plan->start_scale, default_start_scale(potential));
+    plan->step_size = scales.first_move;
+    plan->largest_step_size = 10.0 * fmax(plan->start_scale, scales.start_sd);
     plan->num_kept = (num_samples + wanted - 1) / wanted;
 
     /* Sweeps are counted in the 32 bits of a Philox counter word. */

@@ -277,7 +277,7 @@ eqf_status eqf_minima_group(eqf_context *ctx, const eqf_potential_options *poten
     work.energy_tolerance = options->energy_tolerance > 0.0 ? options->energy_tolerance : DEFAULT_ENERGY_TOLERANCE;
     work.distance_tolerance = options->distance_tolerance > 0.0
                                   ? options->distance_tolerance
-                                  : DEFAULT_DISTANCE_TOLERANCE * eqf__minima_length(potential);
+                                  : DEFAULT_DISTANCE_TOLERANCE * eqf_potential_length(potential);
     eqf_status status = grouping_prepare(ctx, &work, batch_size, result);
     if (status == EQF_OK) {
         group_ranked(&work);

@@ -5,14 +5,6 @@
 #include "base.h"
 #include "eqflow/minima.h"
 
-/* The potential's own length: r_min, or the distance of the double well's deepest minimum. */
-double eqf__minima_length(const eqf_potential_options *potential);
-/* About the largest eigenvalue of the Hessian at a minimum, kT per length^2: what time steps are measured by. Of a
- * user's potential a guess only, which the quench replaces by what it measures. */
-double eqf__minima_stiffness(const eqf_potential_options *potential);
-/* Radius of the ball of random starts. */
-double eqf__minima_start_radius(const eqf_potential_options *potential);
-
 /* Subtracts the centre of mass of x [N, D]. */
 void eqf__minima_centre(unsigned num_particles, unsigned space_dim, double *x);
 
@@ -25,5 +17,10 @@ bool eqf__minima_find_way_down(size_t n, double tolerance, double *matrix, doubl
  * particle by particle. work [N]. */
 bool eqf__minima_is_congruent(unsigned num_particles, unsigned space_dim, const double *a, const double *b,
                               double tolerance, bool *work);
+
+/* num_steps steps of FIRE (cl/minima/quench.cl has the rules and their source) from rest on the host, x [N, D] in place; gradient_norm_out:
+ * before the last step. Of potentials whose formula the host knows. False: out of memory. */
+bool eqf__host_quench(const eqf_potential_options *potential, unsigned num_steps, double largest_time_step,
+                      double largest_displacement, double *x, double *gradient_norm_out);
 
 #endif

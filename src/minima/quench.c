@@ -4,7 +4,9 @@
 #include <string.h>
 
 #include "budget.h"
+#include "host_potential.h"
 #include "host_reference.h"
+#include "potential_kinds.h"
 #include "minima_internal.h"
 #include "ocl.h"
 #include "potential.h"
@@ -58,6 +60,7 @@ typedef struct quench_run {
     size_t real_size, chunk;    /* chunk: configurations */
     cl_uint num_hessian_blocks; /* at a time */
     unsigned max_steps, launch_steps;
+    bool has_guessed_stiffness; /* measured before the first descent */
     double length, gradient_scale, gradient_tolerance, largest_time_step, largest_displacement;
     eqf__kernel pack, unpack, energy, begin, steps, hessian;
     cl_mem x;                           /* [chunk, N*D] and [chunk, NUM_CONTROLS]: what pack reads and unpack writes */
@@ -154,7 +157,7 @@ static void set_precision(quench_run *run, bool is_double) {
 
 static void choose_scales(quench_run *run, double stiffness) {
     const eqf_quench_options *options = run->options;
-    run->length = eqf__minima_length(run->potential);
+    run->length = eqf_potential_length(run->potential);
     run->largest_time_step = LARGEST_PHASE / sqrt(stiffness);
     run->largest_displacement =
         options->largest_displacement > 0.0 ? options->largest_displacement : DEFAULT_DISPLACEMENT * run->length;
@@ -178,7 +181,10 @@ static void begin_run(eqf_context *ctx, const eqf_potential_options *potential, 
     run_out->space_dim = potential->space_dim;
     run_out->num_dof = run_out->num_particles * run_out->space_dim;
     set_precision(run_out, is_double);
-    choose_scales(run_out, eqf__minima_stiffness(potential));
+    eqf__potential_scales scales;
+    eqf__potential_scales_of(potential, &scales);
+    run_out->has_guessed_stiffness = scales.is_stiffness_guessed;
+    choose_scales(run_out, scales.stiffness);
 }
 
 static eqf_status create_kernels(quench_run *run) {
@@ -338,10 +344,10 @@ static eqf_status descend(quench_run *run, size_t count) {
 
 /* ---- What came of it ----------------------------------------------------------------------------------------- */
 
-/* Parts that nothing holds together: only free Lennard-Jones particles can fly off. */
+/* Parts that nothing holds together: only particles without their trap can fly off. */
 static bool is_dissociated(const quench_run *run, const double *x) {
     const eqf_potential_options *potential = run->potential;
-    if (potential->kind != EQF_POTENTIAL_LENNARD_JONES || potential->trap_strength > 0.0) return false;
+    if (!eqf__potential_kind_of(potential->kind)->has_trap || potential->trap_strength > 0.0) return false;
     unsigned N = run->num_particles, D = run->space_dim;
     double apart = APART * run->length;
     bool *is_reached = run->h_is_reached;
@@ -559,7 +565,7 @@ static eqf_status try_descents(quench_run *run, double *work) {
 static eqf_status check_answers(const quench_run *asked) {
     eqf_context *ctx = asked->ctx;
     eqf__program *program = asked->steps.program;
-    if (asked->potential->kind == EQF_POTENTIAL_USER || ctx->is_in_trial ||
+    if (!eqf__host_has_formula(asked->potential) || ctx->is_in_trial ||
         eqf__program_is_trusted(program, EQF__ANSWERS_OF_VALUES))
         return EQF_OK;
     const eqf_quench_options options = EQF_QUENCH_OPTIONS_INIT;
@@ -671,7 +677,7 @@ eqf_status eqf_minima_quench(eqf_context *ctx, const eqf_potential_options *pote
         status = indices == NULL ? EQF_ERROR_OUT_OF_MEMORY : create_kernels(&run);
         if (status == EQF_OK) status = check_answers(&run);
         if (status == EQF_OK) status = create_buffers(&run);
-        if (status == EQF_OK && potential->kind == EQF_POTENTIAL_USER) status = measure_stiffness(&run);
+        if (status == EQF_OK && run.has_guessed_stiffness) status = measure_stiffness(&run);
         if (status == EQF_OK) status = quench(&run, x, indices);
         run_clear(&run);
         free(indices);

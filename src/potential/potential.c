@@ -1,135 +1,15 @@
-/* Potentials on the device: kernel text, constants, and batches of energies and forces. */
+/* Potentials on the device: batches of energies and forces. */
 #include "eqflow/potential.h"
 
-#include <float.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "budget.h"
+#include "host_potential.h"
 #include "host_reference.h"
 #include "ocl.h"
 #include "potential.h"
 #include "program.h"
-
-/* Constants go into kernel text as literals of the precision that the kernel computes in. */
-typedef enum literal_kind { FLOAT_LITERAL, DOUBLE_LITERAL } literal_kind;
-
-enum { LITERAL_BYTES = 64 };
-
-/* The value as kernel text, with the nine (17) digits that fix a float (double). printf follows the locale's decimal
- * point, the kernel compiler does not: whatever stands after the first digit becomes a point. */
-static void write_literal(literal_kind kind, double value, char literal[LITERAL_BYTES]) {
-    char number[LITERAL_BYTES - 8];
-    if (kind == FLOAT_LITERAL)
-        snprintf(number, sizeof number, "%.8e", (double)(float)value);
-    else
-        snprintf(number, sizeof number, "%.16e", value);
-    size_t lead = number[0] == '-' ? 2 : 1;
-    size_t fraction = lead + strcspn(number + lead, "0123456789");
-    snprintf(literal, LITERAL_BYTES, "%.*s.%s%s", (int)lead, number, number + fraction,
-             kind == FLOAT_LITERAL ? "f" : "");
-}
-
-/* Appends -D name=value. */
-static eqf_status append_define(eqf_context *ctx, literal_kind kind, char *buffer, size_t size, const char *name,
-                                double value) {
-    char number[LITERAL_BYTES];
-    if (!(fabs(value) <= FLT_MAX))
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
-                         "the potential's %s is %g in units of kT, beyond float32: choose other units", name, value);
-    write_literal(kind, value, number);
-    size_t length = strlen(buffer);
-    snprintf(buffer + length, size - length, " -D %s=%s", name, number);
-    return EQF_OK;
-}
-
-/* The same, but a constant that vanishes is left undefined and its term out of the kernel: 0 * inf would be NaN. */
-static eqf_status append_define_unless_zero(eqf_context *ctx, literal_kind kind, char *buffer, size_t size,
-                                            const char *name, double value) {
-    return (float)fmin(fabs(value), FLT_MAX) > 0.0f ? append_define(ctx, kind, buffer, size, name, value) : EQF_OK;
-}
-
-static eqf_status program_defines(eqf_context *ctx, const eqf_potential_options *potential, literal_kind kind,
-                                  char *buffer, size_t size) {
-    EQF__TRY(eqf_potential_check(ctx, potential));
-    double T = potential->temperature, r_min = potential->r_min;
-    snprintf(buffer, size, "-D N=%u -D D=%u", potential->num_particles, potential->space_dim);
-    if (potential->kind == EQF_POTENTIAL_DOUBLE_WELL) {
-        EQF__TRY(append_define(ctx, kind, buffer, size, "DW_OFFSET", potential->distance_offset));
-        EQF__TRY(append_define(ctx, kind, buffer, size, "DW_LINEAR", potential->linear / T));
-        EQF__TRY(append_define(ctx, kind, buffer, size, "DW_QUADRATIC", potential->quadratic / T));
-        return append_define(ctx, kind, buffer, size, "DW_QUARTIC", potential->quartic / T);
-    }
-    if (potential->kind == EQF_POTENTIAL_USER) return append_define(ctx, kind, buffer, size, "USER_BETA", 1.0 / T);
-    double trap = potential->trap_strength / (2.0 * potential->num_particles * T);
-    EQF__TRY(append_define(ctx, kind, buffer, size, "LJ_SQUARED_R_MIN", r_min * r_min));
-    EQF__TRY(append_define_unless_zero(ctx, kind, buffer, size, "LJ_EPSILON", potential->epsilon / T));
-    return append_define_unless_zero(ctx, kind, buffer, size, "LJ_TRAP", trap);
-}
-
-/* ---- Files ------------------------------------------------------------------------------------ */
-
-/* The user's text with its constants as macros around it, and with its own name and lines for the compiler's messages.
- * Both precisions are written, as the text serves both. */
-static eqf_status write_user_text(eqf_context *ctx, const eqf_potential_options *potential, char **text_out) {
-    const size_t line_bytes = sizeof potential->constants[0].name + LITERAL_BYTES + 64;
-    size_t size = strlen(potential->source) + 512 + 2 * potential->num_constants * line_bytes, length = 0;
-    char *text = eqf__alloc(ctx, size, 1, "kernel text");
-    *text_out = text;
-    if (text == NULL) return EQF_ERROR_OUT_OF_MEMORY;
-    for (unsigned c = 0; c < potential->num_constants; c++) {
-        char single[LITERAL_BYTES], twofold[LITERAL_BYTES];
-        write_literal(FLOAT_LITERAL, potential->constants[c].value, single);
-        write_literal(DOUBLE_LITERAL, potential->constants[c].value, twofold);
-        length += (size_t)snprintf(text + length, size - length,
-                                   "#ifdef USE_DOUBLE\n#define %s (%s)\n#else\n#define %s (%s)\n#endif\n",
-                                   potential->constants[c].name, twofold, potential->constants[c].name, single);
-    }
-    char name[224];
-    snprintf(name, sizeof name, "%s", potential->source_name != NULL ? potential->source_name : "potential.cl");
-    for (char *c = name; *c != '\0'; c++)
-        if (*c == '"' || *c == '\\' || (unsigned char)*c < 32) *c = '_'; /* it stands in a string of the text */
-    length += (size_t)snprintf(text + length, size - length, "#line 1 \"%s\"\n%s\n", name, potential->source);
-    /* Buffers have the sizes that we know of. */
-    length += (size_t)snprintf(text + length, size - length,
-                               "#if !defined(N) || N != %u || !defined(D) || D != %u || defined(real)\n"
-                               "#error N, D or real is redefined\n#endif\n",
-                               potential->num_particles, potential->space_dim);
-    for (unsigned c = 0; c < potential->num_constants; c++)
-        length += (size_t)snprintf(text + length, size - length, "#undef %s\n", potential->constants[c].name);
-    return EQF_OK;
-}
-
-/* A name that no file has stands for text that could not be kept: eqf__program_get then fails with it. */
-static const char *user_file(eqf_context *ctx, const eqf_potential_options *potential) {
-    char *text;
-    const char *file = NULL;
-    if (write_user_text(ctx, potential, &text) == EQF_OK && eqf__program_keep_text(ctx, text, &file) != EQF_OK)
-        file = NULL;
-    free(text);
-    return file != NULL ? file : "text/none: out of memory";
-}
-
-const char *eqf__potential_kernel_file(eqf_context *ctx, const eqf_potential_options *potential) {
-    if (potential->kind == EQF_POTENTIAL_USER) return user_file(ctx, potential);
-    return potential->kind == EQF_POTENTIAL_LENNARD_JONES ? "potential/lennard_jones.clh" : "potential/double_well.clh";
-}
-
-const char *eqf__potential_sum_file(const eqf_potential_options *potential) {
-    return potential->kind == EQF_POTENTIAL_USER ? "potential/user.clh" : "potential/pair_sum.clh";
-}
-
-eqf_status eqf__potential_program_defines(eqf_context *ctx, const eqf_potential_options *potential, char *buffer,
-                                          size_t size) {
-    return program_defines(ctx, potential, FLOAT_LITERAL, buffer, size);
-}
-
-eqf_status eqf__potential_program_defines_double(eqf_context *ctx, const eqf_potential_options *potential, char *buffer,
-                                                 size_t size) {
-    return program_defines(ctx, potential, DOUBLE_LITERAL, buffer, size);
-}
 
 /* Samples evaluated in one go: bounds the device memory. */
 #define CHUNK_REALS ((size_t)1 << 23)
@@ -270,6 +150,7 @@ static eqf_status check_answers(eqf_context *ctx, const eqf_potential_options *p
 
 eqf_status eqf_potential_evaluate(eqf_context *ctx, const eqf_potential_options *potential, size_t batch_size,
                                   const float *x, float *energy_out, float *force_out) {
+    EQF__NOT_NULL(ctx, ctx);
     EQF__TRY(eqf_potential_check(ctx, potential));
     if (batch_size == 0 || (energy_out == NULL && force_out == NULL)) return EQF_OK;
     if (x == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "no configurations: x is NULL");
@@ -279,7 +160,7 @@ eqf_status eqf_potential_evaluate(eqf_context *ctx, const eqf_potential_options 
 
     evaluation work = {0};
     eqf_status status = evaluation_prepare(ctx, potential, chunk, force_out != NULL, &work);
-    if (status == EQF_OK && potential->kind != EQF_POTENTIAL_USER && !ctx->is_in_trial &&
+    if (status == EQF_OK && eqf__host_has_formula(potential) && !ctx->is_in_trial &&
         !eqf__program_is_trusted(work.program, EQF__ANSWERS_OF_VALUES))
         status = check_answers(ctx, potential);
     for (size_t first = 0; status == EQF_OK && first < batch_size; first += chunk) {

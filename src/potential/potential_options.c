@@ -1,199 +1,27 @@
-#include <math.h>
-#include <stdlib.h>
-#include <string.h>
+/* What options of a potential may be, whatever its kind. */
+#include "potential_kinds.h"
 
-#include "base.h"
-#include "eqflow/potential.h"
-
-enum { MAX_PARTICLES = 1000, MAX_SPACE_DIM = 3 };
-
-static const char *const kind_names[] = {
-    [EQF_POTENTIAL_DOUBLE_WELL] = "double_well",
-    [EQF_POTENTIAL_LENNARD_JONES] = "lennard_jones",
-    [EQF_POTENTIAL_USER] = "user",
+const eqf_option eqf__potential_common_options[] = {
+    EQF__OPTION(eqf_potential_options, num_particles, UNSIGNED, .initial = 2, .low = 2, .high = 1000,
+                .help = "number of particles", .flag = "particles"),
+    EQF__OPTION(eqf_potential_options, space_dim, UNSIGNED, .initial = 2, .low = 1, .high = 3,
+                .help = "dimensions of space"),
+    EQF__CONSTANT(temperature, 1.0, 1e-30, .help = "divides every energy", .unit = "energy"),
+    EQF__OPTIONS_END,
 };
-enum { NUM_KINDS = sizeof kind_names / sizeof kind_names[0] };
-
-const char *eqf_potential_kind_name(eqf_potential_kind kind) {
-    return (unsigned)kind < NUM_KINDS ? kind_names[kind] : NULL;
-}
-
-eqf_status eqf_potential_kind_find(const char *name, eqf_potential_kind *kind_out) {
-    for (unsigned kind = 0; name != NULL && kind_out != NULL && kind < NUM_KINDS; kind++)
-        if (strcmp(name, kind_names[kind]) == 0) {
-            *kind_out = (eqf_potential_kind)kind;
-            return EQF_OK;
-        }
-    return EQF_ERROR_NOT_FOUND;
-}
-
-/* What a constant may be. All must fit float32, in which the kernels compute. Those of the other kind have no meaning
- * and may be anything that is a number: all are in the model file, where NaN and infinity have no place. */
-typedef enum constant_rule { ANY, NOT_NEGATIVE, POSITIVE } constant_rule;
-
-static eqf_status check_constant(eqf_context *ctx, const char *name, double value, constant_rule rule) {
-    bool is_number = isfinite(value) && fabs(value) <= 1e30;
-    if (rule == ANY && !is_number)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "%s of the potential is %g: it must be a number, at most 1e30 in size", name,
-                         value);
-    if (rule == NOT_NEGATIVE && !(is_number && value >= 0.0))
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "%s of the potential is %g: it must be 0 to 1e30", name,
-                         value);
-    if (rule == POSITIVE && !(is_number && value >= 1e-30))
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "%s of the potential is %g: it must be positive, 1e-30 to 1e30", name,
-                         value);
-    return EQF_OK;
-}
-
-/* ---- The user's text -------------------------------------------------------------------------- */
-
-static bool is_letter(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-}
-
-/* Constants are macros while the user's text is compiled, so they must not be what that text stands on. */
-static eqf_status check_constant_name(eqf_context *ctx, const char *name, size_t length) {
-    static const char *const reserved[] = {"N",     "D",      "V",    "real", "energy", "energy_gradient", "float",
-                                           "double", "int",   "uint", "for",  "if",     "else",            "return",
-                                           "const",  "void",  "while", "do",  "sqrt",   "exp",             "log",
-                                           "pow",    "defined"};
-    bool is_name = length > 0 && length < sizeof(((eqf_potential_constant *)0)->name) && is_letter(name[0]);
-    for (size_t i = 0; is_name && i < length; i++) is_name = is_letter(name[i]) || (name[i] >= '0' && name[i] <= '9');
-    if (!is_name)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
-                         "'%.40s' cannot be a constant of the potential: a name is 1 to 31 letters, digits and _, no "
-                         "digit first",
-                         name);
-    for (size_t r = 0; r < sizeof reserved / sizeof reserved[0]; r++)
-        if (strcmp(name, reserved[r]) == 0)
-            return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
-                             "'%s' cannot be a constant of the potential: the name has a meaning of its own", name);
-    return EQF_OK;
-}
-
-/* Bytes of the UTF-8 character at text (RFC 3629), 0 if there is none. */
-static size_t utf8_length(const unsigned char *text) {
-    size_t length = text[0] < 0x80 ? 1 : text[0] >= 0xc2 && text[0] < 0xe0 ? 2 : (text[0] & 0xf0) == 0xe0 ? 3 :
-                    text[0] >= 0xf0 && text[0] < 0xf5 ? 4 : 0;
-    for (size_t i = 1; i < length; i++)
-        if ((text[i] & 0xc0) != 0x80) return 0;
-    if (length == 3 && ((text[0] == 0xe0 && text[1] < 0xa0) || (text[0] == 0xed && text[1] > 0x9f))) return 0;
-    if (length == 4 && ((text[0] == 0xf0 && text[1] < 0x90) || (text[0] == 0xf4 && text[1] > 0x8f))) return 0;
-    return length;
-}
-
-/* Why the text cannot be a potential's, or NULL. It goes into the model file as JSON, hence UTF-8. */
-static const char *source_problem(const char *source) {
-    bool is_empty = true;
-    const unsigned char *text = (const unsigned char *)source;
-    while (*text != '\0') {
-        size_t length = utf8_length(text);
-        if (length == 0) return "it is not UTF-8 text";
-        if (*text > 32) is_empty = false;
-        text += length;
-    }
-    if (is_empty) return "it is empty";
-    /* A model holds its potential whole, and what would be read lies on the machine of whoever opens it. */
-    if (eqf__source_reads_files(source) != NULL)
-        return "it includes other files (#include and its like, or asm, even in a comment): put all of it into one text";
-    return (size_t)(text - (const unsigned char *)source) > EQF_POTENTIAL_MAX_SOURCE
-               ? "it is longer than 262144 bytes"
-               : NULL;
-}
-
-static eqf_status check_user(eqf_context *ctx, const eqf_potential_options *potential) {
-    if (potential->source == NULL)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the potential has no text: source is NULL");
-    const char *problem = source_problem(potential->source);
-    if (problem != NULL)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the text of the potential cannot be used: %s", problem);
-    if (potential->source_name != NULL) {
-        const char *problem_name = *potential->source_name != '\0' ? source_problem(potential->source_name) : NULL;
-        if (problem_name != NULL || strlen(potential->source_name) > 200)
-            return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
-                             "source_name of the potential must be at most 200 bytes of UTF-8");
-    }
-    EQF__TRY(check_constant(ctx, "length", potential->length, POSITIVE));
-    if (potential->num_constants > EQF_POTENTIAL_MAX_CONSTANTS)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "num_constants of the potential is %u: at most %d",
-                         potential->num_constants, EQF_POTENTIAL_MAX_CONSTANTS);
-    for (unsigned c = 0; c < potential->num_constants; c++) {
-        const char *name = potential->constants[c].name;
-        const char *end = memchr(name, '\0', sizeof potential->constants[c].name);
-        EQF__TRY(check_constant_name(ctx, name, end != NULL ? (size_t)(end - name) : 0));
-        EQF__TRY(check_constant(ctx, name, potential->constants[c].value, ANY));
-        for (unsigned other = 0; other < c; other++)
-            if (strcmp(potential->constants[other].name, name) == 0)
-                return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the potential has two constants %s", name);
-    }
-    return EQF_OK;
-}
-
-/* ---- All kinds -------------------------------------------------------------------------------- */
 
 eqf_status eqf_potential_check(eqf_context *ctx, const eqf_potential_options *potential) {
+    static const char what[] = "potential";
     if (potential == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the potential is NULL");
     EQF__TRY(EQF__CHECK(ctx, EQF_POTENTIAL_OPTIONS_INIT, eqf_potential_options, potential));
-    if (eqf_potential_kind_name(potential->kind) == NULL)
+    const eqf__potential_kind *own = eqf__potential_kind_of(potential->kind), *other;
+    if (own == NULL)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "kind of the potential is %u: there is no such kind",
                          (unsigned)potential->kind);
-    if (potential->num_particles < 2 || potential->num_particles > MAX_PARTICLES)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "num_particles of the potential is %u: it must be 2 to %d",
-                         potential->num_particles, MAX_PARTICLES);
-    if (potential->space_dim < 1 || potential->space_dim > MAX_SPACE_DIM)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "space_dim of the potential is %u: it must be 1 to %d",
-                         potential->space_dim, MAX_SPACE_DIM);
-    EQF__TRY(check_constant(ctx, "temperature", potential->temperature, POSITIVE));
-    const bool is_well = potential->kind == EQF_POTENTIAL_DOUBLE_WELL;
-    const bool is_pair = potential->kind == EQF_POTENTIAL_LENNARD_JONES;
-    EQF__TRY(check_constant(ctx, "distance_offset", potential->distance_offset, ANY));
-    EQF__TRY(check_constant(ctx, "linear", potential->linear, ANY));
-    EQF__TRY(check_constant(ctx, "quadratic", potential->quadratic, ANY));
-    /* below zero the energy has no lower bound, and there is no density */
-    EQF__TRY(check_constant(ctx, "quartic", potential->quartic, is_well ? NOT_NEGATIVE : ANY));
-    EQF__TRY(check_constant(ctx, "epsilon", potential->epsilon, is_pair ? NOT_NEGATIVE : ANY));
-    EQF__TRY(check_constant(ctx, "r_min", potential->r_min, is_pair ? POSITIVE : ANY));
-    EQF__TRY(check_constant(ctx, "trap_strength", potential->trap_strength, is_pair ? NOT_NEGATIVE : ANY));
-    return potential->kind == EQF_POTENTIAL_USER ? check_user(ctx, potential) : EQF_OK;
-}
-
-eqf_status eqf_potential_set_constant(eqf_context *ctx, eqf_potential_options *potential, const char *name,
-                                      double value) {
-    if (potential == NULL || name == NULL)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the potential or the constant's name is NULL");
-    EQF__TRY(check_constant_name(ctx, name, strlen(name)));
-    EQF__TRY(check_constant(ctx, name, value, ANY));
-    unsigned c = 0;
-    while (c < potential->num_constants && strcmp(potential->constants[c].name, name) != 0) c++;
-    if (c == EQF_POTENTIAL_MAX_CONSTANTS)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "a potential has at most %d constants: %s is one too many",
-                         EQF_POTENTIAL_MAX_CONSTANTS, name);
-    if (c == potential->num_constants) {
-        memset(potential->constants[c].name, 0, sizeof potential->constants[c].name);
-        memcpy(potential->constants[c].name, name, strlen(name));
-        potential->num_constants++;
-    }
-    potential->constants[c].value = value;
-    return EQF_OK;
-}
-
-eqf_status eqf_potential_read_source(eqf_context *ctx, const char *path, char **source_out) {
-    if (path == NULL || source_out == NULL)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "path or source_out is NULL");
-    *source_out = NULL;
-    unsigned char *bytes, first;
-    size_t num_bytes, num_first;
-    EQF__TRY(eqf__file_read_start(ctx, path, sizeof first, &first, &num_first, &num_bytes));
-    if (num_bytes > EQF_POTENTIAL_MAX_SOURCE) /* it may be larger than memory */
-        return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s is no potential: it is longer than %d bytes", path,
-                         (int)EQF_POTENTIAL_MAX_SOURCE);
-    EQF__TRY(eqf__file_read(ctx, path, &bytes, &num_bytes));
-    const char *reason = memchr(bytes, '\0', num_bytes) != NULL ? "it holds a zero byte"
-                                                                : source_problem((const char *)bytes);
-    if (reason != NULL) {
-        free(bytes);
-        return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s is no potential: %s", path, reason);
-    }
-    *source_out = (char *)bytes;
-    return EQF_OK;
+    EQF__TRY(eqf__options_check(ctx, eqf__potential_common_options, what, potential));
+    EQF__TRY(eqf__options_check(ctx, own->options, what, potential));
+    /* Constants of other kinds have no meaning here, but may be in the model file, where NaN and infinity have no place. */
+    for (unsigned kind = 0; (other = eqf__potential_kind_of((eqf_potential_kind)kind)) != NULL; kind++)
+        EQF__TRY(eqf__options_check_finite(ctx, other->options, what, potential));
+    return own->check != NULL ? own->check(ctx, potential) : EQF_OK;
 }

@@ -39,13 +39,6 @@ static double get_real(const verification *run, size_t index) {
     return run->is_double ? ((const double *)run->h_reals)[index] : (double)((const float *)run->h_reals)[index];
 }
 
-static double default_length(const eqf_potential_options *potential) {
-    if (potential->kind == EQF_POTENTIAL_USER) return potential->length;
-    double length =
-        potential->kind == EQF_POTENTIAL_LENNARD_JONES ? potential->r_min : fabs(potential->distance_offset) / 2.0;
-    return length > 0.0 ? length : 1.0;
-}
-
 /* Uniform on (-1, 1): a short congruential generator (Knuth's MMIX constants) is random enough for test points. */
 static double draw(uint64_t *state) {
     *state = *state * 6364136223846793005u + 1442695040888963407u;
@@ -112,7 +105,8 @@ static component take_component(const verification *run, size_t b, size_t c) {
 }
 
 static const char *name_of(const eqf_potential_options *potential) {
-    if (potential->kind != EQF_POTENTIAL_USER) return eqf_potential_kind_name(potential->kind);
+    const eqf_potential_kind_info *kind = eqf_potential_kind_describe(potential->kind);
+    if (!kind->has_text) return kind->name;
     return potential->source_name != NULL ? potential->source_name : "the potential's text";
 }
 
@@ -165,13 +159,14 @@ static eqf_status verify(verification *run, double *error_out) {
 }
 
 eqf_status eqf_potential_verify(eqf_context *ctx, const eqf_potential_options *potential, double *error_out) {
+    EQF__NOT_NULL(ctx, ctx);
     EQF__TRY(eqf_potential_check(ctx, potential));
     eqf__device *device;
     EQF__TRY(eqf__device_get(ctx, &device));
     verification run = {.ctx = ctx, .potential = potential, .is_double = device->info.has_fp64};
     run.num_dof = (size_t)potential->num_particles * potential->space_dim;
     run.real_size = run.is_double ? sizeof(cl_double) : sizeof(cl_float);
-    run.length = default_length(potential);
+    run.length = eqf_potential_length(potential);
     /* Differences balance rounding against the fifth derivative. */
     run.h = (run.is_double ? 1e-3 : 2e-2) * run.length;
     run.shift = 0.7 * run.length;

@@ -119,16 +119,13 @@ bool eqf_preset_matches(const eqf_preset *preset, const eqf_potential_options *p
     if (!preset || !potential) return false;
     const eqf_potential_options *own = &preset->model->potential;
     /* Exact comparison on purpose: known figures hold for these constants and no others. */
-    if (own->kind != potential->kind || own->num_particles != potential->num_particles ||
-        own->space_dim != potential->space_dim || own->temperature != potential->temperature) {
-        return false;
-    }
-    if (own->kind == EQF_POTENTIAL_DOUBLE_WELL) {
-        return own->distance_offset == potential->distance_offset && own->linear == potential->linear &&
-               own->quadratic == potential->quadratic && own->quartic == potential->quartic;
-    }
-    return own->epsilon == potential->epsilon && own->r_min == potential->r_min &&
-           own->trap_strength == potential->trap_strength;
+    if (own->kind != potential->kind) return false;
+    const eqf_option *option;
+    for (size_t i = 0; (option = eqf_potential_common_option(i)) != NULL; i++)
+        if (eqf_option_get(option, own) != eqf_option_get(option, potential)) return false;
+    for (size_t i = 0; (option = eqf_potential_option(own->kind, i)) != NULL; i++)
+        if (eqf_option_get(option, own) != eqf_option_get(option, potential)) return false;
+    return true;
 }
 
 /* A preset with all that it points to, as one block of memory. */
@@ -154,10 +151,7 @@ eqf_status eqf_preset_for_potential(eqf_context *ctx, const eqf_potential_option
     memset(own->model.preset, 0, sizeof own->model.preset);
     memcpy(own->model.preset, "own", sizeof "own");
     own->model.potential = *potential;
-    double length = potential->kind == EQF_POTENTIAL_USER            ? potential->length
-                    : potential->kind == EQF_POTENTIAL_LENNARD_JONES ? potential->r_min
-                                                                     : fabs(potential->distance_offset) / 2.0;
-    if (!(length > 0.0)) length = 1.0;
+    const double length = eqf_potential_length(potential);
     own->training.data_noise *= length;
     /* The prior's distances are the widest: about three standard deviations of a dense cluster's. Neighbouring
      * Gaussians overlap as they do for the double wells: a width of three spacings. */
@@ -165,7 +159,8 @@ eqf_status eqf_preset_for_potential(eqf_context *ctx, const eqf_potential_option
     field->layout = EQF_RADIAL_UNIFORM;
     field->distance_max = 4.0 * length * pow(potential->num_particles, 1.0 / potential->space_dim);
     field->distance_gamma = 3.0 * field->distance_max / (field->num_distance - 1);
-    if (potential->kind == EQF_POTENTIAL_USER) own->training.energy_cap = (double)INFINITY; /* its scale is unknown */
+    if (eqf_potential_kind_describe(potential->kind)->has_text) /* its scale is unknown */
+        own->training.energy_cap = (double)INFINITY;
     own->preset.entropy = own->preset.entropy_error = own->preset.log_z = own->preset.log_z_error = NAN;
     own->preset.mean_energy = NAN;
     *preset_out = &own->preset;

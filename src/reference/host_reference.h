@@ -41,16 +41,6 @@ void eqf__host_augment(unsigned num_particles, unsigned space_dim, uint64_t seed
 /* Normalised log density of z [N, D], centred. */
 double eqf__host_prior_log_prob(unsigned num_particles, unsigned space_dim, double prior_scale, const double *z);
 
-/* Reduced energy of x [N, D] and its force = -grad, force_out [N, D]; not for a user's own potential. */
-double eqf__host_energy(const eqf_potential_options *potential, const double *x);
-void eqf__host_force(const eqf_potential_options *potential, const double *x, double *force_out);
-/* A configuration to ask for: particles on a cubic lattice at the distance that the potential likes, each a little off its place. */
-void eqf__host_lattice(const eqf_potential_options *potential, unsigned sample, double *x_out);
-/* num_steps steps of FIRE (cl/minima/quench.cl has the rules and their source) from rest, x [N, D] in place; gradient_norm_out: before
- * the last step. */
-bool eqf__host_quench(const eqf_potential_options *potential, unsigned num_steps, double largest_time_step,
-                      double largest_displacement, double *x, double *gradient_norm_out);
-
 /* Uniform on (-1, 1) from a counter: parameters and configurations of known answers. */
 double eqf__host_number(unsigned counter, unsigned stream);
 /* The larger, NaN if one of them is: no error hides behind a comparison. */

@@ -84,11 +84,11 @@ static eqf_status copy_history(eqf_trainer *trainer, double **rows_out, size_t *
 /* Of the counts before it and all else in the file. A damaged number would go on as a training that diverges. history NULL: none. */
 static uint64_t checksum_of(const eqf_trainer *trainer, const uint64_t *counts, const double *numbers,
                             const void *const vectors[NUM_VECTORS], const void *history, size_t num_rows) {
-    uint64_t hash = eqf__fingerprint(EQF__FINGERPRINT_START, counts, COUNT_CHECKSUM * sizeof *counts);
-    hash = eqf__fingerprint(hash, numbers, NUM_NUMBERS * sizeof *numbers);
+    uint64_t hash = eqf__hash(EQF__HASH_START, counts, COUNT_CHECKSUM * sizeof *counts);
+    hash = eqf__hash(hash, numbers, NUM_NUMBERS * sizeof *numbers);
     for (unsigned v = 0; v < NUM_VECTORS; v++)
-        hash = eqf__fingerprint(hash, vectors[v], vector_size(trainer, v) * sizeof(float));
-    return eqf__fingerprint(hash, history, num_rows * ROW_WIDTH * sizeof(double));
+        hash = eqf__hash(hash, vectors[v], vector_size(trainer, v) * sizeof(float));
+    return eqf__hash(hash, history, num_rows * ROW_WIDTH * sizeof(double));
 }
 
 static eqf_status write_checkpoint(eqf_trainer *trainer, const char *path, float *const vectors[NUM_VECTORS],

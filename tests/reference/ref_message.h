@@ -74,4 +74,25 @@ double ref_message_divergence_by_differences(const ref_message *message, double 
 void ref_message_gradient(const ref_message *message, double t, const double *x, const double *adjoint_v,
                           double adjoint_div, double *by_x_out, double *by_params_out);
 
+/* ---- The flow ---- */
+
+/* RK4 with num_steps equal steps; the divergence by the closed-form rules. */
+typedef struct ref_message_flow {
+    const ref_message *message; /* the holder's */
+    unsigned num_steps;
+    double prior_scale;
+} ref_message_flow;
+
+/* x_in, x_out [N, D] may be the same. Returns log|det d x_out / d x_in|; integration_error_out, or NULL: as in
+ * reference.h. */
+double ref_message_transform(const ref_message_flow *flow, eqf_direction direction, const double *x_in, double *x_out,
+                             double *integration_error_out);
+/* Of x, centred; z_out [N, D] or NULL. */
+double ref_message_log_prob(const ref_message_flow *flow, const double *x, double *z_out,
+                            double *integration_error_out);
+/* loss = nll + integration_penalty * error of x [B, N, D]; by_x_out [B, N, D] and by_params_out [num_params],
+ * either or both NULL: its exact gradients, by the reverse of RK4 and of the tape. */
+eqf_loss ref_message_loss(const ref_message_flow *flow, double integration_penalty, size_t batch_size, const double *x,
+                          double *by_x_out, double *by_params_out);
+
 #endif

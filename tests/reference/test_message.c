@@ -217,12 +217,57 @@ static void test_edges(void **state) {
     }
 }
 
+/* Prior -> data -> prior returns, with the opposite log_det; the gradients of the loss against differences of it. */
+static void test_flow(void **state) {
+    (void)state;
+    ref_message *message = random_message(3, 2, 2, 110);
+    const char *const last_layers[] = {"w3", "w4", "alpha", "omega"}; /* tamed, so that few steps resolve the field */
+    for (unsigned l = 0; l < 4; ++l) {
+        const ref_matrix *w = ref_message_part(message, last_layers[l], 0);
+        for (size_t p = 0; p < w->rows * w->columns; ++p) message->params[w->offset + p] *= 0.3;
+    }
+    ref_message_flow flow = {message, 40, 1.3};
+    double *x = random_x(2 * 3, 2, 111), z[6], back[6], by_x[12], worst = 0.0;
+    double log_det = ref_message_transform(&flow, EQF_PRIOR_TO_DATA, x, z, NULL);
+    double reverse = ref_message_transform(&flow, EQF_DATA_TO_PRIOR, z, back, NULL);
+    for (unsigned c = 0; c < 6; ++c) worst = fmax(worst, fabs(back[c] - x[c]));
+    print_message("round trip %.1e, log_det %.8f forward and %.8f back\n", worst, log_det, reverse);
+    assert_true(worst < 1e-5 && fabs(log_det + reverse) < 1e-4 && fabs(log_det) > 1e-2);
+    flow.num_steps = 3;
+    double *by_params = calloc(message->num_params, sizeof *by_params);
+    ref_message_loss(&flow, 0.7, 2, x, by_x, by_params);
+    test_worst x_worst = TEST_WORST_INIT(1e-7), param_worst = TEST_WORST_INIT(1e-7);
+    test_rng rng = {112};
+    for (unsigned turn = 0; turn < 60; ++turn) {
+        size_t p = test_below(&rng, message->num_params);
+        double *variable = turn < 12 ? x + turn : message->params + p, at = *variable, slope[2];
+        for (unsigned half = 0; half < 2; ++half) {
+            double step = half ? 5e-4 : 1e-3;
+            *variable = at + step;
+            slope[half] = ref_message_loss(&flow, 0.7, 2, x, NULL, NULL).loss;
+            *variable = at - step;
+            slope[half] = (slope[half] - ref_message_loss(&flow, 0.7, 2, x, NULL, NULL).loss) / (2.0 * step);
+            *variable = at;
+        }
+        double expected = (4.0 * slope[1] - slope[0]) / 3.0;
+        if (turn < 12)
+            test_compare(&x_worst, turn, fabs(expected - by_x[turn]) / fmax(1.0, largest(by_x, 12)));
+        else
+            test_compare(&param_worst, p,
+                         fabs(expected - by_params[p]) / fmax(1.0, largest(by_params, message->num_params)));
+    }
+    bool is_good = test_report(&x_worst, "loss of the flow: gradient by x against differences");
+    is_good = test_report(&param_worst, "by parameters") && is_good;
+    assert_true(is_good);
+    free(by_params);
+    free(x);
+    ref_message_destroy(message);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_equivariance),
-        cmocka_unit_test(test_divergence),
-        cmocka_unit_test(test_gradients),
-        cmocka_unit_test(test_edges),
+        cmocka_unit_test(test_equivariance), cmocka_unit_test(test_divergence), cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_edges),        cmocka_unit_test(test_flow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

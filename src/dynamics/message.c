@@ -1,0 +1,270 @@
+/* The message field's host side: tapes, scratch memory and launches. Equations: docs/method.md, section 9; kernels: cl/dynamics/message.cl. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kinds.h"
+#include "message_params.h"
+#include "message_tape.h"
+
+/* Scratch memory that a launch may take; it holds a slice for each block in flight. */
+static const size_t most_scratch_bytes = (size_t)512 << 20;
+/* Slices: of a gradient, whose partial sums are one a slice, so that their number is fixed; and of anything else. Many more than a CPU has
+ * threads, so that all of them end about together. */
+static const size_t cpu_gradient_slices = 32, gpu_gradient_slices = 128, cpu_slices = 64, gpu_slices = 4096;
+
+typedef struct device_tape {
+    cl_mem d_words; /* NULL: not written yet */
+    cl_uint num_instructions;
+    size_t slice_size;
+} device_tape;
+
+typedef struct message_state {
+    eqf__batched_form form;
+    eqf__message_shape shape;
+    unsigned group_size; /* work-items of a block; 1: one */
+    size_t gradient_slices, most_slices;
+    device_tape tapes[2][3]; /* [has_divergence][eqf__message_reverse] */
+    cl_mem d_pairs;          /* [P]: cl/dynamics/message.clh */
+    cl_mem d_scratch;
+    size_t scratch_bytes;
+    eqf__kernel run, contract;
+} message_state;
+
+/* What a launch reads and writes; those that the tape does not name are NULL. */
+typedef struct launch_buffers {
+    cl_mem d_x, d_times, d_velocity, d_divergence, d_adjoint_velocity, d_adjoint_divergence, d_adjoint_x, d_grad;
+} launch_buffers;
+
+static size_t slice_bytes(const eqf__field *field, size_t slice_size) {
+    return slice_size * field->real.vector_width * field->real.size;
+}
+
+/* ---- Tapes ----------------------------------------------------------------------------------------------------------------- */
+
+static eqf_status ensure_tape(eqf__field *field, bool has_divergence, eqf__message_reverse reverse,
+                              const device_tape **tape_out) {
+    message_state *state = field->state;
+    device_tape *on_device = &state->tapes[has_divergence][reverse];
+    *tape_out = on_device;
+    if (on_device->d_words != NULL) return EQF_OK;
+    eqf__message_tape tape;
+    eqf_status status = eqf__message_tape_create(field->ctx, &state->shape, field->num_particles, field->space_dim,
+                                                 state->group_size > 1, has_divergence, reverse, &tape);
+    if (status == EQF_OK)
+        status = eqf__buffer_create(field->ctx, eqf__message_tape_bytes(&tape), tape.words, "the field's instructions",
+                                    &on_device->d_words);
+    on_device->num_instructions = (cl_uint)tape.num_instructions;
+    on_device->slice_size = tape.slice_size;
+    eqf__message_tape_clear(&tape);
+    return status;
+}
+
+/* Scratch for num_slices, or for as many as memory is granted for; at least one. */
+static eqf_status ensure_scratch(eqf__field *field, size_t slice_size, size_t *num_slices) {
+    message_state *state = field->state;
+    const size_t bytes = slice_bytes(field, slice_size), granted = most_scratch_bytes / bytes;
+    if (*num_slices > granted) *num_slices = granted > 0 ? granted : 1;
+    if (state->scratch_bytes >= *num_slices * bytes) return EQF_OK;
+    eqf__buffer_destroy(&state->d_scratch);
+    state->scratch_bytes = 0;
+    EQF__TRY(eqf__buffer_create(field->ctx, *num_slices * bytes, NULL, "the field's features", &state->d_scratch));
+    state->scratch_bytes = *num_slices * bytes;
+    return EQF_OK;
+}
+
+/* ---- Verbs ----------------------------------------------------------------------------------------------------------------- */
+
+static eqf_status run_tape(eqf__field *field, const device_tape *tape, size_t num_slices, size_t num_blocks,
+                           const launch_buffers *buffers) {
+    message_state *state = field->state;
+    eqf_context *ctx = field->ctx;
+    /* What is not named stands in as what is there anyway. */
+#define OR_PARAMS(buffer) cl_mem buffer = buffers->buffer != NULL ? buffers->buffer : field->d_params
+    OR_PARAMS(d_velocity);
+    OR_PARAMS(d_divergence);
+    OR_PARAMS(d_adjoint_velocity);
+    OR_PARAMS(d_adjoint_divergence);
+    OR_PARAMS(d_adjoint_x);
+    OR_PARAMS(d_grad);
+#undef OR_PARAMS
+    const cl_uint begin = 0, num_params = (cl_uint)field->num_params;
+    const cl_ulong slice_size = tape->slice_size * field->real.vector_width;
+    const eqf__real_argument spacing =
+        eqf__real_value(&field->real, field->options.distance_max / (field->options.num_distance - 1.0));
+    for (size_t first = 0; first < num_blocks; first += num_slices) {
+        const size_t count = num_blocks - first < num_slices ? num_blocks - first : num_slices;
+        const cl_uint first_block = (cl_uint)first, blocks = (cl_uint)count;
+        EQF__TRY(EQF__LAUNCH(ctx, &state->run, count * state->group_size, state->group_size > 1 ? state->group_size : 0,
+                             EQF__ARG(tape->d_words), EQF__ARG(state->d_pairs), EQF__ARG(begin),
+                             EQF__ARG(tape->num_instructions), EQF__ARG(state->d_scratch), EQF__ARG(slice_size),
+                             EQF__ARG(buffers->d_x), EQF__ARG(buffers->d_times), EQF__ARG(d_velocity),
+                             EQF__ARG(d_divergence), EQF__ARG(d_adjoint_velocity), EQF__ARG(d_adjoint_divergence),
+                             EQF__ARG(d_adjoint_x), EQF__ARG(field->d_params), EQF__ARG(d_grad), EQF__ARG(num_params),
+                             EQF__REAL_ARG(&field->real, spacing), EQF__ARG(first_block), EQF__ARG(blocks)));
+    }
+    return EQF_OK;
+}
+
+static eqf_status message_evaluate(eqf__field *field, const eqf__noise *noise, size_t num_blocks, cl_mem d_x,
+                                   cl_mem d_times, cl_mem d_velocity, cl_mem d_divergence) {
+    (void)noise; /* the divergence is exact */
+    const message_state *state = field->state;
+    const device_tape *tape;
+    size_t num_slices = state->most_slices < num_blocks ? state->most_slices : num_blocks;
+    if (num_blocks == 0) return EQF_OK;
+    EQF__TRY(ensure_tape(field, d_divergence != NULL, EQF__MESSAGE_FORWARD, &tape));
+    EQF__TRY(ensure_scratch(field, tape->slice_size, &num_slices));
+    const launch_buffers buffers = {
+        .d_x = d_x, .d_times = d_times, .d_velocity = d_velocity, .d_divergence = d_divergence};
+    return run_tape(field, tape, num_slices, num_blocks, &buffers);
+}
+
+static eqf_status message_vjp(eqf__field *field, const eqf__noise *noise, size_t num_blocks, cl_mem d_x, cl_mem d_times,
+                              cl_mem d_adjoint_velocity, cl_mem d_adjoint_divergence, cl_mem d_adjoint_x,
+                              cl_mem d_grad) {
+    (void)noise;
+    const message_state *state = field->state;
+    const device_tape *tape;
+    const bool has_gradient = d_grad != NULL;
+    size_t num_slices = has_gradient ? state->gradient_slices : state->most_slices;
+    if (num_blocks == 0) return EQF_OK;
+    EQF__TRY(ensure_tape(field, d_adjoint_divergence != NULL,
+                         has_gradient ? EQF__MESSAGE_WITH_GRADIENT : EQF__MESSAGE_ADJOINT, &tape));
+    if (!has_gradient && num_blocks < num_slices) num_slices = num_blocks;
+    EQF__TRY(ensure_scratch(field, tape->slice_size, &num_slices));
+    const launch_buffers buffers = {.d_x = d_x,
+                                    .d_times = d_times,
+                                    .d_adjoint_velocity = d_adjoint_velocity,
+                                    .d_adjoint_divergence = d_adjoint_divergence,
+                                    .d_adjoint_x = d_adjoint_x,
+                                    .d_grad = d_grad};
+    return run_tape(field, tape, num_slices, num_blocks, &buffers);
+}
+
+static eqf_status message_contract(eqf__field *field, cl_mem d_grad, cl_mem d_gradient) {
+    message_state *state = field->state;
+    const cl_uint num_slices = (cl_uint)state->gradient_slices, num_params = (cl_uint)field->num_params;
+    return EQF__LAUNCH(field->ctx, &state->contract, field->num_params, 0, EQF__ARG(d_grad), EQF__ARG(d_gradient),
+                       EQF__ARG(num_slices), EQF__ARG(num_params));
+}
+
+/* ---- Parameters ---------------------------------------------------------------------------------------------------------------- */
+
+static eqf_status message_prepare(eqf__field *field, bool check) {
+    eqf_context *ctx = field->ctx;
+    if (!check || eqf__is_double(&field->real))
+        return EQF_OK; /* parameters in double were checked when they were written */
+    float *params = eqf__alloc(ctx, field->num_params, sizeof *params, "the parameters");
+    if (params == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    eqf_status status = eqf__buffer_read(ctx, field->d_params, 0, field->num_params * sizeof *params, params);
+    for (size_t n = 0; n < field->num_params && status == EQF_OK; n++)
+        if (!isfinite(params[n]))
+            status = eqf__fail(ctx, EQF_ERROR_NON_FINITE, "the field's parameters are not finite");
+    free(params);
+    return status;
+}
+
+/* ---- Life ----------------------------------------------------------------------------------------------------------------------- */
+
+static void message_destroy(eqf__field *field) {
+    message_state *state = field->state;
+    if (state == NULL) return;
+    for (unsigned d = 0; d < 2; d++)
+        for (unsigned r = 0; r < 3; r++) eqf__buffer_destroy(&state->tapes[d][r].d_words);
+    eqf__buffer_destroy(&state->d_pairs);
+    eqf__buffer_destroy(&state->d_scratch);
+    eqf__kernel_destroy(&state->run);
+    eqf__kernel_destroy(&state->contract);
+    free(state);
+    field->state = NULL;
+}
+
+static eqf_status create_kernels(eqf__field *field) {
+    eqf_context *ctx = field->ctx;
+    message_state *state = field->state;
+    const eqf__message_shape *shape = &state->shape;
+    static const char *const files[] = {"common/real.clh",           "dynamics/message_ops.clh",
+                                        "dynamics/message.clh",      "dynamics/message_dense.clh",
+                                        "dynamics/message_hop.clh",  "dynamics/message_rows.clh",
+                                        "dynamics/message_sums.clh", "dynamics/message_readout.clh",
+                                        "dynamics/message.cl",       NULL};
+    eqf__message_memory memory;
+    eqf__message_memory_of(shape, field->num_particles, field->space_dim, &memory);
+    char defines[640], name[32];
+    eqf__real_defines(&field->real, defines, sizeof defines);
+    const size_t length = strlen(defines);
+    snprintf(
+        defines + length, sizeof defines - length,
+        "-D N=%u -D D=%u -D K=%u -D H=%u -D M=%u -D E=%u -D R=%u -D FILTERS=%u -D ADJOINTS=%uu -D AT_R=%uu -D AT_RHO=%uu "
+        "-D AT_D=%uu -D AT_F=%uu -D AT_F1=%uu -D AT_E=%uu -D AT_E1=%uu -D AT_E2=%uu -D AT_X=%uu -D AT_T=%uu -D GROUP_SIZE=%u",
+        field->num_particles, field->space_dim, shape->num_radial, shape->num_scalars, shape->num_vectors,
+        shape->num_edge, shape->num_reduced, shape->num_filters, memory.size, memory.r, memory.rho, memory.d, memory.f,
+        memory.f1, memory.e, memory.e1, memory.e2, memory.x, memory.times, state->group_size);
+    snprintf(name, sizeof name, "message%s", field->real.suffix);
+    EQF__TRY(eqf__program_get(ctx, name, files, defines, &state->form.program));
+    EQF__TRY(eqf__kernel_create(ctx, state->form.program, "message_run", &state->run));
+    return eqf__kernel_create(ctx, state->form.program, "message_contract", &state->contract);
+}
+
+/* How many slices a gradient has: as many as the scratch of the largest tape allows. */
+static eqf_status choose_slices(eqf__field *field, bool is_gpu) {
+    message_state *state = field->state;
+    eqf__message_memory memory;
+    eqf__message_memory_of(&state->shape, field->num_particles, field->space_dim, &memory);
+    const size_t bytes = slice_bytes(field, 2 * (size_t)memory.size), granted = most_scratch_bytes / bytes;
+    const size_t wanted = is_gpu ? gpu_gradient_slices : cpu_gradient_slices;
+    state->gradient_slices = granted == 0 ? 1 : granted < wanted ? granted : wanted;
+    state->most_slices = is_gpu ? gpu_slices : cpu_slices;
+    state->form.grad_size = state->gradient_slices * field->num_params;
+    return EQF_OK;
+}
+
+static eqf_status create_pairs(eqf__field *field) {
+    message_state *state = field->state;
+    const cl_uint N = field->num_particles, num_pairs = N * (N - 1) / 2;
+    cl_uint *pairs = eqf__alloc(field->ctx, num_pairs, sizeof *pairs, "the pairs"), next = 0;
+    if (pairs == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    for (cl_uint i = 0; i < N; i++)
+        for (cl_uint j = i + 1; j < N; j++) pairs[next++] = i | j << 16;
+    const eqf_status status =
+        eqf__buffer_create(field->ctx, num_pairs * sizeof *pairs, pairs, "the pairs", &state->d_pairs);
+    free(pairs);
+    return status;
+}
+
+static eqf_status message_create(eqf__field *field, const eqf__field_needs *needs) {
+    (void)needs; /* it has one form */
+    eqf_context *ctx = field->ctx;
+    eqf__device *device;
+    EQF__TRY(eqf__device_get(ctx, &device));
+    message_state *state = eqf__alloc(ctx, 1, sizeof *state, "the message field");
+    if (state == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    field->state = state;
+    eqf_param_slice slices[EQF__MESSAGE_MAX_SLICES];
+    size_t num_slices;
+    field->num_params = eqf__message_layout(&field->options, 0, slices, &num_slices, &field->num_trained);
+    eqf__message_shape_of(&field->options, &state->shape);
+    state->form.evaluate = message_evaluate;
+    state->form.vjp = message_vjp;
+    state->form.contract = message_contract;
+    field->batched = &state->form;
+    field->evaluation = EQF_FIELD_DIRECT;
+    field->resolution = 0;
+    state->group_size = field->real.vector_width == 1 && device->group_size > 1 ? device->group_size : 1;
+    EQF__TRY(choose_slices(field, device->info.type == EQF_DEVICE_GPU));
+    EQF__TRY(create_pairs(field));
+    EQF__TRY(create_kernels(field));
+    return eqf__buffer_create(ctx, field->num_params * field->real.size, NULL, "the parameters", &field->d_params);
+}
+
+const eqf__dynamics_kind eqf__message_kind = {
+    .info = EQF__DYNAMICS_INFO(.name = "message", .title = "equivariant too, and of many bodies"),
+    .forms = EQF__FORM_BATCHED,
+    .options = eqf__message_options,
+    .layout = eqf__message_layout,
+    .init_params = eqf__message_init_params,
+    .create = message_create,
+    .destroy = message_destroy,
+    .prepare = message_prepare,
+};

@@ -1,0 +1,40 @@
+/* Tapes of the message field: its evaluation, or evaluation and reverse, as a list of instructions that cl/dynamics/message.cl walks through
+ * (cl/dynamics/message_ops.clh). The reverse of an instruction is written from the instruction itself. */
+#ifndef EQF_MESSAGE_TAPE_H
+#define EQF_MESSAGE_TAPE_H
+
+#include "message_params.h"
+#include "ocl.h"
+
+/* Addresses in a slice of the scratch memory, in numbers of V lanes; cl/dynamics/message.clh has the shapes. Behind `size` lie as many for the
+ * adjoints. */
+typedef struct eqf__message_memory {
+    unsigned x, times, r, rho, d, e, e1, e2, f, f1; /* the kernel's defines */
+    unsigned source;                                /* from here on, what belongs to one source particle */
+    unsigned size;
+} eqf__message_memory;
+
+typedef enum eqf__message_reverse {
+    EQF__MESSAGE_FORWARD,      /* velocity, and divergence if wanted */
+    EQF__MESSAGE_ADJOINT,      /* adjoint_x */
+    EQF__MESSAGE_WITH_GRADIENT /* and the gradient by the parameters */
+} eqf__message_reverse;
+
+typedef struct eqf__message_tape {
+    cl_uint *words; /* [num_instructions][MESSAGE_WORDS] */
+    size_t num_instructions, capacity;
+    size_t slice_size; /* numbers of V lanes that a block needs */
+} eqf__message_tape;
+
+/* The same for all tapes of a field. */
+void eqf__message_memory_of(const eqf__message_shape *shape, unsigned num_particles, unsigned space_dim,
+                            eqf__message_memory *memory_out);
+
+/* is_shared: a work-group has a block, not a work-item. Errors: OUT_OF_MEMORY. Clear it in any case. */
+eqf_status eqf__message_tape_create(eqf_context *ctx, const eqf__message_shape *shape, unsigned num_particles,
+                                    unsigned space_dim, bool is_shared, bool has_divergence,
+                                    eqf__message_reverse reverse, eqf__message_tape *tape_out);
+size_t eqf__message_tape_bytes(const eqf__message_tape *tape);
+void eqf__message_tape_clear(eqf__message_tape *tape);
+
+#endif
