@@ -20,7 +20,7 @@ typedef struct symmetry_test {
     size_t num_dof;
     double length;
     double *x, *energy; /* [NUM_CONFIGURATIONS, NUM_VERSIONS, N*D], [NUM_CONFIGURATIONS, NUM_VERSIONS] */
-    unsigned *order; /* [N] */
+    unsigned *order;    /* [N] */
     eqf__kernel kernel;
     cl_mem d_x, d_energy;
     uint64_t state;
@@ -50,7 +50,7 @@ static void draw_matrix(symmetry_test *test, bool is_mirrored, double matrix[MAX
         }
         for (unsigned d = 0; d < D; d++) matrix[row][d] /= norm;
     }
-    const double(*m)[MAX_SPACE_DIM] = matrix;
+    double(*m)[MAX_SPACE_DIM] = matrix;
     const double determinant = D == 1   ? m[0][0]
                                : D == 2 ? m[0][0] * m[1][1] - m[0][1] * m[1][0]
                                         : m[0][0] * (m[1][1] * m[2][2] - m[1][2] * m[2][1]) -
@@ -60,7 +60,8 @@ static void draw_matrix(symmetry_test *test, bool is_mirrored, double matrix[MAX
         for (unsigned d = 0; d < D; d++) matrix[0][d] = -matrix[0][d];
 }
 
-static void multiply(const symmetry_test *test, double matrix[MAX_SPACE_DIM][MAX_SPACE_DIM], const double *x, double *x_out) {
+static void multiply(const symmetry_test *test, double matrix[MAX_SPACE_DIM][MAX_SPACE_DIM], const double *x,
+                     double *x_out) {
     const unsigned D = test->space_dim;
     for (unsigned i = 0; i < test->num_particles; i++)
         for (unsigned d = 0; d < D; d++) {
@@ -127,7 +128,8 @@ static void from_reals(const symmetry_test *test, size_t num, double *values) {
 
 static eqf_status compute(symmetry_test *test) {
     eqf_context *ctx = test->ctx;
-    const size_t num = NUM_CONFIGURATIONS * NUM_VERSIONS, real_size = test->is_double ? sizeof(cl_double) : sizeof(cl_float);
+    const size_t num = NUM_CONFIGURATIONS * NUM_VERSIONS,
+                 real_size = test->is_double ? sizeof(cl_double) : sizeof(cl_float);
     char constants[EQF__POTENTIAL_DEFINES_SIZE], defines[EQF__POTENTIAL_DEFINES_SIZE + 64];
     EQF__TRY(test->is_double ? eqf__potential_program_defines_double(ctx, test->potential, constants, sizeof constants)
                              : eqf__potential_program_defines(ctx, test->potential, constants, sizeof constants));
@@ -158,7 +160,8 @@ static bool is_symmetry(const symmetry_test *test, unsigned version) {
     return num_broken < 2;
 }
 
-eqf_status eqf_potential_find_symmetry(eqf_context *ctx, const eqf_potential_options *potential, eqf_potential_symmetry *symmetry_out) {
+eqf_status eqf_potential_find_symmetry(eqf_context *ctx, const eqf_potential_options *potential,
+                                       eqf_potential_symmetry *symmetry_out) {
     EQF__NOT_NULL(ctx, ctx);
     EQF__TRY(eqf_potential_check(ctx, potential));
     eqf_potential_symmetry result = EQF_POTENTIAL_SYMMETRY_INIT;
@@ -167,14 +170,16 @@ eqf_status eqf_potential_find_symmetry(eqf_context *ctx, const eqf_potential_opt
     EQF__TRY(eqf__device_get(ctx, &device));
     eqf__potential_scales scales;
     eqf__potential_scales_of(potential, &scales);
-    symmetry_test test = {.ctx = ctx, .potential = potential, .is_double = device->info.has_fp64, .length = scales.length};
+    symmetry_test test = {
+        .ctx = ctx, .potential = potential, .is_double = device->info.has_fp64, .length = scales.length};
     test.num_particles = potential->num_particles;
     test.space_dim = potential->space_dim;
     test.num_dof = (size_t)potential->num_particles * potential->space_dim;
     test.x = eqf__alloc(ctx, NUM_CONFIGURATIONS * NUM_VERSIONS * test.num_dof, sizeof *test.x, "the configurations");
     test.energy = eqf__alloc(ctx, NUM_CONFIGURATIONS * NUM_VERSIONS, sizeof *test.energy, "the energies");
     test.order = eqf__alloc(ctx, test.num_particles, sizeof *test.order, "a permutation");
-    eqf_status status = test.x == NULL || test.energy == NULL || test.order == NULL ? EQF_ERROR_OUT_OF_MEMORY : compute(&test);
+    eqf_status status =
+        test.x == NULL || test.energy == NULL || test.order == NULL ? EQF_ERROR_OUT_OF_MEMORY : compute(&test);
     if (status == EQF_OK) {
         result.has_permutation = is_symmetry(&test, PERMUTED);
         result.has_rotation = is_symmetry(&test, ROTATED);

@@ -1,5 +1,5 @@
 /* Each symmetry is found, and each one that is missing: unlike particles, a direction in space, handedness, a place in space. */
-#include <string.h>
+#include <stdio.h>
 
 #include "support.h"
 
@@ -28,8 +28,8 @@ static void check(const char *head, unsigned D, bool permutation, bool rotation,
     potential.source = text;
     eqf_potential_symmetry has = EQF_POTENTIAL_SYMMETRY_INIT;
     TEST_OK(test_context(), eqf_potential_find_symmetry(test_context(), &potential, &has));
-    print_message("%u dimensions, '%.40s': permutation %d, rotation %d, reflection %d, translation %d\n", D, head, has.has_permutation,
-                  has.has_rotation, has.has_reflection, has.has_translation);
+    print_message("%u dimensions, '%.40s': permutation %d, rotation %d, reflection %d, translation %d\n", D, head,
+                  has.has_permutation, has.has_rotation, has.has_reflection, has.has_translation);
     assert_int_equal(has.has_permutation, permutation);
     assert_int_equal(has.has_rotation, rotation);
     assert_int_equal(has.has_reflection, reflection);
@@ -43,13 +43,16 @@ static void test_user_texts(void **state) {
         check("#define STIFFNESS(i, d) ((i) == 0 ? 2 : 1)\n", D, false, true, true, true); /* an unlike particle */
         check("#define EXTRA (x[0] + x[D])\n", D, false, D == 1, false, false);            /* a field on two of them */
     }
-    for (unsigned D = 2; D <= 3; ++D) check("#define STIFFNESS(i, d) ((d) == 0 ? 2 : 1)\n", D, true, false, false, true);
+    for (unsigned D = 2; D <= 3; ++D)
+        check("#define STIFFNESS(i, d) ((d) == 0 ? 2 : 1)\n", D, true, false, false, true);
     /* The signed area of three of them knows left from right. */
-    check("#define EXTRA ((x[2] - x[0]) * (x[5] - x[1]) - (x[3] - x[1]) * (x[4] - x[0]))\n", 2, false, true, false, true);
+    check("#define EXTRA ((x[2] - x[0]) * (x[5] - x[1]) - (x[3] - x[1]) * (x[4] - x[0]))\n", 2, false, true, false,
+          true);
     /* A closed chain has the rotations of its order, and no other permutations. */
-    check("real chain(const real *x) { real s = 0; for (int i = 0; i < N; i++) for (int d = 0; d < D; d++) {\n"
-          "    const real r = x[i * D + d] - x[(i + 1) % N * D + d]; s += r * r; } return s; }\n#define EXTRA chain(x)\n",
-          3, false, true, true, true);
+    check(
+        "real chain(const real *x) { real s = 0; for (int i = 0; i < N; i++) for (int d = 0; d < D; d++) {\n"
+        "    const real r = x[i * D + d] - x[(i + 1) % N * D + d]; s += r * r; } return s; }\n#define EXTRA chain(x)\n",
+        3, false, true, true, true);
 }
 
 static void test_built_in(void **state) {

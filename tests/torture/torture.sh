@@ -47,8 +47,8 @@ run_one() { # name class mode code k; false: it did not get that far
     name=$1 class=$2 mode=$3 code=$4 k=$5
     for file in good/out*; do echo old >"${file#good/}"; done
     # shellcheck disable=SC2046
-    env LD_PRELOAD="$library" EQFLOW_TORTURE_CLASS="$class" EQFLOW_TORTURE_MODE="$mode" EQFLOW_TORTURE_CODE="$code" EQFLOW_TORTURE_AT="$k" \
-        EQFLOW_TORTURE_COUNT="$work/count" timeout 120 "$eqflow" $(command_of "$name") --quiet >stdout 2>stderr </dev/null
+    timeout 120 env LD_PRELOAD="$library" EQFLOW_TORTURE_CLASS="$class" EQFLOW_TORTURE_MODE="$mode" EQFLOW_TORTURE_CODE="$code" EQFLOW_TORTURE_AT="$k" \
+        EQFLOW_TORTURE_COUNT="$work/count" "$eqflow" $(command_of "$name") --quiet >stdout 2>stderr </dev/null
     status=$?
     num_runs=$((num_runs + 1))
     count=$(cat count 2>/dev/null || echo 0)
@@ -59,7 +59,7 @@ run_one() { # name class mode code k; false: it did not get that far
     fi
     for file in good/out*; do
         file=${file#good/}
-        [ "$(cat "$file" 2>/dev/null | head -c 4)" = "old" ] && [ $status -ne 0 ] && continue
+        [ "$(head -c 4 "$file" 2>/dev/null | tr -d '\0')" = "old" ] && [ $status -ne 0 ] && continue
         [ -e "$file" ] && is_whole "$file" || bad "exit code $status, and $file is neither old nor whole"
     done
     # A failure may hit the removal of a checkpoint that is no longer needed.
