@@ -2,6 +2,7 @@
 #ifndef EQF_MCMC_INTERNAL_H
 #define EQF_MCMC_INTERNAL_H
 
+#include "check.h"
 #include "eqflow/mcmc.h"
 #include "ocl.h"
 #include "program.h"
@@ -24,6 +25,7 @@ typedef struct mcmc_plan {
 
 typedef struct mcmc_run {
     eqf_context *ctx;
+    eqf__checker *checker;
     const eqf_mcmc_options *options;
     mcmc_plan plan;
     cl_uint num_particles, num_dof;
