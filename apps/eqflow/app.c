@@ -114,7 +114,7 @@ static exit_code take_turn(cli_app *app) {
         return EXIT_CODE_OK;
     }
     eqf_context *scout = NULL;
-    eqf_device_info best, *devices = NULL;
+    eqf_device_info best = EQF_DEVICE_INFO_INIT, *devices = NULL;
     size_t num_devices = 0, num_like = 0, turn = 0;
     eqf_status status = eqf_context_create(NULL, &scout);
     if (status == EQF_OK) status = eqf_context_open_device(scout, app->device);

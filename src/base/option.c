@@ -28,6 +28,7 @@ static uint64_t get_count(const eqf_option *option, const void *options) {
 }
 
 double eqf_option_get(const eqf_option *option, const void *options) {
+    if (option == NULL || options == NULL) return NAN;
     if (option->type != EQF_OPTION_REAL) return (double)get_count(option, options);
     double value;
     memcpy(&value, (const char *)options + option->offset, sizeof value);
@@ -35,6 +36,7 @@ double eqf_option_get(const eqf_option *option, const void *options) {
 }
 
 void eqf_option_set(const eqf_option *option, void *options, double value) {
+    if (option == NULL || options == NULL) return;
     char *place = (char *)options + option->offset;
     switch (option->type) {
         case EQF_OPTION_REAL: memcpy(place, &value, sizeof value); break;
@@ -63,7 +65,7 @@ void eqf_option_set(const eqf_option *option, void *options, double value) {
 }
 
 const char *eqf_option_name(const eqf_option *option, const void *options) {
-    if (option->type != EQF_OPTION_NAME) return NULL;
+    if (option == NULL || options == NULL || option->type != EQF_OPTION_NAME) return NULL;
     const uint64_t value = get_count(option, options);
     uint64_t n = 0;
     while (option->names[n] != NULL && n < value) n++;

@@ -421,6 +421,8 @@ eqf_status eqf__profile_apply(eqf_context *ctx, const eqf__profile_facts *facts,
 }
 
 eqf_status eqf_context_set_profile(eqf_context *ctx, const char *assignment) {
+    EQF__NOT_NULL(ctx, ctx);
+    EQF__NOT_NULL(ctx, assignment);
     if (ctx->device != NULL)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the profile is set before the device is opened");
     const char *equals = strchr(assignment, '=');

@@ -2,10 +2,9 @@
 #ifndef EQF_FLOW_INTERNAL_H
 #define EQF_FLOW_INTERNAL_H
 
-#include "adaptive.h"
-#include "double_flow.h"
+#include "batch.h"
 #include "gaussian.h"
-#include "trajectory.h"
+#include "solver.h"
 
 /* Places in eqf__gradient_workspace.d_sums: means over the batch; the second pair is that of the energy-based loss, the third that of
  * flow matching, whose error is 0. */
@@ -14,36 +13,30 @@ enum { EQF__SUM_NLL, EQF__SUM_NLL_ERROR, EQF__SUM_FREE_ENERGY, EQF__SUM_FREE_ENE
 
 /* Device memory of one loss evaluation with gradient over at most max_blocks blocks. */
 typedef struct eqf__gradient_workspace {
-    size_t max_blocks, num_partials, grad_stages_count, grad_shared_count; /* counts in floats */
+    size_t max_blocks;
     cl_mem d_x;       /* [max_blocks][N*D][V]: the batch, in; overwritten by its images */
     eqf__noise noise; /* of the batch, in, for estimated divergences */
     cl_mem d_log_det, d_adjoint_log_det, d_weight, d_error; /* [max_blocks][V] */
-    cl_mem d_value;                      /* [max_blocks][V]: nll or free energy of each sample, out */
-    cl_mem d_adjoint_x;                  /* [max_blocks][N*D][V]: d loss / d x (or z), out */
-    cl_mem d_checkpoints;                /* [num_steps][max_blocks][N*D][V] */
-    cl_mem d_grad_stages, d_grad_shared; /* partial gradients */
-    cl_mem d_gradient;                   /* [num_trained], out */
-    cl_mem d_sums;                       /* [EQF__NUM_SUMS], out */
+    cl_mem d_value;     /* [max_blocks][V]: nll or free energy of each sample, out */
+    cl_mem d_adjoint_x; /* [max_blocks][N*D][V]: d loss / d x (or z), out */
+    eqf__tape tape;
+    cl_mem d_gradient; /* [num_trained], out */
+    cl_mem d_sums;     /* [EQF__NUM_SUMS], out */
 } eqf__gradient_workspace;
 
 struct eqf_flow {
     eqf_context *ctx;
-    unsigned num_particles, space_dim, num_steps, vector_width, num_partials;
+    unsigned num_particles, space_dim, vector_width;
     size_t num_dof;
     eqf_dynamics_options dynamics;
     uint64_t divergence_seed; /* of the noise where the divergence is estimated */
-    eqf__field *field;
+    eqf__solver *solver;
+    eqf__field *field; /* the solver's */
     eqf__prior prior;
-    eqf_integrator_method method;
-    eqf__trajectory trajectory;  /* of RK4 */
-    eqf__double_flow *in_double; /* does all solves; field and trajectory are then not made. NULL: float */
-    eqf__adaptive adaptive;      /* of DOPRI5 */
-    /* Buffers of the host-array calls, for chunk_size samples. */
-    size_t chunk_size;
-    cl_mem d_rows, d_x, d_log_det, d_log_prob;
-    eqf__gradient_workspace workspace;    /* of eqf_flow_nll_gradient; grows */
-    double *wide_x, *wide_y, *wide_value; /* a chunk on the host, of a flow in double */
-    bool is_gradient_trusted;             /* of the programs as they are assembled now */
+    eqf__batch batch;                  /* of the host-array calls: their chunks */
+    cl_mem d_log_det, d_log_prob;      /* of a chunk */
+    eqf__gradient_workspace workspace; /* of eqf_flow_nll_gradient; grows */
+    bool is_gradient_trusted;          /* of the programs as they are assembled now */
 };
 
 /* Known answers of the programs that the flow is made of, unless they have their verdict: SELF_TEST if one is wrong. */
@@ -67,6 +60,9 @@ eqf_status eqf__flow_launch_energy_gradient(eqf_flow *flow, const eqf__kernel *e
 /* One solve by the flow's integrator: d_x in place, d_log_det +=. */
 eqf_status eqf__flow_launch_solve(eqf_flow *flow, const eqf__noise *noise, eqf_direction direction, size_t num_samples,
                                   cl_mem d_x, cl_mem d_log_det);
+/* One solve of host arrays, in the precision of either: eqf_flow_transform. */
+eqf_status eqf__flow_transform(eqf_flow *flow, eqf_direction direction, size_t batch_size, eqf__array x_in,
+                               eqf__array x_out, eqf__array log_det_out);
 /* Launches data -> prior of d_x (packed) and its log_prob [num_blocks][V]. */
 eqf_status eqf__flow_launch_log_prob(eqf_flow *flow, const eqf__noise *noise, size_t num_samples, cl_mem d_x,
                                      cl_mem d_log_det, cl_mem d_log_prob);

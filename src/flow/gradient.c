@@ -10,17 +10,8 @@ eqf_status eqf__gradient_workspace_create(eqf_flow *flow, size_t batch_size, eqf
     eqf_context *ctx = flow->ctx;
     eqf__gradient_workspace *w = workspace_out;
     memset(w, 0, sizeof *w);
-    const eqf__field *field = flow->field;
-    w->max_blocks = (batch_size + flow->vector_width - 1) / flow->vector_width;
+    w->max_blocks = eqf__solver_blocks(flow->solver, batch_size);
     if (w->max_blocks == 0) w->max_blocks = 1;
-    const bool is_adaptive =
-        flow->method == EQF_INTEGRATOR_DOPRI5; /* keeps neither checkpoints nor gradients of stages */
-    const eqf__stage_form *stage = field->stage;
-    w->num_partials = is_adaptive ? 0 : stage != NULL ? flow->num_partials : 1;
-    w->grad_stages_count = stage != NULL ? w->num_partials * field->num_stages * stage->grad_stage_size : 0;
-    w->grad_shared_count = w->num_partials * (stage != NULL            ? stage->grad_shared_size
-                                              : field->batched != NULL ? field->batched->grad_size
-                                                                       : 0);
     const size_t numbers = w->max_blocks * flow->vector_width * sizeof(float), state = numbers * flow->num_dof;
     const struct {
         cl_mem *buffer;
@@ -29,90 +20,68 @@ eqf_status eqf__gradient_workspace_create(eqf_flow *flow, size_t batch_size, eqf
     } needed[] = {
         {&w->d_x, state, "the batch"},
         {&w->d_adjoint_x, state, "the adjoint"},
-        {&w->d_checkpoints, is_adaptive ? 0 : state * flow->num_steps, "the trajectory checkpoints"},
         {&w->d_log_det, numbers, "the log-densities"},
         {&w->d_adjoint_log_det, numbers, "the log-densities"},
         {&w->d_weight, numbers, "the weights"},
         {&w->d_value, numbers, "the losses"},
         {&w->d_error, numbers, "the losses"},
-        {&w->d_grad_stages, w->grad_stages_count * sizeof(float), "the partial gradients"},
-        {&w->d_grad_shared, w->grad_shared_count * sizeof(float), "the partial gradients"},
-        {&w->d_gradient, field->num_trained * sizeof(float), "the gradient"},
+        {&w->d_gradient, flow->field->num_trained * sizeof(float), "the gradient"},
         {&w->d_sums, EQF__NUM_SUMS * sizeof(float), "the loss"},
     };
-    for (size_t b = 0; b < sizeof needed / sizeof needed[0]; b++) {
-        eqf_status status = eqf__buffer_create(ctx, needed[b].num_bytes, NULL, needed[b].what, needed[b].buffer);
-        if (status != EQF_OK) {
-            eqf__gradient_workspace_clear(w);
-            return status;
-        }
-    }
-    return EQF_OK;
+    eqf_status status = EQF_OK;
+    for (size_t b = 0; b < sizeof needed / sizeof needed[0] && status == EQF_OK; b++)
+        status = eqf__buffer_create(ctx, needed[b].num_bytes, NULL, needed[b].what, needed[b].buffer);
+    if (status == EQF_OK) status = eqf__tape_create(flow->solver, w->max_blocks, &w->tape);
+    if (status != EQF_OK) eqf__gradient_workspace_clear(w);
+    return status;
 }
 
 void eqf__gradient_workspace_clear(eqf__gradient_workspace *workspace) {
-    cl_mem *buffers[] = {&workspace->d_x,           &workspace->d_adjoint_x, &workspace->d_checkpoints,
-                         &workspace->d_log_det,     &workspace->d_weight,    &workspace->d_adjoint_log_det,
-                         &workspace->d_value,       &workspace->d_error,     &workspace->d_grad_stages,
-                         &workspace->d_grad_shared, &workspace->d_gradient,  &workspace->d_sums};
+    cl_mem *buffers[] = {&workspace->d_x,      &workspace->d_adjoint_x,       &workspace->d_log_det,
+                         &workspace->d_weight, &workspace->d_adjoint_log_det, &workspace->d_value,
+                         &workspace->d_error,  &workspace->d_gradient,        &workspace->d_sums};
     for (size_t b = 0; b < sizeof buffers / sizeof buffers[0]; b++) eqf__buffer_destroy(buffers[b]);
+    eqf__tape_clear(&workspace->tape);
     memset(workspace, 0, sizeof *workspace);
 }
 
-/* d_log_det and the partial gradients start at zero. */
-static eqf_status launch_zeros(eqf_flow *flow, const eqf__gradient_workspace *w, cl_uint blocks) {
-    eqf_context *ctx = flow->ctx;
-    EQF__TRY(eqf__fill_zero(ctx, w->d_log_det, blocks * flow->vector_width * sizeof(float)));
-    if (w->num_partials == 0) return EQF_OK;
-    EQF__TRY(eqf__fill_zero(ctx, w->d_grad_stages, w->grad_stages_count * sizeof(float)));
-    return eqf__fill_zero(ctx, w->d_grad_shared, w->grad_shared_count * sizeof(float));
+static cl_uint num_blocks_of(const eqf_flow *flow, size_t batch_size) {
+    return (cl_uint)eqf__solver_blocks(flow->solver, batch_size);
 }
 
-static cl_uint num_blocks_of(const eqf_flow *flow, size_t batch_size) {
-    return (cl_uint)((batch_size + flow->vector_width - 1) / flow->vector_width);
+static eqf_status zero_log_det(eqf_flow *flow, const eqf__gradient_workspace *w, size_t batch_size) {
+    return eqf__fill_zero(flow->ctx, w->d_log_det,
+                          num_blocks_of(flow, batch_size) * flow->vector_width * sizeof(float));
 }
 
 /* The batch along the flow, with what the way back needs of it. */
 static eqf_status solve(eqf_flow *flow, const eqf__gradient_workspace *w, eqf_direction direction, size_t batch_size) {
-    if (flow->method == EQF_INTEGRATOR_DOPRI5)
-        return eqf__flow_launch_solve(flow, &w->noise, direction, batch_size, w->d_x, w->d_log_det);
-    return eqf__trajectory_solve(&flow->trajectory, &w->noise, direction, num_blocks_of(flow, batch_size), w->d_x,
-                                 w->d_log_det, w->d_checkpoints);
+    return flow->solver->verbs->solve(flow->solver, &w->noise, direction, batch_size, w->d_x, w->d_log_det, &w->tape);
 }
 
 /* From the seeds at the end of a solve to sums and gradient. */
 static eqf_status launch_reverse(eqf_flow *flow, eqf__gradient_workspace *w, eqf_direction direction, size_t batch_size,
                                  double integration_penalty, cl_uint place) {
-    cl_uint blocks = num_blocks_of(flow, batch_size);
-    const eqf__trajectory_gradient gradient = {w->d_checkpoints, w->d_adjoint_x,  w->d_adjoint_log_det,
-                                               w->d_weight,      w->d_error,      w->d_grad_stages,
-                                               w->d_grad_shared, w->num_partials, (float)integration_penalty};
-    const bool is_adaptive = flow->method == EQF_INTEGRATOR_DOPRI5;
-    if (is_adaptive)
-        EQF__TRY(eqf__adaptive_reverse(&flow->adaptive, &w->noise, direction, blocks, batch_size, w->d_x,
-                                       w->d_adjoint_x, w->d_adjoint_log_det, w->d_gradient));
-    else
-        EQF__TRY(eqf__trajectory_reverse(&flow->trajectory, &w->noise, direction, blocks, &gradient));
-    EQF__TRY(eqf__prior_sum_losses(&flow->prior, blocks, w->d_value, w->d_error, w->d_weight, w->d_sums, place));
-    if (is_adaptive) return EQF_OK;
-    if (flow->field->batched != NULL)
-        return flow->field->batched->contract(flow->field, w->d_grad_shared, w->d_gradient);
-    return flow->field->stage->contract(flow->field, w->d_grad_stages, w->d_grad_shared, w->num_partials,
-                                        w->d_gradient);
+    const eqf__way_back way_back = {.batch_size = batch_size,
+                                    .d_x = w->d_x,
+                                    .d_adjoint_x = w->d_adjoint_x,
+                                    .d_adjoint_log_det = w->d_adjoint_log_det,
+                                    .d_weight = w->d_weight,
+                                    .d_error = w->d_error,
+                                    .penalty = (float)integration_penalty,
+                                    .d_gradient = w->d_gradient};
+    EQF__TRY(flow->solver->verbs->reverse(flow->solver, &w->noise, direction, &w->tape, &way_back));
+    return eqf__prior_sum_losses(&flow->prior, num_blocks_of(flow, batch_size), w->d_value, w->d_error, w->d_weight,
+                                 w->d_sums, place);
 }
 
 eqf_status eqf__flow_launch_gradient(eqf_flow *flow, eqf__gradient_workspace *w, size_t batch_size,
                                      double integration_penalty) {
-    eqf_context *ctx = flow->ctx;
-    const eqf__prior *prior = &flow->prior;
-    cl_uint batch = (cl_uint)batch_size, blocks = num_blocks_of(flow, batch_size);
     EQF__TRY(eqf__flow_check_gradient_answers(flow));
-    EQF__TRY(launch_zeros(flow, w, blocks));
+    EQF__TRY(zero_log_det(flow, w, batch_size));
     EQF__TRY(solve(flow, w, EQF_DATA_TO_PRIOR, batch_size));
-    EQF__TRY(EQF__LAUNCH(ctx, &prior->seed, blocks, 0, EQF__ARG(w->d_x), EQF__ARG(w->d_log_det),
-                         EQF__ARG(w->d_adjoint_x), EQF__ARG(w->d_adjoint_log_det), EQF__ARG(w->d_weight),
-                         EQF__ARG(w->d_value), EQF__ARG(w->d_error), EQF__ARG(prior->scale),
-                         EQF__ARG(prior->constant_term), EQF__ARG(batch), EQF__ARG(blocks)));
+    EQF__TRY(eqf__prior_seed_nll(&flow->prior, batch_size, w->d_x, w->d_log_det, w->d_adjoint_x, w->d_adjoint_log_det,
+                                 w->d_weight, w->d_value, w->d_error));
     return launch_reverse(flow, w, EQF_DATA_TO_PRIOR, batch_size, integration_penalty, EQF__SUM_NLL);
 }
 
@@ -135,8 +104,8 @@ eqf_status eqf__flow_launch_energy_gradient(eqf_flow *flow, const eqf__kernel *e
     cl_uint batch = (cl_uint)batch_size, blocks = num_blocks_of(flow, batch_size);
     cl_float cap = (cl_float)energy_cap;
     EQF__TRY(eqf__flow_check_gradient_answers(flow));
-    EQF__TRY(launch_zeros(flow, w, blocks));
-    EQF__TRY(eqf__prior_log_prob(&flow->prior, blocks, w->d_x, w->d_log_det, 0.0f, w->d_value));
+    EQF__TRY(zero_log_det(flow, w, batch_size));
+    EQF__TRY(eqf__prior_log_prob(&flow->prior, blocks, w->d_x, w->d_log_det, 0.0, w->d_value));
     EQF__TRY(solve(flow, w, EQF_PRIOR_TO_DATA, batch_size));
     EQF__TRY(EQF__LAUNCH(flow->ctx, energy_seed, blocks, 0, EQF__ARG(w->d_x), EQF__ARG(w->d_log_det),
                          EQF__ARG(w->d_adjoint_x), EQF__ARG(w->d_adjoint_log_det), EQF__ARG(w->d_weight),
@@ -147,7 +116,7 @@ eqf_status eqf__flow_launch_energy_gradient(eqf_flow *flow, const eqf__kernel *e
 /* Checks what both gradients are asked, and gives a workspace that is large enough. */
 static eqf_status prepare_workspace(eqf_flow *flow, size_t batch_size, double integration_penalty) {
     eqf_context *ctx = flow->ctx;
-    if (flow->in_double != NULL)
+    if (eqf__is_double(&flow->solver->real))
         return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED,
                          "a flow in double precision has no gradients: use float32 for them");
     if (batch_size == 0)
@@ -166,7 +135,7 @@ static eqf_status prepare_workspace(eqf_flow *flow, size_t batch_size, double in
 static eqf_status upload_batch(eqf_flow *flow, size_t batch_size, const float *rows, cl_mem *d_rows_out) {
     const size_t num_bytes = batch_size * flow->num_dof * sizeof(float);
     EQF__TRY(eqf__buffer_create(flow->ctx, num_bytes, rows, "the batch", d_rows_out));
-    eqf_status status = eqf__prior_pack(&flow->prior, batch_size, *d_rows_out, flow->workspace.d_x);
+    eqf_status status = eqf__batch_pack(&flow->batch, batch_size, *d_rows_out, flow->workspace.d_x);
     if (status == EQF_OK)
         status = eqf__prior_centre(&flow->prior, num_blocks_of(flow, batch_size), flow->workspace.d_x);
     if (status != EQF_OK) eqf__buffer_destroy(d_rows_out);
@@ -182,7 +151,7 @@ static eqf_status download_results(eqf_flow *flow, size_t batch_size, cl_mem d_r
     if (gradient_out != NULL)
         EQF__TRY(eqf__buffer_read(ctx, w->d_gradient, 0, flow->field->num_trained * sizeof(float), gradient_out));
     if (adjoint_out == NULL) return EQF_OK;
-    EQF__TRY(eqf__prior_unpack(&flow->prior, batch_size, w->d_adjoint_x, d_rows));
+    EQF__TRY(eqf__batch_unpack(&flow->batch, batch_size, w->d_adjoint_x, d_rows));
     return eqf__buffer_read(ctx, d_rows, 0, batch_size * flow->num_dof * sizeof(float), adjoint_out);
 }
 

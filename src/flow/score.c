@@ -17,8 +17,7 @@ static eqf_status score_chunk(eqf_flow *flow, size_t count, const float *x, floa
     for (size_t b = 0; b < count; b++) log_prob_out[b] = -log_prob_out[b];
     if (z_out == NULL) return EQF_OK;
     /* The solve of the loss has left the latents where the batch was. */
-    EQF__TRY(eqf__prior_unpack(&flow->prior, count, w->d_x, flow->d_rows));
-    return eqf__buffer_read(ctx, flow->d_rows, 0, num_numbers * sizeof *z_out, z_out);
+    return eqf__batch_download(&flow->batch, count, w->d_x, eqf__floats(z_out));
 }
 
 eqf_status eqf_flow_score(eqf_flow *flow, size_t batch_size, const float *x, float *log_prob_out, float *z_out,
@@ -26,7 +25,7 @@ eqf_status eqf_flow_score(eqf_flow *flow, size_t batch_size, const float *x, flo
     EQF__NOT_NULL(NULL, flow);
     if (batch_size > 0 && (x == NULL || log_prob_out == NULL || score_out == NULL))
         return eqf__fail(flow->ctx, EQF_ERROR_INVALID_ARGUMENT, "x, log_prob_out and score_out must not be NULL");
-    const size_t most = flow->chunk_size < SCORE_CHUNK ? flow->chunk_size : SCORE_CHUNK;
+    const size_t most = flow->batch.chunk_size < SCORE_CHUNK ? flow->batch.chunk_size : SCORE_CHUNK;
     for (size_t done = 0; done < batch_size;) {
         const size_t count = batch_size - done < most ? batch_size - done : most, first = done * flow->num_dof;
         EQF__TRY(score_chunk(flow, count, x + first, log_prob_out + done, z_out != NULL ? z_out + first : NULL,

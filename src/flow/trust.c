@@ -15,7 +15,7 @@ static const double penalty = 0.1;
 static const uint64_t noise_seed = 0x0123456789abcdefu;
 
 /* What a flow is made of, each with a program of its own, for values and for gradients. */
-enum { PRIOR, PRIOR_IN_DOUBLE, FIELD, INTEGRATOR, NUM_PARTS };
+enum { PRIOR, FIELD, INTEGRATOR, NUM_PARTS };
 #define PART(name) (1u << (name))
 
 typedef struct trial {
@@ -35,27 +35,15 @@ typedef struct trial {
 } trial;
 
 static bool is_adaptive(const eqf_flow *flow) {
-    return flow->method == EQF_INTEGRATOR_DOPRI5;
+    return flow->solver->has_step_control;
 }
 
 /* The programs that values or gradients come from. */
 static void find_programs(const eqf_flow *flow, eqf__answers answers, eqf__program *programs_out[NUM_PARTS]) {
     const bool of_gradients = answers == EQF__ANSWERS_OF_GRADIENTS;
-    const eqf__double_flow *wide = flow->in_double;
-    programs_out[PRIOR] = flow->prior.sample.program;
-    programs_out[PRIOR_IN_DOUBLE] = wide != NULL ? wide->prior_program : NULL;
-    if (wide != NULL) {
-        programs_out[FIELD] = wide->stage_program;
-        programs_out[INTEGRATOR] = wide->trajectory_program;
-        return;
-    }
-    const eqf__field *field = flow->field;
-    programs_out[FIELD] = field->batched != NULL    ? field->batched->program
-                          : field->any_time != NULL ? field->any_time->program
-                          : of_gradients            ? field->stage->gradient_program
-                                                    : field->stage->program;
-    programs_out[INTEGRATOR] = is_adaptive(flow) ? eqf__adaptive_program(&flow->adaptive, of_gradients)
-                                                 : eqf__trajectory_program(&flow->trajectory, of_gradients);
+    programs_out[PRIOR] = flow->prior.program;
+    programs_out[FIELD] = eqf__solver_field_program(flow->solver, of_gradients);
+    programs_out[INTEGRATOR] = flow->solver->verbs->program(flow->solver, of_gradients);
 }
 
 /* ---- The problem --------------------------------------------------------------------------------------------------------- */
@@ -102,7 +90,7 @@ static void choose_configurations(trial *t) {
         eqf__host_centre(flow->num_particles, flow->space_dim, h_x);
     }
     for (size_t c = 0; c < BATCH * flow->num_dof; c++) t->h_x[c] = t->x[c] = (float)t->h_x[c];
-    if (flow->in_double == NULL) return;
+    if (!eqf__is_double(&flow->solver->real)) return;
     for (unsigned b = 0; b < BATCH; b++) /* float32 left the centre a rounding away from 0, which double sees */
         eqf__host_centre(flow->num_particles, flow->space_dim, t->h_x + b * flow->num_dof);
 }
@@ -136,7 +124,7 @@ static eqf_status make_problem(trial *t) {
                                      .options = &eqf_model_options_of(t->model)->dynamics,
                                      .params = t->params,
                                      .noise_seed = noise_seed};
-        if (flow->field != NULL) t->field.divergence = flow->field->divergence;
+        t->field.divergence = flow->field->divergence;
         choose_params(t, num_params, params);
         choose_configurations(t);
         status = eqf_model_set_params(ctx, t->model, params);
@@ -150,11 +138,11 @@ static eqf_status make_shadow(trial *t) {
     const eqf__field *field = t->flow->field;
     eqf_flow_options options = EQF_FLOW_OPTIONS_INIT;
     options.num_steps = t->num_steps;
-    options.method = t->flow->method;
+    options.method = is_adaptive(t->flow) ? EQF_INTEGRATOR_DOPRI5 : EQF_INTEGRATOR_RK4;
     options.adaptive.rtol = options.adaptive.atol = 1e-6;
     options.divergence = t->field.divergence;
     options.divergence_seed = noise_seed;
-    if (t->flow->in_double != NULL) {
+    if (eqf__is_double(&t->flow->solver->real)) {
         options.precision = EQF_PRECISION_DOUBLE;
         return eqf_flow_create(t->flow->ctx, t->model, &options, &t->shadow);
     }
@@ -294,12 +282,12 @@ static eqf_status ask_noise(trial *t, double *error_out) {
     const eqf_flow *flow = t->shadow;
     const size_t V = flow->vector_width, num_dof = flow->num_dof, blocks = (BATCH + V - 1) / V,
                  count = blocks * V * num_dof;
-    EQF__TRY(eqf__prior_sample(&flow->prior, seed, first, blocks, flow->d_x));
-    EQF__TRY(eqf__prior_add_noise(&flow->prior, seed, first, scale, blocks, flow->d_x));
+    EQF__TRY(eqf__prior_sample(&flow->prior, seed, first, blocks, flow->batch.d_x));
+    EQF__TRY(eqf__prior_add_noise(&flow->prior, seed, first, scale, blocks, flow->batch.d_x));
     float *x = eqf__alloc(flow->ctx, count, sizeof *x, "the known answers");
     double *noise = eqf__alloc(flow->ctx, num_dof + 3, sizeof *noise, "the known answers");
     eqf_status status = x != NULL && noise != NULL ? EQF_OK : EQF_ERROR_OUT_OF_MEMORY;
-    if (status == EQF_OK) status = eqf__buffer_read(flow->ctx, flow->d_x, 0, count * sizeof *x, x);
+    if (status == EQF_OK) status = eqf__buffer_read(flow->ctx, flow->batch.d_x, 0, count * sizeof *x, x);
     for (unsigned b = 0; status == EQF_OK && b < BATCH; b++) {
         eqf__host_prior_sample(flow->num_particles, flow->space_dim, flow->prior.scale, seed, first + b, t->h_y);
         eqf__host_data_noise(flow->num_particles, flow->space_dim, scale, seed, first + b, noise);
@@ -318,7 +306,8 @@ static eqf_status ask_samples_in_double(trial *t, double *error_out) {
     const size_t num_dof = t->flow->num_dof;
     double log_det[BATCH], *x = eqf__alloc(t->flow->ctx, BATCH * num_dof, sizeof *x, "the known answers");
     if (x == NULL) return EQF_ERROR_OUT_OF_MEMORY;
-    eqf_status status = eqf__double_flow_transform(t->shadow->in_double, EQF_PRIOR_TO_DATA, BATCH, t->h_x, x, log_det);
+    eqf_status status = eqf__flow_transform(t->shadow, EQF_PRIOR_TO_DATA, BATCH, eqf__doubles(t->h_x), eqf__doubles(x),
+                                            eqf__doubles(log_det));
     for (unsigned b = 0; status == EQF_OK && b < BATCH; b++) {
         *error_out = eqf__host_worse(
             *error_out, relative(host_solve(t, EQF_PRIOR_TO_DATA, b, t->host_steps, t->h_y), log_det[b], 1));
@@ -399,11 +388,11 @@ static eqf_status ask_gradients(trial *t, double *error_out) {
 /* ---- The table ----------------------------------------------------------------------------------------------------------- */
 
 static bool is_in_float(const eqf_flow *flow) {
-    return flow->in_double == NULL;
+    return !eqf__is_double(&flow->solver->real);
 }
 
 static bool is_in_double(const eqf_flow *flow) {
-    return flow->in_double != NULL;
+    return eqf__is_double(&flow->solver->real);
 }
 
 static bool is_batched(const eqf_flow *flow) {
@@ -440,8 +429,8 @@ static const struct question {
     {"log-densities", EQF__ANSWERS_OF_VALUES, PART(PRIOR), 0, 1e-4, is_in_float, ask_log_densities},
     {"samples in double", EQF__ANSWERS_OF_VALUES, PART(FIELD) | PART(INTEGRATOR), PART(FIELD), 1e-10, is_in_double,
      ask_samples_in_double},
-    {"log-densities in double", EQF__ANSWERS_OF_VALUES, PART(PRIOR_IN_DOUBLE) | PART(INTEGRATOR), 0, 1e-10,
-     is_in_double, ask_log_densities_in_double},
+    {"log-densities in double", EQF__ANSWERS_OF_VALUES, PART(PRIOR) | PART(INTEGRATOR), 0, 1e-10, is_in_double,
+     ask_log_densities_in_double},
     {"prior samples", EQF__ANSWERS_OF_VALUES, PART(PRIOR), 0, 2e-5, is_any, ask_prior},
     {"noise on data", EQF__ANSWERS_OF_GRADIENTS, PART(PRIOR), 0, 2e-5, is_in_float, ask_noise},
     {"losses", EQF__ANSWERS_OF_GRADIENTS, PART(PRIOR), 0, 1e-4, is_in_float, ask_losses},
@@ -453,7 +442,7 @@ static const struct question {
 
 /* What to try instead. */
 static const char *plain_variant(const eqf_flow *flow) {
-    if (flow->in_double != NULL) return "--precision float";
+    if (eqf__is_double(&flow->solver->real)) return "--precision float";
     if (flow->field->evaluation == EQF_FIELD_TABLE) return "--field-evaluation direct";
     return eqf__plain_width(flow->ctx);
 }
@@ -527,13 +516,9 @@ eqf_status eqf__flow_check_answers(eqf_flow *flow) {
 
 /* Builds what only gradients need. False: the device cannot have them, which is refused where they are tried. */
 static eqf_status prepare_gradient(eqf_flow *flow, bool *is_possible_out) {
-    *is_possible_out = true;
-    if (is_adaptive(flow)) return eqf__adaptive_prepare_reverse(&flow->adaptive);
-    *is_possible_out = flow->field->batched != NULL || flow->trajectory.reverse_steps > 0;
-    if (!*is_possible_out) return EQF_OK;
-    EQF__TRY(eqf__trajectory_prepare_reverse(&flow->trajectory));
-    const eqf__stage_form *stage = flow->field->stage;
-    return stage != NULL && stage->prepare_gradient != NULL ? stage->prepare_gradient(flow->field) : EQF_OK;
+    const eqf_status status = eqf__solver_prepare_gradient(flow->solver);
+    *is_possible_out = status != EQF_ERROR_UNSUPPORTED;
+    return *is_possible_out ? status : EQF_OK;
 }
 
 eqf_status eqf__flow_check_gradient_answers(eqf_flow *flow) {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 size_t eqf_array_count(const eqf_array *array) {
+    if (array == NULL) return 0;
     size_t count = 1;
     for (unsigned d = 0; d < array->num_dims; d++) count *= array->shape[d];
     return count;

@@ -150,6 +150,7 @@ static eqf_status check_answers(eqf_context *ctx, const eqf_potential_options *p
 
 eqf_status eqf_potential_evaluate(eqf_context *ctx, const eqf_potential_options *potential, size_t batch_size,
                                   const float *x, float *energy_out, float *force_out) {
+    EQF__NOT_NULL(ctx, ctx);
     EQF__TRY(eqf_potential_check(ctx, potential));
     if (batch_size == 0 || (energy_out == NULL && force_out == NULL)) return EQF_OK;
     if (x == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "no configurations: x is NULL");

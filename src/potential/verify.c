@@ -159,6 +159,7 @@ static eqf_status verify(verification *run, double *error_out) {
 }
 
 eqf_status eqf_potential_verify(eqf_context *ctx, const eqf_potential_options *potential, double *error_out) {
+    EQF__NOT_NULL(ctx, ctx);
     EQF__TRY(eqf_potential_check(ctx, potential));
     eqf__device *device;
     EQF__TRY(eqf__device_get(ctx, &device));

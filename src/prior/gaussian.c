@@ -6,38 +6,36 @@
 #include "budget.h"
 
 eqf_status eqf__prior_create(eqf_context *ctx, unsigned num_particles, unsigned space_dim, double scale,
-                             eqf__prior *prior_out) {
+                             const eqf__real *real, eqf__prior *prior_out) {
     memset(prior_out, 0, sizeof *prior_out);
-    eqf__device *device;
-    EQF__TRY(eqf__device_get(ctx, &device));
     const double half_log_two_pi = 0.91893853320467274178;
     prior_out->ctx = ctx;
-    prior_out->scale = (float)scale;
-    prior_out->constant_term = (float)((num_particles - 1) * space_dim * (log(scale) + half_log_two_pi));
-    prior_out->num_dof = num_particles * space_dim;
-    prior_out->vector_width = device->vector_width;
-    EQF__TRY(
-        eqf__buffer_create(ctx, 2 * sizeof(float) * device->vector_width, NULL, "the losses", &prior_out->d_carry));
+    prior_out->real = *real;
+    prior_out->scale = eqf__is_double(real) ? scale : (double)(float)scale;
+    prior_out->constant_term = (num_particles - 1) * space_dim * (log(scale) + half_log_two_pi);
+    EQF__TRY(eqf__buffer_create(ctx, 2 * real->size * real->vector_width, NULL, "the losses", &prior_out->d_carry));
     static const char *const files[] = {"common/real.clh", "common/philox.clh", "common/random.clh",
                                         "common/pack.cl",  "prior/gaussian.cl", NULL};
-    char defines[64];
-    snprintf(defines, sizeof defines, "-D N=%u -D D=%u", num_particles, space_dim);
+    char defines[128], name[32];
+    eqf__real_defines(real, defines, sizeof defines);
+    const size_t length = strlen(defines);
+    snprintf(defines + length, sizeof defines - length, "-D N=%u -D D=%u", num_particles, space_dim);
+    snprintf(name, sizeof name, "prior%s", real->suffix);
     eqf__program *program;
-    EQF__TRY(eqf__program_get(ctx, "prior", files, defines, &program));
+    EQF__TRY(eqf__program_get(ctx, name, files, defines, &program));
+    prior_out->program = program;
     EQF__TRY(eqf__kernel_create(ctx, program, "prior_sample", &prior_out->sample));
     EQF__TRY(eqf__kernel_create(ctx, program, "centre", &prior_out->centre));
     EQF__TRY(eqf__kernel_create(ctx, program, "add_noise", &prior_out->add_noise));
     EQF__TRY(eqf__kernel_create(ctx, program, "prior_log_prob", &prior_out->log_prob));
     EQF__TRY(eqf__kernel_create(ctx, program, "add_log_det", &prior_out->add_log_det));
     EQF__TRY(eqf__kernel_create(ctx, program, "nll_seed", &prior_out->seed));
-    EQF__TRY(eqf__kernel_create(ctx, program, "loss_sums", &prior_out->loss_sums));
-    EQF__TRY(eqf__kernel_create(ctx, program, "pack", &prior_out->pack));
-    return eqf__kernel_create(ctx, program, "unpack", &prior_out->unpack);
+    return eqf__kernel_create(ctx, program, "loss_sums", &prior_out->loss_sums);
 }
 
 void eqf__prior_clear(eqf__prior *prior) {
-    eqf__kernel *kernels[] = {&prior->sample, &prior->centre,    &prior->add_noise, &prior->log_prob, &prior->add_log_det,
-                              &prior->seed,   &prior->loss_sums, &prior->pack,      &prior->unpack};
+    eqf__kernel *kernels[] = {&prior->sample,      &prior->centre, &prior->add_noise, &prior->log_prob,
+                              &prior->add_log_det, &prior->seed,   &prior->loss_sums};
     for (size_t k = 0; k < sizeof kernels / sizeof kernels[0]; k++) eqf__kernel_destroy(kernels[k]);
     eqf__buffer_destroy(&prior->d_carry);
 }
@@ -46,17 +44,18 @@ eqf_status eqf__prior_sample(const eqf__prior *prior, uint64_t seed, uint64_t fi
                              cl_mem d_x) {
     cl_uint low = (cl_uint)seed, high = (cl_uint)(seed >> 32), blocks = (cl_uint)num_blocks;
     cl_ulong first = first_sample;
+    const eqf__real_argument scale = eqf__real_value(&prior->real, prior->scale);
     return EQF__LAUNCH(prior->ctx, &prior->sample, num_blocks, 0, EQF__ARG(d_x), EQF__ARG(low), EQF__ARG(high),
-                       EQF__ARG(first), EQF__ARG(prior->scale), EQF__ARG(blocks));
+                       EQF__ARG(first), EQF__REAL_ARG(&prior->real, scale), EQF__ARG(blocks));
 }
 
 eqf_status eqf__prior_add_noise(const eqf__prior *prior, uint64_t seed, uint64_t first_position, double scale,
                                 size_t num_blocks, cl_mem d_x) {
     cl_uint low = (cl_uint)seed, high = (cl_uint)(seed >> 32), blocks = (cl_uint)num_blocks;
     cl_ulong first = first_position;
-    cl_float sd = (cl_float)scale;
+    const eqf__real_argument sd = eqf__real_value(&prior->real, scale);
     return EQF__LAUNCH(prior->ctx, &prior->add_noise, num_blocks, 0, EQF__ARG(d_x), EQF__ARG(low), EQF__ARG(high),
-                       EQF__ARG(first), EQF__ARG(sd), EQF__ARG(blocks));
+                       EQF__ARG(first), EQF__REAL_ARG(&prior->real, sd), EQF__ARG(blocks));
 }
 
 eqf_status eqf__prior_centre(const eqf__prior *prior, size_t num_blocks, cl_mem d_x) {
@@ -64,19 +63,24 @@ eqf_status eqf__prior_centre(const eqf__prior *prior, size_t num_blocks, cl_mem 
     return EQF__LAUNCH(prior->ctx, &prior->centre, num_blocks, 0, EQF__ARG(d_x), EQF__ARG(blocks));
 }
 
-eqf_status eqf__prior_log_prob(const eqf__prior *prior, size_t num_blocks, cl_mem d_z, cl_mem d_log_det, float sign,
+eqf_status eqf__prior_log_prob(const eqf__prior *prior, size_t num_blocks, cl_mem d_z, cl_mem d_log_det, double sign,
                                cl_mem d_log_prob) {
     cl_uint blocks = (cl_uint)num_blocks;
+    const eqf__real_argument scale = eqf__real_value(&prior->real, prior->scale);
+    const eqf__real_argument constant_term = eqf__real_value(&prior->real, prior->constant_term);
+    const eqf__real_argument of_log_det = eqf__real_value(&prior->real, sign);
     return EQF__LAUNCH(prior->ctx, &prior->log_prob, num_blocks, 0, EQF__ARG(d_z), EQF__ARG(d_log_det),
-                       EQF__ARG(d_log_prob), EQF__ARG(prior->scale), EQF__ARG(prior->constant_term), EQF__ARG(sign),
+                       EQF__ARG(d_log_prob), EQF__REAL_ARG(&prior->real, scale),
+                       EQF__REAL_ARG(&prior->real, constant_term), EQF__REAL_ARG(&prior->real, of_log_det),
                        EQF__ARG(blocks));
 }
 
 eqf_status eqf__prior_add_log_det(const eqf__prior *prior, size_t num_blocks, cl_mem d_log_prob, cl_mem d_log_det,
-                                  float sign) {
+                                  double sign) {
     cl_uint blocks = (cl_uint)num_blocks;
+    const eqf__real_argument of_log_det = eqf__real_value(&prior->real, sign);
     return EQF__LAUNCH(prior->ctx, &prior->add_log_det, num_blocks, 0, EQF__ARG(d_log_prob), EQF__ARG(d_log_det),
-                       EQF__ARG(sign), EQF__ARG(blocks));
+                       EQF__REAL_ARG(&prior->real, of_log_det), EQF__ARG(blocks));
 }
 
 eqf_status eqf__prior_sum_losses(const eqf__prior *prior, size_t num_blocks, cl_mem d_value, cl_mem d_error,
@@ -93,14 +97,15 @@ eqf_status eqf__prior_sum_losses(const eqf__prior *prior, size_t num_blocks, cl_
     return EQF_OK;
 }
 
-eqf_status eqf__prior_pack(const eqf__prior *prior, size_t batch_size, cl_mem d_x, cl_mem d_x_blocked) {
-    cl_uint batch = (cl_uint)batch_size;
-    return EQF__LAUNCH(prior->ctx, &prior->pack, (batch_size + prior->vector_width - 1) / prior->vector_width, 0,
-                       EQF__ARG(d_x), EQF__ARG(d_x_blocked), EQF__ARG(batch), EQF__ARG(prior->num_dof));
-}
-
-eqf_status eqf__prior_unpack(const eqf__prior *prior, size_t batch_size, cl_mem d_x_blocked, cl_mem d_x) {
-    cl_uint batch = (cl_uint)batch_size;
-    return EQF__LAUNCH(prior->ctx, &prior->unpack, (batch_size + prior->vector_width - 1) / prior->vector_width, 0,
-                       EQF__ARG(d_x_blocked), EQF__ARG(d_x), EQF__ARG(batch), EQF__ARG(prior->num_dof));
+eqf_status eqf__prior_seed_nll(const eqf__prior *prior, size_t batch_size, cl_mem d_z, cl_mem d_log_det,
+                               cl_mem d_adjoint_z, cl_mem d_adjoint_log_det, cl_mem d_weight, cl_mem d_nll,
+                               cl_mem d_error) {
+    const size_t V = prior->real.vector_width, num_blocks = (batch_size + V - 1) / V;
+    const cl_uint batch = (cl_uint)batch_size, blocks = (cl_uint)num_blocks;
+    const eqf__real_argument scale = eqf__real_value(&prior->real, prior->scale);
+    const eqf__real_argument constant_term = eqf__real_value(&prior->real, prior->constant_term);
+    return EQF__LAUNCH(prior->ctx, &prior->seed, num_blocks, 0, EQF__ARG(d_z), EQF__ARG(d_log_det),
+                       EQF__ARG(d_adjoint_z), EQF__ARG(d_adjoint_log_det), EQF__ARG(d_weight), EQF__ARG(d_nll),
+                       EQF__ARG(d_error), EQF__REAL_ARG(&prior->real, scale),
+                       EQF__REAL_ARG(&prior->real, constant_term), EQF__ARG(batch), EQF__ARG(blocks));
 }

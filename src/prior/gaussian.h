@@ -3,17 +3,20 @@
 #define EQF_GAUSSIAN_H
 
 #include "program.h"
+#include "real.h"
 
 typedef struct eqf__prior {
     eqf_context *ctx;
-    float scale, constant_term; /* (N-1) D (ln scale + 0.5 ln 2 pi) */
-    eqf__kernel sample, centre, add_noise, log_prob, add_log_det, seed, loss_sums, pack, unpack;
-    unsigned num_dof, vector_width;
+    eqf__real real;
+    double scale;          /* as the device has it */
+    double constant_term;  /* (N-1) D (ln scale + 0.5 ln 2 pi) */
+    eqf__program *program; /* has the layout's kernels too (layout/batch.h) */
+    eqf__kernel sample, centre, add_noise, log_prob, add_log_det, seed, loss_sums;
     cl_mem d_carry; /* of loss_sums: [2][V] */
 } eqf__prior;
 
 eqf_status eqf__prior_create(eqf_context *ctx, unsigned num_particles, unsigned space_dim, double scale,
-                             eqf__prior *prior_out);
+                             const eqf__real *real, eqf__prior *prior_out);
 void eqf__prior_clear(eqf__prior *prior);
 
 /* Samples first_sample ... of the stream seed into d_x [num_blocks][N*D][V]. */
@@ -24,17 +27,18 @@ eqf_status eqf__prior_add_noise(const eqf__prior *prior, uint64_t seed, uint64_t
                                 size_t num_blocks, cl_mem d_x);
 eqf_status eqf__prior_centre(const eqf__prior *prior, size_t num_blocks, cl_mem d_x);
 /* d_log_prob = log_prob(z) + sign * d_log_det. */
-eqf_status eqf__prior_log_prob(const eqf__prior *prior, size_t num_blocks, cl_mem d_z, cl_mem d_log_det, float sign,
+eqf_status eqf__prior_log_prob(const eqf__prior *prior, size_t num_blocks, cl_mem d_z, cl_mem d_log_det, double sign,
                                cl_mem d_log_prob);
 eqf_status eqf__prior_add_log_det(const eqf__prior *prior, size_t num_blocks, cl_mem d_log_prob, cl_mem d_log_det,
-                                  float sign);
+                                  double sign);
 
 /* d_sums[place], d_sums[place + 1] = sums over samples of weight times value and of weight times error, within the launch budget. */
 eqf_status eqf__prior_sum_losses(const eqf__prior *prior, size_t num_blocks, cl_mem d_value, cl_mem d_error,
                                  cl_mem d_weight, cl_mem d_sums, unsigned place);
 
-/* Layout and filling, for everything with the same N and D. */
-eqf_status eqf__prior_pack(const eqf__prior *prior, size_t batch_size, cl_mem d_x, cl_mem d_x_blocked);
-eqf_status eqf__prior_unpack(const eqf__prior *prior, size_t batch_size, cl_mem d_x_blocked, cl_mem d_x);
+/* Start of the reverse solve for the mean negative log-likelihood of batch_size samples, after data -> prior: cl/prior/gaussian.cl. */
+eqf_status eqf__prior_seed_nll(const eqf__prior *prior, size_t batch_size, cl_mem d_z, cl_mem d_log_det,
+                               cl_mem d_adjoint_z, cl_mem d_adjoint_log_det, cl_mem d_weight, cl_mem d_nll,
+                               cl_mem d_error);
 
 #endif

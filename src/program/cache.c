@@ -326,7 +326,7 @@ void eqf__cache_store(eqf_context *ctx, const char *key, const char *name, const
 /* ---- Public ------------------------------------------------------------------------------------------------------------ */
 
 const char *eqf_cache_path(const eqf_context *ctx) {
-    return ctx->cache_path == NULL ? "" : ctx->cache_path;
+    return ctx == NULL || ctx->cache_path == NULL ? "" : ctx->cache_path;
 }
 
 static int newest_first(const void *a, const void *b) {

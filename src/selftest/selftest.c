@@ -271,6 +271,7 @@ static eqf_status run_all(problem *p) {
 }
 
 eqf_status eqf_selftest(eqf_context *ctx, eqf_selftest_callback callback, void *user) {
+    EQF__NOT_NULL(ctx, ctx);
     problem *p = eqf__alloc(ctx, 1, sizeof *p, "the self-test");
     if (p == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     p->ctx = ctx;

@@ -98,9 +98,9 @@ static eqf_status upload(eqf_trainer *trainer, uint64_t seed, uint64_t first, si
     const cl_uint place = (cl_uint)first_in_batch, size = (cl_uint)batch_size;
     const cl_ulong position = first;
     EQF__TRY(eqf__buffer_write(ctx, m->d_rows, 0, num_bytes, latents));
-    EQF__TRY(eqf__prior_pack(&flow->prior, count, m->d_rows, m->d_latents));
+    EQF__TRY(eqf__batch_pack(&flow->batch, count, m->d_rows, m->d_latents));
     EQF__TRY(eqf__buffer_write(ctx, m->d_rows, 0, num_bytes, data));
-    EQF__TRY(eqf__prior_pack(&flow->prior, count, m->d_rows, m->d_data));
+    EQF__TRY(eqf__batch_pack(&flow->batch, count, m->d_rows, m->d_data));
     if (trainer->options.data_noise > 0)
         EQF__TRY(eqf__prior_add_noise(&flow->prior, seed, first, trainer->options.data_noise, blocks, m->d_data));
     return EQF__LAUNCH(ctx, &m->place, blocks, 0, EQF__ARG(m->d_latents), EQF__ARG(m->d_data),
@@ -138,13 +138,13 @@ eqf_status eqf__matching_launch(eqf_trainer *trainer, size_t count) {
     const size_t blocks = num_blocks_of(trainer, count);
     EQF__TRY(eqf__flow_check_gradient_answers(trainer->flow));
     EQF__TRY(launch_values(trainer, count));
-    EQF__TRY(eqf__fill_zero(ctx, w->d_grad_shared, w->grad_shared_count * sizeof(float)));
+    EQF__TRY(eqf__fill_zero(ctx, w->tape.d_grad_shared, w->tape.grad_shared_count * sizeof(float)));
     EQF__TRY(eqf__fill_zero(ctx, w->d_adjoint_x, blocks * flow->vector_width * flow->num_dof * sizeof(float)));
     EQF__TRY(field->batched->vjp(field, &w->noise, blocks, w->d_x, m->d_times, m->d_velocity, NULL, w->d_adjoint_x,
-                                 w->d_grad_shared));
+                                 w->tape.d_grad_shared));
     EQF__TRY(eqf__prior_sum_losses(&flow->prior, blocks, w->d_value, w->d_error, w->d_weight, w->d_sums,
                                    EQF__SUM_FLOW_MATCHING));
-    return field->batched->contract(field, w->d_grad_shared, w->d_gradient);
+    return field->batched->contract(field, w->tape.d_grad_shared, w->d_gradient);
 }
 
 /* ---- What is held out ---------------------------------------------------------------------------------------------------- */

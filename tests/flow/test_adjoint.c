@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dopri5.h"
 #include "flow_internal.h"
 #include "support.h"
 
@@ -80,7 +81,7 @@ static bool check_nll(const char *name, size_t batch_size, uint64_t seed) {
     bool is_good = worst <= tolerance && of_x <= tolerance && fabs(loss.nll - expected.nll) <= 1e-4 &&
                    loss.integration_error == 0.0 && loss.loss == loss.nll;
     /* Same bits again, however launches are cut. */
-    flow->adaptive.adjoint.turns_per_launch = 1;
+    eqf__dopri5_of(flow->solver)->adjoint.turns_per_launch = 1;
     TEST_OK(ctx, eqf_flow_nll_gradient(flow, 0.0, batch_size, x, &loss, again, NULL));
     assert_memory_equal(again, continuous, num_trained * sizeof *again);
     eqf_flow_destroy(&flow);
@@ -151,7 +152,7 @@ static void test_rounds_and_edges(void **state) {
     eqf_loss loss = EQF_LOSS_INIT;
     eqf_flow *flow = flow_of(ctx, model, EQF_INTEGRATOR_DOPRI5, 1e-5);
     TEST_OK(ctx, eqf_flow_nll_gradient(flow, 0.0, BATCH, x, &loss, gradient, by_x));
-    flow->adaptive.num_partials = 2;
+    eqf__dopri5_of(flow->solver)->num_partials = 2;
     TEST_OK(ctx, eqf_flow_nll_gradient(flow, 0.0, BATCH, x, &loss, again, by_x_again));
     print_message("2 partial gradients: %.1e off\n", relative(num_trained, again, gradient));
     assert_true(relative(num_trained, again, gradient) < 1e-5);

@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "eqflow/mcmc.h"
+#include "dopri5.h"
 #include "flow_internal.h"
+#include "rk4.h"
 #include "support.h"
 
 enum { BATCH = 5, MOST_DOF = 15, MOST_PARAMS = 2000 };
@@ -32,11 +34,11 @@ static void compute(const test_system *system, eqf_field_evaluation evaluation, 
         TEST_OK(ctx, eqf_flow_nll_gradient(flow, 0.1, BATCH, x, &loss, out->gradient[adaptive], NULL));
         if (adaptive)
             print_message("    tries of a step a launch: %u forward, %u reverse\n",
-                          (unsigned)flow->adaptive.forward.turns_per_launch,
-                          (unsigned)flow->adaptive.adjoint.turns_per_launch);
+                          (unsigned)eqf__dopri5_of(flow->solver)->forward.turns_per_launch,
+                          (unsigned)eqf__dopri5_of(flow->solver)->adjoint.turns_per_launch);
         else
             print_message("    %s: steps a launch: %zu forward, %zu reverse\n", system->name,
-                          flow->trajectory.steps_per_launch, flow->trajectory.reverse_steps);
+                          eqf__rk4_of(flow->solver)->steps_per_launch, eqf__rk4_of(flow->solver)->reverse_steps);
         eqf_flow_destroy(&flow);
     }
     eqf_mcmc_options chains = EQF_MCMC_OPTIONS_INIT;

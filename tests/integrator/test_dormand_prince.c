@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dopri5.h"
 #include "flow_internal.h"
 #include "support.h"
 
@@ -256,11 +257,11 @@ static void test_order(void **state) {
     double *latents = calloc(BATCH * DOF, sizeof *latents);
     for (size_t b = 0; b < BATCH; ++b) expected[b] = ref_log_prob(&reference, h_x + b * DOF, latents + b * DOF);
     eqf_flow *flow = adaptive_flow(ctx, model, 0.1);
-    flow->adaptive.options.atol = 1e20;
+    eqf__dopri5_of(flow->solver)->options.atol = 1e20;
     test_worst of_scheme = TEST_WORST_INIT(3e-6), of_z = TEST_WORST_INIT(3e-6);
     double largest_error = 0.0;
     for (unsigned num_steps = 3; num_steps <= 6; ++num_steps) {
-        flow->adaptive.equal_step = 1.0f / (float)num_steps;
+        eqf__dopri5_of(flow->solver)->equal_step = 1.0f / (float)num_steps;
         eqf_flow_reset_step_statistics(flow);
         TEST_OK(ctx, eqf_flow_log_prob(flow, BATCH, x, log_prob, z));
         eqf_step_statistics statistics = EQF_STEP_STATISTICS_INIT;
@@ -326,15 +327,15 @@ static void test_independence(void **state) {
         assert_memory_equal(log_prob_again, log_prob + first, (BATCH - first) * sizeof *log_prob);
         assert_memory_equal(z_again, z + first * DOF, (BATCH - first) * DOF * sizeof *z);
     }
-    const cl_uint most_turns =
-        flow->adaptive.forward.turns_per_launch;      /* more may be silently wrong (launch_iterations) */
+    /* More may be silently wrong (launch_iterations). */
+    const cl_uint most_turns = eqf__dopri5_of(flow->solver)->forward.turns_per_launch;
     for (cl_uint turns = 1; turns <= 7; turns += 3) { /* cut */
-        flow->adaptive.forward.turns_per_launch = turns;
+        eqf__dopri5_of(flow->solver)->forward.turns_per_launch = turns;
         TEST_OK(ctx, eqf_flow_log_prob(flow, BATCH, x, log_prob_again, z_again));
         assert_memory_equal(log_prob_again, log_prob, sizeof log_prob);
         assert_memory_equal(z_again, z, sizeof z);
     }
-    flow->adaptive.forward.turns_per_launch = most_turns;
+    eqf__dopri5_of(flow->solver)->forward.turns_per_launch = most_turns;
     const float bad[] = {NAN, INFINITY, 3e38f, -INFINITY};
     for (size_t kind = 0; kind < sizeof bad / sizeof *bad; ++kind) {
         float value = x[9 * DOF + 3];

@@ -10,6 +10,7 @@
 #include "field_check.h"
 #include "gradient_check.h"
 #include "group_layout.h"
+#include "rk4.h"
 
 typedef struct layout {
     const char *system;
@@ -195,9 +196,9 @@ static void test_budget(void **state) {
             test_assert_groups(flow, 8);
             if (turn == 1) {
                 print_message("%s: %zu steps a launch, in reverse %zu steps of %zu samples\n",
-                              test_evaluation_name((eqf_field_evaluation)evaluation), flow->trajectory.steps_per_launch,
-                              flow->trajectory.reverse_steps, flow->trajectory.reverse_blocks);
-                assert_true(flow->trajectory.reverse_steps < 20); /* cut indeed */
+                              test_evaluation_name((eqf_field_evaluation)evaluation), eqf__rk4_of(flow->solver)->steps_per_launch,
+                              eqf__rk4_of(flow->solver)->reverse_steps, eqf__rk4_of(flow->solver)->reverse_blocks);
+                assert_true(eqf__rk4_of(flow->solver)->reverse_steps < 20); /* cut indeed */
             }
             TEST_OK(ctx, eqf_flow_log_prob(flow, B, x, turn ? log_prob_by_many : log_prob, NULL));
             TEST_OK(ctx, eqf_flow_nll_gradient(flow, 0.1, B, x, &loss, turn ? by_many : gradient, NULL));

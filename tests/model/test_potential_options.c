@@ -15,7 +15,7 @@ static void test_names(void **state) {
     assert_int_equal(eqf_potential_kind_find("lennard_jones", &kind), EQF_OK);
     assert_int_equal(kind, EQF_POTENTIAL_LENNARD_JONES);
     assert_int_equal(eqf_potential_kind_find("lennard", &kind), EQF_ERROR_NOT_FOUND);
-    assert_int_equal(eqf_potential_kind_find(NULL, &kind), EQF_ERROR_NOT_FOUND);
+    assert_int_equal(eqf_potential_kind_find(NULL, &kind), EQF_ERROR_INVALID_ARGUMENT);
     assert_int_equal(kind, EQF_POTENTIAL_LENNARD_JONES);
     assert_null(eqf_potential_kind_name((eqf_potential_kind)17));
 }

@@ -4,6 +4,7 @@
 #define EQF_TESTS_GROUP_LAYOUT_H
 
 #include "flow_internal.h"
+#include "rk4.h"
 #include "support.h"
 
 /* group_size 0: one sample a lane of a work-item again. has_local_table: tables are copied to local memory. */
@@ -25,8 +26,8 @@ static inline unsigned test_group_size(eqf_context *ctx, unsigned wish) {
 
 /* A silent return to the other layout would prove nothing. */
 static inline void test_assert_groups(const eqf_flow *flow, unsigned group_size) {
-    assert_int_equal(flow->trajectory.group_size, group_size);
-    assert_int_equal(flow->trajectory.reverse_group_size, group_size);
+    assert_int_equal(eqf__rk4_of(flow->solver)->group_size, group_size);
+    assert_int_equal(eqf__rk4_of(flow->solver)->reverse_group_size, group_size);
 }
 
 #endif

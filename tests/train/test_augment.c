@@ -217,7 +217,10 @@ static void check_noise(unsigned N, unsigned D) {
     eqf_context *ctx = test_context();
     const size_t num_dof = (size_t)N * D, free_dof = (size_t)(N - 1) * D;
     eqf__prior prior;
-    TEST_OK(ctx, eqf__prior_create(ctx, N, D, 1.0, &prior));
+    eqf__device *its_device;
+    TEST_OK(ctx, eqf__device_get(ctx, &its_device));
+    const eqf__real real = eqf__real_float(its_device);
+    TEST_OK(ctx, eqf__prior_create(ctx, N, D, 1.0, &real, &prior));
     noise n = {&prior, 0.25};
     float *start = markers(N, D, COUNT), *x = markers(N, D, COUNT), *none = markers(N, D, COUNT),
           *z = test_floats(COUNT * num_dof);

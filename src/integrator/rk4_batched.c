@@ -1,20 +1,20 @@
 /* RK4 batch by batch: cl/integrator/rk4_batched.cl has the pieces, cl/integrator/rk4.clh the scheme. */
-#include "batched.h"
+#include "rk4.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-struct eqf__batched {
-    eqf_context *ctx;
+typedef struct rk4_batched {
+    eqf__solver base;
+    cl_mem d_nothing;  /* stands in for checkpoints where none are kept */
     size_t state_size; /* floats of a block's state: N D V */
-    unsigned vector_width;
     size_t max_blocks;
     bool has_reverse;
     /* [max_blocks][N*D][V]; y[1 ... 3], difference, adjoint_k, from_later and total for the reverse only */
     cl_mem d_y[4], d_k, d_sum, d_difference, d_adjoint_k, d_from_later, d_total;
     cl_mem d_times, d_div, d_div_sum, d_div_difference, d_adjoint_div; /* [max_blocks][V] */
     eqf__kernel set_times, begin, stage, end, reach, difference, stage_adjoint, add;
-};
+} rk4_batched;
 
 /* Stage s of a step: where it lies in half steps, its weight, and the way from its slope to the next stage, in steps. */
 static const unsigned rk4_offset[4] = {0, 1, 1, 2};
@@ -23,7 +23,7 @@ static const float rk4_reach[4] = {0.5f, 0.5f, 1.0f, 0.0f};
 
 /* ---- Life ------------------------------------------------------------------------------------------------------------- */
 
-static void release_memory(eqf__batched *batched) {
+static void release_memory(rk4_batched *batched) {
     cl_mem *buffers[] = {&batched->d_y[0],       &batched->d_y[1],
                          &batched->d_y[2],       &batched->d_y[3],
                          &batched->d_k,          &batched->d_sum,
@@ -37,18 +37,17 @@ static void release_memory(eqf__batched *batched) {
     batched->has_reverse = false;
 }
 
-void eqf__batched_destroy(eqf__batched **batched) {
-    if (*batched == NULL) return;
-    eqf__batched *dying = *batched;
-    release_memory(dying);
-    eqf__kernel *kernels[] = {&dying->set_times, &dying->begin,      &dying->stage,         &dying->end,
-                              &dying->reach,     &dying->difference, &dying->stage_adjoint, &dying->add};
+static void batched_destroy(eqf__solver *solver) {
+    rk4_batched *batched = (rk4_batched *)solver;
+    release_memory(batched);
+    eqf__kernel *kernels[] = {&batched->set_times, &batched->begin,      &batched->stage,         &batched->end,
+                              &batched->reach,     &batched->difference, &batched->stage_adjoint, &batched->add};
     for (size_t k = 0; k < sizeof kernels / sizeof kernels[0]; k++) eqf__kernel_destroy(kernels[k]);
-    free(dying);
-    *batched = NULL;
+    eqf__buffer_destroy(&batched->d_nothing);
+    free(batched);
 }
 
-static eqf_status create_kernels(eqf_context *ctx, const eqf__field *field, eqf__batched *batched) {
+static eqf_status create_kernels(eqf_context *ctx, const eqf__field *field, rk4_batched *batched) {
     static const char *const files[] = {"common/real.clh", "integrator/rk4_batched.cl", NULL};
     char defines[64];
     snprintf(defines, sizeof defines, "-D DOF=%u", field->num_particles * field->space_dim);
@@ -64,31 +63,9 @@ static eqf_status create_kernels(eqf_context *ctx, const eqf__field *field, eqf_
     return eqf__kernel_create(ctx, program, "rk4_add", &batched->add);
 }
 
-eqf_status eqf__batched_create(eqf_context *ctx, const eqf__field *field, eqf__batched **batched_out) {
-    *batched_out = NULL;
-    eqf__device *device;
-    EQF__TRY(eqf__device_get(ctx, &device));
-    eqf__batched *batched = eqf__alloc(ctx, 1, sizeof *batched, "the integrator");
-    if (batched == NULL) return EQF_ERROR_OUT_OF_MEMORY;
-    batched->ctx = ctx;
-    batched->vector_width = device->vector_width;
-    batched->state_size = (size_t)field->num_particles * field->space_dim * device->vector_width;
-    eqf_status status = create_kernels(ctx, field, batched);
-    if (status != EQF_OK) {
-        eqf__batched_destroy(&batched);
-        return status;
-    }
-    *batched_out = batched;
-    return EQF_OK;
-}
-
-eqf__program *eqf__batched_program(const eqf__batched *batched) {
-    return batched->begin.program;
-}
-
-static eqf_status create_memory(eqf__batched *batched, size_t num_blocks, bool has_reverse) {
+static eqf_status create_memory(rk4_batched *batched, size_t num_blocks, bool has_reverse) {
     const size_t state = num_blocks * batched->state_size * sizeof(float);
-    const size_t numbers = num_blocks * batched->vector_width * sizeof(float);
+    const size_t numbers = num_blocks * batched->base.real.vector_width * sizeof(float);
     const struct {
         cl_mem *buffer;
         size_t num_bytes;
@@ -105,12 +82,12 @@ static eqf_status create_memory(eqf__batched *batched, size_t num_blocks, bool h
     };
     for (size_t b = 0; b < sizeof needed / sizeof needed[0]; b++)
         if (has_reverse || !needed[b].is_for_reverse)
-            EQF__TRY(eqf__buffer_create(batched->ctx, needed[b].num_bytes, NULL, "the integrator's stages",
+            EQF__TRY(eqf__buffer_create(batched->base.ctx, needed[b].num_bytes, NULL, "the integrator's stages",
                                         needed[b].buffer));
     return EQF_OK;
 }
 
-static eqf_status ensure_memory(eqf__batched *batched, size_t num_blocks, bool has_reverse) {
+static eqf_status ensure_memory(rk4_batched *batched, size_t num_blocks, bool has_reverse) {
     if (batched->max_blocks >= num_blocks && (batched->has_reverse || !has_reverse)) return EQF_OK;
     has_reverse = has_reverse || batched->has_reverse;
     if (num_blocks < batched->max_blocks) num_blocks = batched->max_blocks;
@@ -132,42 +109,42 @@ static unsigned step_stage(unsigned num_steps, int sign, unsigned step, unsigned
     return sign > 0 ? 2 * step + rk4_offset[s] : 2 * (num_steps - step) - rk4_offset[s];
 }
 
-static eqf_status set_times(eqf__batched *batched, unsigned num_steps, unsigned stage, size_t num_blocks) {
+static eqf_status set_times(rk4_batched *batched, unsigned num_steps, unsigned stage, size_t num_blocks) {
     const cl_float t = (cl_float)((double)stage / (2.0 * num_steps));
     const cl_uint blocks = (cl_uint)num_blocks;
-    return EQF__LAUNCH(batched->ctx, &batched->set_times, num_blocks, 0, EQF__ARG(batched->d_times), EQF__ARG(t),
+    return EQF__LAUNCH(batched->base.ctx, &batched->set_times, num_blocks, 0, EQF__ARG(batched->d_times), EQF__ARG(t),
                        EQF__ARG(blocks));
 }
 
 /* k and div at stage `stage`. The field is the trajectory's, which only looks at it; an evaluation uses its scratch memory. */
-static eqf_status evaluate(const eqf__trajectory *trajectory, const eqf__noise *noise, unsigned stage,
-                           size_t num_blocks, cl_mem d_y, cl_mem d_k, cl_mem d_div) {
-    eqf__batched *batched = trajectory->batched;
-    eqf__field *field = trajectory->field;
-    EQF__TRY(set_times(batched, trajectory->num_steps, stage, num_blocks));
+static eqf_status evaluate(rk4_batched *batched, const eqf__noise *noise, unsigned stage, size_t num_blocks, cl_mem d_y,
+                           cl_mem d_k, cl_mem d_div) {
+    eqf__field *field = batched->base.field;
+    EQF__TRY(set_times(batched, batched->base.num_steps, stage, num_blocks));
     return field->batched->evaluate(field, noise, num_blocks, d_y, batched->d_times, d_k, d_div);
 }
 
 /* ---- Solves -------------------------------------------------------------------------------------------------------------- */
 
-eqf_status eqf__batched_solve(const eqf__trajectory *trajectory, const eqf__noise *noise, eqf_direction direction,
-                              size_t num_blocks, cl_mem d_x, cl_mem d_log_det, cl_mem d_checkpoints) {
-    eqf__batched *batched = trajectory->batched;
-    eqf_context *ctx = trajectory->ctx;
-    const unsigned num_steps = trajectory->num_steps;
+static eqf_status batched_solve(eqf__solver *solver, const eqf__noise *noise, eqf_direction direction,
+                                size_t num_samples, cl_mem d_x, cl_mem d_log_det, const eqf__tape *tape) {
+    rk4_batched *batched = (rk4_batched *)solver;
+    eqf_context *ctx = solver->ctx;
+    const size_t num_blocks = eqf__solver_blocks(solver, num_samples);
+    const unsigned num_steps = solver->num_steps;
     const int sign = direction == EQF_PRIOR_TO_DATA ? 1 : -1;
     const cl_float h = (cl_float)sign / (cl_float)num_steps;
-    const cl_uint blocks = (cl_uint)num_blocks, has_checkpoints = d_checkpoints != NULL;
+    const cl_uint blocks = (cl_uint)num_blocks, has_checkpoints = tape != NULL;
     if (num_blocks == 0) return EQF_OK;
     EQF__TRY(ensure_memory(batched, num_blocks, false));
-    const cl_mem checkpoints = has_checkpoints ? d_checkpoints : trajectory->d_nothing;
+    const cl_mem checkpoints = tape != NULL ? tape->d_checkpoints : batched->d_nothing;
     for (cl_uint step = 0; step < num_steps; step++) {
         EQF__TRY(EQF__LAUNCH(ctx, &batched->begin, num_blocks, 0, EQF__ARG(d_x), EQF__ARG(batched->d_y[0]),
                              EQF__ARG(batched->d_sum), EQF__ARG(batched->d_div_sum), EQF__ARG(checkpoints),
                              EQF__ARG(has_checkpoints), EQF__ARG(step), EQF__ARG(blocks)));
         for (unsigned s = 0; s < 4; s++) {
             const cl_float weight = rk4_weight[s], reach = h * rk4_reach[s];
-            EQF__TRY(evaluate(trajectory, noise, step_stage(num_steps, sign, step, s), num_blocks, batched->d_y[0],
+            EQF__TRY(evaluate(batched, noise, step_stage(num_steps, sign, step, s), num_blocks, batched->d_y[0],
                               batched->d_k, batched->d_div));
             EQF__TRY(EQF__LAUNCH(ctx, &batched->stage, num_blocks, 0, EQF__ARG(d_x), EQF__ARG(batched->d_k),
                                  EQF__ARG(batched->d_div), EQF__ARG(batched->d_y[0]), EQF__ARG(batched->d_sum),
@@ -180,70 +157,121 @@ eqf_status eqf__batched_solve(const eqf__trajectory *trajectory, const eqf__nois
 }
 
 /* The four stages' places y[0 ... 3] of a step and the differences of the two in the middle; adds to the error. */
-static eqf_status recompute_step(const eqf__trajectory *trajectory, const eqf__noise *noise, int sign, unsigned step,
-                                 size_t num_blocks, const eqf__trajectory_gradient *gradient) {
-    eqf__batched *batched = trajectory->batched;
-    eqf_context *ctx = trajectory->ctx;
-    const cl_float h = (cl_float)sign / (cl_float)trajectory->num_steps;
+static eqf_status recompute_step(rk4_batched *batched, const eqf__noise *noise, int sign, unsigned step,
+                                 size_t num_blocks, const eqf__tape *tape, const eqf__way_back *way_back) {
+    eqf_context *ctx = batched->base.ctx;
+    const cl_float h = (cl_float)sign / (cl_float)batched->base.num_steps;
     const cl_uint blocks = (cl_uint)num_blocks;
     const size_t num_bytes = num_blocks * batched->state_size * sizeof(float);
-    EQF__TRY(eqf__buffer_copy(ctx, gradient->d_checkpoints, step * num_bytes, batched->d_y[0], 0, num_bytes));
+    EQF__TRY(eqf__buffer_copy(ctx, tape->d_checkpoints, step * num_bytes, batched->d_y[0], 0, num_bytes));
     for (unsigned s = 0; s < 3; s++) {
         const cl_float reach = h * rk4_reach[s];
         cl_mem d_k = s == 1 ? batched->d_difference : batched->d_k;
         cl_mem d_div = s == 1 ? batched->d_div_difference : batched->d_div;
-        EQF__TRY(evaluate(trajectory, noise, step_stage(trajectory->num_steps, sign, step, s), num_blocks,
+        EQF__TRY(evaluate(batched, noise, step_stage(batched->base.num_steps, sign, step, s), num_blocks,
                           batched->d_y[s], d_k, d_div));
         EQF__TRY(EQF__LAUNCH(ctx, &batched->reach, num_blocks, 0, EQF__ARG(batched->d_y[0]), EQF__ARG(d_k),
                              EQF__ARG(batched->d_y[s + 1]), EQF__ARG(reach), EQF__ARG(blocks)));
     }
     return EQF__LAUNCH(ctx, &batched->difference, num_blocks, 0, EQF__ARG(batched->d_difference),
                        EQF__ARG(batched->d_div_difference), EQF__ARG(batched->d_k), EQF__ARG(batched->d_div),
-                       EQF__ARG(gradient->d_error), EQF__ARG(gradient->d_adjoint_x), EQF__ARG(batched->d_total),
+                       EQF__ARG(way_back->d_error), EQF__ARG(way_back->d_adjoint_x), EQF__ARG(batched->d_total),
                        EQF__ARG(batched->d_from_later), EQF__ARG(h), EQF__ARG(blocks));
 }
 
-static eqf_status reverse_step(const eqf__trajectory *trajectory, const eqf__noise *noise, int sign, unsigned step,
-                               size_t num_blocks, const eqf__trajectory_gradient *gradient) {
-    eqf__batched *batched = trajectory->batched;
-    eqf__field *field = trajectory->field;
-    eqf_context *ctx = trajectory->ctx;
-    const cl_float h = (cl_float)sign / (cl_float)trajectory->num_steps, penalty = gradient->penalty;
+static eqf_status reverse_step(rk4_batched *batched, const eqf__noise *noise, int sign, unsigned step,
+                               size_t num_blocks, const eqf__tape *tape, const eqf__way_back *way_back) {
+    eqf__field *field = batched->base.field;
+    eqf_context *ctx = batched->base.ctx;
+    const cl_float h = (cl_float)sign / (cl_float)batched->base.num_steps, penalty = way_back->penalty;
     const cl_uint blocks = (cl_uint)num_blocks;
-    EQF__TRY(recompute_step(trajectory, noise, sign, step, num_blocks, gradient));
+    EQF__TRY(recompute_step(batched, noise, sign, step, num_blocks, tape, way_back));
     for (unsigned s = 4; s-- > 0;) {
         const cl_float share = h * rk4_weight[s], reach = h * rk4_reach[s];
         const cl_int pull_sign = s == 1 ? 1 : s == 2 ? -1 : 0;
-        EQF__TRY(EQF__LAUNCH(ctx, &batched->stage_adjoint, num_blocks, 0, EQF__ARG(gradient->d_adjoint_x),
-                             EQF__ARG(gradient->d_adjoint_log_det), EQF__ARG(gradient->d_weight),
+        EQF__TRY(EQF__LAUNCH(ctx, &batched->stage_adjoint, num_blocks, 0, EQF__ARG(way_back->d_adjoint_x),
+                             EQF__ARG(way_back->d_adjoint_log_det), EQF__ARG(way_back->d_weight),
                              EQF__ARG(batched->d_difference), EQF__ARG(batched->d_div_difference),
                              EQF__ARG(batched->d_from_later), EQF__ARG(batched->d_adjoint_k),
                              EQF__ARG(batched->d_adjoint_div), EQF__ARG(share), EQF__ARG(reach), EQF__ARG(penalty),
                              EQF__ARG(h), EQF__ARG(pull_sign), EQF__ARG(blocks)));
-        EQF__TRY(
-            set_times(batched, trajectory->num_steps, step_stage(trajectory->num_steps, sign, step, s), num_blocks));
+        EQF__TRY(set_times(batched, batched->base.num_steps, step_stage(batched->base.num_steps, sign, step, s),
+                           num_blocks));
         EQF__TRY(field->batched->vjp(field, noise, num_blocks, batched->d_y[s], batched->d_times, batched->d_adjoint_k,
-                                     batched->d_adjoint_div, batched->d_from_later, gradient->d_grad_shared));
+                                     batched->d_adjoint_div, batched->d_from_later, tape->d_grad_shared));
         EQF__TRY(EQF__LAUNCH(ctx, &batched->add, num_blocks, 0, EQF__ARG(batched->d_total),
                              EQF__ARG(batched->d_from_later), EQF__ARG(blocks)));
     }
-    return eqf__buffer_copy(ctx, batched->d_total, 0, gradient->d_adjoint_x, 0,
+    return eqf__buffer_copy(ctx, batched->d_total, 0, way_back->d_adjoint_x, 0,
                             num_blocks * batched->state_size * sizeof(float));
 }
 
-eqf_status eqf__batched_reverse(const eqf__trajectory *trajectory, const eqf__noise *noise, eqf_direction direction,
-                                size_t num_blocks, const eqf__trajectory_gradient *gradient) {
+static eqf_status batched_reverse(eqf__solver *solver, const eqf__noise *noise, eqf_direction direction,
+                                  const eqf__tape *tape, const eqf__way_back *way_back) {
+    rk4_batched *batched = (rk4_batched *)solver;
+    eqf__field *field = solver->field;
+    const size_t num_blocks = eqf__solver_blocks(solver, way_back->batch_size);
     const int sign = direction == EQF_PRIOR_TO_DATA ? 1 : -1;
+    if (num_blocks > 0) EQF__TRY(ensure_memory(batched, num_blocks, true));
+    EQF__TRY(eqf__tape_begin(solver, tape));
+    for (unsigned step = solver->num_steps; num_blocks > 0 && step-- > 0;)
+        EQF__TRY(reverse_step(batched, noise, sign, step, num_blocks, tape, way_back));
+    return field->batched->contract(field, tape->d_grad_shared, way_back->d_gradient);
+}
+
+static eqf_status batched_field_at(eqf__solver *solver, const eqf__noise *noise, double t, size_t num_samples,
+                                   cl_mem d_x, cl_mem d_velocity, cl_mem d_divergence) {
+    rk4_batched *batched = (rk4_batched *)solver;
+    const size_t num_blocks = eqf__solver_blocks(solver, num_samples);
     if (num_blocks == 0) return EQF_OK;
-    EQF__TRY(ensure_memory(trajectory->batched, num_blocks, true));
-    for (unsigned step = trajectory->num_steps; step-- > 0;)
-        EQF__TRY(reverse_step(trajectory, noise, sign, step, num_blocks, gradient));
+    EQF__TRY(ensure_memory(batched, num_blocks, false));
+    return evaluate(batched, noise, eqf__rk4_stage_at(solver, t), num_blocks, d_x, d_velocity, d_divergence);
+}
+
+/* ---- The solver ---------------------------------------------------------------------------------------------------------- */
+
+static void batched_tape_sizes(const eqf__solver *solver, size_t max_blocks, eqf__tape *tape_out,
+                               size_t *checkpoint_bytes_out) {
+    const rk4_batched *batched = (const rk4_batched *)solver;
+    tape_out->num_partials = 1;
+    tape_out->grad_shared_count = solver->field->batched->grad_size;
+    *checkpoint_bytes_out = max_blocks * batched->state_size * sizeof(float) * solver->num_steps;
+}
+
+/* All kernels are in one program. */
+static eqf_status batched_prepare_reverse(eqf__solver *solver) {
+    (void)solver;
     return EQF_OK;
 }
 
-eqf_status eqf__batched_field(const eqf__trajectory *trajectory, const eqf__noise *noise, unsigned stage,
-                              size_t num_blocks, cl_mem d_x, cl_mem d_velocity, cl_mem d_divergence) {
-    if (num_blocks == 0) return EQF_OK;
-    EQF__TRY(ensure_memory(trajectory->batched, num_blocks, false));
-    return evaluate(trajectory, noise, stage, num_blocks, d_x, d_velocity, d_divergence);
+static eqf__program *batched_program(const eqf__solver *solver, bool is_reverse) {
+    (void)is_reverse;
+    return ((const rk4_batched *)solver)->begin.program;
+}
+
+static const eqf__solver_verbs verbs = {
+    .solve = batched_solve,
+    .field_at = batched_field_at,
+    .check_time = eqf__rk4_check_time,
+    .tape_sizes = batched_tape_sizes,
+    .prepare_reverse = batched_prepare_reverse,
+    .reverse = batched_reverse,
+    .program = batched_program,
+    .destroy = batched_destroy,
+};
+
+eqf_status eqf__rk4_batched_create(eqf__field *field, const eqf_flow_options *options, eqf__solver **solver_out) {
+    eqf_context *ctx = field->ctx;
+    rk4_batched *batched = eqf__alloc(ctx, 1, sizeof *batched, "the integrator");
+    if (batched == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    batched->base = (eqf__solver){
+        .ctx = ctx, .verbs = &verbs, .field = field, .real = field->real, .num_steps = options->num_steps};
+    batched->state_size = (size_t)field->num_particles * field->space_dim * field->real.vector_width;
+    eqf_status status = eqf__buffer_create(ctx, 4, NULL, "an empty buffer", &batched->d_nothing);
+    if (status == EQF_OK) status = create_kernels(ctx, field, batched);
+    if (status != EQF_OK)
+        batched_destroy(&batched->base);
+    else
+        *solver_out = &batched->base;
+    return status;
 }

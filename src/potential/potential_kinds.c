@@ -1,4 +1,4 @@
-#include "kinds.h"
+#include "potential_kinds.h"
 
 #include <math.h>
 #include <string.h>
@@ -26,8 +26,10 @@ const char *eqf_potential_kind_name(eqf_potential_kind kind) {
 }
 
 eqf_status eqf_potential_kind_find(const char *name, eqf_potential_kind *kind_out) {
+    EQF__NOT_NULL(NULL, name);
+    EQF__NOT_NULL(NULL, kind_out);
     const char *own;
-    for (unsigned kind = 0; name != NULL && kind_out != NULL && (own = eqf_potential_kind_name((eqf_potential_kind)kind)) != NULL; kind++)
+    for (unsigned kind = 0; (own = eqf_potential_kind_name((eqf_potential_kind)kind)) != NULL; kind++)
         if (strcmp(name, own) == 0) {
             *kind_out = (eqf_potential_kind)kind;
             return EQF_OK;
@@ -45,6 +47,7 @@ const eqf_option *eqf_potential_common_option(size_t index) {
 }
 
 double eqf_potential_length(const eqf_potential_options *potential) {
+    if (potential == NULL) return NAN;
     eqf__potential_scales scales;
     eqf__potential_scales_of(potential, &scales);
     return scales.length;

@@ -1,0 +1,125 @@
+/* Dormand-Prince 5(4) with a work-item a block: each lane takes its own steps, in launches of many tries. */
+#include "budget.h"
+#include "dopri5.h"
+
+enum { STAGES_PER_STEP = 6 };
+/* Tries of a step in one launch: nearly every solve is over after one, and a watchdog never waits for a stiff
+ * sample. */
+enum { MOST_TURNS = 512 };
+/* Work-items that own a partial gradient. Fixed, so that sums have one order whatever the device's load; a partial
+ * gradient is small. */
+enum { PARTIALS_OF_VECTORS = 64, PARTIALS_OF_SCALARS = 4096 };
+static const size_t most_partial_bytes = (size_t)256 << 20;
+
+/* Loop turns of one work-item in one try of a step, counted from cl/integrator/dormand_prince.cl as if no loop were unrolled; a loop of n
+ * turns counts n + 1. Too few here is silently wrong on llvmpipe: flow.budget compares. */
+static size_t turns_of_try(const eqf__any_time_turns *field, size_t state_size, bool is_adjoint) {
+    const size_t over_state = state_size + 1, stages = STAGES_PER_STEP, earlier_stages = stages * (stages + 1) / 2;
+    const size_t slope = (is_adjoint ? field->vjp : field->velocity) + 2 * over_state;
+    /* Stage states with their sums over earlier stages, the error's part; the norms, the choice of the new state. */
+    const size_t sums = stages * (1 + 2 * over_state) + state_size * (earlier_stages + stages);
+    const size_t forward = 2 + sums + stages * (field->field + slope) + 8 * over_state;
+    if (!is_adjoint) return forward;
+    return forward + sums + stages * (field->field + over_state + field->gradient);
+}
+
+static eqf_status create_system(eqf__dopri5 *dopri5, bool is_adjoint, eqf__dopri5_system *system_out) {
+    eqf_context *ctx = dopri5->base.ctx;
+    const eqf__field *field = dopri5->base.field;
+    const size_t turns = turns_of_try(&field->any_time->turns, system_out->state_size, is_adjoint);
+    const size_t of_launch = 2 * (system_out->state_size + 1); /* the state comes and goes once a launch */
+    system_out->turns_per_launch = (cl_uint)eqf__budget_units(ctx, turns, of_launch, MOST_TURNS);
+    if (system_out->turns_per_launch == 0)
+        return eqf__budget_refuse(ctx, "dopri5 step", field->num_particles, ", or --integrator rk4");
+    const char *const files[] = {"common/real.clh",
+                                 field->any_time->file,
+                                 "integrator/dormand_prince_tableau.clh",
+                                 "integrator/dormand_prince.clh",
+                                 eqf__dopri5_system_file(is_adjoint),
+                                 "integrator/dormand_prince.cl",
+                                 "integrator/dormand_prince_rows.cl",
+                                 NULL};
+    eqf__program *program;
+    EQF__TRY(eqf__program_get(ctx, is_adjoint ? "dormand_prince_adjoint" : "dormand_prince", files,
+                              field->any_time->defines, &program));
+    EQF__TRY(eqf__kernel_create(ctx, program, "adaptive_begin", &system_out->begin));
+    EQF__TRY(eqf__kernel_create(ctx, program, "adaptive_steps", &system_out->steps));
+    EQF__TRY(eqf__kernel_create(ctx, program, "field_at_time", &system_out->field));
+    EQF__TRY(eqf__kernel_create(ctx, program, "adaptive_put", &system_out->put));
+    return eqf__kernel_create(ctx, program, "adaptive_take", &system_out->take);
+}
+
+static void clear_system(eqf__dopri5_system *system) {
+    eqf__kernel_destroy(&system->begin);
+    eqf__kernel_destroy(&system->steps);
+    eqf__kernel_destroy(&system->field);
+}
+
+/* All steps of all samples: blocks_at_once blocks a launch, launched again until none of their lanes runs. */
+static eqf_status run_range(eqf__dopri5 *dopri5, const eqf__dopri5_run *r, size_t blocks_at_once, cl_mem d_grad) {
+    eqf__dopri5_system *system = r->system;
+    const size_t num_blocks = r->num_blocks;
+    const cl_mem d_adjoint_log_det = r->d_adjoint_log_det;
+    const cl_float adjoint_scale = r->adjoint_scale, direction = r->direction;
+    eqf_context *ctx = dopri5->base.ctx;
+    const eqf__field *field = dopri5->base.field;
+    const eqf_adaptive_options *o = &dopri5->options;
+    cl_uint blocks = (cl_uint)num_blocks, has_log_det = o->error_norm == EQF_ERROR_NORM_STATE_AND_LOG_DET;
+    cl_uint max_steps = o->max_steps;
+    cl_float rtol = (cl_float)o->rtol, atol = (cl_float)o->atol;
+    EQF__TRY(EQF__LAUNCH(ctx, &system->begin, num_blocks, 0, EQF__ARG(system->d_state), EQF__ARG(system->d_slope),
+                         EQF__ARG(system->d_carry), EQF__ARG(system->d_control), EQF__ARG(field->d_params),
+                         EQF__ARG(field->any_time->d_constants), EQF__ARG(d_adjoint_log_det), EQF__ARG(adjoint_scale),
+                         EQF__ARG(rtol), EQF__ARG(atol), EQF__ARG(has_log_det), EQF__ARG(direction), EQF__ARG(blocks)));
+    for (size_t begin = 0; begin < num_blocks; begin += blocks_at_once) {
+        const size_t count = num_blocks - begin < blocks_at_once ? num_blocks - begin : blocks_at_once;
+        cl_uint block_begin = (cl_uint)begin, block_end = (cl_uint)(begin + count), num_running = 1;
+        while (num_running > 0) {
+            EQF__TRY(eqf__fill_zero(ctx, system->d_num_running, sizeof num_running));
+            EQF__TRY(EQF__LAUNCH(ctx, &system->steps, count, 0, EQF__ARG(system->d_state), EQF__ARG(system->d_slope),
+                                 EQF__ARG(system->d_carry), EQF__ARG(system->d_control), EQF__ARG(field->d_params),
+                                 EQF__ARG(field->any_time->d_constants), EQF__ARG(d_adjoint_log_det), EQF__ARG(d_grad),
+                                 EQF__ARG(system->d_num_running), EQF__ARG(adjoint_scale), EQF__ARG(rtol),
+                                 EQF__ARG(atol), EQF__ARG(has_log_det), EQF__ARG(direction),
+                                 EQF__ARG(dopri5->equal_step), EQF__ARG(max_steps), EQF__ARG(system->turns_per_launch),
+                                 EQF__ARG(block_begin), EQF__ARG(block_end)));
+            EQF__TRY(eqf__buffer_read(ctx, system->d_num_running, 0, sizeof num_running, &num_running));
+        }
+    }
+    return EQF_OK;
+}
+
+static eqf_status run(eqf__dopri5 *dopri5, const eqf__dopri5_run *r) {
+    if (r->is_reverse) return run_range(dopri5, r, dopri5->num_partials, dopri5->d_grad);
+    return run_range(dopri5, r, r->num_blocks, r->system->d_num_running); /* any buffer: there is no gradient */
+}
+
+static size_t grad_count(const eqf__dopri5 *dopri5) {
+    return dopri5->num_partials * dopri5->base.field->any_time->grad_size * dopri5->base.real.vector_width;
+}
+
+static eqf_status contract(eqf__dopri5 *dopri5, float share, cl_mem d_gradient) {
+    eqf__field *field = dopri5->base.field;
+    return field->any_time->contract(field, dopri5->d_grad, dopri5->num_partials, share, d_gradient);
+}
+
+static eqf_status field_at(eqf__dopri5 *dopri5, const eqf__noise *noise, double t, size_t num_blocks, cl_mem d_x,
+                           cl_mem d_velocity, cl_mem d_divergence) {
+    const eqf__field *field = dopri5->base.field;
+    (void)noise; /* the divergence is exact */
+    cl_uint blocks = (cl_uint)num_blocks;
+    cl_float time = (cl_float)t;
+    return EQF__LAUNCH(dopri5->base.ctx, &dopri5->forward.field, num_blocks, 0, EQF__ARG(d_x), EQF__ARG(d_velocity),
+                       EQF__ARG(d_divergence), EQF__ARG(field->d_params), EQF__ARG(field->any_time->d_constants),
+                       EQF__ARG(time), EQF__ARG(blocks));
+}
+
+static const eqf__dopri5_engine engine = {create_system, clear_system, run, grad_count, contract, field_at};
+
+eqf_status eqf__dopri5_create(eqf__field *field, const eqf_flow_options *options, eqf__solver **solver_out) {
+    const size_t partial_bytes = field->any_time->grad_size * field->real.vector_width * sizeof(float);
+    const size_t affordable = most_partial_bytes / partial_bytes;
+    size_t num_partials = field->real.vector_width > 1 ? PARTIALS_OF_VECTORS : PARTIALS_OF_SCALARS;
+    if (num_partials > affordable) num_partials = affordable > 0 ? affordable : 1;
+    return eqf__dopri5_open(field, options, &engine, num_partials, solver_out);
+}

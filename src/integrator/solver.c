@@ -1,0 +1,162 @@
+#include "solver.h"
+
+#include <string.h>
+
+#include "dopri5.h"
+#include "kinds.h"
+
+/* ---- The table ----------------------------------------------------------------------------------------------------------- */
+
+enum { MOST_FORMS = 2, MOST_STEPS = 100000 };
+
+typedef struct integrator {
+    eqf_integrator_method method;
+    bool has_double;
+    const char *refusal; /* of a field that has none of the forms */
+    /* Its options, with defaults for zeros. Errors: INVALID_ARGUMENT. */
+    eqf_status (*check)(eqf_context *ctx, eqf_flow_options *options);
+    struct {
+        unsigned form; /* EQF__FORM_; 0: no more */
+        eqf_status (*create)(eqf__field *field, const eqf_flow_options *options, eqf__solver **solver_out);
+    } forms[MOST_FORMS]; /* what it can use, the best first */
+} integrator;
+
+static eqf_status check_rk4(eqf_context *ctx, eqf_flow_options *options) {
+    if (options->num_steps <= MOST_STEPS) return EQF_OK;
+    return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "%u integration steps are more than the %d allowed",
+                     options->num_steps, (int)MOST_STEPS);
+}
+
+static eqf_status check_dopri5(eqf_context *ctx, eqf_flow_options *options) {
+    EQF__TRY(check_rk4(ctx, options));
+    return eqf__dopri5_check(ctx, &options->adaptive);
+}
+
+static const integrator integrators[] = {
+    {EQF_INTEGRATOR_RK4,
+     true,
+     "rk4 cannot use this model's field",
+     check_rk4,
+     {{EQF__FORM_STAGE, eqf__rk4_create}, {EQF__FORM_BATCHED, eqf__rk4_batched_create}}},
+    {EQF_INTEGRATOR_DOPRI5,
+     false,
+     "dopri5 needs a field that can be evaluated at any time, and this model's cannot: use --integrator rk4",
+     check_dopri5,
+     {{EQF__FORM_ANY_TIME, eqf__dopri5_create}, {EQF__FORM_BATCHED, eqf__dopri5_batched_create}}},
+};
+
+static const integrator *find(eqf_integrator_method method) {
+    for (size_t i = 0; i < sizeof integrators / sizeof integrators[0]; i++)
+        if (integrators[i].method == method) return &integrators[i];
+    return NULL;
+}
+
+/* ---- Life ---------------------------------------------------------------------------------------------------------------- */
+
+/* The numbers that the solver computes in. */
+static eqf_status choose_real(eqf_context *ctx, const integrator *row, eqf_precision precision, eqf__real *real_out) {
+    const eqf__device *device = ctx->device;
+    *real_out = eqf__real_float(device);
+    if (precision != EQF_PRECISION_DOUBLE) return EQF_OK;
+    *real_out = eqf__real_double(device);
+    if (!device->info.has_fp64)
+        return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED,
+                         "%s (%s) has no double precision (fp64): use another --device, or --precision float",
+                         device->info.name, device->info.platform_name);
+    if (row->has_double) return EQF_OK;
+    return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED, "double precision is for RK4: use --integrator rk4");
+}
+
+eqf_status eqf__solver_create(eqf_context *ctx, unsigned num_particles, unsigned space_dim,
+                              const eqf_dynamics_options *dynamics, const eqf_flow_options *options,
+                              const float *params, eqf__solver **solver_out) {
+    *solver_out = NULL;
+    const integrator *row = find(options->method);
+    const eqf__dynamics_kind *kind = eqf__dynamics_kind_of(dynamics->kind);
+    eqf_flow_options checked = *options;
+    if (row == NULL)
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "method of the integrator is %u: there is no such method",
+                         (unsigned)options->method);
+    EQF__TRY(row->check(ctx, &checked));
+    eqf__field_needs needs = {.num_stages = 2 * options->num_steps + 1,
+                              .evaluation = options->field_evaluation,
+                              .divergence = options->divergence};
+    EQF__TRY(choose_real(ctx, row, options->precision, &needs.real));
+    size_t f = 0;
+    while (f < MOST_FORMS && kind != NULL && !(row->forms[f].form & kind->forms)) f++;
+    if (f == MOST_FORMS) return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED, "%s", row->refusal);
+    needs.form = row->forms[f].form;
+    eqf__field *field;
+    bool has_changed;
+    EQF__TRY(eqf__field_create(ctx, num_particles, space_dim, dynamics, &needs, &field));
+    eqf_status status = eqf__field_set_params(field, params, &has_changed);
+    if (status == EQF_OK) status = row->forms[f].create(field, &checked, solver_out);
+    if (status != EQF_OK) eqf__field_destroy(&field);
+    return status;
+}
+
+void eqf__solver_destroy(eqf__solver **solver) {
+    if (*solver == NULL) return;
+    eqf__field *field = (*solver)->field;
+    (*solver)->verbs->destroy(*solver);
+    eqf__field_destroy(&field);
+    *solver = NULL;
+}
+
+eqf_status eqf__solver_assemble(eqf__solver *solver) {
+    return solver->verbs->assemble != NULL ? solver->verbs->assemble(solver) : EQF_OK;
+}
+
+eqf_status eqf__solver_set_params(eqf__solver *solver, const float *params, bool *has_changed_out) {
+    EQF__TRY(eqf__field_set_params(solver->field, params, has_changed_out));
+    return *has_changed_out ? eqf__solver_assemble(solver) : EQF_OK;
+}
+
+eqf__program *eqf__solver_field_program(const eqf__solver *solver, bool is_reverse) {
+    const eqf__field *field = solver->field;
+    if (field->batched != NULL) return field->batched->program;
+    if (field->any_time != NULL) return field->any_time->program;
+    return is_reverse ? field->stage->gradient_program : field->stage->program;
+}
+
+eqf_status eqf__solver_prepare_gradient(eqf__solver *solver) {
+    const eqf__stage_form *stage = solver->field->stage;
+    EQF__TRY(solver->verbs->prepare_reverse(solver));
+    return stage != NULL && stage->prepare_gradient != NULL ? stage->prepare_gradient(solver->field) : EQF_OK;
+}
+
+/* ---- Tapes --------------------------------------------------------------------------------------------------------------- */
+
+eqf_status eqf__tape_create(eqf__solver *solver, size_t max_blocks, eqf__tape *tape_out) {
+    size_t checkpoint_bytes = 0;
+    memset(tape_out, 0, sizeof *tape_out);
+    solver->verbs->tape_sizes(solver, max_blocks, tape_out, &checkpoint_bytes);
+    tape_out->max_blocks = max_blocks;
+    const size_t size = solver->real.size;
+    eqf_context *ctx = solver->ctx;
+    eqf_status status =
+        eqf__buffer_create(ctx, checkpoint_bytes, NULL, "the trajectory checkpoints", &tape_out->d_checkpoints);
+    if (status == EQF_OK)
+        status = eqf__buffer_create(ctx, tape_out->grad_stages_count * size, NULL, "the partial gradients",
+                                    &tape_out->d_grad_stages);
+    if (status == EQF_OK)
+        status = eqf__buffer_create(ctx, tape_out->grad_shared_count * size, NULL, "the partial gradients",
+                                    &tape_out->d_grad_shared);
+    if (status != EQF_OK) eqf__tape_clear(tape_out);
+    return status;
+}
+
+void eqf__tape_clear(eqf__tape *tape) {
+    eqf__buffer_destroy(&tape->d_checkpoints);
+    eqf__buffer_destroy(&tape->d_grad_stages);
+    eqf__buffer_destroy(&tape->d_grad_shared);
+    memset(tape, 0, sizeof *tape);
+}
+
+eqf_status eqf__tape_begin(eqf__solver *solver, const eqf__tape *tape) {
+    if (tape->grad_stages_count > 0)
+        EQF__TRY(eqf__fill_zero(solver->ctx, tape->d_grad_stages, tape->grad_stages_count * solver->real.size));
+    if (tape->grad_shared_count > 0)
+        EQF__TRY(eqf__fill_zero(solver->ctx, tape->d_grad_shared, tape->grad_shared_count * solver->real.size));
+    return EQF_OK;
+}
