@@ -109,13 +109,13 @@ static double relative_error(const float *a, const double *b, size_t count, doub
 
 /* ---- The field --------------------------------------------------------------------------------------------------- */
 
-/* 2 to 55 particles in 1 to 3 dimensions, L 1 to 3; the last two as lj13 and dw4 have them by default. */
-static const flow_case field_cases[] = {
-    {2, 1, 1, 4, 2, 4, 1, 6, 2, 3, 1.0},      {2, 3, 3, 9, 3, 6, 2, 8, 2, 5, 1.0},
-    {3, 1, 2, 8, 4, 8, 3, 8, 2, 2, 1.2},      {6, 2, 1, 16, 8, 12, 4, 12, 2, 4, 1.0},
-    {9, 3, 2, 12, 5, 9, 3, 10, 2, 2, 1.0},    {20, 1, 3, 8, 4, 8, 2, 10, 2, 1, 3.0},
-    {34, 2, 2, 8, 4, 8, 2, 10, 2, 1, 1.6},    {55, 3, 3, 6, 2, 6, 2, 8, 2, 1, 1.2},
-    {13, 3, 3, 48, 16, 48, 8, 32, 2, 2, 0.8}, {4, 2, 3, 48, 12, 48, 6, 24, 2, 4, 1.5}};
+/* 2 to 55 particles in 1 to 3 dimensions, L 1 to 3; the last has the default sizes. Each shape is a program that
+ * the driver compiles. */
+static const flow_case field_cases[] = {{2, 3, 3, 9, 3, 6, 2, 8, 2, 5, 1.0},
+                                        {6, 2, 1, 16, 8, 12, 4, 12, 2, 4, 1.0},
+                                        {20, 1, 3, 8, 4, 8, 2, 10, 2, 1, 3.0},
+                                        {55, 3, 2, 6, 2, 6, 2, 8, 2, 1, 1.2},
+                                        {13, 3, 3, 48, 16, 48, 8, 32, 2, 2, 0.8}};
 enum { NUM_FIELD_CASES = sizeof field_cases / sizeof *field_cases };
 
 /* Velocities relative to the configuration's largest component; the divergence relative to the sum of the sizes of
@@ -155,10 +155,10 @@ static void test_field(void **state) {
 
 /* ---- Solves ------------------------------------------------------------------------------------------------------ */
 
-static const flow_case solve_cases[] = {{4, 2, 1, 12, 6, 8, 3, 12, 10, 5, 1.5},
-                                        {4, 2, 3, 12, 6, 8, 3, 12, 10, 9, 1.5},
-                                        {3, 1, 2, 8, 4, 8, 2, 10, 12, 3, 1.0},
-                                        {7, 3, 2, 12, 4, 8, 2, 12, 10, 2, 1.0}};
+static const flow_case solve_cases[] = {{5, 2, 1, 7, 4, 6, 2, 9, 8, 5, 1.0},
+                                        {4, 2, 3, 8, 4, 6, 2, 9, 8, 9, 1.5},
+                                        {3, 1, 2, 6, 3, 5, 2, 8, 8, 3, 1.0},
+                                        {6, 3, 2, 6, 3, 5, 2, 8, 8, 2, 1.1}};
 enum { NUM_SOLVE_CASES = sizeof solve_cases / sizeof *solve_cases };
 
 /* Both directions, log_det and log_prob, with equal steps. */
@@ -167,7 +167,7 @@ static void test_solves(void **state) {
     test_worst place_worst = TEST_WORST_INIT(5e-5), log_det_worst = TEST_WORST_INIT(1e-4);
     for (size_t k = 0; k < NUM_SOLVE_CASES; ++k) {
         const flow_case *c = solve_cases + k;
-        fixture f = set_up(c, 6.0, NULL, 200 + k);
+        fixture f = set_up(c, 2.5, NULL, 200 + k); /* not chaotic: see test_invariance */
         float *end = test_output(f.count), *log_det = test_output(c->batch_size),
               *log_prob = test_output(c->batch_size);
         double *expected = calloc(f.num_dof, sizeof *expected), moved = 0.0;
@@ -191,7 +191,7 @@ static void test_solves(void **state) {
             for (size_t i = 0; i < f.num_dof; ++i)
                 test_compare(&place_worst, k, fabs(end[b * f.num_dof + i] - expected[i]));
         }
-        assert_true(moved > 0.1); /* a flow that does nothing proves nothing */
+        assert_true(moved > 0.05); /* a flow that does nothing proves nothing */
         free(end);
         free(log_det);
         free(log_prob);
@@ -235,18 +235,13 @@ static void test_adaptive(void **state) {
 
 /* ---- Gradients --------------------------------------------------------------------------------------------------- */
 
-static const flow_case gradient_cases[] = {{2, 1, 1, 4, 2, 4, 1, 6, 4, 9, 1.0},  {3, 2, 2, 6, 3, 5, 2, 8, 4, 3, 1.0},
-                                           {4, 3, 3, 6, 3, 5, 2, 8, 3, 2, 1.0},  {6, 2, 2, 8, 4, 6, 2, 8, 3, 1, 1.2},
-                                           {5, 1, 3, 6, 3, 5, 2, 8, 3, 17, 1.5}, {13, 3, 2, 6, 2, 5, 2, 8, 2, 1, 0.9}};
-enum { NUM_GRADIENT_CASES = sizeof gradient_cases / sizeof *gradient_cases };
-
 /* The loss with its penalty, and its gradient by every parameter and coordinate. Each slice's error is relative to
  * the slice's norm, or to a thousandth of the whole gradient's. */
 static void test_gradients(void **state) {
     (void)state;
     test_worst loss_worst = TEST_WORST_INIT(2e-5), param_worst = TEST_WORST_INIT(1e-3), x_worst = TEST_WORST_INIT(1e-3);
-    for (size_t k = 0; k < NUM_GRADIENT_CASES; ++k) {
-        const flow_case *c = gradient_cases + k;
+    for (size_t k = 0; k < NUM_SOLVE_CASES; ++k) {
+        const flow_case *c = solve_cases + k;
         fixture f = set_up(c, 6.0, NULL, 400 + k);
         const size_t num_params = f.message->num_params;
         assert_int_equal(eqf_model_num_trained(f.model), num_params);
@@ -287,8 +282,8 @@ static void test_gradients(void **state) {
 static void test_score(void **state) {
     (void)state;
     test_worst score_worst = TEST_WORST_INIT(1e-3), log_prob_worst = TEST_WORST_INIT(2e-5);
-    for (size_t k = 0; k < NUM_GRADIENT_CASES; ++k) {
-        flow_case c = gradient_cases[k];
+    for (size_t k = 0; k < NUM_SOLVE_CASES; ++k) {
+        flow_case c = solve_cases[k];
         c.batch_size = c.batch_size > 3 ? 3 : c.batch_size;
         fixture f = set_up(&c, 6.0, NULL, 500 + k);
         float *score = test_output(f.count), *log_prob = test_output(c.batch_size), *z = test_output(f.count);
@@ -317,7 +312,7 @@ static void test_score(void **state) {
  * relabelled. */
 static void test_invariance(void **state) {
     (void)state;
-    static const flow_case whole[] = {{4, 2, 3, 48, 12, 48, 6, 24, 20, 64, 1.5},
+    static const flow_case whole[] = {{4, 2, 3, 8, 4, 6, 2, 9, 20, 64, 1.5},
                                       {13, 3, 3, 48, 16, 48, 8, 32, 12, 16, 0.8}};
     test_worst worst = TEST_WORST_INIT(1e-4);
     for (size_t k = 0; k < 2; ++k) {
@@ -360,14 +355,15 @@ static void test_invariance(void **state) {
 /* Two particles in one place and one far away have densities and gradients; NaN spoils its own sample only. */
 static void test_edges(void **state) {
     (void)state;
-    for (unsigned L = 1; L <= 3; ++L) {
-        const flow_case c = {5, 3, L, 8, 4, 6, 2, 8, 4, 6, 1.0};
-        fixture f = set_up(&c, 1.0, NULL, 800 + L);
+    for (size_t k = 0; k < NUM_SOLVE_CASES; ++k) {
+        flow_case c = solve_cases[k];
+        c.batch_size = 6;
+        fixture f = set_up(&c, 1.0, NULL, 800 + k);
         float *log_prob = test_output(c.batch_size), *score = test_output(f.count);
-        memcpy(f.x + f.num_dof, f.x + f.num_dof + 3, 3 * sizeof *f.x);
+        memcpy(f.x + f.num_dof, f.x + f.num_dof + c.D, c.D * sizeof *f.x);
         f.x[2 * f.num_dof] += 12.0f;
         for (size_t b = 1; b < 3; ++b) test_center_floats(c.N, c.D, f.x + b * f.num_dof);
-        f.x[3 * f.num_dof + 4] = NAN;
+        f.x[3 * f.num_dof + 1] = NAN;
         double *x = test_to_double(f.count, f.x);
         TEST_OK(f.ctx, eqf_flow_score(f.flow, c.batch_size, f.x, log_prob, NULL, score));
         for (size_t b = 0; b < c.batch_size; ++b) {
@@ -376,7 +372,7 @@ static void test_edges(void **state) {
                 continue;
             }
             double exact = ref_message_log_prob(&f.reference, x + b * f.num_dof, NULL, NULL);
-            print_message("L %u, sample %zu: log_prob %.6g, off by %.1e\n", L, b, exact, fabs(log_prob[b] - exact));
+            print_message("case %zu, sample %zu: log_prob %.6g, off by %.1e\n", k, b, exact, fabs(log_prob[b] - exact));
             assert_true(fabs(log_prob[b] - exact) <= 1e-5 * fmax(10.0, fabs(exact)));
             for (size_t i = 0; i < f.num_dof; ++i) assert_true(isfinite(score[b * f.num_dof + i]));
         }
