@@ -1,6 +1,6 @@
 /* Adam with decoupled weight decay (Kingma and Ba 2015; Loshchilov and Hutter 2019), gradient clipping and weight
  * averaging. */
-#define NUM_SUMS 6 /* two of each term of the loss: its mean and that of its integration error */
+#define NUM_SUMS 8 /* two of each term of the loss: its mean and that of its integration error */
 #define RECORD_SIZE (NUM_SUMS + 2) /* these; the gradient's norm; 1 if all are finite */
 
 /* One work-item per 16 parameters: total = scale gradient where is_first, else total + scale gradient. */
