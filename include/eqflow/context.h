@@ -39,7 +39,8 @@ typedef struct eqf_context_options {
 } eqf_context_options;
 #define EQF_CONTEXT_OPTIONS_INIT {.struct_size = sizeof(eqf_context_options)}
 
-/* What a long call reports while it works; return true to ask it to stop (EQF_ERROR_INTERRUPTED). */
+/* What a long call reports while it works, between its pieces; return true to ask it to stop (EQF_ERROR_INTERRUPTED). It must not call
+ * functions on the context. */
 typedef struct eqf_progress {
     size_t struct_size; /* set by the library */
     const char *stage; /* static text: "burn-in", "sampling", ... */
@@ -50,6 +51,13 @@ typedef int (*eqf_progress_callback)(void *user, const eqf_progress *progress);
 /* Makes a context without a device: files and models work, device calls open the default device at
  * first need. options may be NULL. Errors: OUT_OF_MEMORY, INVALID_ARGUMENT; *ctx_out is then NULL. */
 eqf_status eqf_context_create(const eqf_context_options *options, eqf_context **ctx_out);
+
+/* From now on long calls on ctx report to progress and can be stopped by it, about four times a second: sampling, log-densities, scores,
+ * transforms, energies, round trips, eqf_flow_choose_steps, eqf_trainer_advance, eqf_mcmc_sample, eqf_minima_quench, eqf_evaluate, annealing and
+ * the self-test (MCMC and quench ask the callback of their options, if there is one, instead). A call that was stopped returns INTERRUPTED; what is in its
+ * output arrays then is not defined, and all objects stay as they were before the call, but a trainer, which keeps its finished steps. Samples do not depend
+ * on the pieces. NULL: no reports. With a communicator every rank must give the same answer. Errors: INVALID_ARGUMENT. */
+eqf_status eqf_context_set_progress(eqf_context *ctx, eqf_progress_callback progress, void *user);
 
 /* Sets a value of the device profile for this context, "key=value", before a device is opened: for experiments. Keys are those of
  * platforms/README.md; the last setting of a key wins. Errors: INVALID_ARGUMENT (unknown key, value out of range). */

@@ -223,7 +223,8 @@ static eqf_status start_chains(mcmc_run *run) {
 }
 
 static eqf_status report_progress(const mcmc_run *run, const char *stage) {
-    if (run->options->progress == NULL) return EQF_OK;
+    if (run->options->progress == NULL)
+        return eqf__progress(run->ctx, stage, (double)run->num_sweeps_done, (double)run->num_sweeps_total);
     eqf_progress progress = {sizeof progress, stage, (double)run->num_sweeps_done, (double)run->num_sweeps_total};
     if (run->options->progress(run->options->progress_user, &progress) == 0) return EQF_OK;
     return eqf__fail(run->ctx, EQF_ERROR_INTERRUPTED, "MCMC was stopped on request after %llu of %llu sweeps",

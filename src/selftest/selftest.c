@@ -262,11 +262,17 @@ static eqf_status run_all(problem *p) {
     static const char *const table_names[3] = {"radial field, table", "log-density, table", "training gradient, table"};
     static const char *const direct_names[3] = {"radial field, direct", "log-density, direct",
                                                 "training gradient, direct"};
+    enum { NUM_PARTS = 5 };
     EQF__TRY(set_up(p));
+    EQF__TRY(eqf__progress_ask(p->ctx, "self-test", 0, NUM_PARTS));
     EQF__TRY(check_flow(p, EQF_FIELD_TABLE, table_names));
+    EQF__TRY(eqf__progress_ask(p->ctx, "self-test", 1, NUM_PARTS));
     EQF__TRY(check_flow(p, EQF_FIELD_DIRECT, direct_names));
+    EQF__TRY(eqf__progress_ask(p->ctx, "self-test", 2, NUM_PARTS));
     EQF__TRY(check_in_double(p));
+    EQF__TRY(eqf__progress_ask(p->ctx, "self-test", 3, NUM_PARTS));
     EQF__TRY(check_potentials(p));
+    EQF__TRY(eqf__progress_ask(p->ctx, "self-test", 4, NUM_PARTS));
     return check_chains(p);
 }
 

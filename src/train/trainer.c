@@ -464,9 +464,13 @@ static eqf_status advance(eqf_trainer *trainer, uint64_t max_steps) {
         for (; trainer->step < target && num_records < EQF__MAX_STEPS_IN_FLIGHT; num_records++)
             EQF__TRY(launch_step(trainer, num_records));
         EQF__TRY(collect_records(trainer, num_records));
+        if (trainer->step < target) EQF__TRY(eqf__progress(trainer->ctx, "train", (double)trainer->step, (double)target));
     }
     if (trainer->step > trainer->stage_begin && (trainer->step == next_validation || trainer->step == stage_end)) {
-        EQF__TRY(eqf__trainer_validate(trainer));
+        eqf__progress_hold(trainer->ctx, true); /* a measurement that is left out would change what comes after it */
+        const eqf_status status = eqf__trainer_validate(trainer);
+        eqf__progress_hold(trainer->ctx, false);
+        EQF__TRY(status);
         EQF__TRY(eqf__trainer_add_history(trainer));
     }
     return EQF_OK;

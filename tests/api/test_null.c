@@ -78,6 +78,18 @@ CALL_WITHOUT_STATUS(eqf_cache_path, p[0])
 CALL_AND_FREE(eqf_cache_list, 1, p[0], p[1], p[2])
 CALL(eqf_cache_clear, p[0], p[1])
 CALL(eqf_context_set_communicator, p[0], p[1])
+CALL(eqf_context_set_progress, p[0], NULL, p[2])
+CALL_AND_DESTROY(eqf_evaluate, 5, eqf_evaluation, p[0], p[1], p[2], NUM, p[4], p[5])
+CALL_VOID(eqf_evaluation_destroy, p[0])
+CALL_WITHOUT_STATUS(eqf_evaluation_figures_of, p[0])
+CALL_WITHOUT_STATUS(eqf_evaluation_num_warnings, p[0])
+CALL_WITHOUT_STATUS(eqf_evaluation_warning_at, p[0], 0)
+CALL_WITHOUT_STATUS(eqf_evaluation_samples, p[0])
+CALL_WITHOUT_STATUS(eqf_evaluation_sample_energies, p[0])
+CALL_WITHOUT_STATUS(eqf_evaluation_sample_log_probs, p[0])
+CALL_WITHOUT_STATUS(eqf_evaluation_log_weights, p[0])
+CALL_WITHOUT_STATUS(eqf_evaluation_data_energies, p[0])
+CALL_WITHOUT_STATUS(eqf_seed_for, 1, p[1])
 CALL_WITHOUT_STATUS(eqf_communicator_share, p[0], 1, 5)
 CALL_AND_DESTROY(eqf_context_create, 1, eqf_context, p[0], p[1])
 CALL_WITHOUT_STATUS(eqf_context_error, p[0])
@@ -193,6 +205,7 @@ typedef struct fixture {
     eqf_model *model;
     eqf_flow *flow, *in_double; /* in_double: NULL where the device has no fp64 */
     eqf_trainer *trainer;
+    eqf_evaluation *evaluation;
     eqf_annealer *annealer, *annealed; /* the second has taken all its steps */
     char npy[64], text[64], out[64]; /* files: [NUM, 2, 2]; a potential's text; one to be written */
     /* results, for whoever asks */
@@ -228,6 +241,9 @@ static void set_up(fixture *f) {
     for (size_t i = 0; i < NUM * NUM_DOF; i++) f->wide_x[i] = f->x[i];
     for (size_t i = 0; i < NUM; i++) f->sizes[0][i] = i;
     TEST_OK(f->ctx, eqf_trainer_create(f->ctx, f->model, NULL, NUM, f->x, 0, NULL, &f->trainer));
+    eqf_evaluation_options short_one = EQF_EVALUATION_OPTIONS_INIT;
+    short_one.num_samples = NUM;
+    TEST_OK(f->ctx, eqf_evaluate(f->ctx, f->model, &short_one, NUM, f->x, &f->evaluation));
     eqf_anneal_options few = EQF_ANNEAL_OPTIONS_INIT;
     few.num_walkers = few.num_pilot = 16;
     few.num_repeats = 2;
@@ -245,6 +261,7 @@ static void set_up(fixture *f) {
 }
 
 static void tear_down(fixture *f) {
+    eqf_evaluation_destroy(&f->evaluation);
     eqf_annealer_destroy(&f->annealer);
     eqf_annealer_destroy(&f->annealed);
     eqf_trainer_destroy(&f->trainer);
@@ -323,6 +340,8 @@ static void test_null(void **state) {
     static eqf_anneal_result anneal_result = EQF_ANNEAL_RESULT_INIT;
     anneal_options.num_walkers = anneal_options.num_pilot = 16;
     anneal_options.num_repeats = 2;
+    static eqf_evaluation_options evaluation_options = EQF_EVALUATION_OPTIONS_INIT;
+    evaluation_options.num_samples = NUM;
     static eqf_context_options context_options = EQF_CONTEXT_OPTIONS_INIT;
     context_options.cache_path = "";
     static eqf_bench_yardsticks yardsticks = EQF_BENCH_YARDSTICKS_INIT;
@@ -380,6 +399,18 @@ static void test_null(void **state) {
         ROW(eqf_cache_list, "!!!", ctx, &f.pointer, f.sizes[1]),
         ROW(eqf_cache_clear, "!o", ctx, f.sizes[1]),
         ROW(eqf_context_set_communicator, "!o", ctx, &communicator),
+        ROW(eqf_context_set_progress, "!oo", ctx, x, x),
+        ROW(eqf_evaluate, "!!o.!!", ctx, f.model, &evaluation_options, _, x, &f.pointer),
+        ROW(eqf_evaluation_destroy, "~", &nothing),
+        ROW(eqf_evaluation_figures_of, "~", f.evaluation),
+        ROW(eqf_evaluation_num_warnings, "~", f.evaluation),
+        ROW(eqf_evaluation_warning_at, "~.", f.evaluation, _),
+        ROW(eqf_evaluation_samples, "~", f.evaluation),
+        ROW(eqf_evaluation_sample_energies, "~", f.evaluation),
+        ROW(eqf_evaluation_sample_log_probs, "~", f.evaluation),
+        ROW(eqf_evaluation_log_weights, "~", f.evaluation),
+        ROW(eqf_evaluation_data_energies, "~", f.evaluation),
+        ROW(eqf_seed_for, ".~", _, preset_name),
         ROW(eqf_communicator_share, "~..", &communicator, _, _),
         ROW(eqf_context_create, "o!", &context_options, &f.pointer),
         ROW(eqf_context_set_profile, "!!", ctx, assignment),
