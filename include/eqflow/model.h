@@ -54,6 +54,34 @@ typedef struct eqf_dynamics_options {
      .layout = EQF_RADIAL_UNIFORM, .distance_max = 8.0, .distance_gamma = 0.5, .time_gamma = 0.3, .width = 128, .depth = 2,     \
      .activation = EQF_ACTIVATION_TANH, .num_hops = 3, .num_scalars = 48, .num_vectors = 16, .num_edge = 48, .num_reduced = 8}
 
+/* What there is to say about a kind of dynamics; texts are static. */
+typedef struct eqf_dynamics_kind_info {
+    size_t struct_size; /* set by the library */
+    const char *name;   /* "radial": the key in files */
+    const char *title;  /* part of a sentence: "the equivariant one" */
+    bool has_estimates; /* its divergence can be estimated (eqf_divergence) */
+    bool has_table;     /* it can be read from a table (eqf_field_evaluation) */
+    bool has_double;    /* it can be solved in double precision */
+} eqf_dynamics_kind_info;
+
+/* NULL if there is no such kind; kinds count from 0 without a gap. */
+const eqf_dynamics_kind_info *eqf_dynamics_kind_describe(eqf_dynamics_kind kind);
+/* Errors: NOT_FOUND (no context: nothing to report to). */
+eqf_status eqf_dynamics_kind_find(const char *name, eqf_dynamics_kind *kind_out);
+/* The options of a kind, one by one: offsets in eqf_dynamics_options. NULL beyond the last. */
+const eqf_option *eqf_dynamics_option(eqf_dynamics_kind kind, size_t index);
+
+typedef enum eqf_prior_kind {
+    EQF_PRIOR_GAUSSIAN /* normal on the configurations with their centre of mass at 0, sd prior_scale */
+} eqf_prior_kind;
+
+/* "mean_free_gaussian". NULL if unknown. */
+const char *eqf_prior_kind_name(eqf_prior_kind kind);
+/* Errors: NOT_FOUND (no context: nothing to report to). */
+eqf_status eqf_prior_kind_find(const char *name, eqf_prior_kind *kind_out);
+/* The options of a kind, one by one: offsets in eqf_model_options. NULL beyond the last. */
+const eqf_option *eqf_prior_option(eqf_prior_kind kind, size_t index);
+
 typedef enum eqf_integrator_method {
     EQF_INTEGRATOR_RK4,   /* equal steps, the same for all samples */
     EQF_INTEGRATOR_DOPRI5 /* Dormand-Prince 5(4), each sample its own steps: a choice of the flow, see eqf_flow_options; models say RK4 */
@@ -75,6 +103,7 @@ typedef struct eqf_model_options {
     eqf_dynamics_options dynamics;
     eqf_integrator_options integrator;
     uint64_t seed; /* of the initial parameters */
+    eqf_prior_kind prior_kind;
 } eqf_model_options;
 #define EQF_MODEL_OPTIONS_INIT                                                                                          \
     {.struct_size = sizeof(eqf_model_options), .potential = EQF_POTENTIAL_OPTIONS_INIT, .prior_scale = 1.0,             \

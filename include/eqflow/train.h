@@ -15,7 +15,10 @@ extern "C" {
 /* Which gradient of the likelihood trains. */
 typedef enum eqf_gradient {
     EQF_GRADIENT_DTO, /* discretise, then optimise: the exact gradient of RK4's flow */
-    EQF_GRADIENT_OTD  /* optimise, then discretise: the continuous adjoint, solved backward by dopri5. Slower; knows no integration penalty */
+    EQF_GRADIENT_OTD, /* optimise, then discretise: the continuous adjoint, solved backward by dopri5. Slower; knows no integration penalty */
+    EQF_GRADIENT_PATH /* of the Kullback-Leibler divergence along the path of each sample (Vaitl et al. 2022): its variance vanishes where
+                       * the model is the target, whose potential it needs; data must be equilibrium samples of it. Exact divergence, fields that
+                       * are evaluated batch by batch; knows no integration penalty */
 } eqf_gradient;
 
 /* What a stage minimises. */
@@ -73,6 +76,7 @@ typedef struct eqf_training_options {
     eqf_pairing pairing;
     size_t pairing_group;
     unsigned num_pairing_starts, num_pairing_threads;
+    double path_cap;                       /* of EQF_GRADIENT_PATH: largest |grad log q + grad u| of a sample; 0: none */
 } eqf_training_options;
 #define EQF_TRAINING_OPTIONS_INIT \
     {.struct_size = sizeof(eqf_training_options), .batch_size = 256, .num_steps = 4000, .learning_rate = 5e-3,            \

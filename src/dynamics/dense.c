@@ -468,11 +468,9 @@ static eqf_status init_params(eqf_context *ctx, const eqf_dynamics_options *opti
 }
 
 const eqf__dynamics_kind eqf__dense_kind = {
-    .kind = EQF_DYNAMICS_DENSE,
-    .name = "dense",
+    .info = EQF__DYNAMICS_INFO(.name = "dense", .title = "the black-box baseline", .has_estimates = true),
     .forms = EQF__FORM_BATCHED,
-    .has_estimates = true,
-    .check = eqf__dense_check,
+    .options = eqf__dense_options,
     .layout = eqf__dense_layout,
     .init_params = init_params,
     .create = dense_create,

@@ -4,24 +4,20 @@
 
 #include "start_values.h"
 
-enum { MAX_WIDTH = 2048 };
-
 /* Of the last layer's start values, below what its inputs would give: the flow starts near the identity. */
 static const double last_layer_scale = 0.01;
 
-eqf_status eqf__dense_check(eqf_context *ctx, const eqf_dynamics_options *options) {
-    if (options->width < 1 || options->width > MAX_WIDTH)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "width of the dense dynamics is %u: it must be 1 to %d",
-                         options->width, MAX_WIDTH);
-    if (options->depth < 1 || options->depth > EQF__DENSE_MAX_DEPTH)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "depth of the dense dynamics is %u: it must be 1 to %d",
-                         options->depth, (int)EQF__DENSE_MAX_DEPTH);
-    if (options->activation != EQF_ACTIVATION_TANH && options->activation != EQF_ACTIVATION_SILU)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
-                         "activation of the dense dynamics is %u: there is no such activation",
-                         (unsigned)options->activation);
-    return EQF_OK;
-}
+static const char *const activations[] = {[EQF_ACTIVATION_TANH] = "tanh", [EQF_ACTIVATION_SILU] = "silu", NULL};
+
+const eqf_option eqf__dense_options[] = {
+    EQF__OPTION(eqf_dynamics_options, width, UNSIGNED, .initial = 128, .low = 1, .high = 2048,
+                .help = "units of a hidden layer"),
+    EQF__OPTION(eqf_dynamics_options, depth, UNSIGNED, .initial = 2, .low = 1, .high = EQF__DENSE_MAX_DEPTH,
+                .help = "hidden layers"),
+    EQF__OPTION(eqf_dynamics_options, activation, NAME, .initial = EQF_ACTIVATION_TANH, .names = activations,
+                .help = "what follows each hidden layer"),
+    EQF__OPTIONS_END,
+};
 
 size_t eqf__dense_layout(const eqf_dynamics_options *options, size_t num_dof,
                          eqf_param_slice slices_out[EQF__DENSE_MAX_SLICES], size_t *num_slices_out,
@@ -34,9 +30,11 @@ size_t eqf__dense_layout(const eqf_dynamics_options *options, size_t num_dof,
     for (unsigned l = 0; l <= options->depth; l++) {
         const size_t num_in = l == 0 ? num_dof + 1 : options->width;
         const size_t num_out = l == options->depth ? num_dof : options->width;
-        slices_out[2 * l] = (eqf_param_slice){sizeof(eqf_param_slice), names[2 * l], 2, {num_out, num_in}, offset, num_out * num_in, true};
+        slices_out[2 * l] = (eqf_param_slice){sizeof(eqf_param_slice), names[2 * l], 2, {num_out, num_in}, offset,
+                                              num_out * num_in,        true};
         offset += num_out * num_in;
-        slices_out[2 * l + 1] = (eqf_param_slice){sizeof(eqf_param_slice), names[2 * l + 1], 1, {num_out, 0}, offset, num_out, true};
+        slices_out[2 * l + 1] =
+            (eqf_param_slice){sizeof(eqf_param_slice), names[2 * l + 1], 1, {num_out, 0}, offset, num_out, true};
         offset += num_out;
     }
     *num_slices_out = 2 * ((size_t)options->depth + 1);

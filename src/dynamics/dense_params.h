@@ -7,11 +7,12 @@
 
 #include "base.h"
 #include "eqflow/model.h"
+#include "option.h"
 
 enum { EQF__DENSE_MAX_DEPTH = 8, EQF__DENSE_MAX_SLICES = 2 * (EQF__DENSE_MAX_DEPTH + 1) };
 
-/* Errors: INVALID_ARGUMENT with the option's name. The functions below expect checked options. */
-eqf_status eqf__dense_check(eqf_context *ctx, const eqf_dynamics_options *options);
+/* The functions below expect checked options. */
+extern const eqf_option eqf__dense_options[];
 
 /* Fills slices_out and *num_slices_out (weights of layer l at 2 l, its biases after them) and gives num_params; names are static. */
 size_t eqf__dense_layout(const eqf_dynamics_options *options, size_t num_dof,

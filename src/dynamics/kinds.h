@@ -3,17 +3,17 @@
 #define EQF_KINDS_H
 
 #include "field.h"
+#include "option.h"
 
 /* Most slices of a kind's parameter vector. */
 enum { EQF__MOST_SLICES = 96 };
 
 typedef struct eqf__dynamics_kind {
-    eqf_dynamics_kind kind;
-    const char *name;
-    unsigned forms;     /* set of EQF__FORM_ */
-    bool has_estimates; /* of the divergence */
-    bool has_double;    /* its stage form can be had in double */
-    /* ---- Parameters, on the host (src/model). Errors of check: INVALID_ARGUMENT with the option's name. */
+    eqf_dynamics_kind_info info; /* has_double: its stage form can be had in double */
+    unsigned forms;              /* set of EQF__FORM_ */
+    const eqf_option *options;   /* the kind's rows, over eqf_dynamics_options */
+    /* ---- Parameters, on the host (src/model). check: what the rows cannot say, NULL: nothing; errors: INVALID_ARGUMENT with the option's
+     * name. */
     eqf_status (*check)(eqf_context *ctx, const eqf_dynamics_options *options);
     /* Fills slices_out [EQF__MOST_SLICES] and gives num_params. */
     size_t (*layout)(const eqf_dynamics_options *options, size_t num_dof, eqf_param_slice *slices_out,
@@ -28,8 +28,17 @@ typedef struct eqf__dynamics_kind {
     eqf_status (*set_resolution)(eqf__field *field, unsigned resolution); /* NULL: there is no table */
 } eqf__dynamics_kind;
 
+/* A row's info. */
+#define EQF__DYNAMICS_INFO(...) \
+    { .struct_size = sizeof(eqf_dynamics_kind_info), __VA_ARGS__ }
+
 /* NULL: there is no such kind. */
 const eqf__dynamics_kind *eqf__dynamics_kind_of(eqf_dynamics_kind kind);
+
+/* All that options of a model's dynamics must be. Errors: INVALID_ARGUMENT with the option's name. */
+eqf_status eqf__dynamics_check(eqf_context *ctx, const eqf_dynamics_options *options);
+/* Feeds the kind and its options to a hash (eqf__hash). */
+uint64_t eqf__dynamics_hash(uint64_t hash, const eqf_dynamics_options *options);
 
 extern const eqf__dynamics_kind eqf__radial_kind, eqf__dense_kind, eqf__message_kind;
 

@@ -243,10 +243,9 @@ static eqf_status message_create(eqf__field *field, const eqf__field_needs *need
 }
 
 const eqf__dynamics_kind eqf__message_kind = {
-    .kind = EQF_DYNAMICS_MESSAGE,
-    .name = "message",
+    .info = EQF__DYNAMICS_INFO(.name = "message", .title = "equivariant too, and of many bodies"),
     .forms = EQF__FORM_BATCHED,
-    .check = eqf__message_check,
+    .options = eqf__message_options,
     .layout = eqf__message_layout,
     .init_params = eqf__message_init_params,
     .create = message_create,

@@ -21,10 +21,6 @@ const eqf_option eqf__message_options[] = {
                 .help = "largest centre of the Gaussians in distance"),
     EQF__OPTIONS_END};
 
-eqf_status eqf__message_check(eqf_context *ctx, const eqf_dynamics_options *options) {
-    return eqf__options_check(ctx, eqf__message_options, "message dynamics", options);
-}
-
 /* ---- Slices ---------------------------------------------------------------------------------------------------------------- */
 
 /* Names of hops 1 ... 8. */

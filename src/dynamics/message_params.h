@@ -27,8 +27,7 @@ typedef struct eqf__message_shape {
 
 extern const eqf_option eqf__message_options[];
 
-/* Errors: INVALID_ARGUMENT with the option's name. The functions below expect checked options. */
-eqf_status eqf__message_check(eqf_context *ctx, const eqf_dynamics_options *options);
+/* The functions below expect checked options. */
 
 void eqf__message_shape_of(const eqf_dynamics_options *options, eqf__message_shape *shape_out);
 

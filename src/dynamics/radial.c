@@ -180,10 +180,9 @@ static eqf_status init_params(eqf_context *ctx, const eqf_dynamics_options *opti
 }
 
 const eqf__dynamics_kind eqf__radial_kind = {
-    .kind = EQF_DYNAMICS_RADIAL,
-    .name = "radial",
+    .info = EQF__DYNAMICS_INFO(.name = "radial", .title = "the equivariant one", .has_table = true, .has_double = true),
     .forms = EQF__FORM_STAGE | EQF__FORM_ANY_TIME,
-    .has_double = true,
+    .options = eqf__radial_options,
     .check = eqf__radial_check,
     .layout = layout,
     .init_params = init_params,

@@ -1,35 +1,42 @@
 #include "radial_params.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 
 #include "start_values.h"
 
-enum { MAX_NUM_DISTANCE = 4096, MAX_NUM_TIME = 256 };
-
 /* ---- Options ---------------------------------------------------------------------------------- */
 
-static eqf_status check_length(eqf_context *ctx, const char *name, double value, bool is_used) {
-    if (isfinite(value) && (!is_used || (value >= 1e-6 && value <= 1e6))) return EQF_OK;
-    return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "%s of the radial dynamics is %g: it must be 1e-6 to 1e6", name,
-                     value);
+static const char *const layouts[] = {[EQF_RADIAL_UNIFORM] = "uniform", [EQF_RADIAL_DENSE_CORE] = "dense_core", NULL};
+
+/* Presets and lengths of the potential choose all but the first two: no flags. The two widths are of the uniform layout. */
+const eqf_option eqf__radial_options[] = {
+    EQF__OPTION(eqf_dynamics_options, num_distance, UNSIGNED, .initial = 50, .low = 1, .high = 4096,
+                .help = "Gaussians in distance"),
+    EQF__OPTION(eqf_dynamics_options, num_time, UNSIGNED, .initial = 10, .low = 1, .high = 256,
+                .help = "Gaussians in time"),
+    EQF__OPTION(eqf_dynamics_options, distance_max, REAL, .initial = 8.0, .low = 1e-6, .high = 1e6, .unit = "length",
+                .flag = "", .help = "largest centre of the Gaussians in distance"),
+    EQF__OPTION(eqf_dynamics_options, distance_gamma, REAL, .initial = 0.5, .low = -DBL_MAX, .high = DBL_MAX,
+                .unit = "length", .flag = "", .help = "width of the Gaussians in distance"),
+    EQF__OPTION(eqf_dynamics_options, time_gamma, REAL, .initial = 0.3, .low = -DBL_MAX, .high = DBL_MAX, .flag = "",
+                .help = "width of the Gaussians in time"),
+    EQF__OPTION(eqf_dynamics_options, layout, NAME, .initial = EQF_RADIAL_UNIFORM, .names = layouts, .flag = "",
+                .help = "where the Gaussians in distance start"),
+    EQF__OPTIONS_END,
+};
+
+static eqf_status check_width(eqf_context *ctx, const char *name, double value) {
+    if (value >= 1e-6 && value <= 1e6) return EQF_OK;
+    return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "%s of the radial dynamics is %g: it must be 1e-06 to 1000000",
+                     name, value);
 }
 
 eqf_status eqf__radial_check(eqf_context *ctx, const eqf_dynamics_options *options) {
-    if (options->num_distance < 1 || options->num_distance > MAX_NUM_DISTANCE)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
-                         "num_distance of the radial dynamics is %u: it must be 1 to %d", options->num_distance,
-                         MAX_NUM_DISTANCE);
-    if (options->num_time < 1 || options->num_time > MAX_NUM_TIME)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "num_time of the radial dynamics is %u: it must be 1 to %d",
-                         options->num_time, MAX_NUM_TIME);
-    if (options->layout != EQF_RADIAL_UNIFORM && options->layout != EQF_RADIAL_DENSE_CORE)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
-                         "layout of the radial dynamics is %u: there is no such layout", (unsigned)options->layout);
-    bool is_uniform = options->layout == EQF_RADIAL_UNIFORM;
-    EQF__TRY(check_length(ctx, "distance_max", options->distance_max, true));
-    EQF__TRY(check_length(ctx, "distance_gamma", options->distance_gamma, is_uniform));
-    return check_length(ctx, "time_gamma", options->time_gamma, is_uniform);
+    if (options->layout != EQF_RADIAL_UNIFORM) return EQF_OK;
+    EQF__TRY(check_width(ctx, "distance_gamma", options->distance_gamma));
+    return check_width(ctx, "time_gamma", options->time_gamma);
 }
 
 /* ---- Layout ----------------------------------------------------------------------------------- */
@@ -41,9 +48,12 @@ size_t eqf__radial_layout(const eqf_dynamics_options *options, eqf_param_slice s
         [EQF__RADIAL_WEIGHTS] = {sizeof(eqf_param_slice), "radial.weights", 2, {num_distance, num_time}, 0, 0, true},
         [EQF__RADIAL_BIAS] = {sizeof(eqf_param_slice), "radial.bias", 1, {num_time, 0}, 0, 0, true},
         [EQF__RADIAL_IMPORTANCE] = {sizeof(eqf_param_slice), "radial.importance", 1, {num_distance, 0}, 0, 0, true},
-        [EQF__RADIAL_DISTANCE_LOG_GAMMAS] = {sizeof(eqf_param_slice), "radial.distance_log_gammas", 1, {num_distance, 0}, 0, 0, true},
-        [EQF__RADIAL_TIME_LOG_GAMMAS] = {sizeof(eqf_param_slice), "radial.time_log_gammas", 1, {num_time, 0}, 0, 0, true},
-        [EQF__RADIAL_DISTANCE_CENTERS] = {sizeof(eqf_param_slice), "radial.distance_centers", 1, {num_distance, 0}, 0, 0, false},
+        [EQF__RADIAL_DISTANCE_LOG_GAMMAS] =
+            {sizeof(eqf_param_slice), "radial.distance_log_gammas", 1, {num_distance, 0}, 0, 0, true},
+        [EQF__RADIAL_TIME_LOG_GAMMAS] =
+            {sizeof(eqf_param_slice), "radial.time_log_gammas", 1, {num_time, 0}, 0, 0, true},
+        [EQF__RADIAL_DISTANCE_CENTERS] =
+            {sizeof(eqf_param_slice), "radial.distance_centers", 1, {num_distance, 0}, 0, 0, false},
         [EQF__RADIAL_TIME_CENTERS] = {sizeof(eqf_param_slice), "radial.time_centers", 1, {num_time, 0}, 0, 0, false},
     };
     size_t offset = 0, num_trained = 0;

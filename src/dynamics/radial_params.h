@@ -9,6 +9,7 @@
 
 #include "base.h"
 #include "eqflow/model.h"
+#include "option.h"
 
 typedef enum eqf__radial_slice {
     EQF__RADIAL_WEIGHTS,
@@ -21,7 +22,10 @@ typedef enum eqf__radial_slice {
     EQF__RADIAL_NUM_SLICES
 } eqf__radial_slice;
 
-/* Errors: INVALID_ARGUMENT with the field's name. The functions below expect checked options. */
+extern const eqf_option eqf__radial_options[];
+
+/* What the rows cannot say: widths that the layout uses. Errors: INVALID_ARGUMENT with the option's name. The functions below expect
+ * checked options. */
 eqf_status eqf__radial_check(eqf_context *ctx, const eqf_dynamics_options *options);
 
 /* Fills slices_out (indexed by eqf__radial_slice) and gives num_params; names are static. */

@@ -9,7 +9,7 @@
 #include "eqflow/estimate.h"
 #include "host_potential.h"
 #include "host_reference.h"
-#include "kinds.h"
+#include "potential_kinds.h"
 #include "ocl.h"
 #include "potential.h"
 #include "program.h"

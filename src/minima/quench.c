@@ -6,7 +6,7 @@
 #include "budget.h"
 #include "host_potential.h"
 #include "host_reference.h"
-#include "kinds.h"
+#include "potential_kinds.h"
 #include "minima_internal.h"
 #include "ocl.h"
 #include "potential.h"

@@ -4,7 +4,7 @@
 
 #include <Random123/philox.h>
 
-#include "kinds.h"
+#include "potential_kinds.h"
 #include "minima_internal.h"
 
 void eqf__minima_centre(unsigned num_particles, unsigned space_dim, double *x) {

@@ -5,17 +5,9 @@
 #include "eqflow/version.h"
 #include "kinds.h"
 #include "model_internal.h"
-
-enum { MAX_NUM_STEPS = 100000 };
+#include "prior_kinds.h"
 
 _Static_assert((int)EQF__MOST_SLICES <= (int)EQF__MODEL_MAX_SLICES, "a model holds the slices of every kind");
-
-static eqf_status dynamics_check(eqf_context *ctx, const eqf_dynamics_options *options) {
-    const eqf__dynamics_kind *kind = eqf__dynamics_kind_of(options->kind);
-    if (kind != NULL) return kind->check(ctx, options);
-    return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "kind of the dynamics is %u: there is no such kind",
-                     (unsigned)options->kind);
-}
 
 static size_t num_dof_of(const eqf_model_options *options) {
     return (size_t)options->potential.num_particles * options->potential.space_dim;
@@ -35,11 +27,15 @@ static eqf_status dynamics_init_params(eqf_context *ctx, eqf_model *model) {
 
 /* ---- Making ----------------------------------------------------------------------------------- */
 
-static eqf_status check_num_steps(eqf_context *ctx, unsigned num_steps) {
-    if (num_steps >= 1 && num_steps <= MAX_NUM_STEPS) return EQF_OK;
-    return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "num_steps of the integrator is %u: it must be 1 to %d",
-                     num_steps, MAX_NUM_STEPS);
-}
+static const char *const methods[] = {[EQF_INTEGRATOR_RK4] = "rk4", NULL}; /* others are a choice of the flow */
+
+const eqf_option eqf__model_integrator_options[] = {
+    EQF__OPTION(eqf_integrator_options, method, NAME, .initial = EQF_INTEGRATOR_RK4, .names = methods,
+                .help = "how the flow is solved"),
+    EQF__OPTION(eqf_integrator_options, num_steps, UNSIGNED, .initial = 20, .low = 1, .high = 100000,
+                .help = "equal steps"),
+    EQF__OPTIONS_END,
+};
 
 static eqf_status check_options(eqf_context *ctx, const eqf_model_options *options) {
     const char *end = memchr(options->preset, '\0', sizeof options->preset);
@@ -49,17 +45,11 @@ static eqf_status check_options(eqf_context *ctx, const eqf_model_options *optio
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
                          "preset of the model must be a name of at most 31 printable ASCII characters without spaces");
     EQF__TRY(eqf_potential_check(ctx, &options->potential));
-    /* Bounds in which the prior and its log-density are good float32 numbers. */
-    if (!(options->prior_scale >= 1e-6 && options->prior_scale <= 1e6))
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "prior_scale of the model is %g: it must be 1e-6 to 1e6",
-                         options->prior_scale);
+    EQF__TRY(eqf__prior_check(ctx, options));
     EQF__TRY(EQF__CHECK(ctx, EQF_DYNAMICS_OPTIONS_INIT, eqf_dynamics_options, &options->dynamics));
-    EQF__TRY(dynamics_check(ctx, &options->dynamics));
+    EQF__TRY(eqf__dynamics_check(ctx, &options->dynamics));
     EQF__TRY(EQF__CHECK(ctx, EQF_INTEGRATOR_OPTIONS_INIT, eqf_integrator_options, &options->integrator));
-    if (options->integrator.method != EQF_INTEGRATOR_RK4)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "method of the integrator is %u: there is no such method",
-                         (unsigned)options->integrator.method);
-    return check_num_steps(ctx, options->integrator.num_steps);
+    return eqf__options_check(ctx, eqf__model_integrator_options, "integrator", &options->integrator);
 }
 
 /* The texts of the caller become the model's own. */
@@ -190,8 +180,10 @@ eqf_status eqf_model_set_params(eqf_context *ctx, eqf_model *model, const float 
 
 eqf_status eqf_model_set_num_steps(eqf_context *ctx, eqf_model *model, unsigned num_steps) {
     if (model == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the model is NULL");
-    EQF__TRY(check_num_steps(ctx, num_steps));
-    model->options.integrator.num_steps = num_steps;
+    eqf_integrator_options integrator = model->options.integrator;
+    integrator.num_steps = num_steps;
+    EQF__TRY(eqf__options_check(ctx, eqf__model_integrator_options, "integrator", &integrator));
+    model->options.integrator = integrator;
     return EQF_OK;
 }
 

@@ -4,6 +4,7 @@
 
 #include "base.h"
 #include "eqflow/model.h"
+#include "option.h"
 
 enum { EQF__MODEL_MAX_SLICES = 96, EQF__MODEL_VERSION_BYTES = 32 };
 
@@ -17,6 +18,9 @@ struct eqf_model {
     size_t num_rows, row_capacity;
     eqf_history_row *rows; /* [num_rows] */
 };
+
+/* The integrator of a model, over eqf_integrator_options. */
+extern const eqf_option eqf__model_integrator_options[];
 
 /* A model of checked options whose parameters are all zero. Errors: INVALID_ARGUMENT (names the field),
  * OUT_OF_MEMORY. */

@@ -3,7 +3,7 @@
  * Kernel text: cl/potential/double_well.clh. */
 #include <math.h>
 
-#include "kinds.h"
+#include "potential_kinds.h"
 
 const eqf_option eqf__double_well_options[] = {
     EQF__CONSTANT(distance_offset, 4.0, -1e30, .help = "distance of the barrier", .unit = "length"),

@@ -3,7 +3,7 @@
 #include <math.h>
 
 #include "host_reference.h"
-#include "kinds.h"
+#include "potential_kinds.h"
 
 bool eqf__host_has_formula(const eqf_potential_options *potential) {
     return eqf__potential_kind_of(potential->kind)->pair != NULL;

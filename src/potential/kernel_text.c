@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kinds.h"
+#include "potential_kinds.h"
 #include "potential.h"
 #include "program.h"
 

@@ -3,10 +3,10 @@
  * Kernel text: cl/potential/lennard_jones.clh. */
 #include <math.h>
 
-#include "kinds.h"
+#include "potential_kinds.h"
 
 const eqf_option eqf__lennard_jones_options[] = {
-    EQF__CONSTANT(epsilon, 1.0, 0.0, .help = "depth of a pair", .unit = "energy"),
+    EQF__CONSTANT(epsilon, 2.0, 0.0, .help = "depth of a pair", .unit = "energy"),
     EQF__CONSTANT(r_min, 1.0, 1e-30, .help = "distance of the minimum", .unit = "length"),
     EQF__CONSTANT(trap_strength, 1.0, 0.0, .help = "strength of the harmonic trap", .unit = "energy/length^2",
                   .flag = "trap"),

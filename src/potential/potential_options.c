@@ -1,5 +1,5 @@
 /* What options of a potential may be, whatever its kind. */
-#include "kinds.h"
+#include "potential_kinds.h"
 
 const eqf_option eqf__potential_common_options[] = {
     EQF__OPTION(eqf_potential_options, num_particles, UNSIGNED, .initial = 2, .low = 2, .high = 1000,

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kinds.h"
+#include "potential_kinds.h"
 
 static const eqf_option options[] = {
     EQF__CONSTANT(length, 1.0, 1e-30, .help = "typical distance of neighbours", .unit = "length"),

@@ -1,7 +1,9 @@
 /* Optimizers, one row each. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "soap.h"
 #include "train_internal.h"
 
 /* ---- Adam, on the device: cl/train/adam.cl ------------------------------------------------------------------------------- */
@@ -60,8 +62,70 @@ static eqf_status adam_write(eqf_trainer *trainer, const float *state) {
     return eqf__buffer_write(trainer->ctx, trainer->adam->d_second_moment, 0, n * sizeof(float), state + n);
 }
 
+/* ---- SOAP, on the host: soap.c ------------------------------------------------------------------------------------------- */
+
+static eqf_status soap_create(eqf_trainer *trainer) {
+    return eqf__soap_create(trainer->ctx, trainer->model, &trainer->soap);
+}
+
+static void soap_destroy(eqf_trainer *trainer) {
+    eqf__soap_destroy(&trainer->soap);
+}
+
+/* What the device measured: whether this step and all before were finite, and the gradient's norm. */
+static eqf_status read_record(eqf_trainer *trainer, cl_uint record, bool *is_good_out, double *norm_out) {
+    float numbers[EQF__RECORD_SIZE];
+    cl_uint failed;
+    EQF__TRY(eqf__buffer_read(trainer->ctx, trainer->d_records, record * sizeof numbers, sizeof numbers, numbers));
+    EQF__TRY(eqf__buffer_read(trainer->ctx, trainer->d_failed, 0, sizeof failed, &failed));
+    *is_good_out = failed == 0 && numbers[EQF__RECORD_IS_GOOD] != 0;
+    *norm_out = (double)numbers[EQF__RECORD_NORM];
+    return EQF_OK;
+}
+
+/* h_scratch holds the parameters, h_message the gradient and then the average. */
+static eqf_status soap_step(eqf_trainer *trainer, const eqf__step *step) {
+    eqf_context *ctx = trainer->ctx;
+    const size_t n = trainer->num_trained, num_bytes = n * sizeof(float);
+    float *params = trainer->h_scratch, *other = trainer->h_message;
+    bool is_good;
+    double norm;
+    EQF__TRY(read_record(trainer, step->record, &is_good, &norm));
+    if (!is_good) return EQF_OK;
+    EQF__TRY(eqf__buffer_read(ctx, step->d_gradient, 0, num_bytes, other));
+    EQF__TRY(eqf__buffer_read(ctx, trainer->flow->field->d_params, 0, num_bytes, params));
+    const double shrink = step->clip_norm > 0 && norm > step->clip_norm ? step->clip_norm / norm : 1;
+    eqf__soap_update(trainer->soap, (uint64_t)step->number, step->learning_rate, trainer->options.weight_decay, shrink,
+                     other, params);
+    EQF__TRY(eqf__buffer_write(ctx, trainer->flow->field->d_params, 0, num_bytes, params));
+    EQF__TRY(eqf__buffer_read(ctx, trainer->d_average, 0, num_bytes, other));
+    const float decay = (float)step->average_decay;
+    for (size_t i = 0; i < n; i++) other[i] = decay * other[i] + (1 - decay) * params[i];
+    return eqf__buffer_write(ctx, trainer->d_average, 0, num_bytes, other);
+}
+
+static size_t soap_state_size(const eqf_trainer *trainer) {
+    size_t count;
+    eqf__soap_state(trainer->soap, &count);
+    return count;
+}
+
+static eqf_status soap_read(eqf_trainer *trainer, float *state_out) {
+    size_t count;
+    const float *state = eqf__soap_state(trainer->soap, &count);
+    memcpy(state_out, state, count * sizeof *state);
+    return EQF_OK;
+}
+
+static eqf_status soap_write(eqf_trainer *trainer, const float *state) {
+    size_t count;
+    memcpy(eqf__soap_state(trainer->soap, &count), state, soap_state_size(trainer) * sizeof *state);
+    return EQF_OK;
+}
+
 /* ---- The table ---------------------------------------------------------------------------------------------------------- */
 
 const eqf__optimizer eqf__optimizers[EQF__NUM_OPTIMIZERS] = {
     [EQF_OPTIMIZER_ADAM] = {"adam", adam_create, adam_destroy, adam_step, adam_state_size, adam_read, adam_write},
+    [EQF_OPTIMIZER_SOAP] = {"soap", soap_create, soap_destroy, soap_step, soap_state_size, soap_read, soap_write},
 };

@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "kinds.h"
+#include "potential_kinds.h"
+#include "prior_kinds.h"
 #include "train_internal.h"
 
 eqf_status eqf__training_options_check(eqf_context *ctx, const eqf_training_options *o) {
@@ -21,7 +23,9 @@ eqf_status eqf__training_options_check(eqf_context *ctx, const eqf_training_opti
         {isfinite(o->integration_penalty) && o->integration_penalty >= 0,
          "the integration penalty must be a number >= 0"},
         {isfinite(o->data_noise) && o->data_noise >= 0, "the data noise must be a number >= 0"},
-        {o->gradient == EQF_GRADIENT_DTO || o->gradient == EQF_GRADIENT_OTD, "there is no such gradient"},
+        {o->gradient == EQF_GRADIENT_DTO || o->gradient == EQF_GRADIENT_OTD || o->gradient == EQF_GRADIENT_PATH,
+         "there is no such gradient"},
+        {isfinite(o->path_cap) && o->path_cap >= 0, "the cap of path gradients must be a number >= 0 (0: none)"},
         {o->validation_interval >= 1, "the validation interval must be at least 1 step"},
         {o->nll_weight_start >= 0 && o->nll_weight_start <= 1 && o->nll_weight_end >= 0 && o->nll_weight_end <= 1,
          "the likelihood's weights at start and end must be in [0, 1]"},
@@ -38,7 +42,7 @@ eqf_status eqf__training_options_check(eqf_context *ctx, const eqf_training_opti
         {o->num_pairing_starts <= 1000000, "an alignment may have up to 1000000 starts"},
         {o->objective == EQF_OBJECTIVE_LIKELIHOOD || !o->is_augmented,
          "flow matching pairs each datum with a latent: it is not augmented besides"},
-        {o->optimizer == EQF_OPTIMIZER_ADAM, "there is no such optimizer"},
+        {o->optimizer == EQF_OPTIMIZER_ADAM || o->optimizer == EQF_OPTIMIZER_SOAP, "there is no such optimizer"},
         {isfinite(o->clip_ratio) && o->clip_ratio >= 0, "the clip ratio must be a number >= 0 (0: none)"},
         {!isnan(o->energy_cap) && o->energy_cap > -INFINITY, "the energy cap must be a number (infinity: none)"},
     };
@@ -54,7 +58,7 @@ static uint64_t fingerprint_options(uint64_t hash, const eqf_training_options *o
                               o->nll_weight_start, o->nll_weight_end,
                               o->energy_cap,       o->adaptive.rtol,
                               o->adaptive.atol,    o->data_noise,
-                              o->clip_ratio};
+                              o->clip_ratio,       o->path_cap};
     const uint64_t counts[] = {o->batch_size,
                                o->num_steps,
                                o->num_warmup_steps,
@@ -81,16 +85,15 @@ static uint64_t fingerprint_options(uint64_t hash, const eqf_training_options *o
 uint64_t eqf__trainer_fingerprint(const eqf_trainer *trainer, const float *x) {
     const uint64_t counts[] = {trainer->num_stages, trainer->num_train, trainer->num_held_out};
     const eqf_model_options *made = eqf_model_options_of(trainer->model);
-    const uint64_t model_counts[] = {
-        made->potential.num_particles, made->potential.space_dim,     made->integrator.num_steps,         made->seed,
-        trainer->num_params,           (uint64_t)made->dynamics.kind, (uint64_t)made->dynamics.activation};
+    const uint64_t model_counts[] = {made->integrator.num_steps, made->seed, trainer->num_params};
     const eqf_potential_options *u = &made->potential;
     uint64_t hash = eqf__hash(EQF__HASH_START, counts, sizeof counts);
     for (unsigned stage = 0; stage < trainer->num_stages; stage++)
         hash = fingerprint_options(hash, &trainer->stages[stage]);
     hash = eqf__hash(hash, model_counts, sizeof model_counts);
-    hash = eqf__hash(hash, &made->prior_scale, sizeof made->prior_scale);
     hash = eqf__potential_hash(hash, u);
+    hash = eqf__prior_hash(hash, made);
+    hash = eqf__dynamics_hash(hash, &made->dynamics);
     hash = eqf__hash(hash, eqf_model_params(trainer->model), trainer->num_params * sizeof(float));
     const size_t num_dof = (size_t)u->num_particles * u->space_dim;
     hash = eqf__hash(hash, x, trainer->num_train * num_dof * sizeof(float));

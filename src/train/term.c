@@ -55,6 +55,7 @@ static eqf_status draw_data(eqf_trainer *trainer, const eqf__batch_share *share)
 }
 
 static eqf_status launch_nll(eqf_trainer *trainer, size_t count) {
+    if (trainer->path != NULL) return eqf__path_launch(trainer, EQF_DATA_TO_PRIOR, count, EQF__SUM_NLL);
     return eqf__flow_launch_gradient(trainer->flow, &trainer->workspace, count, trainer->options.integration_penalty);
 }
 
@@ -123,6 +124,7 @@ static eqf_status draw_latents(eqf_trainer *trainer, const eqf__batch_share *sha
 
 static eqf_status launch_energy(eqf_trainer *trainer, size_t count) {
     const eqf_training_options *o = &trainer->options;
+    if (trainer->path != NULL) return eqf__path_launch(trainer, EQF_PRIOR_TO_DATA, count, EQF__SUM_FREE_ENERGY);
     return eqf__flow_launch_energy_gradient(trainer->flow, &trainer->energy_seed, &trainer->workspace, count,
                                             o->energy_cap, o->integration_penalty);
 }
@@ -197,8 +199,11 @@ bool eqf__has_term(const eqf_training_options *options, eqf__term_kind kind) {
 }
 
 eqf_status eqf__terms_create(eqf_trainer *trainer) {
+    const eqf_training_options *o = &trainer->options;
     const eqf_potential_options *potential = &eqf_model_options_of(trainer->model)->potential;
-    if (eqf__has_term(&trainer->options, EQF__TERM_ENERGY))
+    const bool has_path = o->gradient == EQF_GRADIENT_PATH && o->objective == EQF_OBJECTIVE_LIKELIHOOD;
+    if (has_path) EQF__TRY(eqf__path_create(trainer));
+    if (has_path || eqf__has_term(o, EQF__TERM_ENERGY))
         EQF__TRY(eqf__energy_seed_create(trainer->ctx, potential, &trainer->energy_seed));
     if (eqf__has_term(&trainer->options, EQF__TERM_FLOW_MATCHING)) EQF__TRY(eqf__matching_create(trainer));
     if (eqf__has_term(&trainer->options, EQF__TERM_NLL) && trainer->options.is_augmented)
@@ -208,6 +213,7 @@ eqf_status eqf__terms_create(eqf_trainer *trainer) {
 
 void eqf__terms_destroy(eqf_trainer *trainer) {
     eqf__matching_destroy(trainer);
+    eqf__path_destroy(trainer);
     eqf__kernel_destroy(&trainer->augment);
     eqf__kernel_destroy(&trainer->energy_seed);
 }

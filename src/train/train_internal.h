@@ -1,6 +1,7 @@
 /* The trainer's inside, shared by the files of this folder:
  *   options.c     what is asked: checks, schedules, fingerprint
  *   term.c        the losses, one row each
+ *   path.c        gradients along the path, of likelihood and free energy
  *   matching.c    flow matching, with its pairs: pairing.c, alignment.c, assignment.c
  *   optimizer.c   what turns gradients into steps, one row each
  *   validation.c  held-out measurements, the best model, the history
@@ -15,7 +16,9 @@
 
 typedef struct eqf__optimizer eqf__optimizer;
 typedef struct eqf__adam eqf__adam;
+typedef struct eqf__soap eqf__soap;
 typedef struct eqf__matching eqf__matching;
+typedef struct eqf__path eqf__path;
 
 /* A record of a step: cl/train/adam.cl. The first numbers are those of eqf__gradient_workspace.d_sums. */
 enum { EQF__RECORD_NORM = EQF__NUM_SUMS, EQF__RECORD_IS_GOOD, EQF__RECORD_SIZE };
@@ -55,7 +58,9 @@ struct eqf_trainer {
     eqf__kernel augment, energy_seed; /* where the options ask for them */
     const eqf__optimizer *optimizer;
     eqf__matching *matching; /* where the stage matches flows; else NULL */
-    eqf__adam *adam;         /* the state of the one that is used; else NULL */
+    eqf__path *path;         /* where the stage uses path gradients; else NULL */
+    eqf__adam *adam;         /* the state of the optimizer that is used; the other NULL */
+    eqf__soap *soap;
     /* Where it stands */
     uint64_t step, best_step;
     double seconds;
@@ -170,6 +175,14 @@ void eqf__matching_destroy(eqf_trainer *trainer);
 eqf_status eqf__matching_draw(eqf_trainer *trainer, const eqf__batch_share *share);
 eqf_status eqf__matching_launch(eqf_trainer *trainer, size_t count);
 eqf_status eqf__matching_measure(eqf_trainer *trainer, double *mean_out, double *choosing_out);
+
+/* ---- Path gradients ----------------------------------------------------------------------------------------------------- */
+
+eqf_status eqf__path_create(eqf_trainer *trainer);
+void eqf__path_destroy(eqf_trainer *trainer);
+/* Loss and path gradient of the batch in workspace.d_x: data (EQF_DATA_TO_PRIOR, their nll) or latents (their images' free energy), at the
+ * place of the term in d_sums. */
+eqf_status eqf__path_launch(eqf_trainer *trainer, eqf_direction direction, size_t count, unsigned place);
 
 /* Seeds of their own for the model's samples and for pairs, so that none of them comes again in `eqf_flow_sample` with the same seed. */
 typedef enum eqf__noise_purpose {

@@ -78,7 +78,8 @@ static void fill(unsigned which, float *values, size_t count) {
 }
 
 /* One step of Adam on the sum of two weighted gradients, clipped: the formulas of cl/train/adam.cl in double. */
-static eqf_status ask_optimizer(const eqf_trainer *trainer, twin arrays[NUM_ARRAYS], double *error_out) {
+static eqf_status ask_optimizer(const eqf_trainer *trainer, const eqf__kernel *update, twin arrays[NUM_ARRAYS],
+                                double *error_out) {
     const cl_float scales[2] = {0.75f, 0.5f}, learning_rate = 0.125f, correction_1 = 2, correction_2 = 3;
     const cl_float clip_norm = 0.5f, weight_decay = 0.25f, average_decay = 0.875f;
     const cl_uint record = 0, num = NUM_PARAMS;
@@ -98,12 +99,11 @@ static eqf_status ask_optimizer(const eqf_trainer *trainer, twin arrays[NUM_ARRA
     }
     EQF__TRY(eqf__trainer_measure(trainer, arrays[TOTAL].d, arrays[SUMS].d, arrays[RECORDS].d, record, arrays[FAILED].d,
                                   ~0u, NUM_PARAMS));
-    EQF__TRY(EQF__LAUNCH(ctx, &trainer->adam->update, items, 0, EQF__ARG(arrays[PARAMS].d),
-                         EQF__ARG(arrays[FIRST_MOMENT].d), EQF__ARG(arrays[SECOND_MOMENT].d),
-                         EQF__ARG(arrays[AVERAGE].d), EQF__ARG(arrays[TOTAL].d), EQF__ARG(arrays[RECORDS].d),
-                         EQF__ARG(record), EQF__ARG(arrays[FAILED].d), EQF__ARG(learning_rate), EQF__ARG(correction_1),
-                         EQF__ARG(correction_2), EQF__ARG(clip_norm), EQF__ARG(weight_decay), EQF__ARG(average_decay),
-                         EQF__ARG(num)));
+    EQF__TRY(EQF__LAUNCH(ctx, update, items, 0, EQF__ARG(arrays[PARAMS].d), EQF__ARG(arrays[FIRST_MOMENT].d),
+                         EQF__ARG(arrays[SECOND_MOMENT].d), EQF__ARG(arrays[AVERAGE].d), EQF__ARG(arrays[TOTAL].d),
+                         EQF__ARG(arrays[RECORDS].d), EQF__ARG(record), EQF__ARG(arrays[FAILED].d),
+                         EQF__ARG(learning_rate), EQF__ARG(correction_1), EQF__ARG(correction_2), EQF__ARG(clip_norm),
+                         EQF__ARG(weight_decay), EQF__ARG(average_decay), EQF__ARG(num)));
     for (size_t i = 0; i < NUM_PARAMS; i++) square += pow(1.25 * (double)arrays[GRADIENT].h[i], 2);
     for (size_t i = 0; i < NUM_PARAMS; i++) {
         const double g = 1.25 * (double)arrays[GRADIENT].h[i] * fmin(1, 0.5 / sqrt(square));
@@ -131,10 +131,14 @@ static eqf_status ask_optimizer(const eqf_trainer *trainer, twin arrays[NUM_ARRA
 
 static eqf_status try_optimizer(const eqf_trainer *trainer) {
     twin arrays[NUM_ARRAYS] = {{0}};
+    eqf__program *program = trainer->measure.program;
     eqf__verdict verdict = {"steps of the optimizer", 0, 1e-5, eqf__plain_width(trainer->ctx)};
-    eqf_status status = ask_optimizer(trainer, arrays, &verdict.error);
+    eqf__kernel update; /* of its own: the training may have another optimizer */
+    EQF__TRY(eqf__kernel_create(trainer->ctx, program, "adam_update", &update));
+    eqf_status status = ask_optimizer(trainer, &update, arrays, &verdict.error);
     for (unsigned a = 0; a < NUM_ARRAYS; a++) twin_clear(&arrays[a]);
-    return status != EQF_OK ? status : eqf__program_judge(trainer->ctx, &verdict, 1, &trainer->adam->update.program);
+    eqf__kernel_destroy(&update);
+    return status != EQF_OK ? status : eqf__program_judge(trainer->ctx, &verdict, 1, &program);
 }
 
 /* ---- Augmentation -------------------------------------------------------------------------------------------------------- */

@@ -86,8 +86,9 @@ static void test_bad_options(void **state) {
     assert_null(model)
     EXPECT_BAD(struct_size, 0, "EQF_MODEL_OPTIONS_INIT");
     EXPECT_BAD(potential.num_particles, 1, "num_particles");
-    EXPECT_BAD(prior_scale, 0.0, "prior_scale");
-    EXPECT_BAD(prior_scale, (double)NAN, "prior_scale");
+    EXPECT_BAD(prior_scale, 0.0, "scale of the prior");
+    EXPECT_BAD(prior_scale, (double)NAN, "scale of the prior");
+    EXPECT_BAD(prior_kind, (eqf_prior_kind)5, "prior_kind");
     EXPECT_BAD(dynamics.kind, (eqf_dynamics_kind)77, "kind of the dynamics");
     EXPECT_BAD(dynamics.num_time, 0, "num_time");
     EXPECT_BAD(dynamics,

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kinds.h"
 #include "radial_params.h"
 
 static eqf_context ctx; /* parameters need no device */
@@ -164,11 +165,11 @@ static void test_dense_core_layout(void **state) {
 static void test_check(void **state) {
     (void)state;
     eqf_dynamics_options good = options_of(50, 10, EQF_RADIAL_UNIFORM, 8.0), bad;
-    assert_int_equal(eqf__radial_check(&ctx, &good), EQF_OK);
+    assert_int_equal(eqf__dynamics_check(&ctx, &good), EQF_OK);
 #define EXPECT_BAD(field, value, needle) \
     bad = good;                          \
     bad.field = value;                   \
-    TEST_EXPECT(&ctx, eqf__radial_check(&ctx, &bad), EQF_ERROR_INVALID_ARGUMENT, needle)
+    TEST_EXPECT(&ctx, eqf__dynamics_check(&ctx, &bad), EQF_ERROR_INVALID_ARGUMENT, needle)
     EXPECT_BAD(num_distance, 0, "num_distance");
     EXPECT_BAD(num_distance, 4097, "num_distance");
     EXPECT_BAD(num_time, 0, "num_time");

@@ -236,6 +236,7 @@ static void test_stages(void **state) {
     matching.pairing = EQF_PAIRING_EQUIVARIANT;
     matching.pairing_group = 16;
     matching.clip_ratio = 2.5;
+    matching.optimizer = EQF_OPTIMIZER_SOAP;
     likelihood.objective = EQF_OBJECTIVE_LIKELIHOOD;
     likelihood.learning_rate = 1e-3;
     likelihood.num_validated = 50;

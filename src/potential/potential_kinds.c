@@ -1,4 +1,4 @@
-#include "kinds.h"
+#include "potential_kinds.h"
 
 #include <math.h>
 #include <string.h>
