@@ -31,7 +31,7 @@
 #define A8 word[11]
 #define A9 word[12]
 
-__kernel void message_run(__global const uint *tape, uint begin, uint end, __global real *scratch, ulong slice_size,
+__kernel void message_run(__global const uint *tape, __global const uint *pairs, uint begin, uint end, __global real *scratch, ulong slice_size,
                           __global const real *x, __global const real *times, __global real *velocity,
                           __global real *divergence, __global const real *adjoint_velocity,
                           __global const real *adjoint_divergence, __global real *adjoint_x, __global const real *params,
@@ -49,8 +49,8 @@ __kernel void message_run(__global const uint *tape, uint begin, uint end, __glo
             CASE(LOAD_ADJOINTS)
                 : TURNS(load_adjoints(s, turn, A0, A1, A2, adjoint_velocity, adjoint_divergence, block));
             CASE(CLEAR) : TURNS(PUT(A0 + turn, (realv)0));
-            CASE(GEOMETRY) : TURNS(pair_geometry(s, turn, A0, spacing));
-            CASE(GEOMETRY_REVERSE) : TURNS(pair_geometry_reverse(s, turn, A0));
+            CASE(GEOMETRY) : TURNS(pair_geometry(s, turn, pairs, A0, spacing));
+            CASE(GEOMETRY_REVERSE) : TURNS(pair_geometry_reverse(s, turn, pairs, A0));
             CASE(ADD_ADJOINT_X) : TURNS(add_adjoint_x(s, turn, adjoint_x, block));
             CASE(STORE_VELOCITY) : TURNS(store_velocity(s, turn, A0, velocity, block));
             CASE(STORE_DIVERGENCE) : TURNS(store_lanes(divergence + block * V, GET(A0)));
@@ -70,14 +70,14 @@ __kernel void message_run(__global const uint *tape, uint begin, uint end, __glo
             CASE(SQUARES) : TURNS(squares(s, turn, A0, A1));
             CASE(SQUARES_REVERSE) : TURNS(squares_reverse(s, turn, A0, A1));
             CASE(FIRST_HOP) : TURNS(first_hop(s, turn, A0, A1));
-            CASE(FIRST_HOP_REVERSE_FILTERS) : TURNS(first_hop_reverse_filters(s, turn, A0, A1));
-            CASE(FIRST_HOP_REVERSE_GEOMETRY) : TURNS(first_hop_reverse_geometry(s, turn, A1));
+            CASE(FIRST_HOP_REVERSE_FILTERS) : TURNS(first_hop_reverse_filters(s, turn, pairs, A0, A1));
+            CASE(FIRST_HOP_REVERSE_GEOMETRY) : TURNS(first_hop_reverse_geometry(s, turn, pairs, A1));
             CASE(SUM_SCALARS) : TURNS(sum_scalars(s, turn, A0, A1, A2));
             CASE(SUM_SCALARS_REVERSE_NODES) : TURNS(sum_scalars_reverse_nodes(s, turn, A0, A1, A2));
-            CASE(SUM_SCALARS_REVERSE_FILTERS) : TURNS(sum_scalars_reverse_filters(s, turn, A0, A1, A2));
+            CASE(SUM_SCALARS_REVERSE_FILTERS) : TURNS(sum_scalars_reverse_filters(s, turn, pairs, A0, A1, A2));
             CASE(SUM_VECTORS) : TURNS(sum_vectors(s, turn, A0, A1, A2, A3, A4, A5));
             CASE(SUM_VECTORS_REVERSE_NODES) : TURNS(sum_vectors_reverse_nodes(s, turn, A0, A1, A2, A3, A4, A5));
-            CASE(SUM_VECTORS_REVERSE_FILTERS) : TURNS(sum_vectors_reverse_filters(s, turn, A0, A1, A2, A3, A4, A5));
+            CASE(SUM_VECTORS_REVERSE_FILTERS) : TURNS(sum_vectors_reverse_filters(s, turn, pairs, A0, A1, A2, A3, A4, A5));
             CASE(SUM_VECTORS_REVERSE_GEOMETRY) : TURNS(sum_vectors_reverse_geometry(s, turn, A0, A1, A2, A4, A5));
 
             CASE(ACTIVATE_ROWS) : TURNS(activate_rows(s, turn, k, A0, A1, A2, A3, A4, A5, A6, A7));
@@ -98,13 +98,13 @@ __kernel void message_run(__global const uint *tape, uint begin, uint end, __glo
             CASE(SUM_SCALAR_ROWS) : TURNS(sum_scalar_rows(s, turn, k, A0, A1, A2, A3, A4));
             CASE(SUM_SCALAR_ROWS_REVERSE_NODES) : TURNS(sum_scalar_rows_reverse_nodes(s, turn, k, A0, A1, A2, A3, A4));
             CASE(SUM_SCALAR_ROWS_REVERSE_FILTERS)
-                : TURNS(sum_scalar_rows_reverse_filters(s, turn, k, A0, A1, A2, A3, A4));
+                : TURNS(sum_scalar_rows_reverse_filters(s, turn, pairs, k, A0, A1, A2, A3, A4));
             CASE(SUM_SCALAR_ROWS_REVERSE_GEOMETRY) : TURNS(sum_scalar_rows_reverse_geometry(s, turn, k, A0, A1, A3, A4));
             CASE(SUM_VECTOR_ROWS) : TURNS(sum_vector_rows(s, turn, k, A0, A1, A2, A3, A4, A5, A6, A7, A8));
             CASE(SUM_VECTOR_ROWS_REVERSE_NODES)
                 : TURNS(sum_vector_rows_reverse_nodes(s, turn, k, A0, A1, A2, A3, A4, A5, A6, A7, A8));
             CASE(SUM_VECTOR_ROWS_REVERSE_FILTERS)
-                : TURNS(sum_vector_rows_reverse_filters(s, turn, k, A0, A1, A2, A3, A4, A5, A6, A7, A8));
+                : TURNS(sum_vector_rows_reverse_filters(s, turn, pairs, k, A0, A1, A2, A3, A4, A5, A6, A7, A8));
             CASE(SUM_VECTOR_ROWS_REVERSE_GEOMETRY)
                 : TURNS(sum_vector_rows_reverse_geometry(s, turn, k, A0, A1, A2, A3, A4, A5, A7, A8));
 

@@ -25,6 +25,7 @@ typedef struct message_state {
     unsigned group_size; /* work-items of a block; 1: one */
     size_t gradient_slices, most_slices;
     device_tape tapes[2][3]; /* [has_divergence][eqf__message_reverse] */
+    cl_mem d_pairs;          /* [P]: cl/dynamics/message.clh */
     cl_mem d_scratch;
     size_t scratch_bytes;
     eqf__kernel run, contract;
@@ -49,7 +50,7 @@ static eqf_status ensure_tape(eqf__field *field, bool has_divergence, eqf__messa
     if (on_device->d_words != NULL) return EQF_OK;
     eqf__message_tape tape;
     eqf_status status = eqf__message_tape_create(field->ctx, &state->shape, field->num_particles, field->space_dim,
-                                                 has_divergence, reverse, &tape);
+                                                 state->group_size > 1, has_divergence, reverse, &tape);
     if (status == EQF_OK)
         status = eqf__buffer_create(field->ctx, eqf__message_tape_bytes(&tape), tape.words, "the field's instructions",
                                     &on_device->d_words);
@@ -95,11 +96,11 @@ static eqf_status run_tape(eqf__field *field, const device_tape *tape, size_t nu
         const size_t count = num_blocks - first < num_slices ? num_blocks - first : num_slices;
         const cl_uint first_block = (cl_uint)first, blocks = (cl_uint)count;
         EQF__TRY(EQF__LAUNCH(ctx, &state->run, count * state->group_size, state->group_size > 1 ? state->group_size : 0,
-                             EQF__ARG(tape->d_words), EQF__ARG(begin), EQF__ARG(tape->num_instructions),
-                             EQF__ARG(state->d_scratch), EQF__ARG(slice_size), EQF__ARG(buffers->d_x),
-                             EQF__ARG(buffers->d_times), EQF__ARG(d_velocity), EQF__ARG(d_divergence),
-                             EQF__ARG(d_adjoint_velocity), EQF__ARG(d_adjoint_divergence), EQF__ARG(d_adjoint_x),
-                             EQF__ARG(field->d_params), EQF__ARG(d_grad), EQF__ARG(num_params),
+                             EQF__ARG(tape->d_words), EQF__ARG(state->d_pairs), EQF__ARG(begin),
+                             EQF__ARG(tape->num_instructions), EQF__ARG(state->d_scratch), EQF__ARG(slice_size),
+                             EQF__ARG(buffers->d_x), EQF__ARG(buffers->d_times), EQF__ARG(d_velocity),
+                             EQF__ARG(d_divergence), EQF__ARG(d_adjoint_velocity), EQF__ARG(d_adjoint_divergence),
+                             EQF__ARG(d_adjoint_x), EQF__ARG(field->d_params), EQF__ARG(d_grad), EQF__ARG(num_params),
                              EQF__REAL_ARG(&field->real, spacing), EQF__ARG(first_block), EQF__ARG(blocks)));
     }
     return EQF_OK;
@@ -171,6 +172,7 @@ static void message_destroy(eqf__field *field) {
     if (state == NULL) return;
     for (unsigned d = 0; d < 2; d++)
         for (unsigned r = 0; r < 3; r++) eqf__buffer_destroy(&state->tapes[d][r].d_words);
+    eqf__buffer_destroy(&state->d_pairs);
     eqf__buffer_destroy(&state->d_scratch);
     eqf__kernel_destroy(&state->run);
     eqf__kernel_destroy(&state->contract);
@@ -218,6 +220,19 @@ static eqf_status choose_slices(eqf__field *field, bool is_gpu) {
     return EQF_OK;
 }
 
+static eqf_status create_pairs(eqf__field *field) {
+    message_state *state = field->state;
+    const cl_uint N = field->num_particles, num_pairs = N * (N - 1) / 2;
+    cl_uint *pairs = eqf__alloc(field->ctx, num_pairs, sizeof *pairs, "the pairs"), next = 0;
+    if (pairs == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    for (cl_uint i = 0; i < N; i++)
+        for (cl_uint j = i + 1; j < N; j++) pairs[next++] = i | j << 16;
+    const eqf_status status =
+        eqf__buffer_create(field->ctx, num_pairs * sizeof *pairs, pairs, "the pairs", &state->d_pairs);
+    free(pairs);
+    return status;
+}
+
 static eqf_status message_create(eqf__field *field, const eqf__field_needs *needs) {
     (void)needs; /* it has one form */
     eqf_context *ctx = field->ctx;
@@ -238,6 +253,7 @@ static eqf_status message_create(eqf__field *field, const eqf__field_needs *need
     field->resolution = 0;
     state->group_size = field->real.vector_width == 1 && device->group_size > 1 ? device->group_size : 1;
     EQF__TRY(choose_slices(field, device->info.type == EQF_DEVICE_GPU));
+    EQF__TRY(create_pairs(field));
     EQF__TRY(create_kernels(field));
     return eqf__buffer_create(ctx, field->num_params * field->real.size, NULL, "the parameters", &field->d_params);
 }

@@ -23,17 +23,24 @@ typedef struct eqf__message_places {
     unsigned dh_n, dy, dbc, dgate_out;                /* rows of the read-out */
 } eqf__message_places;
 
+/* Strides of rows: cl/dynamics/message.clh. */
+typedef struct eqf__message_strides {
+    unsigned h, m, e, r, k, f, ab, mixed, pq, hn, bc, invariants;
+} eqf__message_strides;
+
 typedef struct eqf__message_writer {
     eqf_context *ctx;
     const eqf__message_shape *shape;
     unsigned num_particles, space_dim, num_pairs, num_reduced_rows;
-    bool has_divergence;
+    bool has_divergence, is_shared; /* is_shared: a group has the block */
     eqf__message_reverse reverse;
     eqf__message_places places;
+    eqf__message_strides strides;
     eqf__message_tape *tape;
     eqf_status status; /* the first failure; what follows it does nothing */
 } eqf__message_writer;
 
+eqf__message_strides eqf__message_strides_of(const eqf__message_shape *shape);
 void eqf__message_place(const eqf__message_shape *shape, unsigned num_particles, unsigned space_dim,
                         eqf__message_places *places_out);
 

@@ -101,7 +101,7 @@ static void reverse_square_rows(eqf__message_writer *writer, unsigned k, const c
     AGAIN(writer, SQUARE_ROWS_REVERSE, num_particles(writer) * writer->shape->num_reduced, k, a);
 }
 static void reverse_convert_rows(eqf__message_writer *writer, unsigned k, const cl_uint *a) {
-    AGAIN(writer, CONVERT_ROWS_REVERSE, num_particles(writer) * a[1], k, a);
+    AGAIN(writer, CONVERT_ROWS_REVERSE, num_particles(writer) * (writer->is_shared ? a[1] : 1), k, a);
     AGAIN(writer, CONVERT_ROWS_REVERSE_GEOMETRY, num_particles(writer), k, a);
 }
 static void reverse_first_hop_rows(eqf__message_writer *writer, unsigned k, const cl_uint *a) {

@@ -13,79 +13,93 @@ static unsigned take(unsigned *end, size_t count) {
     return at;
 }
 
+eqf__message_strides eqf__message_strides_of(const eqf__message_shape *shape) {
+    const unsigned H = shape->num_scalars, M = shape->num_vectors, E = shape->num_edge, R = shape->num_reduced;
+    return (eqf__message_strides){.h = H | 1,
+                                  .m = M | 1,
+                                  .e = E | 1,
+                                  .r = R | 1,
+                                  .k = shape->num_radial | 1,
+                                  .f = shape->num_filters | 1,
+                                  .ab = (H + M) | 1,
+                                  .mixed = (2 * H + 2 * M) | 1,
+                                  .pq = (2 * M) | 1,
+                                  .hn = (H + R) | 1,
+                                  .bc = (2 * E) | 1,
+                                  .invariants = (3 * R) | 1};
+}
+
 /* Values of the hops. */
-static void place_hops(const eqf__message_shape *shape, size_t N, size_t D, unsigned *end,
+static void place_hops(size_t L, const eqf__message_strides *stride, size_t N, size_t D, unsigned *end,
                        eqf__message_places *places) {
-    const size_t L = shape->num_hops, H = shape->num_scalars, M = shape->num_vectors, R = shape->num_reduced;
-    const size_t mixed = 2 * H + 2 * M;
     for (size_t l = 1; l <= L; l++) {
         eqf__message_hop_places *hop = &places->hops[l];
-        hop->z = take(end, 3 * N * H);
-        hop->w = take(end, N * D * M); /* not of hop 1 */
-        hop->u = take(end, N * D * M);
+        hop->z = take(end, 3 * N * stride->h);
+        hop->w = take(end, N * D * stride->m); /* not of hop 1 */
+        hop->u = take(end, N * D * stride->m);
         if (l == 1) {
-            hop->sums = take(end, N * H);
+            hop->sums = take(end, N * stride->h);
             continue;
         }
-        hop->ab = take(end, N * (H + M));
-        hop->vu = take(end, N * D * M);
-        hop->p = take(end, N * M);
-        hop->pq = take(end, N * D * 2 * M);
-        hop->n = take(end, N * M);
-        hop->mixed = take(end, N * mixed);
-        hop->gate = take(end, N * M);
+        hop->ab = take(end, N * stride->ab);
+        hop->vu = take(end, N * D * stride->m);
+        hop->p = take(end, N * stride->m);
+        hop->pq = take(end, N * D * stride->pq);
+        hop->n = take(end, N * stride->m);
+        hop->mixed = take(end, N * stride->mixed);
+        hop->gate = take(end, N * stride->m);
     }
-    places->h_n = take(end, N * (H + R));
+    places->h_n = take(end, N * stride->hn);
     for (size_t l = 1; l <= L; l++) {
         places->hops[l].h = l < L ? places->hops[l + 1].mixed : places->h_n;
-        places->hops[l].h_stride = (unsigned)(l < L ? mixed : H + R);
+        places->hops[l].h_stride = l < L ? stride->mixed : stride->hn;
     }
 }
 
 /* Rows of derivatives. */
-static void place_rows(const eqf__message_shape *shape, size_t N, size_t D, unsigned *end,
+static void place_rows(size_t L, const eqf__message_strides *stride, size_t N, size_t D, unsigned *end,
                        eqf__message_places *places) {
-    const size_t L = shape->num_hops, H = shape->num_scalars, M = shape->num_vectors, R = shape->num_reduced;
-    const size_t mixed = 2 * H + 2 * M, full = N * D, reduced = N + D - 1;
-    places->dh_n = take(end, reduced * (H + R));
+    const size_t full = N * D, reduced = N + D - 1;
+    places->dh_n = take(end, reduced * stride->hn);
     for (size_t l = 1; l <= L; l++) {
         eqf__message_hop_places *hop = &places->hops[l];
         const size_t rows = l == L || l == 1 ? reduced : full;
-        hop->dz = take(end, rows * H);
-        hop->du = take(end, (l == L ? reduced : full) * D * M);
+        hop->dz = take(end, rows * stride->h);
+        hop->du = take(end, (l == L ? reduced : full) * D * stride->m);
         if (l == 1) {
-            hop->dsums = take(end, rows * H);
+            hop->dsums = take(end, rows * stride->h);
             continue;
         }
-        if (l == 2) hop->dab_reduced = take(end, reduced * (H + M));
-        hop->dab = take(end, full * (H + M));
-        hop->dvu = take(end, full * D * M);
-        hop->dp = take(end, rows * M);
-        hop->dw = take(end, rows * D * M);
-        hop->dpq = take(end, rows * D * 2 * M);
-        hop->dmixed = take(end, rows * mixed);
-        hop->dgate = take(end, rows * M);
+        if (l == 2) hop->dab_reduced = take(end, reduced * stride->ab);
+        hop->dab = take(end, full * stride->ab);
+        hop->dvu = take(end, full * D * stride->m);
+        hop->dp = take(end, rows * stride->m);
+        hop->dw = take(end, rows * D * stride->m);
+        hop->dpq = take(end, rows * D * stride->pq);
+        hop->dmixed = take(end, rows * stride->mixed);
+        hop->dgate = take(end, rows * stride->m);
         if (l < L) continue;
-        hop->dm = take(end, full * H);
-        hop->dp_full = take(end, full * M);
-        hop->dw_full = take(end, full * D * M);
-        hop->du_reduced = take(end, reduced * D * M);
+        hop->dm = take(end, full * stride->h);
+        hop->dp_full = take(end, full * stride->m);
+        hop->dw_full = take(end, full * D * stride->m);
+        hop->du_reduced = take(end, reduced * D * stride->m);
     }
     /* Full rows of h lie where the next hop wants them, if it keeps them full. */
     for (size_t l = 1; l <= L; l++) {
         eqf__message_hop_places *hop = &places->hops[l];
         const bool is_before_full = l > 1 && l + 1 < L;
-        hop->dh_stride = (unsigned)(l == L ? H + R : is_before_full ? mixed : H);
+        hop->dh_stride = l == L ? stride->hn : is_before_full ? stride->mixed : stride->h;
         hop->dh = l == L           ? places->dh_n
                   : is_before_full ? places->hops[l + 1].dmixed
-                                   : take(end, (l == 1 ? reduced : full) * H);
+                                   : take(end, (l == 1 ? reduced : full) * stride->h);
     }
 }
 
 void eqf__message_place(const eqf__message_shape *shape, unsigned num_particles, unsigned space_dim,
                         eqf__message_places *places_out) {
-    const size_t N = num_particles, D = space_dim, P = N * (N - 1) / 2, E = shape->num_edge, R = shape->num_reduced;
-    const size_t K = shape->num_radial, M = shape->num_vectors, edges = N - 1, reduced = N + D - 1;
+    const size_t N = num_particles, D = space_dim, P = N * (N - 1) / 2;
+    const size_t L = shape->num_hops, edges = N - 1, reduced = N + D - 1;
+    const eqf__message_strides strides = eqf__message_strides_of(shape), *stride = &strides;
     eqf__message_places *places = places_out;
     *places = (eqf__message_places){.tau = 0};
     eqf__message_memory *memory = &places->memory;
@@ -95,28 +109,28 @@ void eqf__message_place(const eqf__message_shape *shape, unsigned num_particles,
     memory->r = take(&end, N * N * D);
     memory->rho = take(&end, N * N * D);
     memory->d = take(&end, P);
-    memory->e = take(&end, P * K);
-    memory->e1 = take(&end, P * K);
-    memory->e2 = take(&end, P * K);
-    memory->f = take(&end, P * shape->num_filters);
-    memory->f1 = take(&end, P * shape->num_filters);
+    memory->e = take(&end, P * stride->k);
+    memory->e1 = take(&end, P * stride->k);
+    memory->e2 = take(&end, P * stride->k);
+    memory->f = take(&end, P * stride->f);
+    memory->f1 = take(&end, P * stride->f);
     places->tau = take(&end, shape->num_times);
-    place_hops(shape, N, D, &end, places);
-    places->y = take(&end, N * D * R);
-    places->bc = take(&end, N * 2 * E);
-    places->gate_out = take(&end, N * M);
+    place_hops(L, stride, N, D, &end, places);
+    places->y = take(&end, N * D * stride->r);
+    places->bc = take(&end, N * stride->bc);
+    places->gate_out = take(&end, N * stride->m);
     places->v = take(&end, N * D);
     places->div = take(&end, 1);
     memory->source = end;
-    places->invariants = take(&end, 2 * edges * 3 * R);
-    places->edge_z = take(&end, 2 * edges * E);
-    places->edge_act = take(&end, 2 * edges * E);
-    places->edge_q = take(&end, 2 * edges * E);
+    places->invariants = take(&end, 2 * edges * stride->invariants);
+    places->edge_z = take(&end, 2 * edges * stride->e);
+    places->edge_act = take(&end, 2 * edges * stride->e);
+    places->edge_q = take(&end, 2 * edges * stride->e);
     places->g = take(&end, 2 * edges);
-    place_rows(shape, N, D, &end, places);
-    places->dy = take(&end, reduced * D * R);
-    places->dbc = take(&end, reduced * 2 * E);
-    places->dgate_out = take(&end, D * M);
+    place_rows(L, stride, N, D, &end, places);
+    places->dy = take(&end, reduced * D * stride->r);
+    places->dbc = take(&end, reduced * stride->bc);
+    places->dgate_out = take(&end, D * stride->m);
     memory->size = end;
 }
 
@@ -172,16 +186,17 @@ static void emit_product(eqf__message_writer *writer, unsigned source, size_t nu
 
 static void write_pairs(eqf__message_writer *writer) {
     const eqf__message_shape *shape = writer->shape;
+    const eqf__message_strides *stride = &writer->strides;
     const eqf__message_places *places = &writer->places;
     const eqf__message_memory *memory = &places->memory;
     const bool has_rows = writer->has_divergence, is_reversed = writer->reverse != EQF__MESSAGE_FORWARD;
     const size_t K = shape->num_radial, P = writer->num_pairs;
     EQF__EMIT(writer, LOAD, (size_t)writer->num_particles * writer->space_dim + EQF__MESSAGE_NUM_TIME, 0, 0);
     EQF__EMIT(writer, GEOMETRY, P, 0, has_rows && is_reversed ? 2 : has_rows || is_reversed);
-    emit_product(writer, 0, P, K, shape->num_filters, memory->e, K, memory->f, shape->num_filters, shape->at_filters, 0,
+    emit_product(writer, 0, P, K, shape->num_filters, memory->e, stride->k, memory->f, stride->f, shape->at_filters, 0,
                  0);
     if (has_rows)
-        emit_product(writer, 0, P, K, shape->num_filters, memory->e1, K, memory->f1, shape->num_filters,
+        emit_product(writer, 0, P, K, shape->num_filters, memory->e1, stride->k, memory->f1, stride->f,
                      shape->at_filters, 0, 0);
     const eqf__message_dense times = {1,
                                       EQF__MESSAGE_NUM_TIME,
@@ -201,10 +216,11 @@ static void write_pairs(eqf__message_writer *writer) {
 
 static void write_first_hop(eqf__message_writer *writer) {
     const eqf__message_shape *shape = writer->shape;
+    const eqf__message_strides *stride = &writer->strides;
     const eqf__message_hop_places *hop = &writer->places.hops[1];
     const size_t N = writer->num_particles, H = shape->num_scalars, M = shape->num_vectors;
     EQF__EMIT(writer, FIRST_HOP, N * (H + M), 0, hop->sums, hop->u);
-    emit_product(writer, 0, N, H, H, hop->sums, H, hop->z, H, shape->at_input, 1, writer->places.tau);
+    emit_product(writer, 0, N, H, H, hop->sums, stride->h, hop->z, stride->h, shape->at_input, 1, writer->places.tau);
     EQF__EMIT(writer, ACTIVATE, N * H, 0, hop->z, 0, 0, 0, hop->h, hop->h_stride);
 }
 
@@ -215,124 +231,141 @@ static size_t channel_turns(size_t num_scalars) {
 
 static void write_hop(eqf__message_writer *writer, unsigned l) {
     const eqf__message_shape *shape = writer->shape;
+    const eqf__message_strides *stride = &writer->strides;
     const eqf__message_hop_places *hop = &writer->places.hops[l], *before = &writer->places.hops[l - 1];
     const size_t N = writer->num_particles, D = writer->space_dim, H = shape->num_scalars, M = shape->num_vectors;
     const size_t mixed = 2 * H + 2 * M;
     const unsigned filter = shape->first_filter[l];
-    emit_product(writer, 0, N, H, H + M, hop->mixed, mixed, hop->ab, H + M, shape->at_mix[l], 0, 0);
-    emit_product(writer, 0, N * D, M, M, before->u, M, hop->w, M, shape->at_vector[l], 0, 0);
-    emit_product(writer, 0, N * D, M, M, before->u, M, hop->vu, M, shape->at_vector[l] + M * M, 0, 0);
+    emit_product(writer, 0, N, H, H + M, hop->mixed, stride->mixed, hop->ab, stride->ab, shape->at_mix[l], 0, 0);
+    emit_product(writer, 0, N * D, M, M, before->u, stride->m, hop->w, stride->m, shape->at_vector[l], 0, 0);
+    emit_product(writer, 0, N * D, M, M, before->u, stride->m, hop->vu, stride->m, shape->at_vector[l] + M * M, 0, 0);
     EQF__EMIT(writer, SUM_SCALARS, N * channel_turns(H), 0, filter, hop->ab, hop->mixed);
     EQF__EMIT(writer, SUM_VECTORS, N * M, 0, filter, hop->ab, before->u, hop->vu, hop->p, hop->w);
-    emit_product(writer, 0, N * D, M, 2 * M, hop->w, M, hop->pq, 2 * M, shape->at_product[l], 0, 0);
+    emit_product(writer, 0, N * D, M, 2 * M, hop->w, stride->m, hop->pq, stride->pq, shape->at_product[l], 0, 0);
     EQF__EMIT(writer, INVARIANTS, N * M, 0, hop->p, hop->pq, hop->n, hop->mixed);
-    emit_product(writer, 0, N, mixed, H, hop->mixed, mixed, hop->z, H, shape->at_update[l], 1,
+    emit_product(writer, 0, N, mixed, H, hop->mixed, stride->mixed, hop->z, stride->h, shape->at_update[l], 1,
                  writer->places.tau + (l - 1) * H);
-    EQF__EMIT(writer, ACTIVATE, N * H, 0, hop->z, 1, hop->mixed, (cl_uint)mixed, hop->h, hop->h_stride);
-    emit_product(writer, 0, N, H, M, hop->h, hop->h_stride, hop->gate, M, shape->at_gate[l], 0, 0);
+    EQF__EMIT(writer, ACTIVATE, N * H, 0, hop->z, 1, hop->mixed, stride->mixed, hop->h, hop->h_stride);
+    emit_product(writer, 0, N, H, M, hop->h, hop->h_stride, hop->gate, stride->m, shape->at_gate[l], 0, 0);
     EQF__EMIT(writer, GATE, N * M, 0, hop->w, hop->gate, hop->u);
 }
 
 static void write_readout(eqf__message_writer *writer) {
     const eqf__message_shape *shape = writer->shape;
+    const eqf__message_strides *stride = &writer->strides;
     const eqf__message_places *places = &writer->places;
     const eqf__message_hop_places *last = &places->hops[shape->num_hops];
     const size_t N = writer->num_particles, D = writer->space_dim, H = shape->num_scalars, M = shape->num_vectors;
     const size_t E = shape->num_edge, R = shape->num_reduced, tau_b = places->tau + shape->num_hops * H + E;
-    emit_product(writer, 0, N * D, M, R, last->u, M, places->y, R, shape->at_readout_vector, 0, 0);
+    emit_product(writer, 0, N * D, M, R, last->u, stride->m, places->y, stride->r, shape->at_readout_vector, 0, 0);
     EQF__EMIT(writer, SQUARES, N * R, 0, places->y, places->h_n);
-    emit_product(writer, 0, N, H + R, E, places->h_n, H + R, places->bc, 2 * E, shape->at_readout_node, 1, tau_b);
-    emit_product(writer, 0, N, H + R, E, places->h_n, H + R, places->bc + E, 2 * E,
+    emit_product(writer, 0, N, H + R, E, places->h_n, stride->hn, places->bc, stride->bc, shape->at_readout_node, 1,
+                 tau_b);
+    emit_product(writer, 0, N, H + R, E, places->h_n, stride->hn, places->bc + E, stride->bc,
                  shape->at_readout_node + E * (H + R), 0, 0);
-    emit_product(writer, 0, N, H, M, places->h_n, H + R, places->gate_out, M, shape->at_gate_out, 0, 0);
+    emit_product(writer, 0, N, H, M, places->h_n, stride->hn, places->gate_out, stride->m, shape->at_gate_out, 0, 0);
 }
 
 /* ---- Rows of derivatives with respect to the source's position ------------------------------------------------------------------- */
 
 static void write_first_rows(eqf__message_writer *writer, unsigned k) {
     const eqf__message_shape *shape = writer->shape;
+    const eqf__message_strides *stride = &writer->strides;
     const eqf__message_hop_places *hop = &writer->places.hops[1];
     const size_t N = writer->num_particles, H = shape->num_scalars, M = shape->num_vectors;
     EQF__EMIT(writer, FIRST_HOP_ROWS, N * (H + M), k, shape->num_hops == 1, hop->dsums, hop->du);
-    emit_product(writer, k, writer->num_reduced_rows, H, H, hop->dsums, H, hop->dz, H, shape->at_input, 0, 0);
+    emit_product(writer, k, writer->num_reduced_rows, H, H, hop->dsums, stride->h, hop->dz, stride->h, shape->at_input,
+                 0, 0);
     EQF__EMIT(writer, ACTIVATE_ROWS, N * H, k, 0, hop->z, hop->dz, 0, 0, 0, hop->dh, hop->dh_stride);
 }
 
 static void write_conversion(eqf__message_writer *writer, unsigned k, unsigned kind, size_t width, size_t from,
                              size_t from_stride, size_t to, size_t to_stride) {
-    EQF__EMIT(writer, CONVERT_ROWS, writer->num_particles * width, k, kind, (cl_uint)width, (cl_uint)from,
-              (cl_uint)from_stride, (cl_uint)to, (cl_uint)to_stride);
+    EQF__EMIT(writer, CONVERT_ROWS, writer->num_particles * (writer->is_shared ? width : 1), k, kind, (cl_uint)width,
+              (cl_uint)from, (cl_uint)from_stride, (cl_uint)to, (cl_uint)to_stride);
 }
 
 /* From the rows of hop l - 1: A h, B h, V u, sums over neighbours, and what of the update's input comes from h; U u is added to w. */
 static void write_row_sums(eqf__message_writer *writer, unsigned k, unsigned l) {
     const eqf__message_shape *shape = writer->shape;
+    const eqf__message_strides *stride = &writer->strides;
     const eqf__message_hop_places *hop = &writer->places.hops[l], *before = &writer->places.hops[l - 1];
     const size_t N = writer->num_particles, D = writer->space_dim, H = shape->num_scalars, M = shape->num_vectors;
-    const size_t mixed = 2 * H + 2 * M, full = N * D, reduced = writer->num_reduced_rows;
+    const size_t full = N * D, reduced = writer->num_reduced_rows;
     const bool is_last = l == shape->num_hops;
     const unsigned filter = shape->first_filter[l];
     if (l == 2) {
-        emit_product(writer, k, reduced, H, H + M, before->dh, H, hop->dab_reduced, H + M, shape->at_mix[l], 0, 0);
-        write_conversion(writer, k, CONVERT_EXPAND, H + M, hop->dab_reduced, H + M, hop->dab, H + M);
-        write_conversion(writer, k, is_last ? CONVERT_SCALE : CONVERT_EXPAND, H, before->dh, H, hop->dmixed, mixed);
+        emit_product(writer, k, reduced, H, H + M, before->dh, stride->h, hop->dab_reduced, stride->ab,
+                     shape->at_mix[l], 0, 0);
+        write_conversion(writer, k, CONVERT_EXPAND, H + M, hop->dab_reduced, stride->ab, hop->dab, stride->ab);
+        write_conversion(writer, k, is_last ? CONVERT_SCALE : CONVERT_EXPAND, H, before->dh, stride->h, hop->dmixed,
+                         stride->mixed);
     } else {
-        emit_product(writer, k, full, H, H + M, before->dh, before->dh_stride, hop->dab, H + M, shape->at_mix[l], 0, 0);
-        if (is_last) write_conversion(writer, k, CONVERT_PROJECT, H, before->dh, before->dh_stride, hop->dmixed, mixed);
+        emit_product(writer, k, full, H, H + M, before->dh, before->dh_stride, hop->dab, stride->ab, shape->at_mix[l],
+                     0, 0);
+        if (is_last)
+            write_conversion(writer, k, CONVERT_PROJECT, H, before->dh, before->dh_stride, hop->dmixed, stride->mixed);
     }
-    emit_product(writer, k, full * D, M, M, before->du, M, hop->dvu, M, shape->at_vector[l] + M * M, 0, 0);
+    emit_product(writer, k, full * D, M, M, before->du, stride->m, hop->dvu, stride->m, shape->at_vector[l] + M * M, 0,
+                 0);
     const unsigned dm = is_last ? hop->dm : hop->dmixed + (unsigned)H;
     const unsigned dp = is_last ? hop->dp_full : hop->dp, dw = is_last ? hop->dw_full : hop->dw;
     EQF__EMIT(writer, SUM_SCALAR_ROWS, N * channel_turns(H), k, filter, hop->ab, hop->dab, dm,
-              (cl_uint)(is_last ? H : mixed));
+              is_last ? stride->h : stride->mixed);
     EQF__EMIT(writer, SUM_VECTOR_ROWS, N * M, k, filter, hop->ab, before->u, hop->vu, hop->dab, before->du, hop->dvu,
               dp, dw);
     if (is_last) {
-        write_conversion(writer, k, CONVERT_PROJECT, H, dm, H, hop->dmixed + H, mixed);
-        write_conversion(writer, k, CONVERT_PROJECT, M, dp, M, hop->dp, M);
-        write_conversion(writer, k, CONVERT_PROJECT, D * M, dw, D * M, hop->dw, D * M);
-        write_conversion(writer, k, CONVERT_PROJECT, D * M, before->du, D * M, hop->du_reduced, D * M);
+        write_conversion(writer, k, CONVERT_PROJECT, H, dm, stride->h, hop->dmixed + H, stride->mixed);
+        write_conversion(writer, k, CONVERT_PROJECT, M, dp, stride->m, hop->dp, stride->m);
+        for (size_t a = 0; a < D; a++) {
+            const size_t at = a * stride->m, row = D * stride->m;
+            write_conversion(writer, k, CONVERT_PROJECT, M, dw + at, row, hop->dw + at, row);
+            write_conversion(writer, k, CONVERT_PROJECT, M, before->du + at, row, hop->du_reduced + at, row);
+        }
     }
-    emit_product(writer, k, (is_last ? reduced : full) * D, M, M, is_last ? hop->du_reduced : before->du, M, hop->dw, M,
-                 shape->at_vector[l], 2, 0);
+    emit_product(writer, k, (is_last ? reduced : full) * D, M, M, is_last ? hop->du_reduced : before->du, stride->m,
+                 hop->dw, stride->m, shape->at_vector[l], 2, 0);
 }
 
 static void write_rows(eqf__message_writer *writer, unsigned k, unsigned l) {
     const eqf__message_shape *shape = writer->shape;
+    const eqf__message_strides *stride = &writer->strides;
     const eqf__message_hop_places *hop = &writer->places.hops[l];
     const size_t N = writer->num_particles, D = writer->space_dim, H = shape->num_scalars, M = shape->num_vectors;
     const size_t mixed = 2 * H + 2 * M;
     const bool is_full = l < shape->num_hops;
     const size_t rows = is_full ? N * D : writer->num_reduced_rows;
     write_row_sums(writer, k, l);
-    emit_product(writer, k, rows * D, M, 2 * M, hop->dw, M, hop->dpq, 2 * M, shape->at_product[l], 0, 0);
+    emit_product(writer, k, rows * D, M, 2 * M, hop->dw, stride->m, hop->dpq, stride->pq, shape->at_product[l], 0, 0);
     EQF__EMIT(writer, INVARIANT_ROWS, N * M, k, is_full, hop->p, hop->pq, hop->n, hop->dp, hop->dpq, hop->dmixed);
-    emit_product(writer, k, rows, mixed, H, hop->dmixed, mixed, hop->dz, H, shape->at_update[l], 0, 0);
-    EQF__EMIT(writer, ACTIVATE_ROWS, N * H, k, is_full, hop->z, hop->dz, 1, hop->dmixed, (cl_uint)mixed, hop->dh,
+    emit_product(writer, k, rows, mixed, H, hop->dmixed, stride->mixed, hop->dz, stride->h, shape->at_update[l], 0, 0);
+    EQF__EMIT(writer, ACTIVATE_ROWS, N * H, k, is_full, hop->z, hop->dz, 1, hop->dmixed, stride->mixed, hop->dh,
               hop->dh_stride);
-    emit_product(writer, k, rows, H, M, hop->dh, hop->dh_stride, hop->dgate, M, shape->at_gate[l], 0, 0);
+    emit_product(writer, k, rows, H, M, hop->dh, hop->dh_stride, hop->dgate, stride->m, shape->at_gate[l], 0, 0);
     EQF__EMIT(writer, GATE_ROWS, N * M, k, is_full, hop->w, hop->gate, hop->dw, hop->dgate, hop->du);
 }
 
 static void write_readout_rows(eqf__message_writer *writer, unsigned k) {
     const eqf__message_shape *shape = writer->shape;
+    const eqf__message_strides *stride = &writer->strides;
     const eqf__message_places *places = &writer->places;
     const eqf__message_hop_places *last = &places->hops[shape->num_hops];
     const size_t N = writer->num_particles, D = writer->space_dim, H = shape->num_scalars, M = shape->num_vectors;
     const size_t E = shape->num_edge, R = shape->num_reduced, in = H + R;
-    emit_product(writer, k, writer->num_reduced_rows * D, M, R, last->du, M, places->dy, R, shape->at_readout_vector, 0,
-                 0);
+    emit_product(writer, k, writer->num_reduced_rows * D, M, R, last->du, stride->m, places->dy, stride->r,
+                 shape->at_readout_vector, 0, 0);
     EQF__EMIT(writer, SQUARE_ROWS, N * R, k, places->y, places->dy, places->dh_n);
-    emit_product(writer, k, D, in, E, places->dh_n, in, places->dbc, 2 * E, shape->at_readout_node, 0, 0);
-    emit_product(writer, k, N - 1, in, E, places->dh_n + D * in, in, places->dbc + D * 2 * E + E, 2 * E,
-                 shape->at_readout_node + E * in, 0, 0);
-    emit_product(writer, k, D, H, M, places->dh_n, in, places->dgate_out, M, shape->at_gate_out, 0, 0);
+    emit_product(writer, k, D, in, E, places->dh_n, stride->hn, places->dbc, stride->bc, shape->at_readout_node, 0, 0);
+    emit_product(writer, k, N - 1, in, E, places->dh_n + D * stride->hn, stride->hn, places->dbc + D * stride->bc + E,
+                 stride->bc, shape->at_readout_node + E * in, 0, 0);
+    emit_product(writer, k, D, H, M, places->dh_n, stride->hn, places->dgate_out, stride->m, shape->at_gate_out, 0, 0);
 }
 
 /* ---- Edges of the source -------------------------------------------------------------------------------------------------------- */
 
 static void write_edges(eqf__message_writer *writer, unsigned k) {
     const eqf__message_shape *shape = writer->shape;
+    const eqf__message_strides *stride = &writer->strides;
     const eqf__message_places *places = &writer->places;
     const eqf__message_hop_places *last = &places->hops[shape->num_hops];
     const cl_uint has_rows = writer->has_divergence;
@@ -342,13 +375,14 @@ static void write_edges(eqf__message_writer *writer, unsigned k) {
     const cl_uint has_gradient = writer->reverse == EQF__MESSAGE_WITH_GRADIENT;
     EQF__EMIT(writer, EDGE_INVARIANTS, edges * R, k, has_rows, places->y, places->dy, places->invariants);
     EQF__EMIT(writer, EDGE_MIX, edges * E, k, has_rows, places->bc, places->dbc, tau_c, places->edge_z);
-    emit_product(writer, k, (1 + has_rows) * edges, 3 * R, E, places->invariants, 3 * R, places->edge_z, E,
-                 shape->at_readout_invariant, 2, 0);
+    emit_product(writer, k, (1 + has_rows) * edges, 3 * R, E, places->invariants, stride->invariants, places->edge_z,
+                 stride->e, shape->at_readout_invariant, 2, 0);
     EQF__EMIT(writer, EDGE_ACTIVATE, edges * E, k, has_rows, places->edge_z, places->edge_act);
-    emit_product(writer, k, edges, E, E, places->edge_act, E, places->edge_q, E, shape->at_edge, 1, tau_e);
+    emit_product(writer, k, edges, E, E, places->edge_act, stride->e, places->edge_q, stride->e, shape->at_edge, 1,
+                 tau_e);
     if (has_rows)
-        emit_product(writer, k, edges, E, E, places->edge_act + edges * E, E, places->edge_q + edges * E, E,
-                     shape->at_edge, 0, 0);
+        emit_product(writer, k, edges, E, E, places->edge_act + edges * stride->e, stride->e,
+                     places->edge_q + edges * stride->e, stride->e, shape->at_edge, 0, 0);
     EQF__EMIT(writer, EDGE_OUTPUT, edges, k, has_rows, (cl_uint)shape->at_edge_out, places->edge_z, places->edge_q,
               tau_r, places->g);
     EQF__EMIT(writer, SOURCE_OUTPUT, writer->space_dim + 1, k, has_rows, (cl_uint)shape->at_vector_out, places->g,
@@ -399,8 +433,8 @@ static void write_tape(eqf__message_writer *writer) {
 }
 
 eqf_status eqf__message_tape_create(eqf_context *ctx, const eqf__message_shape *shape, unsigned num_particles,
-                                    unsigned space_dim, bool has_divergence, eqf__message_reverse reverse,
-                                    eqf__message_tape *tape_out) {
+                                    unsigned space_dim, bool is_shared, bool has_divergence,
+                                    eqf__message_reverse reverse, eqf__message_tape *tape_out) {
     *tape_out = (eqf__message_tape){.words = NULL};
     eqf__message_writer writer = {.ctx = ctx,
                                   .shape = shape,
@@ -409,6 +443,8 @@ eqf_status eqf__message_tape_create(eqf_context *ctx, const eqf__message_shape *
                                   .num_pairs = num_particles * (num_particles - 1) / 2,
                                   .num_reduced_rows = num_particles + space_dim - 1,
                                   .has_divergence = has_divergence,
+                                  .is_shared = is_shared,
+                                  .strides = eqf__message_strides_of(shape),
                                   .reverse = reverse,
                                   .tape = tape_out,
                                   .status = EQF_OK};

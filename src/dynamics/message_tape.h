@@ -30,10 +30,10 @@ typedef struct eqf__message_tape {
 void eqf__message_memory_of(const eqf__message_shape *shape, unsigned num_particles, unsigned space_dim,
                             eqf__message_memory *memory_out);
 
-/* Errors: OUT_OF_MEMORY. Clear it in any case. */
+/* is_shared: a work-group has a block, not a work-item. Errors: OUT_OF_MEMORY. Clear it in any case. */
 eqf_status eqf__message_tape_create(eqf_context *ctx, const eqf__message_shape *shape, unsigned num_particles,
-                                    unsigned space_dim, bool has_divergence, eqf__message_reverse reverse,
-                                    eqf__message_tape *tape_out);
+                                    unsigned space_dim, bool is_shared, bool has_divergence,
+                                    eqf__message_reverse reverse, eqf__message_tape *tape_out);
 size_t eqf__message_tape_bytes(const eqf__message_tape *tape);
 void eqf__message_tape_clear(eqf__message_tape *tape);
 
