@@ -22,7 +22,9 @@ extern "C" {
  * allow it gives INVALID_ARGUMENT, or 0 or NULL from functions that give no status. */
 
 /* Owns: the OpenCL context, queue and programs, the last error message.
- * Threads: one thread at a time per context; different contexts are independent. */
+ * Threads: one thread at a time per context; different contexts are independent. Dense fields compute by CLBlast, which keeps its
+ * compiled programs and a device's tuned parameters for the whole process: behind locks of its own, so contexts may share a device on several
+ * threads; but a program that itself uses CLBlast on a CPU finds this library's parameters there after the first dense flow. */
 typedef struct eqf_context eqf_context;
 
 typedef enum eqf_log_level { EQF_LOG_DEBUG, EQF_LOG_INFO, EQF_LOG_WARNING } eqf_log_level;
@@ -36,8 +38,9 @@ typedef struct eqf_context_options {
     void *log_user;           /* handed to log */
     const char *kernel_path;  /* NULL: the kernels inside the library; else a folder that replaces cl/ */
     const char *cache_path;   /* NULL: $XDG_CACHE_HOME/eqflow or ~/.cache/eqflow; "": no cache on disk */
+    eqf_log_level log_level;  /* the least that log is told; DEBUG in INIT: all */
 } eqf_context_options;
-#define EQF_CONTEXT_OPTIONS_INIT {.struct_size = sizeof(eqf_context_options)}
+#define EQF_CONTEXT_OPTIONS_INIT {.struct_size = sizeof(eqf_context_options), .log_level = EQF_LOG_DEBUG}
 
 /* What a long call reports while it works, between its pieces; return true to ask it to stop (EQF_ERROR_INTERRUPTED). It must not call
  * functions on the context. */

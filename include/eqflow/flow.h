@@ -126,6 +126,13 @@ eqf_status eqf_flow_choose_steps(eqf_context *ctx, const eqf_model *model, const
 eqf_status eqf_flow_velocity(eqf_flow *flow, double t, size_t batch_size, const float *x,
                              float *velocity_out, float *divergence_out);
 
+/* The vector-Jacobian product of the field at time t (as for eqf_flow_velocity), for programs that differentiate through it: of
+ * sum over samples of  adjoint_velocity . v + adjoint_divergence div v,  adjoint_velocity [B, N, D], adjoint_divergence [B] or NULL (as if 0), the
+ * derivative by x, adjoint_x_out [B, N, D], and by the trained parameters, gradient_out [num_trained]; each may be NULL. x is not centred.
+ * Errors: INVALID_ARGUMENT, UNSUPPORTED (double precision), those of the device. */
+eqf_status eqf_flow_velocity_vjp(eqf_flow *flow, double t, size_t batch_size, const float *x, const float *adjoint_velocity,
+                                 const float *adjoint_divergence, float *adjoint_x_out, float *gradient_out);
+
 /* What a loss evaluation adds up; means over the batch. loss = nll + integration_penalty * error, with
  * error = sum over steps of h (|k2 - k3|^2 + (div2 - div3)^2) of RK4's two mid-point stages. */
 typedef struct eqf_loss {

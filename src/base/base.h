@@ -32,6 +32,7 @@ typedef struct eqf__progress_state {
 struct eqf_context {
     char error[1024];
     eqf_log_callback log;
+    eqf_log_level log_level; /* the least that is told */
     void *log_user;
     char *kernel_path; /* NULL: embedded kernels */
     char *cache_path;  /* "" : no disk cache */

@@ -41,6 +41,7 @@ eqf_status eqf_context_create(const eqf_context_options *options, eqf_context **
         options->kernel_path != NULL ? options->kernel_path : getenv("EQFLOW_KERNEL_PATH");
     ctx->log = options->log;
     ctx->log_user = options->log_user;
+    ctx->log_level = options->log_level;
     eqf_status status = copy_cache_path(ctx, options->cache_path);
     if (status == EQF_OK && kernel_path != NULL && kernel_path[0] != '\0') {
         ctx->kernel_path = eqf__strdup(ctx, kernel_path);
@@ -466,6 +467,22 @@ eqf_status eqf_context_open_device(eqf_context *ctx, const char *selector) {
     }
     free(devices);
     return status;
+}
+
+eqf_status eqf__device_find(eqf_context *ctx, cl_device_id id, eqf__device *device_out) {
+    eqf__device *devices;
+    size_t num_devices, d = 0;
+    EQF__TRY(find_devices(ctx, &devices, &num_devices));
+    while (d < num_devices && devices[d].id != id) d++;
+    if (d < num_devices) *device_out = devices[d];
+    free(devices);
+    if (d < num_devices) return EQF_OK;
+    memset(device_out, 0, sizeof *device_out); /* a part of a device is in no list */
+    device_out->id = id;
+    device_out->info.struct_size = sizeof device_out->info;
+    EQF__OCL(ctx, clGetDeviceInfo(id, CL_DEVICE_PLATFORM, sizeof device_out->ocl_platform, &device_out->ocl_platform, NULL),
+             "while its platform was asked for");
+    return describe(ctx, device_out->ocl_platform, device_out);
 }
 
 eqf_status eqf__device_get(eqf_context *ctx, eqf__device **device_out) {

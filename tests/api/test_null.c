@@ -1,5 +1,7 @@
 /* Every public function with NULL for each of its pointers in turn: INVALID_ARGUMENT and a line where the header does not allow it, success
  * where it does, never a crash. The list of functions is made from the headers (cmake/ListApi.cmake): one without a row fails the test. */
+#include "eqflow/opencl.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,6 +96,9 @@ CALL_WITHOUT_STATUS(eqf_communicator_share, p[0], 1, 5)
 CALL_AND_DESTROY(eqf_context_create, 1, eqf_context, p[0], p[1])
 CALL_WITHOUT_STATUS(eqf_context_error, p[0])
 CALL_VOID(eqf_context_destroy, p[0])
+CALL(eqf_context_opencl, p[0], p[1], p[2], p[3])
+CALL(eqf_flow_sample_opencl, p[0], 1, 0, NUM, p[4], p[5], 0)
+CALL(eqf_flow_log_prob_opencl, p[0], 0, NUM, p[3], p[4], p[5], 0)
 CALL_VOID(eqf_free, p[0])
 CALL_AND_FREE(eqf_device_list, 1, p[0], p[1], p[2])
 CALL(eqf_device_get_profile, p[0], 0, p[2])
@@ -156,6 +161,9 @@ CALL_WITHOUT_STATUS(eqf_option_get, p[0], p[1])
 CALL_VOID(eqf_option_set, p[0], p[1], 1.0)
 CALL_WITHOUT_STATUS(eqf_option_name, p[0], p[1])
 CALL(eqf_potential_kind_find, p[0], p[1])
+CALL(eqf_dynamics_kind_find, p[0], p[1])
+CALL(eqf_prior_kind_find, p[0], p[1])
+CALL(eqf_flow_velocity_vjp, p[0], 0.0, NUM, p[3], p[4], p[5], p[6], p[7])
 CALL(eqf_potential_check, p[0], p[1])
 CALL_WITHOUT_STATUS(eqf_potential_length, p[0])
 CALL(eqf_potential_evaluate, p[0], p[1], NUM, p[3], p[4], p[5])
@@ -190,6 +198,12 @@ static eqf_status call_eqf_context_set_profile(void *const *p) {
     eqf_context_destroy(&ctx);
     return status;
 }
+static eqf_status call_eqf_context_open_opencl(void *const *p) {
+    eqf_context *ctx = context_without_device();
+    const eqf_status status = eqf_context_open_opencl(p[0] != NULL ? ctx : NULL, p[1], p[2], p[3]);
+    eqf_context_destroy(&ctx);
+    return status;
+}
 static eqf_status call_eqf_context_open_device(void *const *p) {
     eqf_context *ctx = context_without_device();
     const eqf_status status = eqf_context_open_device(p[0] != NULL ? ctx : NULL, p[1]);
@@ -204,6 +218,10 @@ typedef struct fixture {
     eqf_potential_options potential;
     eqf_model *model;
     eqf_flow *flow, *in_double; /* in_double: NULL where the device has no fp64 */
+    cl_context opencl;
+    cl_device_id device;
+    cl_command_queue queue;
+    cl_mem rows, numbers; /* of the context: [NUM, N, D], [NUM] */
     eqf_trainer *trainer;
     eqf_evaluation *evaluation;
     eqf_annealer *annealer, *annealed; /* the second has taken all its steps */
@@ -241,6 +259,11 @@ static void set_up(fixture *f) {
     for (size_t i = 0; i < NUM * NUM_DOF; i++) f->wide_x[i] = f->x[i];
     for (size_t i = 0; i < NUM; i++) f->sizes[0][i] = i;
     TEST_OK(f->ctx, eqf_trainer_create(f->ctx, f->model, NULL, NUM, f->x, 0, NULL, &f->trainer));
+    TEST_OK(f->ctx, eqf_context_opencl(f->ctx, &f->opencl, &f->device, &f->queue));
+    cl_int error;
+    f->rows = clCreateBuffer(f->opencl, CL_MEM_READ_WRITE, sizeof f->x, NULL, &error);
+    f->numbers = clCreateBuffer(f->opencl, CL_MEM_READ_WRITE, NUM * sizeof(float), NULL, &error);
+    assert_true(f->rows != NULL && f->numbers != NULL);
     eqf_evaluation_options short_one = EQF_EVALUATION_OPTIONS_INIT;
     short_one.num_samples = NUM;
     TEST_OK(f->ctx, eqf_evaluate(f->ctx, f->model, &short_one, NUM, f->x, &f->evaluation));
@@ -261,6 +284,8 @@ static void set_up(fixture *f) {
 }
 
 static void tear_down(fixture *f) {
+    clReleaseMemObject(f->rows);
+    clReleaseMemObject(f->numbers);
     eqf_evaluation_destroy(&f->evaluation);
     eqf_annealer_destroy(&f->annealer);
     eqf_annealer_destroy(&f->annealed);
@@ -297,7 +322,7 @@ static void call(fixture *f, const row *r, void *const arguments[MAX_PARAMETERS]
     num_calls++;
     const bool has_line = expected != EQF_OK && arguments[0] != NULL && r->rule[0] == '!' &&
                           (arguments[0] == f->ctx || arguments[0] == f->flow || arguments[0] == f->trainer) &&
-                          r->call != call_eqf_context_open_device && r->call != call_eqf_context_set_profile;
+                          r->call != call_eqf_context_open_device && r->call != call_eqf_context_open_opencl && r->call != call_eqf_context_set_profile;
     if (has_line) eqf_model_load(f->ctx, "/nowhere/at/all", &(eqf_model *){NULL}); /* another message, to be replaced */
     const eqf_status status = r->call(arguments);
     const char *line = eqf_context_error(f->ctx);
@@ -364,11 +389,14 @@ static void test_null(void **state) {
     static eqf_training_state training_state = EQF_TRAINING_STATE_INIT;
     static eqf_potential_options own_potential = EQF_POTENTIAL_OPTIONS_INIT;
     static eqf_potential_kind kind;
+    static eqf_dynamics_kind field_kind;
+    static eqf_prior_kind prior_kind;
     static eqf_option option = {.key = "temperature", .offset = offsetof(eqf_potential_options, temperature)};
     static void *nothing;
-    static char assignment[] = "group_size=64", selector[] = "auto", element[] = "Ar", kind_name[] = "user",
+    static char assignment[] = "group_size=64", selector[] = "auto", element[] = "Ar", kind_name[] = "user", field_name[] = "dense", prior_name[64],
                 preset_name[] = "dw4", constant[] = "depth", tuning[] = "";
     mcmc_options.num_burn_in = 10;
+    snprintf(prior_name, sizeof prior_name, "%s", eqf_prior_kind_name((eqf_prior_kind)0));
     void *x = f.x, *wide_x = f.wide_x, *a = f.floats[0], *b = f.floats[1], *preset = NULL;
     void *u = f.doubles[0], *v = f.doubles[1], *w = f.doubles[2], *potential = &f.potential, *ctx = f.ctx;
     memcpy(&preset, &(const eqf_preset *){eqf_preset_find("dw4")}, sizeof preset);
@@ -414,6 +442,10 @@ static void test_null(void **state) {
         ROW(eqf_communicator_share, "~..", &communicator, _, _),
         ROW(eqf_context_create, "o!", &context_options, &f.pointer),
         ROW(eqf_context_set_profile, "!!", ctx, assignment),
+        ROW(eqf_context_open_opencl, "!!!o", ctx, f.opencl, f.device, f.queue),
+        ROW(eqf_context_opencl, "!ooo", ctx, &f.opencl, &f.device, &f.queue),
+        ROW(eqf_flow_sample_opencl, "!...!o.", f.flow, _, _, _, f.rows, f.numbers, _),
+        ROW(eqf_flow_log_prob_opencl, "!..!oo.", f.flow, _, _, f.rows, f.numbers, f.rows, _),
         ROW(eqf_context_open_device, "!o", ctx, selector),
         ROW(eqf_context_error, "~", ctx),
         ROW(eqf_context_destroy, "~", &nothing),
@@ -479,6 +511,9 @@ static void test_null(void **state) {
         ROW(eqf_option_set, "~~.", &option, &own_potential, _),
         ROW(eqf_option_name, "~~", &option, &own_potential),
         ROW(eqf_potential_kind_find, "!!", kind_name, &kind),
+        ROW(eqf_dynamics_kind_find, "!!", field_name, &field_kind),
+        ROW(eqf_prior_kind_find, "!!", prior_name, &prior_kind),
+        ROW(eqf_flow_velocity_vjp, "!..!!ooo", f.flow, _, _, x, x, x, a, b),
         ROW(eqf_potential_length, "~", potential),
         ROW(eqf_potential_check, "o!", ctx, potential),
         ROW(eqf_potential_evaluate, "!!.!oo", ctx, potential, _, x, a, b),
