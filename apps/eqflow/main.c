@@ -18,6 +18,7 @@ static const cli_command commands[] = {
     {"evaluate", "likelihood, effective sample size, reweighted averages; a report", cmd_evaluate, true},
     {"boltzmann", "unbiased samples and averages of the target from a flow's samples", cmd_boltzmann, false},
     {"anneal", "unbiased averages and ln Z from any flow, however bad it is", cmd_anneal, false},
+    {"average", "averages of observables, weighted, scanned over a constant", cmd_average, false},
     {"log-prob", "exact log-densities of given configurations", cmd_log_prob, true},
     {"minima", "quench configurations to the potential's distinct minima", cmd_minima, false},
     {"selftest", "check every kernel on the device against known answers", cmd_selftest, false},

@@ -34,11 +34,18 @@ typedef struct train_flags {
     uint64_t num_generated;
     bool is_num_generated_set, is_augmented;
     eqf_field_evaluation field_evaluation_value;
+    cli_list stages; /* texts of --stage */
+    bool is_loss_set, is_path;
+    uint64_t num_hops, num_scalars, num_vectors, num_edge, num_reduced;
+    bool is_num_hops_set, is_num_scalars_set, is_num_vectors_set, is_num_edge_set, is_num_reduced_set;
     system_flags system;
 } train_flags;
 
 /* Reads and checks the command line: flags_out with the names of all files, the system with its constants in chosen_out. False: the program ends
  * with *code_out, after a failure or --help. */
 bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_out, exit_code *code_out);
+
+/* What the command line sets of a stage's options. */
+void train_flags_fill(const cli_app *app, const train_flags *flags, eqf_training_options *options);
 
 #endif
