@@ -9,7 +9,7 @@
 
 #include "support.h"
 
-enum { MAX_PARAMETERS = 12, NUM = 16, NUM_DOF = 4, NUM_BYTES = 4096 };
+enum { MAX_PARAMETERS = 12, NUM = 20, NUM_DOF = 4, NUM_BYTES = 4096 };
 
 /* p: the arguments, of which those that are no pointers are not used. */
 typedef eqf_status (*caller)(void *const *p);
@@ -116,6 +116,18 @@ CALL(eqf_estimate_autocorrelation_time, 1, NUM, p[2], p[3])
 CALL(eqf_estimate_split_r_hat, 1, NUM, p[2], p[3])
 CALL(eqf_estimate_histogram, NUM, p[1], p[2], -1.0, 1.0, 4, p[6])
 CALL(eqf_estimate_histogram_with_error, NUM, 1, p[2], p[3], -1.0, 1.0, 4, p[7], p[8])
+CALL(eqf_estimate_moments, NUM, p[1], p[2], 4, p[4])
+CALL(eqf_estimate_wasserstein, NUM, p[1], NUM, p[3], p[4])
+CALL(eqf_free_energy_bar, NUM, p[1], NUM, p[3], p[4], p[5])
+CALL(eqf_free_energy_mbar, 2, p[1], p[2], p[3], p[4])
+CALL_WITHOUT_STATUS(eqf_observables, p[0])
+CALL_WITHOUT_STATUS(eqf_observable_find, p[0])
+CALL(eqf_observable_evaluate, p[0], p[1], 2, 2, 1.0, NUM, p[6], p[7])
+CALL(eqf_observable_evaluate_text, p[0], p[1], NUM, p[3], p[4])
+CALL(eqf_observable_pair_density, 2, 2, NUM, p[3], p[4], 0.0, 9.0, 4, p[8], p[9])
+CALL_WITHOUT_STATUS(eqf_preset_recipe, p[0], EQF_DYNAMICS_RADIAL, p[2])
+CALL(eqf_preset_stage_options, p[0], EQF_DYNAMICS_RADIAL, EQF_OBJECTIVE_LIKELIHOOD, 100, p[4])
+CALL(eqf_preset_model_options, p[0], EQF_DYNAMICS_RADIAL, p[2])
 CALL(eqf_estimate_pair_distances, NUM, 2, 2, p[3], p[4])
 CALL_AND_DESTROY(eqf_flow_create, 3, eqf_flow, p[0], p[1], p[2], p[3])
 CALL_VOID(eqf_flow_destroy, p[0])
@@ -374,6 +386,16 @@ static void test_null(void **state) {
     static eqf_device_profile profile = EQF_DEVICE_PROFILE_INIT;
     static eqf_device_info device = EQF_DEVICE_INFO_INIT;
     static eqf_weight_summary summary = EQF_WEIGHT_SUMMARY_INIT;
+    static eqf_moments moments = EQF_MOMENTS_INIT;
+    static size_t halves[2] = {NUM / 2, NUM / 2};
+    static double mbar_energy[2 * NUM];
+    for (size_t i = 0; i < 2 * NUM; i++) mbar_energy[i] = 0.1 * (double)(i % 7);
+    static char observable_name[] = "radius_of_gyration", objectives[64 * EQF_PRESET_MAX_STAGES];
+    void *observable;
+    memcpy(&observable, &(const eqf_observable *){eqf_observables(NULL)}, sizeof observable);
+    static eqf_potential_options observable_text = EQF_POTENTIAL_OPTIONS_INIT;
+    observable_text.kind = EQF_POTENTIAL_USER;
+    observable_text.source = "real observable(const real *x) { return x[0]; }";
     static eqf_chain_mean chain = EQF_CHAIN_MEAN_INIT;
     static eqf_flow_options flow_options = EQF_FLOW_OPTIONS_INIT;
     static eqf_loss loss = EQF_LOSS_INIT;
@@ -466,6 +488,18 @@ static void test_null(void **state) {
         ROW(eqf_estimate_split_r_hat, "..!!", _, _, wide_x, u),
         ROW(eqf_estimate_histogram, ".!o...!", _, wide_x, wide_x, _, _, _, u),
         ROW(eqf_estimate_histogram_with_error, "..!o...!!", _, _, x, wide_x, _, _, _, u, v),
+        ROW(eqf_estimate_moments, ".o!.!", _, wide_x, wide_x, _, &moments),
+        ROW(eqf_estimate_wasserstein, ".!.!!", _, wide_x, _, wide_x, u),
+        ROW(eqf_free_energy_bar, ".!.!!o", _, wide_x, _, wide_x, u, v),
+        ROW(eqf_free_energy_mbar, ".!!!o", _, halves, mbar_energy, u, v),
+        ROW(eqf_observables, "~", f.sizes[1]),
+        ROW(eqf_observable_find, "~", observable_name),
+        ROW(eqf_observable_evaluate, "o!....!!", ctx, observable, _, _, _, _, x, u),
+        ROW(eqf_observable_evaluate_text, "!!.!!", ctx, &observable_text, _, x, u),
+        ROW(eqf_observable_pair_density, "...!o...!o", _, _, _, x, wide_x, _, _, _, u, v),
+        ROW(eqf_preset_recipe, "~.~", preset, _, objectives),
+        ROW(eqf_preset_stage_options, "!...!", preset, _, _, _, &few),
+        ROW(eqf_preset_model_options, "!.!", preset, _, &model_options),
         ROW(eqf_estimate_pair_distances, "...!!", _, _, _, x, a),
         ROW(eqf_flow_create, "!!o!", ctx, f.model, &flow_options, &f.pointer),
         ROW(eqf_flow_destroy, "~", &nothing),
