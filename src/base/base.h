@@ -38,7 +38,7 @@ struct eqf_context {
     char *cache_path;  /* "" : no disk cache */
     bool has_refused_cache; /* it was said why cache_path is not used */
     char *profile_text; /* "key = value" lines of eqf_context_set_profile; NULL: none */
-    bool is_in_trial;   /* known answers are being asked: no verdict is waited for */
+    char *launches; /* names of kernels that ran, for selftest (program.h); NULL: they are not noted */
     struct eqf__device *device;     /* NULL until opened */
     struct eqf__programs *programs; /* NULL until the first program */
     eqf_communicator communicator;  /* size 0 or 1: alone */
@@ -75,8 +75,6 @@ const char *eqf__source_reads_files(const char *source);
 
 /* Asked between the pieces of a long call, before each: INTERRUPTED if the program wants it to end. */
 eqf_status eqf__progress(eqf_context *ctx, const char *stage, double done, double total);
-/* The same while known answers are asked for, when nobody else is told. */
-eqf_status eqf__progress_ask(eqf_context *ctx, const char *stage, double done, double total);
 /* A call that consists of other long calls: between open and close it alone is told, at every piece of them. */
 void eqf__progress_open(eqf_context *ctx, const char *stage, double total);
 eqf_status eqf__progress_done(eqf_context *ctx, double done);

@@ -17,16 +17,12 @@ eqf_status eqf_context_set_progress(eqf_context *ctx, eqf_progress_callback prog
 }
 
 bool eqf__has_progress(const eqf_context *ctx) {
-    return ctx->progress.callback != NULL && ctx->progress.num_held == 0 && !ctx->is_in_trial;
+    return ctx->progress.callback != NULL && ctx->progress.num_held == 0;
 }
 
 eqf_status eqf__progress(eqf_context *ctx, const char *stage, double done, double total) {
-    return eqf__has_progress(ctx) ? eqf__progress_ask(ctx, stage, done, total) : EQF_OK;
-}
-
-eqf_status eqf__progress_ask(eqf_context *ctx, const char *stage, double done, double total) {
     const eqf__progress_state *p = &ctx->progress;
-    if (p->callback == NULL) return EQF_OK;
+    if (!eqf__has_progress(ctx)) return EQF_OK;
     const eqf_progress own = {sizeof own, p->label != NULL ? p->label : stage, done, total};
     const eqf_progress *now = p->depth > 0 ? &p->whole : &own;
     if (p->callback(p->user, now) == 0) return EQF_OK;

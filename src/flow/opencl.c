@@ -1,6 +1,6 @@
 /* The flow on the program's own buffers (eqflow/opencl.h). */
 #include "eqflow/opencl.h"
-#include "flow_internal.h"
+#include "solve.h"
 
 /* Has the buffer room for `count` items from `offset` on, and is it of our context? NULL: not wanted. */
 static eqf_status check_buffer(const eqf_flow *flow, const char *name, cl_mem buffer, size_t item_numbers, size_t offset,

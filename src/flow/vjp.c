@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "flow_internal.h"
+#include "solve.h"
 #include "rk4.h"
 
 /* Device memory of chunks: adjoints in and out, times, partial gradients. */

@@ -203,7 +203,7 @@ static eqf_status restore(eqf_trainer *trainer, const char *path, const eqf__ten
     EQF__TRY(find_parts(trainer, path, file, counts, numbers, vectors, &history));
     eqf__field *field = trainer->flow->field;
     EQF__TRY(eqf__field_set_resolution(field, (unsigned)counts[COUNT_RESOLUTION]));
-    EQF__TRY(eqf__flow_reassemble(trainer->flow));
+    EQF__TRY(eqf__solver_assemble(trainer->flow->solver));
     EQF__TRY(eqf__trainer_create_workspace(trainer));
     for (unsigned v = 0; v < NUM_VECTORS; v++) EQF__TRY(write_vector(trainer, v, vectors[v]));
     trainer->step = counts[COUNT_STEP];

@@ -202,7 +202,6 @@ eqf_status eqf__path_launch(eqf_trainer *trainer, eqf_direction direction, size_
     const cl_uint batch = (cl_uint)count, is_of_data = direction == EQF_DATA_TO_PRIOR;
     const cl_float energy_cap = is_of_data ? (cl_float)INFINITY : (cl_float)o->energy_cap;
     const cl_float cap = o->path_cap > 0 ? (cl_float)o->path_cap : (cl_float)INFINITY;
-    EQF__TRY(eqf__flow_check_gradient_answers(flow));
     if (is_of_data) EQF__TRY(solve_backward(&b));
     EQF__TRY(solve_forward(&b));
     /* the value in: prior.log_prob(z); out: energy + log_prob. adjoint_x = weight grad u */

@@ -12,7 +12,7 @@
 
 #include "augment.h"
 #include "eqflow/train.h"
-#include "flow_internal.h"
+#include "solve.h"
 
 typedef struct eqf__optimizer eqf__optimizer;
 typedef struct eqf__adam eqf__adam;
@@ -20,8 +20,6 @@ typedef struct eqf__soap eqf__soap;
 typedef struct eqf__matching eqf__matching;
 typedef struct eqf__path eqf__path;
 
-/* A record of a step: cl/train/adam.cl. The first numbers are those of eqf__gradient_workspace.d_sums. */
-enum { EQF__RECORD_NORM = EQF__NUM_SUMS, EQF__RECORD_IS_GOOD, EQF__RECORD_SIZE };
 enum { EQF__MAX_STEPS_IN_FLIGHT = 64 };
 
 /* The losses; each has two places in d_sums, its mean over the batch and that of its integration error. */
@@ -195,8 +193,11 @@ uint64_t eqf__noise_seed(const eqf_training_options *options, eqf__noise_purpose
 /* Held-out samples that a measurement takes. */
 size_t eqf__num_validated(const eqf_trainer *trainer);
 
-/* Known answers of the kernels that training adds, unless they have their verdict: SELF_TEST if one is wrong. */
-eqf_status eqf__trainer_check_answers(const eqf_trainer *trainer);
+/* Known answers (src/check) of the programs that the stage uses, as they are assembled now, unless they are known to be right: SELF_TEST if
+ * one is wrong. */
+eqf_status eqf__trainer_check(const eqf_trainer *trainer);
+/* The program of batches and of the optimizer. */
+eqf_status eqf__training_program(eqf_context *ctx, eqf__program **program_out);
 
 /* The workspace anew, large enough for the batches of all terms. */
 eqf_status eqf__trainer_create_workspace(eqf_trainer *trainer);

@@ -172,9 +172,9 @@ CALL_AND_DESTROY(eqf_model_load, 2, eqf_model, p[0], p[1], p[2])
 CALL_WITHOUT_STATUS(eqf_option_get, p[0], p[1])
 CALL_VOID(eqf_option_set, p[0], p[1], 1.0)
 CALL_WITHOUT_STATUS(eqf_option_name, p[0], p[1])
-CALL(eqf_potential_kind_find, p[0], p[1])
 CALL(eqf_dynamics_kind_find, p[0], p[1])
 CALL(eqf_prior_kind_find, p[0], p[1])
+CALL(eqf_potential_kind_find, p[0], p[1])
 CALL(eqf_flow_velocity_vjp, p[0], 0.0, NUM, p[3], p[4], p[5], p[6], p[7])
 CALL(eqf_potential_check, p[0], p[1])
 CALL_WITHOUT_STATUS(eqf_potential_length, p[0])
@@ -411,14 +411,14 @@ static void test_null(void **state) {
     static eqf_training_state training_state = EQF_TRAINING_STATE_INIT;
     static eqf_potential_options own_potential = EQF_POTENTIAL_OPTIONS_INIT;
     static eqf_potential_kind kind;
-    static eqf_dynamics_kind field_kind;
+    static eqf_dynamics_kind dynamics_kind;
     static eqf_prior_kind prior_kind;
+    static char dynamics_name[] = "dense", prior_name[] = "mean_free_gaussian";
     static eqf_option option = {.key = "temperature", .offset = offsetof(eqf_potential_options, temperature)};
     static void *nothing;
-    static char assignment[] = "group_size=64", selector[] = "auto", element[] = "Ar", kind_name[] = "user", field_name[] = "dense", prior_name[64],
+    static char assignment[] = "group_size=64", selector[] = "auto", element[] = "Ar", kind_name[] = "user",
                 preset_name[] = "dw4", constant[] = "depth", tuning[] = "";
     mcmc_options.num_burn_in = 10;
-    snprintf(prior_name, sizeof prior_name, "%s", eqf_prior_kind_name((eqf_prior_kind)0));
     void *x = f.x, *wide_x = f.wide_x, *a = f.floats[0], *b = f.floats[1], *preset = NULL;
     void *u = f.doubles[0], *v = f.doubles[1], *w = f.doubles[2], *potential = &f.potential, *ctx = f.ctx;
     memcpy(&preset, &(const eqf_preset *){eqf_preset_find("dw4")}, sizeof preset);
@@ -544,9 +544,9 @@ static void test_null(void **state) {
         ROW(eqf_option_get, "~~", &option, &own_potential),
         ROW(eqf_option_set, "~~.", &option, &own_potential, _),
         ROW(eqf_option_name, "~~", &option, &own_potential),
-        ROW(eqf_potential_kind_find, "!!", kind_name, &kind),
-        ROW(eqf_dynamics_kind_find, "!!", field_name, &field_kind),
+        ROW(eqf_dynamics_kind_find, "!!", dynamics_name, &dynamics_kind),
         ROW(eqf_prior_kind_find, "!!", prior_name, &prior_kind),
+        ROW(eqf_potential_kind_find, "!!", kind_name, &kind),
         ROW(eqf_flow_velocity_vjp, "!..!!ooo", f.flow, _, _, x, x, x, a, b),
         ROW(eqf_potential_length, "~", potential),
         ROW(eqf_potential_check, "o!", ctx, potential),
