@@ -18,7 +18,7 @@ extern "C" {
  * than is there, and takes defaults for the rest. A larger struct, of a later header, is accepted where the members unknown to the library
  * are zero, and refused (INVALID_ARGUMENT) where they are not. Structs that lie inside others or in arrays keep their size for ever: their
  * new members take the place of reserved bytes, and 0 means the default. Numbers, arrays and texts without struct_size (eqf_array, eqf_round_trip,
- * eqf_observable, eqf_round_trip, eqf_step_range, eqf_potential_constant, eqf_profile_value, eqf_driver_issue) never change. NULL for a pointer whose description does not
+ * eqf_observable, eqf_step_range, eqf_potential_constant, eqf_profile_value, eqf_driver_issue) never change. NULL for a pointer whose description does not
  * allow it gives INVALID_ARGUMENT, or 0 or NULL from functions that give no status. */
 
 /* Owns: the OpenCL context, queue and programs, the last error message.

@@ -133,6 +133,14 @@ eqf_status eqf_flow_velocity(eqf_flow *flow, double t, size_t batch_size, const 
 eqf_status eqf_flow_velocity_vjp(eqf_flow *flow, double t, size_t batch_size, const float *x, const float *adjoint_velocity,
                                  const float *adjoint_divergence, float *adjoint_x_out, float *gradient_out);
 
+/* The way of latents z [B, N, D] from prior to data in num_steps RK4 steps, those of the flow (flows with other steps have no field at these
+ * times: INVALID_ARGUMENT; with DOPRI5 any number will do). Frame f is what stands after step eqf_flow_trajectory_step(num_steps, num_frames, f), the
+ * first at t = 0, the last at t = 1: x_out [num_frames, B, N, D], log_prob_out [num_frames, B] (log q_t of each configuration at its time) or
+ * NULL, velocity_out as x_out or NULL. The last frame is eqf_flow_transform's result up to rounding. */
+eqf_status eqf_flow_trajectory(eqf_flow *flow, unsigned num_steps, size_t batch_size, const float *z, size_t num_frames,
+                               float *x_out, float *log_prob_out, float *velocity_out);
+unsigned eqf_flow_trajectory_step(unsigned num_steps, size_t num_frames, size_t frame);
+
 /* What a loss evaluation adds up; means over the batch. loss = nll + integration_penalty * error, with
  * error = sum over steps of h (|k2 - k3|^2 + (div2 - div3)^2) of RK4's two mid-point stages. */
 typedef struct eqf_loss {
@@ -187,7 +195,9 @@ typedef struct eqf_step_statistics {
     uint64_t num_velocity_evals; /* in all */
 } eqf_step_statistics;
 #define EQF_STEP_STATISTICS_INIT {.struct_size = sizeof(eqf_step_statistics)}
+/* What was counted. */
 eqf_status eqf_flow_step_statistics(const eqf_flow *flow, eqf_step_statistics *statistics_out);
+/* Counts from zero again. */
 void eqf_flow_reset_step_statistics(eqf_flow *flow);
 
 #ifdef __cplusplus

@@ -59,6 +59,8 @@ static void ignore(void *user, const eqf_selftest_result *result) {
     (void)result;
 }
 
+static const eqf_model *model_of_flow;
+
 /* ---- Calls ------------------------------------------------------------------------------------------------------------ */
 
 CALL_AND_DESTROY(eqf_annealer_create, 4, eqf_annealer, p[0], p[1], p[2], p[3], p[4])
@@ -143,6 +145,7 @@ CALL(eqf_flow_transform, p[0], EQF_PRIOR_TO_DATA, NUM, p[3], p[4], p[5])
 CALL(eqf_flow_round_trip, p[0], 1, NUM, p[3])
 CALL(eqf_flow_choose_steps, p[0], p[1], p[2], 1, NUM, p[5], p[6], p[7])
 CALL(eqf_flow_velocity, p[0], 0.0, NUM, p[3], p[4], p[5])
+CALL(eqf_flow_trajectory, p[0], eqf_model_options_of(model_of_flow)->integrator.num_steps, NUM, p[3], 2, p[5], p[6], p[7])
 CALL(eqf_flow_nll_gradient, p[0], 0.1, NUM, p[3], p[4], p[5], p[6])
 CALL(eqf_flow_energy_gradient, p[0], p[1], 100.0, 0.1, NUM, p[5], p[6], p[7])
 CALL(eqf_flow_prior_log_prob, p[0], NUM, p[2], p[3])
@@ -370,6 +373,7 @@ static void test_null(void **state) {
     static fixture f;
     set_up(&f);
     static eqf_training_options few = EQF_TRAINING_OPTIONS_INIT;
+    model_of_flow = f.model;
     few.num_steps = 100;
     static const eqf_training_options *stages = &few;
     static eqf_anneal_options anneal_options = EQF_ANNEAL_OPTIONS_INIT;
@@ -513,6 +517,7 @@ static void test_null(void **state) {
         ROW(eqf_flow_round_trip, "!..!", f.flow, _, _, u),
         ROW(eqf_flow_choose_steps, "!!o..!!!", ctx, f.model, &flow_options, _, _, wide_x, &f.count, u),
         ROW(eqf_flow_velocity, "!..!!!", f.flow, _, _, x, a, b),
+        ROW(eqf_flow_trajectory, "!..!.!oo", f.flow, _, _, x, _, a, b, model_params),
         ROW(eqf_flow_nll_gradient, "!..!ooo", f.flow, _, _, x, &loss, a, b),
         ROW(eqf_flow_energy_gradient, "!!...!oo", f.flow, potential, _, _, _, x, &energy_loss, a),
         ROW(eqf_flow_prior_log_prob, "!.!!", f.flow, _, x, a),
