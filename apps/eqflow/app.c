@@ -166,7 +166,9 @@ exit_code app_open(cli_app *app) {
     if (status == EQF_OK) status = eqf_context_device(app->ctx, &device);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
     if (!app->device && !getenv("EQFLOW_DEVICE") && device.num_usable > 1) { /* it chose */
-        app_note(app, "device %u of %u, %s: %s", device.index, device.num_usable, device.name, device.choice_reason);
+        char reason[sizeof device.choice_reason];
+        words_translate(device.choice_reason, reason, sizeof reason);
+        app_note(app, "device %u of %u, %s: %s", device.index, device.num_usable, device.name, reason);
     }
     return EXIT_CODE_OK;
 }

@@ -4,10 +4,12 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* The longer of two that begin alike comes first. */
+/* Of two that begin alike the longer comes first. */
 static const struct {
     const char *of_library, *of_program;
 } words[] = {
+    {"another device", "another --device"},
+    {"use device", "use --device"},
     {"integrator.num_steps", "--integration-steps"},
     {"EQF_INTEGRATOR_RK4", "--integrator rk4"},
     {"EQF_INTEGRATOR_DOPRI5", "--integrator dopri5"},
@@ -19,6 +21,7 @@ static const struct {
     {"field_evaluation", "--field-evaluation"},
     {"eqf_context_set_profile", "--set-profile"},
     {"eqf_context_open_device", "--device"},
+    {"eqf_device_store_tuning again", "eqflow tune"},
     {"eqf_device_store_tuning", "eqflow tune"},
     {"eqf_device_list", "eqflow devices"},
     {"eqf_selftest", "eqflow selftest"},

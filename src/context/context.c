@@ -194,12 +194,12 @@ static void explain_choice(eqf__device *device, const eqf__device *best, unsigne
         snprintf(info->choice_reason, size, "the same device and driver as %u: two ICD files may name one driver",
                  best->info.index);
     else if (device->is_last_resort)
-        snprintf(info->choice_reason, size, "a last resort, for checking: use --device %u", info->index);
+        snprintf(info->choice_reason, size, "a last resort, for checking: use device %u", info->index);
     else if (by_probe)
-        snprintf(info->choice_reason, size, "%.4g GFLOP/s, device %u is faster: use --device %u", info->probe_gflops,
+        snprintf(info->choice_reason, size, "%.4g GFLOP/s, device %u is faster: use device %u", info->probe_gflops,
                  best->info.index, info->index);
     else
-        snprintf(info->choice_reason, size, "another device comes first: use --device %u", info->index);
+        snprintf(info->choice_reason, size, "another device comes first: use device %u", info->index);
 }
 
 /* Marks the device that "auto" opens, and says of each why or why not. */
@@ -327,7 +327,7 @@ eqf_status eqf_device_get_profile(eqf_context *ctx, unsigned index, eqf_device_p
     if (profile == NULL) {
         status = EQF_ERROR_OUT_OF_MEMORY;
     } else if (index >= num_devices) {
-        status = eqf__fail(ctx, EQF_ERROR_NO_DEVICE, "there is no device %u: 'eqflow devices' lists the %zu here", index,
+        status = eqf__fail(ctx, EQF_ERROR_NO_DEVICE, "there is no device %u: 'eqf_device_list' lists the %zu here", index,
                            num_devices);
     } else {
         eqf__profile_facts facts;
@@ -460,10 +460,10 @@ eqf_status eqf_context_open_device(eqf_context *ctx, const char *selector) {
     } else if (is_automatic(selector)) {
         status = eqf__fail(ctx, EQF_ERROR_NO_DEVICE, "%s cannot be used: %s", devices[0].info.name, devices[0].info.choice_reason);
     } else if (is_index(selector)) {
-        status = eqf__fail(ctx, EQF_ERROR_NO_DEVICE, "there is no device %s: 'eqflow devices' lists the %zu here, from 0", selector,
+        status = eqf__fail(ctx, EQF_ERROR_NO_DEVICE, "there is no device %s: 'eqf_device_list' lists the %zu here, from 0", selector,
                            num_devices);
     } else {
-        status = eqf__fail(ctx, EQF_ERROR_NO_DEVICE, "no device matches '%s': 'eqflow devices' lists the %zu here", selector,
+        status = eqf__fail(ctx, EQF_ERROR_NO_DEVICE, "no device matches '%s': 'eqf_device_list' lists the %zu here", selector,
                            num_devices);
     }
     free(devices);

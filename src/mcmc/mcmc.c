@@ -431,7 +431,7 @@ static eqf_status check_results(mcmc_run *run, const eqf_potential_options *pote
     }
     if (num_bad > 0)
         return eqf__fail(ctx, EQF_ERROR_NON_FINITE,
-                         "%zu of %zu samples are not finite: run eqflow selftest on this device, or check the potential's "
+                         "%zu of %zu samples are not finite: run eqf_selftest on this device, or check the potential's "
                          "constants",
                          num_bad, num_samples);
     return eqf__check_chains(run->checker, potential, run->sweeps.program, num_samples, x, energies);

@@ -127,7 +127,7 @@ eqf_status eqf_selftest(eqf_context *ctx, eqf_selftest_callback callback, void *
     if (status != EQF_OK || checker.num_failed == 0) return status;
     const eqf_device_info *info = &ctx->device->info;
     return eqf__fail(ctx, EQF_ERROR_SELF_TEST,
-                     "%s with driver %s gives wrong results: do not use it for this; try another --device, or another "
+                     "%s with driver %s gives wrong results: do not use it for this; try another device, or another "
                      "driver version",
                      info->name, info->driver_version);
 }
