@@ -24,7 +24,10 @@ extern "C" {
 /* Owns: the OpenCL context, queue and programs, the last error message.
  * Threads: one thread at a time per context; different contexts are independent. Dense fields compute by CLBlast, which keeps its
  * compiled programs and a device's tuned parameters for the whole process: behind locks of its own, so contexts may share a device on several
- * threads; but a program that itself uses CLBlast on a CPU finds this library's parameters there after the first dense flow. */
+ * threads; but a program that itself uses CLBlast on a CPU finds this library's parameters there after the first dense flow.
+ * Processes: OpenCL does not survive a fork. Calls that need the device give UNSUPPORTED in a child of the process that opened it; there its
+ * objects may only be destroyed. Make the first context of all after the fork: a new one in the child, of a driver that the parent has used, may
+ * wait for ever (PoCL does). */
 typedef struct eqf_context eqf_context;
 
 typedef enum eqf_log_level { EQF_LOG_DEBUG, EQF_LOG_INFO, EQF_LOG_WARNING } eqf_log_level;

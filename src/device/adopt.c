@@ -2,6 +2,7 @@
 #include "eqflow/opencl.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "ocl.h"
 
@@ -47,6 +48,7 @@ eqf_status eqf_context_open_opencl(eqf_context *ctx, cl_context context, cl_devi
         free(own);
         return status;
     }
+    own->process_id = (long)getpid();
     ctx->device = own;
     own->context = context;
     clRetainContext(context);

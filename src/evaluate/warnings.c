@@ -37,13 +37,13 @@ static void compare_refined(eqf_evaluation *result) {
     if (fabs(difference) > refinement_tolerance && used->method == EQF_INTEGRATOR_DOPRI5)
         eqf__evaluation_warn(result, EQF_WARNING_NOT_RESOLVED, difference, refinement_tolerance,
                              "nll_refined differs from nll by %.3g nats (more than %g): rtol %g does not resolve this flow; "
-                             "believe nll_refined and evaluate with rtol %g",
+                             "neither is its NLL: evaluate with rtol %g",
                              difference, refinement_tolerance, used->adaptive.rtol, 0.01 * used->adaptive.rtol);
     else if (fabs(difference) > refinement_tolerance)
         eqf__evaluation_warn(result, EQF_WARNING_NOT_RESOLVED, difference, refinement_tolerance,
                              "nll_refined differs from nll by %.3g nats (more than %g): %u integration steps do not resolve "
-                             "this flow; believe nll_refined, evaluate with integrator.num_steps %u, and train with a larger "
-                             "integration_penalty",
+                             "this flow, and twice as many may not either: neither is its NLL; evaluate with integrator.num_steps "
+                             "%u or EQF_INTEGRATOR_DOPRI5 until both agree, and train with a larger integration_penalty",
                              difference, refinement_tolerance, used->num_steps, 4 * used->num_steps);
 }
 
