@@ -216,6 +216,10 @@ size_t eqf__num_validated(const eqf_trainer *trainer);
 eqf_status eqf__trainer_check(const eqf_trainer *trainer);
 /* The program of batches and of the optimizer. */
 eqf_status eqf__training_program(eqf_context *ctx, eqf__program **program_out);
+/* Those of stages; programs that are built are found again. */
+eqf_status eqf__matching_program(eqf_context *ctx, size_t num_dof, eqf__program **program_out);
+eqf_status eqf__weighted_program(eqf_context *ctx, size_t num_dof, eqf__program **program_out);
+eqf_status eqf__path_program(eqf_context *ctx, unsigned num_particles, unsigned space_dim, eqf__program **program_out);
 
 /* The workspace anew, large enough for the batches of all terms. */
 eqf_status eqf__trainer_create_workspace(eqf_trainer *trainer);

@@ -22,15 +22,19 @@ static size_t num_numbers(const eqf_trainer *trainer, size_t count) {
     return eqf__solver_blocks(trainer->flow->solver, count) * trainer->flow->vector_width;
 }
 
+eqf_status eqf__weighted_program(eqf_context *ctx, size_t num_dof, eqf__program **program_out) {
+    static const char *const files[] = {"common/real.clh", "train/weighted.cl", NULL};
+    char defines[32];
+    snprintf(defines, sizeof defines, "-D DOF=%zu", num_dof);
+    return eqf__program_get(ctx, "weighted", files, defines, program_out);
+}
+
 eqf_status eqf__weighted_create(eqf_trainer *trainer) {
     eqf_context *ctx = trainer->ctx;
     eqf__weighted *d = trainer->weighted = eqf__alloc(ctx, 1, sizeof *d, "the samples' weights");
     if (d == NULL) return EQF_ERROR_OUT_OF_MEMORY;
-    static const char *const files[] = {"common/real.clh", "train/weighted.cl", NULL};
-    char defines[32];
-    snprintf(defines, sizeof defines, "-D DOF=%zu", trainer->flow->num_dof);
     eqf__program *program;
-    EQF__TRY(eqf__program_get(ctx, "weighted", files, defines, &program));
+    EQF__TRY(eqf__weighted_program(ctx, trainer->flow->num_dof, &program));
     EQF__TRY(eqf__kernel_create(ctx, program, "scale_adjoints", &d->scale));
     d->max_numbers = num_numbers(trainer, eqf__share_of(trainer, trainer->options.batch_size).count);
     d->energies = eqf__alloc(ctx, 3 * d->max_numbers, sizeof(float), "the samples' weights");
