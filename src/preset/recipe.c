@@ -1,4 +1,4 @@
-/* The stages that a preset's fields are trained in: docs/method.md, section 11. */
+/* The stages that a preset's fields are trained in: docs/method.md, section 4. */
 #include <math.h>
 #include <string.h>
 
