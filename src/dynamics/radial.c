@@ -75,7 +75,7 @@ static void describe_forms(eqf__field *field, bool has_table) {
              field->num_particles, field->space_dim, has_table ? 0 : field->options.num_distance, state->stage_size,
              form->grad_stage_size, form->grad_shared_size);
     form->turns = eqf__radial_stage_turns(field);
-    form->cheaper = has_table ? "" : ", or --field-evaluation table";
+    form->cheaper = has_table ? "" : ", or EQF_FIELD_TABLE";
 }
 
 static eqf_status create_table_buffers(eqf__field *field) {
@@ -190,7 +190,7 @@ static bool problem(const eqf_dynamics_options *options, unsigned num_particles,
 }
 
 const eqf__dynamics_kind eqf__radial_kind = {
-    .info = EQF__DYNAMICS_INFO(.name = "radial", .title = "the paper's", .has_table = true, .has_double = true),
+    .info = EQF__DYNAMICS_INFO(.name = "radial", .title = "the paper's", .is_equivariant = true, .has_table = true, .has_double = true),
     .forms = EQF__FORM_STAGE | EQF__FORM_ANY_TIME,
     .host_velocity = eqf__host_radial_velocity,
     .problem = problem,
