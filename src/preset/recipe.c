@@ -1,4 +1,4 @@
-/* The stages that a preset's fields are trained in: docs/method.md, section 11. */
+/* The stages that a preset's fields are trained in: docs/method.md, section 4. */
 #include <math.h>
 #include <string.h>
 
@@ -17,9 +17,9 @@ typedef struct recipe {
     double likelihood_rate;
 } recipe;
 static const recipe recipes[] = {
-    {"dw2", 2.0, 8, 24, 2, 12, 12, 6000, 200, 256, 256, 2e-4},
-    {"dw4", 2.0, 8, 24, 3, 16, 12, 40000, 200, 256, 256, 2e-4},
-    {"lj13", 0.7, 6, 32, 3, 16, 12, 50000, 40, 256, 256, 2e-4},
+    {"dw2", 2.0, 8, 24, 2, 12, 12, 6000, 120, 256, 512, 5e-5},
+    {"dw4", 2.0, 8, 24, 3, 16, 12, 40000, 120, 256, 512, 5e-5},
+    {"lj13", 0.7, 6, 32, 3, 16, 12, 50000, 60, 256, 128, 2e-4},
     {"lj55", 1.1, 8, 32, 2, 16, 12, 6000, 0, 64, 64, 1e-4},
     {NULL, 0, 0, 32, 3, 16, 12, 10000, 0, 256, 256, 2e-4}, /* any other system; 0: as its preset says */
 };
@@ -58,7 +58,8 @@ static void set_matching(const recipe *row, eqf_dynamics_kind kind, eqf_training
     options->validation_interval = options->num_steps / 40 > 0 ? options->num_steps / 40 : 1;
     options->pairing_group = 64;
     options->num_pairing_starts = 4;
-    options->pairing = kind == EQF_DYNAMICS_MESSAGE ? EQF_PAIRING_EQUIVARIANT : EQF_PAIRING_MINIBATCH;
+    const eqf_dynamics_kind_info *field = eqf_dynamics_kind_describe(kind);
+    options->pairing = field != NULL && field->is_equivariant ? EQF_PAIRING_EQUIVARIANT : EQF_PAIRING_MINIBATCH;
 }
 
 /* Likelihood after flow matching: path gradients, whose data must be those of the target without noise, in a few large batches. */
