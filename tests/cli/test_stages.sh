@@ -4,6 +4,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh" "$1"
 
 succeed "$eqflow" data dw2 -n 1200 -o data.npy --quiet || finish
+# shellcheck disable=SC2054 # commas are between the keys of a stage
 options=(--data data.npy --field dense --width 16 --depth 1 --integration-steps 6 --seed 3 --checkpoint-interval 0
     --stage flow-matching,steps=160,batch=64,pairing=minibatch,group=16,interval=20
     --stage nll,steps=40,batch=64,gradient=path,lr=1e-3,interval=10,validated=40)
