@@ -143,22 +143,28 @@ void eqf__message_memory_of(const eqf__message_shape *shape, unsigned num_partic
 
 /* ---- Instructions ---------------------------------------------------------------------------------------------------------- */
 
-void eqf__message_emit(eqf__message_writer *writer, unsigned operation, size_t turns, unsigned source,
-                       size_t num_arguments, const cl_uint *arguments) {
-    eqf__message_tape *tape = writer->tape;
-    if (writer->status != EQF_OK || turns == 0) return;
+cl_uint *eqf__message_tape_add(eqf_context *ctx, eqf__message_tape *tape) {
     if (tape->num_instructions == tape->capacity) {
         const size_t capacity = tape->capacity == 0 ? 1024 : 2 * tape->capacity;
         cl_uint *words = realloc(tape->words, capacity * MESSAGE_WORDS * sizeof *words);
         if (words == NULL) {
-            writer->status = eqf__fail(writer->ctx, EQF_ERROR_OUT_OF_MEMORY, "not enough memory for the message field");
-            return;
+            eqf__fail(ctx, EQF_ERROR_OUT_OF_MEMORY, "not enough memory for the message field");
+            return NULL;
         }
         tape->words = words;
         tape->capacity = capacity;
     }
-    cl_uint *word = tape->words + tape->num_instructions++ * MESSAGE_WORDS;
-    memset(word, 0, MESSAGE_WORDS * sizeof *word);
+    return memset(tape->words + tape->num_instructions++ * MESSAGE_WORDS, 0, MESSAGE_WORDS * sizeof *tape->words);
+}
+
+void eqf__message_emit(eqf__message_writer *writer, unsigned operation, size_t turns, unsigned source,
+                       size_t num_arguments, const cl_uint *arguments) {
+    if (writer->status != EQF_OK || turns == 0) return;
+    cl_uint *word = eqf__message_tape_add(writer->ctx, writer->tape);
+    if (word == NULL) {
+        writer->status = EQF_ERROR_OUT_OF_MEMORY;
+        return;
+    }
     word[0] = operation;
     word[1] = (cl_uint)turns;
     word[2] = source;

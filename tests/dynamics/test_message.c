@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "field.h"
+#include "ocl.h"
 #include "ref_message.h"
 #include "support.h"
 
@@ -335,6 +336,69 @@ static void test_reverse(void **state) {
     assert_true(is_good);
 }
 
+/* ---- Layouts ------------------------------------------------------------------------------------------------------------------- */
+
+/* Everything again with one sample a work-item and with a work-group a sample; and in as many launches as a small budget makes of it, with the
+ * same bits. */
+static void test_layouts(void **state) {
+    (void)state;
+    static const struct {
+        unsigned group_size;
+        uint64_t launch_iterations;
+    } layouts[] = {{0, 0}, {8, 0}, {0, 20000}, {5, 6000}};
+    eqf__device *device;
+    TEST_OK(test_context(), eqf__device_get(test_context(), &device));
+    const eqf__device before = *device;
+    bool is_good = true;
+    for (size_t l = 0; l < sizeof layouts / sizeof layouts[0]; ++l) {
+        device->vector_width = 1;
+        device->group_size = layouts[l].group_size;
+        if (layouts[l].launch_iterations > 0 && before.launch_iterations == 0)
+            device->launch_iterations = layouts[l].launch_iterations;
+        print_message("groups of %u, budget %llu\n", device->group_size, (unsigned long long)device->launch_iterations);
+        for (size_t c = 4; c < 6; ++c) {
+            is_good &= check_values(cases + c, 100 + c);
+            is_good &= check_reverse(cases + c, false, 200 + c);
+            is_good &= check_reverse(cases + c, true, 300 + c);
+        }
+        device->vector_width = before.vector_width;
+        device->group_size = before.group_size;
+        device->launch_iterations = before.launch_iterations;
+    }
+    assert_true(is_good);
+}
+
+/* A budget changes no bit. */
+static void test_budget(void **state) {
+    (void)state;
+    eqf__device *device;
+    TEST_OK(test_context(), eqf__device_get(test_context(), &device));
+    const uint64_t before = device->launch_iterations;
+    double *velocity[2], *divergence[2];
+    for (unsigned pass = 0; pass < 2; ++pass) {
+        if (pass == 1 && before == 0) device->launch_iterations = 3000;
+        fixture f = set_up(cases + 5, 1.0, 500);
+        evaluate(&f, true, &velocity[pass], &divergence[pass]);
+        tear_down(&f);
+        device->launch_iterations = before;
+    }
+    assert_memory_equal(velocity[0], velocity[1], cases[5].batch_size * 8 * sizeof(double));
+    assert_memory_equal(divergence[0], divergence[1], cases[5].batch_size * sizeof(double));
+    /* One too small for a single turn is refused in words. */
+    device->launch_iterations = 20;
+    fixture f = set_up(cases + 5, 1.0, 500);
+    put_state(&f);
+    assert_int_equal(f.field->batched->evaluate(f.field, NULL, f.num_blocks, f.d_x, f.d_times, f.d_velocity, NULL),
+                     EQF_ERROR_UNSUPPORTED);
+    assert_non_null(strstr(eqf_context_error(f.ctx), "loop turns"));
+    device->launch_iterations = before;
+    tear_down(&f);
+    for (unsigned pass = 0; pass < 2; ++pass) {
+        free(velocity[pass]);
+        free(divergence[pass]);
+    }
+}
+
 /* ---- Edges ------------------------------------------------------------------------------------------------------------------------ */
 
 /* Particles in one place or far apart are finite; a sample that is not finite spoils itself alone. */
@@ -401,10 +465,9 @@ static void test_edges(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values),
-        cmocka_unit_test(test_reverse_of_values),
-        cmocka_unit_test(test_reverse),
-        cmocka_unit_test(test_edges),
+        cmocka_unit_test(test_values),  cmocka_unit_test(test_reverse_of_values),
+        cmocka_unit_test(test_reverse), cmocka_unit_test(test_layouts),
+        cmocka_unit_test(test_budget),  cmocka_unit_test(test_edges),
     };
     return cmocka_run_group_tests(tests, NULL, test_context_teardown);
 }
