@@ -292,7 +292,7 @@ exit_code cmd_anneal(cli_app *app) {
                     "  eqflow anneal dw4.npy --preset dw4 --temperature 0.8\n",
     };
     anneal_flags flags = {.num_walkers = 8192,
-                          .num_repeats = 8,
+                          .num_repeats = 16,
                           .num_pilot = 1024,
                           .num_latent_moves = 2,
                           .num_langevin_moves = 3,

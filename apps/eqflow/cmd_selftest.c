@@ -16,13 +16,15 @@ static void collect(void *user, const eqf_selftest_result *result) {
     check_collector *collector = user;
     collector->num_checks++;
     if (!result->has_passed) collector->num_failed++;
-    output_line(collector->output, "%-6s %-36s error %9.2e, allowed %9.2e", result->has_passed ? "ok" : "FAILED",
+    output_line(collector->output, "%-6s %-52s error %9.2e, allowed %9.2e", result->has_passed ? "ok" : "FAILED",
                 result->name, result->error, result->tolerance);
+    if (result->kernels != NULL && result->kernels[0] != '\0') output_line(collector->output, "         by %s", result->kernels);
     json_t *check = json_object();
     json_object_set_new(check, "name", json_string(result->name));
     json_object_set_new(check, "error", output_real(result->error));
     json_object_set_new(check, "tolerance", output_real(result->tolerance));
     json_object_set_new(check, "has_passed", json_boolean(result->has_passed));
+    json_object_set_new(check, "kernels", json_string(result->kernels != NULL ? result->kernels : ""));
     json_array_append_new(collector->checks, check);
 }
 
@@ -43,7 +45,7 @@ exit_code cmd_selftest(cli_app *app) {
     if (!options_parse(app, &help, options, num_options, words, &code)) return code;
     eqf_preset own;
     double own_error = 0;
-    if (!flags.potential_path && (flags.is_num_particles_set || flags.is_space_dim_set || flags.is_length_set ||
+    if (!flags.potential_path && (flags.is_num_particles_set || flags.is_space_dim_set || option_flags_any(&flags.of_text) ||
                                   flags.own_constants.num_texts > 0)) {
         return app_fail(app, EXIT_CODE_USAGE, "--potential FILE.cl is missing; see eqflow selftest --help");
     }
@@ -71,7 +73,11 @@ exit_code cmd_selftest(cli_app *app) {
         return app_fail_status(app, status, ACTIVITY_COMPUTE);
     }
     if (flags.potential_path) {
-        const eqf_selftest_result own_result = {sizeof own_result, "own potential: gradient", own_error, 2e-3, true};
+        const eqf_selftest_result own_result = {.struct_size = sizeof own_result,
+                                                .name = "own potential: gradient",
+                                                .error = own_error,
+                                                .tolerance = 2e-3,
+                                                .has_passed = true};
         collect(&collector, &own_result);
     }
     output_json(&output, "checks", collector.checks);

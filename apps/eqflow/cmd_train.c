@@ -11,11 +11,11 @@
 #include "progress.h"
 #include "signals.h"
 #include "system.h"
+#include "train_data.h"
 #include "train_flags.h"
+#include "train_stages.h"
 #include "work.h"
 
-static const size_t max_held_out = 10000; /* more does not tell models apart any better */
-static const size_t few_held_out = 10;    /* what a small set still gives, up to a quarter of it */
 static const double slice_seconds = 0.2;  /* between looks at signals and the clock */
 static const double save_seconds = 2;     /* between model files of an improving model */
 /* Of prior -> data -> prior, a coordinate and a log-density: half of the promised 1e-4, as samples that were not tried may do a little
@@ -23,105 +23,16 @@ static const double save_seconds = 2;     /* between model files of an improving
 static const eqf_round_trip chosen_round_trip = {5e-5, 5e-5};
 static const size_t num_round_trips = 1000;
 
-/* ---- Data ------------------------------------------------------------------------------------- */
-
-/* Rows 0 .. num_held_out - 1 are held out, the rest is trained on. */
-typedef struct train_data {
-    float *x; /* [num_held_out + num_train, N, D], shuffled */
-    size_t num_train, num_held_out, num_dof;
-} train_data;
-
-/* Uniform on 0 .. bound - 1, near enough for bounds far below 2^64. */
-static uint64_t draw_below(uint64_t seed, uint64_t index, uint64_t bound) {
-    return app_seed_for(seed + index, "shuffle") % bound;
-}
-
-static void shuffle(float *x, size_t num, size_t num_dof, uint64_t seed) {
-    for (size_t i = num; i > 1; i--) { /* Fisher and Yates */
-        size_t j = (size_t)draw_below(seed, i, i);
-        for (size_t k = 0; k < num_dof && j != i - 1; k++) {
-            float kept = x[(i - 1) * num_dof + k];
-            x[(i - 1) * num_dof + k] = x[j * num_dof + k];
-            x[j * num_dof + k] = kept;
-        }
-    }
-}
-
-static size_t count_held_out(size_t num, double fraction) {
-    if (fraction <= 0) return 0;
-    size_t count = (size_t)(fraction * (double)num + 0.5);
-    size_t few = num / 4 < few_held_out ? num / 4 : few_held_out;
-    if (count < few) count = few;
-    if (count > max_held_out) count = max_held_out;
-    return count < num ? count : num - 1;
-}
-
-static exit_code load_data(cli_app *app, const train_flags *flags, const eqf_potential_options *potential,
-                           train_data *data_out) {
-    eqf_array array = EQF_ARRAY_INIT;
-    exit_code code = work_read_configurations(app, flags->data_path, potential, &array);
-    if (code != EXIT_CODE_OK) return code;
-    size_t num = array.shape[0];
-    data_out->x = app_alloc(app, num, sizeof(float) * data_out->num_dof, "the training data");
-    if (data_out->x) memcpy(data_out->x, array.data, num * data_out->num_dof * sizeof(float));
-    eqf_array_clear(&array);
-    data_out->num_train = num;
-    return data_out->x ? EXIT_CODE_OK : EXIT_CODE_DEVICE;
-}
-
-static exit_code make_data(cli_app *app, const train_flags *flags, const eqf_preset *preset,
-                           const eqf_potential_options *potential, train_data *data_out) {
-    size_t num = flags->is_num_train_set ? (size_t)flags->num_train : preset->default_num_train;
-    app_note(app, "no --data: making %zu samples of %s by Monte Carlo (--num-train)", num, preset->name);
-    data_out->x = app_alloc(app, num, sizeof(float) * data_out->num_dof, "the training data");
-    if (!data_out->x) return EXIT_CODE_DEVICE;
-    eqf_mcmc_options options = *preset->mcmc;
-    options.seed = app_seed_for(app->seed, "training data");
-    eqf_mcmc_diagnostics diagnostics = EQF_MCMC_DIAGNOSTICS_INIT;
-    data_out->num_train = num;
-    return work_mcmc(app, potential, &options, num, data_out->x, NULL, &diagnostics);
-}
-
-/* Fills data_out; free(data_out->x) also after a failure. */
-static exit_code get_data(cli_app *app, const train_flags *flags, const eqf_preset *preset,
-                          const eqf_potential_options *potential, train_data *data_out) {
-    *data_out = (train_data){.num_dof = (size_t)potential->num_particles * potential->space_dim};
-    exit_code code = flags->data_path ? load_data(app, flags, potential, data_out) : EXIT_CODE_OK;
-    if (code == EXIT_CODE_OK) code = app_open(app);
-    if (code == EXIT_CODE_OK) code = system_verify(app, potential);
-    if (flags->loss == LOSS_ENERGY) return code;
-    if (code == EXIT_CODE_OK && !flags->data_path) code = make_data(app, flags, preset, potential, data_out);
-    if (code != EXIT_CODE_OK) return code;
-    size_t num = data_out->num_train;
-    shuffle(data_out->x, num, data_out->num_dof, app_seed_for(app->seed, "held-out split"));
-    data_out->num_held_out = count_held_out(num, flags->held_out);
-    data_out->num_train = num - data_out->num_held_out;
-    app_note(app, "training on %zu samples, %zu held out", data_out->num_train, data_out->num_held_out);
-    return EXIT_CODE_OK;
-}
-
-/* ---- Options of the model and of training ----------------------------------------------------- */
-
-/* Standard deviation of the data per free degree of freedom: sqrt(sum |x|^2 / (B (N-1) D)). */
-static double data_scale(const train_data *data, const eqf_potential_options *potential) {
-    double sum = 0;
-    size_t num = data->num_held_out + data->num_train;
-    for (size_t i = 0; i < num * data->num_dof; i++) sum += (double)data->x[i] * data->x[i];
-    return sqrt(sum / ((double)num * (potential->num_particles - 1) * potential->space_dim));
-}
+/* ---- Options of the model ----------------------------------------------------- */
 
 static exit_code fill_model_options(cli_app *app, const train_flags *flags, const train_data *data,
                                     eqf_model_options *options) {
     options->seed = app->seed;
     if (flags->is_integration_steps_set) options->integrator.num_steps = (unsigned)flags->integration_steps;
-    if (flags->is_num_distance_set) options->dynamics.num_distance = (unsigned)flags->num_distance;
-    if (flags->is_num_time_set) options->dynamics.num_time = (unsigned)flags->num_time;
-    options->dynamics.kind = flags->field_value;
-    if (flags->is_width_set) options->dynamics.width = (unsigned)flags->width;
-    if (flags->is_depth_set) options->dynamics.depth = (unsigned)flags->depth;
-    options->dynamics.activation = flags->activation_value;
+    exit_code code = train_flags_dynamics(app, flags, &options->dynamics);
+    if (code != EXIT_CODE_OK) return code;
     if (flags->has_prior_scale_of_data) {
-        options->prior_scale = data_scale(data, &options->potential);
+        options->prior_scale = train_data_scale(data, &options->potential);
         if (!(options->prior_scale > 0)) {
             return app_fail(app, EXIT_CODE_INPUT, "--prior-scale data: all configurations are a single point");
         }
@@ -138,64 +49,44 @@ static exit_code fill_model_options(cli_app *app, const train_flags *flags, cons
     return EXIT_CODE_OK;
 }
 
-static void fill_training_options(const cli_app *app, const train_flags *flags, eqf_training_options *options) {
-    if (flags->is_num_steps_set) {
-        options->num_steps = flags->num_steps;
-        /* A short run keeps its shape: warm-up and measurements shrink with it. */
-        uint64_t interval = flags->num_steps / 20 > 0 ? flags->num_steps / 20 : 1;
-        if (options->num_warmup_steps > flags->num_steps / 10) options->num_warmup_steps = flags->num_steps / 10;
-        if (options->validation_interval > interval) options->validation_interval = interval;
-    }
-    if (flags->is_batch_size_set) options->batch_size = (size_t)flags->batch_size;
-    if (flags->is_learning_rate_set) options->learning_rate = flags->learning_rate;
-    if (flags->is_final_fraction_set) options->final_learning_rate_fraction = flags->final_fraction;
-    if (flags->is_num_warmup_steps_set) options->num_warmup_steps = flags->num_warmup_steps;
-    if (flags->is_integration_penalty_set) options->integration_penalty = flags->integration_penalty;
-    if (flags->is_clip_norm_set) options->clip_norm = flags->clip_norm;
-    if (flags->is_average_decay_set) options->average_decay = flags->average_decay;
-    if (flags->is_weight_decay_set) options->weight_decay = flags->weight_decay;
-    if (flags->is_data_noise_set) options->data_noise = flags->data_noise;
-    if (flags->is_validation_interval_set) options->validation_interval = flags->validation_interval;
-    if (flags->field_evaluation) options->field_evaluation = flags->field_evaluation_value;
-    if (flags->loss == LOSS_ENERGY) options->nll_weight_start = options->nll_weight_end = 0;
-    if (flags->loss == LOSS_MIXTURE) {
-        options->nll_weight_start = flags->nll_weight_start;
-        options->nll_weight_end = flags->nll_weight_end;
-    }
-    if (flags->is_num_generated_set) options->num_generated = (size_t)flags->num_generated;
-    if (flags->energy_cap) options->energy_cap = flags->energy_cap_value;
-    options->is_augmented = flags->is_augmented;
-    options->divergence = flags->divergence_value;
-    if (flags->is_otd) options->gradient = EQF_GRADIENT_OTD;
-    if (flags->is_rtol_set) options->adaptive.rtol = flags->rtol;
-    if (flags->is_atol_set) options->adaptive.atol = flags->atol;
-    options->seed = app->seed;
-}
-
 /* ---- Files of a run --------------------------------------------------------------------------- */
 
 static void print_cell(FILE *stream, double value) {
     if (isfinite(value)) fprintf(stream, "%.9g", value); /* an empty cell for what was not measured */
 }
 
-static exit_code write_csv(cli_app *app, const train_flags *flags, const eqf_model *model) {
+static exit_code write_csv(cli_app *app, const train_flags *flags, const train_plan *plan, const eqf_model *model) {
     char *text = NULL;
     size_t size = 0, num_rows;
     const eqf_history_row *rows = eqf_model_history(model, &num_rows);
     FILE *stream = open_memstream(&text, &size);
     if (!stream) return app_fail(app, EXIT_CODE_DEVICE, "out of memory");
-    const bool has_free_energy = flags->loss != LOSS_NLL; /* else the file is as readers have known it */
-    fprintf(stream, "step,seconds,loss,nll,held_out_nll,gradient_norm,learning_rate%s\n",
-            has_free_energy ? ",free_energy,held_out_free_energy" : "");
+    /* Columns of losses that no stage has are left out: the file of a likelihood is as readers have known it. */
+    fprintf(stream, "step,seconds,loss,nll,held_out_nll,gradient_norm,learning_rate%s%s%s\n",
+            plan->has_free_energy ? ",free_energy,held_out_free_energy" : "",
+            plan->has_flow_matching ? ",flow_matching,held_out_flow_matching" : "",
+            plan->has_dispersion ? ",dispersion,held_out_dispersion" : "");
     for (size_t i = 0; i < num_rows; i++) {
-        const double cells[] = {
-            rows[i].seconds,       rows[i].loss,          rows[i].nll,         rows[i].held_out_nll,
-            rows[i].gradient_norm, rows[i].learning_rate, rows[i].free_energy, rows[i].held_out_free_energy};
-        const size_t num_cells = sizeof cells / sizeof cells[0] - (has_free_energy ? 0 : 2);
+        const struct {
+            double value;
+            bool is_there;
+        } cells[] = {{rows[i].seconds, true},
+                     {rows[i].loss, true},
+                     {rows[i].nll, true},
+                     {rows[i].held_out_nll, true},
+                     {rows[i].gradient_norm, true},
+                     {rows[i].learning_rate, true},
+                     {rows[i].free_energy, plan->has_free_energy},
+                     {rows[i].held_out_free_energy, plan->has_free_energy},
+                     {rows[i].flow_matching, plan->has_flow_matching},
+                     {rows[i].held_out_flow_matching, plan->has_flow_matching},
+                     {rows[i].dispersion, plan->has_dispersion},
+                     {rows[i].held_out_dispersion, plan->has_dispersion}};
         fprintf(stream, "%" PRIu64, rows[i].step);
-        for (size_t j = 0; j < num_cells; j++) {
+        for (size_t j = 0; j < sizeof cells / sizeof cells[0]; j++) {
+            if (!cells[j].is_there) continue;
             fputc(',', stream);
-            print_cell(stream, cells[j]);
+            print_cell(stream, cells[j].value);
         }
         fputc('\n', stream);
     }
@@ -205,18 +96,18 @@ static exit_code write_csv(cli_app *app, const train_flags *flags, const eqf_mod
     return code;
 }
 
-static exit_code write_model(cli_app *app, const train_flags *flags, const eqf_model *model) {
+static exit_code write_model(cli_app *app, const train_flags *flags, const train_plan *plan, const eqf_model *model) {
     eqf_status status = eqf_model_save(app->ctx, model, flags->model_path);
-    return status == EQF_OK ? write_csv(app, flags, model) : app_fail_status(app, status, ACTIVITY_WRITE);
+    return status == EQF_OK ? write_csv(app, flags, plan, model) : app_fail_status(app, status, ACTIVITY_WRITE);
 }
 
 /* The best model so far and the log beside it. */
-static exit_code save_model(cli_app *app, const train_flags *flags, eqf_trainer *trainer) {
+static exit_code save_model(cli_app *app, const train_flags *flags, const train_plan *plan, eqf_trainer *trainer) {
     if (!app_is_first(app)) return EXIT_CODE_OK;
     eqf_model *model = NULL;
     eqf_status status = eqf_trainer_best_model(trainer, &model);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
-    exit_code code = write_model(app, flags, model);
+    exit_code code = write_model(app, flags, plan, model);
     eqf_model_destroy(&model);
     return code;
 }
@@ -238,7 +129,7 @@ static exit_code choose_steps(cli_app *app, const train_flags *flags, const eqf_
     if (flags->is_integration_steps_set) return EXIT_CODE_OK;
     eqf_flow_options flow_options = EQF_FLOW_OPTIONS_INIT;
     flow_options.field_evaluation = options->field_evaluation;
-    if (eqf_model_options_of(model)->dynamics.kind == EQF_DYNAMICS_DENSE) {
+    if (eqf_dynamics_kind_describe(eqf_model_options_of(model)->dynamics.kind)->has_estimates) {
         flow_options.divergence = EQF_DIVERGENCE_RADEMACHER; /* the cheapest: positions do not depend on it */
     }
     cli_progress progress;
@@ -266,13 +157,13 @@ static exit_code choose_steps(cli_app *app, const train_flags *flags, const eqf_
 }
 
 /* The model as it is to be used, and the log beside it. */
-static exit_code save_last_model(cli_app *app, const train_flags *flags, const eqf_training_options *options,
+static exit_code save_last_model(cli_app *app, const train_flags *flags, const train_plan *plan,
                                  eqf_trainer *trainer, train_steps *steps_out) {
     eqf_model *model = NULL;
     eqf_status status = eqf_trainer_best_model(trainer, &model);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
-    exit_code code = choose_steps(app, flags, options, model, steps_out);
-    if (code == EXIT_CODE_OK && app_is_first(app)) code = write_model(app, flags, model);
+    exit_code code = choose_steps(app, flags, &plan->stages[plan->num_stages - 1], model, steps_out);
+    if (code == EXIT_CODE_OK && app_is_first(app)) code = write_model(app, flags, plan, model);
     eqf_model_destroy(&model);
     return code;
 }
@@ -296,29 +187,41 @@ static exit_code interrupt(cli_app *app, const train_flags *flags, eqf_trainer *
     return EXIT_CODE_INTERRUPTED;
 }
 
-static exit_code diverge(cli_app *app, const train_flags *flags, eqf_trainer *trainer, bool has_best,
+static exit_code diverge(cli_app *app, const train_flags *flags, const train_plan *plan, eqf_trainer *trainer, bool has_best,
                          uint64_t best_step) {
     char message[1024];
     const char *reason = eqf_context_error(app->ctx);
     snprintf(message, sizeof message, "%s%s", reason,
              strstr(reason, "diverged") ? "" : ": training diverged; try a lower --learning-rate");
     if (!has_best) return app_fail(app, EXIT_CODE_DIVERGED, "%s; no model was written", message);
-    exit_code code = save_model(app, flags, trainer);
+    exit_code code = save_model(app, flags, plan, trainer);
     if (code != EXIT_CODE_OK) return code;
     return app_fail(app, EXIT_CODE_DIVERGED, "%s; the best model so far (step %" PRIu64 ") is in %s", message,
                     best_step, flags->model_path);
 }
 
+/* A stage's name as people write it. */
+static const char *stage_words(const char *name) {
+    return strcmp(name, "flow_matching") == 0 ? "flow matching" : strcmp(name, "free_energy") == 0 ? "energy" : name;
+}
+
 static void show_progress(cli_progress *progress, const eqf_training_state *state) {
     char detail[160];
     size_t length = 0;
+    if (state->num_stages > 1)
+        length = (size_t)snprintf(detail, sizeof detail, "%s (%u of %u) ", stage_words(state->stage_name), state->stage + 1,
+                                  state->num_stages);
     const struct {
         const char *label;
         double value;
     } parts[] = {{"nll", state->nll},
                  {"held-out", state->held_out_nll},
                  {"free energy", state->free_energy},
-                 {"held-out", state->held_out_free_energy}};
+                 {"held-out", state->held_out_free_energy},
+                 {"loss", state->flow_matching},
+                 {"held-out", state->held_out_flow_matching},
+                 {"dispersion", state->dispersion},
+                 {"held-out", state->held_out_dispersion}};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         if (!isfinite(parts[i].value) || length >= sizeof detail) continue;
         length += (size_t)snprintf(detail + length, sizeof detail - length, "%s %.4f ", parts[i].label, parts[i].value);
@@ -327,12 +230,13 @@ static void show_progress(cli_progress *progress, const eqf_training_state *stat
     progress_update(progress, (double)state->step, (double)state->num_steps, detail);
 }
 
-static exit_code run_training(cli_app *app, const train_flags *flags, const eqf_training_options *options,
+static exit_code run_training(cli_app *app, const train_flags *flags, const train_plan *plan,
                               eqf_trainer *trainer, eqf_training_state *state) {
     cli_progress progress;
     progress_begin(&progress, app, "train", "steps");
     double start = app_seconds(), last_save = start, last_checkpoint = start;
-    uint64_t slice = 1, last_step = 0, saved_best_step = 0;
+    uint64_t slice = 1, last_validations = 0, saved_best_step = 0;
+    unsigned last_stage = 0;
     exit_code code = EXIT_CODE_OK;
     bool is_unsaved = false; /* the best model or the history is newer than the files */
     while (!state->is_done && code == EXIT_CODE_OK) {
@@ -342,7 +246,7 @@ static exit_code run_training(cli_app *app, const train_flags *flags, const eqf_
         double now = app_seconds();
         if (status == EQF_ERROR_NON_FINITE) {
             progress_end(&progress);
-            return diverge(app, flags, trainer, state->best_step > 0, state->best_step);
+            return diverge(app, flags, plan, trainer, state->best_step > 0, state->best_step);
         }
         if (status != EQF_OK) {
             code = app_fail_status(app, status, ACTIVITY_TRAIN);
@@ -361,11 +265,13 @@ static exit_code run_training(cli_app *app, const train_flags *flags, const eqf_
             progress_end(&progress);
             return interrupt(app, flags, trainer, state->step, state->num_steps);
         }
-        bool has_validated = state->step / options->validation_interval != last_step / options->validation_interval;
-        last_step = state->step;
+        const uint64_t validations = state->stage_step / plan->stages[state->stage].validation_interval;
+        const bool has_validated = state->stage != last_stage || validations != last_validations;
+        last_stage = state->stage;
+        last_validations = validations;
         if (has_validated && state->best_step > 0) is_unsaved = true;
         if (is_unsaved && !state->is_done && (saved_best_step == 0 || now - last_save > save_seconds)) {
-            code = save_model(app, flags, trainer);
+            code = save_model(app, flags, plan, trainer);
             saved_best_step = state->best_step;
             last_save = now;
             is_unsaved = false;
@@ -382,24 +288,26 @@ static exit_code run_training(cli_app *app, const train_flags *flags, const eqf_
 }
 
 static exit_code print_result(cli_app *app, const train_flags *flags, const eqf_preset *preset, const train_data *data,
-                              const eqf_model *start, const eqf_training_options *options,
+                              const eqf_model *start, const train_plan *plan,
                               const eqf_training_state *state, const train_steps *steps) {
     char note[64] = "", energy_note[64] = "";
     if (isfinite(preset->entropy)) {
         snprintf(note, sizeof note, "(the target's entropy is %g)", preset->entropy);
         snprintf(energy_note, sizeof energy_note, "(-ln Z of the target is %g)", -preset->log_z);
     }
-    const bool has_nll = flags->loss != LOSS_ENERGY, has_free_energy = flags->loss != LOSS_NLL;
+    const eqf_training_options *options = &plan->stages[plan->num_stages - 1];
+    const bool has_nll = plan->has_nll, has_free_energy = plan->has_free_energy, has_data = has_nll || plan->has_flow_matching;
     cli_output output;
     exit_code code = output_begin(&output, app);
     if (code != EXIT_CODE_OK) return code;
     output_text(&output, "output", "model in", flags->model_path);
     output_text(&output, "log", "training log in", flags->csv_path);
     output_text(&output, "preset", "preset", preset->name);
-    output_text(&output, "loss", "loss", flags->loss_name);
-    output_count(&output, "num_train", has_nll ? "training samples" : NULL, data->num_train);
-    output_count(&output, "num_held_out", has_nll ? "held-out samples" : NULL, data->num_held_out);
-    output_count(&output, "batch_size", has_nll ? "samples a step" : NULL, has_nll ? options->batch_size : 0);
+    output_text(&output, "loss", "loss", plan->num_stages > 1 ? "stages" : flags->loss_name);
+    output_count(&output, "num_stages", plan->num_stages > 1 ? "stages" : NULL, plan->num_stages);
+    output_count(&output, "num_train", has_data ? "training samples" : NULL, data->num_train);
+    output_count(&output, "num_held_out", has_data ? "held-out samples" : NULL, data->num_held_out);
+    output_count(&output, "batch_size", has_data ? "samples a step" : NULL, has_data ? options->batch_size : 0);
     output_count(&output, "num_params", "trained parameters", eqf_model_num_trained(start));
     output_count(&output, "seed", "seed", app->seed);
     output_count(&output, "num_steps", "steps", state->step);
@@ -411,6 +319,8 @@ static exit_code print_result(cli_app *app, const train_flags *flags, const eqf_
                   state->best_held_out_free_energy, energy_note[0] ? energy_note : NULL);
     output_number(&output, "free_energy", has_free_energy ? "free energy of the last batches" : NULL,
                   state->free_energy, NULL);
+    output_number(&output, "held_out_flow_matching", plan->has_flow_matching && !has_nll ? "its flow-matching loss" : NULL,
+                  state->best_held_out_flow_matching, NULL);
     output_count(&output, "integration_steps", "integration steps from now on", steps->num_steps);
     output_number(&output, "round_trip_error",
                   isfinite(steps->error.coordinate) ? "prior -> data -> prior within" : NULL, steps->error.coordinate,
@@ -443,24 +353,29 @@ static exit_code train(cli_app *app, const train_flags *flags, const eqf_preset 
     train_data data = {.x = NULL};
     eqf_model *model = NULL;
     eqf_trainer *trainer = NULL;
-    eqf_model_options model_options = *preset->model;
-    eqf_training_options training_options = EQF_TRAINING_OPTIONS_INIT;
+    eqf_model_options model_options = EQF_MODEL_OPTIONS_INIT;
+    train_plan *plan = NULL;
     eqf_training_state state = {
         .struct_size = sizeof state, .best_held_out_nll = NAN, .best_held_out_free_energy = NAN};
     train_steps steps = not_measured;
     eqf_status status;
     cli_progress progress;
+    status = eqf_preset_model_options(preset, flags->field_value, &model_options);
+    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
     model_options.potential = *potential;
 
-    exit_code code = get_data(app, flags, preset, potential, &data);
+    exit_code code = train_data_get(app, flags, preset, potential, &data);
     if (code != EXIT_CODE_OK) goto done;
     if ((code = fill_model_options(app, flags, &data, &model_options)) != EXIT_CODE_OK) goto done;
-    eqf_preset_training_options(preset, data.num_train, &training_options);
-    fill_training_options(app, flags, &training_options);
+    plan = app_alloc(app, 1, sizeof *plan, "the stages");
+    code = plan != NULL ? train_plan_make(app, flags, preset, data.num_train, plan) : EXIT_CODE_DEVICE;
+    if (code != EXIT_CODE_OK) goto done;
     status = eqf_model_create(app->ctx, &model_options, &model);
     if (status == EQF_OK) {
         progress_wait(&progress, app, "building kernels for this device");
-        status = eqf_trainer_create(app->ctx, model, &training_options, data.num_train,
+        const eqf_training_options *stages[TRAIN_MAX_STAGES];
+        for (unsigned stage = 0; stage < plan->num_stages; stage++) stages[stage] = &plan->stages[stage];
+        status = eqf_trainer_create_stages(app->ctx, model, plan->num_stages, stages, data.num_train,
                                     data.x ? data.x + data.num_held_out * data.num_dof : NULL, data.num_held_out,
                                     data.x, &trainer);
         progress_end(&progress);
@@ -470,16 +385,17 @@ static exit_code train(cli_app *app, const train_flags *flags, const eqf_preset 
         goto done;
     }
     if ((code = start_or_resume(app, flags, trainer)) != EXIT_CODE_OK) goto done;
-    if ((code = run_training(app, flags, &training_options, trainer, &state)) != EXIT_CODE_OK) goto done;
-    if ((code = save_last_model(app, flags, &training_options, trainer, &steps)) != EXIT_CODE_OK) goto done;
+    if ((code = run_training(app, flags, plan, trainer, &state)) != EXIT_CODE_OK) goto done;
+    if ((code = save_last_model(app, flags, plan, trainer, &steps)) != EXIT_CODE_OK) goto done;
     if (app_is_first(app) && unlink(flags->checkpoint_path) != 0 && errno != ENOENT) {
         app_warn(app, "the checkpoint %s is no longer needed but could not be removed: %s", flags->checkpoint_path,
                  strerror(errno));
     }
-    code = print_result(app, flags, preset, &data, model, &training_options, &state, &steps);
+    code = print_result(app, flags, preset, &data, model, plan, &state, &steps);
 done:
     eqf_trainer_destroy(&trainer);
     eqf_model_destroy(&model);
+    free(plan);
     free(data.x);
     return code;
 }

@@ -8,6 +8,7 @@
 
 #include "files.h"
 #include "options.h"
+#include "train_stages.h"
 #include "work.h"
 
 #define PRESET_COLUMN(name, format, value)                             \
@@ -62,6 +63,7 @@ static void print_more(FILE *stream) {
     system_print_row(stream, "--num-distance", column_num_distance);
     system_print_row(stream, "--num-time", column_num_time);
     system_print_constants(stream);
+    train_stages_print_help(stream);
     fputs("\nSmall data sets train for fewer steps; --data-noise is that of 1000 samples and\n"
           "shrinks as their number to the power -1/5. A short --steps also shortens\n"
           "--warm-up and --validation-interval, unless those are given. Ctrl-C writes a\n"
@@ -79,10 +81,39 @@ static exit_code check_prior_scale(cli_app *app, train_flags *flags) {
                     flags->prior_scale);
 }
 
+static exit_code check_energy_cap(cli_app *app, train_flags *flags) {
+    if (!flags->energy_cap) return EXIT_CODE_OK;
+    if (strcmp(flags->energy_cap, "none") == 0) {
+        flags->energy_cap_value = (double)INFINITY;
+        return EXIT_CODE_OK;
+    }
+    if (options_number(flags->energy_cap, &flags->energy_cap_value)) return EXIT_CODE_OK;
+    return app_fail(app, EXIT_CODE_USAGE, "--energy-cap %s: must be an energy in kT or 'none'; see eqflow train --help",
+                    flags->energy_cap);
+}
+
+/* --stage, which says all losses. */
+static exit_code check_stages(cli_app *app, train_flags *flags, bool is_without_data) {
+    if (flags->loss_name) return app_fail(app, EXIT_CODE_USAGE, "--stage names the loss of each stage, so it excludes --loss");
+    const exit_code code = train_stages_check(app, flags);
+    if (code != EXIT_CODE_OK) return code;
+    const bool needs_data = train_stages_need_data(flags);
+    if (is_without_data && needs_data)
+        return app_fail(app, EXIT_CODE_USAGE, "a stage of --stage needs samples, so it excludes --data none");
+    if (!is_without_data && flags->data_path && !needs_data)
+        return app_fail(app, EXIT_CODE_USAGE, "--stage energy uses no samples, so it excludes --data %s", flags->data_path);
+    if (is_without_data) flags->data_path = NULL;
+    flags->loss = needs_data ? LOSS_NLL : LOSS_ENERGY;
+    flags->loss_name = "stages";
+    return check_energy_cap(app, flags);
+}
+
 /* --loss, and the options that have a meaning with some losses only. */
 static exit_code check_loss(cli_app *app, train_flags *flags) {
     static const char *const names[] = {"nll", "energy", "mixture"};
     const bool is_without_data = flags->data_path && strcmp(flags->data_path, "none") == 0;
+    flags->is_loss_set = flags->loss_name != NULL || is_without_data;
+    if (flags->stages.num_texts > 0) return check_stages(app, flags, is_without_data);
     if (!flags->loss_name) flags->loss_name = is_without_data ? "energy" : "nll";
     size_t found = 0;
     while (found < 3 && strcmp(flags->loss_name, names[found]) != 0) found++;
@@ -123,59 +154,123 @@ static exit_code check_loss(cli_app *app, train_flags *flags) {
         return app_fail(app, EXIT_CODE_USAGE, "%s has no meaning here: %s; see eqflow train --help", rules[i].option,
                         rules[i].reason);
     }
-    if (!flags->energy_cap) return EXIT_CODE_OK;
-    if (strcmp(flags->energy_cap, "none") == 0) {
-        flags->energy_cap_value = (double)INFINITY;
-        return EXIT_CODE_OK;
+    return check_energy_cap(app, flags);
+}
+
+static const eqf_option *dynamics_rows(unsigned kind, size_t index) {
+    return eqf_dynamics_option((eqf_dynamics_kind)kind, index);
+}
+
+static const eqf_dynamics_kind_info *field_number(unsigned kind) {
+    return eqf_dynamics_kind_describe((eqf_dynamics_kind)kind);
+}
+
+static bool has_flag(const eqf_dynamics_kind_info *field, const void *flag) {
+    for (unsigned kind = 0; field_number(kind); kind++)
+        if (field_number(kind) == field) return option_flags_row(flag, dynamics_rows, kind) != NULL;
+    return false;
+}
+static bool has_table(const eqf_dynamics_kind_info *field, const void *flag) {
+    (void)flag;
+    return field->has_table;
+}
+static bool has_estimates(const eqf_dynamics_kind_info *field, const void *flag) {
+    (void)flag;
+    return field->has_estimates;
+}
+
+/* The fields that `is_of` picks: "radial, dense or message". */
+static void list_fields(bool (*is_of)(const eqf_dynamics_kind_info *field, const void *flag), const void *flag, char text[128]) {
+    const char *names[16];
+    size_t num = 0, length = 0;
+    for (unsigned kind = 0; field_number(kind) && num < 16; kind++)
+        if (is_of(field_number(kind), flag)) names[num++] = field_number(kind)->name;
+    text[0] = '\0';
+    for (size_t n = 0; n < num && length < 128; n++)
+        length += (size_t)snprintf(text + length, 128 - length, "%s%s", n == 0 ? "" : n + 1 == num ? " or " : ", ", names[n]);
+}
+
+static bool is_any(const eqf_dynamics_kind_info *field, const void *flag) {
+    (void)flag;
+    return field != NULL;
+}
+
+/* A flag that this field does not know: says which do. */
+static exit_code fail_unfit(cli_app *app, const char *name, const char *field,
+                            bool (*is_of)(const eqf_dynamics_kind_info *field, const void *flag), const void *flag) {
+    char fields[128];
+    list_fields(is_of, flag, fields);
+    return app_fail(app, EXIT_CODE_USAGE, "--%s belongs to --field %s and this is --field %s", name, fields, field);
+}
+
+exit_code train_flags_dynamics(cli_app *app, const train_flags *flags, eqf_dynamics_options *dynamics) {
+    const char *field = flags->field ? flags->field : field_number(dynamics->kind)->name;
+    if (eqf_dynamics_kind_find(field, &dynamics->kind) != EQF_OK) {
+        char fields[128];
+        list_fields(is_any, NULL, fields);
+        return app_fail(app, EXIT_CODE_USAGE, "--field %s: must be %s; see eqflow train --help", field, fields);
     }
-    if (options_number(flags->energy_cap, &flags->energy_cap_value)) return EXIT_CODE_OK;
-    return app_fail(app, EXIT_CODE_USAGE, "--energy-cap %s: must be an energy in kT or 'none'; see eqflow train --help",
-                    flags->energy_cap);
+    const option_flag *unfit;
+    exit_code code = option_flags_apply(app, &flags->dynamics, dynamics_rows, dynamics->kind, dynamics, &unfit);
+    if (code != EXIT_CODE_OK) return code;
+    const eqf_dynamics_kind_info *info = field_number(dynamics->kind);
+    if (unfit) return fail_unfit(app, unfit->name, field, has_flag, unfit);
+    if (flags->field_evaluation && !info->has_table) return fail_unfit(app, "field-evaluation", field, has_table, NULL);
+    if (flags->divergence_value != EQF_DIVERGENCE_EXACT && !info->has_estimates)
+        return fail_unfit(app, "divergence", field, has_estimates, NULL);
+    return EXIT_CODE_OK;
 }
 
 static exit_code check_field(cli_app *app, train_flags *flags) {
-    const char *field = flags->field ? flags->field : "radial";
-    if (strcmp(field, "radial") == 0)
-        flags->field_value = EQF_DYNAMICS_RADIAL;
-    else if (strcmp(field, "dense") == 0)
-        flags->field_value = EQF_DYNAMICS_DENSE;
-    else
-        return app_fail(app, EXIT_CODE_USAGE, "--field %s: must be radial or dense; see eqflow train --help", field);
-    const char *activation = flags->activation ? flags->activation : "tanh";
-    if (strcmp(activation, "tanh") == 0)
-        flags->activation_value = EQF_ACTIVATION_TANH;
-    else if (strcmp(activation, "silu") == 0)
-        flags->activation_value = EQF_ACTIVATION_SILU;
-    else
-        return app_fail(app, EXIT_CODE_USAGE, "--activation %s: must be tanh or silu; see eqflow train --help", activation);
-    const struct {
-        const char *name;
-        eqf_dynamics_kind kind;
-        bool is_set;
-    } own[] = {
-        {"num-distance", EQF_DYNAMICS_RADIAL, flags->is_num_distance_set},
-        {"num-time", EQF_DYNAMICS_RADIAL, flags->is_num_time_set},
-        {"field-evaluation", EQF_DYNAMICS_RADIAL, flags->field_evaluation != NULL},
-        {"width", EQF_DYNAMICS_DENSE, flags->is_width_set},
-        {"depth", EQF_DYNAMICS_DENSE, flags->is_depth_set},
-        {"activation", EQF_DYNAMICS_DENSE, flags->activation != NULL},
-        {"divergence", EQF_DYNAMICS_DENSE, flags->divergence_value != EQF_DIVERGENCE_EXACT},
-    };
-    for (size_t o = 0; o < sizeof own / sizeof own[0]; o++)
-        if (own[o].is_set && own[o].kind != flags->field_value)
-            return app_fail(app, EXIT_CODE_USAGE, "--%s belongs to --field %s and this is --field %s", own[o].name,
-                            own[o].kind == EQF_DYNAMICS_RADIAL ? "radial" : "dense", field);
-    return EXIT_CODE_OK;
+    eqf_dynamics_options scratch = EQF_DYNAMICS_OPTIONS_INIT;
+    exit_code code = train_flags_dynamics(app, flags, &scratch);
+    flags->field_value = scratch.kind;
+    return code;
+}
+
+/* Whether every preset has the row's default, for every field that has the flag. */
+static bool is_default_of_all(const option_flag *flag) {
+    size_t num_presets;
+    const eqf_preset *presets = eqf_presets(&num_presets);
+    for (unsigned kind = 0; field_number(kind); kind++) {
+        const eqf_option *row = option_flags_row(flag, dynamics_rows, kind);
+        for (size_t i = 0; row && i < num_presets; i++) {
+            eqf_model_options options = EQF_MODEL_OPTIONS_INIT;
+            if (eqf_preset_model_options(&presets[i], (eqf_dynamics_kind)kind, &options) != EQF_OK) return false;
+            if (eqf_option_get(row, &options.dynamics) != flag->row->initial) return false;
+        }
+    }
+    return true;
+}
+
+static size_t dynamics_options(train_flags *flags, cli_option options_out[]) {
+    const size_t num = option_flags_options(&flags->dynamics, NULL, options_out);
+    for (size_t i = 0; i < num; i++)
+        if (!is_default_of_all(&flags->dynamics.flags[i])) options_out[i].default_text = ""; /* by preset and field */
+    return num;
+}
+
+/* "radial: the paper's; dense: ..." */
+static void describe_fields(char *text, size_t size) {
+    size_t length = 0;
+    for (unsigned kind = 0; field_number(kind) && length < size; kind++)
+        length += (size_t)snprintf(text + length, size - length, "%s%s: %s", kind ? "; " : "", field_number(kind)->name,
+                                   field_number(kind)->title);
 }
 
 static exit_code check_gradient(cli_app *app, train_flags *flags) {
     flags->is_otd = flags->gradient && strcmp(flags->gradient, "otd") == 0;
-    if (flags->gradient && !flags->is_otd && strcmp(flags->gradient, "dto") != 0)
-        return app_fail(app, EXIT_CODE_USAGE, "--gradient %s: must be dto or otd; see eqflow train --help",
+    flags->is_path = flags->gradient && strcmp(flags->gradient, "path") == 0;
+    if (flags->gradient && !flags->is_otd && !flags->is_path && strcmp(flags->gradient, "dto") != 0)
+        return app_fail(app, EXIT_CODE_USAGE, "--gradient %s: must be dto, otd or path; see eqflow train --help",
                         flags->gradient);
     if (!flags->is_otd && (flags->is_rtol_set || flags->is_atol_set))
         return app_fail(app, EXIT_CODE_USAGE, "--%s is a tolerance of the continuous adjoint: add --gradient otd",
                         flags->is_rtol_set ? "rtol" : "atol");
+    if (flags->is_path && flags->field_value == EQF_DYNAMICS_RADIAL)
+        return app_fail(app, EXIT_CODE_USAGE, "--gradient path is for --field dense and message");
+    if (flags->is_path && flags->is_integration_penalty_set && flags->integration_penalty > 0)
+        return app_fail(app, EXIT_CODE_USAGE, "--integration-penalty is of --gradient dto, path knows none");
     if (flags->is_otd && flags->is_integration_penalty_set && flags->integration_penalty > 0)
         return app_fail(app, EXIT_CODE_USAGE, "--integration-penalty is of --gradient dto: the adaptive solver of otd "
                                               "leaves no integration error to penalise");
@@ -236,12 +331,16 @@ bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_o
         .examples = "  eqflow train dw4 -o dw4.safetensors\n"
                     "  eqflow train dw2 --data none -o dw2.safetensors\n"
                     "  eqflow train dw4 --loss mixture -o dw4.safetensors\n"
+                    "  eqflow train dw4 --field message -o dw4.safetensors\n"
                     "  eqflow train lj13 --data lj13.npy -o lj13.safetensors --steps 8000\n"
                     "  eqflow train lj13 --data lj13.npy -o lj13.safetensors --steps 8000 --resume\n",
         .print_more = print_more,
     };
     train_flags *flags = flags_out;
     *flags = (train_flags){.held_out = 0.1, .checkpoint_seconds = 60, .nll_weight_start = 1, .nll_weight_end = 0.5};
+    for (unsigned kind = 0; field_number(kind); kind++)
+        option_flags_add(&flags->dynamics, field_number(kind)->name, dynamics_rows, kind);
+    describe_fields(flags->field_help, sizeof flags->field_help);
     const char *const preset = ""; /* the table after the options has these */
     cli_option options[OPTIONS_MAX] = {
         {.kind = OPTION_TEXT, .letter = 'o', .name = "output", .argument = "FILE", .value = &flags->model_path,
@@ -276,6 +375,9 @@ bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_o
          .default_text = preset,
          .help = "energy, mixture: flatten energies above E kT, so that overlaps do not drown the rest; or none"},
         {.kind = OPTION_HEADING, .name = "Training (defaults by preset: see the table below)"},
+        {.kind = OPTION_LIST, .name = "stage", .argument = "LOSS,KEY=VALUE,...", .value = &flags->stages,
+         .default_text = "the recipe of preset and field",
+         .help = "a stage of training, several times for several: \"flow-matching,steps=20000\"; keys: see below"},
         {.kind = OPTION_COUNT, .name = "steps", .argument = "N", .value = &flags->num_steps,
          .is_set = &flags->is_num_steps_set, .default_text = preset, .low = 1, .high = 1e12,
          .help = "optimizer steps"},
@@ -309,7 +411,7 @@ bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_o
         {.kind = OPTION_TEXT, .name = "field-evaluation", .argument = "HOW", .value = &flags->field_evaluation,
          .default_text = preset, .help = "table (fast) or direct (every Gaussian summed)"},
         {.kind = OPTION_TEXT, .name = "gradient", .argument = "HOW", .value = &flags->gradient, .default_text = "dto",
-         .help = "dto (exact, of RK4's flow) or otd (continuous adjoint, by dopri5)"},
+         .help = "dto (exact, of RK4's flow), otd (continuous adjoint, by dopri5) or path (along samples' paths)"},
         {.kind = OPTION_NUMBER, .name = "rtol", .argument = "TOLERANCE", .value = &flags->rtol,
          .is_set = &flags->is_rtol_set, .default_text = "1e-5", .low = 1e-8, .high = 0.1,
          .help = "of otd: largest relative error of a step"},
@@ -323,21 +425,11 @@ bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_o
          .is_set = &flags->is_integration_steps_set, .default_text = preset, .low = 1, .high = 1e5,
          .help = "Runge-Kutta steps"},
         {.kind = OPTION_TEXT, .name = "field", .argument = "KIND", .value = &flags->field, .default_text = "radial",
-         .help = "radial: the equivariant one; dense: the black-box baseline"},
-        {.kind = OPTION_COUNT, .name = "num-distance", .argument = "K", .value = &flags->num_distance,
-         .is_set = &flags->is_num_distance_set, .default_text = preset, .low = 2, .high = 4096,
-         .help = "Gaussians in distance"},
-        {.kind = OPTION_COUNT, .name = "num-time", .argument = "M", .value = &flags->num_time,
-         .is_set = &flags->is_num_time_set, .default_text = preset, .low = 2, .high = 256,
-         .help = "Gaussians in time"},
-        {.kind = OPTION_COUNT, .name = "width", .argument = "W", .value = &flags->width, .is_set = &flags->is_width_set,
-         .default_text = "128", .low = 1, .high = 2048, .help = "units of a dense field's hidden layer"},
-        {.kind = OPTION_COUNT, .name = "depth", .argument = "L", .value = &flags->depth, .is_set = &flags->is_depth_set,
-         .default_text = "2", .low = 1, .high = 8, .help = "hidden layers of a dense field"},
-        {.kind = OPTION_TEXT, .name = "activation", .argument = "NAME", .value = &flags->activation,
-         .default_text = "tanh", .help = "tanh or silu, of a dense field"},
+         .help = flags->field_help},
         {.kind = OPTION_TEXT, .name = "divergence", .argument = "HOW", .value = &flags->divergence,
          .default_text = "exact", .help = "of a dense field: exact, or Hutchinson's estimate: rademacher, gaussian"},
+    };
+    const cli_option interruptions[] = {
         {.kind = OPTION_HEADING, .name = "Interruptions"},
         {.kind = OPTION_TEXT, .name = "checkpoint", .argument = "FILE", .value = &flags->checkpoint_path,
          .default_text = "the model's name + .checkpoint", .help = "all that --resume needs; removed at the end"},
@@ -348,6 +440,8 @@ bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_o
     };
     size_t num_options = 0;
     while (options[num_options].name) num_options++;
+    num_options += dynamics_options(flags, options + num_options);
+    for (size_t i = 0; i < sizeof interruptions / sizeof interruptions[0]; i++) options[num_options++] = interruptions[i];
     num_options += system_options(&flags->system, SYSTEM_OF_PRESET, options + num_options);
     const char *words[OPERANDS_MAX];
     if (!options_parse(app, &help, options, num_options, words, code_out)) return false;
@@ -365,4 +459,41 @@ bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_o
         flags->has_prior_scale_of_data = true;
     }
     return true;
+}
+
+void train_flags_fill(const cli_app *app, const train_flags *flags, eqf_training_options *options) {
+    if (flags->is_num_steps_set) {
+        options->num_steps = flags->num_steps;
+        /* A short run keeps its shape: warm-up and measurements shrink with it. */
+        uint64_t interval = flags->num_steps / 20 > 0 ? flags->num_steps / 20 : 1;
+        if (options->num_warmup_steps > flags->num_steps / 10) options->num_warmup_steps = flags->num_steps / 10;
+        if (options->validation_interval > interval) options->validation_interval = interval;
+    }
+    if (flags->is_batch_size_set) options->batch_size = (size_t)flags->batch_size;
+    if (flags->is_learning_rate_set) options->learning_rate = flags->learning_rate;
+    if (flags->is_final_fraction_set) options->final_learning_rate_fraction = flags->final_fraction;
+    if (flags->is_num_warmup_steps_set) options->num_warmup_steps = flags->num_warmup_steps;
+    if (flags->is_integration_penalty_set) options->integration_penalty = flags->integration_penalty;
+    if (flags->is_clip_norm_set) options->clip_norm = flags->clip_norm;
+    if (flags->is_average_decay_set) options->average_decay = flags->average_decay;
+    if (flags->is_weight_decay_set) options->weight_decay = flags->weight_decay;
+    if (flags->is_data_noise_set) options->data_noise = flags->data_noise;
+    if (flags->is_validation_interval_set) options->validation_interval = flags->validation_interval;
+    if (flags->field_evaluation) options->field_evaluation = flags->field_evaluation_value;
+    const bool has_stages = flags->stages.num_texts > 0;
+    if (!has_stages && flags->loss == LOSS_ENERGY) options->nll_weight_start = options->nll_weight_end = 0;
+    if (!has_stages && flags->loss == LOSS_MIXTURE) {
+        options->nll_weight_start = flags->nll_weight_start;
+        options->nll_weight_end = flags->nll_weight_end;
+    }
+    if (flags->is_num_generated_set) options->num_generated = (size_t)flags->num_generated;
+    if (flags->energy_cap) options->energy_cap = flags->energy_cap_value;
+    options->is_augmented = flags->is_augmented && options->objective == EQF_OBJECTIVE_LIKELIHOOD;
+    options->divergence = flags->divergence_value;
+    if (flags->gradient) options->gradient = flags->is_otd    ? EQF_GRADIENT_OTD
+                                              : flags->is_path ? EQF_GRADIENT_PATH
+                                                               : EQF_GRADIENT_DTO;
+    if (flags->is_rtol_set) options->adaptive.rtol = flags->rtol;
+    if (flags->is_atol_set) options->adaptive.atol = flags->atol;
+    options->seed = app->seed;
 }

@@ -17,7 +17,7 @@ typedef struct eqf_anneal_options {
     size_t struct_size;
     uint64_t seed;
     size_t num_walkers;          /* 8192: configurations that go the way together, of all repeats */
-    unsigned num_repeats;        /* 8: independent parts of them, 2 or more; num_walkers is rounded up to a multiple */
+    unsigned num_repeats;        /* 16: independent parts of them, 2 or more; num_walkers is rounded up to a multiple */
     size_t num_pilot;            /* 1024: walkers of the pilot run, which alone chooses temperatures and step sizes */
     unsigned num_latent_moves;   /* 2 at each beta, of the start's latents; only flows have them */
     unsigned num_langevin_moves; /* 3 at each beta, along the gradient of E_beta */

@@ -44,6 +44,18 @@ eqf_status eqf_estimate_reweighted_bootstrap(size_t num, const double *log_weigh
                                              unsigned num_resamples, uint64_t seed, double *mean_out,
                                              double *standard_error_out);
 
+/* Mean and variance (of the population, sum w (f - mean)^2 / sum w) with standard errors by the jackknife over contiguous blocks: of
+ * independent samples, and of chains whose memory is shorter than a block. */
+typedef struct eqf_moments {
+    size_t struct_size; /* set by EQF_MOMENTS_INIT */
+    double mean, mean_standard_error;
+    double variance, variance_standard_error;
+} eqf_moments;
+#define EQF_MOMENTS_INIT {.struct_size = sizeof(eqf_moments)}
+/* log_weights [num] or NULL: equal weights; values at weight zero are ignored, finite or not. num_blocks: 2 ... num. */
+eqf_status eqf_estimate_moments(size_t num, const double *log_weights, const double *values, size_t num_blocks,
+                                eqf_moments *moments_out);
+
 /* Bootstrap standard errors of ln Z and of the ESS as a fraction, from the same draws as above. */
 eqf_status eqf_estimate_weights_bootstrap(size_t num, const double *log_weights, unsigned num_resamples,
                                           uint64_t seed, double *log_z_standard_error_out,
@@ -88,6 +100,10 @@ eqf_status eqf_estimate_histogram(size_t num, const double *values, const double
 eqf_status eqf_estimate_histogram_with_error(size_t num, size_t num_values, const float *values,
                                              const double *log_weights, double low, double high, size_t num_bins,
                                              double *density_out, double *standard_error_out);
+
+/* The 2-Wasserstein distance of two sets of numbers: sqrt of the integral over q in (0, 1) of (quantile_a(q) - quantile_b(q))^2. Sets of any
+ * sizes. Errors: NON_FINITE too. */
+eqf_status eqf_estimate_wasserstein(size_t num_a, const double *a, size_t num_b, const double *b, double *distance_out);
 
 /* Pair distances |x_i - x_j|, i<j: x [B, N, D] -> distance_out [B, N(N-1)/2]. */
 eqf_status eqf_estimate_pair_distances(size_t batch_size, unsigned num_particles, unsigned space_dim,

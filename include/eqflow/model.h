@@ -58,7 +58,7 @@ typedef struct eqf_dynamics_options {
 typedef struct eqf_dynamics_kind_info {
     size_t struct_size; /* set by the library */
     const char *name;   /* "radial": the key in files */
-    const char *title;  /* part of a sentence: "the equivariant one" */
+    const char *title;  /* part of a sentence: "the paper's" */
     bool has_estimates; /* its divergence can be estimated (eqf_divergence) */
     bool has_table;     /* it can be read from a table (eqf_field_evaluation) */
     bool has_double;    /* it can be solved in double precision */
@@ -66,7 +66,7 @@ typedef struct eqf_dynamics_kind_info {
 
 /* NULL if there is no such kind; kinds count from 0 without a gap. */
 const eqf_dynamics_kind_info *eqf_dynamics_kind_describe(eqf_dynamics_kind kind);
-/* Errors: NOT_FOUND (no context: nothing to report to). */
+/* Errors: NOT_FOUND, INVALID_ARGUMENT where something is NULL (no context: nothing to report to). */
 eqf_status eqf_dynamics_kind_find(const char *name, eqf_dynamics_kind *kind_out);
 /* The options of a kind, one by one: offsets in eqf_dynamics_options. NULL beyond the last. */
 const eqf_option *eqf_dynamics_option(eqf_dynamics_kind kind, size_t index);
@@ -77,7 +77,7 @@ typedef enum eqf_prior_kind {
 
 /* "mean_free_gaussian". NULL if unknown. */
 const char *eqf_prior_kind_name(eqf_prior_kind kind);
-/* Errors: NOT_FOUND (no context: nothing to report to). */
+/* Errors: NOT_FOUND, INVALID_ARGUMENT where something is NULL (no context: nothing to report to). */
 eqf_status eqf_prior_kind_find(const char *name, eqf_prior_kind *kind_out);
 /* The options of a kind, one by one: offsets in eqf_model_options. NULL beyond the last. */
 const eqf_option *eqf_prior_option(eqf_prior_kind kind, size_t index);
@@ -118,11 +118,13 @@ typedef struct eqf_history_row {
     double loss, nll, held_out_nll, gradient_norm, learning_rate;
     double free_energy, held_out_free_energy; /* NaN where the loss has no such part, and so below */
     double flow_matching, held_out_flow_matching;
-    unsigned char reserved[160]; /* 0: see eqflow/context.h */
+    double dispersion, held_out_dispersion;
+    unsigned char reserved[144]; /* 0: see eqflow/context.h */
 } eqf_history_row;
 #define EQF_HISTORY_ROW_INIT                                                                                    \
     {.struct_size = sizeof(eqf_history_row), .held_out_nll = (double)NAN, .free_energy = (double)NAN,           \
-     .held_out_free_energy = (double)NAN, .flow_matching = (double)NAN, .held_out_flow_matching = (double)NAN}
+     .held_out_free_energy = (double)NAN, .flow_matching = (double)NAN, .held_out_flow_matching = (double)NAN, \
+     .dispersion = (double)NAN, .held_out_dispersion = (double)NAN}
 
 /* A named part of the flat parameter vector; row-major. */
 typedef struct eqf_param_slice {

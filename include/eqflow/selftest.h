@@ -12,10 +12,11 @@ extern "C" {
 
 typedef struct eqf_selftest_result {
     size_t struct_size; /* set by the library */
-    const char *name; /* static: "radial velocity", ... */
+    const char *name; /* "radial table, rk4: samples"; valid during the call */
     double error;     /* largest deviation measured */
     double tolerance;
     bool has_passed;
+    const char *kernels; /* that ran, "program:kernel program:kernel"; valid during the call */
 } eqf_selftest_result;
 
 /* Called once a check; name order is fixed. */

@@ -10,7 +10,7 @@
 
 static eqf_status check_options(eqf_context *ctx, eqf_anneal_options *o) {
     if (o->num_walkers == 0) o->num_walkers = 8192;
-    if (o->num_repeats == 0) o->num_repeats = 8;
+    if (o->num_repeats == 0) o->num_repeats = 16;
     if (o->num_pilot == 0) o->num_pilot = 1024;
     if (o->num_latent_moves == 0) o->num_latent_moves = 2;
     if (o->num_langevin_moves == 0) o->num_langevin_moves = 3;

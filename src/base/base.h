@@ -28,7 +28,7 @@ struct eqf_context {
     char *cache_path;  /* "" : no disk cache */
     bool has_refused_cache; /* it was said why cache_path is not used */
     char *profile_text; /* "key = value" lines of eqf_context_set_profile; NULL: none */
-    bool is_in_trial;   /* known answers are being asked: no verdict is waited for */
+    char *launches; /* names of kernels that ran, for selftest (program.h); NULL: they are not noted */
     struct eqf__device *device;     /* NULL until opened */
     struct eqf__programs *programs; /* NULL until the first program */
     eqf_communicator communicator;  /* size 0 or 1: alone */

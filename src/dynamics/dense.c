@@ -467,9 +467,21 @@ static eqf_status init_params(eqf_context *ctx, const eqf_dynamics_options *opti
     return EQF_OK;
 }
 
+/* Where the network's units are not saturated. */
+static bool problem(const eqf_dynamics_options *options, unsigned num_particles, bool has_step_control,
+                    eqf__field_problem *problem_out) {
+    (void)options;
+    (void)num_particles;
+    (void)has_step_control;
+    *problem_out = (eqf__field_problem){.side = 1.5, .share = 1};
+    return true;
+}
+
 const eqf__dynamics_kind eqf__dense_kind = {
     .info = EQF__DYNAMICS_INFO(.name = "dense", .title = "the black-box baseline", .has_estimates = true),
     .forms = EQF__FORM_BATCHED,
+    .host_velocity = eqf__host_dense_velocity,
+    .problem = problem,
     .options = eqf__dense_options,
     .layout = eqf__dense_layout,
     .init_params = init_params,

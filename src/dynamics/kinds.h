@@ -3,15 +3,27 @@
 #define EQF_KINDS_H
 
 #include "field.h"
+#include "host_reference.h"
 #include "option.h"
 
 /* Most slices of a kind's parameter vector. */
 enum { EQF__MOST_SLICES = 96 };
 
+typedef struct eqf__field_problem {
+    double side;        /* half the side of the box in which configurations lie */
+    double share;       /* of the start values' size, for parameters and what is added to them */
+    size_t num_weights; /* of the parameters, those that share scales too */
+} eqf__field_problem;
+
 typedef struct eqf__dynamics_kind {
     eqf_dynamics_kind_info info; /* has_double: its stage form can be had in double */
     unsigned forms;              /* set of EQF__FORM_ */
     const eqf_option *options;   /* the kind's rows, over eqf_dynamics_options */
+    /* ---- Known answers (src/check). NULL: the host has no formula of it. */
+    eqf__host_velocity_function host_velocity;
+    /* A small problem in which float32 shows what is wrong; false: the host's formula is not for these options. */
+    bool (*problem)(const eqf_dynamics_options *options, unsigned num_particles, bool has_step_control,
+                    eqf__field_problem *problem_out);
     /* ---- Parameters, on the host (src/model). check: what the rows cannot say, NULL: nothing; errors: INVALID_ARGUMENT with the option's
      * name. */
     eqf_status (*check)(eqf_context *ctx, const eqf_dynamics_options *options);

@@ -304,7 +304,7 @@ static eqf_status message_create(eqf__field *field, const eqf__field_needs *need
 }
 
 const eqf__dynamics_kind eqf__message_kind = {
-    .info = EQF__DYNAMICS_INFO(.name = "message", .title = "equivariant too, and of many bodies"),
+    .info = EQF__DYNAMICS_INFO(.name = "message", .title = "deep and many-body"),
     .forms = EQF__FORM_BATCHED,
     .options = eqf__message_options,
     .layout = eqf__message_layout,

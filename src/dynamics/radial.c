@@ -1,4 +1,5 @@
 /* The radial field on the host: its kernels' lives and the forms that integrators use. Equations: cl/dynamics/radial.clh. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -179,9 +180,20 @@ static eqf_status init_params(eqf_context *ctx, const eqf_dynamics_options *opti
     return eqf__radial_init_params(ctx, options, seed, params_out);
 }
 
+/* Within the Gaussians' reach; smaller velocities for many particles, as they add up. */
+static bool problem(const eqf_dynamics_options *options, unsigned num_particles, bool has_step_control,
+                    eqf__field_problem *problem_out) {
+    problem_out->side = 0.3 * options->distance_max;
+    problem_out->share = fmin(1, 4.0 / num_particles) * (has_step_control ? 0.5 : 1);
+    problem_out->num_weights = (size_t)options->num_distance * options->num_time;
+    return options->num_distance <= EQF__REFERENCE_MAX_GAUSSIANS && options->num_time <= EQF__REFERENCE_MAX_GAUSSIANS;
+}
+
 const eqf__dynamics_kind eqf__radial_kind = {
-    .info = EQF__DYNAMICS_INFO(.name = "radial", .title = "the equivariant one", .has_table = true, .has_double = true),
+    .info = EQF__DYNAMICS_INFO(.name = "radial", .title = "the paper's", .has_table = true, .has_double = true),
     .forms = EQF__FORM_STAGE | EQF__FORM_ANY_TIME,
+    .host_velocity = eqf__host_radial_velocity,
+    .problem = problem,
     .options = eqf__radial_options,
     .check = eqf__radial_check,
     .layout = layout,

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "flow_internal.h"
+#include "solve.h"
 
 enum { CHUNK = 1024, MOST_REFINEMENT = 4 };
 

@@ -1,6 +1,6 @@
 /* The model's score, the gradient of its log-density by x: docs/method.md, section 7. The reverse solve of the likelihood gives it, with each
  * sample's share in the mean divided out again. */
-#include "flow_internal.h"
+#include "solve.h"
 
 enum { SCORE_CHUNK = 2048 }; /* configurations whose checkpoints are held at once */
 

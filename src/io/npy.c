@@ -1,4 +1,5 @@
 #include "npy.h"
+#include "configurations.h"
 
 #include <float.h>
 #include <math.h>
@@ -264,7 +265,7 @@ static bool fits_float(double value) {
 /* ---- Reading ---------------------------------------------------------------------------------- */
 
 /* All of a file whose header is good: another one, which may be larger than memory, is refused unread. */
-static eqf_status read_file(eqf_context *ctx, const char *path, unsigned char **bytes_out, size_t *num_bytes_out) {
+eqf_status eqf__npy_read_file(eqf_context *ctx, const char *path, unsigned char **bytes_out, size_t *num_bytes_out) {
     unsigned char start[4096];
     size_t num_start, num_bytes;
     npy_view view;
@@ -309,44 +310,23 @@ eqf_status eqf_array_read_npy(eqf_context *ctx, const char *path, eqf_array *arr
     if (path == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "path is NULL");
     unsigned char *bytes;
     size_t num_bytes;
-    EQF__TRY(read_file(ctx, path, &bytes, &num_bytes));
+    EQF__TRY(eqf__npy_read_file(ctx, path, &bytes, &num_bytes));
     eqf_status status = eqf__npy_parse(ctx, path, bytes, num_bytes, array_out);
     free(bytes);
     return status;
 }
 
-/* One configuration b of view -> x [N, D], centred in double before it is rounded: a large common offset costs no
- * digits. */
-static eqf_status read_configuration(eqf_context *ctx, const char *path, const npy_view *view, size_t b,
-                                     unsigned num_particles, unsigned space_dim, float *x, double *offset_out) {
+/* values_out [N, D] of configuration b of view. */
+static void read_configuration(const npy_view *view, size_t b, unsigned num_particles, unsigned space_dim,
+                               double *values_out) {
     size_t start = b * view->stride[0];
     /* [B, N, D] or [B, N*D]: the distance of particles and of coordinates in the file */
     size_t coordinate_stride = view->stride[view->num_dims - 1];
     size_t particle_stride = view->num_dims == 3 ? view->stride[1] : coordinate_stride * space_dim;
-    double squared_offset = 0.0;
-    for (unsigned d = 0; d < space_dim; d++) {
-        double sum = 0.0;
-        for (unsigned i = 0; i < num_particles; i++) {
-            double value = number_at(view, start + i * particle_stride + d * coordinate_stride);
-            if (!isfinite(value))
-                return eqf__fail(ctx, EQF_ERROR_FORMAT,
-                                 "%s: configuration %zu (counted from 0) holds %s: remove it or make the data again",
-                                 path, b, isnan(value) ? "NaN" : "infinity");
-            sum += value;
-        }
-        double center = sum / num_particles;
-        squared_offset += center * center;
-        for (unsigned i = 0; i < num_particles; i++) {
-            double value = number_at(view, start + i * particle_stride + d * coordinate_stride) - center;
-            if (!isfinite(value) || !fits_float(value))
-                return eqf__fail(ctx, EQF_ERROR_FORMAT,
-                                 "%s: configuration %zu (counted from 0) has a coordinate too large for float32", path,
-                                 b);
-            x[(size_t)i * space_dim + d] = (float)value;
-        }
-    }
-    *offset_out = sqrt(squared_offset);
-    return EQF_OK;
+    for (unsigned i = 0; i < num_particles; i++)
+        for (unsigned d = 0; d < space_dim; d++)
+            values_out[(size_t)i * space_dim + d] =
+                number_at(view, start + i * particle_stride + d * coordinate_stride);
 }
 
 eqf_status eqf__npy_parse_configurations(eqf_context *ctx, const char *path, const unsigned char *bytes,
@@ -373,35 +353,24 @@ eqf_status eqf__npy_parse_configurations(eqf_context *ctx, const char *path, con
         return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s holds no configuration: give a file with some", path);
 
     float *x = eqf__alloc(ctx, view.count, sizeof *x, "configurations");
-    if (x == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    double *values = x != NULL ? eqf__alloc(ctx, (size_t)num_dof, sizeof *values, "configurations") : NULL;
+    eqf_status status = values != NULL ? EQF_OK : EQF_ERROR_OUT_OF_MEMORY;
     double max_offset = 0.0;
-    for (size_t b = 0; b < batch_size; b++) {
+    for (size_t b = 0; b < batch_size && status == EQF_OK; b++) {
         double offset = 0.0;
-        eqf_status status =
-            read_configuration(ctx, path, &view, b, num_particles, space_dim, x + b * (size_t)num_dof, &offset);
-        if (status != EQF_OK) {
-            free(x);
-            return status;
-        }
+        read_configuration(&view, b, num_particles, space_dim, values);
+        status =
+            eqf__centre_configuration(ctx, path, b, num_particles, space_dim, values, x + b * (size_t)num_dof, &offset);
         if (offset > max_offset) max_offset = offset;
+    }
+    free(values);
+    if (status != EQF_OK) {
+        free(x);
+        return status;
     }
     *array_out = (eqf_array){x, 3, {batch_size, num_particles, space_dim}};
     if (max_offset_out != NULL) *max_offset_out = max_offset;
     return EQF_OK;
-}
-
-eqf_status eqf_array_read_configurations(eqf_context *ctx, const char *path, unsigned num_particles, unsigned space_dim,
-                                         eqf_array *array_out, double *max_offset_out) {
-    if (array_out == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "array_out is NULL");
-    *array_out = (eqf_array)EQF_ARRAY_INIT;
-    if (path == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "path is NULL");
-    unsigned char *bytes;
-    size_t num_bytes;
-    EQF__TRY(read_file(ctx, path, &bytes, &num_bytes));
-    eqf_status status =
-        eqf__npy_parse_configurations(ctx, path, bytes, num_bytes, num_particles, space_dim, array_out, max_offset_out);
-    free(bytes);
-    return status;
 }
 
 /* ---- Writing ---------------------------------------------------------------------------------- */

@@ -6,6 +6,8 @@
 #include "base.h"
 #include "eqflow/array.h"
 
+/* The whole file in memory, once its first bytes have shown that it can be one. Errors: IO, FORMAT, OUT_OF_MEMORY. */
+eqf_status eqf__npy_read_file(eqf_context *ctx, const char *path, unsigned char **bytes_out, size_t *num_bytes_out);
 /* path is for messages only. As eqf_array_read_npy and eqf_array_read_configurations, but for IO. */
 eqf_status eqf__npy_parse(eqf_context *ctx, const char *path, const unsigned char *bytes, size_t num_bytes,
                           eqf_array *array_out);

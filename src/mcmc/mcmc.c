@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "budget.h"
+#include "chains.h"
 #include "eqflow/estimate.h"
 #include "host_potential.h"
 #include "host_reference.h"
@@ -44,6 +45,7 @@ typedef struct mcmc_plan {
 
 typedef struct mcmc_run {
     eqf_context *ctx;
+    eqf__checker *checker;
     const eqf_mcmc_options *options;
     mcmc_plan plan;
     cl_uint num_particles, num_dof;
@@ -431,20 +433,7 @@ static eqf_status check_results(mcmc_run *run, const eqf_potential_options *pote
                          "%zu of %zu samples are not finite: run eqflow selftest on this device, or check the potential's "
                          "constants",
                          num_bad, num_samples);
-    eqf__program *program = run->sweeps.program;
-    if (!eqf__host_has_formula(potential) || ctx->is_in_trial || eqf__program_is_trusted(program, EQF__ANSWERS_OF_VALUES)) return EQF_OK;
-    double *h_x = eqf__alloc(ctx, run->num_dof, sizeof *h_x, "the known answers"), worst = 0;
-    if (h_x == NULL) return EQF_ERROR_OUT_OF_MEMORY;
-    for (size_t b = 0; b < num_samples && b < 4; b++) {
-        for (size_t c = 0; c < run->num_dof; c++) h_x[c] = x[b * run->num_dof + c];
-        const double expected = eqf__host_energy(potential, h_x);
-        worst = eqf__host_worse(worst, fabs(expected - (double)energies[b]) / (1 + fabs(expected) + run->num_particles));
-    }
-    free(h_x);
-    const eqf__verdict verdict = {"energies of the chains", worst, 1e-3, eqf__plain_width(ctx)};
-    EQF__TRY(eqf__program_judge(ctx, &verdict, 1, &program));
-    eqf__program_trust(ctx, program, EQF__ANSWERS_OF_VALUES);
-    return EQF_OK;
+    return eqf__check_chains(run->checker, potential, run->sweeps.program, num_samples, x, energies);
 }
 
 static eqf_status run_chains(mcmc_run *run, const eqf_potential_options *potential, size_t num_samples, float *x_out,
@@ -469,6 +458,14 @@ static eqf_status run_chains(mcmc_run *run, const eqf_potential_options *potenti
 eqf_status eqf_mcmc_sample(eqf_context *ctx, const eqf_potential_options *potential, const eqf_mcmc_options *options,
                            size_t num_samples, float *x_out, float *energy_out, eqf_mcmc_diagnostics *diagnostics_out) {
     EQF__NOT_NULL(ctx, ctx);
+    eqf__checker checker = eqf__checker_of(ctx);
+    return eqf__mcmc_sample(&checker, potential, options, num_samples, x_out, energy_out, diagnostics_out);
+}
+
+eqf_status eqf__mcmc_sample(eqf__checker *checker, const eqf_potential_options *potential,
+                            const eqf_mcmc_options *options, size_t num_samples, float *x_out, float *energy_out,
+                            eqf_mcmc_diagnostics *diagnostics_out) {
+    eqf_context *ctx = checker->ctx;
     eqf_mcmc_options copy = EQF_MCMC_OPTIONS_INIT;
     if (options != NULL) EQF__TRY(EQF__READ(ctx, EQF_MCMC_OPTIONS_INIT, options, &copy));
     options = &copy;
@@ -482,7 +479,7 @@ eqf_status eqf_mcmc_sample(eqf_context *ctx, const eqf_potential_options *potent
 
     eqf__device *device;
     EQF__TRY(eqf__device_get(ctx, &device));
-    mcmc_run run = {.ctx = ctx, .options = options};
+    mcmc_run run = {.ctx = ctx, .checker = checker, .options = options};
     EQF__TRY(make_plan(ctx, potential, options, num_samples, &run.plan));
     run.num_particles = potential->num_particles;
     run.num_dof = potential->num_particles * potential->space_dim;

@@ -18,9 +18,4 @@ bool eqf__minima_find_way_down(size_t n, double tolerance, double *matrix, doubl
 bool eqf__minima_is_congruent(unsigned num_particles, unsigned space_dim, const double *a, const double *b,
                               double tolerance, bool *work);
 
-/* num_steps steps of FIRE (cl/minima/quench.cl has the rules and their source) from rest on the host, x [N, D] in place; gradient_norm_out:
- * before the last step. Of potentials whose formula the host knows. False: out of memory. */
-bool eqf__host_quench(const eqf_potential_options *potential, unsigned num_steps, double largest_time_step,
-                      double largest_displacement, double *x, double *gradient_norm_out);
-
 #endif

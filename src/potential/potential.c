@@ -1,12 +1,9 @@
 /* Potentials on the device: batches of energies and forces. */
 #include "eqflow/potential.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 #include "budget.h"
-#include "host_potential.h"
-#include "host_reference.h"
 #include "ocl.h"
 #include "potential.h"
 #include "program.h"
@@ -39,16 +36,21 @@ static eqf_status check_budget(eqf_context *ctx, const eqf_potential_options *po
     return eqf__budget_refuse(ctx, "energy", potential->num_particles, "");
 }
 
+eqf_status eqf__potential_program(eqf_context *ctx, const eqf_potential_options *potential,
+                                  eqf__program **program_out) {
+    char defines[EQF__POTENTIAL_DEFINES_SIZE];
+    EQF__TRY(eqf__potential_program_defines(ctx, potential, defines, sizeof defines));
+    const char *files[] = {"common/real.clh", EQF__POTENTIAL_FILES(ctx, potential), "potential/energy.cl",
+                           "common/pack.cl", NULL};
+    return eqf__program_get(ctx, "potential", files, defines, program_out);
+}
+
 static eqf_status evaluation_prepare(eqf_context *ctx, const eqf_potential_options *potential, size_t chunk,
                                      bool has_force, evaluation *work) {
     eqf__device *device;
     EQF__TRY(eqf__device_get(ctx, &device));
     EQF__TRY(check_budget(ctx, potential));
-    char defines[EQF__POTENTIAL_DEFINES_SIZE];
-    EQF__TRY(eqf__potential_program_defines(ctx, potential, defines, sizeof defines));
-    const char *files[] = {"common/real.clh", EQF__POTENTIAL_FILES(ctx, potential), "potential/energy.cl",
-                           "common/pack.cl", NULL};
-    EQF__TRY(eqf__program_get(ctx, "potential", files, defines, &work->program));
+    EQF__TRY(eqf__potential_program(ctx, potential, &work->program));
     eqf__program *program = work->program;
     EQF__TRY(eqf__kernel_create(ctx, program, "pack", &work->pack));
     EQF__TRY(eqf__kernel_create(ctx, program, "unpack", &work->unpack));
@@ -90,65 +92,7 @@ static eqf_status evaluate_chunk(eqf_context *ctx, const evaluation *work, cl_ui
     return EQF_OK;
 }
 
-/* ---- Known answers ------------------------------------------------------------------------------------------------------ */
-
-enum { TRIAL_BATCH = 2 };
-
-/* Energies, and forces along one direction through all coordinates, against the host's. The user's own text has been checked against
- * itself when it was loaded (verify.c). */
-static eqf_status try_potential(eqf_context *ctx, const eqf_potential_options *potential, evaluation *work, double *x,
-                                float *h_x, float *force) {
-    const size_t num_dof = (size_t)potential->num_particles * potential->space_dim;
-    float energy[TRIAL_BATCH];
-    double worst = 0, worst_force = 0;
-    for (unsigned b = 0; b < TRIAL_BATCH; b++) {
-        eqf__host_lattice(potential, b, x);
-        for (size_t c = 0; c < num_dof; c++) h_x[b * num_dof + c] = (float)x[c];
-    }
-    EQF__TRY(evaluate_chunk(ctx, work, TRIAL_BATCH, (cl_uint)num_dof, h_x, energy, force));
-    for (unsigned b = 0; b < TRIAL_BATCH; b++) {
-        for (size_t c = 0; c < num_dof; c++) x[c] = h_x[b * num_dof + c];
-        const double expected = eqf__host_energy(potential, x), step = 1e-6;
-        double along = 0, norm = 0, values[2], scale = 1 + fabs(expected) + potential->num_particles;
-        worst = eqf__host_worse(worst, fabs(expected - (double)energy[b]) / scale);
-        for (size_t c = 0; c < num_dof; c++) {
-            along += force[b * num_dof + c] * eqf__host_number((unsigned)c, 5);
-            norm += (double)force[b * num_dof + c] * force[b * num_dof + c];
-        }
-        for (int end = 0; end < 2; end++) {
-            for (size_t c = 0; c < num_dof; c++)
-                x[c] = h_x[b * num_dof + c] + (end ? step : -step) * eqf__host_number((unsigned)c, 5);
-            values[end] = eqf__host_energy(potential, x);
-        }
-        worst_force =
-            eqf__host_worse(worst_force, fabs((values[0] - values[1]) / (2 * step) - along) / (sqrt(norm) + 1));
-    }
-    const eqf__verdict of_energies = {"energies", worst, 1e-4, eqf__plain_width(ctx)};
-    const eqf__verdict of_forces = {"forces", worst_force, 1e-3, eqf__plain_width(ctx)};
-    EQF__TRY(eqf__program_judge(ctx, &of_energies, 1, &work->program));
-    EQF__TRY(eqf__program_judge(ctx, &of_forces, 1, &work->program));
-    eqf__program_trust(ctx, work->program, EQF__ANSWERS_OF_VALUES);
-    return EQF_OK;
-}
-
-static eqf_status check_answers(eqf_context *ctx, const eqf_potential_options *potential) {
-    const size_t num_dof = (size_t)potential->num_particles * potential->space_dim;
-    evaluation work = {0};
-    double *x = eqf__alloc(ctx, num_dof, sizeof *x, "the known answers");
-    float *h_x = eqf__alloc(ctx, TRIAL_BATCH * num_dof, sizeof *h_x, "the known answers");
-    float *force = eqf__alloc(ctx, TRIAL_BATCH * num_dof, sizeof *force, "the known answers");
-    eqf_status status = x == NULL || h_x == NULL || force == NULL
-                            ? EQF_ERROR_OUT_OF_MEMORY
-                            : evaluation_prepare(ctx, potential, TRIAL_BATCH, true, &work);
-    if (status == EQF_OK) status = try_potential(ctx, potential, &work, x, h_x, force);
-    evaluation_clear(&work);
-    free(x);
-    free(h_x);
-    free(force);
-    return status;
-}
-
-eqf_status eqf_potential_evaluate(eqf_context *ctx, const eqf_potential_options *potential, size_t batch_size,
+eqf_status eqf__potential_evaluate(eqf_context *ctx, const eqf_potential_options *potential, size_t batch_size,
                                   const float *x, float *energy_out, float *force_out) {
     EQF__NOT_NULL(ctx, ctx);
     EQF__TRY(eqf_potential_check(ctx, potential));
@@ -160,9 +104,6 @@ eqf_status eqf_potential_evaluate(eqf_context *ctx, const eqf_potential_options 
 
     evaluation work = {0};
     eqf_status status = evaluation_prepare(ctx, potential, chunk, force_out != NULL, &work);
-    if (status == EQF_OK && eqf__host_has_formula(potential) && !ctx->is_in_trial &&
-        !eqf__program_is_trusted(work.program, EQF__ANSWERS_OF_VALUES))
-        status = check_answers(ctx, potential);
     for (size_t first = 0; status == EQF_OK && first < batch_size; first += chunk) {
         size_t count = batch_size - first < chunk ? batch_size - first : chunk;
         status = evaluate_chunk(ctx, &work, (cl_uint)count, (cl_uint)num_dof, x + first * num_dof,

@@ -4,6 +4,7 @@
 
 #include "base.h"
 #include "eqflow/potential.h"
+#include "program.h"
 
 /* Files of cl/ that follow common/real.clh and give potential_energy, potential_force and potential_energy_change
  * (cl/potential/pair_sum.clh says how); in the list of eqf__program_get, after eqf__potential_program_defines. */
@@ -19,5 +20,11 @@ eqf_status eqf__potential_program_defines(eqf_context *ctx, const eqf_potential_
 /* The same constants with the digits of a double, for programs built with -D USE_DOUBLE. */
 eqf_status eqf__potential_program_defines_double(eqf_context *ctx, const eqf_potential_options *potential, char *buffer,
                                                  size_t size);
+
+/* The program of energies and forces. */
+eqf_status eqf__potential_program(eqf_context *ctx, const eqf_potential_options *potential, eqf__program **program_out);
+/* eqf_potential_evaluate without a check of that program. */
+eqf_status eqf__potential_evaluate(eqf_context *ctx, const eqf_potential_options *potential, size_t batch_size,
+                                   const float *x, float *energy_out, float *force_out);
 
 #endif

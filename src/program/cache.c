@@ -161,9 +161,9 @@ static bool is_temporary_name(const char *name) {
     return length > 12 && strncmp(name, ".eqflow-", 8) == 0 && strcmp(name + length - 4, ".tmp") == 0;
 }
 
-/* <64 hexadecimal digits>.trust */
-static bool is_trust_name(const char *name) {
-    return strlen(name) == 70 && strspn(name, "0123456789abcdef") == 64 && strcmp(name + 64, ".trust") == 0;
+/* <64 hexadecimal digits>.known */
+static bool is_answers_name(const char *name) {
+    return strlen(name) == 70 && strspn(name, "0123456789abcdef") == 64 && strcmp(name + 64, ".known") == 0;
 }
 
 typedef struct stray_file {
@@ -177,7 +177,7 @@ static int latest_first(const void *a, const void *b) {
                                                      : strcmp(left->name, right->name);
 }
 
-/* Verdicts need no program beside them, as some drivers give no binary away: they have the same limit of their own. Temporary files of a
+/* They need no program beside them, as some drivers give no binary away: they have the same limit of their own. Temporary files of a
  * day ago are a killed writer's. */
 static void remove_stray_files(eqf_context *ctx) {
     const char *folder = eqf__cache_folder(ctx);
@@ -188,7 +188,7 @@ static void remove_stray_files(eqf_context *ctx) {
     for (struct dirent *file; (file = readdir(directory)) != NULL;) {
         struct stat about;
         const bool is_temporary = is_temporary_name(file->d_name);
-        if ((!is_temporary && !is_trust_name(file->d_name)) ||
+        if ((!is_temporary && !is_answers_name(file->d_name)) ||
             fstatat(dirfd(directory), file->d_name, &about, AT_SYMLINK_NOFOLLOW) != 0)
             continue;
         if (is_temporary) {
@@ -210,27 +210,27 @@ static void remove_stray_files(eqf_context *ctx) {
     free(files);
 }
 
-/* ---- Verdicts ---------------------------------------------------------------------------------------------------------- */
+/* ---- Known answers ---------------------------------------------------------------------------------------------------------- */
 
-static bool trust_path(eqf_context *ctx, const char *key, char path[PATH_SIZE]) {
+static bool answers_path(eqf_context *ctx, const char *key, char path[PATH_SIZE]) {
     if (!entry_path(ctx, key, path)) return false;
     const size_t length = strlen(path);
     if (length + 3 > PATH_SIZE) return false;
-    memcpy(path + length - 3, "trust", 6);
+    memcpy(path + length - 3, "known", 6);
     return true;
 }
 
 static const char *const answer_words[] = {"", " values", " gradients",
                                            " values gradients"}; /* of a set of eqf__answers */
 
-static int trust_text(const char *key, const char *name, unsigned answers, char text[192]) {
+static int answers_text(const char *key, const char *name, unsigned answers, char text[192]) {
     return snprintf(text, 192, "known answers passed: %.31s%s %s\n", name, answer_words[answers], key);
 }
 
-unsigned eqf__cache_trusted(eqf_context *ctx, const char *key) {
+unsigned eqf__cache_checked(eqf_context *ctx, const char *key) {
     char path[PATH_SIZE], name[EQF__CACHE_KEY_SIZE + 8], rest[192], saved_error[sizeof ctx->error];
-    if (!trust_path(ctx, key, path) || access(path, F_OK) != 0) return 0;
-    snprintf(name, sizeof name, "%s.trust", key);
+    if (!answers_path(ctx, key, path) || access(path, F_OK) != 0) return 0;
+    snprintf(name, sizeof name, "%s.known", key);
     unsigned char *bytes;
     size_t num_bytes;
     unsigned found = 0;
@@ -265,10 +265,10 @@ static eqf_status write_file(eqf_context *ctx, const char *path, const void *one
     return status;
 }
 
-void eqf__cache_trust(eqf_context *ctx, const char *key, const char *name, unsigned answers) {
+void eqf__cache_set_checked(eqf_context *ctx, const char *key, const char *name, unsigned answers) {
     char path[PATH_SIZE], text[192], saved_error[sizeof ctx->error];
-    if (!trust_path(ctx, key, path)) return;
-    const int length = trust_text(key, name, answers, text);
+    if (!answers_path(ctx, key, path)) return;
+    const int length = answers_text(key, name, answers, text);
     memcpy(saved_error, ctx->error, sizeof saved_error);
     if (write_file(ctx, path, text, (size_t)length, NULL, 0) == EQF_OK) remove_stray_files(ctx);
     memcpy(ctx->error, saved_error, sizeof saved_error);
@@ -289,7 +289,7 @@ static void remove_oldest(eqf_context *ctx) {
         total += entries[e].num_bytes;
         if ((e >= MAX_ENTRIES || total > (uint64_t)MAX_TOTAL_MIB << 20) && entry_path(ctx, entries[e].key, path))
             unlink(path);
-        if (e >= MAX_ENTRIES && trust_path(ctx, entries[e].key, path)) unlink(path);
+        if (e >= MAX_ENTRIES && answers_path(ctx, entries[e].key, path)) unlink(path);
     }
     eqf_free(entries);
 }
@@ -406,7 +406,7 @@ static void remove_other_files(const eqf_context *ctx) {
     DIR *directory = opendir(eqf_cache_path(ctx));
     if (directory == NULL) return;
     for (struct dirent *file; (file = readdir(directory)) != NULL;)
-        if (is_temporary_name(file->d_name) || is_trust_name(file->d_name)) unlinkat(dirfd(directory), file->d_name, 0);
+        if (is_temporary_name(file->d_name) || is_answers_name(file->d_name)) unlinkat(dirfd(directory), file->d_name, 0);
     closedir(directory);
 }
 

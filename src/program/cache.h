@@ -18,8 +18,8 @@ unsigned char *eqf__cache_load(eqf_context *ctx, const char *key, size_t *num_by
 void eqf__cache_store(eqf_context *ctx, const char *key, const char *name, const char *kernels,
                       const unsigned char *bytes, size_t num_bytes);
 
-/* The verdict of the known answers on the program under key, a small text file beside the binary: a set of eqf__answers (program.h). */
-unsigned eqf__cache_trusted(eqf_context *ctx, const char *key);
-void eqf__cache_trust(eqf_context *ctx, const char *key, const char *name, unsigned answers);
+/* Which known answers were right of the program under key, a small text file beside the binary: a set of eqf__answers (program.h). */
+unsigned eqf__cache_checked(eqf_context *ctx, const char *key);
+void eqf__cache_set_checked(eqf_context *ctx, const char *key, const char *name, unsigned answers);
 
 #endif

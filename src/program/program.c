@@ -19,7 +19,7 @@ struct eqf__program {
     char key[EQF__CACHE_KEY_SIZE];
     char *cached_kernels;        /* that had run when the cached binary was taken; NULL: built from source */
     char launched_kernels[1024]; /* names, each followed by a space */
-    unsigned trusted;            /* a set of eqf__answers: known answers that were right */
+    unsigned checked;            /* a set of eqf__answers: known answers that were right */
 };
 
 /* A text that is named like a file of cl/. */
@@ -327,7 +327,7 @@ eqf_status eqf__program_get(eqf_context *ctx, const char *name, const char *cons
         return status;
     }
     /* Of a described device nothing is computed, so nothing can be wrong. */
-    program->trusted = device->described != NULL ? ~0u : eqf__cache_trusted(ctx, program->key);
+    program->checked = device->described != NULL ? ~0u : eqf__cache_checked(ctx, program->key);
     program->next = ctx->programs->first;
     ctx->programs->first = program;
     *program_out = program;
@@ -355,39 +355,21 @@ void eqf__programs_destroy(eqf_context *ctx) {
     ctx->programs = NULL;
 }
 
-/* ---- Trust ------------------------------------------------------------------------------------------------------------ */
+/* ---- Known answers ---------------------------------------------------------------------------------------------------- */
 
-bool eqf__program_is_trusted(const eqf__program *program, eqf__answers answers) {
-    return (program->trusted & answers) != 0;
+bool eqf__program_is_checked(const eqf__program *program, eqf__answers answers) {
+    return (program->checked & answers) != 0;
 }
 
-void eqf__program_trust(eqf_context *ctx, eqf__program *program, eqf__answers answers) {
-    if (eqf__program_is_trusted(program, answers)) return;
-    program->trusted |= answers;
-    eqf__cache_trust(ctx, program->key, program->name, program->trusted);
+void eqf__program_set_checked(eqf_context *ctx, eqf__program *program, eqf__answers answers) {
+    if (eqf__program_is_checked(program, answers)) return;
+    program->checked |= answers;
+    eqf__cache_set_checked(ctx, program->key, program->name, program->checked);
     eqf__log(ctx, EQF_LOG_DEBUG, "known answers: program '%s' is right on this device", program->name);
 }
 
-/* "kernel program 'a', 'b' or 'c' gives". */
-static void write_names(size_t num_programs, eqf__program *const *programs, size_t size, char *names) {
-    size_t length = (size_t)snprintf(names, size, "kernel program");
-    for (size_t p = 0; p < num_programs && length < size; p++)
-        length += (size_t)snprintf(names + length, size - length, "%s '%.31s'",
-                                   p == 0 ? "" : p + 1 == num_programs ? " or" : ",", programs[p]->name);
-}
-
-eqf_status eqf__program_judge(eqf_context *ctx, const eqf__verdict *verdict, size_t num_suspects,
-                              eqf__program *const *suspects) {
-    const eqf_device_info *info = &ctx->device->info;
-    eqf__log(ctx, EQF_LOG_DEBUG, "known answers: %s off by %.2g, allowed %.2g", verdict->what, verdict->error, verdict->tolerance);
-    if (verdict->error <= verdict->tolerance) return EQF_OK;
-    char names[192], advice[160] = "";
-    write_names(num_suspects, suspects, sizeof names, names);
-    if (verdict->plain[0] != '\0') snprintf(advice, sizeof advice, "try %s, ", verdict->plain);
-    return eqf__fail(ctx, EQF_ERROR_SELF_TEST,
-                     "%s gives wrong results on %s with driver %s: %s off by %.2g, allowed %.2g; nothing was computed with it: "
-                     "%sanother --device or another driver version; eqflow selftest shows more",
-                     names, info->name, info->driver_version, verdict->what, verdict->error, verdict->tolerance, advice);
+const char *eqf__program_name(const eqf__program *program) {
+    return program->name;
 }
 
 const char *eqf__plain_width(const eqf_context *ctx) {
@@ -459,6 +441,34 @@ static void note_launch(const eqf_context *ctx, const eqf__kernel *kernel, size_
     if (length + strlen(entry) < size) memcpy(list + length, entry, strlen(entry) + 1);
 }
 
+enum { NOTED_BYTES = 4096 };
+
+void eqf__launches_note(eqf_context *ctx) {
+    free(ctx->launches);
+    ctx->launches = eqf__alloc(ctx, NOTED_BYTES, 1, "the names of kernels");
+}
+
+void eqf__launches_forget(eqf_context *ctx) {
+    free(ctx->launches);
+    ctx->launches = NULL;
+}
+
+const char *eqf__launches_noted(const eqf_context *ctx) {
+    return ctx->launches != NULL ? ctx->launches : "";
+}
+
+static void note_for_checks(const eqf_context *ctx, const eqf__kernel *kernel) {
+    char *noted = ctx->launches, entry[160];
+    if (noted == NULL) return;
+    const int size = snprintf(entry, sizeof entry, "%s%s:%s", noted[0] != '\0' ? " " : "", kernel->program->name, kernel->name);
+    const size_t length = strlen(noted), skipped = noted[0] != '\0';
+    for (const char *found = noted; (found = strstr(found, entry + skipped)) != NULL; found++) {
+        const char after = found[size - (int)skipped];
+        if ((found == noted || found[-1] == ' ') && (after == ' ' || after == '\0')) return;
+    }
+    if (size > 0 && length + (size_t)size < NOTED_BYTES) memcpy(noted + length, entry, (size_t)size + 1);
+}
+
 eqf_status eqf__launch(eqf_context *ctx, const eqf__kernel *kernel, size_t global_size, size_t local_size,
                        size_t num_arguments, const eqf__argument *arguments) {
     if (global_size == 0) return EQF_OK;
@@ -467,6 +477,7 @@ eqf_status eqf__launch(eqf_context *ctx, const eqf__kernel *kernel, size_t globa
                          "a kernel is missing since an earlier failure: destroy what failed and make it anew");
     if (local_size == 0) local_size = global_size > 1 ? kernel->local_size : 1;
     note_launch(ctx, kernel, local_size);
+    note_for_checks(ctx, kernel);
     if (ctx->device->described != NULL) return EQF_OK;
     global_size = (global_size + local_size - 1) / local_size * local_size;
     for (size_t a = 0; a < num_arguments; a++) {

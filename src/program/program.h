@@ -17,23 +17,21 @@ eqf_status eqf__program_get(eqf_context *ctx, const char *name, const char *cons
  * is its name, the same for the same text, valid as long as the context. For text that comes at run time. */
 eqf_status eqf__program_keep_text(eqf_context *ctx, const char *text, const char **file_out);
 
-/* Known answers (src/flow/trust.c and its likes): a program's first results are checked before they count, and the verdict is kept with
- * the program cache. Without a cache it holds for this context. A program may hold kernels that only gradients need: they are asked when
- * the first gradient is. */
+/* Known answers (src/check): a program's first results are compared with what the host works out before they count. That they were right
+ * is kept with the program cache, without one in this context. A program may hold kernels that only gradients need: they are checked when
+ * the first gradient is asked for. */
 typedef enum eqf__answers { EQF__ANSWERS_OF_VALUES = 1, EQF__ANSWERS_OF_GRADIENTS = 2 } eqf__answers;
-bool eqf__program_is_trusted(const eqf__program *program, eqf__answers answers);
-void eqf__program_trust(eqf_context *ctx, eqf__program *program, eqf__answers answers);
-/* What the device answered, of what the host did: how far off it may be, and which programs [num_suspects] can be to blame. */
-typedef struct eqf__verdict {
-    const char *what; /* the quantity */
-    double error, tolerance;
-    const char *plain; /* what to try if it is wrong, "--field-evaluation direct" or "" */
-} eqf__verdict;
-/* Wrong, which NaN is too: SELF_TEST in words, with the suspects' names, device and driver. */
-eqf_status eqf__program_judge(eqf_context *ctx, const eqf__verdict *verdict, size_t num_suspects,
-                              eqf__program *const *suspects);
+bool eqf__program_is_checked(const eqf__program *program, eqf__answers answers);
+void eqf__program_set_checked(eqf_context *ctx, eqf__program *program, eqf__answers answers);
+const char *eqf__program_name(const eqf__program *program);
 /* "--set-profile vector_width=1", or "" where that is so already. */
 const char *eqf__plain_width(const eqf_context *ctx);
+
+/* Notes from now on which kernels are launched, and forgets what was noted before. */
+void eqf__launches_note(eqf_context *ctx);
+/* What was launched since, each kernel once in the order of its first launch: "program:kernel program:kernel". Valid until the next note. */
+const char *eqf__launches_noted(const eqf_context *ctx);
+void eqf__launches_forget(eqf_context *ctx);
 
 /* A kernel with its name for messages. The holder destroys it. */
 typedef struct eqf__kernel {

@@ -63,8 +63,8 @@ static void phi(const radial_at_time *at, double d, double *phi_out, double *slo
     }
 }
 
-static void radial_velocity(const eqf__host_field *field, const double *x, double t, double *velocity_out,
-                            double *divergence_out) {
+bool eqf__host_radial_velocity(const eqf__host_field *field, const double *x, double t, double *velocity_out,
+                               double *divergence_out) {
     const unsigned num = field->num_particles, dim = field->space_dim;
     radial_at_time at;
     radial_at(field, t, &at);
@@ -81,6 +81,7 @@ static void radial_velocity(const eqf__host_field *field, const double *x, doubl
             }
             *divergence_out += 2 * (sqrt(d2) * slope + dim * value); /* of i by i and of j by j */
         }
+    return true;
 }
 
 /* ---- The dense field ---------------------------------------------------------------------------------------------- */
@@ -166,7 +167,7 @@ static void draw_direction(const eqf__host_field *field, double *e) {
     eqf__host_centre(field->num_particles, field->space_dim, e);
 }
 
-static bool dense_velocity(const eqf__host_field *field, const double *x, double t, double *velocity_out,
+bool eqf__host_dense_velocity(const eqf__host_field *field, const double *x, double t, double *velocity_out,
                            double *divergence_out) {
     const unsigned num = field->num_particles, dim = field->space_dim, num_dof = num * dim;
     double *y = calloc((size_t)num_dof * (2 + num_dof), sizeof *y);
@@ -194,13 +195,6 @@ static bool dense_velocity(const eqf__host_field *field, const double *x, double
 
 /* ---- The flow ----------------------------------------------------------------------------------------------------- */
 
-bool eqf__host_velocity(const eqf__host_field *field, const double *x, double t, double *velocity_out,
-                        double *divergence_out) {
-    if (field->options->kind == EQF_DYNAMICS_DENSE) return dense_velocity(field, x, t, velocity_out, divergence_out);
-    radial_velocity(field, x, t, velocity_out, divergence_out);
-    return true;
-}
-
 bool eqf__host_transform(const eqf__host_field *field, bool is_prior_to_data, unsigned num_steps, const double *x,
                          double *x_out, double *log_det_out, double *error_out) {
     static const double reach[4] = {0.5, 0.5, 1, 0}, weight[4] = {1. / 6, 1. / 3, 1. / 3, 1. / 6},
@@ -215,7 +209,7 @@ bool eqf__host_transform(const eqf__host_field *field, bool is_prior_to_data, un
     for (unsigned step = 0; step < num_steps; step++) {
         memcpy(y, x_out, num_dof * sizeof *y);
         for (unsigned s = 0; s < 4; s++) {
-            if (!eqf__host_velocity(field, y, start + h * (step + offset[s]), k[s], &div[s])) {
+            if (!field->velocity(field, y, start + h * (step + offset[s]), k[s], &div[s])) {
                 free(y);
                 return false;
             }

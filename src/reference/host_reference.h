@@ -11,18 +11,24 @@
 enum { EQF__REFERENCE_MAX_GAUSSIANS = 1024 };
 
 /* A field with its parameters in the order of the flat vector (src/dynamics/radial_params.h, dense_params.h). */
-typedef struct eqf__host_field {
+typedef struct eqf__host_field eqf__host_field;
+/* v [N, D] and its divergence at (x [N, D], t). False, here and below: out of memory. */
+typedef bool (*eqf__host_velocity_function)(const eqf__host_field *field, const double *x, double t,
+                                            double *velocity_out, double *divergence_out);
+struct eqf__host_field {
+    eqf__host_velocity_function velocity; /* that of the kind */
     unsigned num_particles, space_dim;
     const eqf_dynamics_options *options;
     const double *params;
     /* Of dense fields: how the divergence is had, and the noise of an estimate, that of one sample. */
     eqf_divergence divergence;
     uint64_t noise_seed, noise_sample;
-} eqf__host_field;
+};
 
-/* v [N, D] and its divergence at (x [N, D], t). False, here and below: out of memory. */
-bool eqf__host_velocity(const eqf__host_field *field, const double *x, double t, double *velocity_out,
-                        double *divergence_out);
+bool eqf__host_radial_velocity(const eqf__host_field *field, const double *x, double t, double *velocity_out,
+                               double *divergence_out);
+bool eqf__host_dense_velocity(const eqf__host_field *field, const double *x, double t, double *velocity_out,
+                              double *divergence_out);
 /* RK4 in num_steps steps, prior -> data or back: x_out [N, D] and log_det; error as in eqf_loss. */
 bool eqf__host_transform(const eqf__host_field *field, bool is_prior_to_data, unsigned num_steps, const double *x,
                          double *x_out, double *log_det_out, double *error_out);

@@ -31,6 +31,7 @@ static const size_t row_offsets[] = {
     offsetof(eqf_history_row, gradient_norm), offsetof(eqf_history_row, learning_rate),
     offsetof(eqf_history_row, free_energy),   offsetof(eqf_history_row, held_out_free_energy),
     offsetof(eqf_history_row, flow_matching), offsetof(eqf_history_row, held_out_flow_matching),
+    offsetof(eqf_history_row, dispersion),    offsetof(eqf_history_row, held_out_dispersion),
 };
 enum { ROW_WIDTH = 1 + sizeof row_offsets / sizeof row_offsets[0] };
 static const char checkpoint_metadata[] =
@@ -203,7 +204,7 @@ static eqf_status restore(eqf_trainer *trainer, const char *path, const eqf__ten
     EQF__TRY(find_parts(trainer, path, file, counts, numbers, vectors, &history));
     eqf__field *field = trainer->flow->field;
     EQF__TRY(eqf__field_set_resolution(field, (unsigned)counts[COUNT_RESOLUTION]));
-    EQF__TRY(eqf__flow_reassemble(trainer->flow));
+    EQF__TRY(eqf__solver_assemble(trainer->flow->solver));
     EQF__TRY(eqf__trainer_create_workspace(trainer));
     for (unsigned v = 0; v < NUM_VECTORS; v++) EQF__TRY(write_vector(trainer, v, vectors[v]));
     trainer->step = counts[COUNT_STEP];

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "budget.h"
+#include "check.h"
 #include "train_internal.h"
 
 static double now_seconds(void) {
@@ -19,12 +20,16 @@ static double now_seconds(void) {
 /* ---- Life ------------------------------------------------------------------------------------------------------------- */
 
 /* Kernels that all stages share. */
-static eqf_status create_kernels(eqf_trainer *trainer) {
-    eqf_context *ctx = trainer->ctx;
+eqf_status eqf__training_program(eqf_context *ctx, eqf__program **program_out) {
     static const char *const files[] = {"common/real.clh", "common/philox.clh", "common/random.clh",
                                         "train/batch.cl",  "train/adam.cl",     NULL};
+    return eqf__program_get(ctx, "train", files, "", program_out);
+}
+
+static eqf_status create_kernels(eqf_trainer *trainer) {
+    eqf_context *ctx = trainer->ctx;
     eqf__program *program;
-    EQF__TRY(eqf__program_get(ctx, "train", files, "", &program));
+    EQF__TRY(eqf__training_program(ctx, &program));
     EQF__TRY(eqf__buffer_create(ctx, trainer->flow->vector_width * sizeof(float), NULL, "the gradient's norm",
                                 &trainer->d_carry));
     EQF__TRY(eqf__kernel_create(ctx, program, "gather", &trainer->gather));
@@ -58,7 +63,24 @@ static eqf_status coarsen_table(eqf_trainer *trainer) {
     field->table_tolerance = EQF__TRAINING_TABLE_TOLERANCE;
     EQF__TRY(eqf__field_set_resolution(field, EQF__TRAINING_RESOLUTION));
     EQF__TRY(eqf_flow_set_params(trainer->flow, eqf_model_params(trainer->model)));
-    return eqf__flow_reassemble(trainer->flow);
+    return eqf__solver_assemble(trainer->flow->solver);
+}
+
+eqf_status eqf__trainer_check(const eqf_trainer *trainer) {
+    eqf__checker checker = eqf__checker_of(trainer->ctx);
+    const eqf_potential_options *target = &eqf_model_options_of(trainer->model)->potential;
+    const eqf__training_kernels kernels = {
+        .gather = &trainer->gather,
+        .blend = &trainer->blend,
+        .measure = &trainer->measure,
+        .augment = trainer->augment.id != NULL ? &trainer->augment : NULL,
+        .num_particles = trainer->flow->num_particles,
+        .space_dim = trainer->flow->space_dim,
+    };
+    EQF__TRY(eqf__check_flow(&checker, trainer->flow, EQF__ANSWERS_OF_VALUES));
+    EQF__TRY(eqf__check_flow(&checker, trainer->flow, EQF__ANSWERS_OF_GRADIENTS));
+    EQF__TRY(eqf__check_training(&checker, &kernels));
+    return trainer->energy_seed.id != NULL ? eqf__check_energy_seed(&checker, target, &trainer->energy_seed) : EQF_OK;
 }
 
 eqf_status eqf__trainer_enter_stage(eqf_trainer *trainer, unsigned stage) {
@@ -76,8 +98,8 @@ eqf_status eqf__trainer_enter_stage(eqf_trainer *trainer, unsigned stage) {
     trainer->optimizer = &eqf__optimizers[trainer->options.optimizer];
     EQF__TRY(trainer->optimizer->create(trainer));
     EQF__TRY(eqf__terms_create(trainer));
-    EQF__TRY(eqf__trainer_check_answers(trainer));
     EQF__TRY(coarsen_table(trainer));
+    EQF__TRY(eqf__trainer_check(trainer));
     EQF__TRY(eqf__buffer_write(trainer->ctx, trainer->d_average, 0, trainer->num_trained * sizeof(float),
                                eqf_model_params(trainer->model)));
     return eqf__trainer_create_workspace(trainer);
@@ -162,7 +184,8 @@ static eqf_status create_checked(eqf_trainer *trainer, const eqf_model *model, c
 static eqf_status check_stage(eqf_context *ctx, const eqf_training_options *options, size_t num_train) {
     EQF__TRY(eqf__training_options_check(ctx, options));
     const bool has_energy = eqf__has_term(options, EQF__TERM_ENERGY);
-    if (num_train == 0 && (eqf__has_term(options, EQF__TERM_NLL) || eqf__has_term(options, EQF__TERM_FLOW_MATCHING)))
+    if (num_train == 0 && (eqf__has_term(options, EQF__TERM_NLL) || eqf__has_term(options, EQF__TERM_DISPERSION) ||
+                           eqf__has_term(options, EQF__TERM_FLOW_MATCHING)))
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "there are no training data, which %s needs",
                          options->objective == EQF_OBJECTIVE_FLOW_MATCHING ? "flow matching" : "a likelihood");
     const unsigned num_ranks = eqf__num_ranks(ctx);
@@ -338,6 +361,7 @@ static eqf_status launch_step(eqf_trainer *trainer, size_t record) {
     eqf__field *field = trainer->flow->field;
     eqf__step step = {.record = (cl_uint)record, .number = (double)eqf__stage_step(trainer) + 1.0};
     cl_uint terms;
+    EQF__TRY(eqf__trainer_check(trainer)); /* a measurement may have refined the table: other programs */
     EQF__TRY(eqf__field_prepare(field, false));
     EQF__TRY(launch_terms(trainer, &terms, &step.d_gradient));
     EQF__TRY(eqf__trainer_measure(trainer, step.d_gradient, trainer->workspace.d_sums, trainer->d_records, step.record,
@@ -440,6 +464,9 @@ static eqf_status fill_state(eqf_trainer *trainer, eqf_training_state *state) {
         .stage_step = stage_step,
         .stage_num_steps = trainer->options.num_steps,
         .stage_name = stage_name(&trainer->options),
+        .dispersion = means[EQF__TERM_DISPERSION],
+        .held_out_dispersion = trainer->measured[EQF__TERM_DISPERSION],
+        .best_held_out_dispersion = trainer->best_measured[EQF__TERM_DISPERSION],
     };
     trainer->report_totals = (eqf__totals){0};
     return EQF__WRITE(trainer->ctx, EQF_TRAINING_STATE_INIT, &now, state);

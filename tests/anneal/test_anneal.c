@@ -270,7 +270,7 @@ static void test_refusals(void **state) {
     (void)state;
     eqf_context *ctx = test_context();
     const eqf_potential_options target = three_on_a_line();
-    const float x[30] = {0};
+    const float x[60] = {0};
     eqf_annealer *annealer = (eqf_annealer *)&target;
     assert_int_equal(eqf_annealer_create(ctx, NULL, &target, NULL, &annealer), EQF_ERROR_INVALID_ARGUMENT);
     assert_null(annealer);
@@ -292,13 +292,13 @@ static void test_refusals(void **state) {
         {.struct_size = sizeof(eqf_anneal_options), .has_no_langevin_moves = true},
     };
     for (size_t b = 0; b < sizeof bad / sizeof bad[0]; b++) {
-        assert_int_equal(eqf_annealer_create_from_samples(ctx, &target, 10, x, &target, &bad[b], &annealer),
+        assert_int_equal(eqf_annealer_create_from_samples(ctx, &target, 20, x, &target, &bad[b], &annealer),
                          EQF_ERROR_INVALID_ARGUMENT);
         assert_null(annealer);
     }
     assert_int_equal(eqf_annealer_advance(NULL, NULL), EQF_ERROR_INVALID_ARGUMENT);
     assert_int_equal(eqf_annealer_result(NULL, NULL, NULL, NULL, NULL), EQF_ERROR_INVALID_ARGUMENT);
-    TEST_OK(ctx, eqf_annealer_create_from_samples(ctx, &target, 10, x, &target, NULL, &annealer));
+    TEST_OK(ctx, eqf_annealer_create_from_samples(ctx, &target, 20, x, &target, NULL, &annealer));
     assert_int_equal(eqf_annealer_result(annealer, NULL, NULL, NULL, NULL), EQF_ERROR_INVALID_ARGUMENT);
     eqf_annealer_destroy(&annealer);
     eqf_annealer_destroy(NULL);

@@ -89,13 +89,13 @@ fi
 succeed "${data[@]}"
 if grep -q 'not used' stderr; then fail "one's own cache is refused: $(cat stderr)"; else pass; fi
 # The entries: a program and the word that its known answers were right.
-for file in cache/eqflow/*.bin cache/eqflow/*.trust; do
+for file in cache/eqflow/*.bin cache/eqflow/*.known; do
     if [ "$(stat -c %a "$file")" = 600 ]; then pass; else fail "$file may be read or written by others"; fi
 done
-chmod o+w cache/eqflow/*.bin cache/eqflow/*.trust
+chmod o+w cache/eqflow/*.bin cache/eqflow/*.known
 succeed "${data[@]}"
 if [ "$(grep -c 'bin is not used: other users may write' stderr)" -ge 1 ]; then pass; else fail "entries of everybody: $(cat stderr)"; fi
-if [ "$(grep -c 'trust is not used: other users may write' stderr)" -ge 1 ]; then pass; else fail "verdicts of everybody: $(cat stderr)"; fi
+if [ "$(grep -c 'known is not used: other users may write' stderr)" -ge 1 ]; then pass; else fail "known answers of everybody: $(cat stderr)"; fi
 succeed "${data[@]}" # they were replaced by one's own
 if grep -q 'not used' stderr; then fail "foreign entries stay: $(cat stderr)"; else pass; fi
 # A name that does not fit is said, too, not cut.
@@ -103,15 +103,15 @@ deep=$work/$(printf 'd%.0s' $(seq 200))
 for _ in 1 2 3 4 5; do deep=$deep/$(printf 'd%.0s' $(seq 200)); done
 succeed env XDG_CACHE_HOME="$deep" POCL_CACHE_DIR="$work/pocl" "${data[@]}"
 if [ "$(grep -c 'not used: its name is too long' stderr)" -eq 1 ]; then pass; else fail "a long name: $(cat stderr)"; fi
-# Verdicts without a program count for the cache's size.
-for n in $(seq 600); do printf 'known answers passed' >"cache/eqflow/$(printf '%064x' "$n").trust"; done
+# Known answers without a program count for the cache's size.
+for n in $(seq 600); do printf 'known answers passed' >"cache/eqflow/$(printf '%064x' "$n").known"; done
 touch -d '2 days ago' cache/eqflow/.eqflow-1-0.tmp
 touch cache/eqflow/.eqflow-1-1.tmp
 rm cache/eqflow/*.bin
-chmod o+w cache/eqflow/*.trust
+chmod o+w cache/eqflow/*.known
 succeed "${data[@]}" --quiet
-num_verdicts=$(find cache/eqflow -name '*.trust' | wc -l)
-[ "$num_verdicts" -le 512 ] && pass || fail "$num_verdicts verdicts are kept"
+num_known=$(find cache/eqflow -name '*.known' | wc -l)
+[ "$num_known" -le 512 ] && pass || fail "$num_known of them are kept"
 [ ! -e cache/eqflow/.eqflow-1-0.tmp ] && [ -e cache/eqflow/.eqflow-1-1.tmp ] && pass || fail "temporary files: $(ls -A cache/eqflow | grep tmp)"
 
 export EQFLOW_CACHE=off

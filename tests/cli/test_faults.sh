@@ -13,7 +13,7 @@ succeed "$eqflow" train dw2 --data data.npy -o m.safetensors --steps 3 --batch-s
 sample() { "$eqflow" sample m.safetensors -n 20 -o x.npy --log-prob l.npy --quiet "$@"; }
 succeed sample
 cp x.npy good.npy
-[ "$(find "$cache" -name '*.trust' | wc -l)" -ge 5 ] && pass || fail "verdicts were not kept: $(ls "$cache")"
+[ "$(find "$cache" -name '*.known' | wc -l)" -ge 5 ] && pass || fail "known answers were not kept: $(ls "$cache")"
 
 # refused CODE PATTERN COMMAND...: that exit code, one line of ours (drivers add theirs) like the pattern, and no samples written.
 refused() {
@@ -87,7 +87,7 @@ succeed "$eqflow" train dw2 --field dense --data data.npy -o d.safetensors --ste
 dense="sample d.safetensors -n 20 -o x.npy"
 # shellcheck disable=SC2046,SC2086 # words, none with blanks
 {
-    caught dynamics/dense.clh 's/e\[k \* D + axis\] = -(real)k/e[k * D + axis] = (real)k/' dense $dense
+    caught dynamics/dense.clh 's/unit : -(real)k \* unit/unit : (real)k * unit/' dense $dense
     caught dynamics/dense.cl 's/fma(load_lanes(row + COLUMN(0, block)), slope, bend/fma(load_lanes(row + COLUMN(0, block)), slope, -bend/' \
         dense $(train --field dense)
     caught dynamics/dense.clh 's/(real)2 \* convert_realv(words\[i\] >> 31)/(real)3 * convert_realv(words[i] >> 31)/' dense \
@@ -143,9 +143,9 @@ rm -f x.npy
 "$eqflow" sample m.safetensors -n 20 -o x.npy >stdout 2>stderr
 grep -Eq 'is damaged|is of another driver' stderr && pass || fail "another driver's entries: $(cat stderr)"
 same x.npy good.npy "after another driver's entries"
-for verdict in "$cache"/*.trust; do : >"$verdict"; done
+for known in "$cache"/*.known; do : >"$known"; done
 "$eqflow" sample m.safetensors -n 20 -o x.npy --verbose >stdout 2>stderr
-grep -q "known answers: program 'trajectory' is right" stderr && pass || fail "an empty verdict was believed: $(cat stderr)"
+grep -q "known answers: program 'trajectory' is right" stderr && pass || fail "an empty file was believed: $(cat stderr)"
 "$eqflow" sample m.safetensors -n 20 -o x.npy --verbose >stdout 2>stderr
 grep -q 'known answers' stderr && fail "answers are asked again: $(cat stderr)" || pass
 

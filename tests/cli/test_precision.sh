@@ -22,5 +22,5 @@ within "$(awk -v a="$wide" -v b="$narrow" 'BEGIN { print a - b }')" -1e-4 1e-4 "
 succeed "$eqflow" evaluate m.safetensors --data data.npy -n 64 --precision double --json --quiet
 within "$(json nll stdout)" "$(awk -v a="$wide" 'BEGIN { print -a - 2 }')" "$(awk -v a="$wide" 'BEGIN { print -a + 2 }')" "nll in double"
 succeed "$eqflow" selftest
-grep -Eq 'ok +log-density, double precision' stdout && pass || fail "selftest says nothing of double: $(cat stdout)"
+grep -Eq 'ok +radial, direct, rk4, double: log-densities' stdout && pass || fail "selftest says nothing of double: $(cat stdout)"
 finish

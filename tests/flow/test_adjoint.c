@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "dopri5.h"
-#include "flow_internal.h"
+#include "solve.h"
 #include "support.h"
 
 static const double tolerance = 2e-3; /* of the group's norm; 1e-2 is what the method needs, 2e-4 what was measured */

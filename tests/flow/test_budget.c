@@ -6,7 +6,7 @@
 
 #include "eqflow/mcmc.h"
 #include "dopri5.h"
-#include "flow_internal.h"
+#include "solve.h"
 #include "rk4.h"
 #include "support.h"
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "flow_internal.h"
+#include "solve.h"
 #include "support.h"
 
 typedef struct dense_case {

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "dopri5.h"
-#include "flow_internal.h"
+#include "solve.h"
 #include "support.h"
 
 typedef double real;

@@ -55,6 +55,86 @@ static void test_numbers_and_locale(void **state) {
     free(bytes);
 }
 
+/* ---- Reading ------------------------------------------------------------------------------------------------------------- */
+
+static eqf_status read_text(const char *text, unsigned num_particles, unsigned space_dim, eqf_array *array_out,
+                            double *offset_out) {
+    const char *path = test_path("in.xyz");
+    test_write_bytes(path, text, strlen(text));
+    return eqf_array_read_configurations(&ctx, path, num_particles, space_dim, array_out, offset_out);
+}
+
+/* What is written is read again, to the bit: all differences are multiples that float32 holds. */
+static void test_round_trip(void **state) {
+    (void)state;
+    float data[12] = {1.5f, -2.5f, 0.25f, -1.5f, 2.5f, -0.25f, 3, 4, 5, -3, -4, -5};
+    const char *path = test_path("a.xyz");
+    for (unsigned space_dim = 1; space_dim <= 3; space_dim++) {
+        eqf_array x = {data, 3, {12 / (2 * space_dim), 2, space_dim}}, back;
+        double offset;
+        float energy[6] = {1, 2, 3, 4, 5, 6};
+        for (size_t b = 0; b < x.shape[0]; b++) /* centred, as the reader makes them */
+            for (unsigned d = 0; d < space_dim; d++) data[(2 * b + 1) * space_dim + d] = -data[2 * b * space_dim + d];
+        assert_int_equal(eqf_array_write_xyz(&ctx, path, &x, "Ar", energy, NULL), EQF_OK);
+        assert_int_equal(eqf_array_read_configurations(&ctx, path, 2, space_dim, &back, &offset), EQF_OK);
+        assert_int_equal(back.shape[0], x.shape[0]);
+        assert_memory_equal(back.data, data, sizeof data);
+        assert_true(offset == 0);
+        eqf_array_clear(&back);
+    }
+}
+
+static void test_frames_of_others(void **state) {
+    (void)state;
+    eqf_array x;
+    double offset;
+    /* Coordinates behind other columns, a lattice with blanks, a time, ends of lines as Windows has them, empty lines at the end. */
+    const char *extended =
+        "2\r\nLattice=\"9 0 0 0 9 0 0 0 9\" Properties=species:S:1:id:I:1:forces:R:3:pos:R:3 Time=3\r\n"
+        "Ar 7 9 9 9 1 2 3\r\nAr 8 9 9 9 3 2 1\r\n\r\n  \n";
+    assert_int_equal(read_text(extended, 2, 3, &x, &offset), EQF_OK);
+    const float expected[6] = {-1, 0, 1, 1, 0, -1};
+    assert_int_equal(x.shape[0], 1);
+    assert_memory_equal(x.data, expected, sizeof expected);
+    assert_true(fabs(offset - sqrt(12)) < 1e-12);
+    eqf_array_clear(&x);
+    const char *plain = " 2 \nany words\nC -1 1e0 0\nC 1 -1.0 0.0 and more\n2\n\nC 2 0 0\nC -2 0 0";
+    assert_int_equal(read_text(plain, 2, 2, &x, &offset), EQF_OK);
+    const float planes[8] = {-1, 1, 1, -1, 2, 0, -2, 0};
+    assert_int_equal(x.shape[0], 2);
+    assert_memory_equal(x.data, planes, sizeof planes);
+    eqf_array_clear(&x);
+}
+
+static void test_bad_frames(void **state) {
+    (void)state;
+    const struct {
+        const char *text, *message;
+    } cases[] = {
+        {"2\nc\nC 1 2 3\n", "line 3: the file ends within a frame"},
+        {"2\n", "the file ends within a frame"},
+        {"3\nc\nC 1 2 3\nC 1 2 3\nC 1 2 3\n", "a frame of 3 particles, but the system has 2"},
+        {"2\nc\nC 1 2 3\nC 1 2\n", "line 4: a particle's line is too short"},
+        {"2\nc\nC 1 2 3\nC 1 x 3\n", "line 4: a coordinate is no number"},
+        {"2\nc\nC 1 2 3\nC 1 nan 3\n", "configuration 0 (counted from 0) holds NaN"},
+        {"2\nc\nC 1 2 3\nC 1 2e300 3\n", "too large for float32"},
+        {"2\nc\nC 1 2 3\nC 1 2 3\nmore\n", "line 5: a frame does not begin with its number"},
+        {"2\nProperties=species:S:1\nC 1 2 3\nC 1 2 3\n", "has no pos"},
+        {"2\nProperties=species\nC 1 2 3\nC 1 2 3\n", "name:type:columns"},
+        {"2\nProperties=pos:R:2\nC 1 2 3\nC 1 2 3\n", "other than 3 columns"},
+        {"2\nProperties=pos:R:x\nC 1 2 3\nC 1 2 3\n", "number of columns"},
+    };
+    for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+        eqf_array x;
+        assert_int_equal(read_text(cases[c].text, 2, 3, &x, NULL), EQF_ERROR_FORMAT);
+        assert_null(x.data);
+        if (strstr(ctx.error, cases[c].message) == NULL) fail_msg("'%s' instead of '%s'", ctx.error, cases[c].message);
+    }
+    eqf_array x;
+    assert_int_equal(read_text("2\nc\nC 1 2 3\nC 1 2 3\n", 2, 2, &x, NULL), EQF_ERROR_FORMAT);
+    assert_non_null(strstr(ctx.error, "beyond the system's dimensions"));
+}
+
 static void test_errors(void **state) {
     (void)state;
     float data[8] = {0};
@@ -75,9 +155,9 @@ static void test_errors(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_frames),
-        cmocka_unit_test(test_numbers_and_locale),
-        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_frames),     cmocka_unit_test(test_numbers_and_locale),
+        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_frames_of_others),
+        cmocka_unit_test(test_bad_frames), cmocka_unit_test(test_errors),
     };
     return cmocka_run_group_tests(tests, NULL, test_folder_teardown);
 }

@@ -40,9 +40,9 @@ static eqf_model *make(void) {
     eqf_model *model;
     TEST_EXPECT(&ctx, eqf_model_create(&ctx, &options, &model), EQF_OK, "");
     const eqf_history_row rows[] = {
-        {sizeof rows[0], 0, 0.0, 1.0 / 3.0, 0.1, (double)NAN, 1e-17, 5e-3, -7.25, (double)NAN, (double)NAN, (double)NAN, {0}},
+        {sizeof rows[0], 0, 0.0, 1.0 / 3.0, 0.1, (double)NAN, 1e-17, 5e-3, -7.25, (double)NAN, (double)NAN, (double)NAN, (double)NAN, (double)NAN, {0}},
         {sizeof rows[0], INT64_MAX, 1e9, -0.0, (double)INFINITY, -(double)INFINITY, (double)NAN, 4.9e-324, (double)NAN,
-         (double)INFINITY, 0.25, (double)NAN, {0}}};
+         (double)INFINITY, 0.25, (double)NAN, (double)NAN, 3.5, {0}}};
     for (unsigned n = 0; n < 2; n++) assert_int_equal(eqf_model_add_history(&ctx, model, &rows[n]), EQF_OK);
     return model;
 }
@@ -98,6 +98,8 @@ static void assert_same_model(const eqf_model *a, const eqf_model *b) {
         assert_same_real(rows_a[n].held_out_free_energy, rows_b[n].held_out_free_energy);
         assert_same_real(rows_a[n].flow_matching, rows_b[n].flow_matching);
         assert_same_real(rows_a[n].held_out_flow_matching, rows_b[n].held_out_flow_matching);
+        assert_same_real(rows_a[n].dispersion, rows_b[n].dispersion);
+        assert_same_real(rows_a[n].held_out_dispersion, rows_b[n].held_out_dispersion);
         assert_same_real(rows_a[n].gradient_norm, rows_b[n].gradient_norm);
         assert_same_real(rows_a[n].learning_rate, rows_b[n].learning_rate);
     }
@@ -187,7 +189,7 @@ static void test_damaged_metadata(void **state) {
         {"{\"format\":1", "{\"format\":0", EQF_ERROR_FORMAT, "format in its metadata"},
         {"{\"format\":1", "{\"format\":\"1\"", EQF_ERROR_FORMAT, "format in its metadata is not a number"},
         {"{\"format\":1,", "{", EQF_ERROR_FORMAT, "format in its metadata is missing"},
-        {"\"lennard_jones\"", "\"morse\"", EQF_ERROR_UNSUPPORTED, "potential.kind \"morse\""},
+        {"\"lennard_jones\"", "\"coulomb\"", EQF_ERROR_UNSUPPORTED, "potential.kind \"coulomb\""},
         {"\"radial\"", "\"graph\"", EQF_ERROR_UNSUPPORTED, "dynamics.kind \"graph\""},
         {"\"rk4\"", "\"euler\"", EQF_ERROR_UNSUPPORTED, "integrator.method \"euler\""},
         {"\"dense_core\"", "\"sparse\"", EQF_ERROR_UNSUPPORTED, "dynamics.layout \"sparse\""},

@@ -3,7 +3,7 @@
 #ifndef EQF_TESTS_GROUP_LAYOUT_H
 #define EQF_TESTS_GROUP_LAYOUT_H
 
-#include "flow_internal.h"
+#include "solve.h"
 #include "rk4.h"
 #include "support.h"
 

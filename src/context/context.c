@@ -61,6 +61,7 @@ void eqf_context_destroy(eqf_context **ctx) {
     free((*ctx)->kernel_path);
     free((*ctx)->cache_path);
     free((*ctx)->profile_text);
+    free((*ctx)->launches);
     free(*ctx);
     *ctx = NULL;
 }

@@ -1,9 +1,12 @@
-/* Known answers of what training adds to a flow's kernels: batches, their augmentation and the optimizer. See src/flow/trust.c. */
+/* Known answers of what training adds to a flow's kernels: batches, their augmentation and the optimizer. */
 #include <math.h>
 #include <stdlib.h>
 
+#include "augment.h"
+#include "budget.h"
+#include "check.h"
 #include "host_reference.h"
-#include "train_internal.h"
+#include "solve.h"
 
 /* What is copied to the device and what comes back. */
 typedef struct twin {
@@ -34,18 +37,18 @@ static void twin_clear(twin *pair) {
 enum { NUM_ROWS = 5, NUM_EPOCHS = 3, NUM_DRAWN = NUM_ROWS * NUM_EPOCHS, HALF_BITS = 2 };
 
 /* The row that each position drew; right is that an epoch has every row once. */
-static eqf_status ask_batches(const eqf_trainer *trainer, twin *rows, twin *drawn, double *error_out) {
+static eqf_status check_batches(eqf_context *ctx, const eqf__training_kernels *kernels, twin *rows, twin *drawn, double *error_out) {
     const float numbers[NUM_ROWS] = {0, 1, 2, 3, 4};
-    const unsigned V = trainer->flow->vector_width;
+    const unsigned V = ctx->device->vector_width;
     const size_t blocks = (NUM_DRAWN + V - 1) / V;
     const cl_uint seed_low = 7, seed_high = 11, num = NUM_ROWS, half_bits = HALF_BITS, batch = NUM_DRAWN, num_dof = 1;
     const cl_ulong position = (cl_ulong)NUM_ROWS << 32; /* an epoch begins there */
-    EQF__TRY(twin_create(trainer->ctx, NUM_ROWS, numbers, rows));
-    EQF__TRY(twin_create(trainer->ctx, blocks * V, NULL, drawn));
-    EQF__TRY(EQF__LAUNCH(trainer->ctx, &trainer->gather, blocks, 0, EQF__ARG(rows->d), EQF__ARG(drawn->d),
+    EQF__TRY(twin_create(ctx, NUM_ROWS, numbers, rows));
+    EQF__TRY(twin_create(ctx, blocks * V, NULL, drawn));
+    EQF__TRY(EQF__LAUNCH(ctx, kernels->gather, blocks, 0, EQF__ARG(rows->d), EQF__ARG(drawn->d),
                          EQF__ARG(seed_low), EQF__ARG(seed_high), EQF__ARG(position), EQF__ARG(num),
                          EQF__ARG(half_bits), EQF__ARG(batch), EQF__ARG(num_dof)));
-    EQF__TRY(twin_read(trainer->ctx, drawn));
+    EQF__TRY(twin_read(ctx, drawn));
     for (unsigned epoch = 0; epoch < NUM_EPOCHS; epoch++)
         for (unsigned row = 0; row < NUM_ROWS; row++) {
             unsigned times = 0;
@@ -55,13 +58,14 @@ static eqf_status ask_batches(const eqf_trainer *trainer, twin *rows, twin *draw
     return EQF_OK;
 }
 
-static eqf_status try_batches(const eqf_trainer *trainer) {
+static eqf_status run_batches(eqf__checker *checker, const eqf__training_kernels *kernels) {
     twin rows = {0}, drawn = {0};
-    eqf__verdict verdict = {"batches", 0, 0, eqf__plain_width(trainer->ctx)};
-    eqf_status status = ask_batches(trainer, &rows, &drawn, &verdict.error);
+    eqf__answer answer = {"batches", 0, 0, eqf__plain_width(checker->ctx)};
+    eqf__check_begin(checker);
+    eqf_status status = check_batches(checker->ctx, kernels, &rows, &drawn, &answer.error);
     twin_clear(&rows);
     twin_clear(&drawn);
-    return status != EQF_OK ? status : eqf__program_judge(trainer->ctx, &verdict, 1, &trainer->gather.program);
+    return status != EQF_OK ? status : eqf__check_report(checker, &answer, 1, &kernels->gather->program);
 }
 
 /* ---- The optimizer ------------------------------------------------------------------------------------------------------- */
@@ -77,15 +81,33 @@ static void fill(unsigned which, float *values, size_t count) {
     }
 }
 
+/* A record of the gradient's norm and the sums (cl/train/adam.cl), within the launch budget. */
+static eqf_status measure(eqf_context *ctx, const eqf__training_kernels *kernels, const twin arrays[NUM_ARRAYS]) {
+    const cl_uint record = 0, terms = ~(cl_uint)0, count = NUM_PARAMS, V = ctx->device->vector_width;
+    const size_t vectors = (NUM_PARAMS + V - 1) / V, turns = eqf__budget_units(ctx, 1, 0, vectors);
+    const cl_uint most = turns == vectors ? count : (cl_uint)(turns * V);
+    cl_mem d_carry;
+    EQF__TRY(eqf__buffer_create(ctx, V * sizeof(float), NULL, "the known answers", &d_carry));
+    eqf_status status = EQF_OK;
+    for (cl_uint begin = 0; begin < count && status == EQF_OK;) {
+        const cl_uint end = count - begin < most ? count : begin + most;
+        status = EQF__LAUNCH(ctx, kernels->measure, 1, 0, EQF__ARG(arrays[TOTAL].d), EQF__ARG(arrays[SUMS].d),
+                             EQF__ARG(arrays[RECORDS].d), EQF__ARG(record), EQF__ARG(arrays[FAILED].d), EQF__ARG(terms),
+                             EQF__ARG(d_carry), EQF__ARG(begin), EQF__ARG(end), EQF__ARG(count));
+        begin = end;
+    }
+    eqf__buffer_destroy(&d_carry);
+    return status;
+}
+
 /* One step of Adam on the sum of two weighted gradients, clipped: the formulas of cl/train/adam.cl in double. */
-static eqf_status ask_optimizer(const eqf_trainer *trainer, const eqf__kernel *update, twin arrays[NUM_ARRAYS],
-                                double *error_out) {
+static eqf_status check_optimizer(eqf_context *ctx, const eqf__training_kernels *kernels, const eqf__kernel *update,
+                                  twin arrays[NUM_ARRAYS], double *error_out) {
     const cl_float scales[2] = {0.75f, 0.5f}, learning_rate = 0.125f, correction_1 = 2, correction_2 = 3;
     const cl_float clip_norm = 0.5f, weight_decay = 0.25f, average_decay = 0.875f;
     const cl_uint record = 0, num = NUM_PARAMS;
     const size_t items = (NUM_PARAMS + 15) / 16;
     double expected[4][NUM_PARAMS], square = 0;
-    eqf_context *ctx = trainer->ctx;
     for (unsigned a = 0; a < NUM_ARRAYS; a++) {
         float values[NUM_PARAMS];
         const size_t count = a < SUMS ? NUM_PARAMS : a == SUMS ? EQF__NUM_SUMS : a == RECORDS ? EQF__RECORD_SIZE : 1;
@@ -94,16 +116,16 @@ static eqf_status ask_optimizer(const eqf_trainer *trainer, const eqf__kernel *u
     }
     for (cl_uint part = 0; part < 2; part++) {
         const cl_uint is_first = part == 0;
-        EQF__TRY(EQF__LAUNCH(ctx, &trainer->blend, items, 0, EQF__ARG(arrays[TOTAL].d), EQF__ARG(arrays[GRADIENT].d),
+        EQF__TRY(EQF__LAUNCH(ctx, kernels->blend, items, 0, EQF__ARG(arrays[TOTAL].d), EQF__ARG(arrays[GRADIENT].d),
                              EQF__ARG(scales[part]), EQF__ARG(is_first), EQF__ARG(num)));
     }
-    EQF__TRY(eqf__trainer_measure(trainer, arrays[TOTAL].d, arrays[SUMS].d, arrays[RECORDS].d, record, arrays[FAILED].d,
-                                  ~0u, NUM_PARAMS));
-    EQF__TRY(EQF__LAUNCH(ctx, update, items, 0, EQF__ARG(arrays[PARAMS].d), EQF__ARG(arrays[FIRST_MOMENT].d),
-                         EQF__ARG(arrays[SECOND_MOMENT].d), EQF__ARG(arrays[AVERAGE].d), EQF__ARG(arrays[TOTAL].d),
-                         EQF__ARG(arrays[RECORDS].d), EQF__ARG(record), EQF__ARG(arrays[FAILED].d),
-                         EQF__ARG(learning_rate), EQF__ARG(correction_1), EQF__ARG(correction_2), EQF__ARG(clip_norm),
-                         EQF__ARG(weight_decay), EQF__ARG(average_decay), EQF__ARG(num)));
+    EQF__TRY(measure(ctx, kernels, arrays));
+    EQF__TRY(EQF__LAUNCH(ctx, update, items, 0, EQF__ARG(arrays[PARAMS].d),
+                         EQF__ARG(arrays[FIRST_MOMENT].d), EQF__ARG(arrays[SECOND_MOMENT].d),
+                         EQF__ARG(arrays[AVERAGE].d), EQF__ARG(arrays[TOTAL].d), EQF__ARG(arrays[RECORDS].d),
+                         EQF__ARG(record), EQF__ARG(arrays[FAILED].d), EQF__ARG(learning_rate), EQF__ARG(correction_1),
+                         EQF__ARG(correction_2), EQF__ARG(clip_norm), EQF__ARG(weight_decay), EQF__ARG(average_decay),
+                         EQF__ARG(num)));
     for (size_t i = 0; i < NUM_PARAMS; i++) square += pow(1.25 * (double)arrays[GRADIENT].h[i], 2);
     for (size_t i = 0; i < NUM_PARAMS; i++) {
         const double g = 1.25 * (double)arrays[GRADIENT].h[i] * fmin(1, 0.5 / sqrt(square));
@@ -129,38 +151,38 @@ static eqf_status ask_optimizer(const eqf_trainer *trainer, const eqf__kernel *u
     return EQF_OK;
 }
 
-static eqf_status try_optimizer(const eqf_trainer *trainer) {
+static eqf_status run_optimizer(eqf__checker *checker, const eqf__training_kernels *kernels) {
     twin arrays[NUM_ARRAYS] = {{0}};
-    eqf__program *program = trainer->measure.program;
-    eqf__verdict verdict = {"steps of the optimizer", 0, 1e-5, eqf__plain_width(trainer->ctx)};
+    eqf__answer answer = {"steps of the optimizer", 0, 1e-5, eqf__plain_width(checker->ctx)};
+    eqf__program *program = kernels->measure->program;
     eqf__kernel update; /* of its own: the training may have another optimizer */
-    EQF__TRY(eqf__kernel_create(trainer->ctx, program, "adam_update", &update));
-    eqf_status status = ask_optimizer(trainer, &update, arrays, &verdict.error);
+    EQF__TRY(eqf__kernel_create(checker->ctx, program, "adam_update", &update));
+    eqf__check_begin(checker);
+    eqf_status status = check_optimizer(checker->ctx, kernels, &update, arrays, &answer.error);
     for (unsigned a = 0; a < NUM_ARRAYS; a++) twin_clear(&arrays[a]);
     eqf__kernel_destroy(&update);
-    return status != EQF_OK ? status : eqf__program_judge(trainer->ctx, &verdict, 1, &program);
+    return status != EQF_OK ? status : eqf__check_report(checker, &answer, 1, &program);
 }
 
 /* ---- Augmentation -------------------------------------------------------------------------------------------------------- */
 
 enum { NUM_AUGMENTED = 3 };
 
-static eqf_status ask_augmentation(const eqf_trainer *trainer, double *h_x, twin *x, double *error_out) {
+static eqf_status check_augmentation(eqf_context *ctx, const eqf__training_kernels *kernels, double *h_x, twin *x, double *error_out) {
     const uint64_t seed = 0x0123456789abcdefu, first = 0xffffffffu; /* the position carries into its high word */
-    const eqf_flow *flow = trainer->flow;
-    const size_t V = flow->vector_width, num_dof = flow->num_dof, blocks = (NUM_AUGMENTED + V - 1) / V;
-    EQF__TRY(twin_create(trainer->ctx, blocks * V * num_dof, NULL, x));
+    const size_t V = ctx->device->vector_width, num_dof = ((size_t)kernels->num_particles * kernels->space_dim), blocks = (NUM_AUGMENTED + V - 1) / V;
+    EQF__TRY(twin_create(ctx, blocks * V * num_dof, NULL, x));
     for (size_t i = 0; i < x->count; i++) x->h[i] = (float)eqf__host_number((unsigned)i, 7);
-    EQF__TRY(eqf__buffer_write(trainer->ctx, x->d, 0, x->count * sizeof(float), x->h));
-    EQF__TRY(eqf__augment(trainer->ctx, &trainer->augment, seed, first, blocks, x->d));
+    EQF__TRY(eqf__buffer_write(ctx, x->d, 0, x->count * sizeof(float), x->h));
+    EQF__TRY(eqf__augment(ctx, kernels->augment, seed, first, blocks, x->d));
     float *before = x->h;
-    float *after = eqf__alloc(trainer->ctx, x->count, sizeof *after, "the known answers");
+    float *after = eqf__alloc(ctx, x->count, sizeof *after, "the known answers");
     if (after == NULL) return EQF_ERROR_OUT_OF_MEMORY;
-    eqf_status status = eqf__buffer_read(trainer->ctx, x->d, 0, x->count * sizeof(float), after);
+    eqf_status status = eqf__buffer_read(ctx, x->d, 0, x->count * sizeof(float), after);
     for (size_t b = 0; status == EQF_OK && b < NUM_AUGMENTED; b++) {
         const size_t at = b / V * num_dof * V + b % V; /* number c of sample b: at + c V */
         for (size_t c = 0; c < num_dof; c++) h_x[c] = (double)before[at + c * V];
-        eqf__host_augment(flow->num_particles, flow->space_dim, seed, first + b, h_x);
+        eqf__host_augment(kernels->num_particles, kernels->space_dim, seed, first + b, h_x);
         for (size_t c = 0; c < num_dof; c++)
             *error_out = eqf__host_worse(*error_out, fabs(h_x[c] - (double)after[at + c * V]));
     }
@@ -168,29 +190,31 @@ static eqf_status ask_augmentation(const eqf_trainer *trainer, double *h_x, twin
     return status;
 }
 
-static eqf_status try_augmentation(const eqf_trainer *trainer) {
+static eqf_status run_augmentation(eqf__checker *checker, const eqf__training_kernels *kernels) {
+    eqf_context *ctx = checker->ctx;
     twin x = {0};
-    eqf__verdict verdict = {"augmented configurations", 0, 1e-5, eqf__plain_width(trainer->ctx)};
-    double *h_x = eqf__alloc(trainer->ctx, trainer->flow->num_dof, sizeof *h_x, "the known answers");
-    eqf_status status = h_x == NULL ? EQF_ERROR_OUT_OF_MEMORY : ask_augmentation(trainer, h_x, &x, &verdict.error);
+    eqf__answer answer = {"augmented configurations", 0, 1e-5, eqf__plain_width(ctx)};
+    const size_t num_dof = (size_t)kernels->num_particles * kernels->space_dim;
+    double *h_x = eqf__alloc(ctx, num_dof, sizeof *h_x, "the known answers");
+    eqf__check_begin(checker);
+    eqf_status status = h_x == NULL ? EQF_ERROR_OUT_OF_MEMORY : check_augmentation(ctx, kernels, h_x, &x, &answer.error);
     twin_clear(&x);
     free(h_x);
-    return status != EQF_OK ? status : eqf__program_judge(trainer->ctx, &verdict, 1, &trainer->augment.program);
+    return status != EQF_OK ? status : eqf__check_report(checker, &answer, 1, &kernels->augment->program);
 }
 
-/* ---- Verdicts ------------------------------------------------------------------------------------------------------------ */
+/* ---- All of them --------------------------------------------------------------------------------------------------------- */
 
-eqf_status eqf__trainer_check_answers(const eqf_trainer *trainer) {
-    eqf__program *of_steps = trainer->measure.program;
-    eqf__program *of_augment = trainer->augment.id != NULL ? trainer->augment.program : NULL;
-    if (trainer->ctx->is_in_trial) return EQF_OK;
-    if (!eqf__program_is_trusted(of_steps, EQF__ANSWERS_OF_GRADIENTS)) {
-        EQF__TRY(try_batches(trainer));
-        EQF__TRY(try_optimizer(trainer));
-        eqf__program_trust(trainer->ctx, of_steps, EQF__ANSWERS_OF_GRADIENTS);
+eqf_status eqf__check_training(eqf__checker *checker, const eqf__training_kernels *kernels) {
+    eqf__program *of_steps = kernels->measure->program;
+    eqf__program *of_augment = kernels->augment != NULL ? kernels->augment->program : NULL;
+    if (eqf__check_is_due(checker, of_steps, EQF__ANSWERS_OF_GRADIENTS)) {
+        EQF__TRY(run_batches(checker, kernels));
+        EQF__TRY(run_optimizer(checker, kernels));
+        eqf__check_done(checker, of_steps, EQF__ANSWERS_OF_GRADIENTS);
     }
-    if (of_augment == NULL || eqf__program_is_trusted(of_augment, EQF__ANSWERS_OF_GRADIENTS)) return EQF_OK;
-    EQF__TRY(try_augmentation(trainer));
-    eqf__program_trust(trainer->ctx, of_augment, EQF__ANSWERS_OF_GRADIENTS);
+    if (of_augment == NULL || !eqf__check_is_due(checker, of_augment, EQF__ANSWERS_OF_GRADIENTS)) return EQF_OK;
+    EQF__TRY(run_augmentation(checker, kernels));
+    eqf__check_done(checker, of_augment, EQF__ANSWERS_OF_GRADIENTS);
     return EQF_OK;
 }

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "host_potential.h"
-#include "minima_internal.h"
+#include "quench.h"
 
 bool eqf__host_quench(const eqf_potential_options *potential, unsigned num_steps, double largest_time_step,
                       double largest_displacement, double *x, double *gradient_norm_out) {

@@ -1,15 +1,20 @@
-/* The flow's inside, for training. */
-#ifndef EQF_FLOW_INTERNAL_H
-#define EQF_FLOW_INTERNAL_H
+/* A flow is a prior, a field and a solver. This is its inside, for what is built on it: no program is checked here (src/check), and the
+ * public calls that check first are in src/flow. */
+#ifndef EQF_SOLVE_H
+#define EQF_SOLVE_H
 
 #include "batch.h"
 #include "gaussian.h"
 #include "solver.h"
 
 /* Places in eqf__gradient_workspace.d_sums: means over the batch; the second pair is that of the energy-based loss, the third that of
- * flow matching, whose error is 0. */
+ * flow matching, whose error is 0, the fourth of the log-dispersion. */
 enum { EQF__SUM_NLL, EQF__SUM_NLL_ERROR, EQF__SUM_FREE_ENERGY, EQF__SUM_FREE_ENERGY_ERROR,
-       EQF__SUM_FLOW_MATCHING, EQF__SUM_FLOW_MATCHING_ERROR, EQF__NUM_SUMS };
+       EQF__SUM_FLOW_MATCHING, EQF__SUM_FLOW_MATCHING_ERROR,
+       EQF__SUM_DISPERSION, EQF__SUM_DISPERSION_ERROR, EQF__NUM_SUMS };
+
+/* A record of a step of training: cl/train/adam.cl. The first numbers are those of eqf__gradient_workspace.d_sums. */
+enum { EQF__RECORD_NORM = EQF__NUM_SUMS, EQF__RECORD_IS_GOOD, EQF__RECORD_SIZE };
 
 /* Device memory of one loss evaluation with gradient over at most max_blocks blocks. */
 typedef struct eqf__gradient_workspace {
@@ -36,15 +41,12 @@ struct eqf_flow {
     eqf__batch batch;                  /* of the host-array calls: their chunks */
     cl_mem d_log_det, d_log_prob;      /* of a chunk */
     eqf__gradient_workspace workspace; /* of eqf_flow_nll_gradient; grows */
-    bool is_gradient_trusted;          /* of the programs as they are assembled now */
 };
 
-/* Known answers of the programs that the flow is made of, unless they have their verdict: SELF_TEST if one is wrong. */
-eqf_status eqf__flow_check_answers(eqf_flow *flow);
-eqf_status eqf__flow_check_gradient_answers(eqf_flow *flow);
-/* The same of the kernel that seeds the energy-based loss; a user's potential has no answers. */
-eqf_status eqf__energy_seed_check_answers(eqf_context *ctx, const eqf_potential_options *target,
-                                          const eqf__kernel *energy_seed);
+/* options are read and whole (eqf_flow_create). */
+eqf_status eqf__flow_build(eqf_context *ctx, const eqf_model *model, const eqf_flow_options *options, eqf_flow **flow_out);
+/* New parameters; *has_changed_out: programs were assembled anew. */
+eqf_status eqf__flow_set_params(eqf_flow *flow, const float *params, bool *has_changed_out);
 
 eqf_status eqf__gradient_workspace_create(eqf_flow *flow, size_t batch_size, eqf__gradient_workspace *workspace_out);
 void eqf__gradient_workspace_clear(eqf__gradient_workspace *workspace);
@@ -66,7 +68,11 @@ eqf_status eqf__flow_transform(eqf_flow *flow, eqf_direction direction, size_t b
 /* Launches data -> prior of d_x (packed) and its log_prob [num_blocks][V]. */
 eqf_status eqf__flow_launch_log_prob(eqf_flow *flow, const eqf__noise *noise, size_t num_samples, cl_mem d_x,
                                      cl_mem d_log_det, cl_mem d_log_prob);
-/* Assembles the trajectory programs anew after the field's defines changed. */
-eqf_status eqf__flow_reassemble(eqf_flow *flow);
+/* eqf_flow_nll_gradient and eqf_flow_energy_gradient; loss_out is not NULL. */
+eqf_status eqf__flow_nll_gradient(eqf_flow *flow, double integration_penalty, size_t batch_size, const float *x,
+                                  eqf_loss *loss_out, float *gradient_out, float *adjoint_x_out);
+eqf_status eqf__flow_energy_gradient(eqf_flow *flow, const eqf__kernel *energy_seed, double energy_cap,
+                                     double integration_penalty, size_t batch_size, const float *z,
+                                     eqf_energy_loss *loss_out, float *gradient_out);
 
 #endif

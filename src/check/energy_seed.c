@@ -1,8 +1,8 @@
-/* Trust in the kernel that seeds the energy-based loss: known answers as in trust.c, of a potential and not of a flow. */
+/* Known answers of the kernel that seeds the energy-based loss: of a potential and not of a flow. */
 #include <math.h>
 #include <stdlib.h>
 
-#include "flow_internal.h"
+#include "check.h"
 #include "host_potential.h"
 #include "host_reference.h"
 
@@ -11,21 +11,21 @@ enum { BATCH = 3 }; /* not a multiple of any V but 1 */
 /* Arguments of cl/potential/energy_seed.cl that are arrays, in its order. */
 enum { X, LOG_DET, ADJOINT_X, ADJOINT_LOG_DET, WEIGHT, FREE_ENERGY, INTEGRATION_ERROR, NUM_ARRAYS };
 
-typedef struct seed_trial {
+typedef struct seed_problem {
     eqf_context *ctx;
     const eqf_potential_options *target;
     size_t num_dof, num_blocks, width; /* width: V */
     double *x, *force;                 /* [BATCH, N*D], numbers that float32 has; scratch [N*D] */
     float *h[NUM_ARRAYS];              /* [num_blocks][N*D or 1][V] */
     cl_mem d[NUM_ARRAYS];
-} seed_trial;
+} seed_problem;
 
-static size_t numbers_of(const seed_trial *t, unsigned array) {
+static size_t numbers_of(const seed_problem *t, unsigned array) {
     return array == X || array == ADJOINT_X ? t->num_dof : 1;
 }
 
 /* Number c of sample b. */
-static float *at(const seed_trial *t, unsigned array, size_t b, size_t c) {
+static float *at(const seed_problem *t, unsigned array, size_t b, size_t c) {
     return &t->h[array][(b / t->width * numbers_of(t, array) + c) * t->width + b % t->width];
 }
 
@@ -37,7 +37,7 @@ static double log_det_term(size_t b) {
     return 0.5 - (double)b;
 }
 
-static void seed_trial_clear(seed_trial *t) {
+static void seed_problem_clear(seed_problem *t) {
     for (unsigned a = 0; a < NUM_ARRAYS; a++) {
         free(t->h[a]);
         eqf__buffer_destroy(&t->d[a]);
@@ -46,7 +46,7 @@ static void seed_trial_clear(seed_trial *t) {
     free(t->force);
 }
 
-static eqf_status make_seed_problem(seed_trial *t) {
+static eqf_status make_seed_problem(seed_problem *t) {
     t->x = eqf__alloc(t->ctx, BATCH * t->num_dof, sizeof *t->x, "the known answers");
     t->force = eqf__alloc(t->ctx, t->num_dof, sizeof *t->force, "the known answers");
     if (t->x == NULL || t->force == NULL) return EQF_ERROR_OUT_OF_MEMORY;
@@ -63,7 +63,7 @@ static eqf_status make_seed_problem(seed_trial *t) {
 }
 
 /* Off the formula in the kernel's head, at most, in sample b; lanes beyond the batch hold sample 0 and must have no share. */
-static double seed_error(const seed_trial *t, size_t b, double cap) {
+static double seed_error(const seed_problem *t, size_t b, double cap) {
     const double share = b < BATCH ? 1.0 / BATCH : 0;
     const double *x = t->x + (b < BATCH ? b * t->num_dof : 0);
     double energy = eqf__host_energy(t->target, x), shrink = 1, norm = 0, worst = 0;
@@ -84,7 +84,7 @@ static double seed_error(const seed_trial *t, size_t b, double cap) {
     return eqf__host_worse(worst, fabs((double)*at(t, INTEGRATION_ERROR, b, 0)));
 }
 
-static eqf_status ask_seed(seed_trial *t, const eqf__kernel *energy_seed, double energy_cap, double *error_out) {
+static eqf_status check_seed(seed_problem *t, const eqf__kernel *energy_seed, double energy_cap, double *error_out) {
     const size_t num_lanes = t->num_blocks * t->width;
     const cl_float cap = (cl_float)energy_cap;
     const cl_uint batch_size = BATCH, blocks = (cl_uint)t->num_blocks;
@@ -110,26 +110,27 @@ static eqf_status ask_seed(seed_trial *t, const eqf__kernel *energy_seed, double
 }
 
 /* With energies as they are, and with all of them above the cap. */
-static eqf_status ask_seeds(seed_trial *t, const eqf__kernel *energy_seed) {
-    eqf__verdict verdict = {"seeds of the energy-based loss", 0, 1e-4, eqf__plain_width(t->ctx)};
+static eqf_status check_seeds(eqf__checker *checker, seed_problem *t, const eqf__kernel *energy_seed) {
+    eqf__answer answer = {"seeds of the energy-based loss", 0, 1e-4, eqf__plain_width(t->ctx)};
     EQF__TRY(make_seed_problem(t));
     double lowest = INFINITY;
     for (unsigned b = 0; b < BATCH; b++) lowest = fmin(lowest, eqf__host_energy(t->target, t->x + b * t->num_dof));
-    EQF__TRY(ask_seed(t, energy_seed, INFINITY, &verdict.error));
-    EQF__TRY(ask_seed(t, energy_seed, lowest - 1, &verdict.error));
-    return eqf__program_judge(t->ctx, &verdict, 1, &energy_seed->program);
+    eqf__check_begin(checker);
+    EQF__TRY(check_seed(t, energy_seed, INFINITY, &answer.error));
+    EQF__TRY(check_seed(t, energy_seed, lowest - 1, &answer.error));
+    return eqf__check_report(checker, &answer, 1, &energy_seed->program);
 }
 
-eqf_status eqf__energy_seed_check_answers(eqf_context *ctx, const eqf_potential_options *target,
-                                          const eqf__kernel *energy_seed) {
-    if (!eqf__host_has_formula(target) || ctx->is_in_trial ||
-        eqf__program_is_trusted(energy_seed->program, EQF__ANSWERS_OF_GRADIENTS))
+eqf_status eqf__check_energy_seed(eqf__checker *checker, const eqf_potential_options *target,
+                                  const eqf__kernel *energy_seed) {
+    eqf_context *ctx = checker->ctx;
+    if (!eqf__host_has_formula(target) || !eqf__check_is_due(checker, energy_seed->program, EQF__ANSWERS_OF_GRADIENTS))
         return EQF_OK;
     const size_t width = ctx->device->vector_width;
-    seed_trial t = {.ctx = ctx, .target = target, .width = width, .num_blocks = (BATCH + width - 1) / width};
+    seed_problem t = {.ctx = ctx, .target = target, .width = width, .num_blocks = (BATCH + width - 1) / width};
     t.num_dof = (size_t)target->num_particles * target->space_dim;
-    const eqf_status status = ask_seeds(&t, energy_seed);
-    if (status == EQF_OK) eqf__program_trust(ctx, energy_seed->program, EQF__ANSWERS_OF_GRADIENTS);
-    seed_trial_clear(&t);
+    const eqf_status status = check_seeds(checker, &t, energy_seed);
+    if (status == EQF_OK) eqf__check_done(checker, energy_seed->program, EQF__ANSWERS_OF_GRADIENTS);
+    seed_problem_clear(&t);
     return status;
 }

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "eqflow/flow.h"
-#include "flow_internal.h"
+#include "solve.h"
 #include "potential.h"
 
 eqf_status eqf__gradient_workspace_create(eqf_flow *flow, size_t batch_size, eqf__gradient_workspace *workspace_out) {
@@ -77,7 +77,6 @@ static eqf_status launch_reverse(eqf_flow *flow, eqf__gradient_workspace *w, eqf
 
 eqf_status eqf__flow_launch_gradient(eqf_flow *flow, eqf__gradient_workspace *w, size_t batch_size,
                                      double integration_penalty) {
-    EQF__TRY(eqf__flow_check_gradient_answers(flow));
     EQF__TRY(zero_log_det(flow, w, batch_size));
     EQF__TRY(solve(flow, w, EQF_DATA_TO_PRIOR, batch_size));
     EQF__TRY(eqf__prior_seed_nll(&flow->prior, batch_size, w->d_x, w->d_log_det, w->d_adjoint_x, w->d_adjoint_log_det,
@@ -93,17 +92,13 @@ eqf_status eqf__energy_seed_create(eqf_context *ctx, const eqf_potential_options
                                  "potential/energy_seed.cl", NULL};
     eqf__program *program;
     EQF__TRY(eqf__program_get(ctx, "energy_seed", files, defines, &program));
-    EQF__TRY(eqf__kernel_create(ctx, program, "energy_seed", energy_seed_out));
-    const eqf_status status = eqf__energy_seed_check_answers(ctx, target, energy_seed_out);
-    if (status != EQF_OK) eqf__kernel_destroy(energy_seed_out);
-    return status;
+    return eqf__kernel_create(ctx, program, "energy_seed", energy_seed_out);
 }
 
 eqf_status eqf__flow_launch_energy_gradient(eqf_flow *flow, const eqf__kernel *energy_seed, eqf__gradient_workspace *w,
                                             size_t batch_size, double energy_cap, double integration_penalty) {
     cl_uint batch = (cl_uint)batch_size, blocks = num_blocks_of(flow, batch_size);
     cl_float cap = (cl_float)energy_cap;
-    EQF__TRY(eqf__flow_check_gradient_answers(flow));
     EQF__TRY(zero_log_det(flow, w, batch_size));
     EQF__TRY(eqf__prior_log_prob(&flow->prior, blocks, w->d_x, w->d_log_det, 0.0, w->d_value));
     EQF__TRY(solve(flow, w, EQF_PRIOR_TO_DATA, batch_size));
@@ -155,11 +150,8 @@ static eqf_status download_results(eqf_flow *flow, size_t batch_size, cl_mem d_r
     return eqf__buffer_read(ctx, d_rows, 0, batch_size * flow->num_dof * sizeof(float), adjoint_out);
 }
 
-eqf_status eqf_flow_nll_gradient(eqf_flow *flow, double integration_penalty, size_t batch_size, const float *x,
-                                 eqf_loss *loss_out, float *gradient_out, float *adjoint_x_out) {
-    EQF__NOT_NULL(NULL, flow);
-    EQF__NOT_NULL(flow->ctx, x);
-    if (loss_out != NULL) EQF__TRY(EQF__CHECK_SIZE(flow->ctx, EQF_LOSS_INIT, loss_out));
+eqf_status eqf__flow_nll_gradient(eqf_flow *flow, double integration_penalty, size_t batch_size, const float *x,
+                                  eqf_loss *loss_out, float *gradient_out, float *adjoint_x_out) {
     EQF__TRY(prepare_workspace(flow, batch_size, integration_penalty));
     flow->workspace.noise = (eqf__noise){flow->divergence_seed, 0};
     cl_mem d_rows;
@@ -168,45 +160,28 @@ eqf_status eqf_flow_nll_gradient(eqf_flow *flow, double integration_penalty, siz
     eqf_status status = eqf__flow_launch_gradient(flow, &flow->workspace, batch_size, integration_penalty);
     if (status == EQF_OK) status = download_results(flow, batch_size, d_rows, sums, gradient_out, adjoint_x_out);
     eqf__buffer_destroy(&d_rows);
-    if (status != EQF_OK || loss_out == NULL) return status;
-    eqf_loss loss = {.nll = sums[EQF__SUM_NLL], .integration_error = sums[EQF__SUM_NLL_ERROR]};
-    loss.loss = loss.nll + integration_penalty * loss.integration_error;
-    return EQF__WRITE(flow->ctx, EQF_LOSS_INIT, &loss, loss_out);
+    if (status != EQF_OK) return status;
+    loss_out->nll = sums[EQF__SUM_NLL];
+    loss_out->integration_error = sums[EQF__SUM_NLL_ERROR];
+    loss_out->loss = loss_out->nll + integration_penalty * loss_out->integration_error;
+    return EQF_OK;
 }
 
-eqf_status eqf_flow_energy_gradient(eqf_flow *flow, const eqf_potential_options *target, double energy_cap,
-                                    double integration_penalty, size_t batch_size, const float *z,
-                                    eqf_energy_loss *loss_out, float *gradient_out) {
-    EQF__NOT_NULL(NULL, flow);
-    eqf_context *ctx = flow->ctx;
-    EQF__TRY(eqf_potential_check(ctx, target));
-    EQF__NOT_NULL(ctx, z);
-    if (loss_out != NULL) EQF__TRY(EQF__CHECK_SIZE(ctx, EQF_ENERGY_LOSS_INIT, loss_out));
-    if ((size_t)target->num_particles * target->space_dim != flow->num_dof)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
-                         "the target has %u particles in %u dimensions, the flow %zu coordinates",
-                         target->num_particles, target->space_dim, flow->num_dof);
-    if (isnan(energy_cap) || energy_cap == -INFINITY)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the energy cap must be a number (infinity: none)");
+eqf_status eqf__flow_energy_gradient(eqf_flow *flow, const eqf__kernel *energy_seed, double energy_cap,
+                                     double integration_penalty, size_t batch_size, const float *z,
+                                     eqf_energy_loss *loss_out, float *gradient_out) {
     EQF__TRY(prepare_workspace(flow, batch_size, integration_penalty));
     flow->workspace.noise = (eqf__noise){flow->divergence_seed, 0};
-    eqf__kernel energy_seed;
-    EQF__TRY(eqf__energy_seed_create(ctx, target, &energy_seed));
     cl_mem d_rows;
-    eqf_status status = upload_batch(flow, batch_size, z, &d_rows);
-    if (status == EQF_OK) {
-        float sums[EQF__NUM_SUMS];
-        status = eqf__flow_launch_energy_gradient(flow, &energy_seed, &flow->workspace, batch_size, energy_cap,
-                                                  integration_penalty);
-        if (status == EQF_OK) status = download_results(flow, batch_size, d_rows, sums, gradient_out, NULL);
-        eqf__buffer_destroy(&d_rows);
-        if (status == EQF_OK && loss_out != NULL) {
-            eqf_energy_loss loss = {.free_energy = sums[EQF__SUM_FREE_ENERGY],
-                                    .integration_error = sums[EQF__SUM_FREE_ENERGY_ERROR]};
-            loss.loss = loss.free_energy + integration_penalty * loss.integration_error;
-            status = EQF__WRITE(ctx, EQF_ENERGY_LOSS_INIT, &loss, loss_out);
-        }
-    }
-    eqf__kernel_destroy(&energy_seed);
-    return status;
+    EQF__TRY(upload_batch(flow, batch_size, z, &d_rows));
+    float sums[EQF__NUM_SUMS];
+    eqf_status status = eqf__flow_launch_energy_gradient(flow, energy_seed, &flow->workspace, batch_size, energy_cap,
+                                                         integration_penalty);
+    if (status == EQF_OK) status = download_results(flow, batch_size, d_rows, sums, gradient_out, NULL);
+    eqf__buffer_destroy(&d_rows);
+    if (status != EQF_OK) return status;
+    loss_out->free_energy = sums[EQF__SUM_FREE_ENERGY];
+    loss_out->integration_error = sums[EQF__SUM_FREE_ENERGY_ERROR];
+    loss_out->loss = loss_out->free_energy + integration_penalty * loss_out->integration_error;
+    return EQF_OK;
 }

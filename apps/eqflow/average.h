@@ -1,0 +1,72 @@
+/* What the files of `eqflow average` share: cmd_average.c reads and prints, average_scan.c scans, average_files.c writes tables. */
+#ifndef AVERAGE_H
+#define AVERAGE_H
+
+#include "eqflow/estimate.h"
+#include "options.h"
+#include "output.h"
+#include "system.h"
+#include "work.h"
+
+enum { MOST_OBSERVABLES = 16, MOST_POINTS = 1000 };
+
+typedef struct average_flags {
+    const char *data_path, *preset_name, *log_weights_path, *scan_text;
+    const char *table_path, *pairs_path, *histograms_path;
+    cli_list observables, texts, text_constants; /* of the last: "NAME=X" */
+    uint64_t num_blocks, num_bins;
+    double neighbours, pair_range;
+    bool is_neighbours_set, is_pair_range_set;
+    system_flags system;
+} average_flags;
+
+/* One observable of every configuration. */
+typedef struct column {
+    const char *name, *title;
+    double *values; /* [num] */
+} column;
+
+typedef struct averages {
+    eqf_potential_options
+        potential; /* whose equilibrium, or whose energies in the weights, the configurations are of */
+    eqf_array x;   /* [num, N, D] */
+    size_t num;
+    float *energy;                        /* [num], at that potential */
+    double *log_weights;                  /* [num], of the file; zeros */
+    column columns[MOST_OBSERVABLES + 1]; /* the energy first */
+    size_t num_columns;
+} averages;
+
+/* A constant of the potential that takes num values from first to last. */
+typedef struct scan {
+    char name[64];
+    double first, last;
+    size_t num; /* 0: no scan */
+} scan_range;
+
+/* Mean and variance of a column under log-weights [num]; says what is wrong. */
+exit_code average_moments(cli_app *app, const average_flags *flags, const averages *a, const double *log_weights,
+                          size_t column_index, eqf_moments *moments);
+json_t *average_json(const eqf_moments *moments);
+
+/* "NAME=FIRST:LAST:COUNT"; NULL: no scan. */
+exit_code scan_parse(cli_app *app, const char *text, scan_range *scan_out);
+/* The averages at each value: rows for people, "scan" in JSON, the table (NULL: none). options: the command line's, for what NAME may be. */
+exit_code scan_run(cli_app *app, const average_flags *flags, averages *a, const scan_range *scan,
+                   const cli_option *options, size_t num_options, cli_output *output);
+
+/* --pairs and --histograms, where they are asked for. */
+exit_code average_write_pairs(cli_app *app, const average_flags *flags, const averages *a);
+exit_code average_write_histograms(cli_app *app, const average_flags *flags, const averages *a);
+
+/* A CSV text that is written whole when it is done. */
+typedef struct text_file {
+    FILE *stream;
+    char *text;
+    size_t size;
+} text_file;
+exit_code text_begin(cli_app *app, text_file *file);
+/* Writes it to path unless code says that something failed before; frees it. */
+exit_code text_end(cli_app *app, text_file *file, const char *path, exit_code code);
+
+#endif

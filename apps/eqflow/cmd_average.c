@@ -1,0 +1,356 @@
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "average.h"
+#include "commands.h"
+#include "eqflow/observable.h"
+#include "files.h"
+
+static void clear(averages *a) {
+    eqf_array_clear(&a->x);
+    free(a->energy);
+    free(a->log_weights);
+    for (size_t c = 0; c < a->num_columns; c++) free(a->columns[c].values);
+}
+
+/* ---- Reading ---------------------------------------------------------------------------------- */
+
+static exit_code read_log_weights(cli_app *app, const average_flags *flags, averages *a) {
+    a->log_weights = app_alloc(app, a->num, sizeof *a->log_weights, "the weights");
+    if (!a->log_weights) return EXIT_CODE_DEVICE;
+    for (size_t b = 0; b < a->num; b++) a->log_weights[b] = 0;
+    if (!flags->log_weights_path) return EXIT_CODE_OK;
+    eqf_array array = EQF_ARRAY_INIT;
+    eqf_status status = eqf_array_read_npy(app->ctx, flags->log_weights_path, &array);
+    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_READ);
+    exit_code code = EXIT_CODE_OK;
+    if (array.num_dims != 1 || array.shape[0] != a->num) {
+        code = app_fail(app, EXIT_CODE_INPUT, "%s holds %zu numbers, but there are %zu configurations",
+                        flags->log_weights_path, eqf_array_count(&array), a->num);
+    }
+    bool has_weight = false;
+    for (size_t b = 0; code == EXIT_CODE_OK && b < a->num; b++) {
+        a->log_weights[b] = array.data[b];
+        has_weight = has_weight || isfinite(array.data[b]);
+        if (isnan(array.data[b]) || array.data[b] == INFINITY)
+            code = app_fail(app, EXIT_CODE_INPUT,
+                            "%s: logarithm %zu (counted from 0) of a weight is not a number below infinity",
+                            flags->log_weights_path, b);
+    }
+    if (code == EXIT_CODE_OK && !has_weight)
+        code = app_fail(app, EXIT_CODE_INPUT, "%s: every weight is zero", flags->log_weights_path);
+    eqf_array_clear(&array);
+    return code;
+}
+
+static exit_code add_column(cli_app *app, averages *a, const char *name, const char *title) {
+    if (a->num_columns == sizeof a->columns / sizeof a->columns[0])
+        return app_fail(app, EXIT_CODE_USAGE, "more than %d observables", MOST_OBSERVABLES);
+    column *c = &a->columns[a->num_columns];
+    *c = (column){name, title, app_alloc(app, a->num, sizeof *c->values, "the observable")};
+    if (!c->values) return EXIT_CODE_DEVICE;
+    a->num_columns++;
+    return EXIT_CODE_OK;
+}
+
+static exit_code evaluate_energy(cli_app *app, averages *a) {
+    a->energy = app_alloc(app, a->num, sizeof *a->energy, "the energies");
+    exit_code code = a->energy ? work_energy(app, &a->potential, a->num, a->x.data, a->energy) : EXIT_CODE_DEVICE;
+    if (code == EXIT_CODE_OK) code = add_column(app, a, "energy", "energy (kT)");
+    for (size_t b = 0; code == EXIT_CODE_OK && b < a->num; b++) {
+        a->columns[0].values[b] = a->energy[b];
+        if (!isfinite(a->energy[b])) a->log_weights[b] = -INFINITY; /* outside the potential's domain */
+    }
+    return code;
+}
+
+static exit_code evaluate_row(cli_app *app, const average_flags *flags, averages *a, const eqf_observable *row) {
+    exit_code code = add_column(app, a, row->name, row->title);
+    if (code != EXIT_CODE_OK) return code;
+    eqf_status status =
+        eqf_observable_evaluate(app->ctx, row, a->potential.num_particles, a->potential.space_dim, flags->neighbours,
+                                a->num, a->x.data, a->columns[a->num_columns - 1].values);
+    return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_COMPUTE);
+}
+
+/* --observable-constant NAME=X, each a macro of the texts; the potential's own constants are none of theirs. */
+static exit_code set_text_constants(cli_app *app, const average_flags *flags, eqf_potential_options *of) {
+    of->num_constants = 0;
+    for (size_t c = 0; c < flags->text_constants.num_texts; c++) {
+        const char *text = flags->text_constants.texts[c], *equals = strchr(text, '=');
+        char name[sizeof of->constants[0].name];
+        double value;
+        if (!equals || (size_t)(equals - text) >= sizeof name || !options_number(equals + 1, &value))
+            return app_fail(app, EXIT_CODE_USAGE, "--observable-constant %s: give NAME=NUMBER", text);
+        snprintf(name, sizeof name, "%.*s", (int)(equals - text), text);
+        const eqf_status status = eqf_potential_set_constant(app->ctx, of, name, value);
+        if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
+    }
+    return EXIT_CODE_OK;
+}
+
+static exit_code evaluate_text(cli_app *app, const average_flags *flags, averages *a, const char *path) {
+    eqf_potential_options of = a->potential;
+    const exit_code is_set = set_text_constants(app, flags, &of);
+    if (is_set != EXIT_CODE_OK) return is_set;
+    char *text = NULL;
+    eqf_status status = eqf_potential_read_source(app->ctx, path, &text);
+    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_READ);
+    const char *slash = strrchr(path, '/');
+    of.source = text;
+    of.source_name = slash ? slash + 1 : path;
+    exit_code code = add_column(app, a, of.source_name, of.source_name);
+    if (code == EXIT_CODE_OK) {
+        status = eqf_observable_evaluate_text(app->ctx, &of, a->num, a->x.data, a->columns[a->num_columns - 1].values);
+        if (status != EQF_OK) code = app_fail_status(app, status, ACTIVITY_COMPUTE);
+    }
+    eqf_free(text);
+    return code;
+}
+
+static exit_code evaluate_columns(cli_app *app, const average_flags *flags, averages *a) {
+    exit_code code = evaluate_energy(app, a);
+    size_t num_rows;
+    const eqf_observable *rows = eqf_observables(&num_rows);
+    for (size_t o = 0; o < flags->observables.num_texts && code == EXIT_CODE_OK; o++) {
+        const eqf_observable *row = eqf_observable_find(flags->observables.texts[o]);
+        code = evaluate_row(app, flags, a, row);
+    }
+    for (size_t r = 0; r < num_rows && flags->observables.num_texts == 0 && code == EXIT_CODE_OK; r++)
+        if (a->potential.space_dim >= rows[r].least_dim) code = evaluate_row(app, flags, a, &rows[r]);
+    for (size_t t = 0; t < flags->texts.num_texts && code == EXIT_CODE_OK; t++)
+        code = evaluate_text(app, flags, a, flags->texts.texts[t]);
+    return code;
+}
+
+/* ---- Averages --------------------------------------------------------------------------------- */
+
+exit_code average_moments(cli_app *app, const average_flags *flags, const averages *a, const double *log_weights,
+                          size_t column_index, eqf_moments *moments) {
+    *moments = (eqf_moments)EQF_MOMENTS_INIT;
+    size_t num_blocks = (size_t)flags->num_blocks < a->num ? (size_t)flags->num_blocks : a->num;
+    const eqf_status status =
+        eqf_estimate_moments(a->num, log_weights, a->columns[column_index].values, num_blocks, moments);
+    if (status == EQF_OK) return EXIT_CODE_OK;
+    return app_fail(app, EXIT_CODE_FAILURE,
+                    "%s has no average: too few configurations with any weight, or values that are not finite",
+                    a->columns[column_index].name);
+}
+
+json_t *average_json(const eqf_moments *m) {
+    return json_pack("{s:o, s:o, s:o, s:o}", "mean", output_real(m->mean), "standard_error",
+                     output_real(m->mean_standard_error), "variance", output_real(m->variance),
+                     "variance_standard_error", output_real(m->variance_standard_error));
+}
+
+/* ---- Results ---------------------------------------------------------------------------------- */
+
+static exit_code print_averages(cli_app *app, const average_flags *flags, const averages *a, cli_output *output) {
+    eqf_weight_summary weights = EQF_WEIGHT_SUMMARY_INIT;
+    if (eqf_estimate_weights(a->num, a->log_weights, &weights) != EQF_OK)
+        return app_fail(app, EXIT_CODE_FAILURE, "no configuration has any weight");
+    output_count(output, "num_samples", "configurations", a->num);
+    output_number(output, "ess_fraction", "effective sample size (fraction)", weights.ess_fraction, NULL);
+    output_number(output, "max_weight_fraction", "largest weight (fraction of all)", weights.max_weight_fraction, NULL);
+    json_t *all = json_object();
+    exit_code code = EXIT_CODE_OK;
+    for (size_t c = 0; c < a->num_columns && code == EXIT_CODE_OK; c++) {
+        eqf_moments m;
+        code = average_moments(app, flags, a, a->log_weights, c, &m);
+        if (code != EXIT_CODE_OK) break;
+        json_object_set_new(all, a->columns[c].name, average_json(&m));
+        char texts[4][32];
+        output_line(output, "%-24s %12s +- %-10s variance %s +- %s", a->columns[c].title,
+                    output_format(m.mean, texts[0]), output_format(m.mean_standard_error, texts[1]),
+                    output_format(m.variance, texts[2]), output_format(m.variance_standard_error, texts[3]));
+    }
+    if (code == EXIT_CODE_OK)
+        output_json(output, "averages", all);
+    else
+        json_decref(all);
+    return code;
+}
+
+static exit_code print_all(cli_app *app, const average_flags *flags, averages *a, const scan_range *scan,
+                           const cli_option *options, size_t num_options) {
+    cli_output output;
+    exit_code code = output_begin(&output, app);
+    if (code != EXIT_CODE_OK) return code;
+    code = print_averages(app, flags, a, &output);
+    if (code == EXIT_CODE_OK && scan->num > 0) code = scan_run(app, flags, a, scan, options, num_options, &output);
+    output_text(&output, "table_output", flags->table_path ? "table in" : NULL, flags->table_path);
+    output_text(&output, "pairs_output", flags->pairs_path ? "pair distribution in" : NULL, flags->pairs_path);
+    output_text(&output, "histograms_output", flags->histograms_path ? "histograms in" : NULL, flags->histograms_path);
+    if (code == EXIT_CODE_OK) return output_finish(&output);
+    output_abandon(&output);
+    return code;
+}
+
+/* ---- The command ------------------------------------------------------------------------------ */
+
+static exit_code check_flags(cli_app *app, const average_flags *flags, scan_range *scan_out) {
+    const files_use uses[] = {{"--table", flags->table_path, true},
+                              {"--pairs", flags->pairs_path, true},
+                              {"--histograms", flags->histograms_path, true},
+                              {"FILE", flags->data_path, false},
+                              {"--log-weights", flags->log_weights_path, false},
+                              {"--potential", flags->system.potential_path, false}};
+    exit_code code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses);
+    if (code == EXIT_CODE_OK) code = scan_parse(app, flags->scan_text, scan_out);
+    if (code == EXIT_CODE_OK && flags->table_path && scan_out->num == 0)
+        code = app_fail(app, EXIT_CODE_USAGE, "--table belongs to --scan, which is missing");
+    if (code == EXIT_CODE_OK && !flags->preset_name && !flags->system.potential_path)
+        code = app_fail(app, EXIT_CODE_USAGE,
+                        "--preset PRESET or --potential FILE.cl is missing: whose configurations are these?");
+    for (size_t o = 0; o < flags->observables.num_texts && code == EXIT_CODE_OK; o++)
+        if (!eqf_observable_find(flags->observables.texts[o]))
+            code = app_fail(app, EXIT_CODE_USAGE, "unknown observable '%s'; see eqflow average --help",
+                            flags->observables.texts[o]);
+    if (code == EXIT_CODE_OK) code = files_check_writable(app, flags->table_path, "the table");
+    if (code == EXIT_CODE_OK) code = files_check_writable(app, flags->pairs_path, "the pair distribution");
+    return code == EXIT_CODE_OK ? files_check_writable(app, flags->histograms_path, "the histograms") : code;
+}
+
+static void print_observables(FILE *stream) {
+    size_t num;
+    const eqf_observable *rows = eqf_observables(&num);
+    fputs("\nObservables:\n  energy               reduced, always there; variance: heat capacity / k\n",
+          stream);
+    for (size_t r = 0; r < num; r++) fprintf(stream, "  %-20s %s\n", rows[r].name, rows[r].title);
+}
+
+static exit_code average(cli_app *app, average_flags *flags, const scan_range *scan, const cli_option *options,
+                         size_t num_options) {
+    eqf_preset preset;
+    averages a = {.x = EQF_ARRAY_INIT};
+    exit_code code = app_create_context(app);
+    if (code == EXIT_CODE_OK) code = system_choose(app, &flags->system, flags->preset_name, &preset);
+    if (code != EXIT_CODE_OK) return code;
+    a.potential = preset.model->potential;
+    if (!flags->is_neighbours_set) flags->neighbours = 1.4 * eqf_potential_length(&a.potential);
+    if (!flags->is_pair_range_set)
+        flags->pair_range =
+            2 * eqf_potential_length(&a.potential) * pow(a.potential.num_particles, 1.0 / a.potential.space_dim);
+    code = work_read_configurations(app, flags->data_path, &a.potential, &a.x);
+    a.num = code == EXIT_CODE_OK ? a.x.shape[0] : 0;
+    if (code == EXIT_CODE_OK && a.num < 2)
+        code = app_fail(app, EXIT_CODE_INPUT, "%s: an average needs 2 configurations", flags->data_path);
+    if (code == EXIT_CODE_OK) code = read_log_weights(app, flags, &a);
+    if (code == EXIT_CODE_OK) code = app_open(app);
+    if (code == EXIT_CODE_OK) code = system_verify(app, &a.potential);
+    if (code == EXIT_CODE_OK) code = evaluate_columns(app, flags, &a);
+    if (code == EXIT_CODE_OK) code = average_write_pairs(app, flags, &a);
+    if (code == EXIT_CODE_OK) code = average_write_histograms(app, flags, &a);
+    if (code == EXIT_CODE_OK) code = print_all(app, flags, &a, scan, options, num_options);
+    clear(&a);
+    return code;
+}
+
+exit_code cmd_average(cli_app *app) {
+    const char *const operands[] = {"FILE", NULL};
+    const command_help help = {
+        .usage = "FILE --preset PRESET [options]",
+        .description =
+            "Averages of observables over configurations (.npy or extended XYZ), weighted or not: mean and variance with "
+            "errors by the jackknife over contiguous blocks. A scan reweights the same configurations to other "
+            "temperatures or constants; its ESS says how far that carries.",
+        .operands = operands,
+        .examples = "  eqflow average lj13.npy --preset lj13 --scan temperature=0.8:1.2:9\n"
+                    "  eqflow average walkers.npy --preset lj13 --log-weights lw.npy\n"
+                    "  eqflow average x.npy --preset dw4 --observable-text mine.cl --pairs g.csv\n",
+        .print_more = print_observables,
+    };
+    average_flags flags = {.num_blocks = 50, .num_bins = 100};
+    enum { NUM_OWN_OPTIONS = 13 };
+    cli_option options[NUM_OWN_OPTIONS + SYSTEM_NUM_OPTIONS] = {
+        {.kind = OPTION_TEXT,
+         .name = "preset",
+         .argument = "PRESET",
+         .value = &flags.preset_name,
+         .help = "the potential of the configurations"},
+        {.kind = OPTION_TEXT,
+         .name = "log-weights",
+         .argument = "FILE.npy",
+         .value = &flags.log_weights_path,
+         .help = "logarithms of their weights, [B]; else all weigh the same"},
+        {.kind = OPTION_LIST,
+         .name = "observable",
+         .argument = "NAME",
+         .value = &flags.observables,
+         .default_text = "all",
+         .help = "one of those below; may be given several times"},
+        {.kind = OPTION_LIST,
+         .name = "observable-text",
+         .argument = "FILE.cl",
+         .value = &flags.texts,
+         .help = "one of your own, OpenCL C: real observable(const real *x)"},
+        {.kind = OPTION_LIST,
+         .name = "observable-constant",
+         .argument = "NAME=X",
+         .value = &flags.text_constants,
+         .help = "a macro of those texts; once for each"},
+        {.kind = OPTION_NUMBER,
+         .name = "neighbours",
+         .argument = "LENGTH",
+         .value = &flags.neighbours,
+         .is_set = &flags.is_neighbours_set,
+         .low = DBL_MIN,
+         .high = DBL_MAX,
+         .default_text = "1.4 typical distances",
+         .help = "particles closer than this have a bond (q4, q6)"},
+        {.kind = OPTION_COUNT,
+         .name = "blocks",
+         .argument = "COUNT",
+         .value = &flags.num_blocks,
+         .low = 2,
+         .high = 1e6,
+         .help = "contiguous blocks for the errors; each must be longer than a chain's memory"},
+        {.kind = OPTION_TEXT,
+         .name = "scan",
+         .argument = "NAME=FIRST:LAST:COUNT",
+         .value = &flags.scan_text,
+         .help = "the averages at other values of a constant, such as temperature=0.8:1.2:9"},
+        {.kind = OPTION_TEXT,
+         .name = "table",
+         .argument = "FILE.csv",
+         .value = &flags.table_path,
+         .help = "the scan, with all observables"},
+        {.kind = OPTION_TEXT,
+         .name = "pairs",
+         .argument = "FILE.csv",
+         .value = &flags.pairs_path,
+         .help = "density of other particles around a particle, over distance"},
+        {.kind = OPTION_NUMBER,
+         .name = "pair-range",
+         .argument = "LENGTH",
+         .value = &flags.pair_range,
+         .is_set = &flags.is_pair_range_set,
+         .low = DBL_MIN,
+         .high = DBL_MAX,
+         .default_text = "twice the cluster's size",
+         .help = "its largest distance"},
+        {.kind = OPTION_TEXT,
+         .name = "histograms",
+         .argument = "FILE.csv",
+         .value = &flags.histograms_path,
+         .help = "of every observable"},
+        {.kind = OPTION_COUNT,
+         .name = "bins",
+         .argument = "COUNT",
+         .value = &flags.num_bins,
+         .low = 1,
+         .high = 100000,
+         .help = "of the pair density and of each histogram"},
+    };
+    size_t num_options = NUM_OWN_OPTIONS;
+    num_options += system_options(&flags.system, SYSTEM_OF_EITHER, options + num_options);
+    const char *words[OPERANDS_MAX];
+    exit_code code;
+    scan_range scan;
+    if (!options_parse(app, &help, options, num_options, words, &code)) return code;
+    flags.data_path = words[0];
+    code = check_flags(app, &flags, &scan);
+    return code == EXIT_CODE_OK ? average(app, &flags, &scan, options, num_options) : code;
+}

@@ -1,0 +1,114 @@
+"""Training from Python, step by step in the library."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any, Callable, Optional, Union
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from . import _declarations as declarations
+from ._library import Context, EqflowError, Progress, configurations, default_context, floats, initial, library
+from .models import Model
+from .potentials import Potential, potential as make_potential
+
+
+def _copy(struct: Any) -> Any:
+    return type(struct).from_buffer_copy(struct)
+
+
+def _set(struct: Any, values: dict[str, Any], what: str) -> None:
+    for key, value in values.items():
+        if key not in dict(struct._fields_):
+            raise TypeError(f"{what} has no option '{key}'")
+        setattr(struct, key, value)
+
+
+def train(system: Union[str, Potential], data: Optional[ArrayLike] = None, *, steps: int = 0, seed: int = 0, held_out: float = 0.1,
+          num_steps: int = 0, loss: str = "nll", start: Optional[Model] = None, callback: Optional[Callable[[dict], Any]] = None,
+          progress: bool = False, dynamics: Optional[dict[str, Any]] = None, context: Optional[Context] = None,
+          **options: Any) -> Model:
+    """Trains a flow for a preset ("dw4") or a potential and returns the best model.
+
+    data: samples [B, N, D]; None makes them by Monte Carlo (loss "energy" needs none). held_out: the part that chooses the model.
+    loss: "nll" (likelihood of data), "energy" (free energy of the model, no data), "mixture". steps: optimizer steps; 0: the preset's.
+    num_steps: integration steps while training. dynamics: values of eqf_dynamics_options, such as {"num_distance": 30}. options: values of
+    eqf_training_options, such as batch_size, learning_rate. callback gets a dict at each validation; True ends training, and so does Ctrl-C: what
+    is best so far comes back. start: a model to go on from."""
+    lib, c = library(), context or default_context()
+    if loss not in ("nll", "energy", "mixture"):
+        raise ValueError("loss is 'nll', 'energy' or 'mixture'")
+    target = make_potential(system, context=c) if isinstance(system, str) else system
+    if not isinstance(target, Potential):
+        raise TypeError("training needs a potential of the library or an OpenCL text; a Python function cannot be differentiated on the device")
+    row = lib.eqf_preset_find(target.preset.encode()) if target.preset else None
+    own = ctypes.POINTER(declarations.eqf_preset)()
+    if not row:
+        c.check(lib.eqf_preset_for_potential(c.pointer, target._options, own))
+        row = own
+    try:
+        made, mcmc_n = _copy(row.contents.model.contents), row.contents.default_num_train
+        made.potential, made.seed = target._options, seed
+        x = None
+        if loss != "energy":
+            x = configurations(data if data is not None else target.mcmc(mcmc_n, seed=seed + 1).x, target.num_particles, target.space_dim)[0]
+        num = 0 if x is None else len(x)
+        training = initial(declarations.eqf_training_options)
+        c.check(lib.eqf_preset_training_options(row, num, training))
+    finally:
+        if own:
+            lib.eqf_free(own)
+    if num_steps:
+        made.integrator.num_steps = num_steps
+    _set(made.dynamics, dynamics or {}, "dynamics")
+    training.seed = seed
+    if steps:
+        training.num_steps = steps
+        training.num_warmup_steps = min(training.num_warmup_steps, steps // 10)
+        training.validation_interval = min(training.validation_interval, max(steps // 5, 1))
+    training.nll_weight_start = 0.0 if loss == "energy" else 1.0
+    training.nll_weight_end = {"nll": 1.0, "energy": 0.0, "mixture": 0.5}[loss]
+    _set(training, options, "train()")
+    model = ctypes.POINTER(declarations.eqf_model)()
+    if start is None:
+        c.check(lib.eqf_model_create(c.pointer, made, model))
+    else:
+        c.check(lib.eqf_model_copy(c.pointer, start._pointer, model))
+    try:
+        best = _run(c, model, training, x, held_out, seed, callback, progress)
+    finally:
+        lib.eqf_model_destroy(model)
+    return Model(best, c)
+
+
+def _run(c: Context, model: Any, training: Any, x: Any, held_out: float, seed: int, callback: Any, progress: bool) -> Any:
+    lib = library()
+    num = 0 if x is None else len(x)
+    num_held_out = int(round(held_out * num)) if num > 1 else 0
+    if num:
+        x = np.ascontiguousarray(x[np.random.default_rng(seed).permutation(num)])
+    trainer = ctypes.POINTER(declarations.eqf_trainer)()
+    train_part, held_out_part = (None, None) if x is None else (x[num_held_out:], x[:num_held_out])
+    c.check(lib.eqf_trainer_create(c.device, model, training, num - num_held_out, floats(train_part), num_held_out,
+                                   floats(held_out_part) if num_held_out else None, trainer))
+    bar = Progress(training.num_steps, "train", progress)
+    try:
+        state = initial(declarations.eqf_training_state)
+        names = [name for name, _ in state._fields_ if name not in ("struct_size", "reserved", "stage_name")]
+        try:
+            while not state.is_done:
+                c.check(lib.eqf_trainer_advance(trainer, 50, state))
+                row = {name: getattr(state, name) for name in names}
+                bar.to(state.step, f"held-out {state.held_out_nll:.3f}" if state.held_out_nll == state.held_out_nll else "")
+                if callback is not None and callback(row):
+                    break
+        except KeyboardInterrupt:
+            if state.step == 0:
+                raise
+        best = ctypes.POINTER(declarations.eqf_model)()
+        c.check(lib.eqf_trainer_best_model(trainer, best))
+        return best
+    finally:
+        bar.close()
+        lib.eqf_trainer_destroy(trainer)

@@ -1,0 +1,13 @@
+/* Chains for selftest. */
+#ifndef EQF_CHAINS_H
+#define EQF_CHAINS_H
+
+#include "check.h"
+#include "eqflow/mcmc.h"
+
+/* eqf_mcmc_sample, of which the checker hears. */
+eqf_status eqf__mcmc_sample(eqf__checker *checker, const eqf_potential_options *potential,
+                            const eqf_mcmc_options *options, size_t num_samples, float *x_out, float *energy_out,
+                            eqf_mcmc_diagnostics *diagnostics_out);
+
+#endif

@@ -1,0 +1,74 @@
+/* Descents on the device: what cl/minima/quench.cl holds of a chunk of configurations, launched and read back. Rounds, starts and what is
+ * made of the results are in src/minima. */
+#ifndef EQF_QUENCH_H
+#define EQF_QUENCH_H
+
+#include "eqflow/minima.h"
+#include "program.h"
+
+/* What depends on the precision. Differences of the Hessian balance rounding against the force's third derivative (of
+ * Lennard-Jones, 3e4 epsilon / r_min^4); curvatures are relative to the Hessian's largest diagonal element. */
+typedef struct eqf__quench_scales {
+    double gradient_tolerance; /* the default, relative to stiffness * length * sqrt(N D) */
+    double least_tolerance;    /* what rounding lets a descent reach, likewise */
+    double difference;         /* of the Hessian, relative to the length */
+    double curvature;          /* flatter than this counts as flat */
+} eqf__quench_scales;
+
+typedef struct eqf__quench {
+    eqf_context *ctx;
+    const eqf_potential_options *potential;
+    const eqf_quench_options *options;
+    cl_uint num_particles, space_dim, num_dof;
+    bool is_double;
+    const eqf__quench_scales *scales;
+    unsigned V;
+    size_t real_size, chunk;    /* chunk: configurations */
+    cl_uint num_hessian_blocks; /* at a time */
+    unsigned max_steps, launch_steps;
+    bool has_guessed_stiffness; /* measured before the first descent */
+    double length, gradient_scale, gradient_tolerance, largest_time_step, largest_displacement;
+    eqf__kernel pack, unpack, energy, begin, steps, hessian;
+    cl_mem x;                           /* [chunk, N*D] and [chunk, NUM_CONTROLS]: what pack reads and unpack writes */
+    cl_mem x_blocked, velocity_blocked; /* [num_blocks][N*D][V] */
+    cl_mem control_blocked;             /* [num_blocks][NUM_CONTROLS][V] */
+    cl_mem energy_blocked;              /* [num_blocks][V] */
+    cl_mem hessians;                    /* [num_hessian_blocks][N*D][N*D][V] */
+    void *h_reals;                      /* what is on its way to or from the device */
+    double *h_control;                  /* [chunk, NUM_CONTROLS] */
+    double *h_matrix, *h_direction;     /* [N*D, N*D], [N*D] */
+    bool *h_is_reached;                 /* [N] */
+    double *x_out, *energy_out, *gradient_norm_out; /* the caller's, [B, N*D], [B] or NULL, [B] or NULL */
+    eqf_quench_result *result_out;
+    size_t batch_size, num_finished, num_escapes;
+    double num_steps; /* of all */
+} eqf__quench;
+
+/* Everything but kernels, buffers and the caller's arrays. */
+void eqf__quench_begin(eqf_context *ctx, const eqf_potential_options *potential, const eqf_quench_options *options,
+                       bool is_double, size_t batch_size, eqf__quench *run_out);
+/* Scales of a potential of that stiffness. */
+void eqf__quench_choose_scales(eqf__quench *run, double stiffness);
+eqf_status eqf__quench_create_kernels(eqf__quench *run);
+eqf_status eqf__quench_create_buffers(eqf__quench *run);
+void eqf__quench_clear(eqf__quench *run);
+
+/* indices [count]: configurations of x_out to quench; their numbers in the blocks are 0 ... count - 1. */
+eqf_status eqf__quench_upload(eqf__quench *run, size_t count, const size_t *indices);
+eqf_status eqf__quench_descend(eqf__quench *run, size_t count);
+/* Back to the caller's arrays. */
+eqf_status eqf__quench_collect(eqf__quench *run, size_t count, const size_t *indices);
+
+/* Hessians of num_blocks blocks of configurations from first_block on, in h_reals. */
+eqf_status eqf__quench_hessians(eqf__quench *run, size_t first_block, size_t num_blocks);
+/* Of those the Hessian of lane `lane` of block `block`, symmetric, in h_matrix; gives its largest diagonal element. */
+double eqf__quench_take_hessian(eqf__quench *run, size_t block, size_t lane);
+/* The Hessian of the first configuration in the blocks, in h_matrix. */
+eqf_status eqf__quench_first_hessian(eqf__quench *run);
+
+/* num_steps steps of FIRE (cl/minima/quench.cl has the rules and their source) from rest on the host, x [N, D] in place; gradient_norm_out:
+ * before the last step. Of potentials whose formula the host knows. False: out of memory. */
+bool eqf__host_quench(const eqf_potential_options *potential, unsigned num_steps, double largest_time_step,
+                      double largest_displacement, double *x, double *gradient_norm_out);
+
+#endif

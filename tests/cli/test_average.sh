@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# eqflow average as a user types it: figures against what is known, scans, weights, own observables, tables, every way to mistype it.
+# shellcheck source=lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh" "$1"
+
+succeed "$eqflow" data dw2 -n 4000 --burn-in 500 --thinning 50 -o x.npy --quiet || finish
+run() { "$eqflow" average "$@" --preset dw2 --quiet; }
+value() { # OBSERVABLE KEY FILE: from the object of an observable in "averages"
+    sed -n "/\"averages\"/,/^  }/p" "$3" | sed -n "/\"$1\"/,/}/s/^ *\"$2\": \(.*[^,]\),\{0,1\}\$/\1/p" | head -1
+}
+
+succeed run x.npy --json --pairs g.csv --histograms h.csv --bins 50 --scan temperature=0.9:1.1:3 --table scan.csv
+# By quadrature (docs/method.md): mean energy -3.8707.
+within "$(value energy mean stdout)" -3.97 -3.77 "mean energy"
+within "$(value energy standard_error stdout)" 0.005 0.05 "its error"
+within "$(value energy variance stdout)" 0.5 0.8 "variance of the energy"
+within "$(json ess_fraction stdout)" 1 1 "equal weights"
+within "$(value mean_distance mean stdout)" 2 6 "mean distance"
+# With two particles all distances are one.
+if [ "$(value smallest_distance mean stdout)" = "$(value largest_distance mean stdout)" ]; then pass; else fail "$(cat stdout)"; fi
+# The density of the other particle integrates to 1 in the plane.
+within "$(awk -F, 'NR > 1 { s += $3 * 3.14159265 * ($2 * $2 - $1 * $1) } END { print s }' g.csv)" 0.98 1.0001 "pair density, integral"
+within "$(awk -F, '$1 == "energy" { s += $4 * ($3 - $2) } END { print s }' h.csv)" 0.99 1.0001 "histogram, integral"
+if [ "$(wc -l <scan.csv)" -eq 4 ] && head -1 scan.csv | grep -q '^temperature,ess_fraction,energy,energy_standard_error,energy_variance'; then pass; else fail "$(cat scan.csv)"; fi
+# At the temperature of the data the scan is the average; away from it the ESS falls.
+within "$(awk -F, '$1 == 1 { print $2 }' scan.csv)" 1 1 "ESS at the data's own temperature"
+within "$(awk -F, '$1 == 0.9 { print $2 }' scan.csv)" 0.7 0.9999 "ESS beside it"
+
+# Own observables, own constants, XYZ.
+echo 'real observable(const real *x) { return factor * fabs(x[0]); }' >mine.cl
+succeed run x.npy --observable mean_distance --observable-text mine.cl --observable-constant factor=2 --json
+if grep -q '"mine.cl"' stdout && ! grep -q '"q6"' stdout; then pass; else fail "$(cat stdout)"; fi
+succeed "$eqflow" train dw2 --data x.npy --steps 20 -o m.safetensors --quiet
+succeed "$eqflow" sample m.safetensors -n 200 -o s.npy --xyz s.xyz --quiet
+succeed run s.npy --json
+cp stdout from_npy
+succeed run s.xyz --json
+within "$(value energy mean stdout)" "$(awk -v v="$(value energy mean from_npy)" 'BEGIN { print v - 1e-4 }')" \
+    "$(awk -v v="$(value energy mean from_npy)" 'BEGIN { print v + 1e-4 }')" "mean energy of the same configurations as XYZ"
+
+# Weights: annealing's walkers.
+succeed "$eqflow" anneal m.safetensors -n 800 --pilot 200 --repeats 4 --walkers w.npy --log-weights lw.npy --quiet --json
+cp stdout annealed
+succeed run w.npy --log-weights lw.npy --json
+if awk -v a="$(json mean_energy annealed)" -v b="$(value energy mean stdout)" 'BEGIN { exit !(a - b < 1e-4 && b - a < 1e-4) }'; then
+    pass
+else
+    fail "annealed $(json mean_energy annealed), averaged $(value energy mean stdout)"
+fi
+
+refuse() { # CODE PATTERN ARGUMENTS...
+    local code=$1 pattern=$2
+    shift 2
+    expect "$code" "$pattern" "$eqflow" average "$@" --quiet
+}
+refuse 2 'whose configurations' x.npy
+refuse 2 'unknown observable' x.npy --preset dw2 --observable q8
+refuse 2 'NAME=FIRST:LAST:COUNT' x.npy --preset dw2 --scan temperature
+refuse 2 'NAME=FIRST:LAST:COUNT' x.npy --preset dw2 --scan temperature=1:2
+refuse 2 'is no number' x.npy --preset dw2 --scan temperature=1:2:many
+refuse 2 'whole number from 2' x.npy --preset dw2 --scan temperature=1:2:1
+refuse 2 'no constant of this name' x.npy --preset dw2 --scan colour=1:2:3
+refuse 2 'NAME=NUMBER' x.npy --preset dw2 --observable-text mine.cl --observable-constant factor
+refuse 2 'belongs to --scan' x.npy --preset dw2 --table t.csv
+refuse 2 'would overwrite' x.npy --preset dw2 --pairs x.npy
+refuse 3 'numbers, but there are' x.npy --preset dw2 --log-weights w.npy
+refuse 3 'particles' x.npy --preset dw4
+refuse 2 'is for 3 dimensions' x.npy --preset dw2 --observable q4
+finish
