@@ -303,9 +303,26 @@ static eqf_status message_create(eqf__field *field, const eqf__field_needs *need
     return eqf__buffer_create(ctx, field->num_params * field->real.size, NULL, "the parameters", &field->d_params);
 }
 
+/* The host takes 2 N D velocities a divergence, each of about so many products; a few hundred divergences are asked for, many more where
+ * the device chooses its steps. */
+static bool problem(const eqf_dynamics_options *options, unsigned num_particles, bool has_step_control,
+                    eqf__field_problem *problem_out) {
+    const double most_products = has_step_control ? 5e5 : 2e7;
+    eqf__message_shape shape;
+    eqf__message_shape_of(options, &shape);
+    const double N = num_particles, H = shape.num_scalars, M = shape.num_vectors, E = shape.num_edge,
+                 K = shape.num_radial;
+    const double products = N * N * (shape.num_filters * K + 3 * E * (E + shape.num_reduced)) +
+                            N * shape.num_hops * (4 * H * (H + M) + 15 * M * M);
+    *problem_out = (eqf__field_problem){.side = 1.5, .share = 0.3};
+    return 6 * N * products <= most_products;
+}
+
 const eqf__dynamics_kind eqf__message_kind = {
     .info = EQF__DYNAMICS_INFO(.name = "message", .title = "deep and many-body"),
     .forms = EQF__FORM_BATCHED,
+    .host_velocity = eqf__host_message_velocity,
+    .problem = problem,
     .options = eqf__message_options,
     .layout = eqf__message_layout,
     .init_params = eqf__message_init_params,
