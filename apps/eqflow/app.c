@@ -9,9 +9,12 @@
 #include <time.h>
 
 #include "eqflow/device.h"
+#include "eqflow/evaluate.h"
 
+#include "progress.h"
 #include "ranks.h"
 #include "signals.h"
+#include "words.h"
 
 static void speak(cli_app *app, const char *kind, const char *format, va_list arguments) {
     char line[2048];
@@ -19,12 +22,17 @@ static void speak(cli_app *app, const char *kind, const char *format, va_list ar
     /* One event, one line, and nothing that steers the terminal: whatever a file name or a driver put in. */
     for (char *c = line; *c; c++) {
         if (iscntrl((unsigned char)*c)) *c = *c == '\n' || *c == '\r' || *c == '\t' ? ' ' : '?';
+        /* U+0080 ... U+009F steer terminals too, U+2028 and U+2029 end lines */
+        const unsigned char *bytes = (const unsigned char *)c;
+        if (bytes[0] == 0xc2 && bytes[1] >= 0x80 && bytes[1] < 0xa0) c[0] = c[1] = '?';
+        if (bytes[0] == 0xe2 && bytes[1] == 0x80 && (bytes[2] == 0xa8 || bytes[2] == 0xa9)) c[0] = c[1] = c[2] = ' ';
     }
     if (app->has_progress_line) fputs("\r\033[K", stderr);
     app->has_progress_line = false;
     char rank[32] = "";
     if (!app_is_first(app)) snprintf(rank, sizeof rank, "rank %u: ", app->ranks.rank);
-    fprintf(stderr, "eqflow%s%s: %s%s%s\n", app->command ? " " : "", app->command ? app->command : "", rank, kind, line);
+    fprintf(stderr, "eqflow%s%s: %s%s%s\n", app->command ? " " : "", app->command ? app->command : "", rank, kind,
+            line);
 }
 
 bool app_is_first(const cli_app *app) {
@@ -51,7 +59,8 @@ exit_code app_fail(cli_app *app, exit_code code, const char *format, ...) {
 }
 
 exit_code app_fail_status(cli_app *app, eqf_status status, cli_activity activity) {
-    const char *message = app->ctx ? eqf_context_error(app->ctx) : "";
+    char message[1280];
+    words_translate(app->ctx ? eqf_context_error(app->ctx) : "", message, sizeof message);
     /* A signal takes the temporary files of a driver's compiler away: what fails then was interrupted. */
     if (signals_is_stop_requested() && (status == EQF_ERROR_KERNEL_BUILD || status == EQF_ERROR_DEVICE)) {
         return app_fail(app, EXIT_CODE_INTERRUPTED, "interrupted");
@@ -64,6 +73,12 @@ exit_code app_flush_stdout(cli_app *app) {
     if (fflush(stdout) == 0 && !ferror(stdout)) return EXIT_CODE_OK;
     return app_fail(app, EXIT_CODE_OUTPUT, "the results could not be written to stdout: %s",
                     errno ? strerror(errno) : "an earlier write failed");
+}
+
+exit_code app_flush_help(cli_app *app) {
+    errno = 0;
+    if (fflush(stdout) != 0 && errno == EPIPE) return EXIT_CODE_OK;
+    return app_flush_stdout(app);
 }
 
 void app_note(cli_app *app, const char *format, ...) {
@@ -84,6 +99,9 @@ void app_warn(cli_app *app, const char *format, ...) {
 
 static void log_line(void *user, eqf_log_level level, const char *message) {
     cli_app *app = user;
+    char text[1280];
+    words_translate(message, text, sizeof text);
+    message = text;
     if (level == EQF_LOG_WARNING) {
         app_note(app, "%s", message);
     } else if (app->is_verbose) {
@@ -97,6 +115,7 @@ exit_code app_create_context(cli_app *app) {
     options.log_user = app;
     eqf_status status = eqf_context_create(&options, &app->ctx);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
+    eqf_context_set_progress(app->ctx, progress_report, app);
     for (size_t i = 0; i < app->profile_settings.num_texts; i++) {
         if ((status = eqf_context_set_profile(app->ctx, app->profile_settings.texts[i])) != EQF_OK) {
             return app_fail(app, EXIT_CODE_USAGE, "%s", eqf_context_error(app->ctx));
@@ -123,8 +142,8 @@ static exit_code take_turn(cli_app *app) {
     exit_code code = EXIT_CODE_OK;
     if (status != EQF_OK) {
         const char *message = scout ? eqf_context_error(scout) : "";
-        code = app_fail(app, exit_code_of(status, ACTIVITY_COMPUTE), "%s",
-                        message[0] ? message : eqf_status_text(status));
+        code =
+            app_fail(app, exit_code_of(status, ACTIVITY_COMPUTE), "%s", message[0] ? message : eqf_status_text(status));
     }
     for (unsigned pass = 0; pass < 2 && code == EXIT_CODE_OK; pass++) {
         turn = num_like > 0 ? app->node_rank % num_like : 0;
@@ -158,7 +177,9 @@ exit_code app_open(cli_app *app) {
     if (status == EQF_OK) status = eqf_context_device(app->ctx, &device);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
     if (!app->device && !getenv("EQFLOW_DEVICE") && device.num_usable > 1) { /* it chose */
-        app_note(app, "device %u of %u, %s: %s", device.index, device.num_usable, device.name, device.choice_reason);
+        char reason[sizeof device.choice_reason];
+        words_translate(device.choice_reason, reason, sizeof reason);
+        app_note(app, "device %u of %u, %s: %s", device.index, device.num_usable, device.name, reason);
     }
     return EXIT_CODE_OK;
 }
@@ -227,12 +248,7 @@ char *app_command_line(const cli_app *app, const char *option) {
 }
 
 uint64_t app_seed_for(uint64_t seed, const char *purpose) {
-    uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a of the purpose ... */
-    for (const char *c = purpose; *c; c++) hash = (hash ^ (unsigned char)*c) * 0x100000001b3u;
-    uint64_t mixed = seed + hash; /* ... mixed with the seed by the finaliser of splitmix64 */
-    mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9u;
-    mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111ebu;
-    return mixed ^ (mixed >> 31);
+    return eqf_seed_for(seed, purpose);
 }
 
 double app_seconds(void) {

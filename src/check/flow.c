@@ -446,8 +446,8 @@ static const struct row {
 
 /* What to try instead. */
 static const char *plain_variant(const eqf_flow *flow) {
-    if (eqf__is_double(&flow->solver->real)) return "--precision float";
-    if (flow->field->evaluation == EQF_FIELD_TABLE) return "--field-evaluation direct";
+    if (eqf__is_double(&flow->solver->real)) return "EQF_PRECISION_FLOAT";
+    if (flow->field->evaluation == EQF_FIELD_TABLE) return "EQF_FIELD_DIRECT";
     return eqf__plain_width(flow->ctx);
 }
 

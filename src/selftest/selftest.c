@@ -89,20 +89,29 @@ static eqf_status take(eqf__checker *checker, eqf_status status) {
     return eqf__check_report(checker, &none, 0, NULL);
 }
 
-static eqf_status run_all(eqf__checker *checker) {
+static eqf_status run_each(eqf__checker *checker) {
     eqf__device *device;
     EQF__TRY(eqf__device_get(checker->ctx, &device));
     for (size_t f = 0; f < sizeof flows / sizeof flows[0]; f++) {
+        EQF__TRY(eqf__progress_done(checker->ctx, (double)f));
         checker->subject = flows[f].name;
         eqf__check_begin(checker);
         if (is_used(device, &flows[f])) EQF__TRY(take(checker, check_flow(checker, &flows[f])));
     }
     for (size_t p = 0; p < eqf__selftest_num_parts; p++) {
+        EQF__TRY(eqf__progress_done(checker->ctx, (double)(sizeof flows / sizeof flows[0] + p)));
         checker->subject = eqf__selftest_parts[p].name;
         eqf__check_begin(checker);
         EQF__TRY(take(checker, eqf__selftest_parts[p].run(checker)));
     }
     return EQF_OK;
+}
+
+static eqf_status run_all(eqf__checker *checker) {
+    eqf__progress_open(checker->ctx, "self-test", (double)(sizeof flows / sizeof flows[0] + eqf__selftest_num_parts));
+    const eqf_status status = run_each(checker);
+    eqf__progress_close(checker->ctx);
+    return status;
 }
 
 static void ignore(void *user, const eqf_selftest_result *result) {
@@ -118,7 +127,7 @@ eqf_status eqf_selftest(eqf_context *ctx, eqf_selftest_callback callback, void *
     if (status != EQF_OK || checker.num_failed == 0) return status;
     const eqf_device_info *info = &ctx->device->info;
     return eqf__fail(ctx, EQF_ERROR_SELF_TEST,
-                     "%s with driver %s gives wrong results: do not use it for this; try another --device, or another "
+                     "%s with driver %s gives wrong results: do not use it for this; try another device, or another "
                      "driver version",
                      info->name, info->driver_version);
 }
