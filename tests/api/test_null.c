@@ -180,6 +180,7 @@ CALL(eqf_prior_kind_find, p[0], p[1])
 CALL(eqf_potential_kind_find, p[0], p[1])
 CALL(eqf_flow_velocity_vjp, p[0], 0.0, NUM, p[3], p[4], p[5], p[6], p[7])
 CALL(eqf_potential_check, p[0], p[1])
+CALL(eqf_potential_find_symmetry, p[0], p[1], p[2])
 CALL_WITHOUT_STATUS(eqf_potential_length, p[0])
 CALL(eqf_potential_evaluate, p[0], p[1], NUM, p[3], p[4], p[5])
 CALL(eqf_potential_set_constant, p[0], p[1], p[2], 1.0)
@@ -415,6 +416,7 @@ static void test_null(void **state) {
     static eqf_training_state training_state = EQF_TRAINING_STATE_INIT;
     static eqf_potential_options own_potential = EQF_POTENTIAL_OPTIONS_INIT;
     static eqf_potential_kind kind;
+    static eqf_potential_symmetry symmetry = EQF_POTENTIAL_SYMMETRY_INIT;
     static eqf_dynamics_kind dynamics_kind;
     static eqf_prior_kind prior_kind;
     static char dynamics_name[] = "dense", prior_name[] = "mean_free_gaussian";
@@ -554,6 +556,7 @@ static void test_null(void **state) {
         ROW(eqf_potential_kind_find, "!!", kind_name, &kind),
         ROW(eqf_flow_velocity_vjp, "!..!!ooo", f.flow, _, _, x, x, x, a, b),
         ROW(eqf_potential_length, "~", potential),
+        ROW(eqf_potential_find_symmetry, "!!!", ctx, potential, &symmetry),
         ROW(eqf_potential_check, "o!", ctx, potential),
         ROW(eqf_potential_evaluate, "!!.!oo", ctx, potential, _, x, a, b),
         ROW(eqf_potential_set_constant, "o!!.", ctx, &own_potential, constant, _),
