@@ -67,5 +67,11 @@ typedef struct eqf__training_kernels {
     unsigned num_particles, space_dim; /* of augment */
 } eqf__training_kernels;
 eqf_status eqf__check_training(eqf__checker *checker, const eqf__training_kernels *kernels);
+/* What stages add, for that many particles; NULL: not used. */
+typedef struct eqf__stage_programs {
+    eqf__program *matching, *path, *weighted;
+    unsigned num_particles, space_dim;
+} eqf__stage_programs;
+eqf_status eqf__check_stages(eqf__checker *checker, const eqf__stage_programs *programs);
 
 #endif

@@ -155,6 +155,11 @@ static eqf_status run_training(eqf__checker *checker) {
     if (status == EQF_OK) status = eqf__kernel_create(ctx, program, "measure_step", &measure);
     if (status == EQF_OK) status = eqf__augment_create(ctx, NUM_PARTICLES, SPACE_DIM, &augment);
     if (status == EQF_OK) status = eqf__check_training(checker, &kernels);
+    eqf__stage_programs programs = {.num_particles = NUM_PARTICLES, .space_dim = SPACE_DIM};
+    if (status == EQF_OK) status = eqf__matching_program(ctx, NUM_PARTICLES * SPACE_DIM, &programs.matching);
+    if (status == EQF_OK) status = eqf__weighted_program(ctx, NUM_PARTICLES * SPACE_DIM, &programs.weighted);
+    if (status == EQF_OK) status = eqf__path_program(ctx, NUM_PARTICLES, SPACE_DIM, &programs.path);
+    if (status == EQF_OK) status = eqf__check_stages(checker, &programs);
     eqf__kernel *made[] = {&gather, &blend, &measure, &augment};
     for (size_t k = 0; k < sizeof made / sizeof made[0]; k++) eqf__kernel_destroy(made[k]);
     return status;
