@@ -276,7 +276,8 @@ static void write_source(eqf__message_writer *writer, unsigned k) {
     write_edges(writer, k);
     if (writer->reverse == EQF__MESSAGE_FORWARD) return;
     const size_t end = writer->tape->num_instructions;
-    clear_adjoints(writer, k, memory->source, memory->size);
+    clear_adjoints(writer, k, memory->source,
+                   writer->has_divergence ? memory->size : writer->places.dh_n); /* rows follow */
     eqf__message_emit_reverse(writer, begin, end);
 }
 
@@ -290,7 +291,9 @@ static void write_tape(eqf__message_writer *writer) {
     write_readout(writer);
     const size_t end = writer->tape->num_instructions;
     if (is_reversed) {
-        clear_adjoints(writer, 0, 0, places->memory.source);
+        /* Without rows nobody asks for the adjoints of the filters' derivatives. */
+        clear_adjoints(writer, 0, 0, writer->has_divergence ? places->tau : places->memory.f1);
+        clear_adjoints(writer, 0, places->tau, places->memory.source);
         EQF__EMIT(writer, LOAD_ADJOINTS, D + 1, 0, places->v, places->div, writer->has_divergence);
     }
     for (unsigned k = 0; k < writer->num_particles; k++) write_source(writer, k);
