@@ -6,8 +6,8 @@
 #ifndef EQF_CHECK_H
 #define EQF_CHECK_H
 
-#include "eqflow/potential.h"
 #include "eqflow/flow.h"
+#include "eqflow/potential.h"
 #include "eqflow/selftest.h"
 #include "program.h"
 
@@ -67,5 +67,8 @@ typedef struct eqf__training_kernels {
     unsigned num_particles, space_dim; /* of augment */
 } eqf__training_kernels;
 eqf_status eqf__check_training(eqf__checker *checker, const eqf__training_kernels *kernels);
+/* Flow matching. */
+eqf_status eqf__check_matching(eqf__checker *checker, const eqf__kernel *place, const eqf__kernel *seed,
+                               size_t num_dof);
 
 #endif

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host_message.h"
 #include "kinds.h"
 #include "message_params.h"
 #include "message_tape.h"
@@ -258,9 +259,20 @@ static eqf_status message_create(eqf__field *field, const eqf__field_needs *need
     return eqf__buffer_create(ctx, field->num_params * field->real.size, NULL, "the parameters", &field->d_params);
 }
 
+/* Within the filters' reach. Not for fields of which the host, whose divergence is 2 N D velocities, would take seconds. */
+static bool problem(const eqf_dynamics_options *options, unsigned num_particles, bool has_step_control,
+                    eqf__field_problem *problem_out) {
+    (void)has_step_control;
+    *problem_out = (eqf__field_problem){.side = 0.2 * options->distance_max, .share = 0.5};
+    const double N = num_particles, H = options->num_scalars, M = options->num_vectors, E = options->num_edge;
+    return N * N * N * (H + 3 * M + E) * (H + E + options->num_distance) * options->num_hops <= 1e7;
+}
+
 const eqf__dynamics_kind eqf__message_kind = {
     .info = EQF__DYNAMICS_INFO(.name = "message", .title = "equivariant too, and of many bodies"),
     .forms = EQF__FORM_BATCHED,
+    .host_velocity = eqf__host_message_velocity,
+    .problem = problem,
     .options = eqf__message_options,
     .layout = eqf__message_layout,
     .init_params = eqf__message_init_params,

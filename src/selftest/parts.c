@@ -99,7 +99,8 @@ static const char springs[] = "real energy(const real *x) {\n"
 
 static double springs_force(const float *x, unsigned at) {
     double force = 0;
-    for (unsigned j = 0; j < NUM_PARTICLES; j++) force -= 3 * ((double)x[at] - (double)x[j * SPACE_DIM + at % SPACE_DIM]);
+    for (unsigned j = 0; j < NUM_PARTICLES; j++)
+        force -= 3 * ((double)x[at] - (double)x[j * SPACE_DIM + at % SPACE_DIM]);
     return force;
 }
 
@@ -126,8 +127,8 @@ static eqf_status run_own_potential(eqf__checker *checker) {
     const double expected = springs_energy(x) / own.temperature;
     of_energy.error = fabs(expected - (double)energy) / (1 + fabs(expected));
     for (unsigned c = 0; c < NUM_DOF; c++)
-        of_energy.error = eqf__host_worse(of_energy.error, fabs(springs_force(x, c) / own.temperature - (double)force[c]) /
-                                                               (1 + fabs(expected)));
+        of_energy.error = eqf__host_worse(
+            of_energy.error, fabs(springs_force(x, c) / own.temperature - (double)force[c]) / (1 + fabs(expected)));
     EQF__TRY(eqf__check_report(checker, &of_energy, 1, &program));
     eqf__check_begin(checker);
     const eqf_status status = eqf_potential_verify(checker->ctx, &own, &of_gradient.error);
@@ -154,6 +155,18 @@ static eqf_status run_training(eqf__checker *checker) {
     return status;
 }
 
+static eqf_status run_matching(eqf__checker *checker) {
+    eqf__kernel place = {0}, seed = {0};
+    eqf__program *program;
+    EQF__TRY(eqf__matching_program(checker->ctx, NUM_DOF, &program));
+    eqf_status status = eqf__kernel_create(checker->ctx, program, "matching_place", &place);
+    if (status == EQF_OK) status = eqf__kernel_create(checker->ctx, program, "matching_seed", &seed);
+    if (status == EQF_OK) status = eqf__check_matching(checker, &place, &seed, NUM_DOF);
+    eqf__kernel_destroy(&place);
+    eqf__kernel_destroy(&seed);
+    return status;
+}
+
 /* ---- The device's limits ------------------------------------------------------------------------------------------------- */
 
 /* It checks its own sums and copies. */
@@ -169,6 +182,7 @@ const eqf__selftest_part eqf__selftest_parts[] = {
     {"Lennard-Jones", run_lennard_jones},
     {"a potential of one's own", run_own_potential},
     {"training", run_training},
+    {"flow matching", run_matching},
     {"the probe of the device's limits", run_probe},
 };
 const size_t eqf__selftest_num_parts = sizeof eqf__selftest_parts / sizeof eqf__selftest_parts[0];

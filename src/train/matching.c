@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "check.h"
 #include "pairing.h"
 #include "train_internal.h"
 
@@ -26,17 +27,23 @@ static size_t num_blocks_of(const eqf_trainer *trainer, size_t count) {
     return (count + trainer->flow->vector_width - 1) / trainer->flow->vector_width;
 }
 
-static eqf_status create_parts(eqf_trainer *trainer, eqf__matching *m) {
-    eqf_context *ctx = trainer->ctx;
-    const eqf_flow *flow = trainer->flow;
+eqf_status eqf__matching_program(eqf_context *ctx, size_t num_dof, eqf__program **program_out) {
     static const char *const files[] = {"common/real.clh", "common/philox.clh", "common/random.clh",
                                         "train/flow_matching.cl", NULL};
     char defines[32];
-    snprintf(defines, sizeof defines, "-D DOF=%zu", flow->num_dof);
+    snprintf(defines, sizeof defines, "-D DOF=%zu", num_dof);
+    return eqf__program_get(ctx, "flow_matching", files, defines, program_out);
+}
+
+static eqf_status create_parts(eqf_trainer *trainer, eqf__matching *m) {
+    eqf_context *ctx = trainer->ctx;
+    const eqf_flow *flow = trainer->flow;
     eqf__program *program;
-    EQF__TRY(eqf__program_get(ctx, "flow_matching", files, defines, &program));
+    eqf__checker checker = eqf__checker_of(ctx);
+    EQF__TRY(eqf__matching_program(ctx, flow->num_dof, &program));
     EQF__TRY(eqf__kernel_create(ctx, program, "matching_place", &m->place));
     EQF__TRY(eqf__kernel_create(ctx, program, "matching_seed", &m->seed));
+    EQF__TRY(eqf__check_matching(&checker, &m->place, &m->seed, flow->num_dof));
     const eqf__batch_share share = eqf__share_of(trainer, trainer->options.batch_size);
     m->max_samples = share.count;
     const size_t blocks = num_blocks_of(trainer, share.count), numbers = blocks * flow->vector_width * sizeof(float);
