@@ -96,10 +96,9 @@ static exit_code calm_weights(bench_case *bench) {
     return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_COMPUTE);
 }
 
-/* Gaussian clouds as wide as the system's samples: the double well's distances lie near 4, those of Lennard-Jones
- * clusters between 1 and 4 as in the prior itself. x_out [num, N, D]. */
+/* Gaussian clouds about as wide as the system's samples. x_out [num, N, D]. */
 static eqf_status draw_data(bench_case *bench, size_t num, float *x_out) {
-    const float scale = bench->problem.model.potential.kind == EQF_POTENTIAL_DOUBLE_WELL ? 2.0f : 1.0f;
+    const float scale = (float)eqf_potential_length(&bench->problem.model.potential);
     eqf_status status = eqf_flow_prior_sample(bench->flow, 5, 0, num, x_out);
     for (size_t i = 0; i < num * num_dof_of(&bench->problem); i++) x_out[i] *= scale;
     return status;

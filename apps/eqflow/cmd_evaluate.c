@@ -173,33 +173,21 @@ static size_t fill_tiles(const evaluation *result, report_row tiles[4]) {
 }
 
 static void describe_potential(const eqf_potential_options *potential, report_row *row) {
-    if (potential->kind == EQF_POTENTIAL_USER) {
-        char constants[512] = "";
-        size_t length = 0;
-        for (unsigned c = 0; c < potential->num_constants && length < sizeof constants; c++) {
-            length += (size_t)snprintf(constants + length, sizeof constants - length, ", %s = %g",
-                                       potential->constants[c].name, potential->constants[c].value);
-        }
-        fill_row(row, "target", "", "T = %g: %.60s%.300s", potential->temperature,
-                 potential->source_name ? potential->source_name : "a text of its own", constants);
-    } else if (potential->kind == EQF_POTENTIAL_DOUBLE_WELL) {
-        fill_row(row, "target", "", "T = %g: %g s %+g s² %+g s⁴, s = d − %g", potential->temperature,
-                 potential->linear, potential->quadratic, potential->quartic, potential->distance_offset);
-    } else {
-        fill_row(row, "target", "", "T = %g: Lennard-Jones ε = %g, r_min = %g, trap %g", potential->temperature,
-                 potential->epsilon, potential->r_min, potential->trap_strength);
-    }
+    char text[640];
+    system_describe(potential, text, sizeof text);
+    fill_row(row, "target", "", "%s", text);
+}
+
+static const eqf_option *dynamics_rows(unsigned kind, size_t index) {
+    return eqf_dynamics_option((eqf_dynamics_kind)kind, index);
 }
 
 static void describe_field(const eqf_model *model, report_row *row) {
     const eqf_dynamics_options *dynamics = &eqf_model_options_of(model)->dynamics;
-    const size_t num_trained = eqf_model_num_trained(model);
-    if (dynamics->kind == EQF_DYNAMICS_DENSE)
-        fill_row(row, "field", "", "dense, %u layers of %u (%s), %zu trained parameters", dynamics->depth,
-                 dynamics->width, dynamics->activation == EQF_ACTIVATION_TANH ? "tanh" : "SiLU", num_trained);
-    else
-        fill_row(row, "field", "", "radial, %u × %u Gaussians, %zu trained parameters", dynamics->num_distance,
-                 dynamics->num_time, num_trained);
+    char options[256];
+    option_flags_describe(dynamics_rows, dynamics->kind, dynamics, options, sizeof options);
+    fill_row(row, "field", "", "%s: %s; %zu trained parameters", eqf_dynamics_kind_describe(dynamics->kind)->name, options,
+             eqf_model_num_trained(model));
 }
 
 enum { MAX_ORIGINS = 16 };

@@ -136,7 +136,7 @@ exit_code cmd_sample(cli_app *app) {
     eqf_model *model = NULL;
     if ((code = flow_flags_load(app, words[0], &model)) != EXIT_CODE_OK) return code;
     eqf_potential_options potential = eqf_model_options_of(model)->potential;
-    const bool has_target = potential.kind != EQF_POTENTIAL_USER || target.potential_path || target.is_trusted;
+    const bool has_target = !system_has_text(&potential) || target.potential_path || target.is_trusted;
     if (has_target) {
         code = system_apply(app, &target, &potential);
     } else {

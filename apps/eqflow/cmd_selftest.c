@@ -49,7 +49,7 @@ exit_code cmd_selftest(cli_app *app) {
     if (!options_parse(app, &help, options, num_options, words, &code)) return code;
     eqf_preset own;
     double own_error = 0;
-    if (!flags.potential_path && (flags.is_num_particles_set || flags.is_space_dim_set || flags.is_length_set ||
+    if (!flags.potential_path && (flags.is_num_particles_set || flags.is_space_dim_set || option_flags_any(&flags.of_text) ||
                                   flags.own_constants.num_texts > 0)) {
         return app_fail(app, EXIT_CODE_USAGE, "--potential FILE.cl is missing; see eqflow selftest --help");
     }

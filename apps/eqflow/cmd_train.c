@@ -115,17 +115,8 @@ static exit_code fill_model_options(cli_app *app, const train_flags *flags, cons
                                     eqf_model_options *options) {
     options->seed = app->seed;
     if (flags->is_integration_steps_set) options->integrator.num_steps = (unsigned)flags->integration_steps;
-    if (flags->is_num_distance_set) options->dynamics.num_distance = (unsigned)flags->num_distance;
-    if (flags->is_num_time_set) options->dynamics.num_time = (unsigned)flags->num_time;
-    options->dynamics.kind = flags->field_value;
-    if (flags->is_width_set) options->dynamics.width = (unsigned)flags->width;
-    if (flags->is_depth_set) options->dynamics.depth = (unsigned)flags->depth;
-    if (flags->is_num_hops_set) options->dynamics.num_hops = (unsigned)flags->num_hops;
-    if (flags->is_num_scalars_set) options->dynamics.num_scalars = (unsigned)flags->num_scalars;
-    if (flags->is_num_vectors_set) options->dynamics.num_vectors = (unsigned)flags->num_vectors;
-    if (flags->is_num_edge_set) options->dynamics.num_edge = (unsigned)flags->num_edge;
-    if (flags->is_num_reduced_set) options->dynamics.num_reduced = (unsigned)flags->num_reduced;
-    options->dynamics.activation = flags->activation_value;
+    exit_code code = train_flags_dynamics(app, flags, &options->dynamics);
+    if (code != EXIT_CODE_OK) return code;
     if (flags->has_prior_scale_of_data) {
         options->prior_scale = data_scale(data, &options->potential);
         if (!(options->prior_scale > 0)) {
@@ -221,7 +212,7 @@ static exit_code choose_steps(cli_app *app, const train_flags *flags, const eqf_
     if (flags->is_integration_steps_set) return EXIT_CODE_OK;
     eqf_flow_options flow_options = EQF_FLOW_OPTIONS_INIT;
     flow_options.field_evaluation = options->field_evaluation;
-    if (eqf_model_options_of(model)->dynamics.kind == EQF_DYNAMICS_DENSE) {
+    if (eqf_dynamics_kind_describe(eqf_model_options_of(model)->dynamics.kind)->has_estimates) {
         flow_options.divergence = EQF_DIVERGENCE_RADEMACHER; /* the cheapest: positions do not depend on it */
     }
     cli_progress progress;

@@ -20,6 +20,7 @@ static const cli_command commands[] = {
     {"anneal", "unbiased averages and ln Z from any flow, however bad it is", cmd_anneal, false},
     {"average", "averages of observables, weighted, scanned over a constant", cmd_average, false},
     {"log-prob", "exact log-densities of given configurations", cmd_log_prob, true},
+    {"trajectory", "the way of samples from prior to data, frame by frame, or animated", cmd_trajectory, false},
     {"minima", "quench configurations to the potential's distinct minima", cmd_minima, false},
     {"selftest", "check every kernel on the device against known answers", cmd_selftest, false},
     {"tune", "find the fastest values of the device's profile and keep them", cmd_tune, false},

@@ -39,7 +39,7 @@ typedef struct command_help {
     void (*print_more)(FILE *stream);    /* after the options, or NULL */
 } command_help;
 
-#define OPTIONS_MAX 64
+#define OPTIONS_MAX 128
 #define OPERANDS_MAX 4
 
 /* A finite decimal number and nothing else. */

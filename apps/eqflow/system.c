@@ -7,33 +7,42 @@
 
 #include "progress.h"
 
-typedef struct system_constant {
-    const char *name, *help;
-    size_t offset; /* of the double in eqf_potential_options */
-    int kind;      /* of the potential that has it; -1: all */
-    double low;    /* smallest allowed; -DBL_MAX: any */
-} system_constant;
+/* ---- Potentials by number, as option_flags wants them ------------------------------------------ */
 
-#define PLACE(member) offsetof(eqf_potential_options, member)
-static const system_constant constants[SYSTEM_NUM_CONSTANTS] = {
-    {"temperature", "divides every energy", PLACE(temperature), -1, DBL_MIN},
-    {"epsilon", "Lennard-Jones: depth of a pair", PLACE(epsilon), EQF_POTENTIAL_LENNARD_JONES, -DBL_MAX},
-    {"r-min", "Lennard-Jones: distance of the minimum", PLACE(r_min), EQF_POTENTIAL_LENNARD_JONES, DBL_MIN},
-    {"trap", "Lennard-Jones: strength of the harmonic trap", PLACE(trap_strength), EQF_POTENTIAL_LENNARD_JONES, 0},
-    {"distance-offset", "double well: distance of the barrier", PLACE(distance_offset), EQF_POTENTIAL_DOUBLE_WELL,
-     -DBL_MAX},
-    {"linear", "double well: coefficient of s = d - offset", PLACE(linear), EQF_POTENTIAL_DOUBLE_WELL, -DBL_MAX},
-    {"quadratic", "double well: coefficient of s^2", PLACE(quadratic), EQF_POTENTIAL_DOUBLE_WELL, -DBL_MAX},
-    {"quartic", "double well: coefficient of s^4", PLACE(quartic), EQF_POTENTIAL_DOUBLE_WELL, -DBL_MAX},
-};
+static const eqf_option *rows_of(unsigned kind, size_t index) {
+    return eqf_potential_option((eqf_potential_kind)kind, index);
+}
 
-static double *place_of(eqf_potential_options *potential, const system_constant *constant) {
-    return (double *)(void *)((char *)potential + constant->offset);
+/* The temperature; the sizes before it have flags of their own. */
+static const eqf_option *common_rows(unsigned kind, size_t index) {
+    (void)kind;
+    const eqf_option *row;
+    size_t num_reals = 0;
+    for (size_t i = 0; (row = eqf_potential_common_option(i)) != NULL; i++)
+        if (row->type == EQF_OPTION_REAL && num_reals++ == index) return row;
+    return NULL;
+}
+
+static const eqf_potential_kind_info *kind_number(unsigned kind) {
+    return eqf_potential_kind_describe((eqf_potential_kind)kind);
+}
+
+bool system_has_text(const eqf_potential_options *potential) {
+    return eqf_potential_kind_describe(potential->kind)->has_text;
+}
+
+/* The constants of all kinds; those of a text are apart, as they go with --potential. */
+static void make_flags(system_flags *flags) {
+    *flags = (system_flags){.num_particles = 0};
+    option_flags_add(&flags->common, "", common_rows, 0);
+    for (unsigned kind = 0; kind_number(kind); kind++)
+        option_flags_add(kind_number(kind)->has_text ? &flags->of_text : &flags->constants,
+                         kind_number(kind)->has_text ? "" : kind_number(kind)->title, rows_of, kind);
 }
 
 size_t system_options(system_flags *flags, system_use use, cli_option options_out[]) {
     size_t num = 0;
-    *flags = (system_flags){.num_particles = 0};
+    make_flags(flags);
     const char *default_text = ""; /* the heading tells */
     const bool has_sizes = use <= SYSTEM_OF_EITHER || use == SYSTEM_OF_CHECK;
     options_out[num++] = (cli_option){
@@ -51,11 +60,9 @@ size_t system_options(system_flags *flags, system_use use, cli_option options_ou
                                           .is_set = &flags->is_space_dim_set, .default_text = default_text, .low = 1,
                                           .high = 3};
     }
-    for (size_t i = 0; i < SYSTEM_NUM_CONSTANTS && use < SYSTEM_OF_SAMPLES; i++) {
-        options_out[num++] = (cli_option){.kind = OPTION_NUMBER, .name = constants[i].name, .argument = "X",
-                                          .help = constants[i].help, .value = &flags->constants[i],
-                                          .is_set = &flags->is_constant_set[i], .default_text = default_text,
-                                          .low = constants[i].low, .high = DBL_MAX};
+    if (use < SYSTEM_OF_SAMPLES) {
+        num += option_flags_options(&flags->common, default_text, options_out + num);
+        num += option_flags_options(&flags->constants, default_text, options_out + num);
     }
     options_out[num++] = (cli_option){.kind = OPTION_TEXT, .name = "potential", .argument = "FILE.cl",
                                       .value = &flags->potential_path, .default_text = default_text,
@@ -63,11 +70,7 @@ size_t system_options(system_flags *flags, system_use use, cli_option options_ou
     options_out[num++] = (cli_option){.kind = OPTION_LIST, .name = "constant", .argument = "NAME=X",
                                       .value = &flags->own_constants,
                                       .help = "a constant of that potential; once for each"};
-    options_out[num++] = (cli_option){.kind = OPTION_NUMBER, .name = "length", .argument = "X",
-                                      .help = "its typical distance of neighbours: starts and steps are measured by it",
-                                      .value = &flags->length, .is_set = &flags->is_length_set,
-                                      .default_text = has_sizes ? "1" : default_text, .low = DBL_MIN,
-                                      .high = DBL_MAX};
+    num += option_flags_options(&flags->of_text, has_sizes ? NULL : default_text, options_out + num);
     if (use != SYSTEM_OF_PRESET && use != SYSTEM_OF_CHECK) {
         options_out[num++] = (cli_option){.kind = OPTION_FLAG, .name = "trust-potential", .value = &flags->is_trusted,
                                           .help = "run the potential that is text in the model: code of who made it"};
@@ -92,7 +95,7 @@ static exit_code read_own(cli_app *app, const system_flags *flags, eqf_potential
     char *source = NULL;
     eqf_status status = eqf_potential_read_source(app->ctx, flags->potential_path, &source);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_READ);
-    if (potential->kind != EQF_POTENTIAL_USER) {
+    if (!system_has_text(potential)) {
         const eqf_potential_options fresh = EQF_POTENTIAL_OPTIONS_INIT;
         const eqf_potential_options old = *potential;
         *potential = fresh;
@@ -120,27 +123,30 @@ static exit_code set_own_constant(cli_app *app, const char *text, eqf_potential_
     return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_COMPUTE);
 }
 
+/* The constants that were given, over a potential of their kind. */
+static exit_code put_constants(cli_app *app, const system_flags *flags, eqf_potential_options *potential) {
+    const eqf_potential_kind_info *kind = eqf_potential_kind_describe(potential->kind);
+    const option_flag *unfit;
+    exit_code code = option_flags_apply(app, &flags->common, common_rows, 0, potential, &unfit);
+    if (code == EXIT_CODE_OK) code = option_flags_apply(app, &flags->constants, rows_of, potential->kind, potential, &unfit);
+    if (code != EXIT_CODE_OK) return code;
+    if (unfit)
+        return app_fail(app, EXIT_CODE_USAGE, "--%s has no meaning here: this system's potential is %s%s", unfit->name,
+                        kind->has_text ? "a text of its own: use --constant" : "of the kind ",
+                        kind->has_text ? "" : kind->title);
+    code = option_flags_apply(app, &flags->of_text, rows_of, potential->kind, potential, &unfit);
+    if (code != EXIT_CODE_OK) return code;
+    if (!unfit && (kind->has_text || flags->own_constants.num_texts == 0)) return EXIT_CODE_OK;
+    return app_fail(app, EXIT_CODE_USAGE, "--%s has no meaning here: it goes with --potential FILE.cl",
+                    unfit ? unfit->name : "constant");
+}
+
 static exit_code put_flags(cli_app *app, const system_flags *flags, eqf_potential_options *potential) {
-    static const char *const kind_titles[] = {[EQF_POTENTIAL_DOUBLE_WELL] = "the double well",
-                                              [EQF_POTENTIAL_LENNARD_JONES] = "the Lennard-Jones potential",
-                                              [EQF_POTENTIAL_USER] = "of its own: use --constant"};
     exit_code code;
     if (flags->potential_path && (code = read_own(app, flags, potential)) != EXIT_CODE_OK) return code;
     if (flags->is_num_particles_set) potential->num_particles = (unsigned)flags->num_particles;
     if (flags->is_space_dim_set) potential->space_dim = (unsigned)flags->space_dim;
-    for (size_t i = 0; i < SYSTEM_NUM_CONSTANTS; i++) {
-        if (!flags->is_constant_set[i]) continue;
-        if (constants[i].kind >= 0 && constants[i].kind != (int)potential->kind) {
-            return app_fail(app, EXIT_CODE_USAGE, "--%s has no meaning here: this system's potential is %s",
-                            constants[i].name, kind_titles[potential->kind]);
-        }
-        *place_of(potential, &constants[i]) = flags->constants[i];
-    }
-    if (potential->kind != EQF_POTENTIAL_USER && (flags->own_constants.num_texts > 0 || flags->is_length_set)) {
-        return app_fail(app, EXIT_CODE_USAGE, "--%s has no meaning here: it goes with --potential FILE.cl",
-                        flags->is_length_set ? "length" : "constant");
-    }
-    if (flags->is_length_set) potential->length = flags->length;
+    if ((code = put_constants(app, flags, potential)) != EXIT_CODE_OK) return code;
     for (size_t i = 0; i < flags->own_constants.num_texts; i++) {
         code = set_own_constant(app, flags->own_constants.texts[i], potential);
         if (code != EXIT_CODE_OK) return code;
@@ -150,7 +156,7 @@ static exit_code put_flags(cli_app *app, const system_flags *flags, eqf_potentia
 }
 
 exit_code system_apply(cli_app *app, const system_flags *flags, eqf_potential_options *potential) {
-    if (potential->kind == EQF_POTENTIAL_USER && !flags->potential_path && !flags->is_trusted) {
+    if (system_has_text(potential) && !flags->potential_path && !flags->is_trusted) {
         return app_fail(app, EXIT_CODE_USAGE,
                         "the model's potential is a text of its own (%s), code that would run on this machine: give the "
                         "file as --potential FILE.cl, or add --trust-potential if you trust who made the model",
@@ -205,14 +211,14 @@ static const char *keep_copy(cli_app *app, const char *text) {
 }
 
 exit_code system_keep_texts(cli_app *app, eqf_potential_options *potential) {
-    if (potential->kind != EQF_POTENTIAL_USER) return EXIT_CODE_OK;
+    if (!system_has_text(potential)) return EXIT_CODE_OK;
     potential->source = keep_copy(app, potential->source);
     if (potential->source_name) potential->source_name = keep_copy(app, potential->source_name);
     return potential->source ? EXIT_CODE_OK : app_fail(app, EXIT_CODE_DEVICE, "out of memory");
 }
 
 exit_code system_verify(cli_app *app, const eqf_potential_options *potential) {
-    if (potential->kind != EQF_POTENTIAL_USER) return EXIT_CODE_OK;
+    if (!system_has_text(potential)) return EXIT_CODE_OK;
     cli_progress progress;
     progress_wait(&progress, app, "checking the potential"); /* an endless loop in it shows here */
     eqf_status status = eqf_potential_verify(app->ctx, potential, NULL);
@@ -221,7 +227,24 @@ exit_code system_verify(cli_app *app, const eqf_potential_options *potential) {
 }
 
 const char *system_element(const eqf_potential_options *potential) {
-    return potential->kind == EQF_POTENTIAL_LENNARD_JONES ? "Ar" : "X";
+    return eqf_potential_kind_describe(potential->kind)->element;
+}
+
+void system_describe(const eqf_potential_options *potential, char *text, size_t size) {
+    const eqf_potential_kind_info *kind = eqf_potential_kind_describe(potential->kind);
+    char constants[512];
+    size_t length = 0;
+    if (!kind->has_text) {
+        option_flags_describe(rows_of, potential->kind, potential, constants, sizeof constants);
+        snprintf(text, size, "%s, T = %g: %s; %s", kind->title, potential->temperature, kind->formula, constants);
+        return;
+    }
+    constants[0] = '\0';
+    for (unsigned c = 0; c < potential->num_constants && length < sizeof constants; c++)
+        length += (size_t)snprintf(constants + length, sizeof constants - length, ", %s = %g", potential->constants[c].name,
+                                   potential->constants[c].value);
+    snprintf(text, size, "T = %g: %.60s%.300s", potential->temperature,
+             potential->source_name ? potential->source_name : "a text of its own", constants);
 }
 
 /* ---- The table of presets --------------------------------------------------------------------- */
@@ -264,21 +287,29 @@ void system_print_heading(FILE *stream, const char *title) {
     fputc('\n', stream);
 }
 
-void system_print_constants(FILE *stream) {
+/* A row of the table for each flag: what the presets have there. */
+static void print_flags(FILE *stream, const option_flags *flags, option_rows rows) {
     size_t num_presets;
     const eqf_preset *presets = eqf_presets(&num_presets);
-    system_print_row(stream, "--particles", print_num_particles);
-    system_print_row(stream, "--space-dim", print_space_dim);
-    for (size_t i = 0; i < SYSTEM_NUM_CONSTANTS; i++) {
-        fprintf(stream, "  --%-*s", LABEL_WIDTH - 4, constants[i].name);
+    for (size_t f = 0; f < flags->num; f++) {
+        fprintf(stream, "  --%-*s", LABEL_WIDTH - 4, flags->flags[f].name);
         for (size_t j = 0; j < num_presets; j++) {
-            eqf_potential_options potential = presets[j].model->potential;
-            if (constants[i].kind >= 0 && constants[i].kind != (int)potential.kind) {
+            const eqf_potential_options *potential = &presets[j].model->potential;
+            const eqf_option *row = option_flags_row(&flags->flags[f], rows, potential->kind);
+            if (row)
+                fprintf(stream, "%*g", COLUMN_WIDTH, eqf_option_get(row, potential));
+            else
                 fprintf(stream, "%*s", COLUMN_WIDTH, "-");
-            } else {
-                fprintf(stream, "%*g", COLUMN_WIDTH, *place_of(&potential, &constants[i]));
-            }
         }
         fputc('\n', stream);
     }
+}
+
+void system_print_constants(FILE *stream) {
+    system_flags flags;
+    make_flags(&flags);
+    system_print_row(stream, "--particles", print_num_particles);
+    system_print_row(stream, "--space-dim", print_space_dim);
+    print_flags(stream, &flags.common, common_rows);
+    print_flags(stream, &flags.constants, rows_of);
 }

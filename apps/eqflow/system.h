@@ -6,21 +6,20 @@
 #include <stdio.h>
 
 #include "eqflow/preset.h"
+#include "option_flags.h"
 #include "options.h"
 
-#define SYSTEM_NUM_CONSTANTS 8
-/* A heading, the two sizes, and the four of an own potential. */
-#define SYSTEM_NUM_OPTIONS (SYSTEM_NUM_CONSTANTS + 7)
+/* Room for a heading, the two sizes, the constants of all kinds, and what goes with an own potential. */
+#define SYSTEM_NUM_OPTIONS (OPTION_FLAGS_MAX + 8)
 
 typedef struct system_flags {
-    double constants[SYSTEM_NUM_CONSTANTS]; /* in the order of the table in system.c */
-    bool is_constant_set[SYSTEM_NUM_CONSTANTS];
+    option_flags common, constants; /* of every kind of potential; of those that are built in */
+    option_flags of_text;           /* of those that are text: go with potential_path */
     uint64_t num_particles, space_dim;
     bool is_num_particles_set, is_space_dim_set;
     const char *potential_path; /* OpenCL C text of the user's own potential, or NULL */
     cli_list own_constants; /* "name=value" */
-    double length;
-    bool is_length_set, is_trusted;
+    bool is_trusted;
 } system_flags;
 
 /* What the options are for: a PRESET, a PRESET or a model, a model, a model's samples, whose potential only weighs
@@ -52,6 +51,12 @@ exit_code system_keep_texts(cli_app *app, eqf_potential_options *potential);
 
 /* Compares the gradient of an own potential with its energy, once app's device is open; other potentials pass. */
 exit_code system_verify(cli_app *app, const eqf_potential_options *potential);
+
+/* The energy is OpenCL C text that somebody wrote. */
+bool system_has_text(const eqf_potential_options *potential);
+
+/* Formula and constants, for reports. */
+void system_describe(const eqf_potential_options *potential, char *text, size_t size);
 
 /* The name of the particles in XYZ files. */
 const char *system_element(const eqf_potential_options *potential);

@@ -157,50 +157,105 @@ static exit_code check_loss(cli_app *app, train_flags *flags) {
     return check_energy_cap(app, flags);
 }
 
-static const char *const field_names[] = {
-    [EQF_DYNAMICS_RADIAL] = "radial", [EQF_DYNAMICS_DENSE] = "dense", [EQF_DYNAMICS_MESSAGE] = "message"};
+static const eqf_option *dynamics_rows(unsigned kind, size_t index) {
+    return eqf_dynamics_option((eqf_dynamics_kind)kind, index);
+}
+
+static const eqf_dynamics_kind_info *field_number(unsigned kind) {
+    return eqf_dynamics_kind_describe((eqf_dynamics_kind)kind);
+}
+
+static bool has_flag(const eqf_dynamics_kind_info *field, const void *flag) {
+    for (unsigned kind = 0; field_number(kind); kind++)
+        if (field_number(kind) == field) return option_flags_row(flag, dynamics_rows, kind) != NULL;
+    return false;
+}
+static bool has_table(const eqf_dynamics_kind_info *field, const void *flag) {
+    (void)flag;
+    return field->has_table;
+}
+static bool has_estimates(const eqf_dynamics_kind_info *field, const void *flag) {
+    (void)flag;
+    return field->has_estimates;
+}
+
+/* The fields that `is_of` picks: "radial, dense or message". */
+static void list_fields(bool (*is_of)(const eqf_dynamics_kind_info *field, const void *flag), const void *flag, char text[128]) {
+    const char *names[16];
+    size_t num = 0, length = 0;
+    for (unsigned kind = 0; field_number(kind) && num < 16; kind++)
+        if (is_of(field_number(kind), flag)) names[num++] = field_number(kind)->name;
+    text[0] = '\0';
+    for (size_t n = 0; n < num && length < 128; n++)
+        length += (size_t)snprintf(text + length, 128 - length, "%s%s", n == 0 ? "" : n + 1 == num ? " or " : ", ", names[n]);
+}
+
+static bool is_any(const eqf_dynamics_kind_info *field, const void *flag) {
+    (void)flag;
+    return field != NULL;
+}
+
+/* A flag that this field does not know: says which do. */
+static exit_code fail_unfit(cli_app *app, const char *name, const char *field,
+                            bool (*is_of)(const eqf_dynamics_kind_info *field, const void *flag), const void *flag) {
+    char fields[128];
+    list_fields(is_of, flag, fields);
+    return app_fail(app, EXIT_CODE_USAGE, "--%s belongs to --field %s and this is --field %s", name, fields, field);
+}
+
+exit_code train_flags_dynamics(cli_app *app, const train_flags *flags, eqf_dynamics_options *dynamics) {
+    const char *field = flags->field ? flags->field : field_number(dynamics->kind)->name;
+    if (eqf_dynamics_kind_find(field, &dynamics->kind) != EQF_OK) {
+        char fields[128];
+        list_fields(is_any, NULL, fields);
+        return app_fail(app, EXIT_CODE_USAGE, "--field %s: must be %s; see eqflow train --help", field, fields);
+    }
+    const option_flag *unfit;
+    exit_code code = option_flags_apply(app, &flags->dynamics, dynamics_rows, dynamics->kind, dynamics, &unfit);
+    if (code != EXIT_CODE_OK) return code;
+    const eqf_dynamics_kind_info *info = field_number(dynamics->kind);
+    if (unfit) return fail_unfit(app, unfit->name, field, has_flag, unfit);
+    if (flags->field_evaluation && !info->has_table) return fail_unfit(app, "field-evaluation", field, has_table, NULL);
+    if (flags->divergence_value != EQF_DIVERGENCE_EXACT && !info->has_estimates)
+        return fail_unfit(app, "divergence", field, has_estimates, NULL);
+    return EXIT_CODE_OK;
+}
 
 static exit_code check_field(cli_app *app, train_flags *flags) {
-    const char *field = flags->field ? flags->field : "radial";
-    if (strcmp(field, "radial") == 0)
-        flags->field_value = EQF_DYNAMICS_RADIAL;
-    else if (strcmp(field, "dense") == 0)
-        flags->field_value = EQF_DYNAMICS_DENSE;
-    else if (strcmp(field, "message") == 0)
-        flags->field_value = EQF_DYNAMICS_MESSAGE;
-    else
-        return app_fail(app, EXIT_CODE_USAGE, "--field %s: must be radial, dense or message; see eqflow train --help", field);
-    const char *activation = flags->activation ? flags->activation : "tanh";
-    if (strcmp(activation, "tanh") == 0)
-        flags->activation_value = EQF_ACTIVATION_TANH;
-    else if (strcmp(activation, "silu") == 0)
-        flags->activation_value = EQF_ACTIVATION_SILU;
-    else
-        return app_fail(app, EXIT_CODE_USAGE, "--activation %s: must be tanh or silu; see eqflow train --help", activation);
-    const struct {
-        const char *name;
-        eqf_dynamics_kind kind;
-        bool is_set;
-    } own[] = {
-        {"num-distance", flags->field_value == EQF_DYNAMICS_MESSAGE ? EQF_DYNAMICS_MESSAGE : EQF_DYNAMICS_RADIAL,
-         flags->is_num_distance_set},
-        {"num-time", EQF_DYNAMICS_RADIAL, flags->is_num_time_set},
-        {"field-evaluation", EQF_DYNAMICS_RADIAL, flags->field_evaluation != NULL},
-        {"width", EQF_DYNAMICS_DENSE, flags->is_width_set},
-        {"depth", EQF_DYNAMICS_DENSE, flags->is_depth_set},
-        {"activation", EQF_DYNAMICS_DENSE, flags->activation != NULL},
-        {"num-hops", EQF_DYNAMICS_MESSAGE, flags->is_num_hops_set},
-        {"num-scalars", EQF_DYNAMICS_MESSAGE, flags->is_num_scalars_set},
-        {"num-vectors", EQF_DYNAMICS_MESSAGE, flags->is_num_vectors_set},
-        {"num-edge", EQF_DYNAMICS_MESSAGE, flags->is_num_edge_set},
-        {"num-reduced", EQF_DYNAMICS_MESSAGE, flags->is_num_reduced_set},
-        {"divergence", EQF_DYNAMICS_DENSE, flags->divergence_value != EQF_DIVERGENCE_EXACT},
-    };
-    for (size_t o = 0; o < sizeof own / sizeof own[0]; o++)
-        if (own[o].is_set && own[o].kind != flags->field_value)
-            return app_fail(app, EXIT_CODE_USAGE, "--%s belongs to --field %s and this is --field %s", own[o].name,
-                            field_names[own[o].kind], field);
-    return EXIT_CODE_OK;
+    eqf_dynamics_options scratch = EQF_DYNAMICS_OPTIONS_INIT;
+    exit_code code = train_flags_dynamics(app, flags, &scratch);
+    flags->field_value = scratch.kind;
+    return code;
+}
+
+/* Whether every preset has the row's default, for every field that has the flag. */
+static bool is_default_of_all(const option_flag *flag) {
+    size_t num_presets;
+    const eqf_preset *presets = eqf_presets(&num_presets);
+    for (unsigned kind = 0; field_number(kind); kind++) {
+        const eqf_option *row = option_flags_row(flag, dynamics_rows, kind);
+        for (size_t i = 0; row && i < num_presets; i++) {
+            eqf_model_options options = EQF_MODEL_OPTIONS_INIT;
+            if (eqf_preset_model_options(&presets[i], (eqf_dynamics_kind)kind, &options) != EQF_OK) return false;
+            if (eqf_option_get(row, &options.dynamics) != flag->row->initial) return false;
+        }
+    }
+    return true;
+}
+
+static size_t dynamics_options(train_flags *flags, cli_option options_out[]) {
+    const size_t num = option_flags_options(&flags->dynamics, NULL, options_out);
+    for (size_t i = 0; i < num; i++)
+        if (!is_default_of_all(&flags->dynamics.flags[i])) options_out[i].default_text = ""; /* by preset and field */
+    return num;
+}
+
+/* "radial: the paper's; dense: ..." */
+static void describe_fields(char *text, size_t size) {
+    size_t length = 0;
+    for (unsigned kind = 0; field_number(kind) && length < size; kind++)
+        length += (size_t)snprintf(text + length, size - length, "%s%s: %s", kind ? "; " : "", field_number(kind)->name,
+                                   field_number(kind)->title);
 }
 
 static exit_code check_gradient(cli_app *app, train_flags *flags) {
@@ -283,6 +338,9 @@ bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_o
     };
     train_flags *flags = flags_out;
     *flags = (train_flags){.held_out = 0.1, .checkpoint_seconds = 60, .nll_weight_start = 1, .nll_weight_end = 0.5};
+    for (unsigned kind = 0; field_number(kind); kind++)
+        option_flags_add(&flags->dynamics, field_number(kind)->name, dynamics_rows, kind);
+    describe_fields(flags->field_help, sizeof flags->field_help);
     const char *const preset = ""; /* the table after the options has these */
     cli_option options[OPTIONS_MAX] = {
         {.kind = OPTION_TEXT, .letter = 'o', .name = "output", .argument = "FILE", .value = &flags->model_path,
@@ -367,36 +425,11 @@ bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_o
          .is_set = &flags->is_integration_steps_set, .default_text = preset, .low = 1, .high = 1e5,
          .help = "Runge-Kutta steps"},
         {.kind = OPTION_TEXT, .name = "field", .argument = "KIND", .value = &flags->field, .default_text = "radial",
-         .help = "radial: the paper's; message: deep and many-body; dense: the black-box baseline"},
-        {.kind = OPTION_COUNT, .name = "num-distance", .argument = "K", .value = &flags->num_distance,
-         .is_set = &flags->is_num_distance_set, .default_text = preset, .low = 2, .high = 4096,
-         .help = "Gaussians in distance"},
-        {.kind = OPTION_COUNT, .name = "num-time", .argument = "M", .value = &flags->num_time,
-         .is_set = &flags->is_num_time_set, .default_text = preset, .low = 2, .high = 256,
-         .help = "Gaussians in time"},
-        {.kind = OPTION_COUNT, .name = "width", .argument = "W", .value = &flags->width, .is_set = &flags->is_width_set,
-         .default_text = "128", .low = 1, .high = 2048, .help = "units of a dense field's hidden layer"},
-        {.kind = OPTION_COUNT, .name = "depth", .argument = "L", .value = &flags->depth, .is_set = &flags->is_depth_set,
-         .default_text = "2", .low = 1, .high = 8, .help = "hidden layers of a dense field"},
-        {.kind = OPTION_COUNT, .name = "num-hops", .argument = "L", .value = &flags->num_hops,
-         .is_set = &flags->is_num_hops_set, .default_text = preset, .low = 1, .high = 8,
-         .help = "hops of a message field"},
-        {.kind = OPTION_COUNT, .name = "num-scalars", .argument = "H", .value = &flags->num_scalars,
-         .is_set = &flags->is_num_scalars_set, .default_text = preset, .low = 1, .high = 256,
-         .help = "its scalar channels of a particle"},
-        {.kind = OPTION_COUNT, .name = "num-vectors", .argument = "M", .value = &flags->num_vectors,
-         .is_set = &flags->is_num_vectors_set, .default_text = preset, .low = 1, .high = 128,
-         .help = "its vector channels of a particle"},
-        {.kind = OPTION_COUNT, .name = "num-edge", .argument = "E", .value = &flags->num_edge,
-         .is_set = &flags->is_num_edge_set, .default_text = preset, .low = 1, .high = 256,
-         .help = "its channels of an edge in the read-out"},
-        {.kind = OPTION_COUNT, .name = "num-reduced", .argument = "R", .value = &flags->num_reduced,
-         .is_set = &flags->is_num_reduced_set, .default_text = preset, .low = 1, .high = 64,
-         .help = "vectors of a particle that an edge reads"},
-        {.kind = OPTION_TEXT, .name = "activation", .argument = "NAME", .value = &flags->activation,
-         .default_text = "tanh", .help = "tanh or silu, of a dense field"},
+         .help = flags->field_help},
         {.kind = OPTION_TEXT, .name = "divergence", .argument = "HOW", .value = &flags->divergence,
          .default_text = "exact", .help = "of a dense field: exact, or Hutchinson's estimate: rademacher, gaussian"},
+    };
+    const cli_option interruptions[] = {
         {.kind = OPTION_HEADING, .name = "Interruptions"},
         {.kind = OPTION_TEXT, .name = "checkpoint", .argument = "FILE", .value = &flags->checkpoint_path,
          .default_text = "the model's name + .checkpoint", .help = "all that --resume needs; removed at the end"},
@@ -407,6 +440,8 @@ bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_o
     };
     size_t num_options = 0;
     while (options[num_options].name) num_options++;
+    num_options += dynamics_options(flags, options + num_options);
+    for (size_t i = 0; i < sizeof interruptions / sizeof interruptions[0]; i++) options[num_options++] = interruptions[i];
     num_options += system_options(&flags->system, SYSTEM_OF_PRESET, options + num_options);
     const char *words[OPERANDS_MAX];
     if (!options_parse(app, &help, options, num_options, words, code_out)) return false;

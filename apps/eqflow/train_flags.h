@@ -12,12 +12,13 @@ typedef enum train_loss { LOSS_NLL, LOSS_ENERGY, LOSS_MIXTURE } train_loss;
 typedef struct train_flags {
     const char *data_path, *model_path, *checkpoint_path, *csv_path;
     uint64_t num_train, num_steps, batch_size, validation_interval, num_warmup_steps;
-    uint64_t integration_steps, num_distance, num_time, width, depth;
+    uint64_t integration_steps;
     bool is_num_train_set, is_num_steps_set, is_batch_size_set, is_validation_interval_set, is_num_warmup_steps_set;
-    bool is_integration_steps_set, is_num_distance_set, is_num_time_set, is_width_set, is_depth_set;
-    const char *field, *activation, *divergence;
+    bool is_integration_steps_set;
+    const char *field, *divergence;
     eqf_dynamics_kind field_value;
-    eqf_activation activation_value;
+    char field_help[256];
+    option_flags dynamics; /* of every kind of field */
     eqf_divergence divergence_value;
     double learning_rate, final_fraction, integration_penalty, clip_norm, average_decay, weight_decay, data_noise;
     bool is_learning_rate_set, is_final_fraction_set, is_integration_penalty_set, is_clip_norm_set;
@@ -36,14 +37,15 @@ typedef struct train_flags {
     eqf_field_evaluation field_evaluation_value;
     cli_list stages; /* texts of --stage */
     bool is_loss_set, is_path;
-    uint64_t num_hops, num_scalars, num_vectors, num_edge, num_reduced;
-    bool is_num_hops_set, is_num_scalars_set, is_num_vectors_set, is_num_edge_set, is_num_reduced_set;
     system_flags system;
 } train_flags;
 
 /* Reads and checks the command line: flags_out with the names of all files, the system with its constants in chosen_out. False: the program ends
  * with *code_out, after a failure or --help. */
 bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_out, exit_code *code_out);
+
+/* Puts --field and its options over those of a preset. */
+exit_code train_flags_dynamics(cli_app *app, const train_flags *flags, eqf_dynamics_options *dynamics);
 
 /* What the command line sets of a stage's options. */
 void train_flags_fill(const cli_app *app, const train_flags *flags, eqf_training_options *options);

@@ -126,6 +126,14 @@ eqf_status eqf_flow_choose_steps(eqf_context *ctx, const eqf_model *model, const
 eqf_status eqf_flow_velocity(eqf_flow *flow, double t, size_t batch_size, const float *x,
                              float *velocity_out, float *divergence_out);
 
+/* The way of latents z [B, N, D] from prior to data in num_steps RK4 steps, those of the flow (flows with other steps have no field at these
+ * times: INVALID_ARGUMENT; with DOPRI5 any number will do). Frame f is what stands after step eqf_flow_trajectory_step(num_steps, num_frames, f), the
+ * first at t = 0, the last at t = 1: x_out [num_frames, B, N, D], log_prob_out [num_frames, B] (log q_t of each configuration at its time) or
+ * NULL, velocity_out as x_out or NULL. The last frame is eqf_flow_transform's result up to rounding. */
+eqf_status eqf_flow_trajectory(eqf_flow *flow, unsigned num_steps, size_t batch_size, const float *z, size_t num_frames,
+                               float *x_out, float *log_prob_out, float *velocity_out);
+unsigned eqf_flow_trajectory_step(unsigned num_steps, size_t num_frames, size_t frame);
+
 /* What a loss evaluation adds up; means over the batch. loss = nll + integration_penalty * error, with
  * error = sum over steps of h (|k2 - k3|^2 + (div2 - div3)^2) of RK4's two mid-point stages. */
 typedef struct eqf_loss {

@@ -58,7 +58,7 @@ typedef struct eqf_dynamics_options {
 typedef struct eqf_dynamics_kind_info {
     size_t struct_size; /* set by the library */
     const char *name;   /* "radial": the key in files */
-    const char *title;  /* part of a sentence: "the equivariant one" */
+    const char *title;  /* part of a sentence: "the paper's" */
     bool has_estimates; /* its divergence can be estimated (eqf_divergence) */
     bool has_table;     /* it can be read from a table (eqf_field_evaluation) */
     bool has_double;    /* it can be solved in double precision */
@@ -66,7 +66,7 @@ typedef struct eqf_dynamics_kind_info {
 
 /* NULL if there is no such kind; kinds count from 0 without a gap. */
 const eqf_dynamics_kind_info *eqf_dynamics_kind_describe(eqf_dynamics_kind kind);
-/* Errors: NOT_FOUND (no context: nothing to report to). */
+/* Errors: NOT_FOUND, INVALID_ARGUMENT where something is NULL (no context: nothing to report to). */
 eqf_status eqf_dynamics_kind_find(const char *name, eqf_dynamics_kind *kind_out);
 /* The options of a kind, one by one: offsets in eqf_dynamics_options. NULL beyond the last. */
 const eqf_option *eqf_dynamics_option(eqf_dynamics_kind kind, size_t index);
@@ -77,7 +77,7 @@ typedef enum eqf_prior_kind {
 
 /* "mean_free_gaussian". NULL if unknown. */
 const char *eqf_prior_kind_name(eqf_prior_kind kind);
-/* Errors: NOT_FOUND (no context: nothing to report to). */
+/* Errors: NOT_FOUND, INVALID_ARGUMENT where something is NULL (no context: nothing to report to). */
 eqf_status eqf_prior_kind_find(const char *name, eqf_prior_kind *kind_out);
 /* The options of a kind, one by one: offsets in eqf_model_options. NULL beyond the last. */
 const eqf_option *eqf_prior_option(eqf_prior_kind kind, size_t index);

@@ -12,7 +12,8 @@ extern "C" {
 typedef enum eqf_potential_kind {
     EQF_POTENTIAL_DOUBLE_WELL,
     EQF_POTENTIAL_LENNARD_JONES,
-    EQF_POTENTIAL_USER /* OpenCL C text of the user's own: docs/potentials.md */
+    EQF_POTENTIAL_USER, /* OpenCL C text of the user's own: docs/potentials.md */
+    EQF_POTENTIAL_MORSE
 } eqf_potential_kind;
 
 #define EQF_POTENTIAL_MAX_CONSTANTS 16
@@ -28,6 +29,8 @@ typedef struct eqf_potential_constant {
  *   double well:    u = (1/T) sum [ linear s + quadratic s^2 + quartic s^4 ],  s = d - distance_offset
  *   Lennard-Jones:  u = (1/T) { epsilon sum [ (r_min/d)^12 - 2 (r_min/d)^6 ]
  *                               + 0.5 trap_strength sum_i |x_i - x_com|^2 }
+ *   Morse:          u = (1/T) { depth sum [ (1 - exp(-width (d - r_min)))^2 - 1 ]
+ *                               + 0.5 trap_strength sum_i |x_i - x_com|^2 }
  *   user:           u = (1/T) energy(x),  energy and its gradient as the text has them                 */
 typedef struct eqf_potential_options {
     size_t struct_size; /* set by EQF_POTENTIAL_OPTIONS_INIT */
@@ -36,19 +39,20 @@ typedef struct eqf_potential_options {
     unsigned space_dim;     /* D: 1, 2 or 3 */
     double temperature;     /* T > 0 */
     double distance_offset, linear, quadratic, quartic; /* double well */
-    double epsilon, r_min, trap_strength;               /* Lennard-Jones */
+    double epsilon, r_min, trap_strength;               /* Lennard-Jones; the last two of Morse too */
     /* user; the texts are the caller's and must outlive the options (a model keeps a copy of its own) */
     const char *source;      /* UTF-8 text of OpenCL C: energy and energy_gradient of one configuration */
     const char *source_name; /* what compiler messages call it, such as the file's name; NULL: "potential.cl" */
     double length;           /* typical distance of neighbours: starts and step sizes are measured by it */
     unsigned num_constants;
     eqf_potential_constant constants[EQF_POTENTIAL_MAX_CONSTANTS];
-    unsigned char reserved[264]; /* 0: see eqflow/context.h */
+    double depth, width; /* Morse */
+    unsigned char reserved[248]; /* 0: see eqflow/context.h */
 } eqf_potential_options;
 #define EQF_POTENTIAL_OPTIONS_INIT                                                                                         \
     {.struct_size = sizeof(eqf_potential_options), .kind = EQF_POTENTIAL_DOUBLE_WELL, .num_particles = 2, .space_dim = 2,      \
      .temperature = 1.0, .distance_offset = 4.0, .linear = 0.0, .quadratic = -4.0, .quartic = 0.9, .epsilon = 2.0,             \
-     .r_min = 1.0, .trap_strength = 1.0, .length = 1.0}
+     .r_min = 1.0, .trap_strength = 1.0, .length = 1.0, .depth = 2.0, .width = 6.0}
 
 /* What there is to say about a kind; texts are static. */
 typedef struct eqf_potential_kind_info {
@@ -62,7 +66,7 @@ typedef struct eqf_potential_kind_info {
 
 /* NULL if there is no such kind; kinds count from 0 without a gap. */
 const eqf_potential_kind_info *eqf_potential_kind_describe(eqf_potential_kind kind);
-/* "double_well", "lennard_jones", "user". NULL if unknown. */
+/* "double_well", "lennard_jones", "user", "morse". NULL if unknown. */
 const char *eqf_potential_kind_name(eqf_potential_kind kind);
 /* Errors: NOT_FOUND (no context: nothing to report to). */
 eqf_status eqf_potential_kind_find(const char *name, eqf_potential_kind *kind_out);

@@ -20,9 +20,10 @@ const eqf_dynamics_kind_info *eqf_dynamics_kind_describe(eqf_dynamics_kind kind)
 }
 
 eqf_status eqf_dynamics_kind_find(const char *name, eqf_dynamics_kind *kind_out) {
+    EQF__NOT_NULL(NULL, name);
+    EQF__NOT_NULL(NULL, kind_out);
     const eqf__dynamics_kind *row;
-    for (unsigned kind = 0; name != NULL && kind_out != NULL; kind++) {
-        if ((row = eqf__dynamics_kind_of((eqf_dynamics_kind)kind)) == NULL) break;
+    for (unsigned kind = 0; (row = eqf__dynamics_kind_of((eqf_dynamics_kind)kind)) != NULL; kind++) {
         if (strcmp(row->info.name, name) != 0) continue;
         *kind_out = (eqf_dynamics_kind)kind;
         return EQF_OK;

@@ -9,6 +9,7 @@ const eqf__potential_kind *eqf__potential_kind_of(eqf_potential_kind kind) {
         case EQF_POTENTIAL_DOUBLE_WELL: return &eqf__double_well;
         case EQF_POTENTIAL_LENNARD_JONES: return &eqf__lennard_jones;
         case EQF_POTENTIAL_USER: return &eqf__user_potential;
+        case EQF_POTENTIAL_MORSE: return &eqf__morse;
     }
     return NULL;
 }

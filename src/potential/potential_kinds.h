@@ -48,7 +48,7 @@ typedef struct eqf__potential_kind {
 } eqf__potential_kind;
 
 /* The rows. */
-extern const eqf__potential_kind eqf__double_well, eqf__lennard_jones, eqf__user_potential;
+extern const eqf__potential_kind eqf__double_well, eqf__lennard_jones, eqf__user_potential, eqf__morse;
 
 /* A file of either of the first two kinds holds the constants of both: format 1 began so. */
 extern const eqf_option eqf__double_well_options[], eqf__lennard_jones_options[];

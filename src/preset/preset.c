@@ -35,6 +35,12 @@ static const double num_train_of_noise = 1000;
     {.struct_size = sizeof(eqf_potential_options), .kind = EQF_POTENTIAL_LENNARD_JONES, .num_particles = particles, .space_dim = 3,      \
      .temperature = 1.0, .epsilon = 2.0, .r_min = 1.0, .trap_strength = 1.0}
 
+/* width r_min = 6: at its minimum a pair is as stiff as a Lennard-Jones one, 72 depth / r_min^2 (Doye and Wales, J. Chem. Soc. Faraday
+ * Trans. 93, 4233, 1997). Depth and trap are those of lj13. */
+#define MORSE(particles)                                                                                                  \
+    {.struct_size = sizeof(eqf_potential_options), .kind = EQF_POTENTIAL_MORSE, .num_particles = particles, .space_dim = 3, \
+     .temperature = 1.0, .depth = 2.0, .width = 6.0, .r_min = 1.0, .trap_strength = 1.0}
+
 /* The authors' fields: 50 Gaussians in distance, 10 in time. The dense core brings its own widths. */
 #define RADIAL_FIELD(how, largest, gamma)                                                                                 \
     {.struct_size = sizeof(eqf_dynamics_options), .kind = EQF_DYNAMICS_RADIAL, .num_distance = 50, .num_time = 10,         \
@@ -96,6 +102,18 @@ static const eqf_preset presets[] = {
      .training = TRAINING_LJ55,
      .mcmc = &default_chains,
      .default_num_train = 20000,
+     .entropy = NAN,
+     .entropy_error = NAN,
+     .log_z = NAN,
+     .log_z_error = NAN,
+     .mean_energy = NAN},
+    {.struct_size = sizeof(eqf_preset),
+     .name = "morse13",
+     .title = "13 Morse particles in a harmonic trap",
+     .model = MODEL("morse13", MORSE(13), LENNARD_JONES_FIELD),
+     .training = TRAINING_LJ13,
+     .mcmc = &default_chains,
+     .default_num_train = 100000,
      .entropy = NAN,
      .entropy_error = NAN,
      .log_z = NAN,

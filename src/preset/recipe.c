@@ -107,6 +107,10 @@ eqf_status eqf_preset_model_options(const eqf_preset *preset, eqf_dynamics_kind 
         options.dynamics.num_hops = row->num_hops;
         options.dynamics.num_vectors = row->num_vectors;
         options.integrator.num_steps = row->integration_steps;
+    } else if (kind != options.dynamics.kind) { /* of another kind the preset knows nothing */
+        const eqf_option *option;
+        for (size_t i = 0; (option = eqf_dynamics_option(kind, i)) != NULL; i++)
+            eqf_option_set(option, &options.dynamics, option->initial);
     }
     options.dynamics.kind = kind;
     return EQF__WRITE(NULL, EQF_MODEL_OPTIONS_INIT, &options, options_out);

@@ -34,9 +34,10 @@ const char *eqf_prior_kind_name(eqf_prior_kind kind) {
 }
 
 eqf_status eqf_prior_kind_find(const char *name, eqf_prior_kind *kind_out) {
+    EQF__NOT_NULL(NULL, name);
+    EQF__NOT_NULL(NULL, kind_out);
     const char *own;
-    for (unsigned kind = 0;
-         name != NULL && kind_out != NULL && (own = eqf_prior_kind_name((eqf_prior_kind)kind)) != NULL; kind++)
+    for (unsigned kind = 0; (own = eqf_prior_kind_name((eqf_prior_kind)kind)) != NULL; kind++)
         if (strcmp(name, own) == 0) {
             *kind_out = (eqf_prior_kind)kind;
             return EQF_OK;

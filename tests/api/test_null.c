@@ -143,6 +143,8 @@ CALL_AND_DESTROY(eqf_model_load, 2, eqf_model, p[0], p[1], p[2])
 CALL_WITHOUT_STATUS(eqf_option_get, p[0], p[1])
 CALL_VOID(eqf_option_set, p[0], p[1], 1.0)
 CALL_WITHOUT_STATUS(eqf_option_name, p[0], p[1])
+CALL(eqf_dynamics_kind_find, p[0], p[1])
+CALL(eqf_prior_kind_find, p[0], p[1])
 CALL(eqf_potential_kind_find, p[0], p[1])
 CALL(eqf_potential_check, p[0], p[1])
 CALL_WITHOUT_STATUS(eqf_potential_length, p[0])
@@ -346,6 +348,9 @@ static void test_null(void **state) {
     static eqf_training_state training_state = EQF_TRAINING_STATE_INIT;
     static eqf_potential_options own_potential = EQF_POTENTIAL_OPTIONS_INIT;
     static eqf_potential_kind kind;
+    static eqf_dynamics_kind dynamics_kind;
+    static eqf_prior_kind prior_kind;
+    static char dynamics_name[] = "dense", prior_name[] = "mean_free_gaussian";
     static eqf_option option = {.key = "temperature", .offset = offsetof(eqf_potential_options, temperature)};
     static void *nothing;
     static char assignment[] = "group_size=64", selector[] = "auto", element[] = "Ar", kind_name[] = "user",
@@ -448,6 +453,8 @@ static void test_null(void **state) {
         ROW(eqf_option_get, "~~", &option, &own_potential),
         ROW(eqf_option_set, "~~.", &option, &own_potential, _),
         ROW(eqf_option_name, "~~", &option, &own_potential),
+        ROW(eqf_dynamics_kind_find, "!!", dynamics_name, &dynamics_kind),
+        ROW(eqf_prior_kind_find, "!!", prior_name, &prior_kind),
         ROW(eqf_potential_kind_find, "!!", kind_name, &kind),
         ROW(eqf_potential_length, "~", potential),
         ROW(eqf_potential_check, "o!", ctx, potential),

@@ -22,9 +22,9 @@ else
     pass
 fi
 succeed "$eqflow" evaluate a.safetensors --data x.npy -n 100 --report r.html --quiet
-if grep -q 'dense, 1 layers of 8 (SiLU), 84 trained parameters' r.html; then pass; else fail "the report does not name the field"; fi
+if grep -q 'dense: width = 8, depth = 1, activation = silu; 84 trained parameters' r.html; then pass; else fail "the report does not name the field"; fi
 
-expect 2 '--field graph: must be radial or dense' "$eqflow" train dw2 -o m.safetensors --field graph
+expect 2 '--field graph: must be radial, dense or message' "$eqflow" train dw2 -o m.safetensors --field graph
 expect 2 '--activation relu: must be tanh or silu' "$eqflow" train dw2 -o m.safetensors --field dense --activation relu
 expect 2 '--width' "$eqflow" train dw2 -o m.safetensors --field dense --width 0
 expect 2 '--depth' "$eqflow" train dw2 -o m.safetensors --field dense --depth 9

@@ -17,10 +17,12 @@ for command in $("$eqflow" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z-]*\) .*
     done
 done
 succeed "$eqflow" train --help
+num_presets=$(awk '/^Defaults of the presets/ { print NF - 4 }' stdout)
+if [ "$num_presets" -ge 5 ]; then pass; else fail "train --help: a table of ${num_presets:-no} presets"; fi
 for option in steps batch-size learning-rate final-fraction warm-up integration-penalty clip-norm average-decay \
     weight-decay validation-interval field-evaluation prior-scale integration-steps num-distance num-time num-train \
     epsilon r-min trap temperature quadratic quartic linear distance-offset particles space-dim; do
-    if grep -Eq -- "^  --$option( +[^ ]+){4}$" stdout; then
+    if grep -Eq -- "^  --$option( +[^ ]+){$num_presets}$" stdout; then
         pass
     else
         fail "train --help does not show the default of --$option for every preset"
@@ -52,7 +54,7 @@ expect 2 'unknown option --frob; see eqflow train --help' "$eqflow" train dw4 --
 expect 2 'unknown option -Z; see eqflow data --help' "$eqflow" data dw4 -Z
 expect 2 'PRESET is missing' "$eqflow" train
 expect 2 "unexpected argument 'dw4'" "$eqflow" train dw2 dw4 -o m.safetensors
-expect 2 "unknown preset 'dw3'; there are dw2, dw4, lj13, lj55" "$eqflow" train dw3 -o m.safetensors
+expect 2 "unknown preset 'dw3'; there are dw2, dw4, lj13, lj55, morse13" "$eqflow" train dw3 -o m.safetensors
 expect 2 "unknown preset 'dw3'" "$eqflow" data dw3 -n 10 -o x.npy
 expect 2 '-o .* is missing' "$eqflow" train dw2
 expect 2 '-n .* is missing' "$eqflow" data dw2 -o x.npy
@@ -85,6 +87,13 @@ if [ -w /dev/full ]; then
         if [ $code -eq 4 ] && [ "$(wc -l <stderr)" -eq 1 ]; then pass; else fail "$words >/dev/full: $code: $(cat stderr)"; fi
     done
 fi
+
+# No command has two options of one name: constants of potentials and of fields meet in train.
+for words in anneal boltzmann data evaluate log-prob minima sample selftest train; do
+    "$eqflow" $words --help >stdout || fail "$words --help"
+    twice=$(grep -oE '^  (-., |    )--[a-z0-9-]+' stdout | grep -oE -- '--.*' | sort | uniq -d)
+    if [ -z "$twice" ]; then pass; else fail "$words --help has twice: $twice"; fi
+done
 
 # Short options may stand together; the overview fits a terminal.
 succeed "$eqflow" train -qh

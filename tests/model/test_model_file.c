@@ -187,7 +187,7 @@ static void test_damaged_metadata(void **state) {
         {"{\"format\":1", "{\"format\":0", EQF_ERROR_FORMAT, "format in its metadata"},
         {"{\"format\":1", "{\"format\":\"1\"", EQF_ERROR_FORMAT, "format in its metadata is not a number"},
         {"{\"format\":1,", "{", EQF_ERROR_FORMAT, "format in its metadata is missing"},
-        {"\"lennard_jones\"", "\"morse\"", EQF_ERROR_UNSUPPORTED, "potential.kind \"morse\""},
+        {"\"lennard_jones\"", "\"coulomb\"", EQF_ERROR_UNSUPPORTED, "potential.kind \"coulomb\""},
         {"\"radial\"", "\"graph\"", EQF_ERROR_UNSUPPORTED, "dynamics.kind \"graph\""},
         {"\"rk4\"", "\"euler\"", EQF_ERROR_UNSUPPORTED, "integrator.method \"euler\""},
         {"\"dense_core\"", "\"sparse\"", EQF_ERROR_UNSUPPORTED, "dynamics.layout \"sparse\""},

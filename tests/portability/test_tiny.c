@@ -29,7 +29,7 @@ static void test_potentials(void **state) {
     (void)state;
     eqf_context *ctx = test_context();
     test_worst worst = TEST_WORST_INIT(2e-5);
-    for (unsigned kind = EQF_POTENTIAL_DOUBLE_WELL; kind <= EQF_POTENTIAL_LENNARD_JONES; ++kind) {
+    TEST_EACH_FORMULA(kind) {
         eqf_potential_options potential = test_model_options(&tiny).potential;
         potential.kind = (eqf_potential_kind)kind;
         float *x = test_configurations(&tiny, NUM, 1), *energy = test_output(NUM), *force = test_output(NUM * 6);

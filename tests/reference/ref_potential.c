@@ -1,5 +1,6 @@
 /* Prior and potentials from their formulas. */
 #include <math.h>
+#include <stdlib.h>
 
 #include "reference.h"
 
@@ -12,15 +13,24 @@ double ref_prior_log_prob(unsigned num_particles, unsigned space_dim, double sca
 
 /* u and du/dd of one pair at distance d, temperature not yet divided out. */
 static void pair(const eqf_potential_options *potential, double d, double *energy_out, double *slope_out) {
-    if (potential->kind == EQF_POTENTIAL_DOUBLE_WELL) {
-        double s = d - potential->distance_offset;
-        *energy_out = potential->linear * s + potential->quadratic * s * s + potential->quartic * s * s * s * s;
-        *slope_out = potential->linear + 2.0 * potential->quadratic * s + 4.0 * potential->quartic * s * s * s;
-    } else {
-        double q6 = pow(potential->r_min / d, 6.0);
-        *energy_out = potential->epsilon * (q6 * q6 - 2.0 * q6);
-        *slope_out = potential->epsilon * (-12.0 * q6 * q6 + 12.0 * q6) / d;
+    double e = exp(-potential->width * (d - potential->r_min));
+    double s = d - potential->distance_offset, q6 = pow(potential->r_min / d, 6.0);
+    switch (potential->kind) {
+        case EQF_POTENTIAL_DOUBLE_WELL:
+            *energy_out = potential->linear * s + potential->quadratic * s * s + potential->quartic * s * s * s * s;
+            *slope_out = potential->linear + 2.0 * potential->quadratic * s + 4.0 * potential->quartic * s * s * s;
+            return;
+        case EQF_POTENTIAL_LENNARD_JONES:
+            *energy_out = potential->epsilon * (q6 * q6 - 2.0 * q6);
+            *slope_out = potential->epsilon * (-12.0 * q6 * q6 + 12.0 * q6) / d;
+            return;
+        case EQF_POTENTIAL_MORSE:
+            *energy_out = potential->depth * (pow(1.0 - e, 2.0) - 1.0);
+            *slope_out = potential->depth * 2.0 * (1.0 - e) * potential->width * e;
+            return;
+        case EQF_POTENTIAL_USER: break;
     }
+    abort(); /* a text has no formula here */
 }
 
 double ref_potential_energy(const eqf_potential_options *potential, const double *x, double *force_out) {
@@ -41,7 +51,7 @@ double ref_potential_energy(const eqf_potential_options *potential, const double
             }
         }
     }
-    if (potential->kind == EQF_POTENTIAL_LENNARD_JONES) {
+    if (potential->kind != EQF_POTENTIAL_DOUBLE_WELL) { /* the others have a trap */
         for (unsigned d = 0; d < D; ++d) {
             double mean = 0.0;
             for (unsigned i = 0; i < N; ++i) mean += x[i * D + d] / N;

@@ -103,7 +103,7 @@ eqf_model_options test_model_options(const test_system *system) {
     options.potential.kind = system->kind;
     options.potential.num_particles = system->num_particles;
     options.potential.space_dim = system->space_dim;
-    if (system->kind == EQF_POTENTIAL_LENNARD_JONES) {
+    if (system->kind != EQF_POTENTIAL_DOUBLE_WELL) {
         options.dynamics.layout = EQF_RADIAL_DENSE_CORE;
         options.dynamics.distance_max = 16.0;
     }
@@ -224,7 +224,7 @@ float *test_configurations(const test_system *system, size_t batch_size, uint64_
     double *one = calloc((size_t)N * D, sizeof *one);
     test_rng rng = {seed};
     for (size_t b = 0; b < batch_size; ++b) {
-        if (system->kind == EQF_POTENTIAL_LENNARD_JONES) {
+        if (system->kind != EQF_POTENTIAL_DOUBLE_WELL) {
             cluster(&rng, N, D, one);
         } else {
             /* The presets' last Gaussian is at distance 8: samples keep within. */

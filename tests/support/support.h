@@ -38,6 +38,11 @@ void test_ok(eqf_context *ctx, eqf_status status, const char *file, int line);
 
 /* ---- Systems ----------------------------------------------------------------------------------------------- */
 
+/* A loop over the kinds of potential whose energy is a formula of the library's own. */
+#define TEST_EACH_FORMULA(kind)                                                                            \
+    for (unsigned kind = 0; eqf_potential_kind_describe((eqf_potential_kind)kind) != NULL; ++kind)         \
+        if (!eqf_potential_kind_describe((eqf_potential_kind)kind)->has_text)
+
 typedef struct test_system {
     const char *name;
     unsigned num_particles, space_dim;

@@ -1,0 +1,162 @@
+#include "option_flags.h"
+
+#include <float.h>
+#include <stdio.h>
+#include <string.h>
+
+/* The flag's name of a row; "": it has none. */
+static void name_of(const eqf_option *row, char name[40]) {
+    snprintf(name, 40, "%s", row->flag ? row->flag : row->key);
+    for (char *c = name; *c; c++)
+        if (*c == '_') *c = '-';
+}
+
+/* Bounds as command lines say them: kernels compute in float, and what is beyond it is no bound that people care for. */
+static double low_of(const eqf_option *row) {
+    return row->low <= -1e30 ? -DBL_MAX : row->low > 0 && row->low < 1e-20 ? DBL_MIN : row->low;
+}
+static double high_of(const eqf_option *row) {
+    return row->high >= 1e30 ? DBL_MAX : row->high;
+}
+
+static void describe(option_flag *flag) {
+    char names[64] = "";
+    size_t length = 0;
+    for (size_t n = 0; flag->row->type == EQF_OPTION_NAME && flag->row->names[n] && length < sizeof names; n++)
+        length +=
+            (size_t)snprintf(names + length, sizeof names - length, "%s%s", n ? " or " : ": ", flag->row->names[n]);
+    snprintf(flag->help, sizeof flag->help, "%s%s%s%s", flag->titles, flag->titles[0] ? ": " : "", flag->row->help,
+             names);
+}
+
+static void add(option_flags *flags, const char *title, const eqf_option *row) {
+    char name[40];
+    name_of(row, name);
+    if (!name[0]) return;
+    size_t f = 0;
+    while (f < flags->num && strcmp(flags->flags[f].name, name) != 0) f++;
+    if (f == OPTION_FLAGS_MAX) return; /* a test counts them */
+    option_flag *flag = &flags->flags[f];
+    if (f == flags->num) {
+        flags->num++;
+        *flag = (option_flag){.row = row, .low = low_of(row), .high = high_of(row)};
+        snprintf(flag->name, sizeof flag->name, "%s", name);
+        snprintf(flag->titles, sizeof flag->titles, "%s", title);
+    } else {
+        const size_t length = strlen(flag->titles);
+        snprintf(flag->titles + length, sizeof flag->titles - length, ", %s", title);
+        if (low_of(row) < flag->low) flag->low = low_of(row);
+        if (high_of(row) > flag->high) flag->high = high_of(row);
+    }
+    describe(flag);
+}
+
+void option_flags_add(option_flags *flags, const char *title, option_rows rows, unsigned kind) {
+    const eqf_option *row;
+    for (size_t i = 0; (row = rows(kind, i)) != NULL; i++) add(flags, title, row);
+}
+
+size_t option_flags_options(option_flags *flags, const char *default_text, cli_option options_out[]) {
+    for (size_t f = 0; f < flags->num; f++) {
+        option_flag *flag = &flags->flags[f];
+        cli_option option = {.name = flag->name,
+                             .help = flag->help,
+                             .is_set = &flag->is_set,
+                             .default_text = default_text,
+                             .low = flag->low,
+                             .high = flag->high};
+        switch (flag->row->type) {
+            case EQF_OPTION_REAL:
+                option.kind = OPTION_NUMBER;
+                option.argument = "X";
+                flag->number = flag->row->initial;
+                option.value = &flag->number;
+                break;
+            case EQF_OPTION_NAME:
+                option.kind = OPTION_TEXT;
+                option.argument = "NAME";
+                flag->text = flag->row->names[(unsigned)flag->row->initial];
+                option.value = &flag->text;
+                break;
+            default:
+                option.kind = OPTION_COUNT;
+                option.argument = "N";
+                flag->count = (uint64_t)flag->row->initial;
+                option.value = &flag->count;
+                break;
+        }
+        options_out[f] = option;
+    }
+    return flags->num;
+}
+
+const eqf_option *option_flags_row(const option_flag *flag, option_rows rows, unsigned kind) {
+    const eqf_option *row;
+    for (size_t i = 0; (row = rows(kind, i)) != NULL; i++) {
+        char name[40];
+        name_of(row, name);
+        if (strcmp(name, flag->name) == 0) return row;
+    }
+    return NULL;
+}
+
+/* Each kind's own range is the business of the library's check. */
+static exit_code set_value(cli_app *app, const option_flag *flag, const eqf_option *row, void *options) {
+    if (row->type == EQF_OPTION_REAL) {
+        eqf_option_set(row, options, flag->number);
+        return EXIT_CODE_OK;
+    }
+    if (row->type != EQF_OPTION_NAME) {
+        eqf_option_set(row, options, (double)flag->count);
+        return EXIT_CODE_OK;
+    }
+    char names[128] = "";
+    size_t length = 0;
+    for (unsigned n = 0; row->names[n]; n++) {
+        if (strcmp(row->names[n], flag->text) == 0) {
+            eqf_option_set(row, options, n);
+            return EXIT_CODE_OK;
+        }
+        if (length < sizeof names)
+            length += (size_t)snprintf(names + length, sizeof names - length, "%s%s", n ? " or " : "", row->names[n]);
+    }
+    return app_fail(app, EXIT_CODE_USAGE, "--%s %s: must be %s; see eqflow %s --help", flag->name, flag->text, names,
+                    app->command);
+}
+
+exit_code option_flags_apply(cli_app *app, const option_flags *flags, option_rows rows, unsigned kind, void *options,
+                             const option_flag **unfit_out) {
+    *unfit_out = NULL;
+    for (size_t f = 0; f < flags->num; f++) {
+        const option_flag *flag = &flags->flags[f];
+        if (!flag->is_set) continue;
+        const eqf_option *row = option_flags_row(flag, rows, kind);
+        if (!row) {
+            *unfit_out = flag;
+            return EXIT_CODE_OK;
+        }
+        exit_code code = set_value(app, flag, row, options);
+        if (code != EXIT_CODE_OK) return code;
+    }
+    return EXIT_CODE_OK;
+}
+
+bool option_flags_any(const option_flags *flags) {
+    for (size_t f = 0; f < flags->num; f++)
+        if (flags->flags[f].is_set) return true;
+    return false;
+}
+
+void option_flags_describe(option_rows rows, unsigned kind, const void *options, char *text, size_t size) {
+    const eqf_option *row;
+    size_t length = 0;
+    text[0] = '\0';
+    for (size_t i = 0; length < size && (row = rows(kind, i)) != NULL; i++) {
+        const char *name = eqf_option_name(row, options);
+        if (name)
+            length += (size_t)snprintf(text + length, size - length, "%s%s = %s", i ? ", " : "", row->key, name);
+        else
+            length += (size_t)snprintf(text + length, size - length, "%s%s = %g", i ? ", " : "", row->key,
+                                       eqf_option_get(row, options));
+    }
+}

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# The examples of docs/extending.md: applied to a copy of the tree, built, run.
+# shellcheck source=../cli/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../cli/lib.sh" "$1"
+
+command -v patch >/dev/null || { echo "no patch"; exit 77; }
+mkdir tree
+for part in CMakeLists.txt apps cl cmake docs include man platforms src LICENSE README.md CHANGELOG.md; do
+    [ ! -e "$source_root/$part" ] || cp -R "$source_root/$part" tree/
+done
+sed -n '/^```diff$/,/^```$/p' "$source_root/docs/extending.md" | sed '/^```/d' >examples.diff
+if [ "$(grep -c '^+++ ' examples.diff)" -ge 12 ]; then pass; else fail "docs/extending.md: $(grep -c '^+++ ' examples.diff) files of examples"; fi
+if patch -d tree -p1 <examples.diff >patched 2>&1; then pass; else fail "the examples do not apply: $(grep -iE 'fail|malformed' patched)"; finish; fi
+generator=()
+! command -v ninja >/dev/null || generator=(-G Ninja)
+if cmake -S tree -B build "${generator[@]}" -DCMAKE_BUILD_TYPE=Debug -DBUILD_TESTING=OFF -DCMAKE_C_COMPILER="${CC:-cc}" \
+    ${EQFLOW_COMPILER_LAUNCHER:+-DCMAKE_C_COMPILER_LAUNCHER="$EQFLOW_COMPILER_LAUNCHER"} >made 2>&1 &&
+    cmake --build build --parallel 2 >>made 2>&1; then
+    pass
+else
+    fail "the examples do not build: $(grep -E 'error|Error' made | head -3)"
+    finish
+fi
+extended=$work/build/apps/eqflow/eqflow
+
+# The potential: its known answers on the device, its flags.
+succeed "$extended" selftest
+if grep -Eq 'ok .*Gaussian core' stdout; then pass; else fail "selftest does not check the Gaussian core: $(cat stdout)"; fi
+succeed "$extended" data dw2 --help
+if grep -q -- '--reach X .*Gaussian core' stdout; then pass; else fail "no flag --reach"; fi
+expect 2 '--reach has no meaning here.*double well' "$extended" data dw2 --reach 2 -n 4 -o x.npy
+
+# The field: dw2's particles are twice as far out as those of the prior, ln 2 = 0.69; few steps go part of the way.
+succeed "$extended" train dw2 --field breathing --num-train 300 --steps 60 -o model.safetensors --quiet
+within "$(tail -c 4 model.safetensors | od -An -tf4 | tr -d " ")" 0.05 0.75 "the rate"
+succeed "$extended" sample model.safetensors -n 20 -o x.npy --quiet
+
+succeed "$extended" presets
+if grep -q '^lj13 .*Lennard-Jones' stdout; then pass; else fail "presets: $(cat stdout)"; fi
+
+succeed "$extended" devices --verbose
+if grep -q 'num_partials .*48 .*platforms/cpu/example.profile' stdout; then pass; else fail "the profile is not used"; fi
+finish
