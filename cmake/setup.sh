@@ -38,14 +38,26 @@ as_root() {
     fi
 }
 
+# Says so where the package names are not known to fit.
+name_system() {
+    local system
+    system=$(. /etc/os-release 2>/dev/null && printf '%s %s' "${ID:-}" "${VERSION_ID:-}") || true
+    case $system in
+    'debian 12' | 'debian 13' | 'ubuntu 24.04') ;;
+    *) say "This is ${system:-no named system}; the names of packages are those of Debian 12 and 13 and Ubuntu 24.04." ;;
+    esac
+}
+
 # install_packages PACKAGE...: those that are missing, and nothing at all when none is. A tool counts as present if its
 # command is, whatever package it came from.
 install_packages() {
     local package missing=()
     if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
         say "This is not a Debian system: going on with what is installed. Needed (Debian names): $*"
+        say "docs/install.md has other systems' names."
         return
     fi
+    name_system
     for package in "$@"; do
         case $package in
         gcc) command -v cc >/dev/null || missing+=(gcc) ;;

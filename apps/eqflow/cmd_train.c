@@ -11,12 +11,11 @@
 #include "progress.h"
 #include "signals.h"
 #include "system.h"
+#include "train_data.h"
 #include "train_flags.h"
 #include "train_stages.h"
 #include "work.h"
 
-static const size_t max_held_out = 10000; /* more does not tell models apart any better */
-static const size_t few_held_out = 10;    /* what a small set still gives, up to a quarter of it */
 static const double slice_seconds = 0.2;  /* between looks at signals and the clock */
 static const double save_seconds = 2;     /* between model files of an improving model */
 /* Of prior -> data -> prior, a coordinate and a log-density: half of the promised 1e-4, as samples that were not tried may do a little
@@ -24,92 +23,7 @@ static const double save_seconds = 2;     /* between model files of an improving
 static const eqf_round_trip chosen_round_trip = {5e-5, 5e-5};
 static const size_t num_round_trips = 1000;
 
-/* ---- Data ------------------------------------------------------------------------------------- */
-
-/* Rows 0 .. num_held_out - 1 are held out, the rest is trained on. */
-typedef struct train_data {
-    float *x; /* [num_held_out + num_train, N, D], shuffled */
-    size_t num_train, num_held_out, num_dof;
-} train_data;
-
-/* Uniform on 0 .. bound - 1, near enough for bounds far below 2^64. */
-static uint64_t draw_below(uint64_t seed, uint64_t index, uint64_t bound) {
-    return app_seed_for(seed + index, "shuffle") % bound;
-}
-
-static void shuffle(float *x, size_t num, size_t num_dof, uint64_t seed) {
-    for (size_t i = num; i > 1; i--) { /* Fisher and Yates */
-        size_t j = (size_t)draw_below(seed, i, i);
-        for (size_t k = 0; k < num_dof && j != i - 1; k++) {
-            float kept = x[(i - 1) * num_dof + k];
-            x[(i - 1) * num_dof + k] = x[j * num_dof + k];
-            x[j * num_dof + k] = kept;
-        }
-    }
-}
-
-static size_t count_held_out(size_t num, double fraction) {
-    if (fraction <= 0) return 0;
-    size_t count = (size_t)(fraction * (double)num + 0.5);
-    size_t few = num / 4 < few_held_out ? num / 4 : few_held_out;
-    if (count < few) count = few;
-    if (count > max_held_out) count = max_held_out;
-    return count < num ? count : num - 1;
-}
-
-static exit_code load_data(cli_app *app, const train_flags *flags, const eqf_potential_options *potential,
-                           train_data *data_out) {
-    eqf_array array = EQF_ARRAY_INIT;
-    exit_code code = work_read_configurations(app, flags->data_path, potential, &array);
-    if (code != EXIT_CODE_OK) return code;
-    size_t num = array.shape[0];
-    data_out->x = app_alloc(app, num, sizeof(float) * data_out->num_dof, "the training data");
-    if (data_out->x) memcpy(data_out->x, array.data, num * data_out->num_dof * sizeof(float));
-    eqf_array_clear(&array);
-    data_out->num_train = num;
-    return data_out->x ? EXIT_CODE_OK : EXIT_CODE_DEVICE;
-}
-
-static exit_code make_data(cli_app *app, const train_flags *flags, const eqf_preset *preset,
-                           const eqf_potential_options *potential, train_data *data_out) {
-    size_t num = flags->is_num_train_set ? (size_t)flags->num_train : preset->default_num_train;
-    app_note(app, "no --data: making %zu samples of %s by Monte Carlo (--num-train)", num, preset->name);
-    data_out->x = app_alloc(app, num, sizeof(float) * data_out->num_dof, "the training data");
-    if (!data_out->x) return EXIT_CODE_DEVICE;
-    eqf_mcmc_options options = *preset->mcmc;
-    options.seed = app_seed_for(app->seed, "training data");
-    eqf_mcmc_diagnostics diagnostics = EQF_MCMC_DIAGNOSTICS_INIT;
-    data_out->num_train = num;
-    return work_mcmc(app, potential, &options, num, data_out->x, NULL, &diagnostics);
-}
-
-/* Fills data_out; free(data_out->x) also after a failure. */
-static exit_code get_data(cli_app *app, const train_flags *flags, const eqf_preset *preset,
-                          const eqf_potential_options *potential, train_data *data_out) {
-    *data_out = (train_data){.num_dof = (size_t)potential->num_particles * potential->space_dim};
-    exit_code code = flags->data_path ? load_data(app, flags, potential, data_out) : EXIT_CODE_OK;
-    if (code == EXIT_CODE_OK) code = app_open(app);
-    if (code == EXIT_CODE_OK) code = system_verify(app, potential);
-    if (flags->loss == LOSS_ENERGY) return code;
-    if (code == EXIT_CODE_OK && !flags->data_path) code = make_data(app, flags, preset, potential, data_out);
-    if (code != EXIT_CODE_OK) return code;
-    size_t num = data_out->num_train;
-    shuffle(data_out->x, num, data_out->num_dof, app_seed_for(app->seed, "held-out split"));
-    data_out->num_held_out = count_held_out(num, flags->held_out);
-    data_out->num_train = num - data_out->num_held_out;
-    app_note(app, "training on %zu samples, %zu held out", data_out->num_train, data_out->num_held_out);
-    return EXIT_CODE_OK;
-}
-
-/* ---- Options of the model and of training ----------------------------------------------------- */
-
-/* Standard deviation of the data per free degree of freedom: sqrt(sum |x|^2 / (B (N-1) D)). */
-static double data_scale(const train_data *data, const eqf_potential_options *potential) {
-    double sum = 0;
-    size_t num = data->num_held_out + data->num_train;
-    for (size_t i = 0; i < num * data->num_dof; i++) sum += (double)data->x[i] * data->x[i];
-    return sqrt(sum / ((double)num * (potential->num_particles - 1) * potential->space_dim));
-}
+/* ---- Options of the model ----------------------------------------------------- */
 
 static exit_code fill_model_options(cli_app *app, const train_flags *flags, const train_data *data,
                                     eqf_model_options *options) {
@@ -118,7 +32,7 @@ static exit_code fill_model_options(cli_app *app, const train_flags *flags, cons
     exit_code code = train_flags_dynamics(app, flags, &options->dynamics);
     if (code != EXIT_CODE_OK) return code;
     if (flags->has_prior_scale_of_data) {
-        options->prior_scale = data_scale(data, &options->potential);
+        options->prior_scale = train_data_scale(data, &options->potential);
         if (!(options->prior_scale > 0)) {
             return app_fail(app, EXIT_CODE_INPUT, "--prior-scale data: all configurations are a single point");
         }
@@ -148,9 +62,10 @@ static exit_code write_csv(cli_app *app, const train_flags *flags, const train_p
     FILE *stream = open_memstream(&text, &size);
     if (!stream) return app_fail(app, EXIT_CODE_DEVICE, "out of memory");
     /* Columns of losses that no stage has are left out: the file of a likelihood is as readers have known it. */
-    fprintf(stream, "step,seconds,loss,nll,held_out_nll,gradient_norm,learning_rate%s%s\n",
+    fprintf(stream, "step,seconds,loss,nll,held_out_nll,gradient_norm,learning_rate%s%s%s\n",
             plan->has_free_energy ? ",free_energy,held_out_free_energy" : "",
-            plan->has_flow_matching ? ",flow_matching,held_out_flow_matching" : "");
+            plan->has_flow_matching ? ",flow_matching,held_out_flow_matching" : "",
+            plan->has_dispersion ? ",dispersion,held_out_dispersion" : "");
     for (size_t i = 0; i < num_rows; i++) {
         const struct {
             double value;
@@ -164,7 +79,9 @@ static exit_code write_csv(cli_app *app, const train_flags *flags, const train_p
                      {rows[i].free_energy, plan->has_free_energy},
                      {rows[i].held_out_free_energy, plan->has_free_energy},
                      {rows[i].flow_matching, plan->has_flow_matching},
-                     {rows[i].held_out_flow_matching, plan->has_flow_matching}};
+                     {rows[i].held_out_flow_matching, plan->has_flow_matching},
+                     {rows[i].dispersion, plan->has_dispersion},
+                     {rows[i].held_out_dispersion, plan->has_dispersion}};
         fprintf(stream, "%" PRIu64, rows[i].step);
         for (size_t j = 0; j < sizeof cells / sizeof cells[0]; j++) {
             if (!cells[j].is_there) continue;
@@ -302,7 +219,9 @@ static void show_progress(cli_progress *progress, const eqf_training_state *stat
                  {"free energy", state->free_energy},
                  {"held-out", state->held_out_free_energy},
                  {"loss", state->flow_matching},
-                 {"held-out", state->held_out_flow_matching}};
+                 {"held-out", state->held_out_flow_matching},
+                 {"dispersion", state->dispersion},
+                 {"held-out", state->held_out_dispersion}};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         if (!isfinite(parts[i].value) || length >= sizeof detail) continue;
         length += (size_t)snprintf(detail + length, sizeof detail - length, "%s %.4f ", parts[i].label, parts[i].value);
@@ -445,7 +364,7 @@ static exit_code train(cli_app *app, const train_flags *flags, const eqf_preset 
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
     model_options.potential = *potential;
 
-    exit_code code = get_data(app, flags, preset, potential, &data);
+    exit_code code = train_data_get(app, flags, preset, potential, &data);
     if (code != EXIT_CODE_OK) goto done;
     if ((code = fill_model_options(app, flags, &data, &model_options)) != EXIT_CODE_OK) goto done;
     plan = app_alloc(app, 1, sizeof *plan, "the stages");

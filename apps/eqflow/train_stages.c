@@ -35,6 +35,8 @@ static const stage_key keys[] = {
      "largest |s + grad u| of a sample, of gradient=path; 0: none"},
     {"penalty", KEY_NUMBER, AT(integration_penalty), 0, DBL_MAX, NULL,
      "weight of the integration error, of gradient=dto"},
+    {"dispersion", KEY_NUMBER, AT(dispersion_weight), 0, DBL_MAX, NULL,
+     "weight of Var[log q + u] over the data; 0: none"},
     {"clip-norm", KEY_NUMBER, AT(clip_norm), 0, DBL_MAX, NULL, "largest gradient norm; 0: any"},
     {"clip-ratio", KEY_NUMBER, AT(clip_ratio), 0, DBL_MAX, NULL, "the same in running norms; 0: any"},
     {"average-decay", KEY_NUMBER, AT(average_decay), 0, 0.999999, NULL, "of the parameters' moving average; 0: none"},
@@ -216,6 +218,7 @@ static exit_code add_stage(cli_app *app, const train_flags *flags, const eqf_pre
         return EXIT_CODE_OK;
     }
     plan->has_nll = plan->has_nll || options->nll_weight_start > 0 || options->nll_weight_end > 0;
+    plan->has_dispersion = plan->has_dispersion || options->dispersion_weight > 0;
     plan->has_free_energy = plan->has_free_energy || options->nll_weight_start < 1 || options->nll_weight_end < 1;
     return EXIT_CODE_OK;
 }

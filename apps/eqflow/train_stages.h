@@ -11,7 +11,7 @@ enum { TRAIN_MAX_STAGES = 16 };
 typedef struct train_plan {
     eqf_training_options stages[TRAIN_MAX_STAGES];
     unsigned num_stages;
-    bool has_nll, has_free_energy, has_flow_matching; /* whether a stage's loss has such a part */
+    bool has_nll, has_free_energy, has_flow_matching, has_dispersion; /* whether a stage's loss has such a part */
 } train_plan;
 
 /* Whether all --stage texts can be read: one line about the first that cannot. */

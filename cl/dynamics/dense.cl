@@ -13,9 +13,11 @@ __kernel void dense_inputs(__global const real *x_blocked, __global const real *
     const size_t num_columns = (size_t)(1 + NUM_DIRECTIONS) * num_samples;
     const int is_inside = block_begin + block < num_blocks;
     realv x[DOF];
+    UNROLL_STATE
     for (uint c = 0; c < DOF; c++)
         x[c] = is_inside ? load_lanes(x_blocked + ((size_t)(block_begin + block) * DOF + c) * V) : (realv)0;
     remove_mean(x);
+    UNROLL_STATE
     for (uint c = 0; c < DOF; c++) store_lanes(inputs + c * num_columns + COLUMN(0, block), x[c]);
     store_lanes(inputs + DOF * num_columns + COLUMN(0, block),
                 is_inside ? load_lanes(times + (size_t)(block_begin + block) * V) : (realv)0);
@@ -24,6 +26,7 @@ __kernel void dense_inputs(__global const real *x_blocked, __global const real *
     const uintv high = (uintv)(uint)(first >> 32) + select((uintv)0, (uintv)1, low < (uintv)(uint)first);
     for (uint r = 1; r <= NUM_DIRECTIONS; r++) {
         set_direction(r - 1, low, high, seed_low, seed_high, x);
+        UNROLL_STATE
         for (uint c = 0; c < DOF; c++) store_lanes(inputs + c * num_columns + COLUMN(r, block), x[c]);
         store_lanes(inputs + DOF * num_columns + COLUMN(r, block), (realv)0);
     }
@@ -58,13 +61,16 @@ __kernel void dense_outputs(__global const real *outputs, __global const real *i
     if (block * V >= num_samples || block_begin + block >= num_blocks) return;
     const size_t num_columns = (size_t)(1 + NUM_DIRECTIONS) * num_samples;
     realv v[DOF];
+    UNROLL_STATE
     for (uint c = 0; c < DOF; c++) v[c] = load_lanes(outputs + c * num_columns + COLUMN(0, block)) + bias[c];
     remove_mean(v);
+    UNROLL_STATE
     for (uint c = 0; c < DOF; c++)
         store_lanes(velocity_blocked + ((size_t)(block_begin + block) * DOF + c) * V, v[c]);
 #if NUM_DIRECTIONS > 0 /* else the velocity alone is wanted, and divergence is not written */
     realv sum = 0;
     for (uint r = 1; r <= NUM_DIRECTIONS; r++)
+        UNROLL_STATE
         for (uint c = 0; c < DOF; c++)
             sum = fma(load_lanes(inputs + c * num_columns + COLUMN(r, block)),
                       load_lanes(outputs + c * num_columns + COLUMN(r, block)), sum);
@@ -84,12 +90,14 @@ __kernel void dense_output_adjoints(__global const real *adjoint_velocity, __glo
     const size_t num_columns = (size_t)(1 + NUM_DIRECTIONS) * num_samples;
     const int is_inside = block_begin + block < num_blocks;
     realv v[DOF], adjoint_div = 0;
+    UNROLL_STATE
     for (uint c = 0; c < DOF; c++)
         v[c] = is_inside ? load_lanes(adjoint_velocity + ((size_t)(block_begin + block) * DOF + c) * V) : (realv)0;
 #if NUM_DIRECTIONS > 0
     if (is_inside) adjoint_div = load_lanes(adjoint_divergence + (size_t)(block_begin + block) * V);
 #endif
     remove_mean(v);
+    UNROLL_STATE
     for (uint c = 0; c < DOF; c++) {
         store_lanes(adjoint + c * num_columns + COLUMN(0, block), v[c]);
         for (uint r = 1; r <= NUM_DIRECTIONS; r++)
@@ -137,8 +145,10 @@ __kernel void dense_input_adjoints(__global const real *adjoint, __global real *
     uint block = get_global_id(0);
     if (block * V >= num_samples || block_begin + block >= num_blocks) return;
     realv x[DOF];
+    UNROLL_STATE
     for (uint c = 0; c < DOF; c++) x[c] = load_lanes(adjoint + (size_t)c * num_samples + (size_t)block * V);
     remove_mean(x);
+    UNROLL_STATE
     for (uint c = 0; c < DOF; c++) {
         __global real *to = adjoint_x_blocked + ((size_t)(block_begin + block) * DOF + c) * V;
         store_lanes(to, load_lanes(to) + x[c]);

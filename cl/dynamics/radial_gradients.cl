@@ -42,6 +42,13 @@ __kernel void radial_point_gradients(__global const real *cell_gradients, __glob
     }
 }
 
+/* A single Gaussian's place is no variable: sums stay in registers. */
+#if K_AT_ONCE == 1
+#define AT_SUM(k, s) (s)
+#else
+#define AT_SUM(k, s) (((k) - k_begin) * STAGES_AT_ONCE + (s))
+#endif
+
 /* One work-item per STAGES_AT_ONCE stages and K_AT_ONCE Gaussians: grad_coefficients [num_stages][K+1] (d loss / d
  * A_k, B). */
 __kernel void radial_contract_coefficients(__global const real *point_gradients, __global const uint *is_active,
@@ -52,7 +59,9 @@ __kernel void radial_contract_coefficients(__global const real *point_gradients,
     if (first >= num_stages) return;
     uint k_end = min(k_begin + K_AT_ONCE, (uint)K);
     realv sum[K_AT_ONCE * STAGES_AT_ONCE], bias_sum[STAGES_AT_ONCE];
+    UNROLL
     for (uint i = 0; i < K_AT_ONCE * STAGES_AT_ONCE; i++) sum[i] = 0;
+    UNROLL
     for (uint s = 0; s < STAGES_AT_ONCE; s++) bias_sum[s] = 0;
     for (uint block = 0; block < num_point_blocks; block++) {
         uint any_active = 0;
@@ -74,16 +83,51 @@ __kernel void radial_contract_coefficients(__global const real *point_gradients,
             realv r1 = load_lanes(basis + (((size_t)block * K + k) * 2 + 1) * V);
             UNROLL
             for (uint s = 0; s < STAGES_AT_ONCE; s++) {
-                uint at = (k - k_begin) * STAGES_AT_ONCE + s;
+                uint at = AT_SUM(k, s);
                 sum[at] = fma(g0[s], r0, fma(g1[s], r1, sum[at]));
             }
         }
     }
-    for (uint s = 0; s < STAGES_AT_ONCE && first + s < num_stages; s++) {
+    UNROLL
+    for (uint s = 0; s < STAGES_AT_ONCE; s++) {
+        if (first + s >= num_stages) continue;
         __global real *out = grad_coefficients + (first + s) * (K + 1);
-        for (uint k = k_begin; k < k_end; k++) out[k] = sum_lanes(sum[(k - k_begin) * STAGES_AT_ONCE + s]);
+        for (uint k = k_begin; k < k_end; k++) out[k] = sum_lanes(sum[AT_SUM(k, s)]);
         if (k_begin + K_AT_ONCE > K) out[K] = sum_lanes(bias_sum[s]);
     }
+}
+
+/* Gaussians whose pulls a work-item of contract_widths holds at once. With one lane few, that registers hold, and each
+ * pull is summed twice. */
+#if V == 1
+#define PULLS_AT_ONCE 10
+#define UNROLL_PULLS UNROLL
+#else
+#define PULLS_AT_ONCE K
+#define UNROLL_PULLS
+#endif
+
+/* H_k and H'_k of PULLS_AT_ONCE Gaussians from k_begin on at the block's points, stages in order. Gives whether any
+ * stage is active. */
+static inline uint sum_pulls(__global const real *point_gradients, __global const uint *is_active,
+                             __global const real *coefficients, uint num_stages, uint num_point_blocks, uint block,
+                             uint k_begin, realv *pull0, realv *pull1) {
+    uint any_active = 0;
+    UNROLL_PULLS
+    for (uint i = 0; i < PULLS_AT_ONCE; i++) pull0[i] = pull1[i] = 0;
+    for (uint j = 0; j < num_stages; j++) {
+        if (!is_active[j * num_point_blocks + block]) continue;
+        any_active = 1;
+        __global const real *g = point_gradients + (size_t)j * 2 * num_point_blocks * V + block * V;
+        realv g0 = load_lanes(g), g1 = load_lanes(g + num_point_blocks * V);
+        UNROLL_PULLS
+        for (uint i = 0; i < PULLS_AT_ONCE; i++) { /* beyond the last Gaussian: some number that nobody reads */
+            real weight = coefficients[j * (K + 1) + min(k_begin + i, (uint)K)];
+            pull0[i] = fma((realv)weight, g0, pull0[i]);
+            pull1[i] = fma((realv)weight, g1, pull1[i]);
+        }
+    }
+    return any_active;
 }
 
 /* One work-item per V points: its part of d loss / d ln gamma_k, partial_widths [num_point_blocks][K_PADDED]. With
@@ -96,44 +140,45 @@ __kernel void radial_contract_widths(__global const real *point_gradients, __glo
                                      __global real *partial_widths, uint num_stages, uint num_point_blocks) {
     uint block = get_global_id(0);
     if (block >= num_point_blocks) return;
-    realv pull0[K], pull1[K];
-    uint any_active = 0;
-    for (uint k = 0; k < K; k++) pull0[k] = pull1[k] = 0;
+    realv pull0[PULLS_AT_ONCE], pull1[PULLS_AT_ONCE];
     for (uint k = 0; k < K_PADDED; k++) partial_widths[(size_t)block * K_PADDED + k] = 0;
-    for (uint j = 0; j < num_stages; j++) {
-        if (!is_active[j * num_point_blocks + block]) continue;
-        any_active = 1;
-        __global const real *g = point_gradients + (size_t)j * 2 * num_point_blocks * V + block * V;
-        realv g0 = load_lanes(g), g1 = load_lanes(g + num_point_blocks * V);
-        for (uint k = 0; k < K; k++) {
-            real weight = coefficients[j * (K + 1) + k];
-            pull0[k] = fma((realv)weight, g0, pull0[k]);
-            pull1[k] = fma((realv)weight, g1, pull1[k]);
-        }
-    }
-    if (!any_active) return;
     realv d = place_of_points(geometry, block, 2, 0);
-    realv sum = 0, slope = 0, n0 = 0, n1 = 0, m0 = 0;
-    for (uint k = 0; k < K; k++) {
-        real inverse_gamma = gaussians[K + k];
-        realv u = (d - gaussians[k]) * inverse_gamma;
-        realv g = exp2_clamped(REAL(-1.4426950408889634) * u * u), g1 = REAL(-2.0) * inverse_gamma * u * g;
-        sum += g;
-        slope += g1;
-        n0 = fma(pull0[k], g, fma(pull1[k], g1, n0)); /* sum H g + H' g' */
-        m0 = fma(pull1[k], g, m0);                    /* sum H' g */
+    realv sum = 0, slope = 0, n0 = 0, m0 = 0;
+    for (uint begin = 0; begin < K; begin += PULLS_AT_ONCE) {
+        if (!sum_pulls(point_gradients, is_active, coefficients, num_stages, num_point_blocks, block, begin, pull0,
+                       pull1))
+            return;
+        UNROLL_PULLS
+        for (uint i = 0; i < PULLS_AT_ONCE; i++) {
+            const uint k = begin + i;
+            if (k >= K) continue;
+            real inverse_gamma = gaussians[K + k];
+            realv u = (d - gaussians[k]) * inverse_gamma;
+            realv g = exp2_clamped(REAL(-1.4426950408889634) * u * u), g1 = REAL(-2.0) * inverse_gamma * u * g;
+            sum += g;
+            slope += g1;
+            n0 = fma(pull0[i], g, fma(pull1[i], g1, n0)); /* sum H g + H' g' */
+            m0 = fma(pull1[i], g, m0);                    /* sum H' g */
+        }
     }
     realv p = REAL(1.0) / (EPSILON + sum), p1 = -slope * p * p;
     realv grad_slope = -m0 * p * p;
     realv grad_sum = -n0 * p * p + REAL(2.0) * m0 * slope * p * p * p;
-    for (uint k = 0; k < K; k++) {
-        real inverse_gamma = gaussians[K + k];
-        realv u = (d - gaussians[k]) * inverse_gamma;
-        realv g = exp2_clamped(REAL(-1.4426950408889634) * u * u), g1 = REAL(-2.0) * inverse_gamma * u * g;
-        realv grad_g = fma(pull0[k], p, fma(pull1[k], p1, grad_sum));
-        realv grad_g1 = fma(pull1[k], p, grad_slope);
-        realv u2 = REAL(2.0) * u * u;
-        partial_widths[(size_t)block * K_PADDED + k] = sum_lanes(grad_g * u2 * g + grad_g1 * (u2 - REAL(2.0)) * g1);
+    for (uint begin = 0; begin < K; begin += PULLS_AT_ONCE) {
+        if (PULLS_AT_ONCE < K)
+            sum_pulls(point_gradients, is_active, coefficients, num_stages, num_point_blocks, block, begin, pull0, pull1);
+        UNROLL_PULLS
+        for (uint i = 0; i < PULLS_AT_ONCE; i++) {
+            const uint k = begin + i;
+            if (k >= K) continue;
+            real inverse_gamma = gaussians[K + k];
+            realv u = (d - gaussians[k]) * inverse_gamma;
+            realv g = exp2_clamped(REAL(-1.4426950408889634) * u * u), g1 = REAL(-2.0) * inverse_gamma * u * g;
+            realv grad_g = fma(pull0[i], p, fma(pull1[i], p1, grad_sum));
+            realv grad_g1 = fma(pull1[i], p, grad_slope);
+            realv u2 = REAL(2.0) * u * u;
+            partial_widths[(size_t)block * K_PADDED + k] = sum_lanes(grad_g * u2 * g + grad_g1 * (u2 - REAL(2.0)) * g1);
+        }
     }
 }
 
@@ -145,6 +190,7 @@ __kernel void radial_time_gradients(__global const real *params, __global const 
     uint j = get_global_id(0);
     if (j >= num_stages) return;
     real t = (real)j / (real)(num_stages - 1), pull[M], projected = 0;
+    UNROLL
     for (uint m = 0; m < M; m++) {
         real constant_part = params[AT_BIAS + m], sum = 0;
         for (uint k = 0; k < K; k++) {
@@ -155,6 +201,7 @@ __kernel void radial_time_gradients(__global const real *params, __global const 
         pull[m] = sum + grad_coefficients[j * (K + 1) + K] * constant_part;
         projected += pull[m] * time_basis[j * M + m];
     }
+    UNROLL
     for (uint m = 0; m < M; m++) {
         real u = (t - params[AT_TIME_CENTERS + m]) * exp(-params[AT_TIME_LOG_GAMMAS + m]);
         time_gradients[j * M + m] = REAL(2.0) * u * u * time_basis[j * M + m] * (pull[m] - projected);

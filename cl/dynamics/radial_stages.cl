@@ -149,7 +149,7 @@ __kernel void radial_check(__global const real *values, __global const real *geo
     if (j >= num_stages) return;
     __global const real *phi0 = values + (size_t)j * 2 * num_point_blocks * V, *phi1 = phi0 + num_point_blocks * V;
     uint last = (uint)geometry[6];
-    real worst = 0, largest = (real)1e-3;
+    real worst = 0, largest = REAL(1e-3);
     for (uint cell = 0; cell < last; cell++) {
         real d = node_distance(geometry, cell);
         largest = fmax(largest, d * fabs(phi1[cell]) + (real)D * fabs(phi0[cell]));

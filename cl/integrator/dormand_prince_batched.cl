@@ -10,9 +10,11 @@
 static inline void put_question(const realv *y, realv t, realv weight, realv adjoint, real direction, uint block,
                                 __global real *x, __global real *times, __global real *adjoint_velocity,
                                 __global real *adjoint_divergence) {
+    UNROLL_STATE
     for (uint c = 0; c < N * D; c++) store_lanes(OWN(x, N * D) + c * V, y[c]);
     store_lanes(OWN(times, 1), t);
 #ifdef HAS_QUADRATURE
+    UNROLL_STATE
     for (uint c = 0; c < N * D; c++)
         store_lanes(OWN(adjoint_velocity, N * D) + c * V, -direction * weight * y[N * D + c]);
     store_lanes(OWN(adjoint_divergence, 1), -direction * weight * adjoint);
@@ -36,6 +38,7 @@ __kernel void batched_ask(__global const real *state, __global real *carry, __gl
         s = now.s;
     }
     __constant const real *a = tableau_a + stage * (NUM_STAGES - 1);
+    UNROLL_STATE
     for (uint c = 0; c < STATE_SIZE; c++) {
         realv from = load_lanes(OWN(state, STATE_SIZE) + c * V), sum = 0;
         y[c] = from;
@@ -61,8 +64,10 @@ __kernel void batched_keep(__global const real *velocity, __global const real *r
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
     __global real *own = OWN(k, NUM_STAGES * STATE_SIZE) + stage * (STATE_SIZE * V);
+    UNROLL_STATE
     for (uint c = 0; c < N * D; c++)
         store_lanes(own + c * V, direction * load_lanes(OWN(velocity, N * D) + c * V));
+    UNROLL_STATE
     for (uint c = N * D; c < STATE_SIZE; c++) {
         realv value = load_lanes(OWN(rest, STATE_SIZE - N * D) + (c - N * D) * V);
 #ifdef HAS_QUADRATURE
@@ -81,6 +86,7 @@ __kernel void batched_probe(__global const real *state, __global real *control, 
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
     realv y[STATE_SIZE], f[STATE_SIZE];
+    UNROLL_STATE
     for (uint c = 0; c < STATE_SIZE; c++) {
         y[c] = load_lanes(OWN(state, STATE_SIZE) + c * V);
         f[c] = load_lanes(OWN(k, NUM_STAGES * STATE_SIZE) + c * V);
@@ -88,6 +94,7 @@ __kernel void batched_probe(__global const real *state, __global real *control, 
     const realv h = first_probe(system_error(y, y, y, rtol, atol, has_log_det),
                                 system_error(f, y, y, rtol, atol, has_log_det));
     store_lanes(OWN(control, CONTROL_SIZE) + AT_H * V, h);
+    UNROLL_STATE
     for (uint c = 0; c < STATE_SIZE; c++) y[c] = fma(h, f[c], y[c]);
     put_question(y, flow_time(h, direction), (realv)1, adjoint_scale * load_lanes(OWN(adjoint_log_det, 1)), direction,
                  block, x, times, adjoint_velocity, adjoint_divergence);
@@ -100,6 +107,7 @@ __kernel void batched_begin(__global const real *state, __global real *control, 
     if (block >= num_blocks) return;
     realv y[STATE_SIZE], f[STATE_SIZE], moved[STATE_SIZE], change[STATE_SIZE];
     const realv h = load_lanes(OWN(control, CONTROL_SIZE) + AT_H * V);
+    UNROLL_STATE
     for (uint c = 0; c < STATE_SIZE; c++) {
         y[c] = load_lanes(OWN(state, STATE_SIZE) + c * V);
         f[c] = load_lanes(OWN(k, NUM_STAGES * STATE_SIZE) + c * V);
@@ -126,10 +134,12 @@ __kernel void batched_judge(__global const real *state, __global real *control, 
     load_control(OWN(control, CONTROL_SIZE), &now);
     integerv is_last;
     const realv s = now.s, h = step_size(now, equal_step, &is_last);
+    UNROLL_STATE
     for (uint c = 0; c < STATE_SIZE; c++) {
         before[c] = load_lanes(OWN(state, STATE_SIZE) + c * V);
         after[c] = load_lanes(OWN(next, STATE_SIZE) + c * V);
         error[c] = 0;
+        UNROLL_STATE
         for (uint p = 0; p < NUM_STAGES; p++) {
             last[c] = load_lanes(OWN(k, NUM_STAGES * STATE_SIZE) + (p * STATE_SIZE + c) * V);
             error[c] = fma((realv)tableau_e[p], last[c], error[c]);
@@ -160,6 +170,7 @@ __kernel void batched_ask_gradient(__global const real *state, __global const re
     const realv s = load_lanes(OWN(start, 2)), h = load_lanes(OWN(start, 2) + V);
     const integerv is_accepted = load_lanes(OWN(weight, 1)) > (realv)0;
     __constant const real *a = tableau_a + stage * (NUM_STAGES - 1);
+    UNROLL_STATE
     for (uint c = 0; c < STATE_SIZE; c++) {
         realv sum = 0, from = load_lanes(OWN(state, STATE_SIZE) + c * V);
         for (uint p = 0; p < stage; p++)
@@ -180,6 +191,7 @@ __kernel void batched_move(__global real *state, __global real *carry, __global 
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
     const integerv is_accepted = load_lanes(OWN(weight, 1)) > (realv)0;
+    UNROLL_STATE
     for (uint c = 0; c < STATE_SIZE; c++) {
         __global real *y = OWN(state, STATE_SIZE) + c * V, *left_out = OWN(carry, STATE_SIZE) + c * V;
         __global real *first = OWN(k, NUM_STAGES * STATE_SIZE) + c * V;

@@ -31,6 +31,7 @@ __kernel void trajectory_adjoint(__global const real *checkpoints, __global real
             __global const real *checkpoint = checkpoints + ((size_t)step * num_blocks + block) * (N * D * V);
             for (uint c = 0; c < N * D; c++) y[c] = load_lanes(checkpoint + (size_t)c * V);
             realv div_difference = 0;
+            UNROLL_STATE
             for (uint s = 0; s < 3; s++) {
                 uint stage = STEP_STAGE(num_steps, direction, step, RK4_OFFSET(s));
                 realv div;
@@ -51,6 +52,7 @@ __kernel void trajectory_adjoint(__global const real *checkpoints, __global real
                 from_later[c] = 0;
             }
             error_sum = fma((realv)fabs(h), square, error_sum);
+            UNROLL_STATE
             for (uint s = 4; s-- > 0;) {
                 uint stage = STEP_STAGE(num_steps, direction, step, RK4_OFFSET(s));
                 real share = h * RK4_WEIGHT(s), reach = s == 3 ? (real)0 : h * RK4_REACH(s);

@@ -8,12 +8,12 @@ trajectory_adjoint(__global const real *checkpoints, __global real *adjoint_x_bl
                    __global real *grad_shared, real penalty, uint num_blocks, uint sample_begin, uint sample_end,
                    uint num_partials, uint num_steps, int direction, uint step_begin, uint step_end) {
     __local real4 sm_field[(FIELD_LOCAL_SIZE + 3) / 4];
-    __local real sm_y[N * D], sm_adjoint_velocity[N * D], sm_sums[GROUP_SIZE];
+    __local real sm_y[4 * N * D], sm_adjoint_velocity[N * D], sm_sums[GROUP_SIZE]; /* sm_y: of all stages of a step */
     const uint partial = get_group_id(0);
     grad_stages += (size_t)partial * (2 * num_steps + 1) * GRAD_STAGE_SIZE;
     grad_shared += (size_t)partial * GRAD_SHARED_SIZE;
     const real h = (real)direction / (real)num_steps;
-    real y[4 * OWNED], difference[OWNED], k[OWNED], adjoint[OWNED], total[OWNED], from_later[OWNED];
+    real y[OWNED], next[OWNED], difference[OWNED], k[OWNED], adjoint[OWNED], total[OWNED], from_later[OWNED];
     uint at_hand = UINT_MAX;
     for (uint sample = sample_begin + partial; sample < sample_end; sample += num_partials) {
         for (uint o = 0; o < OWNED; o++)
@@ -25,21 +25,23 @@ trajectory_adjoint(__global const real *checkpoints, __global real *adjoint_x_bl
             __global const real *checkpoint = checkpoints + (size_t)step * num_blocks * (N * D * LANES);
             for (uint o = 0; o < OWNED; o++)
                 y[o] = COMPONENT(o) < N * D ? checkpoint[AT_SAMPLE(sample, COMPONENT(o))] : 0;
+            share_owned(sm_y, y);
             real div_difference = 0;
             for (uint s = 0; s < 3; s++) {
                 const uint stage = STEP_STAGE(num_steps, direction, step, RK4_OFFSET(s));
                 __global const real *of_stage = stages + (size_t)stage * STAGE_SIZE;
                 if (stage != at_hand) group_field_load(of_stage, (__local real *)sm_field);
                 at_hand = stage;
-                share_owned(sm_y, y + s * OWNED);
-                const real div = group_field_velocity(of_stage, shared, (__local real *)sm_field, sm_y, k);
+                const real div =
+                    group_field_velocity(of_stage, shared, (__local real *)sm_field, sm_y + s * (N * D), k);
                 const real reach = h * RK4_REACH(s);
                 UNROLL
                 for (uint o = 0; o < OWNED; o++) {
-                    y[(s + 1) * OWNED + o] = fma(reach, k[o], y[o]);
+                    next[o] = fma(reach, k[o], y[o]);
                     if (s == 1) difference[o] = k[o];
                     if (s == 2) difference[o] -= k[o];
                 }
+                share_owned(sm_y + (s + 1) * (N * D), next);
                 if (s == 1) div_difference = div;
                 if (s == 2) div_difference -= div;
             }
@@ -62,10 +64,9 @@ trajectory_adjoint(__global const real *checkpoints, __global real *adjoint_x_bl
                     k[o] = fma(share, adjoint[o], fma(reach, from_later[o], pull * difference[o]));
                 if (stage != at_hand) group_field_load(of_stage, (__local real *)sm_field);
                 at_hand = stage;
-                share_owned(sm_y, y + s * OWNED);
                 share_owned(sm_adjoint_velocity, k);
                 group_field_vjp(of_stage, shared, grad_stages + (size_t)stage * GRAD_STAGE_SIZE, grad_shared,
-                                (__local real *)sm_field, sm_y, sm_adjoint_velocity,
+                                (__local real *)sm_field, sm_y + s * (N * D), sm_adjoint_velocity,
                                 fma(share, adjoint_total, pull * div_difference), from_later);
                 UNROLL
                 for (uint o = 0; o < OWNED; o++) total[o] += from_later[o];

@@ -20,25 +20,31 @@ static inline void draw_move(uint seed_low, uint seed_high, uintv chain, uint sw
     uintv words[4];
     random_words(seed_low, seed_high, chain, (uintv)sweep, particle, STREAM_SWEEP, words);
     const real width = REAL(3.4641016151377544); /* sqrt(12) */
+    UNROLL_STATE
     for (uint d = 0; d < D; d++) displacement[d] = width * (uniform_open(words[d]) - REAL(0.5));
     *uniform = uniform_open(words[3]);
 }
 
 static inline void load_state(__global const real *x_blocked, uint block, realv *x) {
+    UNROLL_STATE
     for (uint c = 0; c < N * D; c++) x[c] = load_lanes(x_blocked + ((size_t)block * (N * D) + c) * V);
 }
 
 static inline void store_state(__global real *x_blocked, uint block, const realv *x) {
+    UNROLL_STATE
     for (uint c = 0; c < N * D; c++) store_lanes(x_blocked + ((size_t)block * (N * D) + c) * V, x[c]);
 }
 
 /* Subtracts the centre of mass. Twice, as the first mean is only as exact as its distance from the origin allows. */
 static inline void remove_centre(realv *x) {
     for (uint pass = 0; pass < 2; pass++)
+        UNROLL_STATE
         for (uint d = 0; d < D; d++) {
             realv mean = 0.0f;
+            UNROLL_STATE
             for (uint i = 0; i < N; i++) mean += x[i * D + d];
             mean *= REAL(1.0) / (real)N;
+            UNROLL_STATE
             for (uint i = 0; i < N; i++) x[i * D + d] -= mean;
         }
 }
@@ -49,12 +55,14 @@ __kernel void mcmc_start(__global real *x_blocked, uint num_blocks, uint first_b
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
     realv x[N * D];
+    UNROLL_STATE
     for (uint i = 0; i < N; i++) {
         uintv words[4];
         realv normals[4];
         random_words(seed_low, seed_high, chain_index(first_block + block), (uintv)0, i, STREAM_START, words);
         normal_pair(words[0], words[1], &normals[0], &normals[1]);
         normal_pair(words[2], words[3], &normals[2], &normals[3]);
+        UNROLL_STATE
         for (uint d = 0; d < D; d++) x[i * D + d] = start_scale * normals[d];
     }
     store_state(x_blocked, block, x);
@@ -74,15 +82,18 @@ __kernel void mcmc_sweeps(__global real *x_blocked, __global uint *accepted, __g
     realv x[N * D];
     load_state(x_blocked, block, x);
     for (uint sweep = first_sweep; sweep < first_sweep + num_sweeps; sweep++) {
+        UNROLL_STATE
         for (uint i = 0; i < N; i++) {
             realv moved[D], uniform;
             draw_move(seed_low, seed_high, chain, sweep, i, moved, &uniform);
+            UNROLL_STATE
             for (uint d = 0; d < D; d++) moved[d] = x[i * D + d] + step_size * moved[d];
             realv change = potential_energy_change(x, i, moved);
             /* Taken if uniform < exp(-change). Written as a refusal, so that of an overlapping start (change NaN, from
              * inf to inf) the chain can walk away; -inf is taken, +inf refused. */
             const realv chance = exp2_clamped(fmin(change * REAL(-1.4426950408889634), (realv)0));
             integerv is_refused = change > (realv)0 && uniform >= chance;
+            UNROLL_STATE
             for (uint d = 0; d < D; d++) x[i * D + d] = select_lanes(moved[d], x[i * D + d], is_refused);
             num_accepted += select((uintv)1, (uintv)0, is_refused);
         }
@@ -111,6 +122,7 @@ __kernel void mcmc_keep(__global const real *x_blocked, __global real *x_kept, _
     for (uint lane = 0; lane < V; lane++) {
         size_t chain = (size_t)block * V + lane;
         if (chain >= num_chains) break;
+        UNROLL_STATE
         for (uint c = 0; c < N * D; c++) x_kept[chain * (N * D) + c] = ((real *)&x[c])[lane];
         energy_kept[chain] = ((real *)&energy)[lane];
     }

@@ -16,18 +16,19 @@ enum { CONTROL_TIME_STEP, CONTROL_MIXING, CONTROL_NUM_DOWNHILL, CONTROL_IS_DONE,
 #define NUM_DOWNHILL_BEFORE_GROWTH ((real)5)
 /* Time steps start at and stay above these fractions of the largest. */
 #define TIME_STEP_START REAL(0.1)
-#define TIME_STEP_LEAST ((real)1e-3)
+#define TIME_STEP_LEAST REAL(1e-3)
 
 /* Larger force components are cut, so that squares do not overflow; overlapping particles have them. fmax and fmin
  * give their other argument for a NaN. */
 #ifdef USE_DOUBLE
-#define LARGEST_FORCE ((real)1e100)
+#define LARGEST_FORCE REAL(1e100)
 #else
-#define LARGEST_FORCE ((real)1e15)
+#define LARGEST_FORCE REAL(1e15)
 #endif
 
 static inline void finite_force(const realv *x, realv *force) {
     potential_force(x, force);
+    UNROLL_STATE
     for (uint c = 0; c < N * D; c++) force[c] = fmin(fmax(force[c], (realv)-LARGEST_FORCE), (realv)LARGEST_FORCE);
 }
 
@@ -35,6 +36,7 @@ __kernel void quench_begin(__global real *velocity_blocked, __global real *contr
                            real largest_time_step) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
+    UNROLL_STATE
     for (uint c = 0; c < N * D; c++)
         store_lanes(velocity_blocked + ((size_t)block * (N * D) + c) * V, (realv)0);
     __global real *control = control_blocked + (size_t)block * NUM_CONTROLS * V;
@@ -60,6 +62,7 @@ __kernel void quench_steps(__global real *x_blocked, __global real *velocity_blo
     realv num_taken = load_lanes(control + CONTROL_NUM_STEPS * V);
     realv gradient_norm = load_lanes(control + CONTROL_GRADIENT_NORM * V);
     realv x[N * D], velocity[N * D], force[N * D];
+    UNROLL_STATE
     for (uint c = 0; c < N * D; c++) {
         x[c] = load_lanes(x_blocked + ((size_t)block * (N * D) + c) * V);
         velocity[c] = load_lanes(velocity_blocked + ((size_t)block * (N * D) + c) * V);
@@ -67,6 +70,7 @@ __kernel void quench_steps(__global real *x_blocked, __global real *velocity_blo
     for (uint step = 0; step < num_steps; step++) {
         finite_force(x, force);
         realv power = (real)0, force_squared = (real)0, speed_squared = (real)0;
+        UNROLL_STATE
         for (uint c = 0; c < N * D; c++) {
             power += force[c] * velocity[c];
             force_squared += force[c] * force[c];
@@ -97,6 +101,7 @@ __kernel void quench_steps(__global real *x_blocked, __global real *velocity_blo
         realv along_force = mixing * speed / fmax(norm, (realv)1e-30f);
         realv of_velocity = kept * ((real)1 - mixing), of_force = time_step * ((real)1 - mixing) + along_force;
         realv longest = (real)0;
+        UNROLL_STATE
         for (uint c = 0; c < N * D; c++) {
             realv next = of_velocity * velocity[c] + of_force * force[c];
             x[c] = select_lanes(x[c] - step_back * velocity[c], x[c], is_done);
@@ -105,12 +110,14 @@ __kernel void quench_steps(__global real *x_blocked, __global real *velocity_blo
         }
         longest *= time_step;
         realv scale = fmin((realv)1, largest_displacement / fmax(longest, (realv)1e-30f));
+        UNROLL_STATE
         for (uint c = 0; c < N * D; c++) {
             velocity[c] *= scale;
             x[c] = select_lanes(x[c] + time_step * velocity[c], x[c], is_done);
         }
         num_taken += select_lanes((realv)1, (realv)0, is_done);
     }
+    UNROLL_STATE
     for (uint c = 0; c < N * D; c++) {
         store_lanes(x_blocked + ((size_t)block * (N * D) + c) * V, x[c]);
         store_lanes(velocity_blocked + ((size_t)block * (N * D) + c) * V, velocity[c]);
@@ -130,12 +137,16 @@ __kernel void quench_hessian(__global const real *x_blocked, __global real *hess
     uint item = get_global_id(0), block = item / (N * D), row = item % (N * D);
     if (block >= num_blocks) return;
     realv x[N * D], above[N * D], below[N * D];
+    UNROLL_STATE
     for (uint c = 0; c < N * D; c++)
         x[c] = load_lanes(x_blocked + ((size_t)(first_block + block) * (N * D) + c) * V);
+    UNROLL_STATE
     for (uint c = 0; c < N * D; c++) x[c] += c == row ? difference : (real)0;
     finite_force(x, above);
+    UNROLL_STATE
     for (uint c = 0; c < N * D; c++) x[c] -= c == row ? (real)2 * difference : (real)0;
     finite_force(x, below);
+    UNROLL_STATE
     for (uint c = 0; c < N * D; c++)
         store_lanes(hessian + ((size_t)item * (N * D) + c) * V, (below[c] - above[c]) / ((real)2 * difference));
 }

@@ -4,11 +4,13 @@
 /* True in the lanes where a coordinate is NaN or infinite: an infinitely far particle must not pass for a free one. */
 static inline integerv is_any_non_finite(const realv *x) {
     integerv found = 0;
+    UNROLL_STATE
     for (uint c = 0; c < N * D; c++) found |= !isfinite(x[c]);
     return found;
 }
 
 static inline void load_block(__global const real *x_blocked, uint block, realv *x) {
+    UNROLL_STATE
     for (uint c = 0; c < N * D; c++) x[c] = load_lanes(x_blocked + ((size_t)block * (N * D) + c) * V);
 }
 
@@ -27,5 +29,6 @@ __kernel void evaluate_force(__global const real *x_blocked, __global real *forc
     realv x[N * D], force[N * D];
     load_block(x_blocked, block, x);
     potential_force(x, force);
+    UNROLL_STATE
     for (uint c = 0; c < N * D; c++) store_lanes(force_blocked + ((size_t)block * (N * D) + c) * V, force[c]);
 }

@@ -27,6 +27,7 @@ __kernel void energy_seed(__global const real *x_blocked, __global const real *l
     realv is_real = min(convert_realv((uintv)batch_size - min(sample, (uintv)batch_size)), (realv)1.0f);
     integerv is_padding = is_real == (realv)0;
     realv share = is_real / (real)batch_size;
+    UNROLL_STATE
     for (uint c = 0; c < N * D; c++) {
         realv slope = -shrink * force[c];
         slope = select_lanes(slope, (realv)0, is_padding | (is_capped & !isfinite(slope)));

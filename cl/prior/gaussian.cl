@@ -6,10 +6,13 @@
 #define STREAM_DATA_NOISE 0x646e6f69u
 
 static inline void remove_mean(realv *x) {
+    UNROLL
     for (uint a = 0; a < D; a++) {
         realv mean = 0;
+        UNROLL_STATE
         for (uint i = 0; i < N; i++) mean += x[i * D + a];
         mean *= (real)1 / (real)N;
+        UNROLL_STATE
         for (uint i = 0; i < N; i++) x[i * D + a] -= mean;
     }
 }
@@ -19,6 +22,7 @@ static inline void remove_mean(realv *x) {
 static inline void mean_free_normals(uint seed_low, uint seed_high, ulong first, uint stream, realv x[N * D + 3]) {
     uintv low = (uint)first + lane_index();
     uintv high = (uintv)(uint)(first >> 32) + select((uintv)0, (uintv)1, low < (uintv)(uint)first);
+    UNROLL_STATE
     for (uint c = 0; c < N * D; c += 4) {
         uintv words[4];
         random_words(seed_low, seed_high, low, high, c / 4, stream, words);
@@ -34,6 +38,7 @@ __kernel void prior_sample(__global real *x_blocked, uint seed_low, uint seed_hi
     if (block >= num_blocks) return;
     realv x[N * D + 3];
     mean_free_normals(seed_low, seed_high, first_sample + (ulong)block * V, STREAM_PRIOR, x);
+    UNROLL_STATE
     for (uint c = 0; c < N * D; c++) store_lanes(x_blocked + ((size_t)block * (N * D) + c) * V, scale * x[c]);
 }
 
@@ -45,6 +50,7 @@ __kernel void add_noise(__global real *x_blocked, uint seed_low, uint seed_high,
     if (block >= num_blocks) return;
     realv noise[N * D + 3];
     mean_free_normals(seed_low, seed_high, first_position + (ulong)block * V, STREAM_DATA_NOISE, noise);
+    UNROLL_STATE
     for (uint c = 0; c < N * D; c++) {
         __global real *x = x_blocked + ((size_t)block * (N * D) + c) * V;
         store_lanes(x, fma((realv)scale, noise[c], load_lanes(x)));
@@ -56,13 +62,16 @@ __kernel void centre(__global real *x_blocked, uint num_blocks) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
     realv x[N * D];
+    UNROLL_STATE
     for (uint c = 0; c < N * D; c++) x[c] = load_lanes(x_blocked + ((size_t)block * (N * D) + c) * V);
     remove_mean(x);
+    UNROLL_STATE
     for (uint c = 0; c < N * D; c++) store_lanes(x_blocked + ((size_t)block * (N * D) + c) * V, x[c]);
 }
 
 static inline realv gaussian_log_prob(const realv *z, real scale, real constant_term) {
     realv square = 0;
+    UNROLL_STATE
     for (uint c = 0; c < N * D; c++) square = fma(z[c], z[c], square);
     return REAL(-0.5) * square / (scale * scale) - constant_term;
 }
@@ -73,6 +82,7 @@ __kernel void prior_log_prob(__global const real *z_blocked, __global const real
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
     realv z[N * D];
+    UNROLL_STATE
     for (uint c = 0; c < N * D; c++) z[c] = load_lanes(z_blocked + ((size_t)block * (N * D) + c) * V);
     realv value = gaussian_log_prob(z, scale, constant_term) + sign * load_lanes(log_det + (size_t)block * V);
     store_lanes(log_prob + (size_t)block * V, value);
@@ -95,10 +105,12 @@ __kernel void nll_seed(__global const real *z_blocked, __global const real *log_
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
     realv z[N * D];
+    UNROLL_STATE
     for (uint c = 0; c < N * D; c++) z[c] = load_lanes(z_blocked + ((size_t)block * (N * D) + c) * V);
     uintv sample = block * V + lane_index();
     realv is_real = min(convert_realv((uintv)batch_size - min(sample, (uintv)batch_size)), (realv)1.0f);
     realv share = is_real / (real)batch_size;
+    UNROLL_STATE
     for (uint c = 0; c < N * D; c++)
         store_lanes(adjoint_z + ((size_t)block * (N * D) + c) * V, share * z[c] / (scale * scale));
     store_lanes(adjoint_log_det + (size_t)block * V, -share);

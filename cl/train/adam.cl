@@ -1,6 +1,6 @@
 /* Adam with decoupled weight decay (Kingma and Ba 2015; Loshchilov and Hutter 2019), gradient clipping and weight
  * averaging. */
-#define NUM_SUMS 6 /* two of each term of the loss: its mean and that of its integration error */
+#define NUM_SUMS 8 /* two of each term of the loss: its mean and that of its integration error */
 #define RECORD_SIZE (NUM_SUMS + 2) /* these; the gradient's norm; 1 if all are finite */
 
 /* One work-item per 16 parameters: total = scale gradient where is_first, else total + scale gradient. */
@@ -49,7 +49,7 @@ __kernel void adam_update(__global real *params, __global real *first_moment, __
                           uint record_index, __global const uint *failed, real learning_rate, real correction_1,
                           real correction_2, real clip_norm, real weight_decay, real average_decay, uint num_trained) {
     if (failed[0]) return;
-    const real beta_1 = REAL(0.9), beta_2 = REAL(0.999), epsilon = (real)1e-8;
+    const real beta_1 = REAL(0.9), beta_2 = REAL(0.999), epsilon = REAL(1e-8);
     real norm = records[record_index * RECORD_SIZE + NUM_SUMS];
     real shrink = clip_norm > 0 && norm > clip_norm ? clip_norm / norm : (real)1;
     uint first = get_global_id(0) * 16, last = min(first + 16, num_trained);

@@ -55,7 +55,7 @@ __kernel void path_seed(__global real *adjoint, __global const real *score, __gl
     for (uint d = 0; d < D; d++) {
         realv mean = 0;
         for (uint i = 0; i < N; i++) mean += a[i * D + d];
-        mean *= (real)(1.0 / N);
+        mean *= (real)1 / (real)N;
         for (uint i = 0; i < N; i++) a[i * D + d] -= mean;
     }
     for (uint c = 0; c < DOF; c++) square = fma(a[c], a[c], square);

@@ -118,11 +118,13 @@ typedef struct eqf_history_row {
     double loss, nll, held_out_nll, gradient_norm, learning_rate;
     double free_energy, held_out_free_energy; /* NaN where the loss has no such part, and so below */
     double flow_matching, held_out_flow_matching;
-    unsigned char reserved[160]; /* 0: see eqflow/context.h */
+    double dispersion, held_out_dispersion;
+    unsigned char reserved[144]; /* 0: see eqflow/context.h */
 } eqf_history_row;
 #define EQF_HISTORY_ROW_INIT                                                                                    \
     {.struct_size = sizeof(eqf_history_row), .held_out_nll = (double)NAN, .free_energy = (double)NAN,           \
-     .held_out_free_energy = (double)NAN, .flow_matching = (double)NAN, .held_out_flow_matching = (double)NAN}
+     .held_out_free_energy = (double)NAN, .flow_matching = (double)NAN, .held_out_flow_matching = (double)NAN, \
+     .dispersion = (double)NAN, .held_out_dispersion = (double)NAN}
 
 /* A named part of the flat parameter vector; row-major. */
 typedef struct eqf_param_slice {

@@ -76,6 +76,9 @@ typedef struct eqf_training_options {
     eqf_pairing pairing;
     size_t pairing_group;
     unsigned num_pairing_starts, num_pairing_threads;
+    /* Beside nll and free energy: this weight times the mean of (w - mean of w)^2, w = log_prob(x) + u(x), over the batch of data (ln Z drops
+     * out; the data may have any density). Its gradient is that of the discretised flow, or the continuous adjoint. 0: none */
+    double dispersion_weight;
     double path_cap;                       /* of EQF_GRADIENT_PATH: largest |grad log q + grad u| of a sample; 0: none */
 } eqf_training_options;
 #define EQF_TRAINING_OPTIONS_INIT \
@@ -121,6 +124,7 @@ typedef struct eqf_training_state {
     unsigned stage, num_stages;      /* that of the newest step, from 0 */
     uint64_t stage_step, stage_num_steps;
     const char *stage_name;          /* static: "nll", "free_energy", "mixture" or "flow_matching" */
+    double dispersion, held_out_dispersion, best_held_out_dispersion; /* as free_energy */
 } eqf_training_state;
 #define EQF_TRAINING_STATE_INIT {.struct_size = sizeof(eqf_training_state)}
 

@@ -8,11 +8,11 @@
 
 /* ---- Layouts ----------------------------------------------------------------------------------------------------------- */
 
-/* What the kernels of groups keep in local memory beside a stage's table, in bytes, at most: the field's part, two states, two numbers a
- * work-item. */
+/* What the kernels of groups keep in local memory beside a stage's table, in bytes, at most: the field's part, five states (of a
+ * reverse step its stages' and an adjoint), two numbers a work-item. */
 static size_t group_local_bytes(const eqf__field *field, size_t group_size) {
     const size_t state = (size_t)field->num_particles * field->space_dim;
-    return (field->group->local_size(field, group_size) + 2 * state + 2 * group_size) * sizeof(float);
+    return (field->group->local_size(field, group_size) + 5 * state + 2 * group_size) * sizeof(float);
 }
 
 /* Work-items of the group that carries a sample; 0: one work-item carries a block of samples. */

@@ -27,6 +27,8 @@ static const struct {
     {"held_out_free_energy", offsetof(eqf_history_row, held_out_free_energy), true},
     {"flow_matching", offsetof(eqf_history_row, flow_matching), true},
     {"held_out_flow_matching", offsetof(eqf_history_row, held_out_flow_matching), true},
+    {"dispersion", offsetof(eqf_history_row, dispersion), true},
+    {"held_out_dispersion", offsetof(eqf_history_row, held_out_dispersion), true},
 };
 enum { NUM_REAL_COLUMNS = sizeof history_columns / sizeof history_columns[0] };
 

@@ -8,7 +8,7 @@
 #include "solver.h"
 
 /* Places in eqf__gradient_workspace.d_sums: means over the batch; the second pair is that of the energy-based loss, the third that of
- * flow matching, whose error is 0. */
+ * flow matching, whose error is 0, the fourth of the log-dispersion. */
 enum {
     EQF__SUM_NLL,
     EQF__SUM_NLL_ERROR,
@@ -16,6 +16,8 @@ enum {
     EQF__SUM_FREE_ENERGY_ERROR,
     EQF__SUM_FLOW_MATCHING,
     EQF__SUM_FLOW_MATCHING_ERROR,
+    EQF__SUM_DISPERSION,
+    EQF__SUM_DISPERSION_ERROR,
     EQF__NUM_SUMS
 };
 

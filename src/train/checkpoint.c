@@ -31,6 +31,7 @@ static const size_t row_offsets[] = {
     offsetof(eqf_history_row, gradient_norm), offsetof(eqf_history_row, learning_rate),
     offsetof(eqf_history_row, free_energy),   offsetof(eqf_history_row, held_out_free_energy),
     offsetof(eqf_history_row, flow_matching), offsetof(eqf_history_row, held_out_flow_matching),
+    offsetof(eqf_history_row, dispersion),    offsetof(eqf_history_row, held_out_dispersion),
 };
 enum { ROW_WIDTH = 1 + sizeof row_offsets / sizeof row_offsets[0] };
 static const char checkpoint_metadata[] =

@@ -161,8 +161,7 @@ static eqf_status solve_forward(const path_batch *b) {
     EQF__TRY(EQF__LAUNCH(ctx, &b->path->kernels[BEGIN], b->blocks, 0, EQF__ARG(w->d_x), EQF__ARG(buffers[SCORE]),
                          EQF__ARG(w->d_log_det), EQF__ARG(buffers[ONES]), EQF__ARG(scale), EQF__ARG(b->blocks)));
     EQF__TRY(eqf__prior_log_prob(prior, b->blocks, w->d_x, w->d_log_det, 0.0f, buffers[PRIOR_LOG_PROB]));
-    EQF__OCL(ctx, clEnqueueCopyBuffer(ctx->device->queue, w->d_x, b->path->d_places[0], 0, 0, num_bytes, 0, NULL, NULL),
-             "while latents were copied");
+    EQF__TRY(eqf__buffer_copy(ctx, w->d_x, 0, b->path->d_places[0], 0, num_bytes));
     for (unsigned step = 0; step < trainer->flow->solver->num_steps; step++)
         for (unsigned s = 0; s < 4; s++) EQF__TRY(forward_stage(b, step, s, buffers[s == 0 ? SCORE : SCORE_PLACE]));
     return EQF_OK;

@@ -173,6 +173,17 @@ static bool has_held_out_pairs(const eqf_trainer *trainer) {
     return trainer->num_held_out > 0 && trainer->options.objective == EQF_OBJECTIVE_FLOW_MATCHING;
 }
 
+/* ---- Log-dispersion ------------------------------------------------------------------------------------------------------ */
+
+static double weight_of_dispersion(const eqf_training_options *o, double nll_weight) {
+    (void)nll_weight;
+    return o->objective == EQF_OBJECTIVE_LIKELIHOOD ? o->dispersion_weight : 0;
+}
+
+static bool has_held_out_dispersion(const eqf_trainer *trainer) {
+    return trainer->num_held_out > 0 && eqf__has_term(&trainer->options, EQF__TERM_DISPERSION);
+}
+
 /* ---- The table ---------------------------------------------------------------------------------------------------------- */
 
 #define COLUMNS(training, held) offsetof(eqf_history_row, training), offsetof(eqf_history_row, held)
@@ -184,6 +195,9 @@ const eqf__term eqf__terms[EQF__NUM_TERMS] = {
     [EQF__TERM_FLOW_MATCHING] = {"flow_matching", EQF_PRIOR_TO_DATA, COLUMNS(flow_matching, held_out_flow_matching),
                                  weight_of_matching, nll_batch_size, eqf__matching_draw, eqf__matching_launch,
                                  eqf__matching_measure, has_held_out_pairs},
+    [EQF__TERM_DISPERSION] = {"dispersion", EQF_DATA_TO_PRIOR, COLUMNS(dispersion, held_out_dispersion),
+                              weight_of_dispersion, nll_batch_size, draw_data, eqf__dispersion_launch,
+                              eqf__dispersion_measure, has_held_out_dispersion},
 };
 
 double eqf__term_weight(const eqf_training_options *options, eqf__term_kind kind, uint64_t step) {
@@ -203,7 +217,9 @@ eqf_status eqf__terms_create(eqf_trainer *trainer) {
     const eqf_potential_options *potential = &eqf_model_options_of(trainer->model)->potential;
     const bool has_path = o->gradient == EQF_GRADIENT_PATH && o->objective == EQF_OBJECTIVE_LIKELIHOOD;
     if (has_path) EQF__TRY(eqf__path_create(trainer));
-    if (has_path || eqf__has_term(o, EQF__TERM_ENERGY))
+    const bool has_dispersion = eqf__has_term(o, EQF__TERM_DISPERSION);
+    if (has_dispersion) EQF__TRY(eqf__dispersion_create(trainer));
+    if (has_path || has_dispersion || eqf__has_term(o, EQF__TERM_ENERGY))
         EQF__TRY(eqf__energy_seed_create(trainer->ctx, potential, &trainer->energy_seed));
     if (eqf__has_term(&trainer->options, EQF__TERM_FLOW_MATCHING)) EQF__TRY(eqf__matching_create(trainer));
     if (eqf__has_term(&trainer->options, EQF__TERM_NLL) && trainer->options.is_augmented)
@@ -214,6 +230,7 @@ eqf_status eqf__terms_create(eqf_trainer *trainer) {
 void eqf__terms_destroy(eqf_trainer *trainer) {
     eqf__matching_destroy(trainer);
     eqf__path_destroy(trainer);
+    eqf__dispersion_destroy(trainer);
     eqf__kernel_destroy(&trainer->augment);
     eqf__kernel_destroy(&trainer->energy_seed);
 }

@@ -1,6 +1,7 @@
 /* The trainer's inside, shared by the files of this folder:
  *   options.c     what is asked: checks, schedules, fingerprint
  *   term.c        the losses, one row each
+ *   dispersion.c  the log-dispersion of data
  *   path.c        gradients along the path, of likelihood and free energy
  *   matching.c    flow matching, with its pairs: pairing.c, alignment.c, assignment.c
  *   optimizer.c   what turns gradients into steps, one row each
@@ -19,11 +20,18 @@ typedef struct eqf__adam eqf__adam;
 typedef struct eqf__soap eqf__soap;
 typedef struct eqf__matching eqf__matching;
 typedef struct eqf__path eqf__path;
+typedef struct eqf__dispersion eqf__dispersion;
 
 enum { EQF__MAX_STEPS_IN_FLIGHT = 64 };
 
 /* The losses; each has two places in d_sums, its mean over the batch and that of its integration error. */
-typedef enum eqf__term_kind { EQF__TERM_NLL, EQF__TERM_ENERGY, EQF__TERM_FLOW_MATCHING, EQF__NUM_TERMS } eqf__term_kind;
+typedef enum eqf__term_kind {
+    EQF__TERM_NLL,
+    EQF__TERM_ENERGY,
+    EQF__TERM_FLOW_MATCHING,
+    EQF__TERM_DISPERSION,
+    EQF__NUM_TERMS
+} eqf__term_kind;
 
 /* Sums over steps, from which means are made. Those of a term are over the steps in which it had weight. */
 typedef struct eqf__totals {
@@ -55,9 +63,10 @@ struct eqf_trainer {
     eqf__kernel gather, measure, blend;
     eqf__kernel augment, energy_seed; /* where the options ask for them */
     const eqf__optimizer *optimizer;
-    eqf__matching *matching; /* where the stage matches flows; else NULL */
-    eqf__path *path;         /* where the stage uses path gradients; else NULL */
-    eqf__adam *adam;         /* the state of the optimizer that is used; the other NULL */
+    eqf__matching *matching;     /* where the stage matches flows; else NULL */
+    eqf__path *path;             /* where the stage uses path gradients; else NULL */
+    eqf__dispersion *dispersion; /* where the loss has that term; else NULL */
+    eqf__adam *adam;             /* the state of the optimizer that is used; the other NULL */
     eqf__soap *soap;
     /* Where it stands */
     uint64_t step, best_step;
@@ -181,6 +190,13 @@ void eqf__path_destroy(eqf_trainer *trainer);
 /* Loss and path gradient of the batch in workspace.d_x: data (EQF_DATA_TO_PRIOR, their nll) or latents (their images' free energy), at the
  * place of the term in d_sums. */
 eqf_status eqf__path_launch(eqf_trainer *trainer, eqf_direction direction, size_t count, unsigned place);
+
+/* ---- Log-dispersion ----------------------------------------------------------------------------------------------------- */
+
+eqf_status eqf__dispersion_create(eqf_trainer *trainer);
+void eqf__dispersion_destroy(eqf_trainer *trainer);
+eqf_status eqf__dispersion_launch(eqf_trainer *trainer, size_t count);
+eqf_status eqf__dispersion_measure(eqf_trainer *trainer, double *mean_out, double *choosing_out);
 
 /* Seeds of their own for the model's samples and for pairs, so that none of them comes again in `eqf_flow_sample` with the same seed. */
 typedef enum eqf__noise_purpose {

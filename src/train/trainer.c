@@ -184,7 +184,8 @@ static eqf_status create_checked(eqf_trainer *trainer, const eqf_model *model, c
 static eqf_status check_stage(eqf_context *ctx, const eqf_training_options *options, size_t num_train) {
     EQF__TRY(eqf__training_options_check(ctx, options));
     const bool has_energy = eqf__has_term(options, EQF__TERM_ENERGY);
-    if (num_train == 0 && (eqf__has_term(options, EQF__TERM_NLL) || eqf__has_term(options, EQF__TERM_FLOW_MATCHING)))
+    if (num_train == 0 && (eqf__has_term(options, EQF__TERM_NLL) || eqf__has_term(options, EQF__TERM_DISPERSION) ||
+                           eqf__has_term(options, EQF__TERM_FLOW_MATCHING)))
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "there are no training data, which %s needs",
                          options->objective == EQF_OBJECTIVE_FLOW_MATCHING ? "flow matching" : "a likelihood");
     const unsigned num_ranks = eqf__num_ranks(ctx);
@@ -463,6 +464,9 @@ static eqf_status fill_state(eqf_trainer *trainer, eqf_training_state *state) {
         .stage_step = stage_step,
         .stage_num_steps = trainer->options.num_steps,
         .stage_name = stage_name(&trainer->options),
+        .dispersion = means[EQF__TERM_DISPERSION],
+        .held_out_dispersion = trainer->measured[EQF__TERM_DISPERSION],
+        .best_held_out_dispersion = trainer->best_measured[EQF__TERM_DISPERSION],
     };
     trainer->report_totals = (eqf__totals){0};
     return EQF__WRITE(trainer->ctx, EQF_TRAINING_STATE_INIT, &now, state);

@@ -87,7 +87,7 @@ succeed "$eqflow" train dw2 --field dense --data data.npy -o d.safetensors --ste
 dense="sample d.safetensors -n 20 -o x.npy"
 # shellcheck disable=SC2046,SC2086 # words, none with blanks
 {
-    caught dynamics/dense.clh 's/e\[k \* D + axis\] = -(real)k/e[k * D + axis] = (real)k/' dense $dense
+    caught dynamics/dense.clh 's/unit : -(real)k \* unit/unit : (real)k * unit/' dense $dense
     caught dynamics/dense.cl 's/fma(load_lanes(row + COLUMN(0, block)), slope, bend/fma(load_lanes(row + COLUMN(0, block)), slope, -bend/' \
         dense $(train --field dense)
     caught dynamics/dense.clh 's/(real)2 \* convert_realv(words\[i\] >> 31)/(real)3 * convert_realv(words[i] >> 31)/' dense \

@@ -138,7 +138,7 @@ static void test_programs(void **state) {
 
     char *first = (char *)test_read_bytes(test_path("layout.cl"), &num_bytes);
     char *second = (char *)test_read_bytes(test_path("layout-2.cl"), &num_bytes);
-    assert_non_null(strstr(first, "// options: -cl-std=CL1.2 -D V=1 -D N=4 -D D=2\n// launched: unpack=48 \n#line 1 \"cl/common/real.clh\""));
+    assert_non_null(strstr(first, "// options: -cl-std=CL1.2 -D UNROLLED_STATE=48 -D V=1 -D N=4 -D D=2\n// launched: unpack=48 \n#line 1 \"cl/common/real.clh\""));
     assert_non_null(strstr(second, "-D N=5"));
     assert_non_null(strstr(first, "__kernel void unpack("));
     free(first);

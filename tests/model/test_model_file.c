@@ -40,9 +40,9 @@ static eqf_model *make(void) {
     eqf_model *model;
     TEST_EXPECT(&ctx, eqf_model_create(&ctx, &options, &model), EQF_OK, "");
     const eqf_history_row rows[] = {
-        {sizeof rows[0], 0, 0.0, 1.0 / 3.0, 0.1, (double)NAN, 1e-17, 5e-3, -7.25, (double)NAN, (double)NAN, (double)NAN, {0}},
+        {sizeof rows[0], 0, 0.0, 1.0 / 3.0, 0.1, (double)NAN, 1e-17, 5e-3, -7.25, (double)NAN, (double)NAN, (double)NAN, (double)NAN, (double)NAN, {0}},
         {sizeof rows[0], INT64_MAX, 1e9, -0.0, (double)INFINITY, -(double)INFINITY, (double)NAN, 4.9e-324, (double)NAN,
-         (double)INFINITY, 0.25, (double)NAN, {0}}};
+         (double)INFINITY, 0.25, (double)NAN, (double)NAN, 3.5, {0}}};
     for (unsigned n = 0; n < 2; n++) assert_int_equal(eqf_model_add_history(&ctx, model, &rows[n]), EQF_OK);
     return model;
 }
@@ -98,6 +98,8 @@ static void assert_same_model(const eqf_model *a, const eqf_model *b) {
         assert_same_real(rows_a[n].held_out_free_energy, rows_b[n].held_out_free_energy);
         assert_same_real(rows_a[n].flow_matching, rows_b[n].flow_matching);
         assert_same_real(rows_a[n].held_out_flow_matching, rows_b[n].held_out_flow_matching);
+        assert_same_real(rows_a[n].dispersion, rows_b[n].dispersion);
+        assert_same_real(rows_a[n].held_out_dispersion, rows_b[n].held_out_dispersion);
         assert_same_real(rows_a[n].gradient_norm, rows_b[n].gradient_norm);
         assert_same_real(rows_a[n].learning_rate, rows_b[n].learning_rate);
     }

@@ -122,9 +122,46 @@ static void test_training_options_follow_data(void **state) {
     }
 }
 
+/* Recipes: message fields match flows and then maximise the likelihood; the others do the latter with the preset's options; every stage and
+ * model is one that can be made. */
+static void test_recipes(void **state) {
+    (void)state;
+    size_t num_presets;
+    const eqf_preset *presets = eqf_presets(&num_presets);
+    for (size_t i = 0; i < num_presets; i++)
+        for (unsigned kind = EQF_DYNAMICS_RADIAL; kind <= EQF_DYNAMICS_MESSAGE; kind++) {
+            eqf_objective objectives[EQF_PRESET_MAX_STAGES];
+            const unsigned num_stages = eqf_preset_recipe(&presets[i], kind, objectives);
+            const bool is_message = kind == EQF_DYNAMICS_MESSAGE;
+            assert_true(num_stages >= 1 && num_stages <= EQF_PRESET_MAX_STAGES && (is_message || num_stages == 1));
+            assert_int_equal(objectives[0], is_message ? EQF_OBJECTIVE_FLOW_MATCHING : EQF_OBJECTIVE_LIKELIHOOD);
+            for (unsigned s = 0; s < num_stages; s++) {
+                eqf_training_options options = EQF_TRAINING_OPTIONS_INIT, plain = EQF_TRAINING_OPTIONS_INIT;
+                assert_int_equal(eqf_preset_stage_options(&presets[i], kind, objectives[s], 5000, &options), EQF_OK);
+                assert_int_equal(eqf_preset_training_options(&presets[i], 5000, &plain), EQF_OK);
+                assert_int_equal(options.objective, objectives[s]);
+                assert_true(options.num_steps >= 1 && options.batch_size >= 1 && options.validation_interval >= 1);
+                if (!is_message) assert_memory_equal(&options, &plain, sizeof plain);
+                if (is_message && s == 1) assert_int_equal(options.gradient, EQF_GRADIENT_PATH);
+                if (is_message && s == 0)
+                    assert_true(options.pairing == EQF_PAIRING_EQUIVARIANT && options.optimizer == EQF_OPTIMIZER_SOAP);
+            }
+            eqf_model_options model = EQF_MODEL_OPTIONS_INIT;
+            eqf_model *made;
+            assert_int_equal(eqf_preset_model_options(&presets[i], kind, &model), EQF_OK);
+            assert_int_equal(model.dynamics.kind, kind);
+            assert_int_equal(eqf_model_create(NULL, &model, &made), EQF_OK);
+            eqf_model_destroy(&made);
+        }
+    /* a small set is no larger than its batch */
+    eqf_training_options options = EQF_TRAINING_OPTIONS_INIT;
+    assert_int_equal(eqf_preset_stage_options(eqf_preset_find("dw4"), EQF_DYNAMICS_MESSAGE, EQF_OBJECTIVE_FLOW_MATCHING, 20, &options), EQF_OK);
+    assert_int_equal(options.batch_size, 20);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names_and_sizes),
+        cmocka_unit_test(test_recipes), cmocka_unit_test(test_names_and_sizes),
         cmocka_unit_test(test_constants),
         cmocka_unit_test(test_known_figures_agree),
         cmocka_unit_test(test_matches_exact_constants_only),

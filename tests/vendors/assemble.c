@@ -1,5 +1,6 @@
-/* assemble DESCRIPTION FOLDER: every program that the library assembles for the device that a file describes (src/device/described.h), one
- * folder a case below FOLDER. The verbs run on a few samples; what they compute means nothing. Last line: how many cases there were. */
+/* assemble DESCRIPTION FOLDER [CASES]: every program that the library assembles for the device that a file describes (src/device/described.h), one
+ * folder a case below FOLDER; with CASES only of those whose name begins so ("lj13.radial"). The verbs run on a few samples; what they
+ * compute means nothing. Last line: how many cases there were. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,9 +49,21 @@ static const char user_text[] = "real energy(const real *x) {\n"
         if (try_status != EQF_OK) return try_status; \
     } while (0)
 
+/* The preset's model with another field; what the preset does not say of it has its default. */
+static eqf_model_options model_with(const target *t, eqf_dynamics_kind kind) {
+    const eqf_dynamics_options defaults = EQF_DYNAMICS_OPTIONS_INIT;
+    eqf_model_options options = *t->preset->model;
+    if (kind == EQF_DYNAMICS_MESSAGE) {
+        const double distance_max = options.dynamics.distance_max;
+        options.dynamics = defaults;
+        options.dynamics.distance_max = distance_max;
+    }
+    options.dynamics.kind = kind;
+    return options;
+}
+
 static eqf_status solve(target *t, eqf_dynamics_kind kind, const eqf_flow_options *options, bool has_gradient) {
-    eqf_model_options model_options = *t->preset->model;
-    model_options.dynamics.kind = kind;
+    eqf_model_options model_options = model_with(t, kind);
     eqf_model *model = NULL;
     eqf_flow *flow = NULL;
     float out[BATCH * MAX_DOF], log_prob[BATCH];
@@ -115,15 +128,23 @@ static eqf_status dense_dopri5(target *t) {
     return solve(t, EQF_DYNAMICS_DENSE, &options, true);
 }
 
-static eqf_status train(target *t) {
-    eqf_training_options options = *t->preset->training;
+static eqf_status message(target *t) {
+    const eqf_flow_options options = EQF_FLOW_OPTIONS_INIT;
+    return solve(t, EQF_DYNAMICS_MESSAGE, &options, true);
+}
+
+static eqf_status message_dopri5(target *t) {
+    eqf_flow_options options = EQF_FLOW_OPTIONS_INIT;
+    options.method = EQF_INTEGRATOR_DOPRI5;
+    return solve(t, EQF_DYNAMICS_MESSAGE, &options, true);
+}
+
+/* One step with the options as they are, of a field of that kind. */
+static eqf_status train_step(target *t, eqf_dynamics_kind kind, eqf_training_options options) {
     options.batch_size = BATCH;
     options.num_steps = 1;
     options.num_generated = options.num_held_out_generated = NUM_GENERATED;
-    options.is_augmented = true;
-    options.nll_weight_start = options.nll_weight_end = 0.5;
-    options.data_noise = 0.01;
-    eqf_model_options model_options = *t->preset->model;
+    eqf_model_options model_options = model_with(t, kind);
     eqf_model *model = NULL;
     eqf_trainer *trainer = NULL;
     eqf_training_state state = EQF_TRAINING_STATE_INIT;
@@ -134,6 +155,29 @@ static eqf_status train(target *t) {
     eqf_trainer_destroy(&trainer);
     eqf_model_destroy(&model);
     return status;
+}
+
+static eqf_status train(target *t) {
+    eqf_training_options options = *t->preset->training;
+    options.is_augmented = true;
+    options.nll_weight_start = options.nll_weight_end = 0.5;
+    options.data_noise = 0.01;
+    return train_step(t, EQF_DYNAMICS_RADIAL, options);
+}
+
+static eqf_status train_matching(target *t) {
+    eqf_training_options options = *t->preset->training;
+    const eqf_training_options defaults = EQF_TRAINING_OPTIONS_INIT;
+    options.objective = EQF_OBJECTIVE_FLOW_MATCHING;
+    options.pairing_group = defaults.pairing_group;
+    return train_step(t, EQF_DYNAMICS_MESSAGE, options);
+}
+
+static eqf_status train_path(target *t) {
+    eqf_training_options options = *t->preset->training;
+    options.gradient = EQF_GRADIENT_PATH;
+    options.integration_penalty = 0;
+    return train_step(t, EQF_DYNAMICS_MESSAGE, options);
 }
 
 static eqf_status energy(target *t) {
@@ -193,7 +237,11 @@ static const struct {
     {"dense", dense, true},
     {"dense-estimated", dense_estimated, true},
     {"dense-dopri5", dense_dopri5, true},
+    {"message", message, true},
+    {"message-dopri5", message_dopri5, true},
     {"train", train, true},
+    {"train-matching", train_matching, true},
+    {"train-path", train_path, true},
     {"energy", energy, false},
     {"mcmc", chains, false},
     {"minima", minima, false},
@@ -218,9 +266,9 @@ static void place(target *t) {
     }
 }
 
-static int run_case(const char *description, const char *folder, target *t, const char *system, size_t number) {
+static int run_case(const char *description, const char *folder, target *t, const char *name, size_t number) {
     char path[1024];
-    snprintf(path, sizeof path, "%s/%s.%s", folder, system, cases[number].name);
+    snprintf(path, sizeof path, "%s/%s", folder, name);
     if (mkdir(path, 0777) != 0) return fail(path, NULL);
     eqf_context_options options = EQF_CONTEXT_OPTIONS_INIT;
     options.cache_path = "";
@@ -228,7 +276,7 @@ static int run_case(const char *description, const char *folder, target *t, cons
     eqf_status status = eqf__device_open_described(t->ctx, description, path);
     if (status == EQF_OK) status = cases[number].run(t);
     /* A device's limit of launches may be too small for a step: the library says so, and there is no such program to compile. */
-    if (status == EQF_ERROR_UNSUPPORTED) printf("refused: %s.%s: %s\n", system, cases[number].name, eqf_context_error(t->ctx));
+    if (status == EQF_ERROR_UNSUPPORTED) printf("refused: %s: %s\n", name, eqf_context_error(t->ctx));
     const int code = status == EQF_OK || status == EQF_ERROR_UNSUPPORTED ? 0 : fail(path, t->ctx);
     eqf_context_destroy(&t->ctx);
     return code;
@@ -237,7 +285,7 @@ static int run_case(const char *description, const char *folder, target *t, cons
 int main(int argc, char **argv) {
     static target t;
     static const char *const systems[] = {"dw4", "lj13", "lj55", "user4"};
-    if (argc != 3) return fprintf(stderr, "usage: assemble DESCRIPTION FOLDER\n"), 2;
+    if (argc != 3 && argc != 4) return fprintf(stderr, "usage: assemble DESCRIPTION FOLDER [CASES]\n"), 2;
     unsigned num_cases = 0;
     for (size_t s = 0; s < sizeof systems / sizeof systems[0]; s++) {
         const bool is_user = strncmp(systems[s], "user", 4) == 0;
@@ -253,8 +301,11 @@ int main(int argc, char **argv) {
         t.num_dof = (size_t)t.potential.num_particles * t.potential.space_dim;
         place(&t);
         for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+            char name[64];
+            snprintf(name, sizeof name, "%s.%s", systems[s], cases[c].name);
             if (is_user && cases[c].is_of_field) continue;
-            if (run_case(argv[1], argv[2], &t, systems[s], c) != 0) return 1;
+            if (argc == 4 && strncmp(name, argv[3], strlen(argv[3])) != 0) continue;
+            if (run_case(argv[1], argv[2], &t, name, c) != 0) return 1;
             num_cases++;
         }
     }

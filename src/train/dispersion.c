@@ -1,0 +1,132 @@
+/* The log-dispersion term (Richter et al., NeurIPS 2020, there log-variance; Vaitl et al. 2025): over a batch of data
+ *     dispersion = mean of (w - mean of w)^2,   w = log q(x) + u(x)
+ * zero where the model q is the target, whose ln Z drops out, and whatever density the data have. Its gradient is the mean of
+ * 2 (w - mean of w) d log q / d params: that of the mean nll with each sample's adjoints scaled by -2 (w - mean of w). */
+#include <math.h>
+#include <stdlib.h>
+
+#include "train_internal.h"
+
+struct eqf__dispersion {
+    eqf__kernel scale;
+    cl_mem d_factor;                    /* [blocks][V] */
+    size_t max_numbers;                 /* blocks V */
+    float *energies, *values, *factors; /* [max_numbers] */
+};
+
+static size_t num_numbers(const eqf_trainer *trainer, size_t count) {
+    return eqf__solver_blocks(trainer->flow->solver, count) * trainer->flow->vector_width;
+}
+
+eqf_status eqf__dispersion_create(eqf_trainer *trainer) {
+    eqf_context *ctx = trainer->ctx;
+    eqf__dispersion *d = trainer->dispersion = eqf__alloc(ctx, 1, sizeof *d, "the dispersion");
+    if (d == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    static const char *const files[] = {"common/real.clh", "train/dispersion.cl", NULL};
+    char defines[32];
+    snprintf(defines, sizeof defines, "-D DOF=%zu", trainer->flow->num_dof);
+    eqf__program *program;
+    EQF__TRY(eqf__program_get(ctx, "dispersion", files, defines, &program));
+    EQF__TRY(eqf__kernel_create(ctx, program, "dispersion_scale", &d->scale));
+    d->max_numbers = num_numbers(trainer, eqf__share_of(trainer, trainer->options.batch_size).count);
+    d->energies = eqf__alloc(ctx, 3 * d->max_numbers, sizeof(float), "the dispersion");
+    if (d->energies == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    d->values = d->energies + d->max_numbers;
+    d->factors = d->values + d->max_numbers;
+    return eqf__buffer_create(ctx, d->max_numbers * sizeof(float), NULL, "the dispersion", &d->d_factor);
+}
+
+void eqf__dispersion_destroy(eqf_trainer *trainer) {
+    eqf__dispersion *d = trainer->dispersion;
+    if (d == NULL) return;
+    eqf__kernel_destroy(&d->scale);
+    eqf__buffer_destroy(&d->d_factor);
+    free(d->energies);
+    free(d);
+    trainer->dispersion = NULL;
+}
+
+/* energies [count] of the batch in workspace.d_x: the kernel that seeds the energy-based loss, told that prior and log_det are 0. */
+static eqf_status read_energies(eqf_trainer *trainer, size_t count) {
+    const eqf__gradient_workspace *w = &trainer->workspace;
+    const size_t num_bytes = num_numbers(trainer, count) * sizeof(float);
+    const cl_float cap = (cl_float)INFINITY;
+    const cl_uint batch = (cl_uint)count, blocks = (cl_uint)eqf__solver_blocks(trainer->flow->solver, count);
+    EQF__TRY(eqf__fill_zero(trainer->ctx, w->d_value, num_bytes));
+    EQF__TRY(eqf__fill_zero(trainer->ctx, w->d_log_det, num_bytes));
+    EQF__TRY(EQF__LAUNCH(trainer->ctx, &trainer->energy_seed, blocks, 0, EQF__ARG(w->d_x), EQF__ARG(w->d_log_det),
+                         EQF__ARG(w->d_adjoint_x), EQF__ARG(w->d_adjoint_log_det), EQF__ARG(w->d_weight),
+                         EQF__ARG(w->d_value), EQF__ARG(w->d_error), EQF__ARG(cap), EQF__ARG(batch), EQF__ARG(blocks)));
+    return eqf__buffer_read(trainer->ctx, w->d_value, 0, count * sizeof(float), trainer->dispersion->energies);
+}
+
+/* From the nll of each sample, in workspace.d_value, to the squared deviations there and the factors of the adjoints. The mean is that of the
+ * batch over all ranks. */
+static eqf_status set_factors(eqf_trainer *trainer, size_t count) {
+    eqf_context *ctx = trainer->ctx;
+    eqf__dispersion *d = trainer->dispersion;
+    const eqf__gradient_workspace *w = &trainer->workspace;
+    const size_t numbers = num_numbers(trainer, count);
+    double sum = 0;
+    EQF__TRY(eqf__buffer_read(ctx, w->d_value, 0, count * sizeof(float), d->values));
+    for (size_t b = 0; b < count; b++) sum += (double)d->energies[b] - (double)d->values[b];
+    EQF__TRY(eqf__sum_doubles(ctx, 1, &sum));
+    const double mean = sum / (double)trainer->options.batch_size;
+    for (size_t b = 0; b < numbers; b++) {
+        const double deviation = b < count ? (double)d->energies[b] - (double)d->values[b] - mean : 0;
+        d->factors[b] = (float)(-2 * deviation);
+        d->values[b] = (float)(deviation * deviation);
+    }
+    EQF__TRY(eqf__buffer_write(ctx, d->d_factor, 0, numbers * sizeof(float), d->factors));
+    return eqf__buffer_write(ctx, w->d_value, 0, numbers * sizeof(float), d->values);
+}
+
+eqf_status eqf__dispersion_launch(eqf_trainer *trainer, size_t count) {
+    eqf_flow *flow = trainer->flow;
+    eqf__solver *solver = flow->solver;
+    const eqf__gradient_workspace *w = &trainer->workspace;
+    const cl_uint blocks = (cl_uint)eqf__solver_blocks(solver, count);
+    EQF__TRY(read_energies(trainer, count));
+    EQF__TRY(solver->verbs->solve(solver, &w->noise, EQF_DATA_TO_PRIOR, count, w->d_x, w->d_log_det, &w->tape));
+    EQF__TRY(eqf__prior_seed_nll(&flow->prior, count, w->d_x, w->d_log_det, w->d_adjoint_x, w->d_adjoint_log_det,
+                                 w->d_weight, w->d_value, w->d_error));
+    EQF__TRY(set_factors(trainer, count));
+    EQF__TRY(EQF__LAUNCH(trainer->ctx, &trainer->dispersion->scale, blocks, 0, EQF__ARG(w->d_adjoint_x),
+                         EQF__ARG(w->d_adjoint_log_det), EQF__ARG(trainer->dispersion->d_factor), EQF__ARG(blocks)));
+    const eqf__way_back way_back = {.batch_size = count,
+                                    .d_x = w->d_x,
+                                    .d_adjoint_x = w->d_adjoint_x,
+                                    .d_adjoint_log_det = w->d_adjoint_log_det,
+                                    .d_weight = w->d_weight,
+                                    .d_error = w->d_error,
+                                    .penalty = (float)trainer->options.integration_penalty,
+                                    .d_gradient = w->d_gradient};
+    EQF__TRY(solver->verbs->reverse(solver, &w->noise, EQF_DATA_TO_PRIOR, &w->tape, &way_back));
+    return eqf__prior_sum_losses(&flow->prior, blocks, w->d_value, w->d_error, w->d_weight, w->d_sums,
+                                 EQF__SUM_DISPERSION);
+}
+
+/* That of the held-out data that are measured. */
+eqf_status eqf__dispersion_measure(eqf_trainer *trainer, double *mean_out, double *choosing_out) {
+    eqf_context *ctx = trainer->ctx;
+    const size_t num = eqf__num_validated(trainer), num_dof = trainer->flow->num_dof;
+    const eqf__batch_share share = eqf__share_of(trainer, num);
+    const float *x = trainer->held_out + share.first * num_dof;
+    float *log_prob = eqf__alloc(ctx, 2 * share.count, sizeof *log_prob, "log-densities"),
+          *energy = log_prob + share.count;
+    if (log_prob == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    eqf_status status = eqf_flow_log_prob_part(trainer->flow, share.first, share.count, x, log_prob, NULL);
+    if (status == EQF_OK)
+        status =
+            eqf_potential_evaluate(ctx, &eqf_model_options_of(trainer->model)->potential, share.count, x, energy, NULL);
+    double sums[2] = {0, 0};
+    for (size_t b = 0; status == EQF_OK && b < share.count; b++)
+        sums[0] += ((double)log_prob[b] + (double)energy[b]) / (double)num;
+    if (status == EQF_OK) status = eqf__sum_doubles(ctx, 1, &sums[0]);
+    for (size_t b = 0; status == EQF_OK && b < share.count; b++)
+        sums[1] += pow((double)log_prob[b] + (double)energy[b] - sums[0], 2) / (double)num;
+    if (status == EQF_OK) status = eqf__sum_doubles(ctx, 1, &sums[1]);
+    free(log_prob);
+    *choosing_out = *mean_out = sums[1];
+    return status;
+}
