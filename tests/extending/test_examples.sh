@@ -9,7 +9,7 @@ for part in CMakeLists.txt apps cl cmake docs include man platforms src LICENSE 
     [ ! -e "$source_root/$part" ] || cp -R "$source_root/$part" tree/
 done
 sed -n '/^```diff$/,/^```$/p' "$source_root/docs/extending.md" | sed '/^```/d' >examples.diff
-if [ "$(grep -c '^+++ ' examples.diff)" -ge 12 ]; then pass; else fail "docs/extending.md: $(grep -c '^+++ ' examples.diff) files of examples"; fi
+if [ "$(grep -c '^+++ ' examples.diff)" -ge 20 ]; then pass; else fail "docs/extending.md: $(grep -c '^+++ ' examples.diff) files of examples"; fi
 if patch -d tree -p1 <examples.diff >patched 2>&1; then pass; else fail "the examples do not apply: $(grep -iE 'fail|malformed' patched)"; finish; fi
 generator=()
 ! command -v ninja >/dev/null || generator=(-G Ninja)
@@ -34,6 +34,10 @@ expect 2 '--reach has no meaning here.*double well' "$extended" data dw2 --reach
 succeed "$extended" train dw2 --field breathing --num-train 300 --steps 60 -o model.safetensors --quiet
 within "$(tail -c 4 model.safetensors | od -An -tf4 | tr -d " ")" 0.05 0.75 "the rate"
 succeed "$extended" sample model.safetensors -n 20 -o x.npy --quiet
+
+# The loss: a column of the training history.
+succeed "$extended" train dw2 --num-train 300 --steps 20 -o blurred.safetensors --quiet
+if grep -aq '"blurred.",."held_out_blurred' blurred.safetensors; then pass; else fail "the history has no blurred likelihood"; fi
 
 succeed "$extended" presets
 if grep -q '^lj13 .*Lennard-Jones' stdout; then pass; else fail "presets: $(cat stdout)"; fi
