@@ -67,7 +67,8 @@ typedef struct eqf__training_kernels {
     unsigned num_particles, space_dim; /* of augment */
 } eqf__training_kernels;
 eqf_status eqf__check_training(eqf__checker *checker, const eqf__training_kernels *kernels);
-/* Flow matching. */
+/* The log-dispersion term; flow matching. */
+eqf_status eqf__check_dispersion(eqf__checker *checker, const eqf__kernel *scale, size_t num_dof);
 eqf_status eqf__check_matching(eqf__checker *checker, const eqf__kernel *place, const eqf__kernel *seed,
                                size_t num_dof);
 

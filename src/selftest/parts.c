@@ -207,6 +207,16 @@ static eqf_status run_matching(eqf__checker *checker) {
     return status;
 }
 
+static eqf_status run_dispersion(eqf__checker *checker) {
+    eqf__kernel scale = {0};
+    eqf__program *program;
+    EQF__TRY(eqf__dispersion_program(checker->ctx, NUM_DOF, &program));
+    eqf_status status = eqf__kernel_create(checker->ctx, program, "dispersion_scale", &scale);
+    if (status == EQF_OK) status = eqf__check_dispersion(checker, &scale, NUM_DOF);
+    eqf__kernel_destroy(&scale);
+    return status;
+}
+
 /* ---- The device's limits ------------------------------------------------------------------------------------------------- */
 
 /* It checks its own sums and copies. */

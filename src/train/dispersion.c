@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "check.h"
 #include "train_internal.h"
 
 struct eqf__dispersion {
@@ -18,16 +19,22 @@ static size_t num_numbers(const eqf_trainer *trainer, size_t count) {
     return eqf__solver_blocks(trainer->flow->solver, count) * trainer->flow->vector_width;
 }
 
+eqf_status eqf__dispersion_program(eqf_context *ctx, size_t num_dof, eqf__program **program_out) {
+    static const char *const files[] = {"common/real.clh", "train/dispersion.cl", NULL};
+    char defines[32];
+    snprintf(defines, sizeof defines, "-D DOF=%zu", num_dof);
+    return eqf__program_get(ctx, "dispersion", files, defines, program_out);
+}
+
 eqf_status eqf__dispersion_create(eqf_trainer *trainer) {
     eqf_context *ctx = trainer->ctx;
     eqf__dispersion *d = trainer->dispersion = eqf__alloc(ctx, 1, sizeof *d, "the dispersion");
     if (d == NULL) return EQF_ERROR_OUT_OF_MEMORY;
-    static const char *const files[] = {"common/real.clh", "train/dispersion.cl", NULL};
-    char defines[32];
-    snprintf(defines, sizeof defines, "-D DOF=%zu", trainer->flow->num_dof);
     eqf__program *program;
-    EQF__TRY(eqf__program_get(ctx, "dispersion", files, defines, &program));
+    eqf__checker checker = eqf__checker_of(ctx);
+    EQF__TRY(eqf__dispersion_program(ctx, trainer->flow->num_dof, &program));
     EQF__TRY(eqf__kernel_create(ctx, program, "dispersion_scale", &d->scale));
+    EQF__TRY(eqf__check_dispersion(&checker, &d->scale, trainer->flow->num_dof));
     d->max_numbers = num_numbers(trainer, eqf__share_of(trainer, trainer->options.batch_size).count);
     d->energies = eqf__alloc(ctx, 3 * d->max_numbers, sizeof(float), "the dispersion");
     if (d->energies == NULL) return EQF_ERROR_OUT_OF_MEMORY;

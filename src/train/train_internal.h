@@ -212,7 +212,8 @@ size_t eqf__num_validated(const eqf_trainer *trainer);
 /* Known answers (src/check) of the programs that the stage uses, as they are assembled now, unless they are known to be right: SELF_TEST if
  * one is wrong. */
 eqf_status eqf__trainer_check(const eqf_trainer *trainer);
-/* The program of flow matching; of batches and of the optimizer. */
+/* The programs of the log-dispersion and of flow matching; of batches and of the optimizer. */
+eqf_status eqf__dispersion_program(eqf_context *ctx, size_t num_dof, eqf__program **program_out);
 eqf_status eqf__matching_program(eqf_context *ctx, size_t num_dof, eqf__program **program_out);
 eqf_status eqf__training_program(eqf_context *ctx, eqf__program **program_out);
 

@@ -85,6 +85,7 @@ planted prior/gaussian.cl 'dense, rk4' 's/share \* z\[c\]/-share * z[c]/'
 planted train/adam.cl 'training' 's/p -= learning_rate/p += learning_rate/'
 planted train/batch.cl 'training' 's/position % num/position % (num - 1)/'
 planted train/augment.cl 'training' 's/q\[0\]\[1\] = -s/q[0][1] = s/'
+planted train/dispersion.cl dispersion 's/store_lanes(at, f \* load/store_lanes(at, -f * load/'
 planted train/flow_matching.cl 'flow matching' 's/(real)2 \* share \* difference/(real)-2 * share * difference/'
 planted dynamics/message.clh message 's/BOUND ((real)0.04f)/BOUND ((real)0.05f)/'
 
