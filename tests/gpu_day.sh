@@ -180,7 +180,7 @@ run_piece() {
         esac
         for name in dw4 lj13 lj55; do
             [ $is_small = 0 ] || [ $name = dw4 ] || continue
-            timeout -k 2 20 "$eqflow" bench --system $name --seconds $bench_seconds "${profile[@]}" --json --quiet >"$folder/$name.json" || code=1
+            timeout -k 1 14 "$eqflow" bench --system $name --seconds $bench_seconds "${profile[@]}" --json --quiet >"$folder/$name.json" || code=1
         done
         return $code
         ;;

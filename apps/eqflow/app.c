@@ -19,12 +19,17 @@ static void speak(cli_app *app, const char *kind, const char *format, va_list ar
     /* One event, one line, and nothing that steers the terminal: whatever a file name or a driver put in. */
     for (char *c = line; *c; c++) {
         if (iscntrl((unsigned char)*c)) *c = *c == '\n' || *c == '\r' || *c == '\t' ? ' ' : '?';
+        /* U+0080 ... U+009F steer terminals too, U+2028 and U+2029 end lines */
+        const unsigned char *bytes = (const unsigned char *)c;
+        if (bytes[0] == 0xc2 && bytes[1] >= 0x80 && bytes[1] < 0xa0) c[0] = c[1] = '?';
+        if (bytes[0] == 0xe2 && bytes[1] == 0x80 && (bytes[2] == 0xa8 || bytes[2] == 0xa9)) c[0] = c[1] = c[2] = ' ';
     }
     if (app->has_progress_line) fputs("\r\033[K", stderr);
     app->has_progress_line = false;
     char rank[32] = "";
     if (!app_is_first(app)) snprintf(rank, sizeof rank, "rank %u: ", app->ranks.rank);
-    fprintf(stderr, "eqflow%s%s: %s%s%s\n", app->command ? " " : "", app->command ? app->command : "", rank, kind, line);
+    fprintf(stderr, "eqflow%s%s: %s%s%s\n", app->command ? " " : "", app->command ? app->command : "", rank, kind,
+            line);
 }
 
 bool app_is_first(const cli_app *app) {
@@ -64,6 +69,12 @@ exit_code app_flush_stdout(cli_app *app) {
     if (fflush(stdout) == 0 && !ferror(stdout)) return EXIT_CODE_OK;
     return app_fail(app, EXIT_CODE_OUTPUT, "the results could not be written to stdout: %s",
                     errno ? strerror(errno) : "an earlier write failed");
+}
+
+exit_code app_flush_help(cli_app *app) {
+    errno = 0;
+    if (fflush(stdout) != 0 && errno == EPIPE) return EXIT_CODE_OK;
+    return app_flush_stdout(app);
 }
 
 void app_note(cli_app *app, const char *format, ...) {
@@ -123,8 +134,8 @@ static exit_code take_turn(cli_app *app) {
     exit_code code = EXIT_CODE_OK;
     if (status != EQF_OK) {
         const char *message = scout ? eqf_context_error(scout) : "";
-        code = app_fail(app, exit_code_of(status, ACTIVITY_COMPUTE), "%s",
-                        message[0] ? message : eqf_status_text(status));
+        code =
+            app_fail(app, exit_code_of(status, ACTIVITY_COMPUTE), "%s", message[0] ? message : eqf_status_text(status));
     }
     for (unsigned pass = 0; pass < 2 && code == EXIT_CODE_OK; pass++) {
         turn = num_like > 0 ? app->node_rank % num_like : 0;

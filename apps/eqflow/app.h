@@ -55,6 +55,8 @@ exit_code app_fail_status(cli_app *app, eqf_status status, cli_activity activity
 
 /* Sends off what was printed to stdout; if that fails, one line and EXIT_CODE_OUTPUT. */
 exit_code app_flush_stdout(cli_app *app);
+/* The same for help: a reader that has seen enough (`eqflow --help | head`) is no failure. */
+exit_code app_flush_help(cli_app *app);
 /* For what is worth knowing but no failure: stderr, silent with --quiet. */
 void app_note(cli_app *app, const char *format, ...) APP_PRINTF(2, 3);
 /* For what makes a result doubtful: stderr, also with --quiet. */

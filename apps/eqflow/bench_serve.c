@@ -25,8 +25,7 @@ static const bench_task served_tasks[] = {BENCH_SAMPLE, BENCH_TRAIN, BENCH_MCMC}
 enum { NUM_SERVED_TASKS = sizeof served_tasks / sizeof served_tasks[0] };
 
 static void set_text(json_t *object, const char *key, const char *text) {
-    json_t *json = json_string(text); /* NULL if it is not UTF-8 */
-    json_object_set_new(object, key, json ? json : json_null());
+    json_object_set_new(object, key, output_json_text(text));
 }
 
 static json_t *failure(const char *format, ...) APP_PRINTF(1, 2);

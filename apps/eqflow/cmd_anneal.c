@@ -221,13 +221,13 @@ static exit_code anneal(cli_app *app, const anneal_flags *flags, const anneal_st
 /* ---- The command ------------------------------------------------------------------------------ */
 
 static exit_code check_flags(cli_app *app, anneal_flags *flags) {
-    const files_use uses[] = {{"-o", flags->output_path, true},
-                              {"--energies", flags->energies_path, true},
-                              {"--walkers", flags->walkers_path, true},
-                              {"--log-weights", flags->log_weights_path, true},
-                              {"--steps", flags->steps_path, true},
-                              {"START", flags->start_path, false},
-                              {"--potential", flags->target.potential_path, false}};
+    const files_use uses[] = {{"-o", flags->output_path, FILES_NUMPY},
+                              {"--energies", flags->energies_path, FILES_NUMPY},
+                              {"--walkers", flags->walkers_path, FILES_NUMPY},
+                              {"--log-weights", flags->log_weights_path, FILES_NUMPY},
+                              {"--steps", flags->steps_path, FILES_WRITTEN},
+                              {"START", flags->start_path, FILES_READ},
+                              {"--potential", flags->target.potential_path, FILES_READ}};
     const struct {
         const char *path, *what;
     } outputs[] = {{flags->output_path, "the configurations"},

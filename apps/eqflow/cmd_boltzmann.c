@@ -288,11 +288,11 @@ static exit_code generate(cli_app *app, const boltzmann_flags *flags, const eqf_
 /* ---- The command ------------------------------------------------------------------------------ */
 
 static exit_code check_flags(cli_app *app, boltzmann_flags *flags) {
-    const files_use uses[] = {{"-o", flags->output_path, true},
-                              {"--energies", flags->energies_path, true},
-                              {"--histograms", flags->histograms_path, true},
-                              {"MODEL", flags->model_path, false},
-                              {"--potential", flags->target.potential_path, false}};
+    const files_use uses[] = {{"-o", flags->output_path, FILES_NUMPY},
+                              {"--energies", flags->energies_path, FILES_NUMPY},
+                              {"--histograms", flags->histograms_path, FILES_WRITTEN},
+                              {"MODEL", flags->model_path, FILES_READ},
+                              {"--potential", flags->target.potential_path, FILES_READ}};
     exit_code code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses);
     if (code != EXIT_CODE_OK) return code;
     if (flags->is_thinning_set && !flags->output_path && !flags->energies_path) {

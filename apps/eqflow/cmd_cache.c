@@ -33,7 +33,7 @@ static json_t *entry_json(const eqf_cache_entry *entry) {
 }
 
 static void output_path(cli_output *output, const char *path) {
-    json_object_set_new(output->root, "path", path[0] ? json_string(path) : json_null());
+    json_object_set_new(output->root, "path", output_json_text(path[0] ? path : NULL));
 }
 
 static exit_code list(cli_app *app, cli_output *output, const char *path) {

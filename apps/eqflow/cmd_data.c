@@ -85,6 +85,10 @@ static exit_code make_by_monte_carlo(cli_app *app, const data_flags *flags, cons
                   NULL);
     output_number(&output, "split_r_hat", "split R-hat of the energy", diagnostics.split_r_hat, NULL);
     output_number(&output, "effective_samples", "independent samples", diagnostics.effective_samples, NULL);
+    output_number(&output, "radius_of_gyration", "radius of gyration (length)", diagnostics.radius_of_gyration, NULL);
+    output_number(&output, "radius_growth", "  growth while sampling", diagnostics.radius_growth, NULL);
+    output_number(&output, "radius_growth_standard_error", "    standard error", diagnostics.radius_growth_standard_error, NULL);
+    output_bool(&output, "is_unbound", NULL, diagnostics.is_unbound);
     output_number(&output, "mean_energy", "mean energy (kT)", diagnostics.mean_energy, note[0] ? note : NULL);
     output_number(&output, "mean_energy_standard_error", "  standard error", diagnostics.mean_energy_standard_error,
                   NULL);
@@ -130,9 +134,9 @@ static exit_code check_flags(cli_app *app, const data_flags *flags) {
     if (flags->is_noise_set && (flags->is_num_chains_set || flags->is_num_burn_in_set || flags->is_thinning_set)) {
         return app_fail(app, EXIT_CODE_USAGE, "%s is of Markov chains, and --noise has none", chain_option);
     }
-    const files_use uses[] = {{"-o", flags->path, true},
-                              {"--energies", flags->energies_path, true},
-                              {"--potential", flags->system.potential_path, false}};
+    const files_use uses[] = {{"-o", flags->path, FILES_NUMPY},
+                              {"--energies", flags->energies_path, FILES_NUMPY},
+                              {"--potential", flags->system.potential_path, FILES_READ}};
     exit_code code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses);
     if (code == EXIT_CODE_OK) code = files_check_writable(app, flags->path, "the samples");
     return code == EXIT_CODE_OK ? files_check_writable(app, flags->energies_path, "the energies") : code;

@@ -129,7 +129,7 @@ static exit_code print_result(cli_app *app, const evaluate_flags *flags, const e
     output_text(&output, "report", flags->report_path ? "report in" : NULL, flags->report_path);
     json_t *warnings = json_array();
     for (size_t i = 0; i < result->num_warnings; i++) {
-        json_array_append_new(warnings, json_string(result->warnings[i]));
+        json_array_append_new(warnings, output_json_text(result->warnings[i]));
     }
     output_json(&output, "warnings", warnings);
     code = output_finish(&output);
@@ -361,8 +361,8 @@ exit_code cmd_evaluate(cli_app *app) {
     if (flags.data_path && flags.is_num_data_set) {
         return app_fail(app, EXIT_CODE_USAGE, "--num-data says how many configurations to make, so it excludes --data");
     }
-    const files_use uses[] = {{"--report", flags.report_path, true}, {"--data", flags.data_path, false},
-                              {"MODEL", flags.model_path, false}, {"--potential", flags.target.potential_path, false}};
+    const files_use uses[] = {{"--report", flags.report_path, FILES_WRITTEN}, {"--data", flags.data_path, FILES_READ},
+                              {"MODEL", flags.model_path, FILES_READ}, {"--potential", flags.target.potential_path, FILES_READ}};
     if ((code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses)) != EXIT_CODE_OK) return code;
     if ((code = flow_flags_read(app, &flags.flow, &flags.flow_options)) != EXIT_CODE_OK) return code;
     eqf_model *model = NULL;

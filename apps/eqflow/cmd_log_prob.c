@@ -99,7 +99,7 @@ exit_code cmd_log_prob(cli_app *app) {
     if (!options_parse(app, &help, options, num_options, words, &code)) return code;
     if (!data_path) return app_fail(app, EXIT_CODE_USAGE, "--data FILE.npy is missing; see eqflow log-prob --help");
     if (!path) return app_fail(app, EXIT_CODE_USAGE, "-o FILE.npy is missing; see eqflow log-prob --help");
-    const files_use uses[] = {{"-o", path, true}, {"--data", data_path, false}, {"MODEL", words[0], false}};
+    const files_use uses[] = {{"-o", path, FILES_NUMPY}, {"--data", data_path, FILES_READ}, {"MODEL", words[0], FILES_READ}};
     if ((code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses)) != EXIT_CODE_OK) return code;
     eqf_flow_options flow_options;
     if ((code = flow_flags_read(app, &flags, &flow_options)) != EXIT_CODE_OK) return code;

@@ -328,9 +328,9 @@ exit_code cmd_minima(cli_app *app) {
     if (!options_parse(app, &help, options, num_options, words, &code)) return code;
     flags.source = words[0];
     if ((code = app_create_context(app)) != EXIT_CODE_OK) return code;
-    const files_use uses[] = {{"--xyz", flags.xyz, true},
-                              {"the input", flags.source, false},
-                              {"--potential", flags.system.potential_path, false}};
+    const files_use uses[] = {{"--xyz", flags.xyz, FILES_WRITTEN},
+                              {"the input", flags.source, FILES_READ},
+                              {"--potential", flags.system.potential_path, FILES_READ}};
     if ((code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses)) != EXIT_CODE_OK) return code;
     if ((code = files_check_writable(app, flags.xyz, "the minima")) != EXIT_CODE_OK) return code;
     quenched work = {.summary = EQF_QUENCH_SUMMARY_INIT};

@@ -125,11 +125,11 @@ exit_code cmd_sample(cli_app *app) {
     if (!options_parse(app, &help, options, num_options, words, &code)) return code;
     if (num == 0) return app_fail(app, EXIT_CODE_USAGE, "-n COUNT is missing; see eqflow sample --help");
     if (!files.x) return app_fail(app, EXIT_CODE_USAGE, "-o FILE.npy is missing; see eqflow sample --help");
-    const files_use uses[] = {{"-o", files.x, true},
-                              {"--log-prob", files.log_prob, true},
-                              {"--xyz", files.xyz, true},
-                              {"MODEL", words[0], false},
-                              {"--potential", target.potential_path, false}};
+    const files_use uses[] = {{"-o", files.x, FILES_NUMPY},
+                              {"--log-prob", files.log_prob, FILES_NUMPY},
+                              {"--xyz", files.xyz, FILES_WRITTEN},
+                              {"MODEL", words[0], FILES_READ},
+                              {"--potential", target.potential_path, FILES_READ}};
     if ((code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses)) != EXIT_CODE_OK) return code;
     eqf_flow_options flow_options;
     if ((code = flow_flags_read(app, &flags, &flow_options)) != EXIT_CODE_OK) return code;

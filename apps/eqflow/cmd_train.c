@@ -331,7 +331,9 @@ static exit_code print_result(cli_app *app, const train_flags *flags, const eqf_
     output_number(&output, "seconds", "training time (s)", state->seconds, NULL);
     code = output_finish(&output);
     if (code == EXIT_CODE_OK) {
-        app_note(app, "next: eqflow evaluate %s --report report.html", flags->model_path);
+        const bool is_own = eqf_model_options_of(start)->potential.kind == EQF_POTENTIAL_USER;
+        app_note(app, "next: eqflow evaluate %s --report report.html%s", flags->model_path,
+                 is_own ? " --trust-potential" : "");
     }
     return code;
 }
@@ -408,5 +410,8 @@ exit_code cmd_train(cli_app *app) {
     if ((code = files_check_writable(app, flags.model_path, "the model")) != EXIT_CODE_OK) return code;
     if ((code = files_check_writable(app, flags.csv_path, "the training log")) != EXIT_CODE_OK) return code;
     if ((code = files_check_writable(app, flags.checkpoint_path, "the checkpoint")) != EXIT_CODE_OK) return code;
+    /* Two runs that write one checkpoint would each resume the other's. */
+    if ((code = files_lock(app, flags.model_path, "the model")) != EXIT_CODE_OK) return code;
+    if ((code = files_lock(app, flags.checkpoint_path, "the checkpoint")) != EXIT_CODE_OK) return code;
     return train(app, &flags, &chosen, &chosen.model->potential);
 }

@@ -308,12 +308,12 @@ static void judge_likelihood(evaluation *result) {
     }
     if (fabs(difference) > refinement_tolerance && used->method == EQF_INTEGRATOR_DOPRI5) {
         warn(result, "nll_refined differs from nll by %.3g nats (more than %g): --rtol %g does not resolve this flow; "
-                     "believe nll_refined and evaluate with --rtol %g", difference, refinement_tolerance,
+                     "neither is its NLL: evaluate with --rtol %g", difference, refinement_tolerance,
              used->adaptive.rtol, 0.01 * used->adaptive.rtol);
     } else if (fabs(difference) > refinement_tolerance) {
         warn(result, "nll_refined differs from nll by %.3g nats (more than %g): %u integration steps do not resolve "
-                     "this flow; believe nll_refined, evaluate with --integration-steps %u, and train with a larger "
-                     "--integration-penalty", difference, refinement_tolerance, used->num_steps,
+                     "this flow, and twice as many may not either: neither is its NLL; evaluate with --integration-steps %u or "
+                     "--integrator dopri5 until both agree, and train with a larger --integration-penalty", difference, refinement_tolerance, used->num_steps,
              4 * used->num_steps);
     }
     double uncertainty = 3 * hypot(isfinite(result->nll_standard_error) ? result->nll_standard_error : 0,

@@ -48,8 +48,8 @@ typedef struct evaluation {
 
 /* target is what energies are of; x_data [num_data, N, D]. Clear it also after a failure. */
 exit_code evaluation_run(cli_app *app, const eqf_model *model, const eqf_potential_options *target,
-                         const eqf_flow_options *flow_options, size_t num_data, const float *x_data,
-                         size_t num_samples, evaluation *evaluation_out);
+                         const eqf_flow_options *flow_options, size_t num_data, const float *x_data, size_t num_samples,
+                         evaluation *evaluation_out);
 void evaluation_clear(evaluation *evaluation);
 
 #endif

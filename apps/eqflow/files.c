@@ -3,10 +3,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "eqflow/array.h"
@@ -134,12 +138,32 @@ static bool is_one_file(const char *a, const char *b) {
     return status_a.st_dev == status_b.st_dev && status_a.st_ino == status_b.st_ino;
 }
 
+/* Of a file that is written. */
+static exit_code check_name(cli_app *app, const files_use *use) {
+    static const char *const others[] = {".xyz", ".csv", ".json", ".html", ".txt", ".npz", ".safetensors", ".pdb"};
+    const char *dot = strrchr(use->path, '.');
+    if (strcmp(use->path, "-") == 0) {
+        return app_fail(app, EXIT_CODE_USAGE, "%s -: results go into files, not to stdout; a file of that name is ./-",
+                        use->option);
+    }
+    for (size_t i = 0; use->role == FILES_NUMPY && dot && i < sizeof others / sizeof others[0]; i++) {
+        if (strcasecmp(dot, others[i]) != 0) continue;
+        return app_fail(app, EXIT_CODE_USAGE, "%s %s: what is written there is a NumPy array: name it .npy",
+                        use->option, use->path);
+    }
+    return EXIT_CODE_OK;
+}
+
 exit_code files_check_distinct(cli_app *app, size_t num, const files_use uses[]) {
     for (size_t i = 0; i < num; i++) {
+        if (uses[i].path && uses[i].role != FILES_READ) {
+            const exit_code code = check_name(app, &uses[i]);
+            if (code != EXIT_CODE_OK) return code;
+        }
         for (size_t j = 0; j < num; j++) {
-            if (i == j || !uses[i].path || !uses[j].path || !uses[i].is_written) continue;
-            if ((uses[j].is_written && j < i) || !is_one_file(uses[i].path, uses[j].path)) continue;
-            if (uses[j].is_written) {
+            if (i == j || !uses[i].path || !uses[j].path || uses[i].role == FILES_READ) continue;
+            if ((uses[j].role != FILES_READ && j < i) || !is_one_file(uses[i].path, uses[j].path)) continue;
+            if (uses[j].role != FILES_READ) {
                 return app_fail(app, EXIT_CODE_USAGE, "%s and %s name one file, %s: each needs its own", uses[i].option,
                                 uses[j].option, uses[i].path);
             }
@@ -154,6 +178,41 @@ exit_code files_write(cli_app *app, const char *path, const char *text, size_t s
     if (!app_is_first(app)) return EXIT_CODE_OK;
     eqf_status status = eqf_file_write(app->ctx, path, text, size);
     return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_WRITE);
+}
+
+/* A socket's abstract name (unix(7), Linux), of the file's folder and name: it vanishes with the process, however that ends, and leaves no
+ * file behind. Elsewhere, and where no socket can be had, nothing is locked. */
+exit_code files_lock(cli_app *app, const char *path, const char *what) {
+#ifdef __linux__
+    if (!path || !app_is_first(app)) return EXIT_CODE_OK;
+    struct stat about;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char *file = follow_links(path), *folder = file ? folder_of(file) : NULL;
+    const char *slash = file ? strrchr(file, '/') : NULL;
+    const bool has_folder = folder && stat(folder, &about) == 0;
+    uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
+    for (const char *c = file ? (slash ? slash + 1 : file) : ""; *c; c++)
+        hash = (hash ^ (unsigned char)*c) * 0x100000001b3u;
+    free(folder);
+    free(file);
+    const int descriptor = has_folder ? socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0) : -1;
+    if (descriptor < 0) return EXIT_CODE_OK;
+    const int length =
+        snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "eqflow-%llx-%llx-%llx",
+                 (unsigned long long)about.st_dev, (unsigned long long)about.st_ino, (unsigned long long)hash);
+    const socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length);
+    if (bind(descriptor, (const struct sockaddr *)&address, size) == 0)
+        return EXIT_CODE_OK; /* kept until the process ends */
+    const bool is_taken = errno == EADDRINUSE;
+    close(descriptor);
+    if (is_taken) {
+        return app_fail(app, EXIT_CODE_OUTPUT,
+                        "another eqflow is writing %s %s now: wait for its end, or choose another name", what, path);
+    }
+#else
+    (void)app, (void)path, (void)what;
+#endif
+    return EXIT_CODE_OK;
 }
 
 bool files_exists(const char *path) {

@@ -9,6 +9,7 @@
 #include "eqflow/version.h"
 #include "ranks.h"
 #include "signals.h"
+#include "text.h"
 
 static const cli_command commands[] = {
     {"devices", "what OpenCL devices are here, which one would be used, and why", cmd_devices, false},
@@ -44,34 +45,15 @@ static void print_overview(FILE *stream) {
           stream);
 }
 
-/* Number of letters to insert, delete or change (Levenshtein), for "did you mean". */
-static size_t distance(const char *a, const char *b) {
-    enum { LONGEST = 32 };
-    size_t row[LONGEST + 1], length_a = strlen(a), length_b = strlen(b);
-    if (length_a > LONGEST || length_b > LONGEST) return LONGEST;
-    for (size_t j = 0; j <= length_b; j++) row[j] = j;
-    for (size_t i = 1; i <= length_a; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= length_b; j++) {
-            size_t change = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            size_t gap = 1 + (row[j] < row[j - 1] ? row[j] : row[j - 1]);
-            row[j] = change < gap ? change : gap;
-        }
-    }
-    return row[length_b];
-}
-
 static exit_code fail_unknown(cli_app *app, const char *name) {
     if (name[0] == '-') {
         return app_fail(app, EXIT_CODE_USAGE, "unknown option %s before a command; see eqflow --help", name);
     }
     size_t best = 0;
     for (size_t i = 1; i < NUM_COMMANDS; i++) {
-        if (distance(name, commands[i].name) < distance(name, commands[best].name)) best = i;
+        if (text_distance(name, commands[i].name) < text_distance(name, commands[best].name)) best = i;
     }
-    if (distance(name, commands[best].name) <= 2) {
+    if (text_distance(name, commands[best].name) <= 2) {
         return app_fail(app, EXIT_CODE_USAGE, "unknown command '%s'; did you mean %s? See eqflow --help", name,
                         commands[best].name);
     }
@@ -94,7 +76,7 @@ int main(int argc, char **argv) {
     const char *name = argv[1];
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || (strcmp(name, "help") == 0 && argc == 2)) {
         print_overview(stdout);
-        return app_flush_stdout(&app);
+        return app_flush_help(&app);
     }
     if (strcmp(name, "--version") == 0) {
         printf("eqflow %s\n", eqf_version());
@@ -117,6 +99,7 @@ int main(int argc, char **argv) {
         }
         if (app.ranks.size <= 1) signals_limit_patience();
         if (code == EXIT_CODE_OK) code = commands[i].run(&app);
+        if (app.ranks.size <= 1) signals_set_result(code);
         app_clear(&app);
         signals_end_command();
         return ranks_end(&app, code);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "text.h"
+
 enum { HELP_WIDTH = 79, HELP_COLUMN = 32 };
 
 /* ---- Help ------------------------------------------------------------------------------------- */
@@ -41,18 +43,16 @@ static void describe_default(const cli_option *option, char *text, size_t size) 
         return;
     }
     switch (option->kind) {
-    case OPTION_FLAG: snprintf(text, size, " [%s]", *(const bool *)option->value ? "on" : "off"); break;
-    case OPTION_TEXT: {
-        const char *value = *(const char *const *)option->value;
-        snprintf(text, size, " [%s]", value ? value : "none");
-        break;
-    }
-    case OPTION_COUNT:
-        snprintf(text, size, " [%llu]", (unsigned long long)*(const uint64_t *)option->value);
-        break;
-    case OPTION_NUMBER: snprintf(text, size, " [%g]", *(const double *)option->value); break;
-    case OPTION_LIST:
-    case OPTION_HEADING: break;
+        case OPTION_FLAG: snprintf(text, size, " [%s]", *(const bool *)option->value ? "on" : "off"); break;
+        case OPTION_TEXT: {
+            const char *value = *(const char *const *)option->value;
+            snprintf(text, size, " [%s]", value ? value : "none");
+            break;
+        }
+        case OPTION_COUNT: snprintf(text, size, " [%llu]", (unsigned long long)*(const uint64_t *)option->value); break;
+        case OPTION_NUMBER: snprintf(text, size, " [%g]", *(const double *)option->value); break;
+        case OPTION_LIST:
+        case OPTION_HEADING: break;
     }
 }
 
@@ -130,57 +130,57 @@ static exit_code fail_range(cli_app *app, const cli_option *option, const char *
 static exit_code set_value(cli_app *app, const cli_option *option, char *text) {
     if (option->is_set) *option->is_set = true;
     switch (option->kind) {
-    case OPTION_FLAG: *(bool *)option->value = true; break;
-    case OPTION_TEXT:
-        *(const char **)option->value = app_keep(app, text);
-        if (text[0] == '\0') {
-            return app_fail(app, EXIT_CODE_USAGE, "--%s: the value is empty; see eqflow %s --help", option->name,
-                            app->command);
-        }
-        return EXIT_CODE_OK;
-    case OPTION_LIST: {
-        cli_list *list = option->value;
-        app_keep(app, text);
-        if (list->num_texts == CLI_LIST_MAX) {
-            return app_fail(app, EXIT_CODE_USAGE, "--%s: given more than %d times; see eqflow %s --help", option->name,
-                            CLI_LIST_MAX, app->command);
-        }
-        list->texts[list->num_texts++] = text;
-        return EXIT_CODE_OK;
-    }
-    case OPTION_COUNT: {
-        uint64_t count;
-        if (!parse_count(text, &count)) {
-            double number; /* -1, 1e30 */
+        case OPTION_FLAG: *(bool *)option->value = true; break;
+        case OPTION_TEXT:
+            *(const char **)option->value = app_keep(app, text);
+            if (text[0] == '\0') {
+                return app_fail(app, EXIT_CODE_USAGE, "--%s: the value is empty; see eqflow %s --help", option->name,
+                                app->command);
+            }
+            return EXIT_CODE_OK;
+        case OPTION_LIST: {
+            cli_list *list = option->value;
             app_keep(app, text);
-            if (option->high > 0 && options_number(text, &number) && number == floor(number)) {
+            if (list->num_texts == CLI_LIST_MAX) {
+                return app_fail(app, EXIT_CODE_USAGE, "--%s: given more than %d times; see eqflow %s --help",
+                                option->name, CLI_LIST_MAX, app->command);
+            }
+            list->texts[list->num_texts++] = text;
+            return EXIT_CODE_OK;
+        }
+        case OPTION_COUNT: {
+            uint64_t count;
+            if (!parse_count(text, &count)) {
+                double number; /* -1, 1e30 */
+                app_keep(app, text);
+                if (option->high > 0 && options_number(text, &number) && number == floor(number)) {
+                    return fail_range(app, option, text);
+                }
+                return app_fail(app, EXIT_CODE_USAGE, "--%s %s: not a whole number; see eqflow %s --help", option->name,
+                                text, app->command);
+            }
+            if (!is_allowed(option, (double)count)) {
+                app_keep(app, text);
                 return fail_range(app, option, text);
             }
-            return app_fail(app, EXIT_CODE_USAGE, "--%s %s: not a whole number; see eqflow %s --help", option->name,
-                            text, app->command);
+            *(uint64_t *)option->value = count;
+            break;
         }
-        if (!is_allowed(option, (double)count)) {
-            app_keep(app, text);
-            return fail_range(app, option, text);
+        case OPTION_NUMBER: {
+            double number;
+            if (!options_number(text, &number)) {
+                app_keep(app, text);
+                return app_fail(app, EXIT_CODE_USAGE, "--%s %s: not a finite number; see eqflow %s --help",
+                                option->name, text, app->command);
+            }
+            if (!is_allowed(option, number)) {
+                app_keep(app, text);
+                return fail_range(app, option, text);
+            }
+            *(double *)option->value = number;
+            break;
         }
-        *(uint64_t *)option->value = count;
-        break;
-    }
-    case OPTION_NUMBER: {
-        double number;
-        if (!options_number(text, &number)) {
-            app_keep(app, text);
-            return app_fail(app, EXIT_CODE_USAGE, "--%s %s: not a finite number; see eqflow %s --help", option->name,
-                            text, app->command);
-        }
-        if (!is_allowed(option, number)) {
-            app_keep(app, text);
-            return fail_range(app, option, text);
-        }
-        *(double *)option->value = number;
-        break;
-    }
-    case OPTION_HEADING: break;
+        case OPTION_HEADING: break;
     }
     free(text);
     return EXIT_CODE_OK;
@@ -188,7 +188,26 @@ static exit_code set_value(cli_app *app, const cli_option *option, char *text) {
 
 /* ---- Parsing ---------------------------------------------------------------------------------- */
 
-static exit_code parse(cli_app *app, const command_help *help, const cli_option *options,
+/* "; did you mean --NAME?" for an option that nobody knows, or "". */
+static const char *suggest(const char *word, const cli_option *options, size_t num_options, char text[64]) {
+    char name[40];
+    size_t best = 0, least = 3; /* letters that may differ, 2 */
+    text[0] = '\0';
+    if (strncmp(word, "--", 2) != 0) return text;
+    snprintf(name, sizeof name, "%.30s", word + 2);
+    name[strcspn(name, "=")] = '\0';
+    for (size_t i = 0; i < num_options; i++) {
+        if (options[i].kind == OPTION_HEADING) continue;
+        const size_t distance = text_distance(name, options[i].name);
+        if (distance >= least || distance >= strlen(options[i].name)) continue;
+        least = distance;
+        best = i;
+    }
+    if (least < 3) snprintf(text, 64, "; did you mean --%s?", options[best].name);
+    return text;
+}
+
+static exit_code parse(cli_app *app, const command_help *help, const cli_option *options, size_t num_options,
                        poptContext popt, const char *operands[]) {
     int result;
     while ((result = poptGetNextOpt(popt)) > 0) {
@@ -198,10 +217,11 @@ static exit_code parse(cli_app *app, const command_help *help, const cli_option 
     if (result < -1) {
         const char *bad = poptBadOption(popt, POPT_BADOPTION_NOALIAS);
         if (result == POPT_ERROR_BADOPT) {
-            return app_fail(app, EXIT_CODE_USAGE, "unknown option %s; see eqflow %s --help", bad, app->command);
+            char suggestion[64];
+            return app_fail(app, EXIT_CODE_USAGE, "unknown option %s%s; see eqflow %s --help", bad,
+                            suggest(bad, options, num_options, suggestion), app->command);
         }
-        return app_fail(app, EXIT_CODE_USAGE, "%s: %s; see eqflow %s --help", bad, poptStrerror(result),
-                        app->command);
+        return app_fail(app, EXIT_CODE_USAGE, "%s: %s; see eqflow %s --help", bad, poptStrerror(result), app->command);
     }
     size_t num_operands = 0;
     const char *operand;
@@ -229,19 +249,36 @@ bool options_parse(cli_app *app, const command_help *help, const cli_option *own
     bool wants_help = false;
     const cli_option common[] = {
         {.kind = OPTION_HEADING, .name = "Every command"},
-        {.kind = OPTION_TEXT, .name = "device", .argument = "DEVICE", .value = &app->device,
+        {.kind = OPTION_TEXT,
+         .name = "device",
+         .argument = "DEVICE",
+         .value = &app->device,
          .default_text = "$EQFLOW_DEVICE or auto",
-         .help = "OpenCL device: auto, an index or a part of a name of `eqflow devices`, cpu, gpu, accelerator, amd, intel, nvidia"},
-        {.kind = OPTION_LIST, .name = "set-profile", .argument = "KEY=VALUE", .value = &app->profile_settings,
+         .help =
+             "OpenCL device: auto, an index or a part of a name of `eqflow devices`, cpu, gpu, accelerator, amd, intel, nvidia"},
+        {.kind = OPTION_LIST,
+         .name = "set-profile",
+         .argument = "KEY=VALUE",
+         .value = &app->profile_settings,
          .default_text = "",
          .help = "a value of the device profile, for experiments; `eqflow devices --verbose` shows them"},
         {.kind = OPTION_COUNT, .name = "seed", .argument = "N", .value = &app->seed, .help = "of all random numbers"},
         {.kind = OPTION_FLAG, .name = "json", .value = &app->is_json, .help = "results as one JSON object"},
-        {.kind = OPTION_FLAG, .letter = 'q', .name = "quiet", .value = &app->is_quiet,
+        {.kind = OPTION_FLAG,
+         .letter = 'q',
+         .name = "quiet",
+         .value = &app->is_quiet,
          .help = "no progress and no notes on stderr"},
-        {.kind = OPTION_FLAG, .letter = 'v', .name = "verbose", .value = &app->is_verbose,
+        {.kind = OPTION_FLAG,
+         .letter = 'v',
+         .name = "verbose",
+         .value = &app->is_verbose,
          .help = "the library's log on stderr"},
-        {.kind = OPTION_FLAG, .letter = 'h', .name = "help", .value = &wants_help, .default_text = "",
+        {.kind = OPTION_FLAG,
+         .letter = 'h',
+         .name = "help",
+         .value = &wants_help,
+         .default_text = "",
          .help = "this text"},
     };
     enum { NUM_COMMON = sizeof common / sizeof common[0] };
@@ -253,11 +290,11 @@ bool options_parse(cli_app *app, const command_help *help, const cli_option *own
     for (size_t i = 0; i < num_options; i++) {
         if (options[i].kind == OPTION_HEADING) continue;
         /* All values come as text: the conversion and its messages are ours. val is the option's place + 1. */
-        table[num_table++] = (struct poptOption){.longName = options[i].name,
-                                                 .shortName = options[i].letter,
-                                                 .argInfo = options[i].kind == OPTION_FLAG ? POPT_ARG_NONE
-                                                                                           : POPT_ARG_STRING,
-                                                 .val = (int)i + 1};
+        table[num_table++] =
+            (struct poptOption){.longName = options[i].name,
+                                .shortName = options[i].letter,
+                                .argInfo = options[i].kind == OPTION_FLAG ? POPT_ARG_NONE : POPT_ARG_STRING,
+                                .val = (int)i + 1};
     }
     table[num_table] = (struct poptOption)POPT_TABLEEND;
 
@@ -267,7 +304,7 @@ bool options_parse(cli_app *app, const command_help *help, const cli_option *own
         const bool are_letters = word[0] == '-' && word[1] && strspn(word + 1, "hqv") == strlen(word + 1); /* "-qh" */
         if (strcmp(word, "--help") == 0 || (are_letters && strchr(word, 'h'))) {
             print_help(app, help, options, num_options);
-            *code_out = app_flush_stdout(app);
+            *code_out = app_flush_help(app);
             return false;
         }
     }
@@ -276,7 +313,7 @@ bool options_parse(cli_app *app, const command_help *help, const cli_option *own
         *code_out = app_fail(app, EXIT_CODE_DEVICE, "out of memory");
         return false;
     }
-    *code_out = parse(app, help, options, popt, operands);
+    *code_out = parse(app, help, options, num_options, popt, operands);
     poptFreeContext(popt);
     return *code_out == EXIT_CODE_OK;
 }

@@ -31,12 +31,12 @@ typedef struct cli_option {
 
 /* What --help says besides the options. */
 typedef struct command_help {
-    const char *usage;                   /* "PRESET -o FILE [options]" */
-    const char *description;             /* one or a few sentences; wrapped */
-    const char *const *operands;         /* names of the arguments without dashes, NULL at the end */
-    bool is_last_operand_optional;       /* then NULL in its place, and the command sees to it */
-    const char *examples;                /* complete lines, or NULL */
-    void (*print_more)(FILE *stream);    /* after the options, or NULL */
+    const char *usage;                /* "PRESET -o FILE [options]" */
+    const char *description;          /* one or a few sentences; wrapped */
+    const char *const *operands;      /* names of the arguments without dashes, NULL at the end */
+    bool is_last_operand_optional;    /* then NULL in its place, and the command sees to it */
+    const char *examples;             /* complete lines, or NULL */
+    void (*print_more)(FILE *stream); /* after the options, or NULL */
 } command_help;
 
 #define OPTIONS_MAX 128

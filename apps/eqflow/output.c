@@ -1,5 +1,7 @@
 #include "output.h"
 
+#include "text.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>
@@ -51,10 +53,15 @@ void output_count(cli_output *output, const char *key, const char *label, uint64
 }
 
 void output_text(cli_output *output, const char *key, const char *label, const char *value) {
-    /* A file name need not be UTF-8; JSON must be. */
-    json_t *json = value ? json_string(value) : json_null();
-    json_object_set_new(output->root, key, json ? json : json_null());
+    json_object_set_new(output->root, key, output_json_text(value));
     row(output, label, value ? value : "-", NULL);
+}
+
+json_t *output_json_text(const char *text) {
+    char *copy = text ? text_to_utf8(text) : NULL;
+    json_t *json = copy ? json_string(copy) : NULL;
+    free(copy);
+    return json ? json : json_null();
 }
 
 void output_bool(cli_output *output, const char *key, const char *label, bool value) {

@@ -11,10 +11,10 @@
 /* Rows are kept in order until output_finish prints them. */
 typedef struct cli_output {
     cli_app *app;
-    json_t *root;   /* for --json */
-    char *text;     /* for people */
+    json_t *root; /* for --json */
+    char *text;   /* for people */
     size_t text_size;
-    void *stream;   /* FILE over text */
+    void *stream; /* FILE over text */
 } cli_output;
 
 exit_code output_begin(cli_output *output, cli_app *app);
@@ -34,6 +34,8 @@ exit_code output_finish(cli_output *output);
 /* Drops everything unprinted; harmless after finish. */
 void output_abandon(cli_output *output);
 
+/* A text as JSON, which must be UTF-8, what a file name need not be; NULL is null. */
+json_t *output_json_text(const char *text);
 /* JSON knows no NaN and no infinity: null. */
 json_t *output_real(double value);
 /* A number as a table shows it: six significant digits, "-" for NaN. */

@@ -12,6 +12,7 @@
 
 #include "files.h"
 #include "plot.h"
+#include "text.h"
 
 enum { NUM_BINS = 90, DISTANCE_PIECE = 512 };
 
@@ -258,10 +259,10 @@ static void print_comparison(FILE *script, const picture_histogram *histogram, b
     fprintf(script, "set xrange [%.9g:%.9g]\nset yrange [0:*]\n", histogram->range.low, histogram->range.high);
     fputs("plot $data with fillsteps linecolor '" COLOUR_DATA "' notitle, "
           "$data with steps linecolor '" COLOUR_DATA "' linewidth 1.2 title 'data', "
-          "$model with steps linecolor '" COLOUR_MODEL "' linewidth 1.6 dashtype (6,3) title 'model'", script);
+          "$model with steps linecolor '" COLOUR_MODEL "' linewidth 1.6 dashtype (6,3) title 'model'",
+          script);
     if (is_reweighted) {
-        fputs(", $reweighted with steps linecolor '" COLOUR_REWEIGHTED "' linewidth 1.9 title 'reweighted'",
-              script);
+        fputs(", $reweighted with steps linecolor '" COLOUR_REWEIGHTED "' linewidth 1.9 title 'reweighted'", script);
     }
     fputc('\n', script);
 }
@@ -347,7 +348,8 @@ static void print_curve(FILE *script, const report_content *report, report_curve
     fputs("plot $training with lines linecolor '" COLOUR_MODEL "' linewidth 1.2 title 'training'", script);
     if (has_held_out) {
         fputs(", $held_out with linespoints linecolor '" COLOUR_DATA "' linewidth 1.6 pointtype 7 pointsize 0.35 "
-              "title 'held-out'", script);
+              "title 'held-out'",
+              script);
     }
     if (isfinite(curve.floor)) {
         fprintf(script, ", %.9g with lines linecolor '#555555' dashtype (4,4) title '%s'\n", curve.floor,
@@ -360,13 +362,19 @@ static void print_curve(FILE *script, const report_content *report, report_curve
 /* ---- HTML ------------------------------------------------------------------------------------- */
 
 static void print_escaped(FILE *html, const char *text) {
-    for (const char *c = text; *c; c++) {
-        switch (*c) {
-        case '&': fputs("&amp;", html); break;
-        case '<': fputs("&lt;", html); break;
-        case '>': fputs("&gt;", html); break;
-        case '"': fputs("&quot;", html); break;
-        default: fputc(*c, html);
+    for (size_t length; *text; text += length ? length : 1) {
+        length = text_utf8_length(text);
+        switch (*text) {
+            case '&': fputs("&amp;", html); break;
+            case '<': fputs("&lt;", html); break;
+            case '>': fputs("&gt;", html); break;
+            case '"': fputs("&quot;", html); break;
+            default:
+                if (length > 0) {
+                    fwrite(text, 1, length, html);
+                } else {
+                    fputs("\xef\xbf\xbd", html); /* a file name need not be UTF-8 */
+                }
         }
     }
 }
@@ -459,7 +467,8 @@ static void print_table(FILE *html, const char *class_name, size_t num_rows, con
 
 static void print_top(FILE *html, const report_content *report) {
     fputs("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-          "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>", html);
+          "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>",
+          html);
     print_escaped(html, report->title);
     fprintf(html, "</title><style>%s</style></head>\n<body><main>\n<header><h1>", style);
     print_escaped(html, report->title);
@@ -478,7 +487,8 @@ static void print_top(FILE *html, const report_content *report) {
     fputs("</div>\n", html);
     if (report->num_warnings == 0) {
         fputs("<p class=\"notice good\">Every check of this evaluation passed: the integration is resolved, the "
-              "likelihood is possible, no single sample dominates.</p>\n", html);
+              "likelihood is possible, no single sample dominates.</p>\n",
+              html);
         return;
     }
     fputs("<div class=\"notice warn\"><strong>Read this before the figures.</strong><ul>\n", html);
@@ -503,20 +513,20 @@ static exit_code make_script(const report_content *report, size_t index, report_
     if (script) print_preamble(script, picture->x_label, picture->y_label);
     if (code == EXIT_CODE_OK) {
         switch (index) {
-        case 0:
-            code = make_energy_histogram(report, histogram);
-            print_comparison(script, histogram, isfinite(report->log_z));
-            break;
-        case 1:
-            code = make_distance_histogram(report, histogram);
-            print_comparison(script, histogram, isfinite(report->log_z));
-            break;
-        case 2:
-            code = make_weight_histogram(report, histogram);
-            print_weights(script, histogram);
-            break;
-        case 3: print_curve(script, report, nll_curve(report)); break;
-        default: print_curve(script, report, free_energy_curve(report)); break;
+            case 0:
+                code = make_energy_histogram(report, histogram);
+                print_comparison(script, histogram, isfinite(report->log_z));
+                break;
+            case 1:
+                code = make_distance_histogram(report, histogram);
+                print_comparison(script, histogram, isfinite(report->log_z));
+                break;
+            case 2:
+                code = make_weight_histogram(report, histogram);
+                print_weights(script, histogram);
+                break;
+            case 3: print_curve(script, report, nll_curve(report)); break;
+            default: print_curve(script, report, free_energy_curve(report)); break;
         }
         picture->outside = histogram->model_outside;
     }
@@ -535,19 +545,30 @@ static bool has_picture(const report_content *report, size_t index) {
 
 static exit_code print_pictures(cli_app *app, FILE *html, const report_content *report) {
     report_picture pictures[NUM_PICTURES] = {
-        {.name = "energies", .title = "Energies", .x_label = "reduced energy u (kT)",
+        {.name = "energies",
+         .title = "Energies",
+         .x_label = "reduced energy u (kT)",
          .y_label = "probability density (1/kT)",
          .caption = "Reweighted, the model's samples should fall on the data."},
-        {.name = "distances", .title = "Pair distances", .x_label = "distance of two particles (length)",
+        {.name = "distances",
+         .title = "Pair distances",
+         .x_label = "distance of two particles (length)",
          .y_label = "probability density (1/length)",
          .caption = "Distribution of |x<sub>i</sub> − x<sub>j</sub>| over all pairs."},
-        {.name = "weights", .title = "Log-weights", .x_label = "ln w − ln Z (nats)",
+        {.name = "weights",
+         .title = "Log-weights",
+         .x_label = "ln w − ln Z (nats)",
          .y_label = "probability density (1/nat)",
          .caption = "w = exp(−u(x)) / q(x) for samples x of the model. The narrower around 0, the larger the "
                     "effective sample size."},
-        {.name = "training", .title = "Training", .x_label = "optimizer step", .y_label = "NLL (nats)",
+        {.name = "training",
+         .title = "Training",
+         .x_label = "optimizer step",
+         .y_label = "NLL (nats)",
          .caption = "Mean negative log-likelihood; the model is the best one on held-out samples."},
-        {.name = "free-energy", .title = "Training: free energy", .x_label = "optimizer step",
+        {.name = "free-energy",
+         .title = "Training: free energy",
+         .x_label = "optimizer step",
          .y_label = "free energy (nats)",
          .caption = "Mean of u + ln q over the model's own samples: KL(model ‖ target) − ln Z."},
     };
@@ -589,7 +610,8 @@ exit_code report_write(cli_app *app, const char *path, const report_content *rep
     fputs("<h2>How it was made</h2>\n", html);
     print_table(html, "origin", report->num_origins, report->origins);
     fputs("<footer>Energies are reduced: u = U/kT. Log-densities are natural logarithms, normalised on configurations "
-          "with their centre of mass at the origin.</footer>\n</main></body></html>\n", html);
+          "with their centre of mass at the origin.</footer>\n</main></body></html>\n",
+          html);
     if (fclose(html) != 0 && code == EXIT_CODE_OK) code = app_fail(app, EXIT_CODE_DEVICE, "out of memory");
     if (code == EXIT_CODE_OK) code = files_write(app, path, text, size);
     free(text);

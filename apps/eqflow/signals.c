@@ -1,3 +1,5 @@
+#define _XOPEN_SOURCE 700 /* sigaltstack */
+
 #include "signals.h"
 
 #include <errno.h>
@@ -13,14 +15,24 @@
 /* The program's only globals, with the time of the request below: a handler has nothing else. */
 static volatile sig_atomic_t is_stop_requested;
 static volatile sig_atomic_t is_patience_limited, is_command_running;
+static volatile sig_atomic_t result_code = -1; /* of work that is done */
 /* Made beforehand: a handler cannot print numbers or names. */
 typedef struct last_words {
-    char text[320];
+    char text[400];
     size_t length;
 } last_words;
-static last_words interrupted_line, crashed_line, exited_line;
+static last_words interrupted_line, crashed_line, aborted_line, exited_line;
 
 enum { PATIENCE = 2 }; /* seconds */
+
+static const int stops[] = {SIGINT, SIGTERM, SIGHUP, SIGXCPU};
+enum { NUM_STOPS = sizeof stops / sizeof stops[0] };
+static const int crashes[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS};
+enum { NUM_CRASHES = sizeof crashes / sizeof crashes[0] };
+static bool is_ignored[NUM_STOPS], is_ours[NUM_CRASHES]; /* by whoever started the program (nohup); not a sanitizer's */
+
+/* Of the main thread's handlers of crashes: its own stack may be what ran out. */
+static char handler_stack[1 << 16];
 
 static void say(const last_words *words) {
     if (write(STDERR_FILENO, words->text, words->length) < 0) return; /* nothing more can be done */
@@ -32,12 +44,28 @@ static void end_at_once(int number) {
     _exit(EXIT_CODE_INTERRUPTED);
 }
 
-/* A terminal's Ctrl-C also ends the linker that a driver has started, and the driver then aborts. */
+/* A terminal's Ctrl-C also ends the linker that a driver has started, and the driver then aborts. Drivers abort as well when they find no
+ * memory or no thread. */
 static void crash(int number) {
+    static volatile sig_atomic_t is_said;
     if (is_stop_requested && number == SIGABRT) end_at_once(number);
-    say(&crashed_line);
+    if (!is_said) say(number == SIGABRT ? &aborted_line : &crashed_line);
+    is_said = 1;
     signal(number, SIG_DFL);
     raise(number);
+}
+
+/* In place of the C library's, for drivers and all else that this program loads: LLVM's handlers would take SIGABRT before ours, and abort()
+ * gives no second chance. It ends the process by SIGABRT as ever. */
+_Noreturn void abort(void) {
+    sigset_t one;
+    if (is_command_running) crash(SIGABRT);
+    signal(SIGABRT, SIG_DFL);
+    sigemptyset(&one);
+    sigaddset(&one, SIGABRT);
+    raise(SIGABRT);
+    sigprocmask(SIG_UNBLOCK, &one, NULL);
+    _exit(128 + SIGABRT);
 }
 
 static void end_of_process(void) {
@@ -52,43 +80,59 @@ static void end_of_process(void) {
 static void request_stop(int number) {
     static volatile sig_atomic_t first_second;
     const int reason = errno;
+    if (result_code >= 0) _exit(result_code);
     struct timespec now = {0, 0};
     clock_gettime(CLOCK_MONOTONIC, &now);
     if (!is_stop_requested) {
         first_second = (sig_atomic_t)now.tv_sec;
         is_stop_requested = 1;
         if (is_patience_limited) alarm(PATIENCE);
-    } else if (now.tv_sec > first_second + 1) {
+    } else if (now.tv_sec > first_second + 1 && number != SIGXCPU) { /* which comes every second */
         signal(number, SIG_DFL);
         raise(number);
     }
     errno = reason;
 }
 
-static void take(int number, void (*handler)(int)) {
+static void take(int number, void (*handler)(int), int flags) {
     struct sigaction action;
     memset(&action, 0, sizeof action);
     action.sa_handler = handler;
+    action.sa_flags = flags;
     sigemptyset(&action.sa_mask);
     sigaction(number, &action, NULL);
 }
 
 static void take_stop_signals(void) {
-    take(SIGINT, request_stop);
-    take(SIGTERM, request_stop);
+    for (size_t i = 0; i < NUM_STOPS; i++) {
+        if (!is_ignored[i]) take(stops[i], request_stop, 0);
+    }
+}
+
+static void take_crash_signals(void) {
+    for (size_t i = 0; i < NUM_CRASHES; i++) {
+        if (is_ours[i]) take(crashes[i], crash, SA_ONSTACK);
+    }
 }
 
 void signals_install(void) {
-    take_stop_signals();
-    take(SIGALRM, end_at_once);
-    static const int crashes[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
-    for (size_t i = 0; i < sizeof crashes / sizeof crashes[0]; i++) {
-        struct sigaction now; /* a sanitizer's handlers stay */
-        if (sigaction(crashes[i], NULL, &now) == 0 && now.sa_handler == SIG_DFL) take(crashes[i], crash);
+    const stack_t stack = {.ss_sp = handler_stack, .ss_size = sizeof handler_stack};
+    stack_t present;
+    if (sigaltstack(NULL, &present) == 0 && (present.ss_flags & SS_DISABLE) != 0) sigaltstack(&stack, NULL);
+    for (size_t i = 0; i < NUM_STOPS; i++) {
+        struct sigaction now;
+        is_ignored[i] = stops[i] == SIGHUP && sigaction(stops[i], NULL, &now) == 0 && now.sa_handler == SIG_IGN;
     }
+    take_stop_signals();
+    take(SIGALRM, end_at_once, 0);
+    for (size_t i = 0; i < NUM_CRASHES; i++) {
+        struct sigaction now;
+        if (sigaction(crashes[i], NULL, &now) == 0 && now.sa_handler == SIG_DFL) is_ours[i] = true;
+    }
+    take_crash_signals();
     /* A closed pipe or a file size limit is a write error with a message, not a sudden death. */
-    take(SIGPIPE, SIG_IGN);
-    take(SIGXFSZ, SIG_IGN);
+    take(SIGPIPE, SIG_IGN, 0);
+    take(SIGXFSZ, SIG_IGN, 0);
 }
 
 static void prepare(last_words *words, const char *command, const char *what) {
@@ -103,6 +147,10 @@ void signals_begin_command(const char *command) {
             "crashed while computing: in a potential of your own look for indices out of range; otherwise try `eqflow "
             "selftest` and another --device, and report it");
     prepare(
+        &aborted_line, command,
+        "a library, most likely the OpenCL driver or its compiler, aborted the program: if it says so above, it found no memory, no disk or "
+        "no thread (ulimit -a); otherwise try `eqflow selftest` and another --device, and report it");
+    prepare(
         &exited_line, command,
         "a library, most likely the OpenCL driver, ended the program for the reason above; is the disk of its cache or of "
         "TMPDIR full?");
@@ -112,6 +160,10 @@ void signals_begin_command(const char *command) {
 
 void signals_end_command(void) {
     is_command_running = 0;
+}
+
+void signals_set_result(int code) {
+    if (!is_stop_requested) result_code = code;
 }
 
 void signals_limit_patience(void) {
@@ -124,8 +176,9 @@ void signals_give_time(void) {
 
 bool signals_is_stop_requested(void) {
     /* PoCL's compiler (LLVM) puts handlers before ours when it builds a kernel. They pass the first signal on and reset
-     * it to its usual effect meanwhile: a second one then would be the end. */
+     * it to its usual effect meanwhile: a second one then would be the end. abort() gives no second chance at all. */
     take_stop_signals();
+    take_crash_signals();
     if (is_stop_requested) alarm(0); /* heard: what follows may take its time */
     return is_stop_requested != 0;
 }

@@ -1,4 +1,4 @@
-/* SIGINT and SIGTERM ask for an orderly end; a second one ends the program at once. Crashes end with a line too. */
+/* SIGINT, SIGTERM, SIGHUP and SIGXCPU ask for an orderly end; a second one ends the program at once. Crashes end with a line too. */
 #ifndef SIGNALS_H
 #define SIGNALS_H
 
@@ -15,6 +15,10 @@ void signals_end_command(void);
  * driver and a sum over all samples do not ask. Until there is something to save: signals_give_time. */
 void signals_limit_patience(void);
 void signals_give_time(void);
+
+/* The work is done and its results are written: what is left, such as storing kernels, may be cut short by a signal, and code is the
+ * program's. */
+void signals_set_result(int code);
 
 bool signals_is_stop_requested(void);
 

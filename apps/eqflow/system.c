@@ -217,13 +217,41 @@ exit_code system_keep_texts(cli_app *app, eqf_potential_options *potential) {
     return potential->source ? EXIT_CODE_OK : app_fail(app, EXIT_CODE_DEVICE, "out of memory");
 }
 
-exit_code system_verify(cli_app *app, const eqf_potential_options *potential) {
+/* Says which symmetries an own potential lacks. What lacks them cannot be what a field whose densities have them learns. */
+static exit_code check_symmetry(cli_app *app, const eqf_potential_options *potential, bool is_refused) {
+    eqf_potential_symmetry has = EQF_POTENTIAL_SYMMETRY_INIT;
+    eqf_status status = eqf_potential_find_symmetry(app->ctx, potential, &has);
+    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_READ);
+    if (has.has_permutation && has.has_rotation && has.has_reflection) return EXIT_CODE_OK;
+    const char *name = potential->source_name ? potential->source_name : "the potential";
+    char changes[64];
+    snprintf(changes, sizeof changes, "%s%s%s", has.has_permutation ? "" : ", permutation", has.has_rotation ? "" : ", rotation",
+             has.has_reflection ? "" : ", reflection");
+    if (is_refused) {
+        return app_fail(app, EXIT_CODE_INPUT,
+                        "%s: the energy changes under %s (unlike particles, an outer field, a box, handedness?), and no density of this field "
+                        "does: train --field dense", name, changes + 2);
+    }
+    app_warn(app, "%s: the energy changes under %s; a model with a radial or message field cannot have its density, only its weights correct that",
+             name, changes + 2);
+    return EXIT_CODE_OK;
+}
+
+static exit_code verify(cli_app *app, const eqf_potential_options *potential, bool is_refused) {
     if (!system_has_text(potential)) return EXIT_CODE_OK;
     cli_progress progress;
     progress_wait(&progress, app, "checking the potential"); /* an endless loop in it shows here */
     eqf_status status = eqf_potential_verify(app->ctx, potential, NULL);
     progress_end(&progress);
-    return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_READ);
+    return status == EQF_OK ? check_symmetry(app, potential, is_refused) : app_fail_status(app, status, ACTIVITY_READ);
+}
+
+exit_code system_verify(cli_app *app, const eqf_potential_options *potential) {
+    return verify(app, potential, false);
+}
+
+exit_code system_verify_for_field(cli_app *app, const eqf_potential_options *potential, eqf_dynamics_kind field) {
+    return verify(app, potential, field != EQF_DYNAMICS_DENSE);
 }
 
 const char *system_element(const eqf_potential_options *potential) {

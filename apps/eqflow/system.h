@@ -51,6 +51,8 @@ exit_code system_keep_texts(cli_app *app, eqf_potential_options *potential);
 
 /* Compares the gradient of an own potential with its energy, once app's device is open; other potentials pass. */
 exit_code system_verify(cli_app *app, const eqf_potential_options *potential);
+/* The same for training: a potential that lacks a symmetry which every density of the field has is refused, not only warned of. */
+exit_code system_verify_for_field(cli_app *app, const eqf_potential_options *potential, eqf_dynamics_kind field);
 
 /* The energy is OpenCL C text that somebody wrote. */
 bool system_has_text(const eqf_potential_options *potential);

@@ -66,7 +66,7 @@ exit_code train_data_get(cli_app *app, const train_flags *flags, const eqf_prese
     *data_out = (train_data){.num_dof = (size_t)potential->num_particles * potential->space_dim};
     exit_code code = flags->data_path ? load_data(app, flags, potential, data_out) : EXIT_CODE_OK;
     if (code == EXIT_CODE_OK) code = app_open(app);
-    if (code == EXIT_CODE_OK) code = system_verify(app, potential);
+    if (code == EXIT_CODE_OK) code = system_verify_for_field(app, potential, flags->field_value);
     if (flags->loss == LOSS_ENERGY) return code;
     if (code == EXIT_CODE_OK && !flags->data_path) code = make_data(app, flags, preset, potential, data_out);
     if (code != EXIT_CODE_OK) return code;

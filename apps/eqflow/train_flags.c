@@ -306,11 +306,11 @@ static exit_code check_flags(cli_app *app, train_flags *flags) {
         return app_fail(app, EXIT_CODE_USAGE, "-o %s: the training log goes there; end the model's name otherwise",
                         flags->model_path);
     }
-    const files_use uses[] = {{"-o", flags->model_path, true},
-                              {"--checkpoint", flags->checkpoint_path, true},
-                              {"the training log of -o", flags->csv_path, true},
-                              {"--data", flags->data_path, false},
-                              {"--potential", flags->system.potential_path, false}};
+    const files_use uses[] = {{"-o", flags->model_path, FILES_WRITTEN},
+                              {"--checkpoint", flags->checkpoint_path, FILES_WRITTEN},
+                              {"the training log of -o", flags->csv_path, FILES_WRITTEN},
+                              {"--data", flags->data_path, FILES_READ},
+                              {"--potential", flags->system.potential_path, FILES_READ}};
     if ((code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses)) != EXIT_CODE_OK) return code;
     if (flags->is_resumed && !files_exists(flags->checkpoint_path)) {
         return app_fail(app, EXIT_CODE_INPUT, "there is no checkpoint %s to resume from; run without --resume",

@@ -158,6 +158,40 @@ static double usual_r_hat(const eqf_mcmc_diagnostics *diagnostics) {
     return sqrt(1 + 1 / num_independent);
 }
 
+/* What the chains' diagnostics doubt, a line each. */
+static void speak_of_chains(cli_app *app, const eqf_mcmc_diagnostics *diagnostics) {
+    enum { FEWEST_SWEEPS = 20 };
+    const uint64_t num_sweeps = diagnostics->num_sweeps - diagnostics->num_burn_in;
+    const double usual = usual_r_hat(diagnostics), growth = diagnostics->radius_growth;
+    if (diagnostics->split_r_hat > usual + 0.05) {
+        app_warn(app,
+                 "the chains do not agree yet (split R-hat %.3f, usual for chains of this length is %.3f); raise "
+                 "--burn-in",
+                 diagnostics->split_r_hat, usual);
+    }
+    if (num_sweeps < FEWEST_SWEEPS) {
+        app_warn(
+            app,
+            "%llu sweeps after burn-in are too few to tell whether the chains are in equilibrium: raise --thinning or lower "
+            "--chains",
+            (unsigned long long)num_sweeps);
+    }
+    if (diagnostics->is_unbound) {
+        const bool has_evaporated =
+            diagnostics->mean_energy > diagnostics->dissociation_energy - 1; /* within kT of it */
+        app_warn(
+            app,
+            "nothing holds the particles together%s: their energy grows too slowly with distance for an equilibrium to exist; add a "
+            "trap (--trap, or a term in the potential)",
+            has_evaporated ? ", and they have flown apart" : "");
+    } else if (fabs(growth) > 0.02 && fabs(growth) > 5 * diagnostics->radius_growth_standard_error) {
+        app_warn(
+            app,
+            "the radius of gyration still %s, by %.1f %% (+- %.1f) from the first to the last half of the samples: raise --burn-in",
+            growth > 0 ? "grows" : "shrinks", 100 * fabs(growth), 100 * diagnostics->radius_growth_standard_error);
+    }
+}
+
 exit_code work_mcmc(cli_app *app, const eqf_potential_options *potential, const eqf_mcmc_options *given, size_t num,
                     float *x_out, float *energy_out, eqf_mcmc_diagnostics *diagnostics_out) {
     mcmc_watch watch = {.app = app};
@@ -169,13 +203,7 @@ exit_code work_mcmc(cli_app *app, const eqf_potential_options *potential, const 
     progress_end(&watch.progress);
     if (status == EQF_ERROR_INTERRUPTED) return interrupted(app);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
-    double usual = usual_r_hat(diagnostics_out);
-    if (diagnostics_out->split_r_hat > usual + 0.05) {
-        app_warn(app,
-                 "the chains do not agree yet (split R-hat %.3f, usual for chains of this length is %.3f); raise "
-                 "--burn-in",
-                 diagnostics_out->split_r_hat, usual);
-    }
+    speak_of_chains(app, diagnostics_out);
     return EXIT_CODE_OK;
 }
 

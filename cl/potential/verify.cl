@@ -27,3 +27,12 @@ __kernel void verify_force(__global const real *x, __global real *checks_out, ui
     for (uint i = 0; i < N; i++) at[i * D + c % D] += shift;
     checks[CHECK_SHIFTED] = potential_energy(at) - checks[CHECK_ENERGY];
 }
+
+/* u of x [num, N*D] -> energy_out [num]. */
+__kernel void verify_energy(__global const real *x, __global real *energy_out, uint num) {
+    uint b = get_global_id(0);
+    if (b >= num) return;
+    real at[N * D];
+    for (uint c = 0; c < N * D; c++) at[c] = x[(size_t)b * (N * D) + c];
+    energy_out[b] = potential_energy(at);
+}

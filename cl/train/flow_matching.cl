@@ -19,6 +19,7 @@ __kernel void matching_place(__global const real *latents, __global const real *
     uintv place = min((uintv)(first_in_batch + block * V) + lane_index(), (uintv)(batch_size - 1)); /* lanes of padding stay inside */
     realv t = (convert_realv(place) + uniform_open(words[0])) / (real)batch_size;
     store_lanes(times + (size_t)block * V, t);
+    UNROLL_STATE
     for (uint c = 0; c < DOF; c++) {
         realv z = load_lanes(latents + AT(c));
         store_lanes(x + AT(c), fma(t, load_lanes(data + AT(c)) - z, z));
@@ -34,6 +35,7 @@ __kernel void matching_seed(__global const real *latents, __global const real *d
     uintv sample = block * V + lane_index();
     realv is_real = min(convert_realv((uintv)num_samples - min(sample, (uintv)num_samples)), (realv)1.0f);
     realv share = is_real / (real)num_samples, square = 0;
+    UNROLL_STATE
     for (uint c = 0; c < DOF; c++) {
         realv difference = load_lanes(velocity + AT(c)) - (load_lanes(data + AT(c)) - load_lanes(latents + AT(c)));
         square = fma(difference, difference, square);

@@ -16,6 +16,7 @@ __kernel void path_begin(__global const real *latents, __global real *score, __g
                          uint num_blocks) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
+    UNROLL_STATE
     for (uint c = 0; c < DOF; c++) store_lanes(score + AT(c), -load_lanes(latents + AT(c)) / (scale * scale));
     store_lanes(log_det + AT_SAMPLE, (realv)0);
     store_lanes(ones + AT_SAMPLE, (realv)1);
@@ -26,6 +27,7 @@ __kernel void path_stage(__global real *x, __global const real *k, __global real
                          real h, uint is_first, uint is_last, uint num_blocks) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
+    UNROLL_STATE
     for (uint c = 0; c < DOF; c++) {
         const realv slope = load_lanes(k + AT(c)), at = load_lanes(x + AT(c));
         const realv total = fma((realv)weight, slope, is_first ? (realv)0 : load_lanes(sum + AT(c)));
@@ -51,16 +53,22 @@ __kernel void path_seed(__global real *adjoint, __global const real *score, __gl
     if (block >= num_blocks) return;
     const realv share = load_lanes(weight + AT_SAMPLE);
     realv a[DOF], square = 0;
+    UNROLL_STATE
     for (uint c = 0; c < DOF; c++) a[c] = fma(share, load_lanes(score + AT(c)), load_lanes(adjoint + AT(c)));
+    UNROLL_STATE
     for (uint d = 0; d < D; d++) {
         realv mean = 0;
+        UNROLL_STATE
         for (uint i = 0; i < N; i++) mean += a[i * D + d];
         mean *= (real)1 / (real)N;
+        UNROLL_STATE
         for (uint i = 0; i < N; i++) a[i * D + d] -= mean;
     }
+    UNROLL_STATE
     for (uint c = 0; c < DOF; c++) square = fma(a[c], a[c], square);
     const realv length = sqrt(square), most = cap * share;
     const realv shrink = select_lanes((realv)1, most / length, length > most); /* in lanes of padding 0 is not more than 0 */
+    UNROLL_STATE
     for (uint c = 0; c < DOF; c++) store_lanes(adjoint + AT(c), shrink * a[c]);
     if (is_of_data)
         store_lanes(value + AT_SAMPLE, load_lanes(log_det + AT_SAMPLE) - load_lanes(prior_log_prob + AT_SAMPLE));
@@ -73,6 +81,7 @@ __kernel void path_stage_adjoint(__global const real *adjoint, __global real *fr
                                  uint num_blocks) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
+    UNROLL_STATE
     for (uint c = 0; c < DOF; c++) {
         const realv later = reach == (real)0 ? (realv)0 : reach * load_lanes(from_later + AT(c));
         store_lanes(adjoint_k + AT(c), fma((realv)share, load_lanes(adjoint + AT(c)), later));
@@ -85,6 +94,7 @@ __kernel void path_add(__global real *adjoint, __global real *total, __global co
                        uint num_blocks) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
+    UNROLL_STATE
     for (uint c = 0; c < DOF; c++) {
         const realv sum = load_lanes((is_first ? adjoint : total) + AT(c)) + load_lanes(from_later + AT(c));
         store_lanes((is_last ? adjoint : total) + AT(c), sum);

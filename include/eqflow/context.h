@@ -22,7 +22,10 @@ extern "C" {
  * allow it gives INVALID_ARGUMENT, or 0 or NULL from functions that give no status. */
 
 /* Owns: the OpenCL context, queue and programs, the last error message.
- * Threads: one thread at a time per context; different contexts are independent. */
+ * Threads: one thread at a time per context; different contexts are independent.
+ * Processes: OpenCL does not survive a fork. Calls that need the device give UNSUPPORTED in a child of the process that opened it; there its
+ * objects may only be destroyed. Make the first context of all after the fork: a new one in the child, of a driver that the parent has used, may
+ * wait for ever (PoCL does). */
 typedef struct eqf_context eqf_context;
 
 typedef enum eqf_log_level { EQF_LOG_DEBUG, EQF_LOG_INFO, EQF_LOG_WARNING } eqf_log_level;

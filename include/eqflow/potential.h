@@ -2,6 +2,8 @@
 #ifndef EQFLOW_POTENTIAL_H
 #define EQFLOW_POTENTIAL_H
 
+#include <stdbool.h>
+
 #include "eqflow/context.h"
 #include "eqflow/option.h"
 
@@ -100,6 +102,21 @@ eqf_status eqf_potential_read_source(eqf_context *ctx, const char *path, char **
  * every kind may be asked. Errors: FORMAT (a gradient that is not the energy's, an energy that changes when everything
  * is moved, no configuration with finite energies; the message says which), KERNEL_BUILD, those of the device. */
 eqf_status eqf_potential_verify(eqf_context *ctx, const eqf_potential_options *potential, double *error_out);
+
+/* What a potential does not change under. */
+typedef struct eqf_potential_symmetry {
+    size_t struct_size;    /* set by EQF_POTENTIAL_SYMMETRY_INIT */
+    bool has_permutation;  /* particles are alike */
+    bool has_rotation;     /* there is no outer field and no box */
+    bool has_reflection;   /* and nothing is right- or left-handed */
+    bool has_translation;  /* else no flow of eqflow can have it: eqf_potential_verify refuses it */
+} eqf_potential_symmetry;
+#define EQF_POTENTIAL_SYMMETRY_INIT {.struct_size = sizeof(eqf_potential_symmetry)}
+
+/* Finds them by the energies of 24 random configurations and their images, on the device, in double where it has that. The density of a flow
+ * with a radial or message field has all of them: it cannot become that of a potential that lacks one. Errors: KERNEL_BUILD, those of the
+ * device. */
+eqf_status eqf_potential_find_symmetry(eqf_context *ctx, const eqf_potential_options *potential, eqf_potential_symmetry *symmetry_out);
 
 #ifdef __cplusplus
 }

@@ -83,6 +83,15 @@ eqf_status eqf__check_chains(eqf__checker *checker, const eqf_potential_options 
         const double expected = eqf__host_energy(potential, h_x);
         answer.error = eqf__host_worse(answer.error, fabs(expected - (double)energies[b]) /
                                                          (1 + fabs(expected) + potential->num_particles));
+        /* They are handed over with their centre of mass at 0. */
+        for (unsigned d = 0; d < potential->space_dim; d++) {
+            double sum = 0, size = 1;
+            for (size_t c = d; c < num_dof; c += potential->space_dim) {
+                sum += h_x[c];
+                size += fabs(h_x[c]);
+            }
+            answer.error = eqf__host_worse(answer.error, fabs(sum) / size);
+        }
     }
     free(h_x);
     EQF__TRY(eqf__check_report(checker, &answer, 1, &program));

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "loader.h"
 #include "ocl.h"
@@ -421,6 +422,7 @@ static eqf_status open_device(eqf_context *ctx, const eqf__device *found) {
     eqf__device *device = eqf__alloc(ctx, 1, sizeof *device, "the device");
     if (device == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     *device = *found;
+    device->process_id = (long)getpid();
     ctx->device = device;
     cl_int error;
     device->context = clCreateContext(NULL, 1, &device->id, NULL, NULL, &error);
@@ -472,14 +474,17 @@ eqf_status eqf_context_open_device(eqf_context *ctx, const char *selector) {
 eqf_status eqf__device_get(eqf_context *ctx, eqf__device **device_out) {
     *device_out = NULL;
     if (ctx->device == NULL) EQF__TRY(eqf_context_open_device(ctx, NULL));
+    EQF__TRY(eqf__device_check_process(ctx));
     *device_out = ctx->device;
     return EQF_OK;
 }
 
 void eqf__device_close(eqf_context *ctx) {
     if (ctx->device == NULL) return;
-    if (ctx->device->queue != NULL) clReleaseCommandQueue(ctx->device->queue);
-    if (ctx->device->context != NULL) clReleaseContext(ctx->device->context);
+    if (eqf__device_check_process(ctx) == EQF_OK) { /* else they are the parent's */
+        if (ctx->device->queue != NULL) clReleaseCommandQueue(ctx->device->queue);
+        if (ctx->device->context != NULL) clReleaseContext(ctx->device->context);
+    }
     free(ctx->device->described);
     free(ctx->device);
     ctx->device = NULL;

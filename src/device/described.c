@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- The file ------------------------------------------------------------------------------------------------------------ */
 
@@ -149,6 +150,7 @@ static eqf_status fill(eqf_context *ctx, const char *path, const char *folder, e
     eqf_status status = eqf__description_read(ctx, path, (const char *)bytes, &device->info, &facts);
     free(bytes);
     EQF__TRY(status);
+    device->process_id = (long)getpid();
     device->has_gemm = true; /* CLBlast brings kernels of its own */
     snprintf(device->info.choice_reason, sizeof device->info.choice_reason, "described by a file");
     return eqf__profile_apply(ctx, &facts, device);

@@ -13,6 +13,7 @@ typedef struct eqf__device {
     cl_device_id id;
     cl_context context;
     cl_command_queue queue; /* in order */
+    long process_id;        /* of the process that opened it: a driver's threads and locks do not survive a fork */
     eqf_device_info info;
     /* Profile: what the kernels are built with and how they are launched (platforms/README.md has each key). */
     unsigned vector_width; /* V */
@@ -32,6 +33,9 @@ typedef struct eqf__device {
     char *described; /* the folder that takes the programs of a device without a driver (described.h); NULL: a real device */
     bool has_gemm; /* CLBlast has this device's parameters and passed its check (src/dynamics/gemm.c) */
 } eqf__device;
+
+/* UNSUPPORTED in a child of the process that opened the device: a call there would wait for ever. */
+eqf_status eqf__device_check_process(eqf_context *ctx);
 
 /* The device, opened by default rules if none is open yet. */
 eqf_status eqf__device_get(eqf_context *ctx, eqf__device **device_out);

@@ -122,10 +122,23 @@ static size_t index_from_words(uint32_t high, uint32_t low, size_t num) {
     return index < num ? index : num - 1;
 }
 
-/* Sums over one resample: num draws with replacement. */
+/* Sums over one resample: num draws with replacement. The last two have weights of the tail drawn anew from what was fitted to it: so large
+ * ones are there that this sample happens not to have, but another would. */
 typedef struct resample_sums {
     double weights, squared_weights, weighted_values;
+    double smooth_weights, smooth_squared_weights;
 } resample_sums;
+
+/* Weight number `draw` of a resample, of which weight was drawn. */
+static double smooth_weight(const eqf__weight_tail *tail, double weight, uint64_t seed, uint64_t draw,
+                            unsigned resample) {
+    if (!(weight > tail->threshold)) return weight;
+    philox4x32_key_t key = {{(uint32_t)seed, (uint32_t)(seed >> 32)}};
+    philox4x32_ctr_t counter = {{(uint32_t)draw, (uint32_t)(draw >> 32), resample, EQF__STREAM_TAIL}};
+    philox4x32_ctr_t words = philox4x32(counter, key);
+    const uint64_t bits = ((uint64_t)words.v[0] << 32) | words.v[1];
+    return eqf__weight_tail_draw(tail, ((double)(bits >> 11) + 0.5) * 0x1p-53);
+}
 
 /* exp(log_weights [num] - shift), once for all resamples; the caller frees it. NULL: out of memory. */
 static double *shifted_weights(size_t num, const double *log_weights, double shift) {
@@ -134,11 +147,11 @@ static double *shifted_weights(size_t num, const double *log_weights, double shi
     return weights;
 }
 
-/* values may be NULL. */
-static resample_sums draw_resample(size_t num, const double *weights, const double *values, uint64_t seed,
-                                   unsigned resample) {
+/* values and tail may be NULL. */
+static resample_sums draw_resample(size_t num, const double *weights, const double *values,
+                                   const eqf__weight_tail *tail, uint64_t seed, unsigned resample) {
     philox4x32_key_t key = {{(uint32_t)seed, (uint32_t)(seed >> 32)}};
-    resample_sums sums = {0.0, 0.0, 0.0};
+    resample_sums sums = {0.0, 0.0, 0.0, 0.0, 0.0};
     for (size_t draw = 0; draw < num; draw += 2) {
         uint64_t pair = draw / 2;
         philox4x32_ctr_t counter = {{(uint32_t)pair, (uint32_t)(pair >> 32), resample, EQF__STREAM_BOOTSTRAP}};
@@ -151,6 +164,10 @@ static resample_sums draw_resample(size_t num, const double *weights, const doub
             if (values != NULL) sums.weighted_values += weight * values[b];
             sums.weights += weight;
             sums.squared_weights += weight * weight;
+            if (tail == NULL) continue;
+            const double smooth = smooth_weight(tail, weight, seed, draw + k, resample);
+            sums.smooth_weights += smooth;
+            sums.smooth_squared_weights += smooth * smooth;
         }
     }
     return sums;
@@ -188,7 +205,7 @@ eqf_status eqf_estimate_reweighted_bootstrap(size_t num, const double *log_weigh
     if (weights == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     running_variance means = {0, 0.0, 0.0};
     for (unsigned resample = 0; resample < num_resamples; resample++) {
-        resample_sums sums = draw_resample(num, weights, values, seed, resample);
+        resample_sums sums = draw_resample(num, weights, values, NULL, seed, resample);
         /* A resample that caught no weight has no mean; it is left out. */
         if (sums.weights > 0.0) add_value(&means, sums.weighted_values / sums.weights);
     }
@@ -209,17 +226,28 @@ eqf_status eqf_estimate_weights_bootstrap(size_t num, const double *log_weights,
     if (status != EQF_OK) return status;
     double *weights = shifted_weights(num, log_weights, shift);
     if (weights == NULL) return EQF_ERROR_OUT_OF_MEMORY;
-    running_variance log_z = {0, 0.0, 0.0}, ess_fraction = {0, 0.0, 0.0};
+    running_variance log_z = {0, 0.0, 0.0};
+    eqf__weight_tail tail;
+    eqf__weight_tail_fit(num, weights, &tail);
+    double sum = 0.0, sum_of_squares = 0.0, squares = 0.0;
+    for (size_t b = 0; b < num; b++) {
+        sum += weights[b];
+        sum_of_squares += weights[b] * weights[b];
+    }
+    const double ess_fraction = sum * sum / sum_of_squares / (double)num;
     for (unsigned resample = 0; resample < num_resamples; resample++) {
-        resample_sums sums = draw_resample(num, weights, NULL, seed, resample);
+        resample_sums sums = draw_resample(num, weights, NULL, &tail, seed, resample);
         if (!(sums.weights > 0.0)) continue;
         add_value(&log_z, log(sums.weights));
-        add_value(&ess_fraction, sums.weights * sums.weights / sums.squared_weights / (double)num);
+        /* About the estimate, not about the resamples' mean: an estimate without its largest weights is too large. */
+        const double change =
+            sums.smooth_weights * sums.smooth_weights / sums.smooth_squared_weights / (double)num - ess_fraction;
+        squares += change * change;
     }
     free(weights);
     if (log_z.num < 2) return EQF_ERROR_NON_FINITE;
     *log_z_standard_error_out = standard_deviation(&log_z);
-    *ess_fraction_standard_error_out = standard_deviation(&ess_fraction);
+    *ess_fraction_standard_error_out = sqrt(squares / (double)log_z.num);
     return EQF_OK;
 }
 

@@ -7,4 +7,20 @@
 /* and of the independence chain. */
 #define EQF__STREAM_METROPOLIS 0x6d657472u
 
+/* and of the tail of weights that no sample has. */
+#define EQF__STREAM_TAIL 0x7461696cu
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Weights above threshold are threshold + (generalised Pareto of this scale and shape): P(excess > y) = (1 + shape y / scale)^(-1 / shape).
+ * threshold INFINITY: nothing is known of a tail. */
+typedef struct eqf__weight_tail {
+    double threshold, scale, shape;
+} eqf__weight_tail;
+/* Fits the largest min(num / 5, 3 sqrt(num)) of weights [num]. False: too few of them, or no tail. */
+bool eqf__weight_tail_fit(size_t num, const double *weights, eqf__weight_tail *tail_out);
+/* A weight of the tail, of a uniform number on (0, 1). */
+double eqf__weight_tail_draw(const eqf__weight_tail *tail, double uniform);
+
 #endif

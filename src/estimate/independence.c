@@ -42,8 +42,23 @@ eqf_status eqf_estimate_independence_chain(size_t num, const double *log_weights
     return EQF_OK;
 }
 
-eqf_status eqf_estimate_chain_mean(size_t num, const size_t *states, const double *values,
-                                   eqf_chain_mean *mean_out) {
+/* The standard error of a series' mean from the means of its batches (Flegal and Jones, Annals of Statistics 38 (2010) 1034): NaN if it is short. */
+static double batch_error(size_t num, const double *series) {
+    enum { NUM_BATCHES = 30 };
+    const size_t length = num / NUM_BATCHES;
+    double mean = 0.0, squares = 0.0;
+    if (length < 10) return NAN;
+    for (unsigned batch = 0; batch < NUM_BATCHES; batch++) {
+        double sum = 0.0;
+        for (size_t t = 0; t < length; t++) sum += series[batch * length + t];
+        const double step = sum / (double)length - mean;
+        mean += step / (batch + 1);
+        squares += step * (sum / (double)length - mean);
+    }
+    return sqrt(squares / (NUM_BATCHES - 1) / NUM_BATCHES);
+}
+
+eqf_status eqf_estimate_chain_mean(size_t num, const size_t *states, const double *values, eqf_chain_mean *mean_out) {
     if (num < 4 || states == NULL || values == NULL || mean_out == NULL) return EQF_ERROR_INVALID_ARGUMENT;
     double *series = malloc(num * sizeof *series);
     if (series == NULL) return EQF_ERROR_OUT_OF_MEMORY;
@@ -65,7 +80,9 @@ eqf_status eqf_estimate_chain_mean(size_t num, const size_t *states, const doubl
         /* Less than 1 is noise here: a repeated state cannot be anticorrelated with itself. */
         result.autocorrelation_time = fmax(tau, 1.0);
         result.effective_samples = (double)num / result.autocorrelation_time;
-        result.standard_error = sqrt(squares / (double)(num - 1) / result.effective_samples);
+        /* The larger of two estimates: a long stay at one heavy sample is more than noise to one of them at least. */
+        result.standard_error =
+            fmax(sqrt(squares / (double)(num - 1) / result.effective_samples), batch_error(num, series));
     }
     free(series);
     return status != EQF_OK ? status : EQF__WRITE(NULL, EQF_CHAIN_MEAN_INIT, &result, mean_out);

@@ -1,6 +1,7 @@
 #include "json_text.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 eqf_status eqf__json_text(eqf_context *ctx, const json_t *json, char **text_out, size_t *num_bytes_out) {
     const size_t flags = JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(17);
@@ -17,4 +18,20 @@ eqf_status eqf__json_text(eqf_context *ctx, const json_t *json, char **text_out,
     *text_out = text;
     *num_bytes_out = num_bytes;
     return EQF_OK;
+}
+
+/* Jansson 2.14 does not tell a wrong text from too little memory: a string it has no room for is "expected" a word later. What is wrong with
+ * the text is wrong the second time too, in the same place, and memory can be asked for. */
+eqf_status eqf__json_parse(eqf_context *ctx, const char *path, const char *what, const char *text, size_t num_bytes, json_t **json_out) {
+    json_error_t error = {.text = ""}, again = {.text = ""};
+    *json_out = json_loadb(text, num_bytes, JSON_REJECT_DUPLICATES, &error);
+    if (*json_out != NULL) return EQF_OK;
+    void *room = malloc(8 * num_bytes + (1 << 20));
+    const bool has_room = room != NULL;
+    free(room);
+    if (has_room) *json_out = json_loadb(text, num_bytes, JSON_REJECT_DUPLICATES, &again);
+    if (*json_out != NULL) return EQF_OK;
+    if (!has_room || error.text[0] == '\0' || error.position != again.position || strcmp(error.text, again.text) != 0)
+        return eqf__fail(ctx, EQF_ERROR_OUT_OF_MEMORY, "not enough memory to read %s", path);
+    return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s is not %s (%s)", path, what, error.text);
 }

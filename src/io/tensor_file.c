@@ -77,10 +77,14 @@ static eqf_status add_tensor_entry(eqf_context *ctx, json_t *header, const eqf__
 static eqf_status header_text(eqf_context *ctx, const char *metadata_json, size_t num_tensors,
                               const eqf__tensor *tensors, char **text_out, size_t *num_bytes_out) {
     json_t *header = json_object();
-    json_t *metadata = json_pack("{s:s}", "eqflow", metadata_json);
+    json_error_t error = {.text = ""};
+    json_t *metadata = json_pack_ex(&error, 0, "{s:s}", "eqflow", metadata_json);
     eqf_status status = EQF_OK;
     if (json_object_set_new(header, "__metadata__", metadata) != 0)
-        status = eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the metadata is not UTF-8 text");
+        status = json_error_code(&error) == json_error_invalid_utf8
+                     ? eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the metadata is not UTF-8 text")
+                     : eqf__fail(ctx, EQF_ERROR_OUT_OF_MEMORY, "not enough memory for the header of %zu tensors",
+                                 num_tensors);
     size_t offset = 0;
     for (unsigned pass = 0; pass < 2; pass++)
         for (size_t n = 0; status == EQF_OK && n < num_tensors; n++)
@@ -122,6 +126,12 @@ eqf_status eqf__tensor_file_write(eqf_context *ctx, const char *path, const char
     char *text = NULL;
     size_t num_bytes = 0;
     EQF__TRY(header_text(ctx, metadata_json, num_tensors, tensors, &text, &num_bytes));
+    if (num_bytes > max_header_bytes) { /* nobody could read it */
+        free(text);
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
+                         "%s is not written: its header would have %zu bytes, more than the %zu allowed", path,
+                         num_bytes, (size_t)max_header_bytes);
+    }
     eqf__file_writer writer;
     eqf_status status = eqf__file_begin(ctx, path, &writer);
     if (status == EQF_OK) {
@@ -283,11 +293,9 @@ eqf_status eqf__tensor_file_parse(eqf_context *ctx, const char *path, const unsi
     EQF__TRY(check_start(ctx, path, bytes, num_bytes, &length));
     if (length > num_bytes - LENGTH_BYTES) return fail_format(ctx, path, "it is truncated within its header");
     size_t start = LENGTH_BYTES + (size_t)length;
-    json_error_t error;
-    json_t *header = json_loadb((const char *)bytes + LENGTH_BYTES, (size_t)length, JSON_REJECT_DUPLICATES, &error);
-    if (header == NULL)
-        return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s is not a usable safetensors file: damaged header (%s)", path,
-                         error.text);
+    json_t *header;
+    EQF__TRY(eqf__json_parse(ctx, path, "a usable safetensors file: damaged header", (const char *)bytes + LENGTH_BYTES, (size_t)length,
+                             &header));
     eqf_status status = take_header(ctx, path, header, bytes + start, num_bytes - start, file_out);
     json_decref(header);
     if (status != EQF_OK) eqf__tensor_file_clear(file_out);

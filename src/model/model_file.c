@@ -164,17 +164,15 @@ eqf_status eqf__model_parse(eqf_context *ctx, const char *path, const unsigned c
     EQF__TRY(eqf__tensor_file_parse(ctx, path, bytes, num_bytes, &file));
     eqf_status status;
     eqf_model *model = NULL;
-    json_error_t error;
     json_t *root = NULL;
     if (file.metadata_json == NULL) {
         status =
             eqf__fail(ctx, EQF_ERROR_FORMAT,
                       "%s is a safetensors file but not an eqflow model: its metadata have no entry \"eqflow\"", path);
-    } else if ((root = json_loads(file.metadata_json, JSON_REJECT_DUPLICATES, &error)) == NULL) {
-        status = eqf__fail(ctx, EQF_ERROR_FORMAT, "%s is a damaged eqflow model: its metadata are not JSON (%s)", path,
-                           error.text);
     } else {
-        status = model_from_json(ctx, path, root, &file, &model);
+        status = eqf__json_parse(ctx, path, "a whole eqflow model: its metadata are not JSON", file.metadata_json,
+                                 strlen(file.metadata_json), &root);
+        if (status == EQF_OK) status = model_from_json(ctx, path, root, &file, &model);
     }
     json_decref(root);
     eqf__tensor_file_clear(&file);

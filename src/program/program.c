@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cache.h"
@@ -59,7 +60,8 @@ static eqf_status append(eqf_context *ctx, text_buffer *buffer, const char *text
 static eqf_status check_kernel_path(eqf_context *ctx) {
     struct stat about;
     if (ctx->kernel_path == NULL || (stat(ctx->kernel_path, &about) == 0 && S_ISDIR(about.st_mode))) return EQF_OK;
-    return eqf__fail(ctx, EQF_ERROR_IO, "there is no folder %.900s to take kernels from (kernel_path or EQFLOW_KERNEL_PATH)",
+    return eqf__fail(ctx, EQF_ERROR_IO,
+                     "there is no folder %.900s to take kernels from (kernel_path or EQFLOW_KERNEL_PATH)",
                      ctx->kernel_path);
 }
 
@@ -124,6 +126,15 @@ static eqf_status report_build_failure(eqf_context *ctx, const char *name, const
             snprintf(first, sizeof first, "%.*s", (int)strcspn(line, "\n"), line);
         }
     }
+    /* Clang's guess at a name that it does not know ("did you mean 'true'?") misleads where the name is a constant that was not given. */
+    const char *name_in_log = strstr(first, "undeclared identifier '");
+    char unknown[96] = "", *guess = strstr(first, "; did you mean");
+    if (name_in_log != NULL && strncmp(name, "potential", 9) == 0) {
+        name_in_log += strlen("undeclared identifier '");
+        snprintf(unknown, sizeof unknown, " (if %.*s is a constant of the potential: give its value)",
+                 (int)(strcspn(name_in_log, "'") < 32 ? strcspn(name_in_log, "'") : 32), name_in_log);
+        if (guess != NULL) *guess = '\0';
+    }
     const char *folder = getenv("TMPDIR");
     char path[512];
     /* A name that nobody can foresee, and so put a link in the place of, in a folder that all may write. */
@@ -140,8 +151,8 @@ static eqf_status report_build_failure(eqf_context *ctx, const char *name, const
     }
     free(log);
     return eqf__fail(ctx, EQF_ERROR_KERNEL_BUILD,
-                     "kernel program '%s' did not build on %s (%s)%s%s; options, log and source: %s", name,
-                     device->info.name, eqf__ocl_error_name(error), first[0] ? ": " : "", first, path);
+                     "kernel program '%s' did not build on %s (%s)%s%s%s; options, log and source: %s", name,
+                     device->info.name, eqf__ocl_error_name(error), first[0] ? ": " : "", first, unknown, path);
 }
 
 static eqf_status build(eqf_context *ctx, const char *name, const char *source, const char *options,
@@ -185,7 +196,9 @@ static cl_program build_cached(eqf_context *ctx, eqf__program *program) {
 /* Drivers such as PoCL finish a kernel only when it is first launched, so the binary is taken at the end, and again when kernels ran that it
  * does not hold. */
 static void store_program(eqf_context *ctx, const eqf__program *program) {
-    if (program->launched_kernels[0] == '\0' || program->key[0] == '\0' || ctx->cache_path == NULL || ctx->cache_path[0] == '\0') return;
+    if (program->launched_kernels[0] == '\0' || program->key[0] == '\0' || ctx->cache_path == NULL ||
+        ctx->cache_path[0] == '\0')
+        return;
     bool is_complete = program->cached_kernels != NULL;
     for (const char *name = program->launched_kernels; is_complete && *name != '\0';) {
         size_t length = strcspn(name, " ") + 1;
@@ -214,7 +227,8 @@ static void store_program(eqf_context *ctx, const eqf__program *program) {
 /* Text, options and the kernels that were launched, with the size of their groups, as a file in a described device's folder: the compiler's
  * input as it stands, the rest in comments. */
 static eqf_status write_program(eqf_context *ctx, const eqf__program *program) {
-    unsigned number = 1; /* of the programs that have this name, in the order of their making: the list has the newest first */
+    unsigned number =
+        1; /* of the programs that have this name, in the order of their making: the list has the newest first */
     char path[1024], suffix[16] = "";
     for (const eqf__program *older = program->next; older != NULL; older = older->next)
         if (strcmp(older->name, program->name) == 0) number++;
@@ -222,12 +236,14 @@ static eqf_status write_program(eqf_context *ctx, const eqf__program *program) {
     snprintf(path, sizeof path, "%s/%s%s.cl", ctx->device->described, program->name, suffix);
     eqf__file_writer writer;
     EQF__TRY(eqf__file_begin(ctx, path, &writer));
-    fprintf(writer.stream, "// options: %s\n// launched: %s\n%s", program->options, program->launched_kernels, program->source);
+    fprintf(writer.stream, "// options: %s\n// launched: %s\n%s", program->options, program->launched_kernels,
+            program->source);
     return eqf__file_commit(ctx, &writer);
 }
 
-static void program_free(eqf__program *program) {
-    if (program->id != NULL) clReleaseProgram(program->id);
+/* is_copy: in a child of the process that made it, where a driver is not to be called. */
+static void program_free(eqf__program *program, bool is_copy) {
+    if (program->id != NULL && !is_copy) clReleaseProgram(program->id);
     free(program->cached_kernels);
     free(program->source);
     free(program->options);
@@ -251,7 +267,8 @@ static void make_key(eqf_context *ctx, eqf__program *program) {
     if (reads == NULL)
         eqf__cache_key(ctx->device, program->source, program->options, program->key);
     else
-        eqf__log(ctx, EQF_LOG_INFO, "program '%s' reads files while it is compiled (%s): it is not cached", program->name, reads);
+        eqf__log(ctx, EQF_LOG_INFO, "program '%s' reads files while it is compiled (%s): it is not cached",
+                 program->name, reads);
 }
 
 static eqf_status make_list(eqf_context *ctx) {
@@ -323,7 +340,7 @@ eqf_status eqf__program_get(eqf_context *ctx, const char *name, const char *cons
     program->id = build_cached(ctx, program);
     eqf_status status = program->id != NULL ? EQF_OK : build(ctx, name, source, options, &program->id);
     if (status != EQF_OK) {
-        program_free(program);
+        program_free(program, false);
         return status;
     }
     /* Of a described device nothing is computed, so nothing can be wrong. */
@@ -336,13 +353,22 @@ eqf_status eqf__program_get(eqf_context *ctx, const char *name, const char *cons
 
 void eqf__programs_destroy(eqf_context *ctx) {
     if (ctx->programs == NULL) return;
+    const bool is_copy = eqf__device_check_process(ctx) != EQF_OK;
+    struct timespec start = {0, 0}, now;
+    bool is_said = false;
+    clock_gettime(CLOCK_MONOTONIC, &start);
     for (eqf__program *program = ctx->programs->first; program != NULL;) {
         eqf__program *next = program->next;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        if (!is_said && now.tv_sec > start.tv_sec + 1) { /* a driver may compile all that was not launched, too */
+            eqf__log(ctx, EQF_LOG_WARNING, "storing the kernels that were built, so that the next start is fast");
+            is_said = true;
+        }
         if (ctx->device->described != NULL)
             (void)write_program(ctx, program); /* who reads the folder misses it */
-        else if (!ctx->device->is_lost)
+        else if (!ctx->device->is_lost && !is_copy)
             store_program(ctx, program);
-        program_free(program);
+        program_free(program, is_copy);
         program = next;
     }
     for (kept_text *kept = ctx->programs->texts; kept != NULL;) {
@@ -385,7 +411,8 @@ static eqf_status describe_kernel(eqf_context *ctx, eqf__program *program, eqf__
     const char *at = strstr(program->source, head);
     while (at != NULL && (at == program->source || strchr(" \n", at[-1]) == NULL)) at = strstr(at + 1, head);
     if (at == NULL)
-        return eqf__fail(ctx, EQF_ERROR_KERNEL_BUILD, "kernel '%s' is not in program '%s'", kernel->name, program->name);
+        return eqf__fail(ctx, EQF_ERROR_KERNEL_BUILD, "kernel '%s' is not in program '%s'", kernel->name,
+                         program->name);
     kernel->id = eqf__described_handle(program);
     kernel->local_size = ctx->device->local_size > 0 ? ctx->device->local_size : 1;
     return EQF_OK;
@@ -472,6 +499,7 @@ static void note_for_checks(const eqf_context *ctx, const eqf__kernel *kernel) {
 eqf_status eqf__launch(eqf_context *ctx, const eqf__kernel *kernel, size_t global_size, size_t local_size,
                        size_t num_arguments, const eqf__argument *arguments) {
     if (global_size == 0) return EQF_OK;
+    EQF__TRY(eqf__device_check_process(ctx));
     if (kernel->id == NULL) /* its maker failed halfway and was used all the same */
         return eqf__fail(ctx, EQF_ERROR_DEVICE,
                          "a kernel is missing since an earlier failure: destroy what failed and make it anew");
@@ -503,12 +531,14 @@ size_t eqf__stride(const eqf_context *ctx, size_t num_turns) {
 eqf_status eqf__fill_zero(eqf_context *ctx, cl_mem buffer, size_t num_bytes) {
     const cl_uint zero = 0;
     if (num_bytes == 0 || ctx->device->described != NULL) return EQF_OK;
+    EQF__TRY(eqf__device_check_process(ctx));
     EQF__OCL(ctx, clEnqueueFillBuffer(ctx->device->queue, buffer, &zero, sizeof zero, 0, num_bytes, 0, NULL, NULL),
              "while a buffer was cleared");
     return EQF_OK;
 }
 
 eqf_status eqf__finish(eqf_context *ctx) {
+    EQF__TRY(eqf__device_check_process(ctx));
     if (ctx->device->described != NULL) return EQF_OK;
     const cl_int error = clFinish(ctx->device->queue);
     return error == CL_SUCCESS ? EQF_OK : eqf__ocl_fail_after_kernels(ctx, error, "while kernels ran");

@@ -228,8 +228,12 @@ static eqf_status run_probe(eqf__checker *checker) {
 }
 
 const eqf__selftest_part eqf__selftest_parts[] = {
-    {"potentials", run_potentials},          {"a potential of one's own", run_own_potential},
-    {"sums of partial gradients", run_sums}, {"training", run_training},
-    {"flow matching", run_matching},         {"the probe of the device's limits", run_probe},
+    {"potentials", run_potentials},
+    {"a potential of one's own", run_own_potential},
+    {"sums of partial gradients", run_sums},
+    {"training", run_training},
+    {"flow matching", run_matching},
+    {"log-dispersion", run_dispersion},
+    {"the probe of the device's limits", run_probe},
 };
 const size_t eqf__selftest_num_parts = sizeof eqf__selftest_parts / sizeof eqf__selftest_parts[0];

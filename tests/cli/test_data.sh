@@ -48,5 +48,20 @@ succeed "$eqflow" data dw4 -n 64 -o unknown.npy --burn-in 200 --thinning 5 --qui
 if grep -q '(known' stdout; then fail "dw4 --quartic 1: $(grep '(known' stdout)"; else pass; fi
 succeed "$eqflow" train dw4 --data unknown.npy -o unknown.safetensors --steps 2 --batch-size 16 --quiet --quartic 1
 if grep -q 'entropy is' stdout; then fail "train dw4 --quartic 1: $(grep 'entropy is' stdout)"; else pass; fi
+# The same chains for every width of vectors.
+for width in 1 8 16; do
+    succeed "$eqflow" data dw2 -n 10000 -o "width$width.npy" --burn-in 200 --thinning 5 --quiet --json --set-profile "vector_width=$width"
+    within "$(json num_chains stdout)" 512 512 "chains with vectors of $width"
+done
+# What the energies alone do not show.
+succeed "$eqflow" data lj13 --trap 0 -n 256 -o gas.npy --burn-in 2000 --thinning 100 --quiet --json
+if grep -q 'warning: nothing holds the particles together, and they have flown apart: .*add a trap' stderr; then pass; else fail "a gas: $(cat stderr)"; fi
+grep -q '"is_unbound": true' stdout && pass || fail "a gas: $(cat stdout)"
+succeed "$eqflow" train lj13 --trap 0 --num-train 200 -o gas.safetensors --steps 1 --batch-size 16 --quiet
+if grep -q 'warning: nothing holds' stderr; then pass; else fail "training on a gas: $(cat stderr)"; fi
+succeed "$eqflow" data lj13 -n 64 -o short.npy --burn-in 40 --thinning 2 --quiet
+if [ "$(grep -c 'warning: 2 sweeps after burn-in are too few' stderr)" -eq 1 ]; then pass; else fail "two sweeps: $(cat stderr)"; fi
+succeed "$eqflow" data lj13 -n 640 -o well.npy --quiet
+if grep -q 'warning' stderr; then fail "a good run: $(cat stderr)"; else pass; fi
 expect 4 'energies|no such folder|folder' "$eqflow" data dw4 -n 10 -o bad.npy --energies nowhere/e.npy
 finish

@@ -149,6 +149,21 @@ grep -q "known answers: program 'trajectory' is right" stderr && pass || fail "a
 "$eqflow" sample m.safetensors -n 20 -o x.npy --verbose >stdout 2>stderr
 grep -q 'known answers' stderr && fail "answers are asked again: $(cat stderr)" || pass
 
+# ---- Too little memory: whoever notices first, the last line is ours ----
+if ! ldd "$eqflow" | grep -qi asan; then
+    for kilobytes in 300000 350000 400000 450000 500000; do
+        (ulimit -c 0 && ulimit -v $kilobytes && exec env EQFLOW_CACHE=off POCL_CACHE_DIR="$work/pocl$kilobytes" "$eqflow" data dw2 \
+            -n 64 -o y.npy --burn-in 50 --thinning 50 --quiet) >stdout 2>stderr
+        code=$?
+        if [ $code -eq 0 ] || { tail -1 stderr | grep -q '^eqflow data: ' && { [ $code -lt 128 ] || tail -1 stderr | grep -q 'ulimit -a'; }; }; then
+            pass
+        else
+            fail "with $kilobytes kB: exit code $code: $(cat stderr)"
+        fi
+        rm -rf y.npy "$work/pocl$kilobytes"
+    done
+fi
+
 # ---- Devices that lie, stop, or go away ----
 faulty=${EQFLOW_FAULTY_OPENCL:-}
 if [ -z "$faulty" ] || [ ! -e "$faulty" ] || ldd "$eqflow" | grep -qi asan; then

@@ -50,7 +50,7 @@ for threads in 1 2; do
 done
 
 # SIGTERM, then the command that the message gives.
-for signal in TERM INT; do
+for signal in TERM INT HUP XCPU; do
     model=stopped$signal.safetensors
     # A background job of a script ignores SIGINT unless job control is on.
     set -m

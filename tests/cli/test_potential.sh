@@ -58,6 +58,38 @@ fi
 rm -f "$log"
 expect 3 'empty.cl is no potential' "$eqflow" data --potential empty.cl "${rest[@]}" -n 4 -o y.npy
 expect 3 'binary.cl is no potential' "$eqflow" data --potential binary.cl "${rest[@]}" -n 4 -o y.npy
+# Unlike particles and an outer field: said where weights can correct it, refused where a model would have to learn it.
+cat >unlike.cl <<'TEXT'
+real energy(const real *x) {
+    real sum = 0, centre[D];
+    for (int d = 0; d < D; d++) centre[d] = 0;
+    for (int c = 0; c < N * D; c++) centre[c % D] += x[c] / N;
+    for (int c = 0; c < N * D; c++) sum += (c < D ? heavy : 1) * (c % D == 0 ? along : 1) * pown(x[c] - centre[c % D], 2);
+    return sum;
+}
+void energy_gradient(const real *x, real *gradient) {
+    real centre[D], mean[D];
+    for (int d = 0; d < D; d++) centre[d] = mean[d] = 0;
+    for (int c = 0; c < N * D; c++) centre[c % D] += x[c] / N;
+    for (int c = 0; c < N * D; c++) {
+        gradient[c] = 2 * (c < D ? heavy : 1) * (c % D == 0 ? along : 1) * (x[c] - centre[c % D]);
+        mean[c % D] += gradient[c] / N;
+    }
+    for (int c = 0; c < N * D; c++) gradient[c] -= mean[c % D];
+}
+TEXT
+springs=(--potential unlike.cl --particles 3 --space-dim 2 --quiet)
+chains=(-n 64 --burn-in 200 --thinning 20 -o springs.npy)
+succeed "$eqflow" data "${springs[@]}" --constant heavy=1 --constant along=1 "${chains[@]}"
+if grep -q 'the energy changes under' stderr; then fail "springs: $(cat stderr)"; else pass; fi
+succeed "$eqflow" data "${springs[@]}" --constant heavy=3 --constant along=1 "${chains[@]}"
+if grep -q 'warning: unlike.cl: the energy changes under permutation;' stderr; then pass; else fail "an unlike particle: $(cat stderr)"; fi
+succeed "$eqflow" data "${springs[@]}" --constant heavy=3 --constant along=2 "${chains[@]}"
+if grep -q 'changes under permutation, rotation, reflection;' stderr; then pass; else fail "an outer field: $(cat stderr)"; fi
+expect 3 'unlike.cl: the energy changes under permutation .*train --field dense' "$eqflow" train "${springs[@]}" --constant heavy=3 \
+    --constant along=1 --data springs.npy -o springs.safetensors --steps 2 --batch-size 16
+succeed "$eqflow" train "${springs[@]}" --constant heavy=3 --constant along=1 --data springs.npy -o springs.safetensors --steps 2 \
+    --batch-size 16 --field dense --width 8 --depth 1
 # All of the text is in the model and in the key of the cache: it may not read other files, in any spelling.
 echo '#define DEPTH_OF_FILE depth' >extra.h
 for include in '#include "extra.h"' '%:include "extra.h"' '??=include "extra.h"' '#inc\

@@ -192,8 +192,40 @@ static void histogram_errors_are_those_of_means(void **state) {
     free(log_weights);
 }
 
+/* Weights w = u^-shape, u uniform: a Pareto tail. E w = 1/(1 - shape), E w^2 = 1/(1 - 2 shape). The largest weights decide the effective
+ * sample size, and most samples lack them; the error must say so. */
+static void ess_errors_cover_heavy_tails(void **state) {
+    (void)state;
+    enum { NUM = 4000, NUM_SEEDS = 60 };
+    static const double shapes[] = {0.1, 0.25, 0.4};
+    double *log_weights = malloc(NUM * sizeof *log_weights);
+    for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; ++s) {
+        const double shape = shapes[s], expected = (1.0 - 2.0 * shape) / (1.0 - shape) / (1.0 - shape);
+        unsigned num_within = 0;
+        double mean_error = 0.0;
+        for (unsigned seed = 0; seed < NUM_SEEDS; ++seed) {
+            test_rng rng = {1000 * s + seed};
+            for (size_t b = 0; b < NUM; ++b) log_weights[b] = -shape * log(test_uniform(&rng));
+            eqf_weight_summary summary = EQF_WEIGHT_SUMMARY_INIT;
+            double log_z_error, error;
+            assert_int_equal(eqf_estimate_weights(NUM, log_weights, &summary), EQF_OK);
+            assert_int_equal(eqf_estimate_weights_bootstrap(NUM, log_weights, 100, seed, &log_z_error, &error), EQF_OK);
+            num_within += fabs(summary.ess_fraction - expected) <= 2.0 * error;
+            mean_error += error / NUM_SEEDS;
+        }
+        print_message("shape %g: ess %.4f, error %.4f, %u of %u within two\n", shape, expected, mean_error, num_within,
+                      (unsigned)NUM_SEEDS);
+        assert_true(
+            num_within >=
+            (shape < 0.3 ? 54 : 45)); /* beyond a quarter w^2 has no variance, and few samples have heard of its tail */
+        assert_true(mean_error < 0.5); /* and says something */
+    }
+    free(log_weights);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ess_errors_cover_heavy_tails),
         cmocka_unit_test(equal_weights_take_every_proposal),
         cmocka_unit_test(proposals_are_taken_by_their_weight),
         cmocka_unit_test(chain_mean_is_right_and_knows_its_error),

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <jansson.h>
+
 #include "base.h"
 #include "tensor_file.h"
 
@@ -168,11 +170,44 @@ static void test_every_truncation(void **state) {
     free(bytes);
 }
 
+static unsigned num_allocations, failing; /* the failing-th allocation of Jansson and all after it find no memory */
+
+static void *few_allocations(size_t size) {
+    return ++num_allocations >= failing ? NULL : malloc(size);
+}
+
+/* Too little memory says nothing about the file: it must not be called damaged. */
+static void test_out_of_memory(void **state) {
+    (void)state;
+    const char *path = test_path("memory.safetensors");
+    assert_int_equal(eqf__tensor_file_write(&ctx, path, "{\"a\":[1,2,3]}", NUM_TENSORS, tensors), EQF_OK);
+    eqf_status status = EQF_ERROR_OUT_OF_MEMORY;
+    json_set_alloc_funcs(few_allocations, free);
+    for (failing = 1; status != EQF_OK && failing < 10000; failing++) {
+        eqf__tensor_file file;
+        num_allocations = 0;
+        status = eqf__tensor_file_read(&ctx, path, &file);
+        if (status == EQF_OK)
+            eqf__tensor_file_clear(&file);
+        else if (status != EQF_ERROR_OUT_OF_MEMORY)
+            fail_msg("allocation %u: %s", failing, eqf_context_error(&ctx));
+    }
+    print_message("%u allocations failed\n", failing - 2);
+    assert_true(failing > 10);
+    for (failing = 1, status = EQF_ERROR_OUT_OF_MEMORY; status != EQF_OK && failing < 10000; failing++) {
+        num_allocations = 0;
+        status = eqf__tensor_file_write(&ctx, path, "{\"a\":[1,2,3]}", NUM_TENSORS, tensors);
+        if (status != EQF_OK && status != EQF_ERROR_OUT_OF_MEMORY)
+            fail_msg("allocation %u: %s", failing, eqf_context_error(&ctx));
+    }
+    json_set_alloc_funcs(malloc, free);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),       cmocka_unit_test(test_write_errors),
-        cmocka_unit_test(test_lying_headers),    cmocka_unit_test(test_foreign_file),
-        cmocka_unit_test(test_every_truncation),
+        cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_write_errors),  cmocka_unit_test(test_lying_headers),
+        cmocka_unit_test(test_foreign_file),  cmocka_unit_test(test_every_truncation),
     };
     return cmocka_run_group_tests(tests, NULL, test_folder_teardown);
 }

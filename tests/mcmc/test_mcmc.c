@@ -422,6 +422,53 @@ static void overlapping_starts_relax_or_are_reported(void **state) {
     print_message("message: %s\n", eqf_context_error(ctx));
 }
 
+/* Without a trap a cluster has no equilibrium; its gas looks perfect to all diagnostics that look at energies. */
+static void unbound_particles_are_seen(void **state) {
+    (void)state;
+    eqf_context *ctx = test_context();
+    const struct {
+        const char *system;
+        double trap;
+        bool is_unbound;
+    } cases[] = {{"lj13", 0.0, true}, {"lj13", 1.0, false}, {"dw4", 0.0, false}, {"dw2", 0.0, false}};
+    for (size_t k = 0; k < sizeof cases / sizeof cases[0]; ++k) {
+        eqf_potential_options potential = potential_of(cases[k].system);
+        potential.trap_strength = cases[k].trap;
+        eqf_mcmc_options options = EQF_MCMC_OPTIONS_INIT;
+        options.num_burn_in = 2000;
+        options.thinning = 100;
+        sampled result = sample(ctx, &potential, &options, 640);
+        const eqf_mcmc_diagnostics *d = &result.diagnostics;
+        print_message("%s, trap %g: radius of gyration %.3g, grows by %.3g +- %.3g, unbound %d, dissociation %.3g\n", cases[k].system,
+                      cases[k].trap, d->radius_of_gyration, d->radius_growth, d->radius_growth_standard_error, d->is_unbound,
+                      d->dissociation_energy);
+        assert_int_equal(d->is_unbound, cases[k].is_unbound);
+        if (cases[k].is_unbound) {
+            assert_true(fabs(d->dissociation_energy) < 1e-3 && d->mean_energy > -1.0);
+            assert_true(d->radius_growth > 5.0 * d->radius_growth_standard_error);
+        } else {
+            assert_true(isnan(d->dissociation_energy));
+            assert_true(fabs(d->radius_growth) < 5.0 * d->radius_growth_standard_error);
+        }
+        sampled_clear(&result);
+    }
+}
+
+/* Starts that are far too loose shrink; two halves of a chain tell. */
+static void growth_of_the_radius_is_seen(void **state) {
+    (void)state;
+    eqf_potential_options potential = potential_of("lj13");
+    eqf_mcmc_options options = EQF_MCMC_OPTIONS_INIT;
+    options.start_scale = 30.0;
+    options.num_burn_in = 8;
+    options.thinning = 5;
+    sampled result = sample(test_context(), &potential, &options, 640);
+    print_message("growth %.3g +- %.3g\n", result.diagnostics.radius_growth, result.diagnostics.radius_growth_standard_error);
+    assert_true(result.diagnostics.radius_growth < -0.02);
+    assert_true(result.diagnostics.radius_growth < -5.0 * result.diagnostics.radius_growth_standard_error);
+    sampled_clear(&result);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pairs_match_quadrature),
@@ -437,6 +484,8 @@ int main(void) {
         cmocka_unit_test(progress_is_told_and_can_stop),
         cmocka_unit_test(bad_options_are_refused),
         cmocka_unit_test(overlapping_starts_relax_or_are_reported),
+        cmocka_unit_test(unbound_particles_are_seen),
+        cmocka_unit_test(growth_of_the_radius_is_seen),
     };
     return cmocka_run_group_tests_name("mcmc.mcmc", tests, NULL, test_context_teardown);
 }

@@ -334,20 +334,27 @@ void ref_message_velocity(const ref_message *message, double t, const double *x,
     forget(&f);
 }
 
-void ref_message_field(const ref_message *message, double t, const double *x, double *velocity_out,
-                       double *divergence_out) {
+void ref_message_field_scaled(const ref_message *message, double t, const double *x, double *velocity_out,
+                              double *divergence_out, double *scale_out) {
     size_t N = message->shape.num_particles, D = message->shape.space_dim;
     field_tape f = record_field(message, t, x);
     copy_velocity(&f, velocity_out);
-    *divergence_out = 0.0;
+    *divergence_out = *scale_out = 0.0;
     for (unsigned k = 0; k < N; ++k)
         for (unsigned c = 0; c < D; ++c) {
             f.x[k]->tangent[c] = 1.0;
             ref_tape_tangents(f.tape);
             f.x[k]->tangent[c] = 0.0;
             *divergence_out += f.v[k]->tangent[c];
+            *scale_out += fabs(f.v[k]->tangent[c]);
         }
     forget(&f);
+}
+
+void ref_message_field(const ref_message *message, double t, const double *x, double *velocity_out,
+                       double *divergence_out) {
+    double scale;
+    ref_message_field_scaled(message, t, x, velocity_out, divergence_out, &scale);
 }
 
 double ref_message_divergence_by_differences(const ref_message *message, double t, const double *x) {

@@ -64,6 +64,9 @@ void ref_message_velocity(const ref_message *message, double t, const double *x,
 /* divergence_out: the sum of N D exact directional derivatives. */
 void ref_message_field(const ref_message *message, double t, const double *x, double *velocity_out,
                        double *divergence_out);
+/* scale_out: the sum of their sizes, which rounding errors of the divergence are relative to. */
+void ref_message_field_scaled(const ref_message *message, double t, const double *x, double *velocity_out,
+                              double *divergence_out, double *scale_out);
 /* By the closed-form rules, one source particle at a time. */
 double ref_message_closed_divergence(const ref_message *message, double t, const double *x);
 /* The trace by central differences of the velocity, extrapolated once (Richardson). */

@@ -479,4 +479,5 @@ def main():
     sys.exit(1 if num_bad else 77 if num_done == 0 else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+/* A run of Monte Carlo, its plan and its diagnostics: mcmc.c, plan.c, diagnose.c. */
+#ifndef EQF_MCMC_INTERNAL_H
+#define EQF_MCMC_INTERNAL_H
+
+#include "check.h"
+#include "eqflow/mcmc.h"
+#include "ocl.h"
+#include "program.h"
+
+/* The energy series behind the autocorrelation time: every so many sweeps, for the first chains and steps only, so that
+ * it stays below 4 MiB however long the run. */
+#define SERIES_INTERVAL 5u
+#define MAX_SERIES_CHAINS 256u
+#define MAX_SERIES_STEPS 4096u
+
+/* The options with every default filled in, and what follows from them. */
+typedef struct mcmc_plan {
+    unsigned num_chains, num_burn_in, thinning;
+    double start_scale, target_acceptance, step_size, largest_step_size;
+    size_t num_kept; /* configurations a chain gives */
+    unsigned num_blocks;
+    unsigned launch_sweeps;
+    unsigned num_series_chains, num_series_blocks, num_series_steps;
+} mcmc_plan;
+
+typedef struct mcmc_run {
+    eqf_context *ctx;
+    eqf__checker *checker;
+    const eqf_mcmc_options *options;
+    mcmc_plan plan;
+    cl_uint num_particles, num_dof;
+    /* This rank's part of the chains, whole blocks; alone: all. */
+    cl_uint first_block, num_blocks, num_chains, num_series_blocks;
+    size_t *first_chains; /* [ranks + 1]: where the part of each begins */
+    eqf__kernel start, sweeps, keep;
+    cl_mem x_blocked;                           /* [num_blocks][N*D][V] */
+    cl_mem accepted;                            /* [num_blocks][V] */
+    cl_mem series;                              /* [num_series_steps][num_series_blocks][V] */
+    cl_mem x_kept;                              /* [num_chains, N*D] */
+    cl_mem energy_kept;                         /* [num_chains] */
+    cl_uint *h_accepted;                        /* [num_blocks][V] */
+    uint64_t num_sweeps_done, num_sweeps_total; /* per chain */
+    double step_size;
+    double num_accepted, num_proposed; /* since they were last set to zero */
+} mcmc_run;
+
+eqf_status eqf__mcmc_check_options(eqf_context *ctx, const eqf_mcmc_options *options);
+eqf_status eqf__mcmc_make_plan(eqf_context *ctx, const eqf_potential_options *potential,
+                               const eqf_mcmc_options *options, size_t num_samples, mcmc_plan *plan);
+
+/* value - first, clipped to 0 ... count. */
+unsigned eqf__mcmc_clip(size_t value, size_t first, size_t count);
+/* items [num] of the first num chains, of which each rank has those of its own chains, complete on all. */
+eqf_status eqf__mcmc_gather_chains(const mcmc_run *run, size_t num, size_t item_bytes, void *items);
+/* The energy of one configuration x [N*D], by the chains' own kernel; the chains' state is lost. */
+eqf_status eqf__mcmc_energy_of(mcmc_run *run, const float *x, float *energy_out);
+
+/* x [num_samples, N*D] and energies [num_samples] are the kept ones. */
+eqf_status eqf__mcmc_diagnose(mcmc_run *run, size_t num_samples, const float *x, const float *energies,
+                              double acceptance, eqf_mcmc_diagnostics *diagnostics);
+
+#endif

@@ -1,0 +1,232 @@
+/* Makes the k-th fallible call of a class fail, put before the real ones by LD_PRELOAD.
+ *   EQFLOW_TORTURE_CLASS   memory, file or opencl
+ *   EQFLOW_TORTURE_AT      k, from 1; 0 fails nothing
+ *   EQFLOW_TORTURE_MODE    once (the default), or forever: that call and all after it
+ *   EQFLOW_TORTURE_CODE    errno or OpenCL code of the failure
+ *   EQFLOW_TORTURE_COUNT   a file that gets, at the end, how many such calls there were
+ * Only calls out of the program itself (and Jansson) count: a driver that finds no memory is not ours to test. */
+#define _GNU_SOURCE
+#define CL_TARGET_OPENCL_VERSION 120
+#include <CL/cl.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <link.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- Whose call it is, and whether it fails ---- */
+
+enum { MAX_RANGES = 32 };
+static struct range {
+    size_t low, high;
+} ranges[MAX_RANGES];
+static int num_ranges;
+static long num_calls, failing_at;
+static int code, is_for_ever, is_ready;
+static char class_name[16];
+
+static int add_ranges(struct dl_phdr_info *info, size_t size, void *user) {
+    (void)size, (void)user;
+    if (info->dlpi_name[0] != '\0' && strstr(info->dlpi_name, "libjansson") == NULL) return 0; /* "": the program */
+    for (int i = 0; i < info->dlpi_phnum && num_ranges < MAX_RANGES; i++) {
+        const ElfW(Phdr) *part = &info->dlpi_phdr[i];
+        if (part->p_type != PT_LOAD || (part->p_flags & PF_X) == 0) continue;
+        ranges[num_ranges].low = (size_t)(info->dlpi_addr + part->p_vaddr);
+        ranges[num_ranges++].high = (size_t)(info->dlpi_addr + part->p_vaddr + part->p_memsz);
+    }
+    return 0;
+}
+
+__attribute__((constructor)) static void begin(void) {
+    const char *at = getenv("EQFLOW_TORTURE_AT"), *name = getenv("EQFLOW_TORTURE_CLASS"), *mode = getenv("EQFLOW_TORTURE_MODE");
+    const char *given = getenv("EQFLOW_TORTURE_CODE");
+    failing_at = at != NULL ? strtol(at, NULL, 10) : 0;
+    code = given != NULL ? (int)strtol(given, NULL, 10) : 0;
+    is_for_ever = mode != NULL && strcmp(mode, "forever") == 0;
+    snprintf(class_name, sizeof class_name, "%s", name != NULL ? name : "");
+    dl_iterate_phdr(add_ranges, NULL);
+    is_ready = 1;
+}
+
+__attribute__((destructor)) static void end(void) {
+    const char *path = getenv("EQFLOW_TORTURE_COUNT");
+    char text[32];
+    is_ready = 0;
+    if (path == NULL) return;
+    const int length = snprintf(text, sizeof text, "%ld\n", num_calls), fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    if (fd < 0 || write(fd, text, (size_t)length) != length || close(fd) != 0) _exit(99);
+}
+
+static int fails(const char *of_class, const void *caller) {
+    if (!is_ready || strcmp(class_name, of_class) != 0) return 0;
+    int is_ours = 0;
+    for (int i = 0; i < num_ranges; i++) is_ours = is_ours || ((size_t)caller >= ranges[i].low && (size_t)caller < ranges[i].high);
+    if (!is_ours) return 0;
+    const long call = __atomic_add_fetch(&num_calls, 1, __ATOMIC_RELAXED);
+    return failing_at > 0 && (call == failing_at || (is_for_ever && call > failing_at));
+}
+
+#define CALLER __builtin_return_address(0)
+#define REAL(variable, name) *(void **)&(variable) = dlsym(RTLD_NEXT, name)
+
+/* ---- Memory ---- */
+
+extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);
+
+void *malloc(size_t size) {
+    if (!fails("memory", CALLER)) return __libc_malloc(size);
+    errno = ENOMEM;
+    return NULL;
+}
+void *calloc(size_t count, size_t size) {
+    if (!fails("memory", CALLER)) return __libc_calloc(count, size);
+    errno = ENOMEM;
+    return NULL;
+}
+void *realloc(void *memory, size_t size) {
+    if (!fails("memory", CALLER)) return __libc_realloc(memory, size);
+    errno = ENOMEM;
+    return NULL;
+}
+
+/* ---- Files ---- */
+
+#define FAIL_FILE(result)       \
+    if (fails("file", CALLER)) { \
+        errno = code;           \
+        return result;          \
+    }
+
+int open(const char *path, int flags, ...) {
+    int (*call)(const char *, int, ...);
+    va_list arguments;
+    va_start(arguments, flags);
+    const int mode = (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE ? va_arg(arguments, int) : 0;
+    va_end(arguments);
+    FAIL_FILE(-1)
+    REAL(call, "open");
+    return call(path, flags, mode);
+}
+FILE *fopen(const char *path, const char *mode) {
+    FILE *(*call)(const char *, const char *);
+    FAIL_FILE(NULL)
+    REAL(call, "fopen");
+    return call(path, mode);
+}
+FILE *fdopen(int fd, const char *mode) {
+    FILE *(*call)(int, const char *);
+    FAIL_FILE(NULL)
+    REAL(call, "fdopen");
+    return call(fd, mode);
+}
+ssize_t read(int fd, void *bytes, size_t size) {
+    ssize_t (*call)(int, void *, size_t);
+    FAIL_FILE(-1)
+    REAL(call, "read");
+    return call(fd, bytes, size);
+}
+size_t fwrite(const void *bytes, size_t size, size_t count, FILE *stream) {
+    size_t (*call)(const void *, size_t, size_t, FILE *);
+    REAL(call, "fwrite");
+    if (stream != stderr && fails("file", CALLER)) { /* a short write */
+        call(bytes, size, count / 2, stream);
+        errno = code;
+        return count / 2;
+    }
+    return call(bytes, size, count, stream);
+}
+int fflush(FILE *stream) {
+    int (*call)(FILE *);
+    if (stream != stderr) FAIL_FILE(EOF)
+    REAL(call, "fflush");
+    return call(stream);
+}
+int fclose(FILE *stream) {
+    int (*call)(FILE *);
+    REAL(call, "fclose");
+    if (fails("file", CALLER)) {
+        call(stream);
+        errno = code;
+        return EOF;
+    }
+    return call(stream);
+}
+#define FILE_CALL(name, parameters, arguments) \
+    int name parameters {                      \
+        int(*call) parameters;                 \
+        FAIL_FILE(-1)                          \
+        REAL(call, #name);                     \
+        return call arguments;                 \
+    }
+FILE_CALL(fsync, (int fd), (fd))
+FILE_CALL(rename, (const char *from, const char *to), (from, to))
+FILE_CALL(linkat, (int at, const char *from, int to_at, const char *to, int flags), (at, from, to_at, to, flags))
+FILE_CALL(mkdir, (const char *path, mode_t mode), (path, mode))
+FILE_CALL(fstat, (int fd, struct stat *about), (fd, about))
+FILE_CALL(fchmod, (int fd, mode_t mode), (fd, mode))
+FILE_CALL(mkstemp, (char *name), (name))
+
+/* ---- OpenCL ---- */
+
+#define CL_CALL(name, parameters, arguments)                  \
+    CL_API_ENTRY cl_int CL_API_CALL name parameters {         \
+        cl_int(*call) parameters;                             \
+        if (fails("opencl", CALLER)) return code;             \
+        REAL(call, #name);                                    \
+        return call arguments;                                \
+    }
+#define CL_MAKER(type, name, parameters, arguments)           \
+    CL_API_ENTRY type CL_API_CALL name parameters {           \
+        type(*call) parameters;                               \
+        if (fails("opencl", CALLER)) {                        \
+            if (error != NULL) *error = code;                 \
+            return NULL;                                      \
+        }                                                     \
+        REAL(call, #name);                                    \
+        return call arguments;                                \
+    }
+CL_CALL(clGetPlatformIDs, (cl_uint num, cl_platform_id *ids, cl_uint *num_out), (num, ids, num_out))
+CL_CALL(clGetDeviceIDs, (cl_platform_id platform, cl_device_type type, cl_uint num, cl_device_id *ids, cl_uint *num_out),
+        (platform, type, num, ids, num_out))
+CL_CALL(clBuildProgram, (cl_program program, cl_uint num, const cl_device_id *ids, const char *options,
+                         void(CL_CALLBACK *notify)(cl_program, void *), void *user),
+        (program, num, ids, options, notify, user))
+CL_CALL(clGetKernelWorkGroupInfo, (cl_kernel kernel, cl_device_id id, cl_kernel_work_group_info what, size_t size, void *value, size_t *size_out),
+        (kernel, id, what, size, value, size_out))
+CL_CALL(clGetProgramInfo, (cl_program program, cl_program_info what, size_t size, void *value, size_t *size_out),
+        (program, what, size, value, size_out))
+CL_CALL(clSetKernelArg, (cl_kernel kernel, cl_uint index, size_t size, const void *value), (kernel, index, size, value))
+CL_CALL(clEnqueueNDRangeKernel, (cl_command_queue queue, cl_kernel kernel, cl_uint dim, const size_t *offset, const size_t *global,
+                                 const size_t *local, cl_uint num, const cl_event *events, cl_event *event),
+        (queue, kernel, dim, offset, global, local, num, events, event))
+CL_CALL(clEnqueueReadBuffer, (cl_command_queue queue, cl_mem buffer, cl_bool blocking, size_t offset, size_t size, void *target,
+                              cl_uint num, const cl_event *events, cl_event *event),
+        (queue, buffer, blocking, offset, size, target, num, events, event))
+CL_CALL(clEnqueueWriteBuffer, (cl_command_queue queue, cl_mem buffer, cl_bool blocking, size_t offset, size_t size, const void *source,
+                               cl_uint num, const cl_event *events, cl_event *event),
+        (queue, buffer, blocking, offset, size, source, num, events, event))
+CL_CALL(clEnqueueFillBuffer, (cl_command_queue queue, cl_mem buffer, const void *pattern, size_t pattern_size, size_t offset, size_t size,
+                              cl_uint num, const cl_event *events, cl_event *event),
+        (queue, buffer, pattern, pattern_size, offset, size, num, events, event))
+CL_CALL(clEnqueueCopyBuffer, (cl_command_queue queue, cl_mem from, cl_mem to, size_t from_offset, size_t to_offset, size_t size, cl_uint num,
+                              const cl_event *events, cl_event *event),
+        (queue, from, to, from_offset, to_offset, size, num, events, event))
+CL_CALL(clFinish, (cl_command_queue queue), (queue))
+CL_MAKER(cl_context, clCreateContext, (const cl_context_properties *properties, cl_uint num, const cl_device_id *ids,
+                                       void(CL_CALLBACK *notify)(const char *, const void *, size_t, void *), void *user, cl_int *error),
+         (properties, num, ids, notify, user, error))
+CL_MAKER(cl_command_queue, clCreateCommandQueue, (cl_context context, cl_device_id id, cl_command_queue_properties properties, cl_int *error),
+         (context, id, properties, error))
+CL_MAKER(cl_mem, clCreateBuffer, (cl_context context, cl_mem_flags flags, size_t size, void *host, cl_int *error),
+         (context, flags, size, host, error))
+CL_MAKER(cl_program, clCreateProgramWithSource, (cl_context context, cl_uint num, const char **texts, const size_t *sizes, cl_int *error),
+         (context, num, texts, sizes, error))
+CL_MAKER(cl_program, clCreateProgramWithBinary, (cl_context context, cl_uint num, const cl_device_id *ids, const size_t *sizes,
+                                                 const unsigned char **binaries, cl_int *status, cl_int *error),
+         (context, num, ids, sizes, binaries, status, error))
+CL_MAKER(cl_kernel, clCreateKernel, (cl_program program, const char *name, cl_int *error), (program, name, error))

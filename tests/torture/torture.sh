@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# Every fallible call fails once, for six commands: torture.sh PROGRAM FAILING-CALLS-LIBRARY [--long]
+# Class by class (memory, files, OpenCL) the k-th call fails, k = 1, 2, ... until the run does not get that far. After each run:
+# an exit code of docs/errors.md; a line of ours at the end if it is not 0; each output the old file or the new one, whole; nothing left over.
+# Short: every k up to 12 and then one in eight, one code a class. --long: every k, all codes, once and for ever.
+set -u
+eqflow=${1:?the program} library=${2:?libfailing_calls.so}
+[ "${3:-}" = --long ] && is_long=1 || is_long=0
+export LC_ALL=C EQFLOW_DEVICE=${EQFLOW_DEVICE:-auto}
+work=$(mktemp -d "${TMPDIR:-/tmp}/eqflow-torture-XXXXXX")
+trap 'cd /; rm -rf "$work"' EXIT
+cd "$work" || exit 1
+export XDG_CACHE_HOME=$work/cache
+mkdir -p cache
+num_runs=0 num_bad=0
+
+"$eqflow" data dw2 -n 200 -o x.npy --quiet >/dev/null || exit 77
+"$eqflow" train dw2 --data x.npy -o m.safetensors --steps 5 --batch-size 16 --quiet --integration-steps 5 >/dev/null || exit 1
+
+command_of() {
+    case $1 in
+        data) echo "data dw2 -n 64 --burn-in 40 --thinning 20 -o out1.npy --energies out2.npy" ;;
+        train) echo "train dw2 --data x.npy -o out1.safetensors --steps 3 --batch-size 16 --integration-steps 5" ;;
+        sample) echo "sample m.safetensors -n 20 -o out1.npy --log-prob out2.npy --xyz out3.xyz" ;;
+        evaluate) echo "evaluate m.safetensors --data x.npy -n 50 --report out1.html" ;;
+        boltzmann) echo "boltzmann m.safetensors -n 200 -o out1.npy --energies out2.npy" ;;
+        minima) echo "minima m.safetensors -n 4 --xyz out1.xyz" ;;
+    esac
+}
+
+bad() {
+    num_bad=$((num_bad + 1))
+    echo "BAD: $name, $class $mode code $code, call $k: $*"
+    tail -2 stderr
+}
+
+is_whole() { # FILE: a report has times in it, everything else the bits of a run without failures
+    case $1 in
+        *.html) tail -c 10 "$1" | grep -q '</html>' ;;
+        *.csv) head -1 "$1" | grep -q '^step,' ;;
+        *) cmp -s "$1" "good/$1" ;;
+    esac
+}
+
+run_one() { # name class mode code k; false: it did not get that far
+    local file status count
+    name=$1 class=$2 mode=$3 code=$4 k=$5
+    for file in good/out*; do echo old >"${file#good/}"; done
+    # shellcheck disable=SC2046
+    timeout 120 env LD_PRELOAD="$library" EQFLOW_TORTURE_CLASS="$class" EQFLOW_TORTURE_MODE="$mode" EQFLOW_TORTURE_CODE="$code" EQFLOW_TORTURE_AT="$k" \
+        EQFLOW_TORTURE_COUNT="$work/count" "$eqflow" $(command_of "$name") --quiet >stdout 2>stderr </dev/null
+    status=$?
+    num_runs=$((num_runs + 1))
+    count=$(cat count 2>/dev/null || echo 0)
+    if [ $status -gt 8 ]; then
+        bad "exit code $status"
+    elif [ $status -ne 0 ] && ! tail -1 stderr | grep -q '^eqflow'; then
+        bad "exit code $status without a line"
+    fi
+    for file in good/out*; do
+        file=${file#good/}
+        [ "$(head -c 4 "$file" 2>/dev/null | tr -d '\0')" = "old" ] && [ $status -ne 0 ] && continue
+        [ -e "$file" ] && is_whole "$file" || bad "exit code $status, and $file is neither old nor whole"
+    done
+    # A failure may hit the removal of a checkpoint that is no longer needed.
+    for file in * .[!.]*; do
+        case $file in
+            x.npy | x.csv | m.safetensors | m.csv | good | cache | count | stdout | stderr | out* | '.[!.]*') ;;
+            *) bad "left over: $file" && rm -rf "$file" ;;
+        esac
+    done
+    rm -f out*
+    [ "$count" -ge "$k" ]
+}
+
+sweep() { # name class mode code
+    local k=1 step
+    while run_one "$1" "$2" "$3" "$4" "$k"; do
+        step=1
+        [ $is_long -eq 0 ] && [ "$k" -ge 12 ] && step=$((k / 8 + 8))
+        k=$((k + step))
+        [ "$num_bad" -gt 30 ] && break
+    done
+    echo "$1, $2 $3 code $4: up to call $k"
+}
+
+for each in data train sample evaluate boltzmann minima; do
+    mkdir -p good && rm -f good/*
+    # shellcheck disable=SC2046
+    for _ in 1 2; do "$eqflow" $(command_of $each) --quiet >/dev/null 2>stderr || { cat stderr; exit 1; }; done
+    mv out* good/
+    if [ $is_long -eq 1 ]; then
+        for mode in once forever; do
+            sweep $each memory $mode 12
+            for code in 28 5 4 13; do sweep $each file $mode $code; done
+            for code in -5 -4 -6 -2 -11 -36 -38 -48 -61; do sweep $each opencl $mode $code; done
+        done
+    else
+        sweep $each memory once 12
+        sweep $each file once 28
+        sweep $each opencl once -5
+    fi
+done
+echo "$num_runs runs, $num_bad bad"
+[ $num_bad -eq 0 ]
