@@ -1,5 +1,5 @@
 # Writes a C list of the public functions, as the headers declare them: one line X(name, "pointers") each, where "pointers" has a
-# letter per parameter: p for a pointer or a callback, - for anything else. tests/api reads it, so that no function is forgotten.
+# letter per parameter: p for a pointer, a callback or an OpenCL object, - for anything else. tests/api reads it, so that no function is forgotten.
 #   cmake -DCOMPILER=cc -DINCLUDE_DIR=include -DOUTPUT=api_functions.inc -P ListApi.cmake
 file(GLOB headers ${INCLUDE_DIR}/eqflow/*.h)
 set(lines "")
@@ -18,7 +18,7 @@ foreach(header IN LISTS headers)
     if(NOT parameters STREQUAL "void")
       string(REPLACE "," ";" parameters "${parameters}")
       foreach(parameter IN LISTS parameters)
-        if(parameter MATCHES "[*[]|_callback ")
+        if(parameter MATCHES "[*[]|_callback |cl_(context|device_id|command_queue|mem) ")
           string(APPEND pointers "p")
         else()
           string(APPEND pointers "-")

@@ -9,9 +9,12 @@
 #include <time.h>
 
 #include "eqflow/device.h"
+#include "eqflow/evaluate.h"
 
+#include "progress.h"
 #include "ranks.h"
 #include "signals.h"
+#include "words.h"
 
 static void speak(cli_app *app, const char *kind, const char *format, va_list arguments) {
     char line[2048];
@@ -56,7 +59,8 @@ exit_code app_fail(cli_app *app, exit_code code, const char *format, ...) {
 }
 
 exit_code app_fail_status(cli_app *app, eqf_status status, cli_activity activity) {
-    const char *message = app->ctx ? eqf_context_error(app->ctx) : "";
+    char message[1280];
+    words_translate(app->ctx ? eqf_context_error(app->ctx) : "", message, sizeof message);
     /* A signal takes the temporary files of a driver's compiler away: what fails then was interrupted. */
     if (signals_is_stop_requested() && (status == EQF_ERROR_KERNEL_BUILD || status == EQF_ERROR_DEVICE)) {
         return app_fail(app, EXIT_CODE_INTERRUPTED, "interrupted");
@@ -95,6 +99,9 @@ void app_warn(cli_app *app, const char *format, ...) {
 
 static void log_line(void *user, eqf_log_level level, const char *message) {
     cli_app *app = user;
+    char text[1280];
+    words_translate(message, text, sizeof text);
+    message = text;
     if (level == EQF_LOG_WARNING) {
         app_note(app, "%s", message);
     } else if (app->is_verbose) {
@@ -108,6 +115,7 @@ exit_code app_create_context(cli_app *app) {
     options.log_user = app;
     eqf_status status = eqf_context_create(&options, &app->ctx);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
+    eqf_context_set_progress(app->ctx, progress_report, app);
     for (size_t i = 0; i < app->profile_settings.num_texts; i++) {
         if ((status = eqf_context_set_profile(app->ctx, app->profile_settings.texts[i])) != EQF_OK) {
             return app_fail(app, EXIT_CODE_USAGE, "%s", eqf_context_error(app->ctx));
@@ -169,7 +177,9 @@ exit_code app_open(cli_app *app) {
     if (status == EQF_OK) status = eqf_context_device(app->ctx, &device);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
     if (!app->device && !getenv("EQFLOW_DEVICE") && device.num_usable > 1) { /* it chose */
-        app_note(app, "device %u of %u, %s: %s", device.index, device.num_usable, device.name, device.choice_reason);
+        char reason[sizeof device.choice_reason];
+        words_translate(device.choice_reason, reason, sizeof reason);
+        app_note(app, "device %u of %u, %s: %s", device.index, device.num_usable, device.name, reason);
     }
     return EXIT_CODE_OK;
 }
@@ -238,12 +248,7 @@ char *app_command_line(const cli_app *app, const char *option) {
 }
 
 uint64_t app_seed_for(uint64_t seed, const char *purpose) {
-    uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a of the purpose ... */
-    for (const char *c = purpose; *c; c++) hash = (hash ^ (unsigned char)*c) * 0x100000001b3u;
-    uint64_t mixed = seed + hash; /* ... mixed with the seed by the finaliser of splitmix64 */
-    mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9u;
-    mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111ebu;
-    return mixed ^ (mixed >> 31);
+    return eqf_seed_for(seed, purpose);
 }
 
 double app_seconds(void) {

@@ -29,6 +29,7 @@ typedef struct cli_app {
     unsigned node_rank;     /* among the ranks of this machine */
     char device_of_rank[16];
     eqf_context *ctx;
+    struct cli_progress *watching; /* the bar that calls of the library move; NULL: none, and no signal stops them */
     bool has_progress_line; /* the cursor stands on a progress bar */
     char **texts;           /* option values that live as long as the app */
     size_t num_texts;

@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <string.h>
 
 #include "eqflow/bench.h"
 #include "eqflow/device.h"
@@ -6,6 +7,7 @@
 #include "commands.h"
 #include "options.h"
 #include "output.h"
+#include "words.h"
 
 static const char *type_name(eqf_device_type type) {
     switch (type) {
@@ -34,6 +36,13 @@ static json_t *device_json(const eqf_device_info *device) {
                      device->probe_gflops > 0 ? json_real(device->probe_gflops) : json_null());
 }
 
+/* Why a device was chosen or not, in the program's words. */
+static void translate_reason(eqf_device_info *device) {
+    char reason[sizeof device->choice_reason];
+    words_translate(device->choice_reason, reason, sizeof reason);
+    memcpy(device->choice_reason, reason, sizeof reason);
+}
+
 static void describe(cli_output *output, const eqf_device_info *device) {
     output_line(output, "%s%u: %s", device->is_chosen ? "* " : "  ", device->index, device->name);
     output_line(output, "     %s, %u compute units, %.1f GB memory, %.0f KB local memory, %s fp64",
@@ -49,10 +58,12 @@ static json_t *describe_profile(cli_output *output, const eqf_device_profile *pr
     json_t *values = json_object(), *issues = json_array();
     for (unsigned i = 0; i < profile->num_values; i++) {
         const eqf_profile_value *value = &profile->values[i];
-        output_line(output, "     %-24s %-12s %s", value->key, value->value, value->origin);
+        char origin[sizeof value->origin];
+        words_translate(value->origin, origin, sizeof origin);
+        output_line(output, "     %-24s %-12s %s", value->key, value->value, origin);
         if (value->reason[0]) output_line(output, "     %24s   %s", "", value->reason);
         json_object_set_new(values, value->key,
-                            json_pack("{s:s, s:s, s:s}", "value", value->value, "origin", value->origin, "reason",
+                            json_pack("{s:s, s:s, s:s}", "value", value->value, "origin", origin, "reason",
                                       value->reason));
     }
     for (unsigned i = 0; i < profile->num_issues; i++) {
@@ -122,6 +133,7 @@ exit_code cmd_devices(cli_app *app) {
         status = eqf_device_list(app->ctx, &devices, &num_devices);
         if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
     }
+    for (size_t i = 0; i < num_devices; i++) translate_reason(&devices[i]);
     if (app->device) { /* what this selector opens, instead of what "auto" would */
         code = app_open(app);
         eqf_device_info chosen = EQF_DEVICE_INFO_INIT;

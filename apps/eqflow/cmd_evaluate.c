@@ -7,15 +7,17 @@
 #include <time.h>
 
 #include "eqflow/device.h"
+#include "eqflow/evaluate.h"
+#include "eqflow/preset.h"
 #include "eqflow/version.h"
 
 #include "commands.h"
-#include "evaluation.h"
 #include "files.h"
 #include "flow_flags.h"
 #include "output.h"
 #include "report.h"
 #include "system.h"
+#include "words.h"
 #include "work.h"
 
 typedef struct evaluate_flags {
@@ -26,6 +28,16 @@ typedef struct evaluate_flags {
     bool is_num_data_set;
     system_flags target;
 } evaluate_flags;
+
+enum { MAX_WARNINGS = 16 };
+
+/* What was measured, with its warnings in the program's words. */
+typedef struct evaluated {
+    eqf_evaluation *of;
+    const eqf_evaluation_figures *figures;
+    char texts[MAX_WARNINGS][512], *warnings[MAX_WARNINGS];
+    size_t num_warnings;
+} evaluated;
 
 /* ---- Figures ---------------------------------------------------------------------------------- */
 
@@ -39,42 +51,42 @@ typedef struct figure {
     bool is_count;
 } figure;
 
-static size_t list_figures(const evaluation *result, figure figures[MAX_FIGURES]) {
-    const bool is_adaptive = result->flow_options.method == EQF_INTEGRATOR_DOPRI5;
-    const eqf_step_statistics *steps = &result->steps;
+static size_t list_figures(const evaluated *result, figure figures[MAX_FIGURES]) {
+    const bool is_adaptive = result->figures->flow->method == EQF_INTEGRATOR_DOPRI5;
+    const eqf_step_statistics *steps = result->figures->steps;
     const double num_solves = (double)steps->num_samples;
     const figure all[] = {
-        {"nll", "NLL (nats)", result->nll, "mean negative log-likelihood of the data", false},
-        {"nll_standard_error", "  standard error", result->nll_standard_error, "", false},
-        {"nll_without_constant", "NLL without the prior's constant", result->nll_without_constant,
+        {"nll", "NLL (nats)", result->figures->nll, "mean negative log-likelihood of the data", false},
+        {"nll_standard_error", "  standard error", result->figures->nll_standard_error, "", false},
+        {"nll_without_constant", "NLL without the prior's constant", result->figures->nll_without_constant,
          "for tables that leave out (N-1)D/2 ln 2 pi", false},
-        {"nll_refined", is_adaptive ? "NLL, a tenth of the tolerances" : "NLL, twice the integration steps", result->nll_refined,
+        {"nll_refined", is_adaptive ? "NLL, a tenth of the tolerances" : "NLL, twice the integration steps", result->figures->nll_refined,
          "differs by less than 0.01 if the integration is resolved", false},
-        {"entropy", "entropy of the target (nats)", result->entropy, "no model's expected NLL is below it", false},
-        {"kl", "KL(target || model) (nats)", result->kl, "NLL - entropy", false},
-        {"kl_standard_error", "  standard error", result->kl_standard_error, "", false},
-        {"kl_direct", "KL from the data's energies", result->kl_direct,
+        {"entropy", "entropy of the target (nats)", result->figures->entropy, "no model's expected NLL is below it", false},
+        {"kl", "KL(target || model) (nats)", result->figures->kl, "NLL - entropy", false},
+        {"kl_standard_error", "  standard error", result->figures->kl_standard_error, "", false},
+        {"kl_direct", "KL from the data's energies", result->figures->kl_direct,
          "mean of -energy - ln Z - log-density: less noise; agrees with NLL - entropy on equilibrium data", false},
-        {"kl_direct_standard_error", "  standard error", result->kl_direct_standard_error, "", false},
-        {"ess_fraction", "effective sample size (fraction)", result->ess_fraction,
+        {"kl_direct_standard_error", "  standard error", result->figures->kl_direct_standard_error, "", false},
+        {"ess_fraction", "effective sample size (fraction)", result->figures->ess_fraction,
          "Kish, of the model's samples reweighted to the target", false},
-        {"ess_fraction_standard_error", "  standard error", result->ess_fraction_standard_error, "", false},
-        {"max_weight_fraction", "largest weight (fraction of all)", result->max_weight_fraction,
+        {"ess_fraction_standard_error", "  standard error", result->figures->ess_fraction_standard_error, "", false},
+        {"max_weight_fraction", "largest weight (fraction of all)", result->figures->max_weight_fraction,
          "near 0 unless a single sample decides the averages", false},
-        {"log_z", "ln Z", result->log_z, "of the target, from the weights", false},
-        {"log_z_standard_error", "  standard error", result->log_z_standard_error, "", false},
-        {"free_energy_difference", "free energy minus prior's (kT)", result->free_energy_difference,
+        {"log_z", "ln Z", result->figures->log_z, "of the target, from the weights", false},
+        {"log_z_standard_error", "  standard error", result->figures->log_z_standard_error, "", false},
+        {"free_energy_difference", "free energy minus prior's (kT)", result->figures->free_energy_difference,
          "-ln Z + ln Z of the prior; the error is that of ln Z", false},
-        {"mean_energy_model", "mean energy, model (kT)", result->mean_energy_model,
+        {"mean_energy_model", "mean energy, model (kT)", result->figures->mean_energy_model,
          "before reweighting; a few bad samples can raise it without bound", false},
-        {"mean_energy_reweighted", "mean energy, reweighted (kT)", result->mean_energy_reweighted,
+        {"mean_energy_reweighted", "mean energy, reweighted (kT)", result->figures->mean_energy_reweighted,
          "agrees with the data if the weights are good", false},
         {"mean_energy_reweighted_standard_error", "  standard error",
-         result->mean_energy_reweighted_standard_error, "", false},
-        {"mean_energy_data", "mean energy, data (kT)", result->mean_energy_data, "", false},
-        {"num_samples", "samples of the model", (double)result->num_samples, "", true},
-        {"num_data", "data configurations", (double)result->num_data, "", true},
-        {"log_prob_invariance_error", "invariance error (nats)", result->log_prob_invariance_error,
+         result->figures->mean_energy_reweighted_standard_error, "", false},
+        {"mean_energy_data", "mean energy, data (kT)", result->figures->mean_energy_data, "", false},
+        {"num_samples", "samples of the model", (double)result->figures->num_samples, "", true},
+        {"num_data", "data configurations", (double)result->figures->num_data, "", true},
+        {"log_prob_invariance_error", "invariance error (nats)", result->figures->log_prob_invariance_error,
          "largest change of log-density under symmetry operations", false},
     };
     const figure of_steps[] = {
@@ -97,18 +109,18 @@ static size_t list_figures(const evaluation *result, figure figures[MAX_FIGURES]
     return num;
 }
 
-static json_t *changes_as_json(const evaluation *result) {
-    static const char *const names[NUM_SYMMETRIES] = {"all", "rotation", "reflection", "translation", "permutation"};
+static json_t *changes_as_json(const evaluated *result) {
+    static const char *const names[EQF_NUM_SYMMETRIES] = {"all", "rotation", "reflection", "translation", "permutation"};
     json_t *object = json_object();
-    for (symmetry kind = 0; kind < NUM_SYMMETRIES; kind++) {
-        const log_prob_change *change = &result->changes[kind];
+    for (int kind = 0; kind < EQF_NUM_SYMMETRIES; kind++) {
+        const eqf_log_prob_change *change = &result->figures->changes[kind];
         json_object_set_new(object, names[kind], json_pack("{s:o, s:o}", "median", output_real(change->median), "largest",
                                                            output_real(change->largest)));
     }
     return object;
 }
 
-static exit_code print_result(cli_app *app, const evaluate_flags *flags, const evaluation *result) {
+static exit_code print_result(cli_app *app, const evaluate_flags *flags, const evaluated *result) {
     figure figures[MAX_FIGURES];
     size_t num = list_figures(result, figures);
     cli_output output;
@@ -119,8 +131,8 @@ static exit_code print_result(cli_app *app, const evaluate_flags *flags, const e
             output_count(&output, figures[i].key, figures[i].label, (uint64_t)figures[i].value);
         } else {
             char note[64] = "";
-            if (strcmp(figures[i].key, "log_z") == 0 && isfinite(result->known_log_z)) {
-                snprintf(note, sizeof note, "(known: %g)", result->known_log_z);
+            if (strcmp(figures[i].key, "log_z") == 0 && isfinite(result->figures->known_log_z)) {
+                snprintf(note, sizeof note, "(known: %g)", result->figures->known_log_z);
             }
             output_number(&output, figures[i].key, figures[i].label, figures[i].value, note[0] ? note : NULL);
         }
@@ -150,25 +162,25 @@ static void fill_row(report_row *row, const char *label, const char *note, const
     va_end(arguments);
 }
 
-static size_t fill_tiles(const evaluation *result, report_row tiles[4]) {
+static size_t fill_tiles(const evaluated *result, report_row tiles[4]) {
     size_t num = 0;
     char note[64], text[32];
-    snprintf(note, sizeof note, "± %.2g nats, %zu data", result->nll_standard_error, result->num_data);
+    snprintf(note, sizeof note, "± %.2g nats, %zu data", result->figures->nll_standard_error, result->figures->num_data);
     fill_row(&tiles[num++], "Negative log-likelihood", note, "%s",
-             isfinite(result->nll) ? (snprintf(text, sizeof text, "%.4f", result->nll), text) : "-");
-    if (isfinite(result->kl_direct)) {
-        snprintf(note, sizeof note, "± %.2g nats, data against model", result->kl_direct_standard_error);
-        fill_row(&tiles[num++], "KL divergence", note, "%.4f", result->kl_direct);
+             isfinite(result->figures->nll) ? (snprintf(text, sizeof text, "%.4f", result->figures->nll), text) : "-");
+    if (isfinite(result->figures->kl_direct)) {
+        snprintf(note, sizeof note, "± %.2g nats, data against model", result->figures->kl_direct_standard_error);
+        fill_row(&tiles[num++], "KL divergence", note, "%.4f", result->figures->kl_direct);
     }
-    snprintf(note, sizeof note, "of %zu samples", result->num_samples);
-    fill_row(&tiles[num++], "Effective sample size", note, "%.*f %%", result->ess_fraction < 0.01 ? 3 : 1,
-             100 * result->ess_fraction);
-    if (isfinite(result->known_log_z)) {
-        snprintf(note, sizeof note, "± %.2g, known: %g", result->log_z_standard_error, result->known_log_z);
+    snprintf(note, sizeof note, "of %zu samples", result->figures->num_samples);
+    fill_row(&tiles[num++], "Effective sample size", note, "%.*f %%", result->figures->ess_fraction < 0.01 ? 3 : 1,
+             100 * result->figures->ess_fraction);
+    if (isfinite(result->figures->known_log_z)) {
+        snprintf(note, sizeof note, "± %.2g, known: %g", result->figures->log_z_standard_error, result->figures->known_log_z);
     } else {
-        snprintf(note, sizeof note, "± %.2g", result->log_z_standard_error);
+        snprintf(note, sizeof note, "± %.2g", result->figures->log_z_standard_error);
     }
-    fill_row(&tiles[num++], "ln Z", note, "%.4f", result->log_z);
+    fill_row(&tiles[num++], "ln Z", note, "%.4f", result->figures->log_z);
     return num;
 }
 
@@ -193,7 +205,7 @@ static void describe_field(const eqf_model *model, report_row *row) {
 enum { MAX_ORIGINS = 16 };
 
 static size_t fill_origins(cli_app *app, const evaluate_flags *flags, const eqf_model *model,
-                           const eqf_potential_options *target, const evaluation *result,
+                           const eqf_potential_options *target, const evaluated *result,
                            report_row rows[MAX_ORIGINS]) {
     const eqf_model_options *options = eqf_model_options_of(model);
     size_t num = 0;
@@ -210,7 +222,7 @@ static size_t fill_origins(cli_app *app, const evaluate_flags *flags, const eqf_
     describe_potential(target, &rows[num++]);
     fill_row(&rows[num++], "prior", "", "mean-free Gaussian, scale %g", options->prior_scale);
     describe_field(model, &rows[num++]);
-    const eqf_flow_options *used = &result->flow_options;
+    const eqf_flow_options *used = result->figures->flow;
     if (used->method == EQF_INTEGRATOR_DOPRI5) {
         fill_row(&rows[num++], "integrator", "", "Dormand-Prince 5(4), rtol %g, atol %g (refined: a tenth)",
                  used->adaptive.rtol, used->adaptive.atol);
@@ -230,7 +242,7 @@ static size_t fill_origins(cli_app *app, const evaluate_flags *flags, const eqf_
 }
 
 static exit_code make_report(cli_app *app, const evaluate_flags *flags, const eqf_model *model,
-                             const eqf_potential_options *target, const float *x_data, const evaluation *result) {
+                             const eqf_potential_options *target, const float *x_data, const evaluated *result) {
     const eqf_model_options *options = eqf_model_options_of(model);
     const eqf_preset *preset = eqf_preset_find(options->preset);
     figure figures[MAX_FIGURES];
@@ -265,18 +277,18 @@ static exit_code make_report(cli_app *app, const evaluate_flags *flags, const eq
         .origins = origins,
         .num_warnings = result->num_warnings,
         .warnings = result->warnings,
-        .num_data = result->num_data,
+        .num_data = result->figures->num_data,
         .x_data = x_data,
-        .energy_data = result->energy_data,
-        .num_samples = result->num_samples,
-        .x_model = result->x_model,
-        .energy_model = result->energy_model,
-        .log_weights = result->log_weights,
-        .log_z = result->log_z,
+        .energy_data = eqf_evaluation_data_energies(result->of),
+        .num_samples = result->figures->num_samples,
+        .x_model = eqf_evaluation_samples(result->of),
+        .energy_model = eqf_evaluation_sample_energies(result->of),
+        .log_weights = eqf_evaluation_log_weights(result->of),
+        .log_z = result->figures->log_z,
         .num_history = num_history,
         .history = history,
-        .entropy = result->entropy,
-        .known_log_z = result->known_log_z,
+        .entropy = result->figures->entropy,
+        .known_log_z = result->figures->known_log_z,
     };
     return report_write(app, flags->report_path, &content);
 }
@@ -296,12 +308,29 @@ static exit_code make_data(cli_app *app, const evaluate_flags *flags, const eqf_
     return work_mcmc(app, target, &options, *num_out, *x_out, NULL, &diagnostics);
 }
 
+static exit_code measure(cli_app *app, const evaluate_flags *flags, const eqf_model *model, const eqf_potential_options *target,
+                         size_t num_data, const float *x_data, evaluated *result) {
+    eqf_evaluation_options options = EQF_EVALUATION_OPTIONS_INIT;
+    options.num_samples = (size_t)flags->num_samples;
+    options.seed = app->seed;
+    options.flow = &flags->flow_options;
+    options.target = target;
+    exit_code code = work_evaluate(app, model, &options, num_data, x_data, &result->of);
+    result->figures = eqf_evaluation_figures_of(result->of);
+    for (size_t i = 0; i < eqf_evaluation_num_warnings(result->of) && i < MAX_WARNINGS; i++) {
+        result->warnings[i] = result->texts[i];
+        words_translate(eqf_evaluation_warning_at(result->of, i)->text, result->texts[i], sizeof result->texts[i]);
+        result->num_warnings = i + 1;
+    }
+    return code;
+}
+
 static exit_code evaluate(cli_app *app, const evaluate_flags *flags, const eqf_model *model,
                           const eqf_potential_options *target) {
     eqf_array file = EQF_ARRAY_INIT;
     float *x_made = NULL;
     size_t num_data = 0;
-    evaluation result = {.num_samples = 0};
+    evaluated result = {.num_warnings = 0};
     exit_code code = EXIT_CODE_OK;
     if (flags->data_path) {
         code = work_read_configurations(app, flags->data_path, target, &file);
@@ -315,12 +344,11 @@ static exit_code evaluate(cli_app *app, const evaluate_flags *flags, const eqf_m
     }
     const float *x_data = flags->data_path ? file.data : x_made;
     if (code == EXIT_CODE_OK) {
-        code = evaluation_run(app, model, target, &flags->flow_options, num_data, x_data,
-                              (size_t)flags->num_samples, &result);
+        code = measure(app, flags, model, target, num_data, x_data, &result);
     }
     if (code == EXIT_CODE_OK && flags->report_path) code = make_report(app, flags, model, target, x_data, &result);
     if (code == EXIT_CODE_OK) code = print_result(app, flags, &result);
-    evaluation_clear(&result);
+    eqf_evaluation_destroy(&result.of);
     eqf_array_clear(&file);
     free(x_made);
     return code;

@@ -6,10 +6,17 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "signals.h"
+
 enum { BAR_WIDTH = 18, SMALLEST_BAR = 4 };
 
 void progress_begin(cli_progress *progress, cli_app *app, const char *label, const char *unit) {
-    *progress = (struct cli_progress){app, !app->is_quiet && app_is_first(app) && isatty(STDERR_FILENO), label, unit, app_seconds(), -1, 0};
+    *progress = (cli_progress){.app = app,
+                               .is_on = !app->is_quiet && app_is_first(app) && isatty(STDERR_FILENO),
+                               .label = label,
+                               .unit = unit,
+                               .start_seconds = app_seconds(),
+                               .start_done = -1};
 }
 
 static void format_seconds(double seconds, char *text, size_t size) {
@@ -63,6 +70,25 @@ void progress_update(cli_progress *progress, double done, double total, const ch
     progress->app->has_progress_line = true;
 }
 
+void progress_watch(cli_progress *progress, cli_app *app, const char *label, const char *unit) {
+    progress_begin(progress, app, label, unit);
+    progress->has_own_label = label != NULL;
+    app->watching = progress;
+}
+
+int progress_report(void *user, const eqf_progress *report) {
+    cli_app *app = user;
+    cli_progress *progress = app->watching;
+    if (!progress) return 0;
+    if (progress->stage != report->stage) { /* static texts: the pointer tells a new stage */
+        progress->stage = report->stage;
+        progress->start_done = -1;
+        if (!progress->has_own_label) progress->label = report->stage;
+    }
+    progress_update(progress, report->done, report->total, NULL);
+    return signals_is_stop_requested();
+}
+
 void progress_wait(cli_progress *progress, cli_app *app, const char *text) {
     progress_begin(progress, app, text, "");
     if (!progress->is_on) return;
@@ -74,5 +100,6 @@ void progress_wait(cli_progress *progress, cli_app *app, const char *text) {
 void progress_end(cli_progress *progress) {
     if (progress->app->has_progress_line) fputs("\r\033[K", stderr);
     progress->app->has_progress_line = false;
+    if (progress->app->watching == progress) progress->app->watching = NULL;
     progress->is_on = false;
 }

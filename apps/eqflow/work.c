@@ -7,27 +7,17 @@
 #include "progress.h"
 #include "signals.h"
 
-/* A piece grows until it takes about this long: short enough to stop soon, long enough to keep devices busy. */
-static const double piece_seconds = 0.25;
-enum { FIRST_PIECE = 1024, LARGEST_PIECE = 1 << 17 };
-
-typedef struct work_job {
-    cli_app *app;
-    eqf_flow *flow;
-    const eqf_potential_options *potential;
-    uint64_t seed;
-    const float *x;
-    float *x_out, *value_out;
-} work_job;
-
-typedef eqf_status (*job_piece)(const work_job *job, size_t first, size_t num);
-
 static size_t num_dof_of(const eqf_potential_options *system) {
     return (size_t)system->num_particles * system->space_dim;
 }
 
-static exit_code interrupted(cli_app *app) {
-    return app_fail(app, EXIT_CODE_INTERRUPTED, "interrupted; nothing written");
+/* What a long call of the library came to. */
+static exit_code finish(cli_app *app, cli_progress *progress, eqf_status status) {
+    progress_end(progress);
+    if (status == EQF_ERROR_INTERRUPTED || (status == EQF_OK && signals_is_stop_requested())) {
+        return app_fail(app, EXIT_CODE_INTERRUPTED, "interrupted; nothing written");
+    }
+    return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_COMPUTE);
 }
 
 /* Items [num] of which each rank has its share, complete on all ranks. */
@@ -44,52 +34,25 @@ static exit_code gather(cli_app *app, size_t num, size_t item_bytes, void *items
 }
 
 /* What one sample becomes depends on nothing but its number, so ranks may share them in any way. */
-static exit_code run_pieces(const work_job *job, const char *label, size_t num, job_piece run_piece) {
-    cli_progress progress;
-    progress_begin(&progress, job->app, label, "samples");
-    const eqf_communicator *ranks = &job->app->ranks;
-    size_t piece = FIRST_PIECE, begin = eqf_communicator_share(ranks, ranks->rank, num);
-    size_t end = eqf_communicator_share(ranks, ranks->rank + 1, num);
-    exit_code code = EXIT_CODE_OK;
-    for (size_t first = begin; first < end && code == EXIT_CODE_OK;) {
-        progress_update(&progress, (double)(first - begin), (double)(end - begin), NULL);
-        size_t count = end - first < piece ? end - first : piece;
-        double start = app_seconds();
-        eqf_status status = run_piece(job, first, count);
-        if (status != EQF_OK) {
-            code = app_fail_status(job->app, status, ACTIVITY_COMPUTE);
-        } else if (signals_is_stop_requested()) {
-            code = interrupted(job->app);
-        }
-        if (app_seconds() - start < piece_seconds / 2 && piece < LARGEST_PIECE) piece *= 2;
-        first += count;
-    }
-    progress_end(&progress);
-    const size_t row_bytes = sizeof(float) * num_dof_of(job->potential);
-    if (code == EXIT_CODE_OK) code = gather(job->app, num, row_bytes, job->x_out);
-    if (code == EXIT_CODE_OK) code = gather(job->app, num, sizeof(float), job->value_out);
-    return code;
-}
+typedef struct work_share {
+    size_t first, count;
+} work_share;
 
-static eqf_status sample_piece(const work_job *job, size_t first, size_t num) {
-    return eqf_flow_sample(job->flow, job->seed, first, num, job->x_out + first * num_dof_of(job->potential),
-                           job->value_out ? job->value_out + first : NULL);
-}
-
-static eqf_status log_prob_piece(const work_job *job, size_t first, size_t num) {
-    return eqf_flow_log_prob_part(job->flow, first, num, job->x + first * num_dof_of(job->potential),
-                                  job->value_out + first, NULL);
-}
-
-static eqf_status energy_piece(const work_job *job, size_t first, size_t num) {
-    return eqf_potential_evaluate(job->app->ctx, job->potential, num, job->x + first * num_dof_of(job->potential),
-                                  job->value_out + first, NULL);
+static work_share begin_share(cli_app *app, cli_progress *progress, const char *label, size_t num) {
+    const size_t first = eqf_communicator_share(&app->ranks, app->ranks.rank, num);
+    progress_watch(progress, app, label, "samples");
+    return (work_share){first, eqf_communicator_share(&app->ranks, app->ranks.rank + 1, num) - first};
 }
 
 exit_code work_sample(cli_app *app, eqf_flow *flow, const eqf_potential_options *system, uint64_t seed, size_t num,
                       float *x_out, float *log_prob_out) {
-    work_job job = {app, flow, system, seed, NULL, x_out, log_prob_out};
-    return run_pieces(&job, "sample", num, sample_piece);
+    cli_progress progress;
+    const size_t num_dof = num_dof_of(system);
+    const work_share own = begin_share(app, &progress, "sample", num);
+    exit_code code = finish(app, &progress, eqf_flow_sample(flow, seed, own.first, own.count, x_out + own.first * num_dof,
+                                                            log_prob_out ? log_prob_out + own.first : NULL));
+    if (code == EXIT_CODE_OK) code = gather(app, num, sizeof(float) * num_dof, x_out);
+    return code == EXIT_CODE_OK ? gather(app, num, sizeof(float), log_prob_out) : code;
 }
 
 exit_code work_check_finite(cli_app *app, size_t num, size_t num_dof, const float *x, const float *log_prob) {
@@ -109,16 +72,23 @@ exit_code work_check_finite(cli_app *app, size_t num, size_t num_dof, const floa
 
 exit_code work_log_prob(cli_app *app, eqf_flow *flow, const eqf_potential_options *system, const char *label,
                         size_t num, const float *x, float *log_prob_out) {
-    work_job job = {app, flow, system, 0, x, NULL, log_prob_out};
-    return run_pieces(&job, label, num, log_prob_piece);
+    cli_progress progress;
+    const work_share own = begin_share(app, &progress, label, num);
+    const exit_code code =
+        finish(app, &progress, eqf_flow_log_prob_part(flow, own.first, own.count, x + own.first * num_dof_of(system),
+                                                      log_prob_out + own.first, NULL));
+    return code == EXIT_CODE_OK ? gather(app, num, sizeof(float), log_prob_out) : code;
 }
 
 exit_code work_round_trip(cli_app *app, eqf_flow *flow, const eqf_flow_options *options, eqf_round_trip *error_out) {
     enum { NUM_TRIPS = 256 };
     const double allowed = 0.01; /* nats: as evaluate allows its two integrations to differ */
     const bool is_adaptive = options->method == EQF_INTEGRATOR_DOPRI5;
-    eqf_status status = eqf_flow_round_trip(flow, app_seed_for(app->seed, "round trip"), NUM_TRIPS, error_out);
-    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
+    cli_progress progress;
+    progress_watch(&progress, app, "round trip", "samples");
+    const exit_code code =
+        finish(app, &progress, eqf_flow_round_trip(flow, app_seed_for(app->seed, "round trip"), NUM_TRIPS, error_out));
+    if (code != EXIT_CODE_OK) return code;
     if (error_out->log_prob <= allowed) return EXIT_CODE_OK;
     app_warn(
         app,
@@ -130,24 +100,19 @@ exit_code work_round_trip(cli_app *app, eqf_flow *flow, const eqf_flow_options *
 
 exit_code work_energy(cli_app *app, const eqf_potential_options *potential, size_t num, const float *x,
                       float *energy_out) {
-    work_job job = {app, NULL, potential, 0, x, NULL, energy_out};
-    return run_pieces(&job, "energies", num, energy_piece);
+    cli_progress progress;
+    const work_share own = begin_share(app, &progress, "energies", num);
+    const exit_code code =
+        finish(app, &progress, eqf_potential_evaluate(app->ctx, potential, own.count, x + own.first * num_dof_of(potential),
+                                                      energy_out + own.first, NULL));
+    return code == EXIT_CODE_OK ? gather(app, num, sizeof(float), energy_out) : code;
 }
 
-typedef struct mcmc_watch {
+exit_code work_evaluate(cli_app *app, const eqf_model *model, const eqf_evaluation_options *options, size_t num_data,
+                        const float *x, eqf_evaluation **evaluation_out) {
     cli_progress progress;
-    const char *stage;
-    cli_app *app;
-} mcmc_watch;
-
-static int watch_mcmc(void *user, const eqf_progress *report) {
-    mcmc_watch *watch = user;
-    if (watch->stage != report->stage) { /* static texts: the pointer tells a new stage */
-        watch->stage = report->stage;
-        progress_begin(&watch->progress, watch->app, report->stage, "sweeps");
-    }
-    progress_update(&watch->progress, report->done, report->total, NULL);
-    return signals_is_stop_requested();
+    progress_watch(&progress, app, NULL, "samples");
+    return finish(app, &progress, eqf_evaluate(app->ctx, model, options, num_data, x, evaluation_out));
 }
 
 /* Split R-hat of chains that agree. Half a chain holds m independent values, so its mean scatters by 1/m of the
@@ -192,17 +157,13 @@ static void speak_of_chains(cli_app *app, const eqf_mcmc_diagnostics *diagnostic
     }
 }
 
-exit_code work_mcmc(cli_app *app, const eqf_potential_options *potential, const eqf_mcmc_options *given, size_t num,
+exit_code work_mcmc(cli_app *app, const eqf_potential_options *potential, const eqf_mcmc_options *options, size_t num,
                     float *x_out, float *energy_out, eqf_mcmc_diagnostics *diagnostics_out) {
-    mcmc_watch watch = {.app = app};
-    eqf_mcmc_options options = *given;
-    options.progress = watch_mcmc;
-    options.progress_user = &watch;
-    progress_begin(&watch.progress, app, "data", "sweeps");
-    eqf_status status = eqf_mcmc_sample(app->ctx, potential, &options, num, x_out, energy_out, diagnostics_out);
-    progress_end(&watch.progress);
-    if (status == EQF_ERROR_INTERRUPTED) return interrupted(app);
-    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
+    cli_progress progress;
+    progress_watch(&progress, app, NULL, "sweeps");
+    const exit_code code =
+        finish(app, &progress, eqf_mcmc_sample(app->ctx, potential, options, num, x_out, energy_out, diagnostics_out));
+    if (code != EXIT_CODE_OK) return code;
     speak_of_chains(app, diagnostics_out);
     return EXIT_CODE_OK;
 }
@@ -228,8 +189,7 @@ exit_code work_field_evaluation(cli_app *app, const char *text, eqf_field_evalua
 }
 
 double work_free_energy_difference(double log_z, double prior_scale, const eqf_potential_options *target) {
-    const double half_log_2_pi = 0.91893853320467274178;
-    return (double)((target->num_particles - 1) * target->space_dim) * (log(prior_scale) + half_log_2_pi) - log_z;
+    return eqf_free_energy_difference(log_z, prior_scale, target->num_particles, target->space_dim);
 }
 
 exit_code work_divergence(cli_app *app, const char *text, eqf_divergence *divergence_out) {

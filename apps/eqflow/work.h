@@ -1,10 +1,11 @@
-/* Long calls of the library cut into pieces, with progress and a way to stop. Every function says what went
+/* Long calls of the library, with progress and a way to stop. Every function says what went
  * wrong and gives the exit code; EXIT_CODE_INTERRUPTED if a signal asked to stop. */
 #ifndef WORK_H
 #define WORK_H
 
 #include "app.h"
 #include "eqflow/array.h"
+#include "eqflow/evaluate.h"
 #include "eqflow/flow.h"
 #include "eqflow/mcmc.h"
 
@@ -26,6 +27,10 @@ exit_code work_round_trip(cli_app *app, eqf_flow *flow, const eqf_flow_options *
 /* x [num, N, D] -> energy_out [num]. */
 exit_code work_energy(cli_app *app, const eqf_potential_options *potential, size_t num, const float *x,
                       float *energy_out);
+
+/* The whole evaluation (eqf_evaluate). */
+exit_code work_evaluate(cli_app *app, const eqf_model *model, const eqf_evaluation_options *options, size_t num_data,
+                        const float *x, eqf_evaluation **evaluation_out);
 
 /* Equilibrium configurations x_out [num, N, D]; energy_out [num] or NULL. Says what the diagnostics doubt. */
 exit_code work_mcmc(cli_app *app, const eqf_potential_options *potential, const eqf_mcmc_options *options, size_t num,

@@ -18,11 +18,13 @@ extern "C" {
  * than is there, and takes defaults for the rest. A larger struct, of a later header, is accepted where the members unknown to the library
  * are zero, and refused (INVALID_ARGUMENT) where they are not. Structs that lie inside others or in arrays keep their size for ever: their
  * new members take the place of reserved bytes, and 0 means the default. Numbers, arrays and texts without struct_size (eqf_array, eqf_round_trip,
- * eqf_round_trip, eqf_step_range, eqf_potential_constant, eqf_profile_value, eqf_driver_issue) never change. NULL for a pointer whose description does not
+ * eqf_observable, eqf_step_range, eqf_potential_constant, eqf_profile_value, eqf_driver_issue) never change. NULL for a pointer whose description does not
  * allow it gives INVALID_ARGUMENT, or 0 or NULL from functions that give no status. */
 
 /* Owns: the OpenCL context, queue and programs, the last error message.
- * Threads: one thread at a time per context; different contexts are independent.
+ * Threads: one thread at a time per context; different contexts are independent. Dense fields compute by CLBlast, which keeps its
+ * compiled programs and a device's tuned parameters for the whole process: behind locks of its own, so contexts may share a device on several
+ * threads; but a program that itself uses CLBlast on a CPU finds this library's parameters there after the first dense flow.
  * Processes: OpenCL does not survive a fork. Calls that need the device give UNSUPPORTED in a child of the process that opened it; there its
  * objects may only be destroyed. Make the first context of all after the fork: a new one in the child, of a driver that the parent has used, may
  * wait for ever (PoCL does). */
@@ -39,10 +41,12 @@ typedef struct eqf_context_options {
     void *log_user;           /* handed to log */
     const char *kernel_path;  /* NULL: the kernels inside the library; else a folder that replaces cl/ */
     const char *cache_path;   /* NULL: $XDG_CACHE_HOME/eqflow or ~/.cache/eqflow; "": no cache on disk */
+    eqf_log_level log_level;  /* the least that log is told; DEBUG in INIT: all */
 } eqf_context_options;
-#define EQF_CONTEXT_OPTIONS_INIT {.struct_size = sizeof(eqf_context_options)}
+#define EQF_CONTEXT_OPTIONS_INIT {.struct_size = sizeof(eqf_context_options), .log_level = EQF_LOG_DEBUG}
 
-/* What a long call reports while it works; return true to ask it to stop (EQF_ERROR_INTERRUPTED). */
+/* What a long call reports while it works, between its pieces; return true to ask it to stop (EQF_ERROR_INTERRUPTED). It must not call
+ * functions on the context. */
 typedef struct eqf_progress {
     size_t struct_size; /* set by the library */
     const char *stage; /* static text: "burn-in", "sampling", ... */
@@ -53,6 +57,13 @@ typedef int (*eqf_progress_callback)(void *user, const eqf_progress *progress);
 /* Makes a context without a device: files and models work, device calls open the default device at
  * first need. options may be NULL. Errors: OUT_OF_MEMORY, INVALID_ARGUMENT; *ctx_out is then NULL. */
 eqf_status eqf_context_create(const eqf_context_options *options, eqf_context **ctx_out);
+
+/* From now on long calls on ctx report to progress and can be stopped by it, about four times a second: sampling, log-densities, scores,
+ * transforms, energies, round trips, eqf_flow_choose_steps, eqf_trainer_advance, eqf_mcmc_sample, eqf_minima_quench, eqf_evaluate, annealing and
+ * the self-test (MCMC and quench ask the callback of their options, if there is one, instead). A call that was stopped returns INTERRUPTED; what is in its
+ * output arrays then is not defined, and all objects stay as they were before the call, but a trainer, which keeps its finished steps. Samples do not depend
+ * on the pieces. NULL: no reports. With a communicator every rank must give the same answer. Errors: INVALID_ARGUMENT. */
+eqf_status eqf_context_set_progress(eqf_context *ctx, eqf_progress_callback progress, void *user);
 
 /* Sets a value of the device profile for this context, "key=value", before a device is opened: for experiments. Keys are those of
  * platforms/README.md; the last setting of a key wins. Errors: INVALID_ARGUMENT (unknown key, value out of range). */

@@ -49,7 +49,7 @@ eqf_status eqf_device_list(eqf_context *ctx, eqf_device_info **devices_out, size
  * eqf_context_set_profile. */
 typedef struct eqf_profile_value {
     char key[32], value[224];
-    char origin[96];  /* the file that had the last word: "platforms/cpu/cpu.profile:5", "--set-profile" */
+    char origin[96];  /* the file that had the last word: "platforms/cpu/cpu.profile:5", "eqf_context_set_profile" */
     char reason[384]; /* what stands beside the value there */
 } eqf_profile_value;
 typedef struct eqf_driver_issue {

@@ -10,6 +10,7 @@
 #include "eqflow/context.h"
 #include "eqflow/device.h"
 #include "eqflow/estimate.h"
+#include "eqflow/evaluate.h"
 #include "eqflow/flow.h"
 #include "eqflow/free_energy.h"
 #include "eqflow/mcmc.h"

@@ -29,6 +29,7 @@ typedef struct eqf_weight_summary {
     double log_z_standard_error;   /* delta method: sqrt((1/ess_fraction - 1)/num) */
 } eqf_weight_summary;
 #define EQF_WEIGHT_SUMMARY_INIT {.struct_size = sizeof(eqf_weight_summary)}
+/* Of log_weights [num], of which one at least is not -inf. */
 eqf_status eqf_estimate_weights(size_t num, const double *log_weights, eqf_weight_summary *summary_out);
 
 /* Mean of values with its standard error, samples independent. */

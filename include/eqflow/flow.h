@@ -126,6 +126,13 @@ eqf_status eqf_flow_choose_steps(eqf_context *ctx, const eqf_model *model, const
 eqf_status eqf_flow_velocity(eqf_flow *flow, double t, size_t batch_size, const float *x,
                              float *velocity_out, float *divergence_out);
 
+/* The vector-Jacobian product of the field at time t (as for eqf_flow_velocity), for programs that differentiate through it: of
+ * sum over samples of  adjoint_velocity . v + adjoint_divergence div v,  adjoint_velocity [B, N, D], adjoint_divergence [B] or NULL (as if 0), the
+ * derivative by x, adjoint_x_out [B, N, D], and by the trained parameters, gradient_out [num_trained]; each may be NULL. x is not centred.
+ * Errors: INVALID_ARGUMENT, UNSUPPORTED (double precision), those of the device. */
+eqf_status eqf_flow_velocity_vjp(eqf_flow *flow, double t, size_t batch_size, const float *x, const float *adjoint_velocity,
+                                 const float *adjoint_divergence, float *adjoint_x_out, float *gradient_out);
+
 /* The way of latents z [B, N, D] from prior to data in num_steps RK4 steps, those of the flow (flows with other steps have no field at these
  * times: INVALID_ARGUMENT; with DOPRI5 any number will do). Frame f is what stands after step eqf_flow_trajectory_step(num_steps, num_frames, f), the
  * first at t = 0, the last at t = 1: x_out [num_frames, B, N, D], log_prob_out [num_frames, B] (log q_t of each configuration at its time) or
@@ -188,7 +195,9 @@ typedef struct eqf_step_statistics {
     uint64_t num_velocity_evals; /* in all */
 } eqf_step_statistics;
 #define EQF_STEP_STATISTICS_INIT {.struct_size = sizeof(eqf_step_statistics)}
+/* What was counted. */
 eqf_status eqf_flow_step_statistics(const eqf_flow *flow, eqf_step_statistics *statistics_out);
+/* Counts from zero again. */
 void eqf_flow_reset_step_statistics(eqf_flow *flow);
 
 #ifdef __cplusplus

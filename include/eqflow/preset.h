@@ -37,9 +37,9 @@ bool eqf_preset_matches(const eqf_preset *preset, const eqf_potential_options *p
 eqf_status eqf_preset_training_options(const eqf_preset *preset, size_t num_train,
                                        eqf_training_options *options_out);
 
+#define EQF_PRESET_MAX_STAGES 4
 /* The stages that a field of that kind is trained in, for one command from nothing to a model: how many, and the objective of each in
  * objectives_out. Message fields match flows first; the others maximise the likelihood only. */
-#define EQF_PRESET_MAX_STAGES 4
 unsigned eqf_preset_recipe(const eqf_preset *preset, eqf_dynamics_kind kind, eqf_objective objectives_out[EQF_PRESET_MAX_STAGES]);
 /* Default options of a stage with that objective for num_train samples, as in eqf_preset_training_options, whose options a likelihood stage
  * of radial and dense fields has. */

@@ -20,9 +20,19 @@
 struct eqf__device;   /* src/device/ocl.h */
 struct eqf__programs; /* src/program/program.h */
 
+typedef struct eqf__progress_state {
+    eqf_progress_callback callback;
+    void *user;
+    const char *label;  /* in place of the stages' names; NULL: theirs */
+    int depth;          /* calls that other calls work for */
+    int num_held;       /* above 0: nobody is asked */
+    eqf_progress whole; /* of the outermost of them */
+} eqf__progress_state;
+
 struct eqf_context {
     char error[1024];
     eqf_log_callback log;
+    eqf_log_level log_level; /* the least that is told */
     void *log_user;
     char *kernel_path; /* NULL: embedded kernels */
     char *cache_path;  /* "" : no disk cache */
@@ -32,6 +42,7 @@ struct eqf_context {
     struct eqf__device *device;     /* NULL until opened */
     struct eqf__programs *programs; /* NULL until the first program */
     eqf_communicator communicator;  /* size 0 or 1: alone */
+    eqf__progress_state progress;   /* nobody is told unless eqf_context_set_progress was called */
 };
 
 /* Stores the message (one line, no newline, no name of the call) and returns status. ctx may be NULL. */
@@ -59,6 +70,29 @@ const char *eqf__source_reads_files(const char *source);
     do {                                                                                                \
         if ((pointer) == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "%s is NULL", #pointer); \
     } while (0)
+
+/* ---- Progress (eqf_context_set_progress) ------------------------------------------------------------- */
+
+/* Asked between the pieces of a long call, before each: INTERRUPTED if the program wants it to end. */
+eqf_status eqf__progress(eqf_context *ctx, const char *stage, double done, double total);
+/* A call that consists of other long calls: between open and close it alone is told, at every piece of them. */
+void eqf__progress_open(eqf_context *ctx, const char *stage, double total);
+eqf_status eqf__progress_done(eqf_context *ctx, double done);
+void eqf__progress_close(eqf_context *ctx);
+/* What the stages are called from now on; NULL: their own names. Static text. */
+void eqf__progress_label(eqf_context *ctx, const char *label);
+/* Nobody is asked until it is taken back: for what must not be left half done. Holds nest. */
+void eqf__progress_hold(eqf_context *ctx, bool is_held);
+bool eqf__has_progress(const eqf_context *ctx);
+
+/* Sizes of pieces: at most `largest`; where progress is told, so that each takes about a quarter of a second. What a piece gives must not
+ * depend on how the whole is cut. */
+typedef struct eqf__pieces {
+    size_t size; /* 0: not known yet */
+    double begin_seconds;
+} eqf__pieces;
+/* Of num, of which done are done; 0 at the end. */
+size_t eqf__next_piece(const eqf_context *ctx, eqf__pieces *pieces, size_t largest, size_t num, size_t done);
 
 /* ---- Structs that begin with their size (eqflow/context.h) ---------------------------------------- */
 

@@ -40,7 +40,7 @@ eqf_status eqf__fail(eqf_context *ctx, eqf_status status, const char *format, ..
 }
 
 void eqf__log(eqf_context *ctx, eqf_log_level level, const char *format, ...) {
-    if (ctx == NULL || ctx->log == NULL) return;
+    if (ctx == NULL || ctx->log == NULL || level < ctx->log_level) return;
     char line[1024];
     va_list arguments;
     va_start(arguments, format);

@@ -30,7 +30,7 @@ static inline eqf__checker eqf__checker_of(eqf_context *ctx) {
 typedef struct eqf__answer {
     const char *what; /* the quantity */
     double error, tolerance;
-    const char *plain; /* what to try if it is wrong, "--field-evaluation direct" or "" */
+    const char *plain; /* what to try if it is wrong, "EQF_FIELD_DIRECT" or "" */
 } eqf__answer;
 
 /* Whether the program is to be checked now. */

@@ -27,6 +27,8 @@ typedef struct problem {
     eqf__host_field field;
     eqf__field_problem of_field;
     double *params;              /* [num_params] */
+    float *start;                /* [num_params]: the model's own */
+    double share;                /* of their usual size */
     float *x;                    /* [BATCH, N*D], centred */
     double *h_x, *h_y;           /* the same in double; scratch [N*D + 4] */
     float *y, *gradient;         /* scratch [BATCH, N*D]; [num_trained] */
@@ -53,6 +55,7 @@ static void problem_clear(problem *t) {
     eqf_flow_destroy(&t->twin);
     eqf_model_destroy(&t->model);
     free(t->params);
+    free(t->start);
     free(t->x);
     free(t->h_x);
     free(t->h_y);
@@ -66,10 +69,10 @@ static unsigned problem_steps(const eqf_flow *flow) {
     return flow->num_particles > LARGE ? 1 : 2;
 }
 
-/* Parameters of the size that training starts from. */
+/* Parameters of the size that training starts from, or a share of it. */
 static void choose_params(problem *t, size_t num_params, float *params) {
-    const double share = t->of_field.share;
-    memcpy(params, eqf_model_params(t->model), num_params * sizeof *params);
+    const double share = t->of_field.share * t->share;
+    memcpy(params, t->start, num_params * sizeof *params);
     for (unsigned i = 0; i < eqf_model_num_trained(t->model); i++) {
         if (i < t->of_field.num_weights) params[i] = (float)(share * params[i]);
         params[i] += (float)(0.1 * share * eqf__host_number(i, 1));
@@ -107,6 +110,7 @@ static eqf_status make_problem(problem *t) {
     const size_t num_params = eqf_model_num_params(t->model), num_dof = flow->num_dof;
     float *params = eqf__alloc(ctx, num_params, sizeof *params, "the known answers");
     t->params = eqf__alloc(ctx, num_params, sizeof *t->params, "the known answers");
+    t->start = eqf__alloc(ctx, num_params, sizeof *t->start, "the known answers");
     t->x = eqf__alloc(ctx, BATCH * num_dof, sizeof *t->x, "the known answers");
     t->y = eqf__alloc(ctx, BATCH * num_dof, sizeof *t->y, "the known answers");
     t->h_x = eqf__alloc(ctx, BATCH * num_dof, sizeof *t->h_x, "the known answers");
@@ -114,7 +118,7 @@ static eqf_status make_problem(problem *t) {
     t->gradient = eqf__alloc(ctx, eqf_model_num_trained(t->model), sizeof *t->gradient, "the known answers");
     eqf_status status = EQF_ERROR_OUT_OF_MEMORY;
     t->h_z = eqf__alloc(ctx, BATCH * num_dof, sizeof *t->h_z, "the known answers");
-    if (params != NULL && t->params != NULL && t->x != NULL && t->y != NULL && t->h_x != NULL && t->h_y != NULL &&
+    if (params != NULL && t->params != NULL && t->start != NULL && t->x != NULL && t->y != NULL && t->h_x != NULL && t->h_y != NULL &&
         t->h_z != NULL && t->gradient != NULL) {
         t->field = (eqf__host_field){.velocity = flow->field->kind->host_velocity,
                                      .num_particles = flow->num_particles,
@@ -123,6 +127,8 @@ static eqf_status make_problem(problem *t) {
                                      .params = t->params,
                                      .noise_seed = noise_seed};
         t->field.divergence = flow->field->divergence;
+        t->share = 1;
+        memcpy(t->start, eqf_model_params(t->model), num_params * sizeof *t->start);
         choose_params(t, num_params, params);
         choose_configurations(t);
         status = eqf_model_set_params(ctx, t->model, params);
@@ -194,6 +200,42 @@ static bool solve_on_host(problem *t) {
         find_latents(t);
     }
     return true;
+}
+
+static eqf_status set_share(problem *t, size_t num_params, float *params) {
+    choose_params(t, num_params, params);
+    return eqf_model_set_params(t->flow->ctx, t->model, params);
+}
+
+/* How far the host's way back moves a coordinate, and by how much it changes a log-density. */
+static double liveliness(const problem *t) {
+    const size_t num_dof = t->flow->num_dof;
+    double most = 0;
+    for (unsigned b = 0; b < BATCH; b++) {
+        most = eqf__host_worse(most, fabs(t->log_det[b]) / (double)t->flow->num_particles);
+        for (size_t c = b * num_dof; c < (b + 1) * num_dof; c++) most = eqf__host_worse(most, fabs(t->h_z[c] - t->h_x[c]));
+    }
+    return most;
+}
+
+/* The answers are compared by fixed tolerances, so the field that is asked must not magnify what is rounding or a table's doing: few broad
+ * Gaussians, a long box or a small prior make a lively one of the same parameters. Its weights are halved until it is calm. False: the host
+ * does not know the answers. */
+static eqf_status calm_down(problem *t, bool *is_known_out) {
+    const double lively = 0.25, least_share = 1.0 / 64;
+    const size_t num_params = eqf_model_num_params(t->model);
+    *is_known_out = solve_on_host(t);
+    while ((!*is_known_out || !(liveliness(t) <= lively)) && t->share > least_share) {
+        float *params = eqf__alloc(t->flow->ctx, num_params, sizeof *params, "the known answers");
+        if (params == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+        t->share *= 0.5;
+        const eqf_status status = set_share(t, num_params, params);
+        free(params);
+        EQF__TRY(status);
+        *is_known_out = solve_on_host(t);
+    }
+    eqf__log(t->flow->ctx, EQF_LOG_DEBUG, "known answers: liveliness %.2g with a share of %g", liveliness(t), t->share);
+    return EQF_OK;
 }
 
 static double host_log_prob(const problem *t, unsigned b) {
@@ -446,8 +488,8 @@ static const struct row {
 
 /* What to try instead. */
 static const char *plain_variant(const eqf_flow *flow) {
-    if (eqf__is_double(&flow->solver->real)) return "--precision float";
-    if (flow->field->evaluation == EQF_FIELD_TABLE) return "--field-evaluation direct";
+    if (eqf__is_double(&flow->solver->real)) return "EQF_PRECISION_FLOAT";
+    if (flow->field->evaluation == EQF_FIELD_TABLE) return "EQF_FIELD_DIRECT";
     return eqf__plain_width(flow->ctx);
 }
 
@@ -468,7 +510,7 @@ static eqf_status run_row(eqf__checker *checker, problem *t, const struct row *r
 /* *is_known_out false: the host does not know the answers. */
 static eqf_status run_rows(eqf__checker *checker, problem *t, eqf__answers answers, bool *is_known_out) {
     EQF__TRY(make_problem(t));
-    *is_known_out = solve_on_host(t);
+    EQF__TRY(calm_down(t, is_known_out));
     if (!*is_known_out) {
         eqf__log(t->flow->ctx, EQF_LOG_WARNING,
                  "the field is too stiff for known answers: its programs are not checked before their first result");

@@ -42,6 +42,7 @@ eqf_status eqf_context_create(const eqf_context_options *options, eqf_context **
         options->kernel_path != NULL ? options->kernel_path : getenv("EQFLOW_KERNEL_PATH");
     ctx->log = options->log;
     ctx->log_user = options->log_user;
+    ctx->log_level = options->log_level;
     eqf_status status = copy_cache_path(ctx, options->cache_path);
     if (status == EQF_OK && kernel_path != NULL && kernel_path[0] != '\0') {
         ctx->kernel_path = eqf__strdup(ctx, kernel_path);
@@ -194,12 +195,12 @@ static void explain_choice(eqf__device *device, const eqf__device *best, unsigne
         snprintf(info->choice_reason, size, "the same device and driver as %u: two ICD files may name one driver",
                  best->info.index);
     else if (device->is_last_resort)
-        snprintf(info->choice_reason, size, "a last resort, for checking: use --device %u", info->index);
+        snprintf(info->choice_reason, size, "a last resort, for checking: use device %u", info->index);
     else if (by_probe)
-        snprintf(info->choice_reason, size, "%.4g GFLOP/s, device %u is faster: use --device %u", info->probe_gflops,
+        snprintf(info->choice_reason, size, "%.4g GFLOP/s, device %u is faster: use device %u", info->probe_gflops,
                  best->info.index, info->index);
     else
-        snprintf(info->choice_reason, size, "another device comes first: use --device %u", info->index);
+        snprintf(info->choice_reason, size, "another device comes first: use device %u", info->index);
 }
 
 /* Marks the device that "auto" opens, and says of each why or why not. */
@@ -327,7 +328,7 @@ eqf_status eqf_device_get_profile(eqf_context *ctx, unsigned index, eqf_device_p
     if (profile == NULL) {
         status = EQF_ERROR_OUT_OF_MEMORY;
     } else if (index >= num_devices) {
-        status = eqf__fail(ctx, EQF_ERROR_NO_DEVICE, "there is no device %u: 'eqflow devices' lists the %zu here", index,
+        status = eqf__fail(ctx, EQF_ERROR_NO_DEVICE, "there is no device %u: 'eqf_device_list' lists the %zu here", index,
                            num_devices);
     } else {
         eqf__profile_facts facts;
@@ -461,14 +462,30 @@ eqf_status eqf_context_open_device(eqf_context *ctx, const char *selector) {
     } else if (is_automatic(selector)) {
         status = eqf__fail(ctx, EQF_ERROR_NO_DEVICE, "%s cannot be used: %s", devices[0].info.name, devices[0].info.choice_reason);
     } else if (is_index(selector)) {
-        status = eqf__fail(ctx, EQF_ERROR_NO_DEVICE, "there is no device %s: 'eqflow devices' lists the %zu here, from 0", selector,
+        status = eqf__fail(ctx, EQF_ERROR_NO_DEVICE, "there is no device %s: 'eqf_device_list' lists the %zu here, from 0", selector,
                            num_devices);
     } else {
-        status = eqf__fail(ctx, EQF_ERROR_NO_DEVICE, "no device matches '%s': 'eqflow devices' lists the %zu here", selector,
+        status = eqf__fail(ctx, EQF_ERROR_NO_DEVICE, "no device matches '%s': 'eqf_device_list' lists the %zu here", selector,
                            num_devices);
     }
     free(devices);
     return status;
+}
+
+eqf_status eqf__device_find(eqf_context *ctx, cl_device_id id, eqf__device *device_out) {
+    eqf__device *devices;
+    size_t num_devices, d = 0;
+    EQF__TRY(find_devices(ctx, &devices, &num_devices));
+    while (d < num_devices && devices[d].id != id) d++;
+    if (d < num_devices) *device_out = devices[d];
+    free(devices);
+    if (d < num_devices) return EQF_OK;
+    memset(device_out, 0, sizeof *device_out); /* a part of a device is in no list */
+    device_out->id = id;
+    device_out->info.struct_size = sizeof device_out->info;
+    EQF__OCL(ctx, clGetDeviceInfo(id, CL_DEVICE_PLATFORM, sizeof device_out->ocl_platform, &device_out->ocl_platform, NULL),
+             "while its platform was asked for");
+    return describe(ctx, device_out->ocl_platform, device_out);
 }
 
 eqf_status eqf__device_get(eqf_context *ctx, eqf__device **device_out) {

@@ -79,7 +79,7 @@ eqf_status eqf__ocl_fail_after_kernels(eqf_context *ctx, cl_int error, const cha
     ctx->device->is_lost = true;
     return eqf__fail(ctx, EQF_ERROR_DEVICE,
                      "%s stopped working %s (%s): a kernel was killed, by a time limit or for lack of memory; nothing computed "
-                     "since is kept: use a smaller batch, or --set-profile launch_iterations=20000",
+                     "since is kept: use a smaller batch, or eqf_context_set_profile launch_iterations=20000",
                      ctx->device->info.name, what, eqf__ocl_error_name(error));
 }
 

@@ -40,6 +40,8 @@ eqf_status eqf__device_check_process(eqf_context *ctx);
 /* The device, opened by default rules if none is open yet. */
 eqf_status eqf__device_get(eqf_context *ctx, eqf__device **device_out);
 void eqf__device_close(eqf_context *ctx);
+/* What is known of a device that the program gave, its OpenCL objects not set. */
+eqf_status eqf__device_find(eqf_context *ctx, cl_device_id id, eqf__device *device_out);
 
 /* OpenCL code -> status, with the code's name in the message. what: what was being done, for people. */
 eqf_status eqf__ocl_fail(eqf_context *ctx, cl_int error, const char *what);

@@ -366,14 +366,14 @@ eqf_status eqf__profile_resolve(eqf_context *ctx, const eqf__profile_facts *fact
     }
     if (tuning_text != NULL) {
         eqf_device_profile tuned = *profile_out;
-        if (eqf__profile_apply_text(ctx, "eqflow tune", tuning_text, 0, NULL, &tuned, NULL) == EQF_OK)
+        if (eqf__profile_apply_text(ctx, "eqf_device_store_tuning", tuning_text, 0, NULL, &tuned, NULL) == EQF_OK)
             *profile_out = tuned;
         else
-            eqf__log(ctx, EQF_LOG_WARNING, "the stored tuning of %s is damaged and not used (%s): run eqflow tune",
+            eqf__log(ctx, EQF_LOG_WARNING, "the stored tuning of %s is damaged and not used (%s): run eqf_device_store_tuning again",
                      facts->name, ctx->error);
     }
     if (ctx->profile_text != NULL)
-        EQF__TRY(eqf__profile_apply_text(ctx, "--set-profile", ctx->profile_text, 0, NULL, profile_out, NULL));
+        EQF__TRY(eqf__profile_apply_text(ctx, "eqf_context_set_profile", ctx->profile_text, 0, NULL, profile_out, NULL));
     drop_other_versions(facts->driver_version, profile_out);
     return EQF_OK;
 }
@@ -430,7 +430,7 @@ eqf_status eqf_context_set_profile(eqf_context *ctx, const char *assignment) {
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "'%.80s' is not of the form key=value", assignment);
     eqf_device_profile *profile = eqf__alloc(ctx, 1, sizeof *profile, "the profile");
     if (profile == NULL) return EQF_ERROR_OUT_OF_MEMORY;
-    eqf_status status = eqf__profile_apply_text(ctx, "--set-profile", assignment, 0, NULL, profile, NULL);
+    eqf_status status = eqf__profile_apply_text(ctx, "eqf_context_set_profile", assignment, 0, NULL, profile, NULL);
     const bool has_value = profile->num_values == 1;
     free(profile);
     if (status != EQF_OK) return status == EQF_ERROR_FORMAT ? EQF_ERROR_INVALID_ARGUMENT : status;

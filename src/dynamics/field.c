@@ -17,7 +17,7 @@ eqf_status eqf__field_create(eqf_context *ctx, unsigned num_particles, unsigned 
     if (needs->divergence != EQF_DIVERGENCE_EXACT && !kind->info.has_estimates)
         return eqf__fail(
             ctx, EQF_ERROR_INVALID_ARGUMENT,
-            "a %s field has its divergence in closed form and no estimate of it: leave --divergence at exact",
+            "a %s field has its divergence in closed form and no estimate of it: use EQF_DIVERGENCE_EXACT",
             kind->info.name);
     if (eqf__is_double(&needs->real) && !kind->info.has_double)
         return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED, "double precision is for radial fields: this model has another");

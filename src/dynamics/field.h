@@ -37,7 +37,7 @@ typedef struct eqf__stage_form {
     char defines[256];    /* -D options, STAGE_SIZE, GRAD_STAGE_SIZE and GRAD_SHARED_SIZE among them */
     size_t grad_stage_size, grad_shared_size; /* numbers, a stage's and those of all; multiples of 16 */
     eqf__stage_turns turns;
-    const char *cheaper; /* "" or what has fewer turns, for messages: ", or --field-evaluation table" */
+    const char *cheaper; /* "" or what has fewer turns, for messages: ", or EQF_FIELD_TABLE" */
     cl_mem d_stages;     /* [num_stages][STAGE_SIZE], valid after prepare */
     cl_mem d_shared;
     /* Programs between parameters and stages, for the known answers. NULL: none, or not built yet. */

@@ -117,7 +117,7 @@ static eqf_status compare_product(eqf_context *ctx, const float *a, const float 
             if (!(c[n * CHECK_M + m] == sum))
                 return eqf__fail(ctx, EQF_ERROR_SELF_TEST,
                                  "CLBlast's matrix product is wrong on %s (driver %s): %g instead of %g; use another "
-                                 "--device or driver",
+                                 "device or driver",
                                  ctx->device->info.name, ctx->device->info.driver_version, (double)c[n * CHECK_M + m],
                                  (double)sum);
         }

@@ -75,7 +75,7 @@ static void describe_forms(eqf__field *field, bool has_table) {
              field->num_particles, field->space_dim, has_table ? 0 : field->options.num_distance, state->stage_size,
              form->grad_stage_size, form->grad_shared_size);
     form->turns = eqf__radial_stage_turns(field);
-    form->cheaper = has_table ? "" : ", or --field-evaluation table";
+    form->cheaper = has_table ? "" : ", or EQF_FIELD_TABLE";
 }
 
 static eqf_status create_table_buffers(eqf__field *field) {

@@ -52,32 +52,29 @@ eqf_status eqf_flow_round_trip(eqf_flow *flow, uint64_t seed, size_t num_samples
     t.log_det_back = t.log_det + CHUNK;
     eqf_status status = EQF_OK;
     *error_out = (eqf_round_trip){0, 0};
+    eqf__progress_open(flow->ctx, "round trip", (double)num_samples);
     for (size_t done = 0; done < num_samples && status == EQF_OK && !isnan(error_out->coordinate);) {
         const size_t count = num_samples - done < CHUNK ? num_samples - done : CHUNK;
-        status = take_trip(flow, seed, done, count, &t, error_out);
+        status = eqf__progress_done(flow->ctx, (double)done);
+        if (status == EQF_OK) status = take_trip(flow, seed, done, count, &t, error_out);
         done += count;
     }
+    eqf__progress_close(flow->ctx);
     free(memory);
     return status;
 }
 
-eqf_status eqf_flow_choose_steps(eqf_context *ctx, const eqf_model *model, const eqf_flow_options *options,
-                                 uint64_t seed, size_t num_samples, const eqf_round_trip *tolerance,
-                                 unsigned *num_steps_out, eqf_round_trip *error_out) {
-    EQF__NOT_NULL(ctx, ctx);
-    EQF__NOT_NULL(ctx, model);
-    EQF__NOT_NULL(ctx, tolerance);
-    EQF__NOT_NULL(ctx, num_steps_out);
-    EQF__NOT_NULL(ctx, error_out);
-    eqf_flow_options tried = EQF_FLOW_OPTIONS_INIT;
-    if (options != NULL) EQF__TRY(EQF__READ(ctx, EQF_FLOW_OPTIONS_INIT, options, &tried));
-    if (tried.num_steps == 0) tried.num_steps = eqf_model_options_of(model)->integrator.num_steps;
+/* tried: as the first of them is to be. */
+static eqf_status choose_steps(eqf_context *ctx, const eqf_model *model, eqf_flow_options tried, uint64_t seed,
+                               size_t num_samples, const eqf_round_trip *tolerance, unsigned *num_steps_out,
+                               eqf_round_trip *error_out) {
     const unsigned fewest = tried.num_steps;
     eqf_round_trip before;
     for (unsigned refinement = 1; refinement <= MOST_REFINEMENT; refinement *= 2) {
         tried.num_steps = refinement * fewest;
         eqf_flow *flow;
         eqf_round_trip error = {NAN, NAN};
+        EQF__TRY(eqf__progress_done(ctx, refinement - 1));
         EQF__TRY(eqf_flow_create(ctx, model, &tried, &flow));
         eqf_status status = eqf_flow_round_trip(flow, seed, num_samples, &error);
         eqf_flow_destroy(&flow);
@@ -92,4 +89,21 @@ eqf_status eqf_flow_choose_steps(eqf_context *ctx, const eqf_model *model, const
             break;
     }
     return EQF_OK;
+}
+
+eqf_status eqf_flow_choose_steps(eqf_context *ctx, const eqf_model *model, const eqf_flow_options *options,
+                                 uint64_t seed, size_t num_samples, const eqf_round_trip *tolerance,
+                                 unsigned *num_steps_out, eqf_round_trip *error_out) {
+    EQF__NOT_NULL(ctx, ctx);
+    EQF__NOT_NULL(ctx, model);
+    EQF__NOT_NULL(ctx, tolerance);
+    EQF__NOT_NULL(ctx, num_steps_out);
+    EQF__NOT_NULL(ctx, error_out);
+    eqf_flow_options tried = EQF_FLOW_OPTIONS_INIT;
+    if (options != NULL) EQF__TRY(EQF__READ(ctx, EQF_FLOW_OPTIONS_INIT, options, &tried));
+    if (tried.num_steps == 0) tried.num_steps = eqf_model_options_of(model)->integrator.num_steps;
+    eqf__progress_open(ctx, "choose steps", 2 * MOST_REFINEMENT - 1); /* the costs of all three */
+    const eqf_status status = choose_steps(ctx, model, tried, seed, num_samples, tolerance, num_steps_out, error_out);
+    eqf__progress_close(ctx);
+    return status;
 }

@@ -27,7 +27,9 @@ eqf_status eqf_flow_score(eqf_flow *flow, size_t batch_size, const float *x, flo
         return eqf__fail(flow->ctx, EQF_ERROR_INVALID_ARGUMENT, "x, log_prob_out and score_out must not be NULL");
     const size_t most = flow->batch.chunk_size < SCORE_CHUNK ? flow->batch.chunk_size : SCORE_CHUNK;
     for (size_t done = 0; done < batch_size;) {
-        const size_t count = batch_size - done < most ? batch_size - done : most, first = done * flow->num_dof;
+        const size_t count = eqf__next_piece(flow->ctx, &flow->batch.pieces, most, batch_size, done);
+        const size_t first = done * flow->num_dof;
+        EQF__TRY(eqf__progress(flow->ctx, "score", (double)done, (double)batch_size));
         EQF__TRY(score_chunk(flow, count, x + first, log_prob_out + done, z_out != NULL ? z_out + first : NULL,
                              score_out + first));
         done += count;

@@ -30,7 +30,7 @@ static eqf_status create_system(eqf__dopri5 *dopri5, bool is_adjoint, eqf__dopri
     const size_t of_launch = 2 * (system_out->state_size + 1); /* the state comes and goes once a launch */
     system_out->turns_per_launch = (cl_uint)eqf__budget_units(ctx, turns, of_launch, MOST_TURNS);
     if (system_out->turns_per_launch == 0)
-        return eqf__budget_refuse(ctx, "dopri5 step", field->num_particles, ", or --integrator rk4");
+        return eqf__budget_refuse(ctx, "dopri5 step", field->num_particles, ", or EQF_INTEGRATOR_RK4");
     const char *const files[] = {"common/real.clh",
                                  field->any_time->file,
                                  "integrator/dormand_prince_tableau.clh",

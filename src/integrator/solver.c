@@ -40,7 +40,7 @@ static const integrator integrators[] = {
      {{EQF__FORM_STAGE, eqf__rk4_create}, {EQF__FORM_BATCHED, eqf__rk4_batched_create}}},
     {EQF_INTEGRATOR_DOPRI5,
      false,
-     "dopri5 needs a field that can be evaluated at any time, and this model's cannot: use --integrator rk4",
+     "dopri5 needs a field that can be evaluated at any time, and this model's cannot: use EQF_INTEGRATOR_RK4",
      check_dopri5,
      {{EQF__FORM_ANY_TIME, eqf__dopri5_create}, {EQF__FORM_BATCHED, eqf__dopri5_batched_create}}},
 };
@@ -61,10 +61,10 @@ static eqf_status choose_real(eqf_context *ctx, const integrator *row, eqf_preci
     *real_out = eqf__real_double(device);
     if (!device->info.has_fp64)
         return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED,
-                         "%s (%s) has no double precision (fp64): use another --device, or --precision float",
+                         "%s (%s) has no double precision (fp64): use another device, or EQF_PRECISION_FLOAT",
                          device->info.name, device->info.platform_name);
     if (row->has_double) return EQF_OK;
-    return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED, "double precision is for RK4: use --integrator rk4");
+    return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED, "double precision is for RK4: use EQF_INTEGRATOR_RK4");
 }
 
 eqf_status eqf__solver_create(eqf_context *ctx, unsigned num_particles, unsigned space_dim,

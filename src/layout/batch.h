@@ -25,7 +25,8 @@ static inline eqf__array eqf__doubles(const double *values) {
 typedef struct eqf__batch {
     eqf_context *ctx;
     eqf__real real;
-    size_t num_dof, chunk_size; /* samples of a chunk */
+    size_t num_dof, chunk_size; /* samples of a chunk, at most */
+    eqf__pieces pieces;
     eqf__kernel pack, unpack;
     cl_mem d_rows, d_x; /* [chunk_size, N*D], [blocks][N*D][V] */
     void *h_other;      /* [chunk_size * N*D] of the precision that the device has not; made when wanted */
@@ -40,8 +41,8 @@ static inline size_t eqf__num_blocks(const eqf__real *real, size_t num_samples) 
     return (num_samples + real->vector_width - 1) / real->vector_width;
 }
 /* Samples of the next chunk, of num of which done are done: 0 at the end. */
-static inline size_t eqf__batch_next(const eqf__batch *batch, size_t num, size_t done) {
-    return num - done < batch->chunk_size ? num - done : batch->chunk_size;
+static inline size_t eqf__batch_next(eqf__batch *batch, size_t num, size_t done) {
+    return eqf__next_piece(batch->ctx, &batch->pieces, batch->chunk_size, num, done);
 }
 
 /* Layout alone: d_rows and d_blocked are the caller's. */

@@ -108,7 +108,8 @@ static eqf_status start_chains(mcmc_run *run) {
 }
 
 static eqf_status report_progress(const mcmc_run *run, const char *stage) {
-    if (run->options->progress == NULL) return EQF_OK;
+    if (run->options->progress == NULL)
+        return eqf__progress(run->ctx, stage, (double)run->num_sweeps_done, (double)run->num_sweeps_total);
     eqf_progress progress = {sizeof progress, stage, (double)run->num_sweeps_done, (double)run->num_sweeps_total};
     if (run->options->progress(run->options->progress_user, &progress) == 0) return EQF_OK;
     return eqf__fail(run->ctx, EQF_ERROR_INTERRUPTED, "MCMC was stopped on request after %llu of %llu sweeps",
@@ -228,7 +229,7 @@ static eqf_status check_results(mcmc_run *run, const eqf_potential_options *pote
     }
     if (num_bad > 0)
         return eqf__fail(ctx, EQF_ERROR_NON_FINITE,
-                         "%zu of %zu samples are not finite: run eqflow selftest on this device, or check the potential's "
+                         "%zu of %zu samples are not finite: run eqf_selftest on this device, or check the potential's "
                          "constants",
                          num_bad, num_samples);
     return eqf__check_chains(run->checker, potential, run->sweeps.program, num_samples, x, energies);

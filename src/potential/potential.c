@@ -104,11 +104,14 @@ eqf_status eqf__potential_evaluate(eqf_context *ctx, const eqf_potential_options
 
     evaluation work = {0};
     eqf_status status = evaluation_prepare(ctx, potential, chunk, force_out != NULL, &work);
-    for (size_t first = 0; status == EQF_OK && first < batch_size; first += chunk) {
-        size_t count = batch_size - first < chunk ? batch_size - first : chunk;
-        status = evaluate_chunk(ctx, &work, (cl_uint)count, (cl_uint)num_dof, x + first * num_dof,
-                                energy_out == NULL ? NULL : energy_out + first,
-                                force_out == NULL ? NULL : force_out + first * num_dof);
+    eqf__pieces pieces = {0};
+    for (size_t first = 0, count; status == EQF_OK && first < batch_size; first += count) {
+        count = eqf__next_piece(ctx, &pieces, chunk, batch_size, first);
+        status = eqf__progress(ctx, "energies", (double)first, (double)batch_size);
+        if (status == EQF_OK)
+            status = evaluate_chunk(ctx, &work, (cl_uint)count, (cl_uint)num_dof, x + first * num_dof,
+                                    energy_out == NULL ? NULL : energy_out + first,
+                                    force_out == NULL ? NULL : force_out + first * num_dof);
     }
     evaluation_clear(&work);
     return status;

@@ -10,7 +10,7 @@ size_t eqf__budget_units(const eqf_context *ctx, uint64_t turns_each, uint64_t t
 
 eqf_status eqf__budget_refuse(eqf_context *ctx, const char *what, unsigned num_particles, const char *hint) {
     return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED,
-                     "%s allows %llu loop turns a launch and one %s of %u particles takes more: use another --device%s",
+                     "%s allows %llu loop turns a launch and one %s of %u particles takes more: use another device%s",
                      ctx->device->info.name, (unsigned long long)ctx->device->launch_iterations, what, num_particles,
                      hint);
 }

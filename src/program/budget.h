@@ -8,7 +8,7 @@
 /* Units of turns_each loop turns, beside turns_once that every launch takes, that fit into one launch: `most` where the device sets no
  * limit, never more; 0: not even one. */
 size_t eqf__budget_units(const eqf_context *ctx, uint64_t turns_each, uint64_t turns_once, size_t most);
-/* UNSUPPORTED, in words: what of num_particles takes more than a launch may; hint: "" or ", or --field-evaluation table". */
+/* UNSUPPORTED, in words: what of num_particles takes more than a launch may; hint: "" or ", or EQF_FIELD_TABLE". */
 eqf_status eqf__budget_refuse(eqf_context *ctx, const char *what, unsigned num_particles, const char *hint);
 
 #endif

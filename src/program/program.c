@@ -399,7 +399,7 @@ const char *eqf__program_name(const eqf__program *program) {
 }
 
 const char *eqf__plain_width(const eqf_context *ctx) {
-    return ctx->device->vector_width > 1 ? "--set-profile vector_width=1" : "";
+    return ctx->device->vector_width > 1 ? "eqf_context_set_profile vector_width=1" : "";
 }
 
 /* ---- Kernels ---------------------------------------------------------------------------------------------------------- */

@@ -24,7 +24,7 @@ typedef enum eqf__answers { EQF__ANSWERS_OF_VALUES = 1, EQF__ANSWERS_OF_GRADIENT
 bool eqf__program_is_checked(const eqf__program *program, eqf__answers answers);
 void eqf__program_set_checked(eqf_context *ctx, eqf__program *program, eqf__answers answers);
 const char *eqf__program_name(const eqf__program *program);
-/* "--set-profile vector_width=1", or "" where that is so already. */
+/* "eqf_context_set_profile vector_width=1", or "" where that is so already. */
 const char *eqf__plain_width(const eqf_context *ctx);
 
 /* Notes from now on which kernels are launched, and forgets what was noted before. */

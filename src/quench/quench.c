@@ -207,7 +207,8 @@ static eqf_status download(eqf__quench *run, cl_mem blocked, cl_uint num_values,
 }
 
 static eqf_status report_progress(const eqf__quench *run, size_t num_done) {
-    if (run->options->progress == NULL) return EQF_OK;
+    if (run->options->progress == NULL)
+        return eqf__progress(run->ctx, "quench", (double)num_done, (double)run->batch_size);
     eqf_progress progress = {sizeof progress, "quench", (double)num_done, (double)run->batch_size};
     if (run->options->progress(run->options->progress_user, &progress) == 0) return EQF_OK;
     return eqf__fail(run->ctx, EQF_ERROR_INTERRUPTED,

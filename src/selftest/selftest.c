@@ -101,11 +101,12 @@ static bool is_asked(const char *name, const char *subject) {
     return subject == NULL || strstr(name, subject) != NULL;
 }
 
-static eqf_status run_all(eqf__checker *checker, const char *subject) {
+static eqf_status run_each(eqf__checker *checker, const char *subject) {
     eqf__device *device;
     unsigned num_asked = 0;
     EQF__TRY(eqf__device_get(checker->ctx, &device));
     for (size_t f = 0; f < sizeof flows / sizeof flows[0]; f++) {
+        EQF__TRY(eqf__progress_done(checker->ctx, (double)f));
         if (!is_asked(flows[f].name, subject) || !is_used(device, &flows[f])) continue;
         num_asked++;
         checker->subject = flows[f].name;
@@ -113,6 +114,7 @@ static eqf_status run_all(eqf__checker *checker, const char *subject) {
         EQF__TRY(take(checker, check_flow(checker, &flows[f])));
     }
     for (size_t p = 0; p < eqf__selftest_num_parts; p++) {
+        EQF__TRY(eqf__progress_done(checker->ctx, (double)(sizeof flows / sizeof flows[0] + p)));
         if (!is_asked(eqf__selftest_parts[p].name, subject)) continue;
         num_asked++;
         checker->subject = eqf__selftest_parts[p].name;
@@ -121,6 +123,13 @@ static eqf_status run_all(eqf__checker *checker, const char *subject) {
     }
     if (num_asked > 0) return EQF_OK;
     return eqf__fail(checker->ctx, EQF_ERROR_NOT_FOUND, "nothing that is checked on this device has '%s' in its name", subject);
+}
+
+static eqf_status run_all(eqf__checker *checker, const char *subject) {
+    eqf__progress_open(checker->ctx, "self-test", (double)(sizeof flows / sizeof flows[0] + eqf__selftest_num_parts));
+    const eqf_status status = run_each(checker, subject);
+    eqf__progress_close(checker->ctx);
+    return status;
 }
 
 static void ignore(void *user, const eqf_selftest_result *result) {
@@ -140,7 +149,7 @@ eqf_status eqf_selftest_of(eqf_context *ctx, const char *subject, eqf_selftest_c
     if (status != EQF_OK || checker.num_failed == 0) return status;
     const eqf_device_info *info = &ctx->device->info;
     return eqf__fail(ctx, EQF_ERROR_SELF_TEST,
-                     "%s with driver %s gives wrong results: do not use it for this; try another --device, or another "
+                     "%s with driver %s gives wrong results: do not use it for this; try another device, or another "
                      "driver version",
                      info->name, info->driver_version);
 }

@@ -97,8 +97,7 @@ eqf_status eqf__flow_launch_log_prob(eqf_flow *flow, const eqf__noise *noise, si
 
 /* ---- Chunk after chunk ------------------------------------------------------------------------------------------------- */
 
-static eqf_status sample_chunk(eqf_flow *flow, uint64_t seed, uint64_t first, size_t count, eqf__array x_out,
-                               eqf__array log_prob_out) {
+eqf_status eqf__flow_launch_sample(eqf_flow *flow, uint64_t seed, uint64_t first, size_t count) {
     const size_t blocks = eqf__solver_blocks(flow->solver, count);
     const eqf__noise noise = {seed, first};
     cl_mem d_x = flow->batch.d_x;
@@ -106,16 +105,17 @@ static eqf_status sample_chunk(eqf_flow *flow, uint64_t seed, uint64_t first, si
     EQF__TRY(eqf__batch_zero(&flow->batch, count, flow->d_log_det));
     EQF__TRY(eqf__prior_log_prob(&flow->prior, blocks, d_x, flow->d_log_det, 0, flow->d_log_prob));
     EQF__TRY(eqf__flow_launch_solve(flow, &noise, EQF_PRIOR_TO_DATA, count, d_x, flow->d_log_det));
-    EQF__TRY(eqf__prior_add_log_det(&flow->prior, blocks, flow->d_log_prob, flow->d_log_det, -1));
-    EQF__TRY(eqf__batch_download(&flow->batch, count, d_x, x_out));
-    return eqf__batch_read(&flow->batch, count, flow->d_log_prob, log_prob_out);
+    return eqf__prior_add_log_det(&flow->prior, blocks, flow->d_log_prob, flow->d_log_det, -1);
 }
 
 static eqf_status sample(eqf_flow *flow, uint64_t seed, uint64_t first_sample, size_t num_samples, eqf__array x_out,
                          eqf__array log_prob_out) {
-    for (size_t done = 0, count; (count = eqf__batch_next(&flow->batch, num_samples, done)) > 0; done += count)
-        EQF__TRY(sample_chunk(flow, seed, first_sample + done, count, eqf__array_at(x_out, done * flow->num_dof),
-                              eqf__array_at(log_prob_out, done)));
+    for (size_t done = 0, count; (count = eqf__batch_next(&flow->batch, num_samples, done)) > 0; done += count) {
+        EQF__TRY(eqf__progress(flow->ctx, "sample", (double)done, (double)num_samples));
+        EQF__TRY(eqf__flow_launch_sample(flow, seed, first_sample + done, count));
+        EQF__TRY(eqf__batch_download(&flow->batch, count, flow->batch.d_x, eqf__array_at(x_out, done * flow->num_dof)));
+        EQF__TRY(eqf__batch_read(&flow->batch, count, flow->d_log_prob, eqf__array_at(log_prob_out, done)));
+    }
     return EQF_OK;
 }
 
@@ -123,6 +123,7 @@ static eqf_status log_prob(eqf_flow *flow, uint64_t first, size_t batch_size, eq
                            eqf__array z_out) {
     eqf__batch *batch = &flow->batch;
     for (size_t done = 0, count; (count = eqf__batch_next(batch, batch_size, done)) > 0; done += count) {
+        EQF__TRY(eqf__progress(flow->ctx, "log-prob", (double)done, (double)batch_size));
         const eqf__noise noise = {flow->divergence_seed, first + done};
         EQF__TRY(eqf__batch_upload(batch, count, eqf__array_at(x, done * flow->num_dof)));
         EQF__TRY(eqf__prior_centre(&flow->prior, eqf__solver_blocks(flow->solver, count), batch->d_x));
@@ -137,6 +138,7 @@ eqf_status eqf__flow_transform(eqf_flow *flow, eqf_direction direction, size_t b
                                eqf__array x_out, eqf__array log_det_out) {
     eqf__batch *batch = &flow->batch;
     for (size_t done = 0, count; (count = eqf__batch_next(batch, batch_size, done)) > 0; done += count) {
+        EQF__TRY(eqf__progress(flow->ctx, "transform", (double)done, (double)batch_size));
         const eqf__noise noise = {flow->divergence_seed, done};
         EQF__TRY(eqf__batch_upload(batch, count, eqf__array_at(x_in, done * flow->num_dof)));
         EQF__TRY(eqf__batch_zero(batch, count, flow->d_log_det));
@@ -210,6 +212,7 @@ eqf_status eqf_flow_velocity(eqf_flow *flow, double t, size_t batch_size, const 
     const eqf__solver_verbs *verbs = flow->solver->verbs;
     EQF__TRY(verbs->check_time(flow->solver, t));
     for (size_t done = 0, count; (count = eqf__batch_next(batch, batch_size, done)) > 0; done += count) {
+        EQF__TRY(eqf__progress(flow->ctx, "velocity", (double)done, (double)batch_size));
         const eqf__noise noise = {flow->divergence_seed, done};
         EQF__TRY(eqf__batch_upload(batch, count, eqf__floats(x + done * flow->num_dof)));
         /* In place: each work-item reads its configuration before it writes the velocity. */

@@ -74,6 +74,8 @@ eqf_status eqf__flow_launch_solve(eqf_flow *flow, const eqf__noise *noise, eqf_d
 /* One solve of host arrays, in the precision of either: eqf_flow_transform. */
 eqf_status eqf__flow_transform(eqf_flow *flow, eqf_direction direction, size_t batch_size, eqf__array x_in,
                                eqf__array x_out, eqf__array log_det_out);
+/* Launches samples first ... first + count - 1 of a stream, at most a chunk: batch.d_x and d_log_prob hold them. */
+eqf_status eqf__flow_launch_sample(eqf_flow *flow, uint64_t seed, uint64_t first, size_t count);
 /* Launches data -> prior of d_x (packed) and its log_prob [num_blocks][V]. */
 eqf_status eqf__flow_launch_log_prob(eqf_flow *flow, const eqf__noise *noise, size_t num_samples, cl_mem d_x,
                                      cl_mem d_log_det, cl_mem d_log_prob);

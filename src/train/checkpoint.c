@@ -158,7 +158,7 @@ static eqf_status find_parts(eqf_trainer *trainer, const char *path, const eqf__
         return eqf__fail(
             ctx, EQF_ERROR_INVALID_ARGUMENT,
             "%s was made with another model, other options or other data: give the same ones, or train anew "
-            "without --resume",
+            "without eqf_trainer_restore_checkpoint",
             path);
     if (counts[COUNT_STAGE] >= trainer->num_stages || counts[COUNT_STEP] > trainer->num_steps ||
         counts[COUNT_RESOLUTION] > 1u << 20)
@@ -177,7 +177,7 @@ static eqf_status find_parts(eqf_trainer *trainer, const char *path, const eqf__
         return EQF_OK;
     return eqf__fail(ctx, EQF_ERROR_FORMAT,
                      "%s is damaged: its content does not match its checksum: take another copy, or train anew "
-                     "without --resume",
+                     "without eqf_trainer_restore_checkpoint",
                      path);
 }
 

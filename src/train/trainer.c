@@ -409,17 +409,17 @@ static eqf_status collect_records(eqf_trainer *trainer, size_t num_records) {
                 return eqf__fail(
                     trainer->ctx, EQF_ERROR_NON_FINITE,
                     "training diverged before it began: the loss or gradient of step %llu is not finite; look for "
-                    "overlapping or far particles in the data, or try more --integration-steps%s",
+                    "overlapping or far particles in the data, or try more integrator.num_steps%s",
                     (unsigned long long)trainer->step + 1,
-                    eqf__has_term(&trainer->options, EQF__TERM_ENERGY) ? ", an --energy-cap or another --prior-scale"
+                    eqf__has_term(&trainer->options, EQF__TERM_ENERGY) ? ", an energy_cap or another prior_scale"
                                                                        : "");
             const bool may_be_cores =
                 eqf__has_term(&trainer->options, EQF__TERM_ENERGY) && isinf(trainer->options.energy_cap);
             return eqf__fail(trainer->ctx, EQF_ERROR_NON_FINITE,
                              "training diverged: the loss or gradient of step %llu is not finite; try %sa lower "
-                             "--learning-rate, a lower --clip-norm or more --integration-steps",
+                             "learning_rate, a lower clip_norm or more integrator.num_steps",
                              (unsigned long long)trainer->step + 1,
-                             may_be_cores ? "an --energy-cap (for potentials with hard cores), " : "");
+                             may_be_cores ? "an energy_cap (for potentials with hard cores), " : "");
         }
         add_record(trainer, first_step + r - trainer->stage_begin, record);
     }
@@ -491,9 +491,13 @@ static eqf_status advance(eqf_trainer *trainer, uint64_t max_steps) {
         for (; trainer->step < target && num_records < EQF__MAX_STEPS_IN_FLIGHT; num_records++)
             EQF__TRY(launch_step(trainer, num_records));
         EQF__TRY(collect_records(trainer, num_records));
+        if (trainer->step < target) EQF__TRY(eqf__progress(trainer->ctx, "train", (double)trainer->step, (double)target));
     }
     if (trainer->step > trainer->stage_begin && (trainer->step == next_validation || trainer->step == stage_end)) {
-        EQF__TRY(eqf__trainer_validate(trainer));
+        eqf__progress_hold(trainer->ctx, true); /* a measurement that is left out would change what comes after it */
+        const eqf_status status = eqf__trainer_validate(trainer);
+        eqf__progress_hold(trainer->ctx, false);
+        EQF__TRY(status);
         EQF__TRY(eqf__trainer_add_history(trainer));
     }
     return EQF_OK;

@@ -1,5 +1,7 @@
 /* Every public function with NULL for each of its pointers in turn: INVALID_ARGUMENT and a line where the header does not allow it, success
  * where it does, never a crash. The list of functions is made from the headers (cmake/ListApi.cmake): one without a row fails the test. */
+#include "eqflow/opencl.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +9,7 @@
 
 #include "support.h"
 
-enum { MAX_PARAMETERS = 12, NUM = 16, NUM_DOF = 4, NUM_BYTES = 4096 };
+enum { MAX_PARAMETERS = 12, NUM = 20, NUM_DOF = 4, NUM_BYTES = 4096 };
 
 /* p: the arguments, of which those that are no pointers are not used. */
 typedef eqf_status (*caller)(void *const *p);
@@ -57,6 +59,8 @@ static void ignore(void *user, const eqf_selftest_result *result) {
     (void)result;
 }
 
+static const eqf_model *model_of_flow;
+
 /* ---- Calls ------------------------------------------------------------------------------------------------------------ */
 
 CALL_AND_DESTROY(eqf_annealer_create, 4, eqf_annealer, p[0], p[1], p[2], p[3], p[4])
@@ -78,10 +82,25 @@ CALL_WITHOUT_STATUS(eqf_cache_path, p[0])
 CALL_AND_FREE(eqf_cache_list, 1, p[0], p[1], p[2])
 CALL(eqf_cache_clear, p[0], p[1])
 CALL(eqf_context_set_communicator, p[0], p[1])
+CALL(eqf_context_set_progress, p[0], NULL, p[2])
+CALL_AND_DESTROY(eqf_evaluate, 5, eqf_evaluation, p[0], p[1], p[2], NUM, p[4], p[5])
+CALL_VOID(eqf_evaluation_destroy, p[0])
+CALL_WITHOUT_STATUS(eqf_evaluation_figures_of, p[0])
+CALL_WITHOUT_STATUS(eqf_evaluation_num_warnings, p[0])
+CALL_WITHOUT_STATUS(eqf_evaluation_warning_at, p[0], 0)
+CALL_WITHOUT_STATUS(eqf_evaluation_samples, p[0])
+CALL_WITHOUT_STATUS(eqf_evaluation_sample_energies, p[0])
+CALL_WITHOUT_STATUS(eqf_evaluation_sample_log_probs, p[0])
+CALL_WITHOUT_STATUS(eqf_evaluation_log_weights, p[0])
+CALL_WITHOUT_STATUS(eqf_evaluation_data_energies, p[0])
+CALL_WITHOUT_STATUS(eqf_seed_for, 1, p[1])
 CALL_WITHOUT_STATUS(eqf_communicator_share, p[0], 1, 5)
 CALL_AND_DESTROY(eqf_context_create, 1, eqf_context, p[0], p[1])
 CALL_WITHOUT_STATUS(eqf_context_error, p[0])
 CALL_VOID(eqf_context_destroy, p[0])
+CALL(eqf_context_opencl, p[0], p[1], p[2], p[3])
+CALL(eqf_flow_sample_opencl, p[0], 1, 0, NUM, p[4], p[5], 0)
+CALL(eqf_flow_log_prob_opencl, p[0], 0, NUM, p[3], p[4], p[5], 0)
 CALL_VOID(eqf_free, p[0])
 CALL_AND_FREE(eqf_device_list, 1, p[0], p[1], p[2])
 CALL(eqf_device_get_profile, p[0], 0, p[2])
@@ -99,6 +118,18 @@ CALL(eqf_estimate_autocorrelation_time, 1, NUM, p[2], p[3])
 CALL(eqf_estimate_split_r_hat, 1, NUM, p[2], p[3])
 CALL(eqf_estimate_histogram, NUM, p[1], p[2], -1.0, 1.0, 4, p[6])
 CALL(eqf_estimate_histogram_with_error, NUM, 1, p[2], p[3], -1.0, 1.0, 4, p[7], p[8])
+CALL(eqf_estimate_moments, NUM, p[1], p[2], 4, p[4])
+CALL(eqf_estimate_wasserstein, NUM, p[1], NUM, p[3], p[4])
+CALL(eqf_free_energy_bar, NUM, p[1], NUM, p[3], p[4], p[5])
+CALL(eqf_free_energy_mbar, 2, p[1], p[2], p[3], p[4])
+CALL_WITHOUT_STATUS(eqf_observables, p[0])
+CALL_WITHOUT_STATUS(eqf_observable_find, p[0])
+CALL(eqf_observable_evaluate, p[0], p[1], 2, 2, 1.0, NUM, p[6], p[7])
+CALL(eqf_observable_evaluate_text, p[0], p[1], NUM, p[3], p[4])
+CALL(eqf_observable_pair_density, 2, 2, NUM, p[3], p[4], 0.0, 9.0, 4, p[8], p[9])
+CALL_WITHOUT_STATUS(eqf_preset_recipe, p[0], EQF_DYNAMICS_RADIAL, p[2])
+CALL(eqf_preset_stage_options, p[0], EQF_DYNAMICS_RADIAL, EQF_OBJECTIVE_LIKELIHOOD, 100, p[4])
+CALL(eqf_preset_model_options, p[0], EQF_DYNAMICS_RADIAL, p[2])
 CALL(eqf_estimate_pair_distances, NUM, 2, 2, p[3], p[4])
 CALL_AND_DESTROY(eqf_flow_create, 3, eqf_flow, p[0], p[1], p[2], p[3])
 CALL_VOID(eqf_flow_destroy, p[0])
@@ -114,6 +145,7 @@ CALL(eqf_flow_transform, p[0], EQF_PRIOR_TO_DATA, NUM, p[3], p[4], p[5])
 CALL(eqf_flow_round_trip, p[0], 1, NUM, p[3])
 CALL(eqf_flow_choose_steps, p[0], p[1], p[2], 1, NUM, p[5], p[6], p[7])
 CALL(eqf_flow_velocity, p[0], 0.0, NUM, p[3], p[4], p[5])
+CALL(eqf_flow_trajectory, p[0], eqf_model_options_of(model_of_flow)->integrator.num_steps, NUM, p[3], 2, p[5], p[6], p[7])
 CALL(eqf_flow_nll_gradient, p[0], 0.1, NUM, p[3], p[4], p[5], p[6])
 CALL(eqf_flow_energy_gradient, p[0], p[1], 100.0, 0.1, NUM, p[5], p[6], p[7])
 CALL(eqf_flow_prior_log_prob, p[0], NUM, p[2], p[3])
@@ -146,7 +178,9 @@ CALL_WITHOUT_STATUS(eqf_option_name, p[0], p[1])
 CALL(eqf_dynamics_kind_find, p[0], p[1])
 CALL(eqf_prior_kind_find, p[0], p[1])
 CALL(eqf_potential_kind_find, p[0], p[1])
+CALL(eqf_flow_velocity_vjp, p[0], 0.0, NUM, p[3], p[4], p[5], p[6], p[7])
 CALL(eqf_potential_check, p[0], p[1])
+CALL(eqf_potential_find_symmetry, p[0], p[1], p[2])
 CALL_WITHOUT_STATUS(eqf_potential_length, p[0])
 CALL(eqf_potential_evaluate, p[0], p[1], NUM, p[3], p[4], p[5])
 CALL(eqf_potential_set_constant, p[0], p[1], p[2], 1.0)
@@ -181,6 +215,12 @@ static eqf_status call_eqf_context_set_profile(void *const *p) {
     eqf_context_destroy(&ctx);
     return status;
 }
+static eqf_status call_eqf_context_open_opencl(void *const *p) {
+    eqf_context *ctx = context_without_device();
+    const eqf_status status = eqf_context_open_opencl(p[0] != NULL ? ctx : NULL, p[1], p[2], p[3]);
+    eqf_context_destroy(&ctx);
+    return status;
+}
 static eqf_status call_eqf_context_open_device(void *const *p) {
     eqf_context *ctx = context_without_device();
     const eqf_status status = eqf_context_open_device(p[0] != NULL ? ctx : NULL, p[1]);
@@ -195,7 +235,12 @@ typedef struct fixture {
     eqf_potential_options potential;
     eqf_model *model;
     eqf_flow *flow, *in_double; /* in_double: NULL where the device has no fp64 */
+    cl_context opencl;
+    cl_device_id device;
+    cl_command_queue queue;
+    cl_mem rows, numbers; /* of the context: [NUM, N, D], [NUM] */
     eqf_trainer *trainer;
+    eqf_evaluation *evaluation;
     eqf_annealer *annealer, *annealed; /* the second has taken all its steps */
     char npy[64], text[64], out[64]; /* files: [NUM, 2, 2]; a potential's text; one to be written */
     /* results, for whoever asks */
@@ -231,6 +276,14 @@ static void set_up(fixture *f) {
     for (size_t i = 0; i < NUM * NUM_DOF; i++) f->wide_x[i] = f->x[i];
     for (size_t i = 0; i < NUM; i++) f->sizes[0][i] = i;
     TEST_OK(f->ctx, eqf_trainer_create(f->ctx, f->model, NULL, NUM, f->x, 0, NULL, &f->trainer));
+    TEST_OK(f->ctx, eqf_context_opencl(f->ctx, &f->opencl, &f->device, &f->queue));
+    cl_int error;
+    f->rows = clCreateBuffer(f->opencl, CL_MEM_READ_WRITE, sizeof f->x, NULL, &error);
+    f->numbers = clCreateBuffer(f->opencl, CL_MEM_READ_WRITE, NUM * sizeof(float), NULL, &error);
+    assert_true(f->rows != NULL && f->numbers != NULL);
+    eqf_evaluation_options short_one = EQF_EVALUATION_OPTIONS_INIT;
+    short_one.num_samples = NUM;
+    TEST_OK(f->ctx, eqf_evaluate(f->ctx, f->model, &short_one, NUM, f->x, &f->evaluation));
     eqf_anneal_options few = EQF_ANNEAL_OPTIONS_INIT;
     few.num_walkers = few.num_pilot = 16;
     few.num_repeats = 2;
@@ -248,6 +301,9 @@ static void set_up(fixture *f) {
 }
 
 static void tear_down(fixture *f) {
+    clReleaseMemObject(f->rows);
+    clReleaseMemObject(f->numbers);
+    eqf_evaluation_destroy(&f->evaluation);
     eqf_annealer_destroy(&f->annealer);
     eqf_annealer_destroy(&f->annealed);
     eqf_trainer_destroy(&f->trainer);
@@ -283,7 +339,7 @@ static void call(fixture *f, const row *r, void *const arguments[MAX_PARAMETERS]
     num_calls++;
     const bool has_line = expected != EQF_OK && arguments[0] != NULL && r->rule[0] == '!' &&
                           (arguments[0] == f->ctx || arguments[0] == f->flow || arguments[0] == f->trainer) &&
-                          r->call != call_eqf_context_open_device && r->call != call_eqf_context_set_profile;
+                          r->call != call_eqf_context_open_device && r->call != call_eqf_context_open_opencl && r->call != call_eqf_context_set_profile;
     if (has_line) eqf_model_load(f->ctx, "/nowhere/at/all", &(eqf_model *){NULL}); /* another message, to be replaced */
     const eqf_status status = r->call(arguments);
     const char *line = eqf_context_error(f->ctx);
@@ -319,6 +375,7 @@ static void test_null(void **state) {
     static fixture f;
     set_up(&f);
     static eqf_training_options few = EQF_TRAINING_OPTIONS_INIT;
+    model_of_flow = f.model;
     few.num_steps = 100;
     static const eqf_training_options *stages = &few;
     static eqf_anneal_options anneal_options = EQF_ANNEAL_OPTIONS_INIT;
@@ -326,6 +383,8 @@ static void test_null(void **state) {
     static eqf_anneal_result anneal_result = EQF_ANNEAL_RESULT_INIT;
     anneal_options.num_walkers = anneal_options.num_pilot = 16;
     anneal_options.num_repeats = 2;
+    static eqf_evaluation_options evaluation_options = EQF_EVALUATION_OPTIONS_INIT;
+    evaluation_options.num_samples = NUM;
     static eqf_context_options context_options = EQF_CONTEXT_OPTIONS_INIT;
     context_options.cache_path = "";
     static eqf_bench_yardsticks yardsticks = EQF_BENCH_YARDSTICKS_INIT;
@@ -333,6 +392,16 @@ static void test_null(void **state) {
     static eqf_device_profile profile = EQF_DEVICE_PROFILE_INIT;
     static eqf_device_info device = EQF_DEVICE_INFO_INIT;
     static eqf_weight_summary summary = EQF_WEIGHT_SUMMARY_INIT;
+    static eqf_moments moments = EQF_MOMENTS_INIT;
+    static size_t halves[2] = {NUM / 2, NUM / 2};
+    static double mbar_energy[2 * NUM];
+    for (size_t i = 0; i < 2 * NUM; i++) mbar_energy[i] = 0.1 * (double)(i % 7);
+    static char observable_name[] = "radius_of_gyration", objectives[64 * EQF_PRESET_MAX_STAGES];
+    void *observable;
+    memcpy(&observable, &(const eqf_observable *){eqf_observables(NULL)}, sizeof observable);
+    static eqf_potential_options observable_text = EQF_POTENTIAL_OPTIONS_INIT;
+    observable_text.kind = EQF_POTENTIAL_USER;
+    observable_text.source = "real observable(const real *x) { return x[0]; }";
     static eqf_chain_mean chain = EQF_CHAIN_MEAN_INIT;
     static eqf_flow_options flow_options = EQF_FLOW_OPTIONS_INIT;
     static eqf_loss loss = EQF_LOSS_INIT;
@@ -348,6 +417,7 @@ static void test_null(void **state) {
     static eqf_training_state training_state = EQF_TRAINING_STATE_INIT;
     static eqf_potential_options own_potential = EQF_POTENTIAL_OPTIONS_INIT;
     static eqf_potential_kind kind;
+    static eqf_potential_symmetry symmetry = EQF_POTENTIAL_SYMMETRY_INIT;
     static eqf_dynamics_kind dynamics_kind;
     static eqf_prior_kind prior_kind;
     static char dynamics_name[] = "dense", prior_name[] = "mean_free_gaussian";
@@ -386,9 +456,25 @@ static void test_null(void **state) {
         ROW(eqf_cache_list, "!!!", ctx, &f.pointer, f.sizes[1]),
         ROW(eqf_cache_clear, "!o", ctx, f.sizes[1]),
         ROW(eqf_context_set_communicator, "!o", ctx, &communicator),
+        ROW(eqf_context_set_progress, "!oo", ctx, x, x),
+        ROW(eqf_evaluate, "!!o.!!", ctx, f.model, &evaluation_options, _, x, &f.pointer),
+        ROW(eqf_evaluation_destroy, "~", &nothing),
+        ROW(eqf_evaluation_figures_of, "~", f.evaluation),
+        ROW(eqf_evaluation_num_warnings, "~", f.evaluation),
+        ROW(eqf_evaluation_warning_at, "~.", f.evaluation, _),
+        ROW(eqf_evaluation_samples, "~", f.evaluation),
+        ROW(eqf_evaluation_sample_energies, "~", f.evaluation),
+        ROW(eqf_evaluation_sample_log_probs, "~", f.evaluation),
+        ROW(eqf_evaluation_log_weights, "~", f.evaluation),
+        ROW(eqf_evaluation_data_energies, "~", f.evaluation),
+        ROW(eqf_seed_for, ".~", _, preset_name),
         ROW(eqf_communicator_share, "~..", &communicator, _, _),
         ROW(eqf_context_create, "o!", &context_options, &f.pointer),
         ROW(eqf_context_set_profile, "!!", ctx, assignment),
+        ROW(eqf_context_open_opencl, "!!!o", ctx, f.opencl, f.device, f.queue),
+        ROW(eqf_context_opencl, "!ooo", ctx, &f.opencl, &f.device, &f.queue),
+        ROW(eqf_flow_sample_opencl, "!...!o.", f.flow, _, _, _, f.rows, f.numbers, _),
+        ROW(eqf_flow_log_prob_opencl, "!..!oo.", f.flow, _, _, f.rows, f.numbers, f.rows, _),
         ROW(eqf_context_open_device, "!o", ctx, selector),
         ROW(eqf_context_error, "~", ctx),
         ROW(eqf_context_destroy, "~", &nothing),
@@ -409,6 +495,18 @@ static void test_null(void **state) {
         ROW(eqf_estimate_split_r_hat, "..!!", _, _, wide_x, u),
         ROW(eqf_estimate_histogram, ".!o...!", _, wide_x, wide_x, _, _, _, u),
         ROW(eqf_estimate_histogram_with_error, "..!o...!!", _, _, x, wide_x, _, _, _, u, v),
+        ROW(eqf_estimate_moments, ".o!.!", _, wide_x, wide_x, _, &moments),
+        ROW(eqf_estimate_wasserstein, ".!.!!", _, wide_x, _, wide_x, u),
+        ROW(eqf_free_energy_bar, ".!.!!o", _, wide_x, _, wide_x, u, v),
+        ROW(eqf_free_energy_mbar, ".!!!o", _, halves, mbar_energy, u, v),
+        ROW(eqf_observables, "~", f.sizes[1]),
+        ROW(eqf_observable_find, "~", observable_name),
+        ROW(eqf_observable_evaluate, "o!....!!", ctx, observable, _, _, _, _, x, u),
+        ROW(eqf_observable_evaluate_text, "!!.!!", ctx, &observable_text, _, x, u),
+        ROW(eqf_observable_pair_density, "...!o...!o", _, _, _, x, wide_x, _, _, _, u, v),
+        ROW(eqf_preset_recipe, "~.~", preset, _, objectives),
+        ROW(eqf_preset_stage_options, "!...!", preset, _, _, _, &few),
+        ROW(eqf_preset_model_options, "!.!", preset, _, &model_options),
         ROW(eqf_estimate_pair_distances, "...!!", _, _, _, x, a),
         ROW(eqf_flow_create, "!!o!", ctx, f.model, &flow_options, &f.pointer),
         ROW(eqf_flow_destroy, "~", &nothing),
@@ -422,6 +520,7 @@ static void test_null(void **state) {
         ROW(eqf_flow_round_trip, "!..!", f.flow, _, _, u),
         ROW(eqf_flow_choose_steps, "!!o..!!!", ctx, f.model, &flow_options, _, _, wide_x, &f.count, u),
         ROW(eqf_flow_velocity, "!..!!!", f.flow, _, _, x, a, b),
+        ROW(eqf_flow_trajectory, "!..!.!oo", f.flow, _, _, x, _, a, b, model_params),
         ROW(eqf_flow_nll_gradient, "!..!ooo", f.flow, _, _, x, &loss, a, b),
         ROW(eqf_flow_energy_gradient, "!!...!oo", f.flow, potential, _, _, _, x, &energy_loss, a),
         ROW(eqf_flow_prior_log_prob, "!.!!", f.flow, _, x, a),
@@ -456,7 +555,9 @@ static void test_null(void **state) {
         ROW(eqf_dynamics_kind_find, "!!", dynamics_name, &dynamics_kind),
         ROW(eqf_prior_kind_find, "!!", prior_name, &prior_kind),
         ROW(eqf_potential_kind_find, "!!", kind_name, &kind),
+        ROW(eqf_flow_velocity_vjp, "!..!!ooo", f.flow, _, _, x, x, x, a, b),
         ROW(eqf_potential_length, "~", potential),
+        ROW(eqf_potential_find_symmetry, "!!!", ctx, potential, &symmetry),
         ROW(eqf_potential_check, "o!", ctx, potential),
         ROW(eqf_potential_evaluate, "!!.!oo", ctx, potential, _, x, a, b),
         ROW(eqf_potential_set_constant, "o!!.", ctx, &own_potential, constant, _),

@@ -33,6 +33,9 @@ static void test_log(void **state) {
     eqf_context ctx = {.log = count_line, .log_user = &num_lines};
     eqf__log(&ctx, EQF_LOG_WARNING, "%d things", 3);
     eqf__log(NULL, EQF_LOG_WARNING, "dropped");
+    ctx.log_level = EQF_LOG_WARNING;
+    eqf__log(&ctx, EQF_LOG_INFO, "below the level");
+    eqf__log(&ctx, EQF_LOG_DEBUG, "below the level");
     assert_int_equal(num_lines, 1);
 }
 

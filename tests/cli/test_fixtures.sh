@@ -34,7 +34,7 @@ for release in "$source_root"/tests/fixtures/*/; do
         --integration-steps 10 --quiet --checkpoint-interval 0 --resume >stdout 2>stderr </dev/null &
     child=$!
     children="$children $child"
-    for _ in $(seq 100); do
+    for _ in $(seq 1200); do # kernels may have to be built first
         kill -0 $child 2>/dev/null || break
         cmp -s stopped.checkpoint stopped.safetensors.checkpoint || break # a new one: it goes on
         sleep 0.1

@@ -115,13 +115,13 @@ static void test_last_word(void **state) {
     TEST_OK(ctx, eqf__profile_resolve(ctx, &plain_cpu, "vector_width = 16  # measured\ntable_cells = 1024\n", profile,
                                       name));
     assert_string_equal(value_of(profile, "vector_width")->value, "16");
-    assert_string_equal(value_of(profile, "vector_width")->origin, "eqflow tune");
+    assert_string_equal(value_of(profile, "vector_width")->origin, "eqf_device_store_tuning");
     assert_string_equal(value_of(profile, "vector_width")->reason, "measured");
     TEST_OK(ctx, eqf_context_set_profile(ctx, "vector_width=1"));
     TEST_OK(ctx, eqf_context_set_profile(ctx, "build_option=-D EXTRA=1"));
     TEST_OK(ctx, eqf__profile_resolve(ctx, &plain_cpu, "vector_width = 16\ntable_cells = 1024\n", profile, name));
     assert_string_equal(value_of(profile, "vector_width")->value, "1");
-    assert_string_equal(value_of(profile, "vector_width")->origin, "--set-profile");
+    assert_string_equal(value_of(profile, "vector_width")->origin, "eqf_context_set_profile");
     assert_string_equal(value_of(profile, "table_cells")->value, "1024");
     assert_string_equal(value_of(profile, "build_option")->value, "-cl-std=CL1.2 -D EXTRA=1");
     TEST_OK(ctx, eqf__profile_resolve(ctx, &plain_cpu, "table_cells = 1024\nvector_width = 7\n", profile, name));

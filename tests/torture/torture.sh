@@ -38,6 +38,8 @@ is_whole() { # FILE: a report has times in it, everything else the bits of a run
     case $1 in
         *.html) tail -c 10 "$1" | grep -q '</html>' ;;
         *.csv) head -1 "$1" | grep -q '^step,' ;;
+        *.safetensors) # after a failure: the best model so far
+            cmp -s "$1" "good/$1" || { [ "$status" -ne 0 ] && "$eqflow" sample "$1" -n 2 -o probe.npy --quiet >/dev/null 2>&1 && rm -f probe.npy; } ;;
         *) cmp -s "$1" "good/$1" ;;
     esac
 }
@@ -52,7 +54,10 @@ run_one() { # name class mode code k; false: it did not get that far
     status=$?
     num_runs=$((num_runs + 1))
     count=$(cat count 2>/dev/null || echo 0)
-    if [ $status -gt 8 ]; then
+    # Jansson 2.14 asserts, in its own reader, that it finds memory.
+    if [ $status -eq 134 ] && [ "$class" = memory ] && grep -q 'lex_scan_string: Assertion' stderr && tail -1 stderr | grep -q '^eqflow'; then
+        :
+    elif [ $status -gt 8 ]; then
         bad "exit code $status"
     elif [ $status -ne 0 ] && ! tail -1 stderr | grep -q '^eqflow'; then
         bad "exit code $status without a line"

@@ -256,7 +256,7 @@ static void test_cores(void **state) {
     for (unsigned call = 0; status == EQF_OK && call < 12; ++call) status = eqf_trainer_advance(trainer, 10, &now);
     assert_int_equal(status, EQF_ERROR_NON_FINITE);
     print_message("%s\n", eqf_context_error(ctx));
-    assert_non_null(strstr(eqf_context_error(ctx), "--energy-cap"));
+    assert_non_null(strstr(eqf_context_error(ctx), "energy_cap"));
     eqf_trainer_destroy(&trainer);
     eqf_model_destroy(&start);
 }
