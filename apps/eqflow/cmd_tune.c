@@ -112,11 +112,11 @@ static exit_code compare(const tuning *t, tune_point *a, tune_point *b, double *
     return EXIT_CODE_OK;
 }
 
-static void note_point(tuning *t, const char *setting, const char *verdict, double speed) {
+static void note_point(tuning *t, const char *setting, const char *outcome, double speed) {
     char text[32];
-    output_line(&t->output, "%-28s %-9s %s", setting, isnan(speed) ? "" : output_format(speed, text), verdict);
-    json_array_append_new(t->points, json_pack("{s:s, s:o, s:s}", "setting", setting, "speed", output_real(speed), "verdict",
-                                               verdict));
+    output_line(&t->output, "%-28s %-9s %s", setting, isnan(speed) ? "" : output_format(speed, text), outcome);
+    json_array_append_new(t->points, json_pack("{s:s, s:o, s:s}", "setting", setting, "speed", output_real(speed), "outcome",
+                                               outcome));
 }
 
 /* One value against the best so far. A point that fails to build or to answer rightly is out, and no reason to stop. */

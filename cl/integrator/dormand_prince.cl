@@ -100,8 +100,8 @@ __kernel void adaptive_steps(__global real *state, __global real *slope, __globa
         }
         for (uint c = 0; c < STATE_SIZE; c++) error[c] *= h;
         const integerv is_accepted =
-            step_judge(&now, h, is_last, system_error(error, y, next, rtol, atol, has_log_det),
-                       all_finite(k + (NUM_STAGES - 1) * STATE_SIZE, STATE_SIZE), max_steps);
+            step_decide(&now, h, is_last, system_error(error, y, next, rtol, atol, has_log_det),
+                        all_finite(k + (NUM_STAGES - 1) * STATE_SIZE, STATE_SIZE), max_steps);
 #ifdef HAS_QUADRATURE
         if (any_lane(is_accepted)) {
             for (uint stage = 0; stage + 1 < NUM_STAGES; stage++) {

@@ -123,10 +123,10 @@ __kernel void batched_begin(__global const real *state, __global real *control, 
 
 /* After the last stage. Leaves the old state and slopes, which the quadrature needs: batched_move takes the step.
  * start [num_blocks][2][V]: s and h of this step. num_running += blocks that have a running lane. */
-__kernel void batched_judge(__global const real *state, __global real *control, __global const real *k,
-                            __global const real *next, __global real *start, __global real *weight,
-                            __global uint *num_running, real rtol, real atol, uint has_log_det, real equal_step,
-                            uint max_steps, uint num_blocks) {
+__kernel void batched_decide(__global const real *state, __global real *control, __global const real *k,
+                             __global const real *next, __global real *start, __global real *weight,
+                             __global uint *num_running, real rtol, real atol, uint has_log_det, real equal_step,
+                             uint max_steps, uint num_blocks) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
     realv before[STATE_SIZE], after[STATE_SIZE], error[STATE_SIZE], last[STATE_SIZE];
@@ -146,9 +146,9 @@ __kernel void batched_judge(__global const real *state, __global real *control, 
         }
         error[c] *= h;
     }
-    const integerv is_accepted = step_judge(&now, h, is_last,
-                                            system_error(error, before, after, rtol, atol, has_log_det),
-                                            all_finite(last, STATE_SIZE), max_steps);
+    const integerv is_accepted = step_decide(&now, h, is_last,
+                                             system_error(error, before, after, rtol, atol, has_log_det),
+                                             all_finite(last, STATE_SIZE), max_steps);
     store_control(now, OWN(control, CONTROL_SIZE));
     store_lanes(OWN(start, 2), s);
     store_lanes(OWN(start, 2) + V, h);

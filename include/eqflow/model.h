@@ -59,6 +59,7 @@ typedef struct eqf_dynamics_kind_info {
     size_t struct_size; /* set by the library */
     const char *name;   /* "radial": the key in files */
     const char *title;  /* part of a sentence: "the paper's" */
+    bool is_equivariant; /* under rotations, reflections and permutations */
     bool has_estimates; /* its divergence can be estimated (eqf_divergence) */
     bool has_table;     /* it can be read from a table (eqf_field_evaluation) */
     bool has_double;    /* it can be solved in double precision */

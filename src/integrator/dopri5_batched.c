@@ -11,7 +11,7 @@ static const bool has_weight[NUM_STAGES - 1] = {true, false, true, true, true, t
 struct eqf__dopri5_batched {
     size_t max_blocks, num_dof;
     bool is_adjoint;
-    eqf__kernel ask, keep, probe, begin, judge, ask_gradient, move, set_times;
+    eqf__kernel ask, keep, probe, begin, decide, ask_gradient, move, set_times;
     cl_mem d_k;                                                   /* [max_blocks][NUM_STAGES][state_size][V] */
     cl_mem d_next, d_next_carry;                                  /* [max_blocks][state_size][V] */
     cl_mem d_x, d_velocity, d_adjoint_velocity, d_rate;           /* [max_blocks][N*D][V] */
@@ -43,7 +43,7 @@ static void clear_system(eqf__dopri5_system *system) {
     if (dying == NULL) return;
     release_buffers(dying);
     eqf__kernel *kernels[] = {&dying->ask,   &dying->keep,         &dying->probe, &dying->begin,
-                              &dying->judge, &dying->ask_gradient, &dying->move,  &dying->set_times};
+                              &dying->decide, &dying->ask_gradient, &dying->move,  &dying->set_times};
     for (size_t k = 0; k < sizeof kernels / sizeof kernels[0]; k++) eqf__kernel_destroy(kernels[k]);
     free(dying);
     system->batched = NULL;
@@ -54,7 +54,7 @@ static eqf_status create_kernels(eqf_context *ctx, eqf__program *program, eqf__d
     EQF__TRY(eqf__kernel_create(ctx, program, "batched_keep", &batched->keep));
     EQF__TRY(eqf__kernel_create(ctx, program, "batched_probe", &batched->probe));
     EQF__TRY(eqf__kernel_create(ctx, program, "batched_begin", &batched->begin));
-    EQF__TRY(eqf__kernel_create(ctx, program, "batched_judge", &batched->judge));
+    EQF__TRY(eqf__kernel_create(ctx, program, "batched_decide", &batched->decide));
     EQF__TRY(eqf__kernel_create(ctx, program, "batched_move", &batched->move));
     EQF__TRY(eqf__kernel_create(ctx, program, "batched_set_times", &batched->set_times));
     if (!batched->is_adjoint) return EQF_OK;
@@ -197,7 +197,7 @@ static eqf_status step(const batched_run *r) {
         EQF__TRY(ask(r, stage));
         EQF__TRY(answer(r, stage));
     }
-    EQF__TRY(EQF__LAUNCH(ctx, &b->judge, r->blocks, 0, EQF__ARG(r->system->d_state), EQF__ARG(r->system->d_control),
+    EQF__TRY(EQF__LAUNCH(ctx, &b->decide, r->blocks, 0, EQF__ARG(r->system->d_state), EQF__ARG(r->system->d_control),
                          EQF__ARG(b->d_k), EQF__ARG(b->d_next), EQF__ARG(b->d_start), EQF__ARG(b->d_weight),
                          EQF__ARG(r->system->d_num_running), EQF__ARG(r->rtol), EQF__ARG(r->atol),
                          EQF__ARG(r->has_log_det), EQF__ARG(r->dopri5->equal_step), EQF__ARG(max_steps),

@@ -111,7 +111,7 @@ static const char *name_of(const eqf_potential_options *potential) {
 }
 
 /* One configuration: counts as seen where the energy is finite and smooth enough to be differentiated. */
-static eqf_status judge(const verification *run, size_t b, bool *is_seen, double *error) {
+static eqf_status compare_gradient(const verification *run, size_t b, bool *is_seen, double *error) {
     const char *name = name_of(run->potential);
     const unsigned D = run->potential->space_dim;
     double largest = 0.0, doubt = 0.0;
@@ -150,7 +150,7 @@ static eqf_status verify(verification *run, double *error_out) {
     EQF__TRY(prepare(run));
     EQF__TRY(compute(run));
     bool is_any_seen = false;
-    for (size_t b = 0; b < NUM_CONFIGURATIONS; b++) EQF__TRY(judge(run, b, &is_any_seen, error_out));
+    for (size_t b = 0; b < NUM_CONFIGURATIONS; b++) EQF__TRY(compare_gradient(run, b, &is_any_seen, error_out));
     if (is_any_seen) return EQF_OK;
     return eqf__fail(run->ctx, EQF_ERROR_FORMAT,
                      "%s: its gradient could not be checked: in %d random configurations with distances about %g the "

@@ -1,4 +1,4 @@
-/* The stages that a preset's fields are trained in: docs/method.md, section 11. */
+/* The stages that a preset's fields are trained in: docs/method.md, section 4. */
 #include <math.h>
 #include <string.h>
 
@@ -58,7 +58,8 @@ static void set_matching(const recipe *row, eqf_dynamics_kind kind, eqf_training
     options->validation_interval = options->num_steps / 40 > 0 ? options->num_steps / 40 : 1;
     options->pairing_group = 64;
     options->num_pairing_starts = 4;
-    options->pairing = kind == EQF_DYNAMICS_MESSAGE ? EQF_PAIRING_EQUIVARIANT : EQF_PAIRING_MINIBATCH;
+    const eqf_dynamics_kind_info *field = eqf_dynamics_kind_describe(kind);
+    options->pairing = field != NULL && field->is_equivariant ? EQF_PAIRING_EQUIVARIANT : EQF_PAIRING_MINIBATCH;
 }
 
 /* Likelihood after flow matching: path gradients, whose data must be those of the target without noise, in a few large batches. */

@@ -307,11 +307,11 @@ def markdown(report):
         ratio = lambda key: f"**{number(r[key][1])}** [{number(r[key][0])}, {number(r[key][2])}]"
         target = r["target"]
         is_reached = target is not None and r["ratio_same_batch"][1] >= target
-        verdict = "" if target is None else f"{target}: {'reached' if is_reached else 'not reached'}"
+        outcome = "" if target is None else f"{target}: {'reached' if is_reached else 'not reached'}"
         lines.append(
             head + f"| {micro('peer_seconds_per_sample')} | {micro('subject_seconds_per_sample')} "
             f"| {ratio('ratio_same_batch')} | {micro('subject_best_seconds_per_sample')} (batch {r['best_batch']}) "
-            f"| {ratio('ratio_best_batch')} | {verdict} |"
+            f"| {ratio('ratio_best_batch')} | {outcome} |"
         )
     process = report.get("process")
     if process:

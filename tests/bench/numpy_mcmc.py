@@ -3,7 +3,7 @@
 
 A sweep proposes one Gaussian displacement for each particle in turn, in all chains at the same time; a measurement's
 unit is one chain-sweep, the batch is the number of chains. float32, chains last in memory. The energy of each pair is
-kept, so that a move costs one row of new pairs. Energy (docs/method.md, section 4), r_m = 1, trap strength 1, kT = 1:
+kept, so that a move costs one row of new pairs. Energy (docs/method.md, section 5), r_m = 1, trap strength 1, kT = 1:
 
     u(x) = eps sum_{i<j} [ d^-12 - 2 d^-6 ] + 0.5 sum_i |x_i - x_com|^2,  eps = 2
 """

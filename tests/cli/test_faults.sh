@@ -124,7 +124,7 @@ log=$(sed -n 's/^eqflow.*log and source: //p' stderr)
 grep -q 'this is no C' "$log" && grep -q -- '-D N=' "$log" && pass || fail "the log $log lacks source or options"
 again 'after a kernel that does not compile'
 
-# ---- The cache: cut off, of another driver, with a verdict that is none ----
+# ---- The cache: cut off, of another driver, with a record that is none ----
 for entry in "$cache"/*.bin; do
     head -c 3000 "$entry" >beginning && cp beginning "$entry"
 done

@@ -19,10 +19,10 @@ rm y.npy
 mv morse.cl away.cl
 succeed "$eqflow" log-prob m.safetensors --data x.npy -o log_prob.npy --quiet
 succeed "$eqflow" sample m.safetensors -n 50 -o s.npy --xyz s.xyz --json --quiet
-if grep -q '"ess_fraction": null' stdout; then pass; else fail "sample without trust: $(cat stdout)"; fi
+if grep -q '"ess_fraction": null' stdout; then pass; else fail "sample without leave: $(cat stdout)"; fi
 succeed "$eqflow" sample m.safetensors -n 50 -o s2.npy --json --quiet --trust-potential
-within "$(json ess_fraction stdout)" 0 1 "effective sample size with trust"
-same s.npy s2.npy "samples with and without trust"
+within "$(json ess_fraction stdout)" 0 1 "effective sample size with leave"
+same s.npy s2.npy "samples with and without leave"
 expect 2 'code that would run on this machine' "$eqflow" evaluate m.safetensors --data x.npy -n 50
 succeed "$eqflow" evaluate m.safetensors --data x.npy -n 50 --quiet --trust-potential --report r.html --json
 within "$(json mean_energy_data stdout)" -5 0 "mean energy of the data"

@@ -205,8 +205,8 @@ static void test_way_down(void **state) {
     test_rng rng = {3};
     test_worst worst = TEST_WORST_INIT(0.0);
     size_t num_found = 0;
-    for (size_t trial = 0; trial < NUM_MATRICES; trial++) {
-        double matrix[N * N] = {0}, copy[N * N], direction[N], lowest = trial % 2 == 0 ? 0.01 : -0.01;
+    for (size_t turn = 0; turn < NUM_MATRICES; turn++) {
+        double matrix[N * N] = {0}, copy[N * N], direction[N], lowest = turn % 2 == 0 ? 0.01 : -0.01;
         for (size_t i = 0; i < N; i++) matrix[i * N + i] = i == 0 ? lowest : i < 4 ? 0.0 : 100.0 * test_uniform(&rng);
         for (size_t reflection = 0; reflection < 4; reflection++) {
             double v[N], norm = 0.0;
@@ -223,7 +223,7 @@ static void test_way_down(void **state) {
         }
         memcpy(copy, matrix, sizeof copy);
         bool is_found = eqf__minima_find_way_down(N, 1e-3, copy, direction);
-        if (is_found != (lowest < 0.0)) fail_msg("matrix %zu: lowest eigenvalue %g, found %d", trial, lowest, is_found);
+        if (is_found != (lowest < 0.0)) fail_msg("matrix %zu: lowest eigenvalue %g, found %d", turn, lowest, is_found);
         if (!is_found) continue;
         num_found++;
         double quotient = 0.0, squared = 0.0;
@@ -231,7 +231,7 @@ static void test_way_down(void **state) {
             squared += direction[i] * direction[i];
             for (size_t j = 0; j < N; j++) quotient += direction[i] * matrix[i * N + j] * direction[j];
         }
-        test_compare(&worst, trial, quotient / squared + 1e-3 * (1.0 - 1e-6)); /* must not be positive */
+        test_compare(&worst, turn, quotient / squared + 1e-3 * (1.0 - 1e-6)); /* must not be positive */
     }
     assert_int_equal(num_found, NUM_MATRICES / 2);
     if (!test_report(&worst, "curvature along the way down above -tolerance")) fail();
