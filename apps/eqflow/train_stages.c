@@ -33,6 +33,7 @@ static const stage_key keys[] = {
     {"gradient", KEY_CHOICE, AT(gradient), 0, 0, "dto|otd|path", "of nll, energy and mixture"},
     {"path-cap", KEY_NUMBER, AT(path_cap), 0, DBL_MAX, NULL,
      "largest |s + grad u| of a sample, of gradient=path; 0: none"},
+    {"sample-cap", KEY_NUMBER, AT(sample_cap), 0, DBL_MAX, NULL, "nats above the mean where a sample counts less; 0: none"},
     {"penalty", KEY_NUMBER, AT(integration_penalty), 0, DBL_MAX, NULL,
      "weight of the integration error, of gradient=dto"},
     {"dispersion", KEY_NUMBER, AT(dispersion_weight), 0, DBL_MAX, NULL,

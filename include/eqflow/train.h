@@ -79,6 +79,9 @@ typedef struct eqf_training_options {
     /* Beside nll and free energy: this weight times the mean of (w - mean of w)^2, w = log_prob(x) + u(x), over the batch of data (ln Z drops
      * out; the data may have any density). Its gradient is that of the discretised flow, or the continuous adjoint. 0: none */
     double dispersion_weight;
+    /* Of a likelihood by EQF_GRADIENT_DTO or OTD: a sample whose nll is further above the batch's mean than this, in nats, has its share in the
+     * gradient reduced as if it were no further: one trajectory gone astray then does not decide a step. 0: none */
+    double sample_cap;
     double path_cap;                       /* of EQF_GRADIENT_PATH: largest |grad log q + grad u| of a sample; 0: none */
 } eqf_training_options;
 #define EQF_TRAINING_OPTIONS_INIT \

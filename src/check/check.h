@@ -6,8 +6,8 @@
 #ifndef EQF_CHECK_H
 #define EQF_CHECK_H
 
-#include "eqflow/flow.h"
 #include "eqflow/potential.h"
+#include "eqflow/flow.h"
 #include "eqflow/selftest.h"
 #include "program.h"
 
@@ -67,9 +67,11 @@ typedef struct eqf__training_kernels {
     unsigned num_particles, space_dim; /* of augment */
 } eqf__training_kernels;
 eqf_status eqf__check_training(eqf__checker *checker, const eqf__training_kernels *kernels);
-/* The log-dispersion term; flow matching. */
-eqf_status eqf__check_dispersion(eqf__checker *checker, const eqf__kernel *scale, size_t num_dof);
-eqf_status eqf__check_matching(eqf__checker *checker, const eqf__kernel *place, const eqf__kernel *seed,
-                               size_t num_dof);
+/* What stages add, for that many particles; NULL: not used. */
+typedef struct eqf__stage_programs {
+    eqf__program *matching, *path, *weighted;
+    unsigned num_particles, space_dim;
+} eqf__stage_programs;
+eqf_status eqf__check_stages(eqf__checker *checker, const eqf__stage_programs *programs);
 
 #endif

@@ -105,8 +105,7 @@ static const char springs[] = "real energy(const real *x) {\n"
 
 static double springs_force(const float *x, unsigned at) {
     double force = 0;
-    for (unsigned j = 0; j < NUM_PARTICLES; j++)
-        force -= 3 * ((double)x[at] - (double)x[j * SPACE_DIM + at % SPACE_DIM]);
+    for (unsigned j = 0; j < NUM_PARTICLES; j++) force -= 3 * ((double)x[at] - (double)x[j * SPACE_DIM + at % SPACE_DIM]);
     return force;
 }
 
@@ -133,8 +132,8 @@ static eqf_status run_own_potential(eqf__checker *checker) {
     const double expected = springs_energy(x) / own.temperature;
     of_energy.error = fabs(expected - (double)energy) / (1 + fabs(expected));
     for (unsigned c = 0; c < NUM_DOF; c++)
-        of_energy.error = eqf__host_worse(
-            of_energy.error, fabs(springs_force(x, c) / own.temperature - (double)force[c]) / (1 + fabs(expected)));
+        of_energy.error = eqf__host_worse(of_energy.error, fabs(springs_force(x, c) / own.temperature - (double)force[c]) /
+                                                               (1 + fabs(expected)));
     EQF__TRY(eqf__check_report(checker, &of_energy, 1, &program));
     eqf__check_begin(checker);
     const eqf_status status = eqf_potential_verify(checker->ctx, &own, &of_gradient.error);
@@ -190,30 +189,13 @@ static eqf_status run_training(eqf__checker *checker) {
     if (status == EQF_OK) status = eqf__kernel_create(ctx, program, "measure_step", &measure);
     if (status == EQF_OK) status = eqf__augment_create(ctx, NUM_PARTICLES, SPACE_DIM, &augment);
     if (status == EQF_OK) status = eqf__check_training(checker, &kernels);
+    eqf__stage_programs programs = {.num_particles = NUM_PARTICLES, .space_dim = SPACE_DIM};
+    if (status == EQF_OK) status = eqf__matching_program(ctx, NUM_PARTICLES * SPACE_DIM, &programs.matching);
+    if (status == EQF_OK) status = eqf__weighted_program(ctx, NUM_PARTICLES * SPACE_DIM, &programs.weighted);
+    if (status == EQF_OK) status = eqf__path_program(ctx, NUM_PARTICLES, SPACE_DIM, &programs.path);
+    if (status == EQF_OK) status = eqf__check_stages(checker, &programs);
     eqf__kernel *made[] = {&gather, &blend, &measure, &augment};
     for (size_t k = 0; k < sizeof made / sizeof made[0]; k++) eqf__kernel_destroy(made[k]);
-    return status;
-}
-
-static eqf_status run_matching(eqf__checker *checker) {
-    eqf__kernel place = {0}, seed = {0};
-    eqf__program *program;
-    EQF__TRY(eqf__matching_program(checker->ctx, NUM_DOF, &program));
-    eqf_status status = eqf__kernel_create(checker->ctx, program, "matching_place", &place);
-    if (status == EQF_OK) status = eqf__kernel_create(checker->ctx, program, "matching_seed", &seed);
-    if (status == EQF_OK) status = eqf__check_matching(checker, &place, &seed, NUM_DOF);
-    eqf__kernel_destroy(&place);
-    eqf__kernel_destroy(&seed);
-    return status;
-}
-
-static eqf_status run_dispersion(eqf__checker *checker) {
-    eqf__kernel scale = {0};
-    eqf__program *program;
-    EQF__TRY(eqf__dispersion_program(checker->ctx, NUM_DOF, &program));
-    eqf_status status = eqf__kernel_create(checker->ctx, program, "dispersion_scale", &scale);
-    if (status == EQF_OK) status = eqf__check_dispersion(checker, &scale, NUM_DOF);
-    eqf__kernel_destroy(&scale);
     return status;
 }
 
@@ -228,12 +210,10 @@ static eqf_status run_probe(eqf__checker *checker) {
 }
 
 const eqf__selftest_part eqf__selftest_parts[] = {
+    {"sums of partial gradients", run_sums},
     {"potentials", run_potentials},
     {"a potential of one's own", run_own_potential},
-    {"sums of partial gradients", run_sums},
     {"training", run_training},
-    {"flow matching", run_matching},
-    {"log-dispersion", run_dispersion},
     {"the probe of the device's limits", run_probe},
 };
 const size_t eqf__selftest_num_parts = sizeof eqf__selftest_parts / sizeof eqf__selftest_parts[0];

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
 #include "pairing.h"
 #include "train_internal.h"
 
@@ -39,11 +38,9 @@ static eqf_status create_parts(eqf_trainer *trainer, eqf__matching *m) {
     eqf_context *ctx = trainer->ctx;
     const eqf_flow *flow = trainer->flow;
     eqf__program *program;
-    eqf__checker checker = eqf__checker_of(ctx);
     EQF__TRY(eqf__matching_program(ctx, flow->num_dof, &program));
     EQF__TRY(eqf__kernel_create(ctx, program, "matching_place", &m->place));
     EQF__TRY(eqf__kernel_create(ctx, program, "matching_seed", &m->seed));
-    EQF__TRY(eqf__check_matching(&checker, &m->place, &m->seed, flow->num_dof));
     const eqf__batch_share share = eqf__share_of(trainer, trainer->options.batch_size);
     m->max_samples = share.count;
     const size_t blocks = num_blocks_of(trainer, share.count), numbers = blocks * flow->vector_width * sizeof(float);

@@ -27,6 +27,7 @@ eqf_status eqf__training_options_check(eqf_context *ctx, const eqf_training_opti
          "there is no such gradient"},
         {isfinite(o->dispersion_weight) && o->dispersion_weight >= 0,
          "the weight of the log-dispersion must be a number >= 0"},
+        {isfinite(o->sample_cap) && o->sample_cap >= 0, "the cap on samples must be a number >= 0 (0: none)"},
         {isfinite(o->path_cap) && o->path_cap >= 0, "the cap of path gradients must be a number >= 0 (0: none)"},
         {o->validation_interval >= 1, "the validation interval must be at least 1 step"},
         {o->nll_weight_start >= 0 && o->nll_weight_start <= 1 && o->nll_weight_end >= 0 && o->nll_weight_end <= 1,
@@ -61,7 +62,7 @@ static uint64_t fingerprint_options(uint64_t hash, const eqf_training_options *o
                               o->energy_cap,       o->adaptive.rtol,
                               o->adaptive.atol,    o->data_noise,
                               o->clip_ratio,       o->path_cap,
-                              o->dispersion_weight};
+                              o->dispersion_weight, o->sample_cap};
     const uint64_t counts[] = {o->batch_size,
                                o->num_steps,
                                o->num_warmup_steps,

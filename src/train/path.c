@@ -32,14 +32,18 @@ static cl_uint num_blocks_of(const eqf_trainer *trainer, size_t count) {
     return (cl_uint)((count + trainer->flow->vector_width - 1) / trainer->flow->vector_width);
 }
 
+eqf_status eqf__path_program(eqf_context *ctx, unsigned num_particles, unsigned space_dim, eqf__program **program_out) {
+    static const char *const files[] = {"common/real.clh", "train/path.cl", NULL};
+    char defines[64];
+    snprintf(defines, sizeof defines, "-D N=%u -D D=%u", num_particles, space_dim);
+    return eqf__program_get(ctx, "path", files, defines, program_out);
+}
+
 static eqf_status create_parts(eqf_trainer *trainer, eqf__path *path) {
     eqf_context *ctx = trainer->ctx;
     const eqf_flow *flow = trainer->flow;
-    static const char *const files[] = {"common/real.clh", "train/path.cl", NULL};
-    char defines[64];
-    snprintf(defines, sizeof defines, "-D N=%u -D D=%u", flow->num_particles, flow->space_dim);
     eqf__program *program;
-    EQF__TRY(eqf__program_get(ctx, "path", files, defines, &program));
+    EQF__TRY(eqf__path_program(ctx, flow->num_particles, flow->space_dim, &program));
     for (size_t k = 0; k < NUM_KERNELS; k++)
         EQF__TRY(eqf__kernel_create(ctx, program, kernel_names[k], &path->kernels[k]));
     size_t largest = 0;

@@ -56,6 +56,7 @@ static eqf_status draw_data(eqf_trainer *trainer, const eqf__batch_share *share)
 
 static eqf_status launch_nll(eqf_trainer *trainer, size_t count) {
     if (trainer->path != NULL) return eqf__path_launch(trainer, EQF_DATA_TO_PRIOR, count, EQF__SUM_NLL);
+    if (trainer->options.sample_cap > 0) return eqf__capped_nll_launch(trainer, count);
     return eqf__flow_launch_gradient(trainer->flow, &trainer->workspace, count, trainer->options.integration_penalty);
 }
 
@@ -218,7 +219,8 @@ eqf_status eqf__terms_create(eqf_trainer *trainer) {
     const bool has_path = o->gradient == EQF_GRADIENT_PATH && o->objective == EQF_OBJECTIVE_LIKELIHOOD;
     if (has_path) EQF__TRY(eqf__path_create(trainer));
     const bool has_dispersion = eqf__has_term(o, EQF__TERM_DISPERSION);
-    if (has_dispersion) EQF__TRY(eqf__dispersion_create(trainer));
+    if (has_dispersion || (o->sample_cap > 0 && !has_path && eqf__has_term(o, EQF__TERM_NLL)))
+        EQF__TRY(eqf__weighted_create(trainer));
     if (has_path || has_dispersion || eqf__has_term(o, EQF__TERM_ENERGY))
         EQF__TRY(eqf__energy_seed_create(trainer->ctx, potential, &trainer->energy_seed));
     if (eqf__has_term(&trainer->options, EQF__TERM_FLOW_MATCHING)) EQF__TRY(eqf__matching_create(trainer));
@@ -230,7 +232,7 @@ eqf_status eqf__terms_create(eqf_trainer *trainer) {
 void eqf__terms_destroy(eqf_trainer *trainer) {
     eqf__matching_destroy(trainer);
     eqf__path_destroy(trainer);
-    eqf__dispersion_destroy(trainer);
+    eqf__weighted_destroy(trainer);
     eqf__kernel_destroy(&trainer->augment);
     eqf__kernel_destroy(&trainer->energy_seed);
 }

@@ -1,7 +1,7 @@
 /* The trainer's inside, shared by the files of this folder:
  *   options.c     what is asked: checks, schedules, fingerprint
  *   term.c        the losses, one row each
- *   dispersion.c  the log-dispersion of data
+ *   weighted.c    likelihoods with samples weighed: the log-dispersion, the cap on samples
  *   path.c        gradients along the path, of likelihood and free energy
  *   matching.c    flow matching, with its pairs: pairing.c, alignment.c, assignment.c
  *   optimizer.c   what turns gradients into steps, one row each
@@ -20,7 +20,7 @@ typedef struct eqf__adam eqf__adam;
 typedef struct eqf__soap eqf__soap;
 typedef struct eqf__matching eqf__matching;
 typedef struct eqf__path eqf__path;
-typedef struct eqf__dispersion eqf__dispersion;
+typedef struct eqf__weighted eqf__weighted;
 
 enum { EQF__MAX_STEPS_IN_FLIGHT = 64 };
 
@@ -65,7 +65,7 @@ struct eqf_trainer {
     const eqf__optimizer *optimizer;
     eqf__matching *matching;     /* where the stage matches flows; else NULL */
     eqf__path *path;             /* where the stage uses path gradients; else NULL */
-    eqf__dispersion *dispersion; /* where the loss has that term; else NULL */
+    eqf__weighted *weighted; /* where the host weighs samples; else NULL */
     eqf__adam *adam;             /* the state of the optimizer that is used; the other NULL */
     eqf__soap *soap;
     /* Where it stands */
@@ -191,10 +191,12 @@ void eqf__path_destroy(eqf_trainer *trainer);
  * place of the term in d_sums. */
 eqf_status eqf__path_launch(eqf_trainer *trainer, eqf_direction direction, size_t count, unsigned place);
 
-/* ---- Log-dispersion ----------------------------------------------------------------------------------------------------- */
+/* ---- Weighed samples ----------------------------------------------------------------------------------------------------- */
 
-eqf_status eqf__dispersion_create(eqf_trainer *trainer);
-void eqf__dispersion_destroy(eqf_trainer *trainer);
+eqf_status eqf__weighted_create(eqf_trainer *trainer);
+void eqf__weighted_destroy(eqf_trainer *trainer);
+/* The likelihood with improbable samples held to sample_cap. */
+eqf_status eqf__capped_nll_launch(eqf_trainer *trainer, size_t count);
 eqf_status eqf__dispersion_launch(eqf_trainer *trainer, size_t count);
 eqf_status eqf__dispersion_measure(eqf_trainer *trainer, double *mean_out, double *choosing_out);
 
@@ -212,10 +214,12 @@ size_t eqf__num_validated(const eqf_trainer *trainer);
 /* Known answers (src/check) of the programs that the stage uses, as they are assembled now, unless they are known to be right: SELF_TEST if
  * one is wrong. */
 eqf_status eqf__trainer_check(const eqf_trainer *trainer);
-/* The programs of the log-dispersion and of flow matching; of batches and of the optimizer. */
-eqf_status eqf__dispersion_program(eqf_context *ctx, size_t num_dof, eqf__program **program_out);
-eqf_status eqf__matching_program(eqf_context *ctx, size_t num_dof, eqf__program **program_out);
+/* The program of batches and of the optimizer. */
 eqf_status eqf__training_program(eqf_context *ctx, eqf__program **program_out);
+/* Those of stages; programs that are built are found again. */
+eqf_status eqf__matching_program(eqf_context *ctx, size_t num_dof, eqf__program **program_out);
+eqf_status eqf__weighted_program(eqf_context *ctx, size_t num_dof, eqf__program **program_out);
+eqf_status eqf__path_program(eqf_context *ctx, unsigned num_particles, unsigned space_dim, eqf__program **program_out);
 
 /* The workspace anew, large enough for the batches of all terms. */
 eqf_status eqf__trainer_create_workspace(eqf_trainer *trainer);

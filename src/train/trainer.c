@@ -80,6 +80,13 @@ eqf_status eqf__trainer_check(const eqf_trainer *trainer) {
     EQF__TRY(eqf__check_flow(&checker, trainer->flow, EQF__ANSWERS_OF_VALUES));
     EQF__TRY(eqf__check_flow(&checker, trainer->flow, EQF__ANSWERS_OF_GRADIENTS));
     EQF__TRY(eqf__check_training(&checker, &kernels));
+    eqf__stage_programs programs = {.num_particles = trainer->flow->num_particles, .space_dim = trainer->flow->space_dim};
+    const size_t num_dof = trainer->flow->num_dof;
+    if (trainer->matching != NULL) EQF__TRY(eqf__matching_program(trainer->ctx, num_dof, &programs.matching));
+    if (trainer->weighted != NULL) EQF__TRY(eqf__weighted_program(trainer->ctx, num_dof, &programs.weighted));
+    if (trainer->path != NULL)
+        EQF__TRY(eqf__path_program(trainer->ctx, programs.num_particles, programs.space_dim, &programs.path));
+    EQF__TRY(eqf__check_stages(&checker, &programs));
     return trainer->energy_seed.id != NULL ? eqf__check_energy_seed(&checker, target, &trainer->energy_seed) : EQF_OK;
 }
 

@@ -109,6 +109,14 @@ dense="sample d.safetensors -n 20 -o x.npy"
     caught potential/energy_seed.cl 's/realv slope = -shrink/realv slope = shrink/' energy_seed \
         train dw2 --loss energy -o n.safetensors --steps 1 --num-generated 16
     caught train/adam.cl 's/p -= learning_rate/p += learning_rate/' train $(train)
+    stages='train dw2 --field dense --width 8 --depth 1 --num-train 100 -o n.safetensors --integration-steps 2'
+    caught train/flow_matching.cl 's/load_lanes(data + AT(c)) - z, z)/load_lanes(data + AT(c)) + z, z)/' flow_matching \
+        $stages --stage flow-matching,steps=1,batch=16
+    caught train/flow_matching.cl 's/(real)2 \* share/-(real)2 * share/' flow_matching $stages --stage flow-matching,steps=1,batch=16
+    caught train/path.cl 's/= -load_lanes(latents/= load_lanes(latents/;s/score + AT(c), -load_lanes/score + AT(c), load_lanes/' path \
+        $stages --stage nll,steps=1,batch=16,gradient=path
+    caught train/path.cl 's/fma(share, load_lanes(score/fma(-share, load_lanes(score/' path $stages --stage nll,steps=1,batch=16,gradient=path
+    caught train/weighted.cl 's/, f \* load_lanes(at)/, -f * load_lanes(at)/' weighted $stages --stage nll,steps=1,batch=16,dispersion=1
     caught train/batch.cl 's/position % num/position % (num - 1)/' train $(train)
     caught train/augment.cl 's/q\[0\]\[1\] = -s/q[0][1] = s/' augment $(train --field dense --augment)
     caught prior/gaussian.cl 's/share \* z\[c\]/-share * z[c]/' prior $(train)

@@ -1,6 +1,6 @@
-/* The log-dispersion term (src/train/dispersion.c has the equation): adjoints of the mean nll, scaled sample by sample. State is blocked,
+/* Adjoints of the mean nll, scaled sample by sample (src/train/weighted.c says by what). State is blocked,
  * [num_blocks][DOF][V]; factor, adjoint_log_det [num_blocks][V]; one work-item a block. Defines: DOF = N D. */
-__kernel void dispersion_scale(__global real *adjoint_x, __global real *adjoint_log_det, __global const real *factor,
+__kernel void scale_adjoints(__global real *adjoint_x, __global real *adjoint_log_det, __global const real *factor,
                                uint num_blocks) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;

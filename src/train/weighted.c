@@ -1,14 +1,17 @@
-/* The log-dispersion term (Richter et al., NeurIPS 2020, there log-variance; Vaitl et al. 2025): over a batch of data
+/* Likelihoods whose samples the host weighs, between the solve and its way back: the adjoints of sample b are scaled by a factor f_b.
+ *
+ * The log-dispersion (Richter et al., NeurIPS 2020, there log-variance; Vaitl et al. 2025): over a batch of data
  *     dispersion = mean of (w - mean of w)^2,   w = log q(x) + u(x)
  * zero where the model q is the target, whose ln Z drops out, and whatever density the data have. Its gradient is the mean of
- * 2 (w - mean of w) d log q / d params: that of the mean nll with each sample's adjoints scaled by -2 (w - mean of w). */
+ * 2 (w - mean of w) d log q / d params: f = -2 (w - mean of w).
+ *
+ * A cap on samples: f = cap / (nll - mean of nll) where that is less than 1, so that one trajectory gone astray does not decide a step. */
 #include <math.h>
 #include <stdlib.h>
 
-#include "check.h"
 #include "train_internal.h"
 
-struct eqf__dispersion {
+struct eqf__weighted {
     eqf__kernel scale;
     cl_mem d_factor;                    /* [blocks][V] */
     size_t max_numbers;                 /* blocks V */
@@ -19,38 +22,36 @@ static size_t num_numbers(const eqf_trainer *trainer, size_t count) {
     return eqf__solver_blocks(trainer->flow->solver, count) * trainer->flow->vector_width;
 }
 
-eqf_status eqf__dispersion_program(eqf_context *ctx, size_t num_dof, eqf__program **program_out) {
-    static const char *const files[] = {"common/real.clh", "train/dispersion.cl", NULL};
+eqf_status eqf__weighted_program(eqf_context *ctx, size_t num_dof, eqf__program **program_out) {
+    static const char *const files[] = {"common/real.clh", "train/weighted.cl", NULL};
     char defines[32];
     snprintf(defines, sizeof defines, "-D DOF=%zu", num_dof);
-    return eqf__program_get(ctx, "dispersion", files, defines, program_out);
+    return eqf__program_get(ctx, "weighted", files, defines, program_out);
 }
 
-eqf_status eqf__dispersion_create(eqf_trainer *trainer) {
+eqf_status eqf__weighted_create(eqf_trainer *trainer) {
     eqf_context *ctx = trainer->ctx;
-    eqf__dispersion *d = trainer->dispersion = eqf__alloc(ctx, 1, sizeof *d, "the dispersion");
+    eqf__weighted *d = trainer->weighted = eqf__alloc(ctx, 1, sizeof *d, "the samples' weights");
     if (d == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     eqf__program *program;
-    eqf__checker checker = eqf__checker_of(ctx);
-    EQF__TRY(eqf__dispersion_program(ctx, trainer->flow->num_dof, &program));
-    EQF__TRY(eqf__kernel_create(ctx, program, "dispersion_scale", &d->scale));
-    EQF__TRY(eqf__check_dispersion(&checker, &d->scale, trainer->flow->num_dof));
+    EQF__TRY(eqf__weighted_program(ctx, trainer->flow->num_dof, &program));
+    EQF__TRY(eqf__kernel_create(ctx, program, "scale_adjoints", &d->scale));
     d->max_numbers = num_numbers(trainer, eqf__share_of(trainer, trainer->options.batch_size).count);
-    d->energies = eqf__alloc(ctx, 3 * d->max_numbers, sizeof(float), "the dispersion");
+    d->energies = eqf__alloc(ctx, 3 * d->max_numbers, sizeof(float), "the samples' weights");
     if (d->energies == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     d->values = d->energies + d->max_numbers;
     d->factors = d->values + d->max_numbers;
-    return eqf__buffer_create(ctx, d->max_numbers * sizeof(float), NULL, "the dispersion", &d->d_factor);
+    return eqf__buffer_create(ctx, d->max_numbers * sizeof(float), NULL, "the samples' weights", &d->d_factor);
 }
 
-void eqf__dispersion_destroy(eqf_trainer *trainer) {
-    eqf__dispersion *d = trainer->dispersion;
+void eqf__weighted_destroy(eqf_trainer *trainer) {
+    eqf__weighted *d = trainer->weighted;
     if (d == NULL) return;
     eqf__kernel_destroy(&d->scale);
     eqf__buffer_destroy(&d->d_factor);
     free(d->energies);
     free(d);
-    trainer->dispersion = NULL;
+    trainer->weighted = NULL;
 }
 
 /* energies [count] of the batch in workspace.d_x: the kernel that seeds the energy-based loss, told that prior and log_det are 0. */
@@ -64,42 +65,75 @@ static eqf_status read_energies(eqf_trainer *trainer, size_t count) {
     EQF__TRY(EQF__LAUNCH(trainer->ctx, &trainer->energy_seed, blocks, 0, EQF__ARG(w->d_x), EQF__ARG(w->d_log_det),
                          EQF__ARG(w->d_adjoint_x), EQF__ARG(w->d_adjoint_log_det), EQF__ARG(w->d_weight),
                          EQF__ARG(w->d_value), EQF__ARG(w->d_error), EQF__ARG(cap), EQF__ARG(batch), EQF__ARG(blocks)));
-    return eqf__buffer_read(trainer->ctx, w->d_value, 0, count * sizeof(float), trainer->dispersion->energies);
+    return eqf__buffer_read(trainer->ctx, w->d_value, 0, count * sizeof(float), trainer->weighted->energies);
 }
 
-/* From the nll of each sample, in workspace.d_value, to the squared deviations there and the factors of the adjoints. The mean is that of the
- * batch over all ranks. */
-static eqf_status set_factors(eqf_trainer *trainer, size_t count) {
-    eqf_context *ctx = trainer->ctx;
-    eqf__dispersion *d = trainer->dispersion;
-    const eqf__gradient_workspace *w = &trainer->workspace;
-    const size_t numbers = num_numbers(trainer, count);
-    double sum = 0;
-    EQF__TRY(eqf__buffer_read(ctx, w->d_value, 0, count * sizeof(float), d->values));
-    for (size_t b = 0; b < count; b++) sum += (double)d->energies[b] - (double)d->values[b];
-    EQF__TRY(eqf__sum_doubles(ctx, 1, &sum));
+/* Sum over the batch, of all ranks. */
+static eqf_status sum_over_batch(eqf_trainer *trainer, size_t count,
+                                 double (*value)(const eqf__weighted *weighted, size_t sample), double *sum_out) {
+    *sum_out = 0;
+    for (size_t b = 0; b < count; b++) *sum_out += value(trainer->weighted, b);
+    return eqf__sum_doubles(trainer->ctx, 1, sum_out);
+}
+
+static double nll_of(const eqf__weighted *weighted, size_t sample) {
+    return (double)weighted->values[sample];
+}
+
+/* log q + u. */
+static double log_ratio_of(const eqf__weighted *weighted, size_t sample) {
+    return (double)weighted->energies[sample] - (double)weighted->values[sample];
+}
+
+/* From the nll of each sample, in values, to squared deviations there and factors. */
+static eqf_status weigh_dispersion(eqf_trainer *trainer, size_t count) {
+    eqf__weighted *weighted = trainer->weighted;
+    double sum;
+    EQF__TRY(sum_over_batch(trainer, count, log_ratio_of, &sum));
     const double mean = sum / (double)trainer->options.batch_size;
-    for (size_t b = 0; b < numbers; b++) {
-        const double deviation = b < count ? (double)d->energies[b] - (double)d->values[b] - mean : 0;
-        d->factors[b] = (float)(-2 * deviation);
-        d->values[b] = (float)(deviation * deviation);
+    for (size_t b = 0; b < count; b++) {
+        const double deviation = log_ratio_of(weighted, b) - mean;
+        weighted->factors[b] = (float)(-2 * deviation);
+        weighted->values[b] = (float)(deviation * deviation);
     }
-    EQF__TRY(eqf__buffer_write(ctx, d->d_factor, 0, numbers * sizeof(float), d->factors));
-    return eqf__buffer_write(ctx, w->d_value, 0, numbers * sizeof(float), d->values);
+    return EQF_OK;
 }
 
-eqf_status eqf__dispersion_launch(eqf_trainer *trainer, size_t count) {
+/* Factors below 1 for samples that are improbable; values stay. */
+static eqf_status weigh_cap(eqf_trainer *trainer, size_t count) {
+    eqf__weighted *weighted = trainer->weighted;
+    const double cap = trainer->options.sample_cap;
+    double sum;
+    EQF__TRY(sum_over_batch(trainer, count, nll_of, &sum));
+    const double mean = sum / (double)trainer->options.batch_size;
+    for (size_t b = 0; b < count; b++) {
+        const double above = nll_of(weighted, b) - mean;
+        weighted->factors[b] = above > cap ? (float)(cap / above) : 1;
+    }
+    return EQF_OK;
+}
+
+/* The nll of the batch in workspace.d_x and its gradient, with samples weighed by that function. */
+static eqf_status launch(eqf_trainer *trainer, size_t count, eqf_status (*weigh)(eqf_trainer *trainer, size_t count),
+                         unsigned place) {
+    eqf_context *ctx = trainer->ctx;
     eqf_flow *flow = trainer->flow;
     eqf__solver *solver = flow->solver;
+    eqf__weighted *weighted = trainer->weighted;
     const eqf__gradient_workspace *w = &trainer->workspace;
+    const size_t numbers = num_numbers(trainer, count);
     const cl_uint blocks = (cl_uint)eqf__solver_blocks(solver, count);
-    EQF__TRY(read_energies(trainer, count));
+    EQF__TRY(eqf__fill_zero(ctx, w->d_log_det, numbers * sizeof(float)));
     EQF__TRY(solver->verbs->solve(solver, &w->noise, EQF_DATA_TO_PRIOR, count, w->d_x, w->d_log_det, &w->tape));
     EQF__TRY(eqf__prior_seed_nll(&flow->prior, count, w->d_x, w->d_log_det, w->d_adjoint_x, w->d_adjoint_log_det,
                                  w->d_weight, w->d_value, w->d_error));
-    EQF__TRY(set_factors(trainer, count));
-    EQF__TRY(EQF__LAUNCH(trainer->ctx, &trainer->dispersion->scale, blocks, 0, EQF__ARG(w->d_adjoint_x),
-                         EQF__ARG(w->d_adjoint_log_det), EQF__ARG(trainer->dispersion->d_factor), EQF__ARG(blocks)));
+    EQF__TRY(eqf__buffer_read(ctx, w->d_value, 0, numbers * sizeof(float), weighted->values));
+    for (size_t b = count; b < numbers; b++) weighted->factors[b] = 0;
+    EQF__TRY(weigh(trainer, count));
+    EQF__TRY(eqf__buffer_write(ctx, weighted->d_factor, 0, numbers * sizeof(float), weighted->factors));
+    EQF__TRY(eqf__buffer_write(ctx, w->d_value, 0, numbers * sizeof(float), weighted->values));
+    EQF__TRY(EQF__LAUNCH(ctx, &weighted->scale, blocks, 0, EQF__ARG(w->d_adjoint_x), EQF__ARG(w->d_adjoint_log_det),
+                         EQF__ARG(weighted->d_factor), EQF__ARG(blocks)));
     const eqf__way_back way_back = {.batch_size = count,
                                     .d_x = w->d_x,
                                     .d_adjoint_x = w->d_adjoint_x,
@@ -109,8 +143,16 @@ eqf_status eqf__dispersion_launch(eqf_trainer *trainer, size_t count) {
                                     .penalty = (float)trainer->options.integration_penalty,
                                     .d_gradient = w->d_gradient};
     EQF__TRY(solver->verbs->reverse(solver, &w->noise, EQF_DATA_TO_PRIOR, &w->tape, &way_back));
-    return eqf__prior_sum_losses(&flow->prior, blocks, w->d_value, w->d_error, w->d_weight, w->d_sums,
-                                 EQF__SUM_DISPERSION);
+    return eqf__prior_sum_losses(&flow->prior, blocks, w->d_value, w->d_error, w->d_weight, w->d_sums, place);
+}
+
+eqf_status eqf__dispersion_launch(eqf_trainer *trainer, size_t count) {
+    EQF__TRY(read_energies(trainer, count));
+    return launch(trainer, count, weigh_dispersion, EQF__SUM_DISPERSION);
+}
+
+eqf_status eqf__capped_nll_launch(eqf_trainer *trainer, size_t count) {
+    return launch(trainer, count, weigh_cap, EQF__SUM_NLL);
 }
 
 /* That of the held-out data that are measured. */

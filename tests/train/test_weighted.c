@@ -1,5 +1,5 @@
-/* The log-dispersion: its value from log-densities and energies, its gradient against differences, zero where the model is the target, and a
- * training that makes it fall. */
+/* Samples that the host weighs. The log-dispersion: its value from log-densities and energies, its gradient against differences, zero where the model is the target, and a
+ * training that makes it fall. The cap on samples: gradients of single samples, added up by hand. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -141,7 +141,64 @@ static void test_radial(void **state) {
     check_kind(EQF_DYNAMICS_RADIAL);
 }
 
+/* Gradients of single samples with the factors of the cap add up to that of the batch; a cap that nothing reaches changes no bit. */
+static void test_cap(void **state) {
+    (void)state;
+    eqf_context *ctx = test_context();
+    enum { FEW = 8 };
+    float *x = make_data();
+    for (unsigned c = 0; c < DOF; ++c) x[2 * DOF + c] *= 3; /* one is improbable */
+    eqf_model *model = make_model(ctx, EQF_DYNAMICS_DENSE);
+    const size_t num = eqf_model_num_trained(model);
+    float *gradients[3] = {test_floats(num), test_floats(num), test_floats(num)};
+    const double caps[3] = {0, 1e9, 0.5};
+    for (unsigned k = 0; k < 3; ++k) {
+        eqf_training_options options = make_options();
+        options.dispersion_weight = 0;
+        options.batch_size = FEW;
+        options.sample_cap = caps[k];
+        eqf_trainer *trainer;
+        TEST_OK(ctx, eqf_trainer_create(ctx, model, &options, FEW, x, 0, NULL, &trainer));
+        const eqf__batch_share share = eqf__share_of(trainer, FEW);
+        TEST_OK(ctx, eqf__field_prepare(trainer->flow->field, false));
+        TEST_OK(ctx, eqf__terms[EQF__TERM_NLL].draw(trainer, &share));
+        TEST_OK(ctx, eqf__terms[EQF__TERM_NLL].launch(trainer, share.count));
+        TEST_OK(ctx, eqf__buffer_read(ctx, trainer->workspace.d_gradient, 0, num * sizeof(float), gradients[k]));
+        eqf_trainer_destroy(&trainer);
+    }
+    assert_memory_equal(gradients[0], gradients[1], num * sizeof(float));
+    eqf_flow *flow;
+    TEST_OK(ctx, eqf_flow_create(ctx, model, NULL, &flow));
+    double nll[FEW], mean = 0, *expected = calloc(num, sizeof *expected), worst = 0, largest = 0;
+    float *single[FEW];
+    for (unsigned b = 0; b < FEW; ++b) {
+        eqf_loss loss = EQF_LOSS_INIT;
+        single[b] = test_floats(num);
+        TEST_OK(ctx, eqf_flow_nll_gradient(flow, 0, 1, x + b * DOF, &loss, single[b], NULL));
+        nll[b] = loss.nll;
+        mean += nll[b] / FEW;
+    }
+    bool has_capped = false;
+    for (unsigned b = 0; b < FEW; ++b) {
+        const double factor = nll[b] - mean > 0.5 ? 0.5 / (nll[b] - mean) : 1;
+        has_capped = has_capped || factor < 0.5;
+        for (size_t i = 0; i < num; ++i) expected[i] += factor * (double)single[b][i] / FEW;
+        free(single[b]);
+    }
+    for (size_t i = 0; i < num; ++i) {
+        worst = fmax(worst, fabs(expected[i] - (double)gradients[2][i]));
+        largest = fmax(largest, fabs(expected[i]));
+    }
+    print_message("capped gradient: %.1e of its largest number off\n", worst / largest);
+    assert_true(has_capped && worst < 1e-4 * largest);
+    free(expected);
+    for (unsigned k = 0; k < 3; ++k) free(gradients[k]);
+    eqf_flow_destroy(&flow);
+    eqf_model_destroy(&model);
+    free(x);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_dense), cmocka_unit_test(test_radial)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_dense), cmocka_unit_test(test_radial), cmocka_unit_test(test_cap)};
     return cmocka_run_group_tests(tests, NULL, test_context_teardown);
 }
