@@ -29,17 +29,6 @@ typedef struct bench_session {
 
 /* ---- Figures ----------------------------------------------------------------------------------------------------- */
 
-/* Three or four significant digits in few columns; "-" where there is none. */
-static const char *brief(double value, char text[32]) {
-    if (!isfinite(value)) return "-";
-    snprintf(text, 32,
-             value >= 99999.5 || (value > 0 && value < 1e-3) ? "%.2e"
-             : value >= 999.5                                ? "%.0f"
-                                                             : "%.3g",
-             value);
-    return text;
-}
-
 static const char *percent(double fraction, char text[32]) {
     if (!(fraction > 0) || !isfinite(fraction)) return "-";
     snprintf(text, 32, fraction < 0.0995 ? "%.1f%%" : "%.0f%%", 100 * fraction);
@@ -127,8 +116,8 @@ static exit_code print_row(bench_session *session, const bench_problem *problem,
     char calls[32], samples[32], spread[32], ns[32], fma[32], memory[32];
     exit_code code = measure(session, problem, array, &r, &figure);
     if (code != EXIT_CODE_OK) return code;
-    output_line(&session->output, "  %-17s %6zu %9s %10s %7s %8s %7s %7s", label, problem->batch, brief(r.calls, calls),
-                brief(r.samples, samples), percent(r.spread, spread), brief(r.ns_per_pair, ns),
+    output_line(&session->output, "  %-17s %6zu %9s %10s %7s %8s %7s %7s", label, problem->batch, bench_brief(r.calls, calls),
+                bench_brief(r.samples, samples), percent(r.spread, spread), bench_brief(r.ns_per_pair, ns),
                 percent(r.fma_fraction, fma), percent(r.memory_fraction, memory));
     return EXIT_CODE_OK;
 }
@@ -224,7 +213,7 @@ static void sweep_row(bench_session *session, const bench_problem *problem, unsi
     json_object_set_new(json, "ratio_to_first_quartiles", json_pack("[o, o]", output_real(low), output_real(high)));
     json_array_append_new(array, json);
     output_line(&session->output, "  %9u %7zu %10s %7s %9s %9s %7s %8s", variable, problem->batch,
-                brief(r.samples, samples), percent(r.spread, spread), brief(r.ns_per_pair, ns), brief(median, ratio),
+                bench_brief(r.samples, samples), percent(r.spread, spread), bench_brief(r.ns_per_pair, ns), bench_brief(median, ratio),
                 percent((high - low) / median, ratio_spread), percent(r.fma_fraction, fma));
 }
 
@@ -283,58 +272,6 @@ static exit_code bench_sweeps(bench_session *session, json_t *sizes, json_t *gau
                  sweep_gaussians, problems, gaussians);
 }
 
-/* ---- Start-up ---------------------------------------------------------------------------------------------------- */
-
-static json_t *start_up_json(const bench_start_up *s) {
-    json_t *json = json_object();
-    json_object_set_new(json, "device_seconds", output_real(s->device));
-    json_object_set_new(json, "flow_seconds", output_real(s->flow));
-    json_object_set_new(json, "tables_seconds", output_real(s->tables));
-    json_object_set_new(json, "first_launch_seconds", output_real(s->first_launch));
-    json_object_set_new(json, "next_launch_seconds", output_real(s->next_launch));
-    json_object_set_new(json, "finish_seconds", output_real(s->finish));
-    if (!isnan(s->process)) json_object_set_new(json, "process_seconds", output_real(s->process));
-    return json;
-}
-
-static void start_up_row(cli_output *output, const char *label, double a, double b, double c) {
-    char texts[3][32];
-    output_line(output, "  %-44s %9s %9s %9s", label, brief(1e3 * a, texts[0]), brief(1e3 * b, texts[1]),
-                brief(1e3 * c, texts[2]));
-}
-
-static void print_start_up(cli_output *output, const eqf_preset *preset, const bench_start_up *here,
-                           const bench_start_up *cold, const bench_start_up *warm) {
-    output_line(output, "%s", "");
-    output_line(output, "Start-up for %s, milliseconds", preset->name);
-    output_line(output, "  %-44s %9s %9s %9s", "", "here", "cold", "warm");
-    start_up_row(output, "OpenCL loader and device", here->device, cold->device, warm->device);
-    start_up_row(output, "programs and stage tables", here->flow, cold->flow, warm->flow);
-    start_up_row(output, "  of these stage tables", here->tables, cold->tables, warm->tables);
-    start_up_row(output, "first 16 samples", here->first_launch, cold->first_launch, warm->first_launch);
-    start_up_row(output, "the same samples again", here->next_launch, cold->next_launch, warm->next_launch);
-    start_up_row(output, "end: programs to the cache, device closed", here->finish, cold->finish, warm->finish);
-    start_up_row(output, "whole process", here->process, cold->process, warm->process);
-}
-
-/* Of this process alone: what bench_start_up_spawn reads. */
-static exit_code report_start_up(cli_app *app, const eqf_preset *preset) {
-    bench_start_up here;
-    cli_output output;
-    exit_code code = bench_start_up_here(app, preset, &here);
-    if (code == EXIT_CODE_OK) code = output_begin(&output, app);
-    if (code != EXIT_CODE_OK) return code;
-    output_text(&output, "system", "system", preset->name);
-    output_json(&output, "start_up", start_up_json(&here));
-    output_number(&output, "device_ms", "OpenCL loader and device (ms)", 1e3 * here.device, NULL);
-    output_number(&output, "flow_ms", "programs and stage tables (ms)", 1e3 * here.flow, NULL);
-    output_number(&output, "tables_ms", "  of these stage tables (ms)", 1e3 * here.tables, NULL);
-    output_number(&output, "first_launch_ms", "first 16 samples (ms)", 1e3 * here.first_launch, NULL);
-    output_number(&output, "next_launch_ms", "the same samples again (ms)", 1e3 * here.next_launch, NULL);
-    output_number(&output, "finish_ms", "end: programs to the cache (ms)", 1e3 * here.finish, NULL);
-    return output_finish(&output);
-}
-
 /* ---- The command ------------------------------------------------------------------------------------------------- */
 
 /* What --system asks for. */
@@ -368,7 +305,7 @@ static void describe_device(bench_session *session) {
     output_line(output, "%s, driver %s; profile %s, %u samples a work-item", device->platform_name,
                 device->driver_version, device->profile_name, device->vector_width);
     output_line(output, "FMA peak %s GFLOP/s (float32), copy %s GB/s (read + write), measured",
-                brief(y->fma_gflops, fma), brief(y->copy_gbps, copy));
+                bench_brief(y->fma_gflops, fma), bench_brief(y->copy_gbps, copy));
     output_text(output, "version", NULL, eqf_version());
     output_text(output, "revision", NULL, eqf_version_revision());
     output_text(output, "device", NULL, device->name);
@@ -403,10 +340,10 @@ static exit_code bench_all(bench_session *session, const bench_selection *select
         code = bench_start_up_spawn(app, selection->start_up, num_runs, &cold, &warm);
     }
     if (code != EXIT_CODE_OK) return code;
-    print_start_up(&session->output, selection->start_up, here, &cold, &warm);
+    bench_start_up_print(&session->output, selection->start_up, here, &cold, &warm);
     output_json(&session->output, "start_up",
-                json_pack("{s:s, s:o, s:o, s:o}", "system", selection->start_up->name, "here", start_up_json(here),
-                          "cold", start_up_json(&cold), "warm", start_up_json(&warm)));
+                json_pack("{s:s, s:o, s:o, s:o}", "system", selection->start_up->name, "here", bench_start_up_json(here),
+                          "cold", bench_start_up_json(&cold), "warm", bench_start_up_json(&warm)));
     return EXIT_CODE_OK;
 }
 
@@ -504,6 +441,6 @@ exit_code cmd_bench(cli_app *app) {
     if (is_serving) return bench_serve(app);
     bench_selection selection;
     if ((code = select_systems(app, system, &selection)) != EXIT_CODE_OK) return code;
-    if (is_start_up) return report_start_up(app, selection.start_up);
+    if (is_start_up) return bench_start_up_report(app, selection.start_up);
     return run_session(app, &selection, seconds, batch);
 }

@@ -12,8 +12,8 @@ typedef struct cli_progress {
     bool is_on;
     const char *label, *unit; /* static texts: "train", "steps" */
     double start_seconds, start_done, last_seconds;
-    const char *stage;    /* of the library's call that is watched */
-    bool has_own_label;   /* the stages' names are not shown */
+    const char *stage;  /* of the library's call that is watched */
+    bool has_own_label; /* the stages' names are not shown */
 } cli_progress;
 
 void progress_begin(cli_progress *progress, cli_app *app, const char *label, const char *unit);

@@ -49,8 +49,9 @@ exit_code work_sample(cli_app *app, eqf_flow *flow, const eqf_potential_options 
     cli_progress progress;
     const size_t num_dof = num_dof_of(system);
     const work_share own = begin_share(app, &progress, "sample", num);
-    exit_code code = finish(app, &progress, eqf_flow_sample(flow, seed, own.first, own.count, x_out + own.first * num_dof,
-                                                            log_prob_out ? log_prob_out + own.first : NULL));
+    exit_code code = finish(app, &progress,
+                            eqf_flow_sample(flow, seed, own.first, own.count, x_out + own.first * num_dof,
+                                            log_prob_out ? log_prob_out + own.first : NULL));
     if (code == EXIT_CODE_OK) code = gather(app, num, sizeof(float) * num_dof, x_out);
     return code == EXIT_CODE_OK ? gather(app, num, sizeof(float), log_prob_out) : code;
 }
@@ -74,9 +75,9 @@ exit_code work_log_prob(cli_app *app, eqf_flow *flow, const eqf_potential_option
                         size_t num, const float *x, float *log_prob_out) {
     cli_progress progress;
     const work_share own = begin_share(app, &progress, label, num);
-    const exit_code code =
-        finish(app, &progress, eqf_flow_log_prob_part(flow, own.first, own.count, x + own.first * num_dof_of(system),
-                                                      log_prob_out + own.first, NULL));
+    const exit_code code = finish(app, &progress,
+                                  eqf_flow_log_prob_part(flow, own.first, own.count, x + own.first * num_dof_of(system),
+                                                         log_prob_out + own.first, NULL));
     return code == EXIT_CODE_OK ? gather(app, num, sizeof(float), log_prob_out) : code;
 }
 
@@ -103,8 +104,9 @@ exit_code work_energy(cli_app *app, const eqf_potential_options *potential, size
     cli_progress progress;
     const work_share own = begin_share(app, &progress, "energies", num);
     const exit_code code =
-        finish(app, &progress, eqf_potential_evaluate(app->ctx, potential, own.count, x + own.first * num_dof_of(potential),
-                                                      energy_out + own.first, NULL));
+        finish(app, &progress,
+               eqf_potential_evaluate(app->ctx, potential, own.count, x + own.first * num_dof_of(potential),
+                                      energy_out + own.first, NULL));
     return code == EXIT_CODE_OK ? gather(app, num, sizeof(float), energy_out) : code;
 }
 

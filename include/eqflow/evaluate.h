@@ -9,14 +9,15 @@ extern "C" {
 #endif
 
 typedef struct eqf_evaluation_options {
-    size_t struct_size; /* set by EQF_EVALUATION_OPTIONS_INIT */
-    size_t num_samples; /* of the model, 2 or more */
-    uint64_t seed;      /* of the samples, the bootstrap and the symmetry operations */
-    const eqf_flow_options *flow;          /* how the flow is solved; NULL: the defaults */
-    const eqf_potential_options *target;   /* what energies are of; NULL: the model's potential */
-    size_t num_round_trip;                 /* latents that are sent to the data and back; 0: none */
+    size_t struct_size;                  /* set by EQF_EVALUATION_OPTIONS_INIT */
+    size_t num_samples;                  /* of the model, 2 or more */
+    uint64_t seed;                       /* of the samples, the bootstrap and the symmetry operations */
+    const eqf_flow_options *flow;        /* how the flow is solved; NULL: the defaults */
+    const eqf_potential_options *target; /* what energies are of; NULL: the model's potential */
+    size_t num_round_trip;               /* latents that are sent to the data and back; 0: none */
 } eqf_evaluation_options;
-#define EQF_EVALUATION_OPTIONS_INIT {.struct_size = sizeof(eqf_evaluation_options), .num_samples = 10000}
+#define EQF_EVALUATION_OPTIONS_INIT \
+    { .struct_size = sizeof(eqf_evaluation_options), .num_samples = 10000 }
 
 /* Random elements of the groups that densities should not change under. ALL: one of each at once. */
 typedef enum eqf_symmetry {
@@ -49,30 +50,30 @@ typedef struct eqf_evaluation_figures {
     double ess_fraction, ess_fraction_standard_error, max_weight_fraction, log_z, log_z_standard_error;
     double free_energy_difference; /* of target and prior: ln Z of the prior - ln Z of the target */
     double mean_energy_model, mean_energy_reweighted, mean_energy_reweighted_standard_error, mean_energy_data;
-    eqf_log_prob_change changes[5]; /* [EQF_NUM_SYMMETRIES] */
+    eqf_log_prob_change changes[5];   /* [EQF_NUM_SYMMETRIES] */
     double log_prob_invariance_error; /* the largest of EQF_SYMMETRY_ALL */
     eqf_round_trip round_trip;
 } eqf_evaluation_figures;
 
 /* What makes figures doubtful. X(name, text of the kind). */
-#define EQF_WARNING_MAP(X)                                                                                     \
-    X(DATA_ENERGY, "data configurations have no finite energy")                                                \
-    X(DATA_LOG_PROB, "data configurations have no finite log-density")                                         \
-    X(NO_WEIGHTS, "there are no importance weights")                                                           \
-    X(SAMPLE_ENERGY, "samples have no finite energy")                                                          \
-    X(FAILED_SOLVES, "trajectories were given up")                                                             \
-    X(NOT_RESOLVED, "the integration does not resolve the flow")                                               \
-    X(BELOW_ENTROPY, "nll is below the target's entropy")                                                      \
-    X(REFINED_BELOW_ENTROPY, "nll_refined is below the target's entropy")                                      \
-    X(NOT_INVARIANT, "log-densities change under symmetry operations")                                         \
-    X(DOMINANT_WEIGHT, "one sample carries much of the weight")                                                \
-    X(FEW_SAMPLES, "samples are too few for an effective sample size")                                         \
+#define EQF_WARNING_MAP(X)                                                \
+    X(DATA_ENERGY, "data configurations have no finite energy")           \
+    X(DATA_LOG_PROB, "data configurations have no finite log-density")    \
+    X(NO_WEIGHTS, "there are no importance weights")                      \
+    X(SAMPLE_ENERGY, "samples have no finite energy")                     \
+    X(FAILED_SOLVES, "trajectories were given up")                        \
+    X(NOT_RESOLVED, "the integration does not resolve the flow")          \
+    X(BELOW_ENTROPY, "nll is below the target's entropy")                 \
+    X(REFINED_BELOW_ENTROPY, "nll_refined is below the target's entropy") \
+    X(NOT_INVARIANT, "log-densities change under symmetry operations")    \
+    X(DOMINANT_WEIGHT, "one sample carries much of the weight")           \
+    X(FEW_SAMPLES, "samples are too few for an effective sample size")    \
     X(UNCERTAIN_ESS, "a low effective sample size is uncertain from so few samples")
 typedef enum eqf_warning_kind {
 #define EQF_WARNING_ENUM(name, text) EQF_WARNING_##name,
     EQF_WARNING_MAP(EQF_WARNING_ENUM)
 #undef EQF_WARNING_ENUM
-    EQF_NUM_WARNING_KINDS
+        EQF_NUM_WARNING_KINDS
 } eqf_warning_kind;
 
 typedef struct eqf_evaluation_warning {
@@ -89,8 +90,8 @@ typedef struct eqf_evaluation eqf_evaluation;
  * (eqflow/communicator.h) the ranks share the work and all get the same; then it is collective. options may be NULL. Errors:
  * INVALID_ARGUMENT, INTERRUPTED, OUT_OF_MEMORY, those of eqf_flow_create and of the device. What is not finite is no error but a
  * figure NaN and a warning. */
-eqf_status eqf_evaluate(eqf_context *ctx, const eqf_model *model, const eqf_evaluation_options *options, size_t num_data,
-                        const float *x, eqf_evaluation **evaluation_out);
+eqf_status eqf_evaluate(eqf_context *ctx, const eqf_model *model, const eqf_evaluation_options *options,
+                        size_t num_data, const float *x, eqf_evaluation **evaluation_out);
 void eqf_evaluation_destroy(eqf_evaluation **evaluation);
 
 /* Views, valid as long as the evaluation. NULL for NULL. */

@@ -21,7 +21,8 @@ extern "C" {
 eqf_status eqf_context_open_opencl(eqf_context *ctx, cl_context context, cl_device_id device, cl_command_queue queue);
 
 /* The objects of the open device (opens the default one if none is); each may be NULL. They stay ctx's: retain what is to outlive it. */
-eqf_status eqf_context_opencl(eqf_context *ctx, cl_context *context_out, cl_device_id *device_out, cl_command_queue *queue_out);
+eqf_status eqf_context_opencl(eqf_context *ctx, cl_context *context_out, cl_device_id *device_out,
+                              cl_command_queue *queue_out);
 
 /* eqf_flow_sample with results in buffers of the context's cl_context: x [.., N, D] and log_prob [..] or NULL, of float, or of double for a
  * flow of EQF_PRECISION_DOUBLE; the first sample goes to place `offset` of both. The work is enqueued in order and not waited for, but where the library
@@ -31,8 +32,8 @@ eqf_status eqf_flow_sample_opencl(eqf_flow *flow, uint64_t seed, uint64_t first_
                                   cl_mem log_prob, size_t offset);
 
 /* eqf_flow_log_prob_part likewise: x [.., N, D] is read from place `offset` on, log_prob and z [.., N, D] or NULL are written there. z may be x. */
-eqf_status eqf_flow_log_prob_opencl(eqf_flow *flow, uint64_t first, size_t batch_size, cl_mem x, cl_mem log_prob, cl_mem z,
-                                    size_t offset);
+eqf_status eqf_flow_log_prob_opencl(eqf_flow *flow, uint64_t first, size_t batch_size, cl_mem x, cl_mem log_prob,
+                                    cl_mem z, size_t offset);
 
 #ifdef __cplusplus
 }

@@ -26,12 +26,14 @@ eqf_status eqf__progress(eqf_context *ctx, const char *stage, double done, doubl
     const eqf_progress own = {sizeof own, p->label != NULL ? p->label : stage, done, total};
     const eqf_progress *now = p->depth > 0 ? &p->whole : &own;
     if (p->callback(p->user, now) == 0) return EQF_OK;
-    return eqf__fail(ctx, EQF_ERROR_INTERRUPTED, "%s: stopped on request after %.0f of %.0f", now->stage, now->done, now->total);
+    return eqf__fail(ctx, EQF_ERROR_INTERRUPTED, "%s: stopped on request after %.0f of %.0f", now->stage, now->done,
+                     now->total);
 }
 
 void eqf__progress_open(eqf_context *ctx, const char *stage, double total) {
     if (ctx->progress.depth++ == 0)
-        ctx->progress.whole = (eqf_progress){sizeof(eqf_progress), ctx->progress.label != NULL ? ctx->progress.label : stage, 0, total};
+        ctx->progress.whole =
+            (eqf_progress){sizeof(eqf_progress), ctx->progress.label != NULL ? ctx->progress.label : stage, 0, total};
 }
 
 eqf_status eqf__progress_done(eqf_context *ctx, double done) {

@@ -26,7 +26,8 @@ static eqf_status check_queue(eqf_context *ctx, cl_context context, cl_device_id
     if (of_context != context || of_device != device)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the queue is not one of this OpenCL context and device");
     if (properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE)
-        return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED, "the queue runs its commands out of order: give one that keeps their order");
+        return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED,
+                         "the queue runs its commands out of order: give one that keeps their order");
     return EQF_OK;
 }
 
@@ -65,7 +66,8 @@ eqf_status eqf_context_open_opencl(eqf_context *ctx, cl_context context, cl_devi
     return EQF_OK;
 }
 
-eqf_status eqf_context_opencl(eqf_context *ctx, cl_context *context_out, cl_device_id *device_out, cl_command_queue *queue_out) {
+eqf_status eqf_context_opencl(eqf_context *ctx, cl_context *context_out, cl_device_id *device_out,
+                              cl_command_queue *queue_out) {
     EQF__NOT_NULL(ctx, ctx);
     eqf__device *device;
     EQF__TRY(eqf__device_get(ctx, &device));

@@ -8,7 +8,8 @@
 uint64_t eqf_seed_for(uint64_t seed, const char *purpose) {
     uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a of the purpose ... */
     for (const char *c = purpose != NULL ? purpose : ""; *c; c++) hash = (hash ^ (unsigned char)*c) * 0x100000001b3u;
-    uint64_t mixed = seed + hash; /* ... mixed with the seed by the finaliser of splitmix64 (Steele, Lea and Flood 2014) */
+    uint64_t mixed =
+        seed + hash; /* ... mixed with the seed by the finaliser of splitmix64 (Steele, Lea and Flood 2014) */
     mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9u;
     mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111ebu;
     return mixed ^ (mixed >> 31);
@@ -18,7 +19,8 @@ static void forget_all(eqf_evaluation_figures *f) {
     f->nll = f->nll_standard_error = f->nll_without_constant = f->nll_refined = NAN;
     f->entropy = f->entropy_error = f->kl = f->kl_standard_error = f->kl_direct = f->kl_direct_standard_error = NAN;
     f->known_log_z = f->known_log_z_error = NAN;
-    f->ess_fraction = f->ess_fraction_standard_error = f->max_weight_fraction = f->log_z = f->log_z_standard_error = NAN;
+    f->ess_fraction = f->ess_fraction_standard_error = f->max_weight_fraction = f->log_z = f->log_z_standard_error =
+        NAN;
     f->free_energy_difference = f->mean_energy_model = f->mean_energy_data = NAN;
     f->mean_energy_reweighted = f->mean_energy_reweighted_standard_error = f->log_prob_invariance_error = NAN;
     for (int kind = 0; kind < EQF_NUM_SYMMETRIES; kind++) f->changes[kind] = (eqf_log_prob_change){NAN, NAN};
@@ -43,7 +45,8 @@ static eqf_status measure(const eqf__evaluated *of, size_t num_round_trip, eqf_e
     if (status == EQF_OK) status = eqf_flow_step_statistics(flow, &result->steps);
     if (status == EQF_OK) status = eqf__evaluate_invariance(of, flow, result);
     if (status == EQF_OK && num_round_trip > 0)
-        status = eqf_flow_round_trip(flow, eqf_seed_for(of->seed, "round trip"), num_round_trip, &result->figures.round_trip);
+        status = eqf_flow_round_trip(flow, eqf_seed_for(of->seed, "round trip"), num_round_trip,
+                                     &result->figures.round_trip);
     eqf_flow_destroy(&flow);
     return status;
 }
@@ -56,14 +59,14 @@ static eqf_status check(const eqf__evaluated *of, const eqf_evaluation_options *
                          "the target has %u particles in %u dimensions, the model %u in %u", of->target->num_particles,
                          of->target->space_dim, own->num_particles, own->space_dim);
     if (options->num_samples < 2)
-        return eqf__fail(of->ctx, EQF_ERROR_INVALID_ARGUMENT, "num_samples of the evaluation is %zu: it must be 2 or more",
-                         options->num_samples);
+        return eqf__fail(of->ctx, EQF_ERROR_INVALID_ARGUMENT,
+                         "num_samples of the evaluation is %zu: it must be 2 or more", options->num_samples);
     if (of->num_data == 0) return eqf__fail(of->ctx, EQF_ERROR_INVALID_ARGUMENT, "there are no data to evaluate on");
     return EQF_OK;
 }
 
-eqf_status eqf_evaluate(eqf_context *ctx, const eqf_model *model, const eqf_evaluation_options *options, size_t num_data,
-                        const float *x, eqf_evaluation **evaluation_out) {
+eqf_status eqf_evaluate(eqf_context *ctx, const eqf_model *model, const eqf_evaluation_options *options,
+                        size_t num_data, const float *x, eqf_evaluation **evaluation_out) {
     EQF__NOT_NULL(ctx, ctx);
     EQF__NOT_NULL(ctx, evaluation_out);
     *evaluation_out = NULL;

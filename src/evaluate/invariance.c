@@ -79,7 +79,8 @@ static void transform(random_stream *stream, eqf_symmetry kind, const eqf_potent
     double q[MAX_SPACE_DIM][MAX_SPACE_DIM], shift[MAX_SPACE_DIM] = {0}, centre[MAX_SPACE_DIM] = {0};
     const bool is_all = kind == EQF_SYMMETRY_ALL;
     draw_map(stream, is_all || kind == EQF_SYMMETRY_ROTATION, is_all || kind == EQF_SYMMETRY_REFLECTION, space_dim, q);
-    for (unsigned d = 0; d < space_dim && (is_all || kind == EQF_SYMMETRY_TRANSLATION); d++) shift[d] = draw_normal(stream);
+    for (unsigned d = 0; d < space_dim && (is_all || kind == EQF_SYMMETRY_TRANSLATION); d++)
+        shift[d] = draw_normal(stream);
     draw_order(stream, is_all || kind == EQF_SYMMETRY_PERMUTATION, num_particles, order);
     for (unsigned i = 0; i < num_particles; i++)
         for (unsigned d = 0; d < space_dim; d++) {

@@ -13,8 +13,8 @@ static void summarise(size_t num, const double *values, double *mean_out, double
 }
 
 /* values_out [num_data] = -log_prob of the data. */
-static eqf_status measure_nll(const eqf__evaluated *of, eqf_flow *flow, const char *label, double *values_out, double *nll_out,
-                              double *standard_error_out) {
+static eqf_status measure_nll(const eqf__evaluated *of, eqf_flow *flow, const char *label, double *values_out,
+                              double *nll_out, double *standard_error_out) {
     float *log_prob = eqf__alloc(of->ctx, of->num_data, sizeof *log_prob, "the log-densities");
     if (log_prob == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     const eqf_status status = eqf__shared_log_prob(of, flow, label, of->num_data, of->x, log_prob);
@@ -53,16 +53,18 @@ static void describe(const eqf__evaluated *of, double *nlls, eqf_evaluation *res
     /* Half of ln 2 pi for each free degree of freedom: the convention of papers that drop the prior's constant. */
     const double half_log_2_pi = 0.91893853320467274178;
     eqf_evaluation_figures *f = &result->figures;
-    f->nll_without_constant = f->nll - half_log_2_pi * (double)((of->target->num_particles - 1) * of->target->space_dim);
+    f->nll_without_constant =
+        f->nll - half_log_2_pi * (double)((of->target->num_particles - 1) * of->target->space_dim);
     size_t num_bad;
     f->mean_energy_data = eqf__finite_mean(of->num_data, result->data_energies, &num_bad);
     if (num_bad > 0)
         eqf__evaluation_warn(result, EQF_WARNING_DATA_ENERGY, (double)num_bad, 0,
                              "%zu of %zu data configurations have no finite energy", num_bad, of->num_data);
     if (isnan(f->nll))
-        eqf__evaluation_warn(result, EQF_WARNING_DATA_LOG_PROB, NAN, NAN,
-                             "some data configurations have no finite log-density, so there is no NLL: the flow cannot reach "
-                             "them");
+        eqf__evaluation_warn(
+            result, EQF_WARNING_DATA_LOG_PROB, NAN, NAN,
+            "some data configurations have no finite log-density, so there is no NLL: the flow cannot reach "
+            "them");
     measure_kl(of, nlls, result);
 }
 
@@ -71,7 +73,8 @@ eqf_status eqf__evaluate_data(const eqf__evaluated *of, eqf_flow *flow, eqf_eval
     double *nlls = eqf__alloc(of->ctx, of->num_data, sizeof *nlls, "the log-densities");
     double *refined = eqf__alloc(of->ctx, of->num_data, sizeof *refined, "the log-densities");
     result->data_energies = eqf__alloc(of->ctx, of->num_data, sizeof(float), "the energies");
-    eqf_status status = nlls == NULL || refined == NULL || result->data_energies == NULL ? EQF_ERROR_OUT_OF_MEMORY : EQF_OK;
+    eqf_status status =
+        nlls == NULL || refined == NULL || result->data_energies == NULL ? EQF_ERROR_OUT_OF_MEMORY : EQF_OK;
     if (status == EQF_OK) status = measure_nll(of, flow, "nll", nlls, &f->nll, &f->nll_standard_error);
     if (status == EQF_OK) status = measure_refined_nll(of, refined, result);
     if (status == EQF_OK) status = eqf__shared_energy(of, of->num_data, of->x, result->data_energies);

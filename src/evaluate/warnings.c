@@ -20,14 +20,16 @@ const char *eqf_warning_kind_name(eqf_warning_kind kind) {
     return (unsigned)kind < EQF_NUM_WARNING_KINDS ? names[kind] : NULL;
 }
 
-void eqf__evaluation_warn(eqf_evaluation *result, eqf_warning_kind kind, double value, double limit, const char *format, ...) {
+void eqf__evaluation_warn(eqf_evaluation *result, eqf_warning_kind kind, double value, double limit, const char *format,
+                          ...) {
     if (result->num_warnings == EQF__MAX_WARNINGS) return;
     char *text = result->texts[result->num_warnings];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(text, EQF__WARNING_SIZE, format, arguments);
     va_end(arguments);
-    result->warnings[result->num_warnings++] = (eqf_evaluation_warning){sizeof(eqf_evaluation_warning), kind, value, limit, text};
+    result->warnings[result->num_warnings++] =
+        (eqf_evaluation_warning){sizeof(eqf_evaluation_warning), kind, value, limit, text};
 }
 
 static void compare_refined(eqf_evaluation *result) {
@@ -35,16 +37,18 @@ static void compare_refined(eqf_evaluation *result) {
     const eqf_flow_options *used = &result->flow_options;
     const double difference = f->nll_refined - f->nll;
     if (fabs(difference) > refinement_tolerance && used->method == EQF_INTEGRATOR_DOPRI5)
-        eqf__evaluation_warn(result, EQF_WARNING_NOT_RESOLVED, difference, refinement_tolerance,
-                             "nll_refined differs from nll by %.3g nats (more than %g): rtol %g does not resolve this flow; "
-                             "neither is its NLL: evaluate with rtol %g",
-                             difference, refinement_tolerance, used->adaptive.rtol, 0.01 * used->adaptive.rtol);
+        eqf__evaluation_warn(
+            result, EQF_WARNING_NOT_RESOLVED, difference, refinement_tolerance,
+            "nll_refined differs from nll by %.3g nats (more than %g): rtol %g does not resolve this flow; "
+            "neither is its NLL: evaluate with rtol %g",
+            difference, refinement_tolerance, used->adaptive.rtol, 0.01 * used->adaptive.rtol);
     else if (fabs(difference) > refinement_tolerance)
-        eqf__evaluation_warn(result, EQF_WARNING_NOT_RESOLVED, difference, refinement_tolerance,
-                             "nll_refined differs from nll by %.3g nats (more than %g): %u integration steps do not resolve "
-                             "this flow, and twice as many may not either: neither is its NLL; evaluate with integrator.num_steps "
-                             "%u or EQF_INTEGRATOR_DOPRI5 until both agree, and train with a larger integration_penalty",
-                             difference, refinement_tolerance, used->num_steps, 4 * used->num_steps);
+        eqf__evaluation_warn(
+            result, EQF_WARNING_NOT_RESOLVED, difference, refinement_tolerance,
+            "nll_refined differs from nll by %.3g nats (more than %g): %u integration steps do not resolve "
+            "this flow, and twice as many may not either: neither is its NLL; evaluate with integrator.num_steps "
+            "%u or EQF_INTEGRATOR_DOPRI5 until both agree, and train with a larger integration_penalty",
+            difference, refinement_tolerance, used->num_steps, 4 * used->num_steps);
 }
 
 static void compare_entropy(eqf_evaluation *result) {
@@ -52,31 +56,34 @@ static void compare_entropy(eqf_evaluation *result) {
     const double uncertainty = 3 * hypot(isfinite(f->nll_standard_error) ? f->nll_standard_error : 0,
                                          isfinite(f->entropy_error) ? f->entropy_error : 0);
     if (f->nll < f->entropy - uncertainty)
-        eqf__evaluation_warn(result, EQF_WARNING_BELOW_ENTROPY, f->nll, f->entropy,
-                             "nll %.4f is below the target's entropy %.4f, which no model can be on equilibrium data: either "
-                             "the integrator is not accurate (see nll_refined) or the data are not equilibrium samples",
-                             f->nll, f->entropy);
+        eqf__evaluation_warn(
+            result, EQF_WARNING_BELOW_ENTROPY, f->nll, f->entropy,
+            "nll %.4f is below the target's entropy %.4f, which no model can be on equilibrium data: either "
+            "the integrator is not accurate (see nll_refined) or the data are not equilibrium samples",
+            f->nll, f->entropy);
     else if (f->nll_refined < f->entropy - uncertainty)
-        eqf__evaluation_warn(result, EQF_WARNING_REFINED_BELOW_ENTROPY, f->nll_refined, f->entropy,
-                             "nll_refined %.4f is below the target's entropy %.4f, which no model can be on equilibrium data",
-                             f->nll_refined, f->entropy);
+        eqf__evaluation_warn(
+            result, EQF_WARNING_REFINED_BELOW_ENTROPY, f->nll_refined, f->entropy,
+            "nll_refined %.4f is below the target's entropy %.4f, which no model can be on equilibrium data",
+            f->nll_refined, f->entropy);
 }
 
 static void compare_weights(eqf_evaluation *result) {
     const eqf_evaluation_figures *f = &result->figures;
     if (f->max_weight_fraction > dominant_weight)
-        eqf__evaluation_warn(result, EQF_WARNING_DOMINANT_WEIGHT, f->max_weight_fraction, dominant_weight,
-                             "one sample carries %.1f %% of the total weight: ESS, ln Z and reweighted averages hang on it; "
-                             "draw more samples (num_samples) or improve the model",
-                             100 * f->max_weight_fraction);
+        eqf__evaluation_warn(
+            result, EQF_WARNING_DOMINANT_WEIGHT, f->max_weight_fraction, dominant_weight,
+            "one sample carries %.1f %% of the total weight: ESS, ln Z and reweighted averages hang on it; "
+            "draw more samples (num_samples) or improve the model",
+            100 * f->max_weight_fraction);
     if (f->num_samples < few_samples)
         eqf__evaluation_warn(result, EQF_WARNING_FEW_SAMPLES, (double)f->num_samples, (double)few_samples,
                              "%zu samples are too few for an effective sample size; use num_samples %zu or more",
                              f->num_samples, few_samples);
     else if (f->ess_fraction < low_ess && f->num_samples < few_samples_low_ess)
         eqf__evaluation_warn(result, EQF_WARNING_UNCERTAIN_ESS, (double)f->num_samples, (double)few_samples_low_ess,
-                             "an effective sample size below %g is uncertain from %zu samples; use num_samples %zu", low_ess,
-                             f->num_samples, few_samples_low_ess);
+                             "an effective sample size below %g is uncertain from %zu samples; use num_samples %zu",
+                             low_ess, f->num_samples, few_samples_low_ess);
 }
 
 void eqf__evaluation_compare(eqf_evaluation *result) {
@@ -89,12 +96,13 @@ void eqf__evaluation_compare(eqf_evaluation *result) {
     compare_refined(result);
     compare_entropy(result);
     if (f->log_prob_invariance_error > invariance_tolerance)
-        eqf__evaluation_warn(result, EQF_WARNING_NOT_INVARIANT, f->log_prob_invariance_error, invariance_tolerance,
-                             "log-densities change by up to %.2g nats under rotation, reflection, translation and permutation "
-                             "(more than %g)%s",
-                             f->log_prob_invariance_error, invariance_tolerance,
-                             result->flow_options.method == EQF_INTEGRATOR_DOPRI5
-                                 ? ": rounding decides which steps are accepted; a lower rtol makes this smaller"
-                                 : "");
+        eqf__evaluation_warn(
+            result, EQF_WARNING_NOT_INVARIANT, f->log_prob_invariance_error, invariance_tolerance,
+            "log-densities change by up to %.2g nats under rotation, reflection, translation and permutation "
+            "(more than %g)%s",
+            f->log_prob_invariance_error, invariance_tolerance,
+            result->flow_options.method == EQF_INTEGRATOR_DOPRI5
+                ? ": rounding decides which steps are accepted; a lower rtol makes this smaller"
+                : "");
     compare_weights(result);
 }

@@ -27,10 +27,12 @@ static void weigh(const eqf__evaluated *of, double *energies, eqf_evaluation *re
     eqf_evaluation_figures *f = &result->figures;
     const size_t num = f->num_samples;
     eqf_weight_summary summary = EQF_WEIGHT_SUMMARY_INIT;
-    if (eqf_estimate_log_weights(num, result->sample_energies, result->sample_log_probs, result->log_weights) != EQF_OK ||
+    if (eqf_estimate_log_weights(num, result->sample_energies, result->sample_log_probs, result->log_weights) !=
+            EQF_OK ||
         eqf_estimate_weights(num, result->log_weights, &summary) != EQF_OK) {
-        eqf__evaluation_warn(result, EQF_WARNING_NO_WEIGHTS, NAN, NAN,
-                             "no importance weights: log-densities of samples are not finite, or no sample has any weight");
+        eqf__evaluation_warn(
+            result, EQF_WARNING_NO_WEIGHTS, NAN, NAN,
+            "no importance weights: log-densities of samples are not finite, or no sample has any weight");
         return;
     }
     f->ess_fraction = summary.ess_fraction;
@@ -43,7 +45,8 @@ static void weigh(const eqf__evaluated *of, double *energies, eqf_evaluation *re
                                        &f->ess_fraction_standard_error) != EQF_OK)
         f->log_z_standard_error = f->ess_fraction_standard_error = NAN;
     for (size_t b = 0; b < num; b++) energies[b] = result->sample_energies[b];
-    if (eqf_estimate_reweighted_bootstrap(num, result->log_weights, energies, NUM_RESAMPLES, seed, &f->mean_energy_reweighted,
+    if (eqf_estimate_reweighted_bootstrap(num, result->log_weights, energies, NUM_RESAMPLES, seed,
+                                          &f->mean_energy_reweighted,
                                           &f->mean_energy_reweighted_standard_error) != EQF_OK)
         f->mean_energy_reweighted = f->mean_energy_reweighted_standard_error = NAN;
 }
@@ -61,7 +64,8 @@ eqf_status eqf__evaluate_samples(const eqf__evaluated *of, eqf_flow *flow, eqf_e
                             ? EQF_ERROR_OUT_OF_MEMORY
                             : EQF_OK;
     if (status == EQF_OK)
-        status = eqf__shared_sample(of, flow, eqf_seed_for(of->seed, "evaluate"), num, result->samples, result->sample_log_probs);
+        status = eqf__shared_sample(of, flow, eqf_seed_for(of->seed, "evaluate"), num, result->samples,
+                                    result->sample_log_probs);
     if (status == EQF_OK) status = eqf__shared_energy(of, num, result->samples, result->sample_energies);
     if (status == EQF_OK) {
         weigh(of, energies, result);

@@ -3,8 +3,8 @@
 #include "solve.h"
 
 /* Has the buffer room for `count` items from `offset` on, and is it of our context? NULL: not wanted. */
-static eqf_status check_buffer(const eqf_flow *flow, const char *name, cl_mem buffer, size_t item_numbers, size_t offset,
-                               size_t count) {
+static eqf_status check_buffer(const eqf_flow *flow, const char *name, cl_mem buffer, size_t item_numbers,
+                               size_t offset, size_t count) {
     eqf_context *ctx = flow->ctx;
     if (buffer == NULL) return EQF_OK;
     size_t num_bytes = 0;
@@ -16,8 +16,8 @@ static eqf_status check_buffer(const eqf_flow *flow, const char *name, cl_mem bu
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "%s is a buffer of another OpenCL context", name);
     const size_t room = num_bytes / (item_numbers * flow->solver->real.size);
     if (offset > room || count > room - offset)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "%s has room for %zu samples, fewer than the %zu from %zu on", name, room,
-                         count, offset);
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "%s has room for %zu samples, fewer than the %zu from %zu on",
+                         name, room, count, offset);
     return EQF_OK;
 }
 
@@ -31,7 +31,8 @@ static eqf_status give_rows(eqf_flow *flow, size_t count, cl_mem d_blocked, size
 
 static eqf_status give_numbers(eqf_flow *flow, size_t count, cl_mem d_numbers, size_t first, cl_mem numbers_out) {
     const size_t size = flow->solver->real.size;
-    return numbers_out == NULL ? EQF_OK : eqf__buffer_copy(flow->ctx, d_numbers, 0, numbers_out, first * size, count * size);
+    return numbers_out == NULL ? EQF_OK
+                               : eqf__buffer_copy(flow->ctx, d_numbers, 0, numbers_out, first * size, count * size);
 }
 
 eqf_status eqf_flow_sample_opencl(eqf_flow *flow, uint64_t seed, uint64_t first_sample, size_t num_samples, cl_mem x,
@@ -50,8 +51,8 @@ eqf_status eqf_flow_sample_opencl(eqf_flow *flow, uint64_t seed, uint64_t first_
     return EQF_OK;
 }
 
-eqf_status eqf_flow_log_prob_opencl(eqf_flow *flow, uint64_t first, size_t batch_size, cl_mem x, cl_mem log_prob, cl_mem z,
-                                    size_t offset) {
+eqf_status eqf_flow_log_prob_opencl(eqf_flow *flow, uint64_t first, size_t batch_size, cl_mem x, cl_mem log_prob,
+                                    cl_mem z, size_t offset) {
     EQF__NOT_NULL(NULL, flow);
     if (batch_size > 0) EQF__NOT_NULL(flow->ctx, x);
     EQF__TRY(check_buffer(flow, "x", x, flow->num_dof, offset, batch_size));

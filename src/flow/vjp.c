@@ -4,17 +4,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "solve.h"
 #include "rk4.h"
+#include "solve.h"
 
 /* Device memory of chunks: adjoints in and out, times, partial gradients. */
 typedef struct vjp {
     eqf_flow *flow;
     double t;
     size_t num_partials;
-    cl_mem d_adjoint_velocity, d_adjoint_x;             /* [chunk blocks][N*D][V] */
-    cl_mem d_adjoint_divergence, d_times;               /* [chunk blocks][V] */
-    cl_mem d_grad, d_grad_shared, d_gradient;           /* partial gradients in the form's layout, [num_trained] */
+    cl_mem d_adjoint_velocity, d_adjoint_x;   /* [chunk blocks][N*D][V] */
+    cl_mem d_adjoint_divergence, d_times;     /* [chunk blocks][V] */
+    cl_mem d_grad, d_grad_shared, d_gradient; /* partial gradients in the form's layout, [num_trained] */
     size_t grad_bytes, grad_shared_bytes;
     eqf__kernel kernel; /* of the stage and any-time forms */
     float *h_gradient;  /* [num_trained] */
@@ -23,8 +23,9 @@ typedef struct vjp {
 } vjp;
 
 static void clear(vjp *v) {
-    cl_mem *const buffers[] = {&v->d_adjoint_velocity, &v->d_adjoint_x, &v->d_adjoint_divergence, &v->d_times,
-                               &v->d_grad,             &v->d_grad_shared, &v->d_gradient};
+    cl_mem *const buffers[] = {
+        &v->d_adjoint_velocity, &v->d_adjoint_x, &v->d_adjoint_divergence, &v->d_times, &v->d_grad,
+        &v->d_grad_shared,      &v->d_gradient};
     for (size_t b = 0; b < sizeof buffers / sizeof buffers[0]; b++) eqf__buffer_destroy(buffers[b]);
     eqf__kernel_destroy(&v->kernel);
     free(v->h_gradient);
@@ -62,8 +63,8 @@ static eqf_status launch_stage(vjp *v, size_t num_blocks, cl_mem d_x) {
     const cl_uint stage = eqf__rk4_stage_at(v->flow->solver, v->t);
     EQF__TRY(EQF__LAUNCH(v->flow->ctx, &v->kernel, v->num_partials, 0, EQF__ARG(d_x), EQF__ARG(v->d_adjoint_velocity),
                          EQF__ARG(v->d_adjoint_divergence), EQF__ARG(v->d_adjoint_x), EQF__ARG(field->stage->d_stages),
-                         EQF__ARG(field->stage->d_shared), EQF__ARG(v->d_grad), EQF__ARG(v->d_grad_shared), EQF__ARG(blocks),
-                         EQF__ARG(partials), EQF__ARG(stages), EQF__ARG(stage)));
+                         EQF__ARG(field->stage->d_shared), EQF__ARG(v->d_grad), EQF__ARG(v->d_grad_shared),
+                         EQF__ARG(blocks), EQF__ARG(partials), EQF__ARG(stages), EQF__ARG(stage)));
     return field->stage->contract(field, v->d_grad, v->d_grad_shared, v->num_partials, v->d_gradient);
 }
 
@@ -84,9 +85,10 @@ static eqf_status launch_any_time(vjp *v, size_t num_blocks, cl_mem d_x) {
     const eqf__any_time_form *form = field->any_time;
     const cl_uint blocks = (cl_uint)num_blocks, partials = (cl_uint)v->num_partials;
     const cl_float t = (cl_float)v->t;
-    EQF__TRY(EQF__LAUNCH(v->flow->ctx, &v->kernel, v->num_partials, 0, EQF__ARG(field->d_params), EQF__ARG(form->d_constants),
-                         EQF__ARG(d_x), EQF__ARG(v->d_adjoint_velocity), EQF__ARG(v->d_adjoint_divergence),
-                         EQF__ARG(v->d_adjoint_x), EQF__ARG(v->d_grad), EQF__ARG(blocks), EQF__ARG(partials), EQF__ARG(t)));
+    EQF__TRY(EQF__LAUNCH(v->flow->ctx, &v->kernel, v->num_partials, 0, EQF__ARG(field->d_params),
+                         EQF__ARG(form->d_constants), EQF__ARG(d_x), EQF__ARG(v->d_adjoint_velocity),
+                         EQF__ARG(v->d_adjoint_divergence), EQF__ARG(v->d_adjoint_x), EQF__ARG(v->d_grad),
+                         EQF__ARG(blocks), EQF__ARG(partials), EQF__ARG(t)));
     return form->contract(field, v->d_grad, v->num_partials, 1.0f, v->d_gradient);
 }
 
@@ -97,9 +99,10 @@ static eqf_status open_batched(vjp *v) {
 
 static eqf_status launch_batched(vjp *v, const eqf__noise *noise, size_t num_blocks, cl_mem d_x) {
     eqf__field *field = v->flow->field;
-    EQF__TRY(eqf__fill_zero(v->flow->ctx, v->d_adjoint_x, num_blocks * v->flow->num_dof * field->real.vector_width * sizeof(float)));
-    EQF__TRY(field->batched->vjp(field, noise, num_blocks, d_x, v->d_times, v->d_adjoint_velocity, v->d_adjoint_divergence,
-                                 v->d_adjoint_x, v->d_grad));
+    EQF__TRY(eqf__fill_zero(v->flow->ctx, v->d_adjoint_x,
+                            num_blocks * v->flow->num_dof * field->real.vector_width * sizeof(float)));
+    EQF__TRY(field->batched->vjp(field, noise, num_blocks, d_x, v->d_times, v->d_adjoint_velocity,
+                                 v->d_adjoint_divergence, v->d_adjoint_x, v->d_grad));
     return field->batched->contract(field, v->d_grad, v->d_gradient);
 }
 
@@ -120,9 +123,7 @@ static eqf_status open(vjp *v, size_t batch_size) {
     const eqf__field *field = flow->field;
     const size_t count = batch_size < flow->batch.chunk_size ? batch_size : flow->batch.chunk_size;
     const size_t lanes = eqf__solver_blocks(flow->solver, count) * flow->vector_width, numbers = lanes * sizeof(float);
-    EQF__TRY(field->batched != NULL    ? open_batched(v)
-             : field->any_time != NULL ? open_any_time(v)
-                                       : open_stage(v));
+    EQF__TRY(field->batched != NULL ? open_batched(v) : field->any_time != NULL ? open_any_time(v) : open_stage(v));
     const struct {
         cl_mem *buffer;
         size_t num_bytes;
@@ -183,13 +184,15 @@ static eqf_status run(vjp *v, size_t batch_size, const float *x, const float *ad
     return EQF_OK;
 }
 
-eqf_status eqf_flow_velocity_vjp(eqf_flow *flow, double t, size_t batch_size, const float *x, const float *adjoint_velocity,
-                                 const float *adjoint_divergence, float *adjoint_x_out, float *gradient_out) {
+eqf_status eqf_flow_velocity_vjp(eqf_flow *flow, double t, size_t batch_size, const float *x,
+                                 const float *adjoint_velocity, const float *adjoint_divergence, float *adjoint_x_out,
+                                 float *gradient_out) {
     EQF__NOT_NULL(NULL, flow);
     if (batch_size > 0) EQF__NOT_NULL(flow->ctx, x);
     if (batch_size > 0) EQF__NOT_NULL(flow->ctx, adjoint_velocity);
     if (eqf__is_double(&flow->solver->real))
-        return eqf__fail(flow->ctx, EQF_ERROR_UNSUPPORTED, "a flow in double precision has no gradients: use float32 for them");
+        return eqf__fail(flow->ctx, EQF_ERROR_UNSUPPORTED,
+                         "a flow in double precision has no gradients: use float32 for them");
     EQF__TRY(flow->solver->verbs->check_time(flow->solver, t));
     vjp v = {.flow = flow, .t = t};
     const eqf_status status = run(&v, batch_size, x, adjoint_velocity, adjoint_divergence, adjoint_x_out, gradient_out);

@@ -44,7 +44,8 @@ static cl_mem make_buffer(const own_objects *own, size_t num_bytes) {
 }
 
 static void read(const own_objects *own, cl_mem buffer, size_t offset, size_t num_bytes, void *out) {
-    assert_int_equal(clEnqueueReadBuffer(own->queue, buffer, CL_TRUE, offset, num_bytes, out, 0, NULL, NULL), CL_SUCCESS);
+    assert_int_equal(clEnqueueReadBuffer(own->queue, buffer, CL_TRUE, offset, num_bytes, out, 0, NULL, NULL),
+                     CL_SUCCESS);
 }
 
 /* The bits of host arrays, at their place, and nothing beside it; the objects are the program's again at the end. */
@@ -72,10 +73,13 @@ static void check_buffers(eqf_precision precision) {
         char *got = calloc(NUM + 2 * OFFSET, row), *zeros = calloc(NUM + 2 * OFFSET, row);
         cl_mem d_x = make_buffer(&own, (NUM + 2 * OFFSET) * row), d_p = make_buffer(&own, (NUM + OFFSET) * size);
         cl_mem d_z = make_buffer(&own, (NUM + OFFSET) * row);
-        assert_int_equal(clEnqueueWriteBuffer(own.queue, d_x, CL_TRUE, 0, (NUM + 2 * OFFSET) * row, zeros, 0, NULL, NULL), CL_SUCCESS);
+        assert_int_equal(
+            clEnqueueWriteBuffer(own.queue, d_x, CL_TRUE, 0, (NUM + 2 * OFFSET) * row, zeros, 0, NULL, NULL),
+            CL_SUCCESS);
         if (is_double) {
             TEST_OK(ctx, eqf_flow_sample_double(flow, 4, 9, NUM, (double *)(void *)x, (double *)(void *)log_prob));
-            TEST_OK(ctx, eqf_flow_log_prob_double(flow, NUM, (double *)(void *)x, (double *)(void *)back, (double *)(void *)z));
+            TEST_OK(ctx, eqf_flow_log_prob_double(flow, NUM, (double *)(void *)x, (double *)(void *)back,
+                                                  (double *)(void *)z));
         } else {
             TEST_OK(ctx, eqf_flow_sample(flow, 4, 9, NUM, (float *)(void *)x, (float *)(void *)log_prob));
             TEST_OK(ctx, eqf_flow_log_prob(flow, NUM, (float *)(void *)x, (float *)(void *)back, (float *)(void *)z));
@@ -94,7 +98,8 @@ static void check_buffers(eqf_precision precision) {
         assert_memory_equal(got, z, NUM * row);
         TEST_OK(ctx, eqf_flow_sample_opencl(flow, 4, 9, NUM, d_x, NULL, 0)); /* no log-densities wanted */
         /* what does not fit, or is not ours */
-        assert_int_equal(eqf_flow_sample_opencl(flow, 4, 9, NUM + OFFSET + 1, d_x, NULL, OFFSET), EQF_ERROR_INVALID_ARGUMENT);
+        assert_int_equal(eqf_flow_sample_opencl(flow, 4, 9, NUM + OFFSET + 1, d_x, NULL, OFFSET),
+                         EQF_ERROR_INVALID_ARGUMENT);
         assert_non_null(strstr(eqf_context_error(ctx), "x has room"));
         assert_int_equal(eqf_flow_sample_opencl(flow, 4, 9, NUM, d_x, d_p, SIZE_MAX), EQF_ERROR_INVALID_ARGUMENT);
         own_objects other = make_objects(0);
@@ -143,7 +148,8 @@ static void test_refusals(void **state) {
     assert_non_null(strstr(eqf_context_error(ctx), "queue"));
     own_objects unordered = make_objects(CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE);
     if (unordered.queue != NULL) {
-        assert_int_equal(eqf_context_open_opencl(ctx, unordered.context, unordered.device, unordered.queue), EQF_ERROR_UNSUPPORTED);
+        assert_int_equal(eqf_context_open_opencl(ctx, unordered.context, unordered.device, unordered.queue),
+                         EQF_ERROR_UNSUPPORTED);
         assert_non_null(strstr(eqf_context_error(ctx), "order"));
         clReleaseCommandQueue(unordered.queue);
     }
@@ -152,7 +158,8 @@ static void test_refusals(void **state) {
     cl_command_queue queue;
     TEST_OK(ctx, eqf_context_opencl(ctx, NULL, NULL, &queue));
     assert_true(queue != NULL && queue != own.queue);
-    assert_int_equal(eqf_context_open_opencl(ctx, own.context, own.device, NULL), EQF_ERROR_INVALID_ARGUMENT); /* once */
+    assert_int_equal(eqf_context_open_opencl(ctx, own.context, own.device, NULL),
+                     EQF_ERROR_INVALID_ARGUMENT); /* once */
     eqf_device_info mine = EQF_DEVICE_INFO_INIT, usual = EQF_DEVICE_INFO_INIT;
     TEST_OK(ctx, eqf_context_device(ctx, &mine));
     TEST_OK(test_context(), eqf_context_device(test_context(), &usual));
@@ -162,7 +169,8 @@ static void test_refusals(void **state) {
     cl_uint references = 0; /* the program's objects are its own again */
     ctx = open_on(&own);
     eqf_context_destroy(&ctx);
-    assert_int_equal(clGetCommandQueueInfo(own.queue, CL_QUEUE_REFERENCE_COUNT, sizeof references, &references, NULL), CL_SUCCESS);
+    assert_int_equal(clGetCommandQueueInfo(own.queue, CL_QUEUE_REFERENCE_COUNT, sizeof references, &references, NULL),
+                     CL_SUCCESS);
     assert_int_equal(references, 1);
     own_objects *all[] = {&own, &other};
     for (size_t o = 0; o < 2; o++) {
@@ -172,6 +180,7 @@ static void test_refusals(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_float), cmocka_unit_test(test_double), cmocka_unit_test(test_refusals)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_float), cmocka_unit_test(test_double),
+                                       cmocka_unit_test(test_refusals)};
     return cmocka_run_group_tests(tests, NULL, test_context_teardown);
 }

@@ -51,7 +51,8 @@ static void test_pieces_change_no_bit(void **state) {
         TEST_OK(ctx, eqf_flow_sample(flow, 7, 0, NUM, x[i], log_prob[i]));
         if (i == 1) {
             assert_string_equal(w.stage, "sample");
-            assert_true(w.num_calls > 2 && w.total == NUM && !w.has_gone_back); /* the first piece is smaller than NUM */
+            assert_true(w.num_calls > 2 && w.total == NUM &&
+                        !w.has_gone_back); /* the first piece is smaller than NUM */
         }
         TEST_OK(ctx, eqf_flow_log_prob(flow, NUM, x[i], back[i], NULL));
         if (i == 1) assert_string_equal(w.stage, "log-prob");
@@ -96,7 +97,7 @@ static void test_each_call_ends(void **state) {
     eqf_evaluation_options few = EQF_EVALUATION_OPTIONS_INIT;
     few.num_samples = 600;
     eqf_evaluation *evaluation = NULL;
-    static const char *const names[] = {"sample",     "log_prob",     "score",   "transform", "energies", "mcmc",
+    static const char *const names[] = {"sample", "log_prob",   "score",        "transform", "energies", "mcmc",
                                         "quench", "round trip", "choose steps", "evaluate",  "selftest"};
     for (unsigned which = 0; which < sizeof names / sizeof names[0]; which++)
         for (unsigned stop_at = 1; stop_at <= 2; stop_at++) {
@@ -118,8 +119,8 @@ static void test_each_call_ends(void **state) {
             }
             TEST_OK(ctx, eqf_context_set_progress(ctx, NULL, NULL));
             if (status != EQF_ERROR_INTERRUPTED || w.num_calls != stop_at)
-                fail_msg("%s asked to stop at call %u: %s after %u calls", names[which], stop_at, eqf_status_name(status),
-                         w.num_calls);
+                fail_msg("%s asked to stop at call %u: %s after %u calls", names[which], stop_at,
+                         eqf_status_name(status), w.num_calls);
             assert_non_null(strstr(eqf_context_error(ctx), "request"));
             assert_null(evaluation);
         }
@@ -154,8 +155,10 @@ static void test_trainer_goes_on(void **state) {
             w.num_calls = 0;
             TEST_OK(ctx, eqf_context_set_progress(ctx, i == 1 && num_stops < 50 ? watch : NULL, &w));
             const eqf_status status = eqf_trainer_advance(trainer, 1000, &now);
-            if (status == EQF_ERROR_INTERRUPTED) num_stops++;
-            else assert_int_equal(status, EQF_OK);
+            if (status == EQF_ERROR_INTERRUPTED)
+                num_stops++;
+            else
+                assert_int_equal(status, EQF_OK);
         }
         TEST_OK(ctx, eqf_context_set_progress(ctx, NULL, NULL));
         TEST_OK(ctx, eqf_trainer_best_model(trainer, &best[i]));
@@ -163,7 +166,8 @@ static void test_trainer_goes_on(void **state) {
     }
     print_message("stopped %u times\n", num_stops);
     assert_true(num_stops > 0);
-    assert_memory_equal(eqf_model_params(best[0]), eqf_model_params(best[1]), eqf_model_num_params(model) * sizeof(float));
+    assert_memory_equal(eqf_model_params(best[0]), eqf_model_params(best[1]),
+                        eqf_model_num_params(model) * sizeof(float));
     size_t num_rows[2];
     eqf_model_history(best[0], &num_rows[0]);
     eqf_model_history(best[1], &num_rows[1]);
@@ -175,7 +179,7 @@ static void test_trainer_goes_on(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pieces_change_no_bit), cmocka_unit_test(test_each_call_ends),
-                                       cmocka_unit_test(test_trainer_goes_on)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pieces_change_no_bit),
+                                       cmocka_unit_test(test_each_call_ends), cmocka_unit_test(test_trainer_goes_on)};
     return cmocka_run_group_tests(tests, NULL, test_context_teardown);
 }

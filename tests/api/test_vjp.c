@@ -41,7 +41,8 @@ static void check_case(eqf_context *ctx, const vjp_case *c) {
     float *params = malloc(num_params * sizeof *params), *moved = malloc(num_params * sizeof *moved);
     memcpy(params, eqf_model_params(model), num_params * sizeof *params);
     test_rng rng = {7};
-    for (size_t i = 0; i < num_trained; i++) params[i] += (float)(0.1 * test_normal(&rng)); /* biases and importances too */
+    for (size_t i = 0; i < num_trained; i++)
+        params[i] += (float)(0.1 * test_normal(&rng)); /* biases and importances too */
     TEST_OK(ctx, eqf_model_set_params(ctx, model, params));
     eqf_flow_options flow_options = EQF_FLOW_OPTIONS_INIT;
     flow_options.method = c->method;
@@ -90,7 +91,8 @@ static void check_case(eqf_context *ctx, const vjp_case *c) {
         size_params = fmax(size_params, fabs(along));
         free(direction);
     }
-    print_message("%s: by x %.2g of %.2g, by parameters %.2g of %.2g\n", c->name, worst_x, size_x, worst_params, size_params);
+    print_message("%s: by x %.2g of %.2g, by parameters %.2g of %.2g\n", c->name, worst_x, size_x, worst_params,
+                  size_params);
     assert_true(worst_x < 0.02 * size_x && size_x > 0);
     assert_true(worst_params < 0.02 * size_params && size_params > 0);
     /* linear: twice the adjoints, twice the products; without the divergence's; either output alone */
@@ -100,8 +102,10 @@ static void check_case(eqf_context *ctx, const vjp_case *c) {
     for (size_t i = 0; i < num; i++) adjoint_v[i] *= 2;
     TEST_OK(ctx, eqf_flow_velocity_vjp(flow, c->t, BATCH, x, adjoint_v, NULL, twice, NULL));
     TEST_OK(ctx, eqf_flow_velocity_vjp(flow, c->t, BATCH, x, adjoint_v, NULL, NULL, alone));
-    for (size_t i = 0; i < num; i++) assert_true(fabs((double)twice[i] - 2 * (double)adjoint_x[i]) <= 1e-5 * (1 + size_x));
-    for (size_t i = 0; i < num_trained; i++) assert_true(fabs((double)alone[i] - 2 * (double)gradient[i]) <= 1e-4 * (1 + size_params));
+    for (size_t i = 0; i < num; i++)
+        assert_true(fabs((double)twice[i] - 2 * (double)adjoint_x[i]) <= 1e-5 * (1 + size_x));
+    for (size_t i = 0; i < num_trained; i++)
+        assert_true(fabs((double)alone[i] - 2 * (double)gradient[i]) <= 1e-4 * (1 + size_params));
     void *memory[] = {params, moved, x, x_moved, adjoint_v, adjoint_x, gradient, twice, alone};
     for (size_t m = 0; m < sizeof memory / sizeof memory[0]; m++) free(memory[m]);
     eqf_flow_destroy(&flow);
@@ -129,7 +133,8 @@ static void test_refusals(void **state) {
     TEST_OK(ctx, eqf_model_create(ctx, &options, &model));
     TEST_OK(ctx, eqf_flow_create(ctx, model, NULL, &flow));
     float x[8] = {0}, adjoint[8] = {0}, out[8];
-    assert_int_equal(eqf_flow_velocity_vjp(flow, 0.31234, 1, x, adjoint, NULL, out, NULL), EQF_ERROR_INVALID_ARGUMENT); /* no stage time */
+    assert_int_equal(eqf_flow_velocity_vjp(flow, 0.31234, 1, x, adjoint, NULL, out, NULL),
+                     EQF_ERROR_INVALID_ARGUMENT); /* no stage time */
     TEST_OK(ctx, eqf_flow_velocity_vjp(flow, 0.5, 0, NULL, NULL, NULL, NULL, NULL));
     eqf_flow_destroy(&flow);
     eqf_flow_options of_double = EQF_FLOW_OPTIONS_INIT;

@@ -19,8 +19,10 @@ typedef struct new_options {
     double tolerance;
     const char *name;
 } new_options;
-#define OLD_OPTIONS_INIT {.struct_size = sizeof(old_options), .count = 3}
-#define NEW_OPTIONS_INIT {.struct_size = sizeof(new_options), .count = 3, .tolerance = 0.5, .name = "default"}
+#define OLD_OPTIONS_INIT \
+    { .struct_size = sizeof(old_options), .count = 3 }
+#define NEW_OPTIONS_INIT \
+    { .struct_size = sizeof(new_options), .count = 3, .tolerance = 0.5, .name = "default" }
 
 static void test_older_program(void **state) {
     (void)state;
