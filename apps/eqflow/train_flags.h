@@ -47,7 +47,4 @@ bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_o
 /* Puts --field and its options over those of a preset. */
 exit_code train_flags_dynamics(cli_app *app, const train_flags *flags, eqf_dynamics_options *dynamics);
 
-/* What the command line sets of a stage's options. */
-void train_flags_fill(const cli_app *app, const train_flags *flags, eqf_training_options *options);
-
 #endif

@@ -195,6 +195,44 @@ static void shorten(eqf_training_options *options, bool has_warmup, bool has_int
     if (!has_interval && options->validation_interval > interval) options->validation_interval = interval;
 }
 
+/* What the command line sets of a stage's options. */
+static void fill_from_flags(const cli_app *app, const train_flags *flags, eqf_training_options *options) {
+    if (flags->is_num_steps_set) {
+        options->num_steps = flags->num_steps;
+        /* A short run keeps its shape: warm-up and measurements shrink with it. */
+        uint64_t interval = flags->num_steps / 20 > 0 ? flags->num_steps / 20 : 1;
+        if (options->num_warmup_steps > flags->num_steps / 10) options->num_warmup_steps = flags->num_steps / 10;
+        if (options->validation_interval > interval) options->validation_interval = interval;
+    }
+    if (flags->is_batch_size_set) options->batch_size = (size_t)flags->batch_size;
+    if (flags->is_learning_rate_set) options->learning_rate = flags->learning_rate;
+    if (flags->is_final_fraction_set) options->final_learning_rate_fraction = flags->final_fraction;
+    if (flags->is_num_warmup_steps_set) options->num_warmup_steps = flags->num_warmup_steps;
+    if (flags->is_integration_penalty_set) options->integration_penalty = flags->integration_penalty;
+    if (flags->is_clip_norm_set) options->clip_norm = flags->clip_norm;
+    if (flags->is_average_decay_set) options->average_decay = flags->average_decay;
+    if (flags->is_weight_decay_set) options->weight_decay = flags->weight_decay;
+    if (flags->is_data_noise_set) options->data_noise = flags->data_noise;
+    if (flags->is_validation_interval_set) options->validation_interval = flags->validation_interval;
+    if (flags->field_evaluation) options->field_evaluation = flags->field_evaluation_value;
+    const bool has_stages = flags->stages.num_texts > 0;
+    if (!has_stages && flags->loss == LOSS_ENERGY) options->nll_weight_start = options->nll_weight_end = 0;
+    if (!has_stages && flags->loss == LOSS_MIXTURE) {
+        options->nll_weight_start = flags->nll_weight_start;
+        options->nll_weight_end = flags->nll_weight_end;
+    }
+    if (flags->is_num_generated_set) options->num_generated = (size_t)flags->num_generated;
+    if (flags->energy_cap) options->energy_cap = flags->energy_cap_value;
+    options->is_augmented = flags->is_augmented && options->objective == EQF_OBJECTIVE_LIKELIHOOD;
+    options->divergence = flags->divergence_value;
+    if (flags->gradient) options->gradient = flags->is_otd    ? EQF_GRADIENT_OTD
+                                              : flags->is_path ? EQF_GRADIENT_PATH
+                                                               : EQF_GRADIENT_DTO;
+    if (flags->is_rtol_set) options->adaptive.rtol = flags->rtol;
+    if (flags->is_atol_set) options->adaptive.atol = flags->atol;
+    options->seed = app->seed;
+}
+
 static exit_code add_stage(cli_app *app, const train_flags *flags, const eqf_preset *preset, size_t num_train,
                            eqf_objective objective, const stage_loss *loss, const char *text, train_plan *plan) {
     eqf_training_options *options = &plan->stages[plan->num_stages];
@@ -202,7 +240,7 @@ static exit_code add_stage(cli_app *app, const train_flags *flags, const eqf_pre
     eqf_status status = eqf_preset_stage_options(preset, flags->field_value, objective, num_train, options);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
     if (loss != NULL) set_loss(*loss, options);
-    train_flags_fill(app, flags, options);
+    fill_from_flags(app, flags, options);
     /* each stage draws its own batches and noise; the first those that a training of one stage has */
     if (plan->num_stages > 0) options->seed = app_seed_for(app->seed + plan->num_stages, "stage");
     if (text != NULL) {

@@ -6,6 +6,7 @@
  *   matching.c    flow matching, with its pairs: pairing.c, alignment.c, assignment.c
  *   optimizer.c   what turns gradients into steps, one row each
  *   validation.c  held-out measurements, the best model, the history
+ *   step.c        one step, and what it measured
  *   trainer.c     life and loop
  *   checkpoint.c  all that training needs to go on */
 #ifndef EQF_TRAIN_INTERNAL_H
@@ -136,6 +137,11 @@ void eqf__terms_destroy(eqf_trainer *trainer);
  * the loss had term k in this step. */
 eqf_status eqf__trainer_measure(const eqf_trainer *trainer, cl_mem d_gradient, cl_mem d_sums, cl_mem d_records,
                                 unsigned record, cl_mem d_failed, cl_uint terms, size_t num);
+
+/* Launches the next step, whose record is number `record` of those in flight. */
+eqf_status eqf__trainer_step(eqf_trainer *trainer, size_t record);
+/* Reads the records of the last num_records steps and adds them to the totals. Errors: NON_FINITE; the trainer then stands at that step. */
+eqf_status eqf__trainer_collect(eqf_trainer *trainer, size_t num_records);
 
 /* One step's numbers for an optimizer. */
 typedef struct eqf__step {
