@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host_message.h"
 #include "kinds.h"
 #include "message_params.h"
 #include "message_tape.h"
@@ -303,19 +304,13 @@ static eqf_status message_create(eqf__field *field, const eqf__field_needs *need
     return eqf__buffer_create(ctx, field->num_params * field->real.size, NULL, "the parameters", &field->d_params);
 }
 
-/* The host takes 2 N D velocities a divergence, each of about so many products; a few hundred divergences are asked for, many more where
- * the device chooses its steps. */
+/* Within the filters' reach. Not for fields of which the host, whose divergence is 2 N D velocities, would take seconds. */
 static bool problem(const eqf_dynamics_options *options, unsigned num_particles, bool has_step_control,
                     eqf__field_problem *problem_out) {
-    const double most_products = has_step_control ? 5e5 : 2e7;
-    eqf__message_shape shape;
-    eqf__message_shape_of(options, &shape);
-    const double N = num_particles, H = shape.num_scalars, M = shape.num_vectors, E = shape.num_edge,
-                 K = shape.num_radial;
-    const double products = N * N * (shape.num_filters * K + 3 * E * (E + shape.num_reduced)) +
-                            N * shape.num_hops * (4 * H * (H + M) + 15 * M * M);
-    *problem_out = (eqf__field_problem){.side = 1.5, .share = 0.3};
-    return 6 * N * products <= most_products;
+    (void)has_step_control;
+    *problem_out = (eqf__field_problem){.side = 0.2 * options->distance_max, .share = 0.5};
+    const double N = num_particles, H = options->num_scalars, M = options->num_vectors, E = options->num_edge;
+    return N * N * N * (H + 3 * M + E) * (H + E + options->num_distance) * options->num_hops <= 1e7;
 }
 
 const eqf__dynamics_kind eqf__message_kind = {

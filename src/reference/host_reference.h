@@ -29,9 +29,6 @@ bool eqf__host_radial_velocity(const eqf__host_field *field, const double *x, do
                                double *divergence_out);
 bool eqf__host_dense_velocity(const eqf__host_field *field, const double *x, double t, double *velocity_out,
                               double *divergence_out);
-/* The divergence by differences of 2 N D velocities: good to about 1e-6. */
-bool eqf__host_message_velocity(const eqf__host_field *field, const double *x, double t, double *velocity_out,
-                                double *divergence_out);
 /* RK4 in num_steps steps, prior -> data or back: x_out [N, D] and log_det; error as in eqf_loss. */
 bool eqf__host_transform(const eqf__host_field *field, bool is_prior_to_data, unsigned num_steps, const double *x,
                          double *x_out, double *log_det_out, double *error_out);
