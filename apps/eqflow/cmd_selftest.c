@@ -37,9 +37,13 @@ exit_code cmd_selftest(cli_app *app) {
                        "the gradient of that potential with its energy.",
         .operands = operands,
     };
-    cli_option options[SYSTEM_NUM_OPTIONS];
+    cli_option options[SYSTEM_NUM_OPTIONS + 1];
     system_flags flags;
-    size_t num_options = system_options(&flags, SYSTEM_OF_CHECK, options);
+    const char *only = NULL;
+    options[0] = (cli_option){.kind = OPTION_TEXT, .name = "only", .argument = "TEXT", .value = &only,
+                              .default_text = "all",
+                              .help = "check what has TEXT in its name, such as dopri5"};
+    size_t num_options = 1 + system_options(&flags, SYSTEM_OF_CHECK, options + 1);
     const char *words[OPERANDS_MAX];
     exit_code code;
     if (!options_parse(app, &help, options, num_options, words, &code)) return code;
@@ -66,7 +70,7 @@ exit_code cmd_selftest(cli_app *app) {
     output_text(&output, "device", "device", device.name);
     output_text(&output, "driver_version", "driver", device.driver_version);
     check_collector collector = {&output, json_array(), 0, 0};
-    status = eqf_selftest(app->ctx, collect, &collector);
+    status = eqf_selftest_of(app->ctx, only, collect, &collector);
     if (status != EQF_OK && status != EQF_ERROR_SELF_TEST) {
         json_decref(collector.checks);
         output_abandon(&output);

@@ -87,7 +87,7 @@ static exit_code point_open(const tuning *t, char settings[NUM_KEYS][48], tune_p
     }
     exit_code code = app_open(app);
     if (code != EXIT_CODE_OK) return code;
-    eqf_status status = eqf_selftest(app->ctx, NULL, NULL);
+    eqf_status status = eqf_selftest_of(app->ctx, "radial", NULL, NULL);
     if (status != EQF_OK) return exit_code_of(status, ACTIVITY_COMPUTE);
     return open_cases(point);
 }
@@ -166,7 +166,7 @@ static exit_code start(tuning *t) {
         }
     }
     free(profile);
-    if (status == EQF_OK) status = eqf_selftest(t->app->ctx, NULL, NULL); /* there must be something right to compare with */
+    if (status == EQF_OK) status = eqf_selftest_of(t->app->ctx, "radial", NULL, NULL); /* there must be something right to compare with */
     return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(t->app, status, ACTIVITY_COMPUTE);
 }
 

@@ -15,7 +15,10 @@ static void write_names(size_t num_programs, eqf__program *const *programs, size
     size_t length = (size_t)snprintf(names, size, "kernel program");
     for (size_t p = 0; p < num_programs && length < size; p++)
         length += (size_t)snprintf(names + length, size - length, "%s '%.31s'",
-                                   p == 0 ? "" : p + 1 == num_programs ? " or" : ",", eqf__program_name(programs[p]));
+                                   p == 0                  ? ""
+                                   : p + 1 == num_programs ? " or"
+                                                           : ",",
+                                   eqf__program_name(programs[p]));
 }
 
 static void tell_selftest(eqf__checker *checker, const eqf__answer *answer) {

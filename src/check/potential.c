@@ -19,8 +19,7 @@ static double force_error(const eqf_potential_options *potential, const float *h
         norm += (double)force[c] * force[c];
     }
     for (int end = 0; end < 2; end++) {
-        for (size_t c = 0; c < num_dof; c++)
-            x[c] = h_x[c] + (end ? step : -step) * eqf__host_number((unsigned)c, 5);
+        for (size_t c = 0; c < num_dof; c++) x[c] = h_x[c] + (end ? step : -step) * eqf__host_number((unsigned)c, 5);
         values[end] = eqf__host_energy(potential, x);
     }
     return fabs((values[0] - values[1]) / (2 * step) - along) / (sqrt(norm) + 1);
@@ -73,7 +72,8 @@ eqf_status eqf__check_potential(eqf__checker *checker, const eqf_potential_optio
 
 eqf_status eqf__check_chains(eqf__checker *checker, const eqf_potential_options *potential, eqf__program *program,
                              size_t num_samples, const float *x, const float *energies) {
-    if (!eqf__host_has_formula(potential) || !eqf__check_is_due(checker, program, EQF__ANSWERS_OF_VALUES)) return EQF_OK;
+    if (!eqf__host_has_formula(potential) || !eqf__check_is_due(checker, program, EQF__ANSWERS_OF_VALUES))
+        return EQF_OK;
     const size_t num_dof = (size_t)potential->num_particles * potential->space_dim;
     eqf__answer answer = {"energies of the chains", 0, 1e-3, eqf__plain_width(checker->ctx)};
     double *h_x = eqf__alloc(checker->ctx, num_dof, sizeof *h_x, "the known answers");
@@ -83,6 +83,15 @@ eqf_status eqf__check_chains(eqf__checker *checker, const eqf_potential_options 
         const double expected = eqf__host_energy(potential, h_x);
         answer.error = eqf__host_worse(answer.error, fabs(expected - (double)energies[b]) /
                                                          (1 + fabs(expected) + potential->num_particles));
+        /* They are handed over with their centre of mass at 0. */
+        for (unsigned d = 0; d < potential->space_dim; d++) {
+            double sum = 0, size = 1;
+            for (size_t c = d; c < num_dof; c += potential->space_dim) {
+                sum += h_x[c];
+                size += fabs(h_x[c]);
+            }
+            answer.error = eqf__host_worse(answer.error, fabs(sum) / size);
+        }
     }
     free(h_x);
     EQF__TRY(eqf__check_report(checker, &answer, 1, &program));

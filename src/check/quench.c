@@ -20,8 +20,7 @@ static eqf_status descent_error(const eqf__quench *run, size_t b, double toleran
     for (size_t c = 0; c < n; c++) near[c] = h_x[c] + 0.01 * tolerance * run->length * eqf__host_number((unsigned)c, 6);
     if (!eqf__host_quench(run->potential, STEPS, run->largest_time_step, run->largest_displacement, h_x,
                           &gradient_norm) ||
-        !eqf__host_quench(run->potential, STEPS, run->largest_time_step, run->largest_displacement, near,
-                          &near_norm))
+        !eqf__host_quench(run->potential, STEPS, run->largest_time_step, run->largest_displacement, near, &near_norm))
         return eqf__fail(run->ctx, EQF_ERROR_OUT_OF_MEMORY, "not enough memory for the known answers");
     const double scale = fmax(run->gradient_scale, gradient_norm);
     change = fabs(near_norm - gradient_norm) / scale;
@@ -104,7 +103,8 @@ static eqf_status run_descents(eqf__checker *checker, const eqf__quench *asked) 
     run.energy_out = energies;
     run.gradient_norm_out = gradient_norms;
     run.result_out = results;
-    run.max_steps = STEPS - 1; /* and one more, which eqf__quench_descend takes to see whether the last one was enough */
+    run.max_steps =
+        STEPS - 1; /* and one more, which eqf__quench_descend takes to see whether the last one was enough */
     if (run.launch_steps > LAUNCH_STEPS) run.launch_steps = LAUNCH_STEPS;
     run.gradient_tolerance = 0.0;
     run.largest_time_step *= stretch;

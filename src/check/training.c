@@ -37,7 +37,8 @@ static void twin_clear(twin *pair) {
 enum { NUM_ROWS = 5, NUM_EPOCHS = 3, NUM_DRAWN = NUM_ROWS * NUM_EPOCHS, HALF_BITS = 2 };
 
 /* The row that each position drew; right is that an epoch has every row once. */
-static eqf_status check_batches(eqf_context *ctx, const eqf__training_kernels *kernels, twin *rows, twin *drawn, double *error_out) {
+static eqf_status check_batches(eqf_context *ctx, const eqf__training_kernels *kernels, twin *rows, twin *drawn,
+                                double *error_out) {
     const float numbers[NUM_ROWS] = {0, 1, 2, 3, 4};
     const unsigned V = ctx->device->vector_width;
     const size_t blocks = (NUM_DRAWN + V - 1) / V;
@@ -45,9 +46,9 @@ static eqf_status check_batches(eqf_context *ctx, const eqf__training_kernels *k
     const cl_ulong position = (cl_ulong)NUM_ROWS << 32; /* an epoch begins there */
     EQF__TRY(twin_create(ctx, NUM_ROWS, numbers, rows));
     EQF__TRY(twin_create(ctx, blocks * V, NULL, drawn));
-    EQF__TRY(EQF__LAUNCH(ctx, kernels->gather, blocks, 0, EQF__ARG(rows->d), EQF__ARG(drawn->d),
-                         EQF__ARG(seed_low), EQF__ARG(seed_high), EQF__ARG(position), EQF__ARG(num),
-                         EQF__ARG(half_bits), EQF__ARG(batch), EQF__ARG(num_dof)));
+    EQF__TRY(EQF__LAUNCH(ctx, kernels->gather, blocks, 0, EQF__ARG(rows->d), EQF__ARG(drawn->d), EQF__ARG(seed_low),
+                         EQF__ARG(seed_high), EQF__ARG(position), EQF__ARG(num), EQF__ARG(half_bits), EQF__ARG(batch),
+                         EQF__ARG(num_dof)));
     EQF__TRY(twin_read(ctx, drawn));
     for (unsigned epoch = 0; epoch < NUM_EPOCHS; epoch++)
         for (unsigned row = 0; row < NUM_ROWS; row++) {
@@ -120,12 +121,11 @@ static eqf_status check_optimizer(eqf_context *ctx, const eqf__training_kernels 
                              EQF__ARG(scales[part]), EQF__ARG(is_first), EQF__ARG(num)));
     }
     EQF__TRY(measure(ctx, kernels, arrays));
-    EQF__TRY(EQF__LAUNCH(ctx, update, items, 0, EQF__ARG(arrays[PARAMS].d),
-                         EQF__ARG(arrays[FIRST_MOMENT].d), EQF__ARG(arrays[SECOND_MOMENT].d),
-                         EQF__ARG(arrays[AVERAGE].d), EQF__ARG(arrays[TOTAL].d), EQF__ARG(arrays[RECORDS].d),
-                         EQF__ARG(record), EQF__ARG(arrays[FAILED].d), EQF__ARG(learning_rate), EQF__ARG(correction_1),
-                         EQF__ARG(correction_2), EQF__ARG(clip_norm), EQF__ARG(weight_decay), EQF__ARG(average_decay),
-                         EQF__ARG(num)));
+    EQF__TRY(EQF__LAUNCH(ctx, update, items, 0, EQF__ARG(arrays[PARAMS].d), EQF__ARG(arrays[FIRST_MOMENT].d),
+                         EQF__ARG(arrays[SECOND_MOMENT].d), EQF__ARG(arrays[AVERAGE].d), EQF__ARG(arrays[TOTAL].d),
+                         EQF__ARG(arrays[RECORDS].d), EQF__ARG(record), EQF__ARG(arrays[FAILED].d),
+                         EQF__ARG(learning_rate), EQF__ARG(correction_1), EQF__ARG(correction_2), EQF__ARG(clip_norm),
+                         EQF__ARG(weight_decay), EQF__ARG(average_decay), EQF__ARG(num)));
     for (size_t i = 0; i < NUM_PARAMS; i++) square += pow(1.25 * (double)arrays[GRADIENT].h[i], 2);
     for (size_t i = 0; i < NUM_PARAMS; i++) {
         const double g = 1.25 * (double)arrays[GRADIENT].h[i] * fmin(1, 0.5 / sqrt(square));
@@ -168,9 +168,11 @@ static eqf_status run_optimizer(eqf__checker *checker, const eqf__training_kerne
 
 enum { NUM_AUGMENTED = 3 };
 
-static eqf_status check_augmentation(eqf_context *ctx, const eqf__training_kernels *kernels, double *h_x, twin *x, double *error_out) {
+static eqf_status check_augmentation(eqf_context *ctx, const eqf__training_kernels *kernels, double *h_x, twin *x,
+                                     double *error_out) {
     const uint64_t seed = 0x0123456789abcdefu, first = 0xffffffffu; /* the position carries into its high word */
-    const size_t V = ctx->device->vector_width, num_dof = ((size_t)kernels->num_particles * kernels->space_dim), blocks = (NUM_AUGMENTED + V - 1) / V;
+    const size_t V = ctx->device->vector_width, num_dof = ((size_t)kernels->num_particles * kernels->space_dim),
+                 blocks = (NUM_AUGMENTED + V - 1) / V;
     EQF__TRY(twin_create(ctx, blocks * V * num_dof, NULL, x));
     for (size_t i = 0; i < x->count; i++) x->h[i] = (float)eqf__host_number((unsigned)i, 7);
     EQF__TRY(eqf__buffer_write(ctx, x->d, 0, x->count * sizeof(float), x->h));
@@ -197,7 +199,8 @@ static eqf_status run_augmentation(eqf__checker *checker, const eqf__training_ke
     const size_t num_dof = (size_t)kernels->num_particles * kernels->space_dim;
     double *h_x = eqf__alloc(ctx, num_dof, sizeof *h_x, "the known answers");
     eqf__check_begin(checker);
-    eqf_status status = h_x == NULL ? EQF_ERROR_OUT_OF_MEMORY : check_augmentation(ctx, kernels, h_x, &x, &answer.error);
+    eqf_status status =
+        h_x == NULL ? EQF_ERROR_OUT_OF_MEMORY : check_augmentation(ctx, kernels, h_x, &x, &answer.error);
     twin_clear(&x);
     free(h_x);
     return status != EQF_OK ? status : eqf__check_report(checker, &answer, 1, &kernels->augment->program);

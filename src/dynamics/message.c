@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host_message.h"
 #include "kinds.h"
 #include "message_params.h"
 #include "message_tape.h"
@@ -14,9 +15,9 @@ static const size_t most_scratch_bytes = (size_t)512 << 20;
 static const size_t cpu_gradient_slices = 32, gpu_gradient_slices = 128, cpu_slices = 64, gpu_slices = 4096;
 
 typedef struct device_tape {
-    cl_mem d_words; /* NULL: not written yet */
-    cl_uint num_instructions;
-    size_t slice_size;
+    cl_mem d_words;             /* NULL: not written yet */
+    eqf__message_piece *pieces; /* [num_pieces]: the launches that it takes */
+    size_t num_pieces, slice_size;
 } device_tape;
 
 typedef struct message_state {
@@ -28,7 +29,8 @@ typedef struct message_state {
     cl_mem d_pairs;          /* [P]: cl/dynamics/message.clh */
     cl_mem d_scratch;
     size_t scratch_bytes;
-    eqf__kernel run, contract;
+    eqf__kernel run, run_reverse,
+        contract; /* run_reverse knows all instructions; built when it is first wanted, with contract */
 } message_state;
 
 /* What a launch reads and writes; those that the tape does not name are NULL. */
@@ -42,6 +44,12 @@ static size_t slice_bytes(const eqf__field *field, size_t slice_size) {
 
 /* ---- Tapes ----------------------------------------------------------------------------------------------------------------- */
 
+static void release_tape(device_tape *tape) {
+    eqf__buffer_destroy(&tape->d_words);
+    free(tape->pieces);
+    *tape = (device_tape){.d_words = NULL};
+}
+
 static eqf_status ensure_tape(eqf__field *field, bool has_divergence, eqf__message_reverse reverse,
                               const device_tape **tape_out) {
     message_state *state = field->state;
@@ -52,9 +60,12 @@ static eqf_status ensure_tape(eqf__field *field, bool has_divergence, eqf__messa
     eqf_status status = eqf__message_tape_create(field->ctx, &state->shape, field->num_particles, field->space_dim,
                                                  state->group_size > 1, has_divergence, reverse, &tape);
     if (status == EQF_OK)
+        status = eqf__message_tape_cut(field->ctx, &state->shape, field->num_particles, field->space_dim,
+                                       state->group_size, &tape, &on_device->pieces, &on_device->num_pieces);
+    if (status == EQF_OK)
         status = eqf__buffer_create(field->ctx, eqf__message_tape_bytes(&tape), tape.words, "the field's instructions",
                                     &on_device->d_words);
-    on_device->num_instructions = (cl_uint)tape.num_instructions;
+    if (status != EQF_OK) release_tape(on_device);
     on_device->slice_size = tape.slice_size;
     eqf__message_tape_clear(&tape);
     return status;
@@ -73,13 +84,49 @@ static eqf_status ensure_scratch(eqf__field *field, size_t slice_size, size_t *n
     return EQF_OK;
 }
 
+/* ---- Programs ------------------------------------------------------------------------------------------------------------- */
+
+static eqf_status build_program(eqf__field *field, bool has_reverse, eqf__program **program_out) {
+    eqf_context *ctx = field->ctx;
+    message_state *state = field->state;
+    const eqf__message_shape *shape = &state->shape;
+    static const char *const files[] = {"common/real.clh",           "dynamics/message_ops.clh",
+                                        "dynamics/message.clh",      "dynamics/message_dense.clh",
+                                        "dynamics/message_hop.clh",  "dynamics/message_rows.clh",
+                                        "dynamics/message_sums.clh", "dynamics/message_readout.clh",
+                                        "dynamics/message.cl",       NULL};
+    eqf__message_memory memory;
+    eqf__message_memory_of(shape, field->num_particles, field->space_dim, &memory);
+    char defines[640], name[32];
+    eqf__real_defines(&field->real, defines, sizeof defines);
+    const size_t length = strlen(defines);
+    snprintf(
+        defines + length, sizeof defines - length,
+        "-D N=%u -D D=%u -D K=%u -D H=%u -D M=%u -D E=%u -D R=%u -D FILTERS=%u -D ADJOINTS=%uu -D AT_R=%uu -D AT_RHO=%uu "
+        "-D AT_D=%uu -D AT_F=%uu -D AT_F1=%uu -D AT_E=%uu -D AT_E1=%uu -D AT_E2=%uu -D AT_X=%uu -D AT_T=%uu -D GROUP_SIZE=%u%s",
+        field->num_particles, field->space_dim, shape->num_radial, shape->num_scalars, shape->num_vectors,
+        shape->num_edge, shape->num_reduced, shape->num_filters, memory.size, memory.r, memory.rho, memory.d, memory.f,
+        memory.f1, memory.e, memory.e1, memory.e2, memory.x, memory.times, state->group_size,
+        has_reverse ? " -D HAS_REVERSE" : "");
+    snprintf(name, sizeof name, "message%s%s", has_reverse ? "_reverse" : "", field->real.suffix);
+    return eqf__program_get(ctx, name, files, defines, program_out);
+}
+
+static eqf_status ensure_reverse(eqf__field *field) {
+    message_state *state = field->state;
+    eqf__program *program;
+    if (state->run_reverse.id != NULL) return EQF_OK;
+    EQF__TRY(build_program(field, true, &program));
+    EQF__TRY(eqf__kernel_create(field->ctx, program, "message_contract", &state->contract));
+    return eqf__kernel_create(field->ctx, program, "message_run", &state->run_reverse);
+}
+
 /* ---- Verbs ----------------------------------------------------------------------------------------------------------------- */
 
-static eqf_status run_tape(eqf__field *field, const device_tape *tape, size_t num_slices, size_t num_blocks,
-                           const launch_buffers *buffers) {
+static eqf_status launch_piece(eqf__field *field, const device_tape *tape, const eqf__message_piece *piece,
+                               const launch_buffers *buffers, cl_uint first_block, cl_uint num_blocks) {
     message_state *state = field->state;
-    eqf_context *ctx = field->ctx;
-    /* What is not named stands in as what is there anyway. */
+    /* What the tape does not name stands in as what is there anyway. */
 #define OR_PARAMS(buffer) cl_mem buffer = buffers->buffer != NULL ? buffers->buffer : field->d_params
     OR_PARAMS(d_velocity);
     OR_PARAMS(d_divergence);
@@ -88,20 +135,27 @@ static eqf_status run_tape(eqf__field *field, const device_tape *tape, size_t nu
     OR_PARAMS(d_adjoint_x);
     OR_PARAMS(d_grad);
 #undef OR_PARAMS
-    const cl_uint begin = 0, num_params = (cl_uint)field->num_params;
+    const cl_uint num_params = (cl_uint)field->num_params;
     const cl_ulong slice_size = tape->slice_size * field->real.vector_width;
     const eqf__real_argument spacing =
         eqf__real_value(&field->real, field->options.distance_max / (field->options.num_distance - 1.0));
+    return EQF__LAUNCH(field->ctx, buffers->d_adjoint_x != NULL ? &state->run_reverse : &state->run,
+                       (size_t)num_blocks * state->group_size, state->group_size > 1 ? state->group_size : 0,
+                       EQF__ARG(tape->d_words), EQF__ARG(state->d_pairs), EQF__ARG(piece->begin), EQF__ARG(piece->end),
+                       EQF__ARG(state->d_scratch), EQF__ARG(slice_size), EQF__ARG(buffers->d_x),
+                       EQF__ARG(buffers->d_times), EQF__ARG(d_velocity), EQF__ARG(d_divergence),
+                       EQF__ARG(d_adjoint_velocity), EQF__ARG(d_adjoint_divergence), EQF__ARG(d_adjoint_x),
+                       EQF__ARG(field->d_params), EQF__ARG(d_grad), EQF__ARG(num_params),
+                       EQF__REAL_ARG(&field->real, spacing), EQF__ARG(first_block), EQF__ARG(num_blocks));
+}
+
+/* So many blocks at a time as there are slices; slice n of a gradient gets blocks n, n + num_slices, ... in this order. */
+static eqf_status run_tape(eqf__field *field, const device_tape *tape, size_t num_slices, size_t num_blocks,
+                           const launch_buffers *buffers) {
     for (size_t first = 0; first < num_blocks; first += num_slices) {
         const size_t count = num_blocks - first < num_slices ? num_blocks - first : num_slices;
-        const cl_uint first_block = (cl_uint)first, blocks = (cl_uint)count;
-        EQF__TRY(EQF__LAUNCH(ctx, &state->run, count * state->group_size, state->group_size > 1 ? state->group_size : 0,
-                             EQF__ARG(tape->d_words), EQF__ARG(state->d_pairs), EQF__ARG(begin),
-                             EQF__ARG(tape->num_instructions), EQF__ARG(state->d_scratch), EQF__ARG(slice_size),
-                             EQF__ARG(buffers->d_x), EQF__ARG(buffers->d_times), EQF__ARG(d_velocity),
-                             EQF__ARG(d_divergence), EQF__ARG(d_adjoint_velocity), EQF__ARG(d_adjoint_divergence),
-                             EQF__ARG(d_adjoint_x), EQF__ARG(field->d_params), EQF__ARG(d_grad), EQF__ARG(num_params),
-                             EQF__REAL_ARG(&field->real, spacing), EQF__ARG(first_block), EQF__ARG(blocks)));
+        for (size_t p = 0; p < tape->num_pieces; p++)
+            EQF__TRY(launch_piece(field, tape, &tape->pieces[p], buffers, (cl_uint)first, (cl_uint)count));
     }
     return EQF_OK;
 }
@@ -129,6 +183,7 @@ static eqf_status message_vjp(eqf__field *field, const eqf__noise *noise, size_t
     const bool has_gradient = d_grad != NULL;
     size_t num_slices = has_gradient ? state->gradient_slices : state->most_slices;
     if (num_blocks == 0) return EQF_OK;
+    EQF__TRY(ensure_reverse(field));
     EQF__TRY(ensure_tape(field, d_adjoint_divergence != NULL,
                          has_gradient ? EQF__MESSAGE_WITH_GRADIENT : EQF__MESSAGE_ADJOINT, &tape));
     if (!has_gradient && num_blocks < num_slices) num_slices = num_blocks;
@@ -144,6 +199,7 @@ static eqf_status message_vjp(eqf__field *field, const eqf__noise *noise, size_t
 
 static eqf_status message_contract(eqf__field *field, cl_mem d_grad, cl_mem d_gradient) {
     message_state *state = field->state;
+    EQF__TRY(ensure_reverse(field));
     const cl_uint num_slices = (cl_uint)state->gradient_slices, num_params = (cl_uint)field->num_params;
     return EQF__LAUNCH(field->ctx, &state->contract, field->num_params, 0, EQF__ARG(d_grad), EQF__ARG(d_gradient),
                        EQF__ARG(num_slices), EQF__ARG(num_params));
@@ -171,10 +227,11 @@ static void message_destroy(eqf__field *field) {
     message_state *state = field->state;
     if (state == NULL) return;
     for (unsigned d = 0; d < 2; d++)
-        for (unsigned r = 0; r < 3; r++) eqf__buffer_destroy(&state->tapes[d][r].d_words);
+        for (unsigned r = 0; r < 3; r++) release_tape(&state->tapes[d][r]);
     eqf__buffer_destroy(&state->d_pairs);
     eqf__buffer_destroy(&state->d_scratch);
     eqf__kernel_destroy(&state->run);
+    eqf__kernel_destroy(&state->run_reverse);
     eqf__kernel_destroy(&state->contract);
     free(state);
     field->state = NULL;
@@ -183,28 +240,17 @@ static void message_destroy(eqf__field *field) {
 static eqf_status create_kernels(eqf__field *field) {
     eqf_context *ctx = field->ctx;
     message_state *state = field->state;
-    const eqf__message_shape *shape = &state->shape;
-    static const char *const files[] = {"common/real.clh",           "dynamics/message_ops.clh",
-                                        "dynamics/message.clh",      "dynamics/message_dense.clh",
-                                        "dynamics/message_hop.clh",  "dynamics/message_rows.clh",
-                                        "dynamics/message_sums.clh", "dynamics/message_readout.clh",
-                                        "dynamics/message.cl",       NULL};
-    eqf__message_memory memory;
-    eqf__message_memory_of(shape, field->num_particles, field->space_dim, &memory);
-    char defines[640], name[32];
-    eqf__real_defines(&field->real, defines, sizeof defines);
-    const size_t length = strlen(defines);
-    snprintf(
-        defines + length, sizeof defines - length,
-        "-D N=%u -D D=%u -D K=%u -D H=%u -D M=%u -D E=%u -D R=%u -D FILTERS=%u -D ADJOINTS=%uu -D AT_R=%uu -D AT_RHO=%uu "
-        "-D AT_D=%uu -D AT_F=%uu -D AT_F1=%uu -D AT_E=%uu -D AT_E1=%uu -D AT_E2=%uu -D AT_X=%uu -D AT_T=%uu -D GROUP_SIZE=%u",
-        field->num_particles, field->space_dim, shape->num_radial, shape->num_scalars, shape->num_vectors,
-        shape->num_edge, shape->num_reduced, shape->num_filters, memory.size, memory.r, memory.rho, memory.d, memory.f,
-        memory.f1, memory.e, memory.e1, memory.e2, memory.x, memory.times, state->group_size);
-    snprintf(name, sizeof name, "message%s", field->real.suffix);
-    EQF__TRY(eqf__program_get(ctx, name, files, defines, &state->form.program));
+    EQF__TRY(build_program(field, false, &state->form.program));
     EQF__TRY(eqf__kernel_create(ctx, state->form.program, "message_run", &state->run));
-    return eqf__kernel_create(ctx, state->form.program, "message_contract", &state->contract);
+    if (state->group_size > 1) {
+        size_t most;
+        EQF__OCL(ctx,
+                 clGetKernelWorkGroupInfo(state->run.id, ctx->device->id, CL_KERNEL_WORK_GROUP_SIZE, sizeof most, &most,
+                                          NULL),
+                 "while a kernel was asked for its largest group");
+        if (most < state->group_size) state->group_size = most > 0 ? (unsigned)most : 1;
+    }
+    return EQF_OK;
 }
 
 /* How many slices a gradient has: as many as the scratch of the largest tape allows. */
@@ -258,9 +304,20 @@ static eqf_status message_create(eqf__field *field, const eqf__field_needs *need
     return eqf__buffer_create(ctx, field->num_params * field->real.size, NULL, "the parameters", &field->d_params);
 }
 
+/* Within the filters' reach. Not for fields of which the host, whose divergence is 2 N D velocities, would take seconds. */
+static bool problem(const eqf_dynamics_options *options, unsigned num_particles, bool has_step_control,
+                    eqf__field_problem *problem_out) {
+    (void)has_step_control;
+    *problem_out = (eqf__field_problem){.side = 0.2 * options->distance_max, .share = 0.5};
+    const double N = num_particles, H = options->num_scalars, M = options->num_vectors, E = options->num_edge;
+    return N * N * N * (H + 3 * M + E) * (H + E + options->num_distance) * options->num_hops <= 1e7;
+}
+
 const eqf__dynamics_kind eqf__message_kind = {
     .info = EQF__DYNAMICS_INFO(.name = "message", .title = "deep and many-body", .is_equivariant = true),
     .forms = EQF__FORM_BATCHED,
+    .host_velocity = eqf__host_message_velocity,
+    .problem = problem,
     .options = eqf__message_options,
     .layout = eqf__message_layout,
     .init_params = eqf__message_init_params,

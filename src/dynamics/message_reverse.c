@@ -7,7 +7,7 @@ typedef void reverse_function(eqf__message_writer *writer, unsigned k, const cl_
 
 /* The arguments again, under another operation with turns of its own. */
 #define AGAIN(writer, operation, turns, k, a) \
-    eqf__message_emit(writer, MESSAGE_##operation, turns, k, MESSAGE_WORDS - 3, a)
+    eqf__message_emit(writer, MESSAGE_##operation, turns, k, MESSAGE_MOST_ARGUMENTS, a)
 
 static size_t num_scalars(const eqf__message_writer *writer) {
     return writer->shape->num_scalars;

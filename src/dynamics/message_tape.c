@@ -5,160 +5,30 @@
 
 #include "message_internal.h"
 
-/* ---- Where everything lies --------------------------------------------------------------------------------------------------- */
-
-static unsigned take(unsigned *end, size_t count) {
-    const unsigned at = *end;
-    *end += (unsigned)count;
-    return at;
-}
-
-eqf__message_strides eqf__message_strides_of(const eqf__message_shape *shape) {
-    const unsigned H = shape->num_scalars, M = shape->num_vectors, E = shape->num_edge, R = shape->num_reduced;
-    return (eqf__message_strides){.h = H | 1,
-                                  .m = M | 1,
-                                  .e = E | 1,
-                                  .r = R | 1,
-                                  .k = shape->num_radial | 1,
-                                  .f = shape->num_filters | 1,
-                                  .ab = (H + M) | 1,
-                                  .mixed = (2 * H + 2 * M) | 1,
-                                  .pq = (2 * M) | 1,
-                                  .hn = (H + R) | 1,
-                                  .bc = (2 * E) | 1,
-                                  .invariants = (3 * R) | 1};
-}
-
-/* Values of the hops. */
-static void place_hops(size_t L, const eqf__message_strides *stride, size_t N, size_t D, unsigned *end,
-                       eqf__message_places *places) {
-    for (size_t l = 1; l <= L; l++) {
-        eqf__message_hop_places *hop = &places->hops[l];
-        hop->z = take(end, 3 * N * stride->h);
-        hop->w = take(end, N * D * stride->m); /* not of hop 1 */
-        hop->u = take(end, N * D * stride->m);
-        if (l == 1) {
-            hop->sums = take(end, N * stride->h);
-            continue;
-        }
-        hop->ab = take(end, N * stride->ab);
-        hop->vu = take(end, N * D * stride->m);
-        hop->p = take(end, N * stride->m);
-        hop->pq = take(end, N * D * stride->pq);
-        hop->n = take(end, N * stride->m);
-        hop->mixed = take(end, N * stride->mixed);
-        hop->gate = take(end, N * stride->m);
-    }
-    places->h_n = take(end, N * stride->hn);
-    for (size_t l = 1; l <= L; l++) {
-        places->hops[l].h = l < L ? places->hops[l + 1].mixed : places->h_n;
-        places->hops[l].h_stride = l < L ? stride->mixed : stride->hn;
-    }
-}
-
-/* Rows of derivatives. */
-static void place_rows(size_t L, const eqf__message_strides *stride, size_t N, size_t D, unsigned *end,
-                       eqf__message_places *places) {
-    const size_t full = N * D, reduced = N + D - 1;
-    places->dh_n = take(end, reduced * stride->hn);
-    for (size_t l = 1; l <= L; l++) {
-        eqf__message_hop_places *hop = &places->hops[l];
-        const size_t rows = l == L || l == 1 ? reduced : full;
-        hop->dz = take(end, rows * stride->h);
-        hop->du = take(end, (l == L ? reduced : full) * D * stride->m);
-        if (l == 1) {
-            hop->dsums = take(end, rows * stride->h);
-            continue;
-        }
-        if (l == 2) hop->dab_reduced = take(end, reduced * stride->ab);
-        hop->dab = take(end, full * stride->ab);
-        hop->dvu = take(end, full * D * stride->m);
-        hop->dp = take(end, rows * stride->m);
-        hop->dw = take(end, rows * D * stride->m);
-        hop->dpq = take(end, rows * D * stride->pq);
-        hop->dmixed = take(end, rows * stride->mixed);
-        hop->dgate = take(end, rows * stride->m);
-        if (l < L) continue;
-        hop->dm = take(end, full * stride->h);
-        hop->dp_full = take(end, full * stride->m);
-        hop->dw_full = take(end, full * D * stride->m);
-        hop->du_reduced = take(end, reduced * D * stride->m);
-    }
-    /* Full rows of h lie where the next hop wants them, if it keeps them full. */
-    for (size_t l = 1; l <= L; l++) {
-        eqf__message_hop_places *hop = &places->hops[l];
-        const bool is_before_full = l > 1 && l + 1 < L;
-        hop->dh_stride = l == L ? stride->hn : is_before_full ? stride->mixed : stride->h;
-        hop->dh = l == L           ? places->dh_n
-                  : is_before_full ? places->hops[l + 1].dmixed
-                                   : take(end, (l == 1 ? reduced : full) * stride->h);
-    }
-}
-
-void eqf__message_place(const eqf__message_shape *shape, unsigned num_particles, unsigned space_dim,
-                        eqf__message_places *places_out) {
-    const size_t N = num_particles, D = space_dim, P = N * (N - 1) / 2;
-    const size_t L = shape->num_hops, edges = N - 1, reduced = N + D - 1;
-    const eqf__message_strides strides = eqf__message_strides_of(shape), *stride = &strides;
-    eqf__message_places *places = places_out;
-    *places = (eqf__message_places){.tau = 0};
-    eqf__message_memory *memory = &places->memory;
-    unsigned end = 0;
-    memory->x = take(&end, N * D);
-    memory->times = take(&end, EQF__MESSAGE_NUM_TIME);
-    memory->r = take(&end, N * N * D);
-    memory->rho = take(&end, N * N * D);
-    memory->d = take(&end, P);
-    memory->e = take(&end, P * stride->k);
-    memory->e1 = take(&end, P * stride->k);
-    memory->e2 = take(&end, P * stride->k);
-    memory->f = take(&end, P * stride->f);
-    memory->f1 = take(&end, P * stride->f);
-    places->tau = take(&end, shape->num_times);
-    place_hops(L, stride, N, D, &end, places);
-    places->y = take(&end, N * D * stride->r);
-    places->bc = take(&end, N * stride->bc);
-    places->gate_out = take(&end, N * stride->m);
-    places->v = take(&end, N * D);
-    places->div = take(&end, 1);
-    memory->source = end;
-    places->invariants = take(&end, 2 * edges * stride->invariants);
-    places->edge_z = take(&end, 2 * edges * stride->e);
-    places->edge_act = take(&end, 2 * edges * stride->e);
-    places->edge_q = take(&end, 2 * edges * stride->e);
-    places->g = take(&end, 2 * edges);
-    place_rows(L, stride, N, D, &end, places);
-    places->dy = take(&end, reduced * D * stride->r);
-    places->dbc = take(&end, reduced * stride->bc);
-    places->dgate_out = take(&end, D * stride->m);
-    memory->size = end;
-}
-
-void eqf__message_memory_of(const eqf__message_shape *shape, unsigned num_particles, unsigned space_dim,
-                            eqf__message_memory *memory_out) {
-    eqf__message_places places;
-    eqf__message_place(shape, num_particles, space_dim, &places);
-    *memory_out = places.memory;
-}
-
 /* ---- Instructions ---------------------------------------------------------------------------------------------------------- */
 
-void eqf__message_emit(eqf__message_writer *writer, unsigned operation, size_t turns, unsigned source,
-                       size_t num_arguments, const cl_uint *arguments) {
-    eqf__message_tape *tape = writer->tape;
-    if (writer->status != EQF_OK || turns == 0) return;
+cl_uint *eqf__message_tape_add(eqf_context *ctx, eqf__message_tape *tape) {
     if (tape->num_instructions == tape->capacity) {
         const size_t capacity = tape->capacity == 0 ? 1024 : 2 * tape->capacity;
         cl_uint *words = realloc(tape->words, capacity * MESSAGE_WORDS * sizeof *words);
         if (words == NULL) {
-            writer->status = eqf__fail(writer->ctx, EQF_ERROR_OUT_OF_MEMORY, "not enough memory for the message field");
-            return;
+            eqf__fail(ctx, EQF_ERROR_OUT_OF_MEMORY, "not enough memory for the message field");
+            return NULL;
         }
         tape->words = words;
         tape->capacity = capacity;
     }
-    cl_uint *word = tape->words + tape->num_instructions++ * MESSAGE_WORDS;
-    memset(word, 0, MESSAGE_WORDS * sizeof *word);
+    return memset(tape->words + tape->num_instructions++ * MESSAGE_WORDS, 0, MESSAGE_WORDS * sizeof *tape->words);
+}
+
+void eqf__message_emit(eqf__message_writer *writer, unsigned operation, size_t turns, unsigned source,
+                       size_t num_arguments, const cl_uint *arguments) {
+    if (writer->status != EQF_OK || turns == 0) return;
+    cl_uint *word = eqf__message_tape_add(writer->ctx, writer->tape);
+    if (word == NULL) {
+        writer->status = EQF_ERROR_OUT_OF_MEMORY;
+        return;
+    }
     word[0] = operation;
     word[1] = (cl_uint)turns;
     word[2] = source;
@@ -406,7 +276,8 @@ static void write_source(eqf__message_writer *writer, unsigned k) {
     write_edges(writer, k);
     if (writer->reverse == EQF__MESSAGE_FORWARD) return;
     const size_t end = writer->tape->num_instructions;
-    clear_adjoints(writer, k, memory->source, memory->size);
+    clear_adjoints(writer, k, memory->source,
+                   writer->has_divergence ? memory->size : writer->places.dh_n); /* rows follow */
     eqf__message_emit_reverse(writer, begin, end);
 }
 
@@ -420,7 +291,9 @@ static void write_tape(eqf__message_writer *writer) {
     write_readout(writer);
     const size_t end = writer->tape->num_instructions;
     if (is_reversed) {
-        clear_adjoints(writer, 0, 0, places->memory.source);
+        /* Without rows nobody asks for the adjoints of the filters' derivatives. */
+        clear_adjoints(writer, 0, 0, writer->has_divergence ? places->tau : places->memory.f1);
+        clear_adjoints(writer, 0, places->tau, places->memory.source);
         EQF__EMIT(writer, LOAD_ADJOINTS, D + 1, 0, places->v, places->div, writer->has_divergence);
     }
     for (unsigned k = 0; k < writer->num_particles; k++) write_source(writer, k);

@@ -20,6 +20,11 @@ typedef enum eqf__message_reverse {
     EQF__MESSAGE_WITH_GRADIENT /* and the gradient by the parameters */
 } eqf__message_reverse;
 
+/* What one launch takes: instructions begin ... end - 1. */
+typedef struct eqf__message_piece {
+    cl_uint begin, end;
+} eqf__message_piece;
+
 typedef struct eqf__message_tape {
     cl_uint *words; /* [num_instructions][MESSAGE_WORDS] */
     size_t num_instructions, capacity;
@@ -35,6 +40,13 @@ eqf_status eqf__message_tape_create(eqf_context *ctx, const eqf__message_shape *
                                     unsigned space_dim, bool is_shared, bool has_divergence,
                                     eqf__message_reverse reverse, eqf__message_tape *tape_out);
 size_t eqf__message_tape_bytes(const eqf__message_tape *tape);
+/* Cuts the tape into launches within the device's budget (src/program/budget.h), for groups of group_size work-items: instructions that take
+ * more become several. The caller frees *pieces_out. Errors: OUT_OF_MEMORY, UNSUPPORTED. */
+eqf_status eqf__message_tape_cut(eqf_context *ctx, const eqf__message_shape *shape, unsigned num_particles,
+                                 unsigned space_dim, unsigned group_size, eqf__message_tape *tape,
+                                 eqf__message_piece **pieces_out, size_t *num_pieces_out);
+/* A new instruction of MESSAGE_WORDS zeros. NULL: out of memory. */
+cl_uint *eqf__message_tape_add(eqf_context *ctx, eqf__message_tape *tape);
 void eqf__message_tape_clear(eqf__message_tape *tape);
 
 #endif

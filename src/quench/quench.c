@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "budget.h"
-#include "potential_kinds.h"
 #include "potential.h"
+#include "potential_kinds.h"
 
 /* Most steps of one launch: progress and Ctrl-C wait for no more. */
 #define MAX_LAUNCH_STEPS 256u
@@ -98,7 +98,7 @@ void eqf__quench_choose_scales(eqf__quench *run, double stiffness) {
 
 /* Everything but kernels, buffers and the caller's arrays. */
 void eqf__quench_begin(eqf_context *ctx, const eqf_potential_options *potential, const eqf_quench_options *options,
-                      bool is_double, size_t batch_size, eqf__quench *run_out) {
+                       bool is_double, size_t batch_size, eqf__quench *run_out) {
     *run_out = (eqf__quench){.ctx = ctx, .potential = potential, .options = options, .batch_size = batch_size};
     run_out->num_particles = potential->num_particles;
     run_out->space_dim = potential->space_dim;
@@ -217,7 +217,8 @@ static eqf_status report_progress(const eqf__quench *run, size_t num_done) {
 
 eqf_status eqf__quench_descend(eqf__quench *run, size_t count) {
     cl_uint num_blocks = (cl_uint)((count + run->V - 1) / run->V);
-    eqf__quench_real tolerance = eqf__quench_real_of(run, run->gradient_tolerance), time_step = eqf__quench_real_of(run, run->largest_time_step);
+    eqf__quench_real tolerance = eqf__quench_real_of(run, run->gradient_tolerance),
+                     time_step = eqf__quench_real_of(run, run->largest_time_step);
     eqf__quench_real displacement = eqf__quench_real_of(run, run->largest_displacement);
     /* One launch more than max_steps: it takes no step, but sees whether the last one was enough. */
     for (unsigned done = 0; done <= run->max_steps;) {
@@ -229,7 +230,8 @@ eqf_status eqf__quench_descend(eqf__quench *run, size_t count) {
         done += num_steps;
         EQF__TRY(download(run, run->control_blocked, NUM_CONTROLS, count));
         size_t num_done = 0;
-        for (size_t b = 0; b < count; b++) num_done += eqf__quench_get_real(run, b * NUM_CONTROLS + CONTROL_IS_DONE) > 0.0;
+        for (size_t b = 0; b < count; b++)
+            num_done += eqf__quench_get_real(run, b * NUM_CONTROLS + CONTROL_IS_DONE) > 0.0;
         EQF__TRY(report_progress(run, run->num_finished + num_done));
         if (num_done == count) break;
     }

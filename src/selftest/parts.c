@@ -142,6 +142,40 @@ static eqf_status run_own_potential(eqf__checker *checker) {
     return eqf__check_report(checker, &of_gradient, 1, &program);
 }
 
+/* ---- Sums of partial gradients -------------------------------------------------------------------------------------------- */
+
+/* The problems of flows are so small that one part has all of them. */
+static eqf_status run_sums(eqf__checker *checker) {
+    enum { NUM_PARTIALS = 5, NUM = 32 };
+    static const char *const files[] = {"common/real.clh", "common/sum.cl", NULL};
+    eqf_context *ctx = checker->ctx;
+    eqf__program *program;
+    eqf__kernel sum = {0};
+    cl_mem d_partials = NULL, d_sum = NULL;
+    float partials[NUM_PARTIALS * NUM], got[NUM];
+    const cl_uint num_partials = NUM_PARTIALS, num = NUM;
+    eqf__answer answer = {"numbers in order", 0, 1e-6, eqf__plain_width(ctx)};
+    for (unsigned i = 0; i < NUM_PARTIALS * NUM; i++) partials[i] = (float)eqf__host_number(i, 22);
+    EQF__TRY(eqf__program_get(ctx, "sums", files, "", &program));
+    eqf_status status = eqf__kernel_create(ctx, program, "sum_partials", &sum);
+    if (status == EQF_OK) status = eqf__buffer_create(ctx, sizeof partials, partials, "the known answers", &d_partials);
+    if (status == EQF_OK) status = eqf__buffer_create(ctx, sizeof got, NULL, "the known answers", &d_sum);
+    if (status == EQF_OK)
+        status = EQF__LAUNCH(ctx, &sum, eqf__stride(ctx, NUM / ctx->device->vector_width), 0, EQF__ARG(d_partials),
+                             EQF__ARG(d_sum), EQF__ARG(num_partials), EQF__ARG(num));
+    if (status == EQF_OK) status = eqf__buffer_read(ctx, d_sum, 0, sizeof got, got);
+    for (unsigned i = 0; i < NUM && status == EQF_OK; i++) {
+        double expected = 0;
+        for (unsigned p = 0; p < NUM_PARTIALS; p++) expected += partials[p * NUM + i];
+        answer.error = eqf__host_worse(answer.error, fabs(expected - (double)got[i]));
+    }
+    if (status == EQF_OK) status = eqf__check_report(checker, &answer, 1, &program);
+    eqf__kernel_destroy(&sum);
+    eqf__buffer_destroy(&d_partials);
+    eqf__buffer_destroy(&d_sum);
+    return status;
+}
+
 /* ---- Training ------------------------------------------------------------------------------------------------------------ */
 
 static eqf_status run_training(eqf__checker *checker) {
@@ -176,6 +210,7 @@ static eqf_status run_probe(eqf__checker *checker) {
 }
 
 const eqf__selftest_part eqf__selftest_parts[] = {
+    {"sums of partial gradients", run_sums},
     {"potentials", run_potentials},
     {"a potential of one's own", run_own_potential},
     {"training", run_training},

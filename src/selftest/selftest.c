@@ -3,6 +3,7 @@
 #include "eqflow/selftest.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "chains.h"
 #include "check.h"
@@ -35,6 +36,8 @@ static const flow_row flows[] = {
     {"dense, rk4, rademacher", .kind = EQF_DYNAMICS_DENSE, .divergence = EQF_DIVERGENCE_RADEMACHER},
     {"dense, dopri5, gaussian", .kind = EQF_DYNAMICS_DENSE, .method = EQF_INTEGRATOR_DOPRI5,
      .divergence = EQF_DIVERGENCE_GAUSSIAN},
+    {"message, rk4", .kind = EQF_DYNAMICS_MESSAGE},
+    {"message, dopri5", .kind = EQF_DYNAMICS_MESSAGE, .method = EQF_INTEGRATOR_DOPRI5},
 };
 
 /* Whether this device would run such a flow. */
@@ -56,6 +59,11 @@ static eqf_model_options model_of(const eqf__device *device, const flow_row *row
     options.dynamics.distance_max = 4;
     options.dynamics.distance_gamma = 0.6;
     options.dynamics.width = 8;
+    options.dynamics.num_hops = 2;
+    options.dynamics.num_scalars = 6;
+    options.dynamics.num_vectors = 3;
+    options.dynamics.num_edge = 5;
+    options.dynamics.num_reduced = 2;
     options.integrator.num_steps = NUM_STEPS;
     return options;
 }
@@ -89,27 +97,37 @@ static eqf_status take(eqf__checker *checker, eqf_status status) {
     return eqf__check_report(checker, &none, 0, NULL);
 }
 
-static eqf_status run_each(eqf__checker *checker) {
+static bool is_asked(const char *name, const char *subject) {
+    return subject == NULL || strstr(name, subject) != NULL;
+}
+
+static eqf_status run_each(eqf__checker *checker, const char *subject) {
     eqf__device *device;
+    unsigned num_asked = 0;
     EQF__TRY(eqf__device_get(checker->ctx, &device));
     for (size_t f = 0; f < sizeof flows / sizeof flows[0]; f++) {
         EQF__TRY(eqf__progress_done(checker->ctx, (double)f));
+        if (!is_asked(flows[f].name, subject) || !is_used(device, &flows[f])) continue;
+        num_asked++;
         checker->subject = flows[f].name;
         eqf__check_begin(checker);
-        if (is_used(device, &flows[f])) EQF__TRY(take(checker, check_flow(checker, &flows[f])));
+        EQF__TRY(take(checker, check_flow(checker, &flows[f])));
     }
     for (size_t p = 0; p < eqf__selftest_num_parts; p++) {
         EQF__TRY(eqf__progress_done(checker->ctx, (double)(sizeof flows / sizeof flows[0] + p)));
+        if (!is_asked(eqf__selftest_parts[p].name, subject)) continue;
+        num_asked++;
         checker->subject = eqf__selftest_parts[p].name;
         eqf__check_begin(checker);
         EQF__TRY(take(checker, eqf__selftest_parts[p].run(checker)));
     }
-    return EQF_OK;
+    if (num_asked > 0) return EQF_OK;
+    return eqf__fail(checker->ctx, EQF_ERROR_NOT_FOUND, "nothing that is checked on this device has '%s' in its name", subject);
 }
 
-static eqf_status run_all(eqf__checker *checker) {
+static eqf_status run_all(eqf__checker *checker, const char *subject) {
     eqf__progress_open(checker->ctx, "self-test", (double)(sizeof flows / sizeof flows[0] + eqf__selftest_num_parts));
-    const eqf_status status = run_each(checker);
+    const eqf_status status = run_each(checker, subject);
     eqf__progress_close(checker->ctx);
     return status;
 }
@@ -120,9 +138,13 @@ static void ignore(void *user, const eqf_selftest_result *result) {
 }
 
 eqf_status eqf_selftest(eqf_context *ctx, eqf_selftest_callback callback, void *user) {
+    return eqf_selftest_of(ctx, NULL, callback, user);
+}
+
+eqf_status eqf_selftest_of(eqf_context *ctx, const char *subject, eqf_selftest_callback callback, void *user) {
     EQF__NOT_NULL(ctx, ctx);
     eqf__checker checker = {.ctx = ctx, .callback = callback != NULL ? callback : ignore, .user = user};
-    const eqf_status status = run_all(&checker);
+    const eqf_status status = run_all(&checker, subject);
     eqf__launches_forget(ctx);
     if (status != EQF_OK || checker.num_failed == 0) return status;
     const eqf_device_info *info = &ctx->device->info;

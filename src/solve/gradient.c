@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "eqflow/flow.h"
-#include "solve.h"
 #include "potential.h"
+#include "solve.h"
 
 eqf_status eqf__gradient_workspace_create(eqf_flow *flow, size_t batch_size, eqf__gradient_workspace *workspace_out) {
     eqf_context *ctx = flow->ctx;

@@ -32,7 +32,8 @@ static eqf_status create_parts(eqf_flow *flow, const eqf_model *model, const eqf
     return eqf__buffer_create(ctx, numbers, NULL, "log-densities", &flow->d_log_prob);
 }
 
-eqf_status eqf__flow_build(eqf_context *ctx, const eqf_model *model, const eqf_flow_options *options, eqf_flow **flow_out) {
+eqf_status eqf__flow_build(eqf_context *ctx, const eqf_model *model, const eqf_flow_options *options,
+                           eqf_flow **flow_out) {
     *flow_out = NULL;
     eqf_flow *flow = eqf__alloc(ctx, 1, sizeof *flow, "the flow");
     if (flow == NULL) return EQF_ERROR_OUT_OF_MEMORY;

@@ -9,9 +9,17 @@
 
 /* Places in eqf__gradient_workspace.d_sums: means over the batch; the second pair is that of the energy-based loss, the third that of
  * flow matching, whose error is 0, the fourth of the log-dispersion. */
-enum { EQF__SUM_NLL, EQF__SUM_NLL_ERROR, EQF__SUM_FREE_ENERGY, EQF__SUM_FREE_ENERGY_ERROR,
-       EQF__SUM_FLOW_MATCHING, EQF__SUM_FLOW_MATCHING_ERROR,
-       EQF__SUM_DISPERSION, EQF__SUM_DISPERSION_ERROR, EQF__NUM_SUMS };
+enum {
+    EQF__SUM_NLL,
+    EQF__SUM_NLL_ERROR,
+    EQF__SUM_FREE_ENERGY,
+    EQF__SUM_FREE_ENERGY_ERROR,
+    EQF__SUM_FLOW_MATCHING,
+    EQF__SUM_FLOW_MATCHING_ERROR,
+    EQF__SUM_DISPERSION,
+    EQF__SUM_DISPERSION_ERROR,
+    EQF__NUM_SUMS
+};
 
 /* A record of a step of training: cl/train/adam.cl. The first numbers are those of eqf__gradient_workspace.d_sums. */
 enum { EQF__RECORD_NORM = EQF__NUM_SUMS, EQF__RECORD_IS_GOOD, EQF__RECORD_SIZE };
@@ -44,7 +52,8 @@ struct eqf_flow {
 };
 
 /* options are read and whole (eqf_flow_create). */
-eqf_status eqf__flow_build(eqf_context *ctx, const eqf_model *model, const eqf_flow_options *options, eqf_flow **flow_out);
+eqf_status eqf__flow_build(eqf_context *ctx, const eqf_model *model, const eqf_flow_options *options,
+                           eqf_flow **flow_out);
 /* New parameters; *has_changed_out: programs were assembled anew. */
 eqf_status eqf__flow_set_params(eqf_flow *flow, const float *params, bool *has_changed_out);
 

@@ -294,7 +294,7 @@ static double alternate(eqf__alignment *a, const double *z) {
 double eqf__align(eqf__alignment *a, const double *z, unsigned num_starts, uint64_t seed, uint64_t start, double *x) {
     const unsigned n = a->num_particles, dim = a->space_dim, num_dof = n * dim;
     if (n <= FEW_PARTICLES) {
-        unsigned best;
+        unsigned best = 0;
         double q[9];
         largest_overlap(a, z, x, &best);
         for (unsigned i = 0; i < n; i++)

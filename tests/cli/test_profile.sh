@@ -30,7 +30,7 @@ succeed "$eqflow" devices --json --verbose
 grep -q '"origin": "platforms/' stdout && pass || fail "--json has no origin: $(cat stdout)"
 
 # A set value reaches the kernels: another width, the same physics; the error of the compiler if an option is wrong.
-succeed "$eqflow" selftest --set-profile vector_width=1 --set-profile native_sqrt=yes --set-profile table_cells=1024
+succeed "$eqflow" selftest --only "radial, table" --set-profile vector_width=1 --set-profile native_sqrt=yes --set-profile table_cells=1024
 TMPDIR=$work "$eqflow" data dw2 -n 10 -o x.npy --burn-in 1 --thinning 1 --quiet --set-profile 'build_option=-D realv=1' \
     >stdout 2>stderr
 [ $? -eq 6 ] && pass || fail "a program that does not build: $(cat stderr)"

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "field.h"
+#include "ocl.h"
 #include "ref_message.h"
 #include "support.h"
 
@@ -12,14 +13,12 @@ typedef struct message_case {
     size_t batch_size;
 } message_case;
 
-/* Odd sizes, sizes that are no multiple of a tile, and as many particles as lj13 has. */
+/* Odd sizes, sizes that are no multiple of a tile, and as many particles as lj13 has. Few: each is two programs to build. */
 static const message_case cases[] = {
-    {2, 1, 1, 4, 2, 3, 1, 5, 1},    {2, 2, 2, 5, 3, 4, 2, 6, 3},   {2, 3, 3, 8, 4, 8, 2, 8, 9},
-    {3, 1, 2, 6, 1, 7, 3, 9, 17},   {3, 3, 1, 12, 6, 8, 4, 10, 5}, {4, 2, 3, 12, 6, 10, 3, 12, 19},
-    {4, 3, 4, 8, 5, 8, 2, 8, 4},    {5, 1, 1, 7, 3, 5, 2, 7, 2},   {13, 2, 2, 16, 4, 12, 4, 16, 3},
-    {13, 3, 3, 12, 4, 8, 4, 10, 3},
+    {2, 1, 1, 4, 2, 3, 1, 5, 1}, {3, 3, 1, 12, 6, 8, 4, 10, 5}, {4, 2, 3, 12, 6, 10, 3, 12, 19},
+    {2, 3, 4, 5, 3, 4, 2, 6, 9}, {13, 3, 2, 7, 1, 5, 2, 9, 3},  {13, 3, 3, 12, 4, 8, 4, 10, 3},
 };
-enum { NUM_CASES = sizeof cases / sizeof cases[0] };
+enum { NUM_CASES = sizeof cases / sizeof cases[0], DW4 = 2 };
 static const message_case large_cases[] = {{55, 3, 2, 8, 4, 8, 4, 8, 1},
                                            {13, 3, 3, 48, 16, 48, 8, 32, 2}}; /* values only */
 
@@ -335,12 +334,73 @@ static void test_reverse(void **state) {
     assert_true(is_good);
 }
 
+/* ---- Layouts ------------------------------------------------------------------------------------------------------------------- */
+
+/* Everything again with one sample a work-item and with a work-group a sample; and in as many launches as a small budget makes of it, with the
+ * same bits. */
+static void test_layouts(void **state) {
+    (void)state;
+    static const struct {
+        unsigned group_size;
+        uint64_t launch_iterations;
+    } layouts[] = {{0, 20000}, {8, 0}, {8, 6000}};
+    eqf__device *device;
+    TEST_OK(test_context(), eqf__device_get(test_context(), &device));
+    const eqf__device before = *device;
+    bool is_good = true;
+    for (size_t l = 0; l < sizeof layouts / sizeof layouts[0]; ++l) {
+        device->vector_width = 1;
+        device->group_size = layouts[l].group_size;
+        if (layouts[l].launch_iterations > 0 && before.launch_iterations == 0)
+            device->launch_iterations = layouts[l].launch_iterations;
+        print_message("groups of %u, budget %llu\n", device->group_size, (unsigned long long)device->launch_iterations);
+        is_good &= check_values(cases + DW4, 100);
+        is_good &= check_reverse(cases + DW4, false, 200);
+        is_good &= check_reverse(cases + DW4, true, 300);
+        device->vector_width = before.vector_width;
+        device->group_size = before.group_size;
+        device->launch_iterations = before.launch_iterations;
+    }
+    assert_true(is_good);
+}
+
+/* A budget changes no bit. */
+static void test_budget(void **state) {
+    (void)state;
+    eqf__device *device;
+    TEST_OK(test_context(), eqf__device_get(test_context(), &device));
+    const uint64_t before = device->launch_iterations;
+    double *velocity[2], *divergence[2];
+    for (unsigned pass = 0; pass < 2; ++pass) {
+        if (pass == 1 && before == 0) device->launch_iterations = 3000;
+        fixture f = set_up(cases + DW4, 1.0, 500);
+        evaluate(&f, true, &velocity[pass], &divergence[pass]);
+        tear_down(&f);
+        device->launch_iterations = before;
+    }
+    assert_memory_equal(velocity[0], velocity[1], cases[DW4].batch_size * 8 * sizeof(double));
+    assert_memory_equal(divergence[0], divergence[1], cases[DW4].batch_size * sizeof(double));
+    /* One too small for a single turn is refused in words. */
+    device->launch_iterations = 20;
+    fixture f = set_up(cases + DW4, 1.0, 500);
+    put_state(&f);
+    assert_int_equal(f.field->batched->evaluate(f.field, NULL, f.num_blocks, f.d_x, f.d_times, f.d_velocity, NULL),
+                     EQF_ERROR_UNSUPPORTED);
+    assert_non_null(strstr(eqf_context_error(f.ctx), "loop turns"));
+    device->launch_iterations = before;
+    tear_down(&f);
+    for (unsigned pass = 0; pass < 2; ++pass) {
+        free(velocity[pass]);
+        free(divergence[pass]);
+    }
+}
+
 /* ---- Edges ------------------------------------------------------------------------------------------------------------------------ */
 
 /* Particles in one place or far apart are finite; a sample that is not finite spoils itself alone. */
 static void test_edges(void **state) {
     (void)state;
-    message_case c = cases[5];
+    message_case c = cases[DW4];
     c.batch_size = 19;
     fixture f = set_up(&c, 1.0, 400);
     const unsigned D = c.space_dim;
@@ -401,10 +461,9 @@ static void test_edges(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values),
-        cmocka_unit_test(test_reverse_of_values),
-        cmocka_unit_test(test_reverse),
-        cmocka_unit_test(test_edges),
+        cmocka_unit_test(test_values),  cmocka_unit_test(test_reverse_of_values),
+        cmocka_unit_test(test_reverse), cmocka_unit_test(test_layouts),
+        cmocka_unit_test(test_budget),  cmocka_unit_test(test_edges),
     };
     return cmocka_run_group_tests(tests, NULL, test_context_teardown);
 }

@@ -223,6 +223,10 @@ class Ocloc:
     def compile(self, text, options, folder):
         code, output = run([self.ocloc, "compile", "-file", text, "-device", self.target, "-options", " ".join(options + ["-Werror"]), "-out_dir",
                             folder, "-output", "program", "-output_no_suffix", "--format", "zebin"])
+        # A spill is a figure, held against the ceilings, no mistake of the text.
+        spill_line = r"warning: kernel (\w+)\s+compiled SIMD(\d+) allocated \d+ regs and spilled around (\d+)"
+        spills = {name: -(-32 * int(count) // int(width)) for name, width, count in re.findall(spill_line, output)}
+        output = re.sub(spill_line, "", output)
         if code or "warning" in output or "Build succeeded" not in output:
             raise Wrong(output)
         info = f"{folder}/info"
@@ -239,9 +243,8 @@ class Ocloc:
                 bytes_ = int(re.search(r"\bsize:\s+(\d+)", buffer).group(1))
                 scratch += bytes_ if re.search(r"is_simt_thread:\s+true", buffer) else -(-bytes_ // width)  # of a work-item, or of all its thread's
             slm = re.search(r"slm_size:\s+(\d+)", block)
-            spill = re.search(r"spill_size:\s+(\d+)", block)
             figures[name] = {"registers": int((re.search(r"grf_count:\s+(\d+)", block) or [0, 0])[1]), "scratch": scratch,
-                             "spilled": int(spill[1]) if spill else 0, "local": int(slm[1]) if slm else 0, "code": 0, "simd": width}
+                             "spilled": spills.get(name, 0), "local": int(slm[1]) if slm else 0, "code": 0, "simd": width}
         for line in run([tool("llvm-readelf-19", "llvm-readelf-15", "llvm-readelf-14", "readelf"), "-SW", f"{folder}/program"])[1].splitlines():
             section = re.search(r"\.text\.(\w+)\s+PROGBITS\s+\S+\s+\S+\s+([0-9a-f]+)", line)
             if section and section.group(1) in figures:
