@@ -51,9 +51,9 @@ run_all() {
     run_case data.lj55 lj55.npy -- data lj55 -n 64 --burn-in 200 --thinning 5 --seed 11 -o lj55.npy
     run_case data.noise around.npy -- data dw4 -n 100 --noise 0.1 --seed 2 -o around.npy
     run_case data.constants eps1.npy -- data lj13 --epsilon 1 -n 100 --seed 2 -o eps1.npy
-    # Training: every loss, gradient, field.
+    # Training: every loss, gradient, field. The integration steps are given: how they are chosen is no matter of bits.
     for system in dw2 dw4 lj13; do
-        run_case "train.$system" "$system.safetensors" -- train "$system" --data "$system.npy" --steps 30 --seed 5 -o "$system.safetensors"
+        run_case "train.$system" "$system.safetensors" -- train "$system" --data "$system.npy" --integration-steps 20 --steps 30 --seed 5 -o "$system.safetensors"
     done
     run_case train.direct direct.safetensors -- train dw4 --data dw4.npy --steps 10 --field-evaluation direct --seed 5 -o direct.safetensors
     run_case train.mixture mixture.safetensors -- train dw4 --data dw4.npy --loss mixture --steps 20 --seed 5 -o mixture.safetensors
@@ -62,7 +62,7 @@ run_all() {
     run_case train.augment augment.safetensors -- train dw4 --data dw4.npy --augment --steps 20 --seed 5 -o augment.safetensors
     run_case train.dense dense.safetensors -- train dw4 --data dw4.npy --field dense --width 32 --steps 10 --seed 5 -o dense.safetensors
     run_case train.hutchinson hutchinson.safetensors -- train dw4 --data dw4.npy --field dense --width 32 --divergence rademacher --steps 10 --seed 5 -o hutchinson.safetensors
-    run_case train.group group.safetensors -- train lj13 --data lj13.npy --steps 4 --batch-size 32 --seed 5 --set-profile vector_width=1 --set-profile group_size=64 -o group.safetensors
+    run_case train.group group.safetensors -- train lj13 --data lj13.npy --integration-steps 20 --steps 4 --batch-size 32 --seed 5 --set-profile vector_width=1 --set-profile group_size=64 -o group.safetensors
     # Solvers, precisions, layouts.
     for system in dw2 dw4 lj13; do
         use_model "$system" "$system.table" "$system"
