@@ -137,7 +137,7 @@ static eqf_status run_own_potential(eqf__checker *checker) {
     EQF__TRY(eqf__check_report(checker, &of_energy, 1, &program));
     eqf__check_begin(checker);
     const eqf_status status = eqf_potential_verify(checker->ctx, &own, &of_gradient.error);
-    if (status != EQF_OK && status != EQF_ERROR_INVALID_ARGUMENT) return status;
+    if (status != EQF_OK && status != EQF_ERROR_FORMAT) return status;
     if (status != EQF_OK) of_gradient.error = NAN; /* found wrong, which it is not */
     return eqf__check_report(checker, &of_gradient, 1, &program);
 }

@@ -65,7 +65,7 @@ planted integrator/rk4_group.cl 'direct, rk4 by group' 's/total = fma(h, div_sum
 planted integrator/rk4_group_adjoint.cl 'direct, rk4 by group' 's/total\[o\] += from_later\[o\]/total[o] -= from_later[o]/' "${group[@]}"
 planted integrator/rk4_batched.cl 'dense, rk4' 's/fma((realv)h, load_lanes(sum/fma((realv)-h, load_lanes(sum/'
 planted integrator/dormand_prince.cl 'radial, direct, dopri5' 's/realv step = fma(h, sum, left_out/realv step = fma(-h, sum, left_out/'
-planted integrator/dormand_prince.clh 'radial, direct, dopri5' 's/c->accepted += one_more/c->accepted += 2 * one_more/'
+planted integrator/dormand_prince.clh 'radial, direct, dopri5' 's/REAL(1.0) - s;/REAL(1.0) + s;/'
 planted integrator/dormand_prince_tableau.clh 'radial, direct, dopri5' 's/FRACTION(35, 384)/-FRACTION(35, 384)/'
 planted integrator/dormand_prince_forward.clh 'radial, direct, dopri5' 's/slope\[c\] \*= direction/slope[c] *= -direction/'
 planted integrator/dormand_prince_adjoint.clh 'radial, direct, dopri5' 's/-direction \* weight \* adjoint_log_det/direction * weight * adjoint_log_det/'
@@ -88,7 +88,7 @@ planted train/batch.cl 'training' 's/position % num/position % (num - 1)/'
 planted train/augment.cl 'training' 's/q\[0\]\[1\] = -s/q[0][1] = s/'
 planted train/weighted.cl training 's/store_lanes(at, f \* load/store_lanes(at, -f * load/'
 planted train/flow_matching.cl training 's/(real)2 \* share \* difference/(real)-2 * share * difference/'
-planted dynamics/message.clh message 's/BOUND ((real)0.04f)/BOUND ((real)0.05f)/'
+planted dynamics/message.clh message 's/\*value = z \* sigma/*value = -z * sigma/'
 planted train/path.cl training 's/fma((realv)h, total, at)/fma((realv)-h, total, at)/'
 
 # Numbers of operations, which the host reads from the same file.
