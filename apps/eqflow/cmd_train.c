@@ -14,6 +14,7 @@
 #include "train_data.h"
 #include "train_flags.h"
 #include "train_stages.h"
+#include "words.h"
 #include "work.h"
 
 static const double slice_seconds = 0.2;  /* between looks at signals and the clock */
@@ -189,8 +190,9 @@ static exit_code interrupt(cli_app *app, const train_flags *flags, eqf_trainer *
 
 static exit_code diverge(cli_app *app, const train_flags *flags, const train_plan *plan, eqf_trainer *trainer, bool has_best,
                          uint64_t best_step) {
-    char message[1024];
-    const char *reason = eqf_context_error(app->ctx);
+    char message[1200];
+    char reason[1024];
+    words_translate(eqf_context_error(app->ctx), reason, sizeof reason);
     snprintf(message, sizeof message, "%s%s", reason,
              strstr(reason, "diverged") ? "" : ": training diverged; try a lower --learning-rate");
     if (!has_best) return app_fail(app, EXIT_CODE_DIVERGED, "%s; no model was written", message);

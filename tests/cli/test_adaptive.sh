@@ -39,7 +39,7 @@ done
 train="train dw2 --data good.npy -o new.safetensors --steps 5"
 # shellcheck disable=SC2086
 {
-    expect 2 'dto or otd' "$eqflow" $train --gradient adjoint
+    expect 2 'dto, otd or path' "$eqflow" $train --gradient adjoint
     expect 2 'add --gradient otd' "$eqflow" $train --rtol 1e-4
     expect 2 'add --gradient otd' "$eqflow" $train --gradient dto --atol 1e-4
     expect 2 'integration-penalty' "$eqflow" $train --gradient otd --integration-penalty 0.1

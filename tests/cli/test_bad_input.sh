@@ -154,10 +154,10 @@ rm -f "$long"
 expect 4 'n.npy: File name too long' "$eqflow" sample good.safetensors -n 10 -o "n$long"
 expect 2 'name one file' "$eqflow" boltzmann good.safetensors -n 100 -o new.npy --energies here/new.npy
 for option in -o --energies --histograms; do
-    expect 2 "$option .*would overwrite MODEL" "$eqflow" boltzmann good.safetensors -n 100 $option ./good.safetensors
+    expect 2 "$option .*(would overwrite MODEL|name it .npy)" "$eqflow" boltzmann good.safetensors -n 100 $option ./good.safetensors
 done
-expect 2 'would overwrite MODEL' "$eqflow" sample good.safetensors -n 10 -o ./good.safetensors
-expect 2 'would overwrite MODEL' "$eqflow" log-prob good.safetensors --data good.npy -o good.safetensors
+expect 2 'would overwrite MODEL|name it .npy' "$eqflow" sample good.safetensors -n 10 -o ./good.safetensors
+expect 2 'would overwrite MODEL|name it .npy' "$eqflow" log-prob good.safetensors --data good.npy -o good.safetensors
 expect 2 'would overwrite MODEL' "$eqflow" evaluate good.safetensors --report good.safetensors
 # shellcheck disable=SC2086
 expect 2 'would overwrite --potential' "$eqflow" data $morse -n 10 -o ./morse.cl

@@ -59,7 +59,7 @@ if [ "$(grep -c '^[* ] [0-9]:' stdout)" -eq 2 ]; then
     succeed data --device 1
     grep -q 'device . of 2' stderr && fail "a named device is announced: $(cat stderr)" || pass
     succeed data --quiet
-    [ ! -s stderr ] && pass || fail "--quiet: $(cat stderr)"
+    grep -qv 'warning:' stderr && fail "--quiet: $(cat stderr)" || pass # a run this short is warned of
     # Probes: nothing before all are measured, then the fastest. Both copies are one device to the store.
     succeed "$eqflow" devices --probe --quiet
     grep -q 'fastest by the stored probes, [0-9.]* GFLOP/s' stdout && pass || fail "no probe was used: $(cat stdout)"
