@@ -110,7 +110,7 @@ struct eqf__field {
     size_t num_params, num_trained;
     eqf__real real;
     cl_mem d_params;           /* [num_params] real */
-    eqf_divergence divergence; /* how it is had */
+    eqf_divergence divergence; /* how it is computed */
     /* The forms: NULL for what the kind has not, or was not asked for. They belong to the kind's state. */
     const eqf__stage_form *stage;
     const eqf__group_form *group;

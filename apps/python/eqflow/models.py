@@ -23,9 +23,9 @@ class Trajectory(NamedTuple):
     """A way from prior to data, at the integrator's steps."""
 
     t: NDArray[np.float64]  # [F], 0 ... 1
-    x: NDArray[np.float64]  # [F, B, N, D]
-    log_prob: NDArray[np.float64]  # [F, B]: log q_t of each configuration at its time
-    velocity: NDArray[np.float64]  # [F, B, N, D]
+    x: NDArray[np.float32]  # [F, B, N, D]
+    log_prob: NDArray[np.float32]  # [F, B]: log q_t of each configuration at its time
+    velocity: NDArray[np.float32]  # [F, B, N, D]
 
 
 class Evaluation(NamedTuple):
@@ -265,32 +265,19 @@ class Model:
         return unbatch(out, is_single)
 
     def trajectory(self, z: ArrayLike, frames: Optional[int] = None) -> Trajectory:
-        """The way of latents z [B, N, D] to the data, at the flow's RK4 steps (of which `frames` are kept, first and last among them): configurations,
-        log-densities at their times, velocities. The steps are those of the flow, taken here in double with the library's field."""
-        z32, _ = self._batch(z)
-        num_steps = self.num_steps
-        kept = range(num_steps + 1) if frames is None else sorted({round(k * num_steps / max(frames - 1, 1)) for k in range(frames)})
-        x = z32.astype(np.float64)
-        x -= x.mean(axis=1, keepdims=True)
-        log_prob = np.asarray(self.prior_log_prob(z32), np.float64)
-        out_t, out_x, out_log_prob, out_velocity = [], [], [], []
-        h = 1.0 / num_steps
-        field = lambda y, stage: tuple(np.asarray(part, np.float64) for part in self._field(np.ascontiguousarray(y, np.float32), stage / (2 * num_steps)))
-        for step in range(num_steps + 1):
-            k1, d1 = field(x, 2 * step)
-            if step in kept:
-                out_t.append(step * h)
-                out_x.append(x)
-                out_log_prob.append(log_prob)
-                out_velocity.append(k1)
-            if step == num_steps:
-                break
-            k2, d2 = field(x + h / 2 * k1, 2 * step + 1)
-            k3, d3 = field(x + h / 2 * k2, 2 * step + 1)
-            k4, d4 = field(x + h * k3, 2 * step + 2)
-            x = x + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
-            log_prob = log_prob - h / 6 * (d1 + 2 * d2 + 2 * d3 + d4)
-        return Trajectory(np.array(out_t), np.array(out_x), np.array(out_log_prob), np.array(out_velocity))
+        """The way of latents z [B, N, D] to the data, at the flow's RK4 steps: configurations, log-densities at their times, velocities.
+        frames: how many, evenly spread over the steps, first and last among them; None: every step."""
+        array, _ = self._batch(z)
+        array, num_steps, lib = centred(array), self.num_steps, library()
+        num_frames = num_steps + 1 if frames is None else frames
+        if num_frames < 2:
+            raise ValueError("a trajectory has at least 2 frames: its beginning and its end")
+        x = np.empty((num_frames, *array.shape), np.float32)
+        log_prob, velocity = np.empty((num_frames, len(array)), np.float32), np.empty_like(x)
+        self._context.check(lib.eqf_flow_trajectory(self.flow, num_steps, len(array), floats(array), num_frames, floats(x), floats(log_prob),
+                                                    floats(velocity)))
+        t = np.array([lib.eqf_flow_trajectory_step(num_steps, num_frames, f) for f in range(num_frames)]) / num_steps
+        return Trajectory(t, x, log_prob, velocity)
 
     # ---- Answers ---------------------------------------------------------------------------------------------------
 
