@@ -24,8 +24,9 @@ typedef struct evaluate_flags {
     const char *model_path, *data_path, *report_path;
     flow_flags flow;
     eqf_flow_options flow_options;
-    uint64_t num_samples, num_data;
-    bool is_num_data_set;
+    uint64_t num_samples, max_samples, num_data;
+    double ess_error;
+    bool is_num_samples_set, is_max_samples_set, is_num_data_set;
     system_flags target;
 } evaluate_flags;
 
@@ -41,7 +42,7 @@ typedef struct evaluated {
 
 /* ---- Figures ---------------------------------------------------------------------------------- */
 
-enum { MAX_FIGURES = 32 };
+enum { MAX_FIGURES = 40 };
 
 /* One list for stdout, JSON and the report. */
 typedef struct figure {
@@ -68,9 +69,16 @@ static size_t list_figures(const evaluated *result, figure figures[MAX_FIGURES])
         {"kl_direct", "KL from the data's energies", result->figures->kl_direct,
          "mean of -energy - ln Z - log-density: less noise; agrees with NLL - entropy on equilibrium data", false},
         {"kl_direct_standard_error", "  standard error", result->figures->kl_direct_standard_error, "", false},
+        {"reverse_kl", "KL(model || target) (nats)", result->figures->reverse_kl,
+         "over the model's samples: large where some of them have a high energy", false},
+        {"reverse_kl_standard_error", "  standard error", result->figures->reverse_kl_standard_error, "", false},
         {"ess_fraction", "effective sample size (fraction)", result->figures->ess_fraction,
          "Kish, of the model's samples reweighted to the target", false},
         {"ess_fraction_standard_error", "  standard error", result->figures->ess_fraction_standard_error, "", false},
+        {"ess_fraction_data", "effective sample size from data", result->figures->ess_fraction_data,
+         "1 / (mean w x mean 1/w) over the data; lower where the model misses a part of the target", false},
+        {"ess_fraction_data_standard_error", "  standard error", result->figures->ess_fraction_data_standard_error, "",
+         false},
         {"max_weight_fraction", "largest weight (fraction of all)", result->figures->max_weight_fraction,
          "near 0 unless a single sample decides the averages", false},
         {"log_z", "ln Z", result->figures->log_z, "of the target, from the weights", false},
@@ -79,6 +87,8 @@ static size_t list_figures(const evaluated *result, figure figures[MAX_FIGURES])
          "-ln Z + ln Z of the prior; the error is that of ln Z", false},
         {"mean_energy_model", "mean energy, model (kT)", result->figures->mean_energy_model,
          "before reweighting; a few bad samples can raise it without bound", false},
+        {"above_data_fraction", "samples above all data in energy", result->figures->above_data_fraction,
+         "a fraction", false},
         {"mean_energy_reweighted", "mean energy, reweighted (kT)", result->figures->mean_energy_reweighted,
          "agrees with the data if the weights are good", false},
         {"mean_energy_reweighted_standard_error", "  standard error",
@@ -172,7 +182,8 @@ static size_t fill_tiles(const evaluated *result, report_row tiles[4]) {
         snprintf(note, sizeof note, "± %.2g nats, data against model", result->figures->kl_direct_standard_error);
         fill_row(&tiles[num++], "KL divergence", note, "%.4f", result->figures->kl_direct);
     }
-    snprintf(note, sizeof note, "of %zu samples", result->figures->num_samples);
+    snprintf(note, sizeof note, "± %.2g %%, of %zu samples", 100 * result->figures->ess_fraction_standard_error,
+             result->figures->num_samples);
     fill_row(&tiles[num++], "Effective sample size", note, "%.*f %%", result->figures->ess_fraction < 0.01 ? 3 : 1,
              100 * result->figures->ess_fraction);
     if (isfinite(result->figures->known_log_z)) {
@@ -312,6 +323,8 @@ static exit_code measure(cli_app *app, const evaluate_flags *flags, const eqf_mo
                          size_t num_data, const float *x_data, evaluated *result) {
     eqf_evaluation_options options = EQF_EVALUATION_OPTIONS_INIT;
     options.num_samples = (size_t)flags->num_samples;
+    options.max_samples = (size_t)flags->max_samples;
+    options.ess_error = flags->ess_error;
     options.seed = app->seed;
     options.flow = &flags->flow_options;
     options.target = target;
@@ -366,7 +379,7 @@ exit_code cmd_evaluate(cli_app *app) {
         .examples = "  eqflow evaluate dw4.safetensors -n 1e5 --report dw4.html\n"
                     "  eqflow evaluate dw4.safetensors --data dw4_test.npy --json\n",
     };
-    evaluate_flags flags = {.num_samples = 10000};
+    evaluate_flags flags = {.num_samples = 10000, .max_samples = 100000, .ess_error = 0.02};
     cli_option options[OPTIONS_MAX] = {
         {.kind = OPTION_TEXT, .name = "data", .argument = "FILE.npy", .value = &flags.data_path,
          .default_text = "made here", .help = "test configurations, [B, N, D] or [B, N*D]"},
@@ -374,11 +387,17 @@ exit_code cmd_evaluate(cli_app *app) {
          .is_set = &flags.is_num_data_set, .default_text = "as -n", .low = 1, .high = 1e12,
          .help = "test configurations to make"},
         {.kind = OPTION_COUNT, .letter = 'n', .name = "num-samples", .argument = "COUNT",
-         .value = &flags.num_samples, .low = 2, .high = 1e12, .help = "samples of the model"},
+         .value = &flags.num_samples, .is_set = &flags.is_num_samples_set, .low = 2, .high = 1e12,
+         .help = "samples of the model; more, unless -n is given, until --ess-error is reached"},
+        {.kind = OPTION_NUMBER, .name = "ess-error", .argument = "NUMBER", .value = &flags.ess_error, .low = 1e-4, .high = 0.5,
+         .help = "largest standard error of the effective sample size, as a fraction of the samples"},
+        {.kind = OPTION_COUNT, .name = "max-samples", .argument = "COUNT", .value = &flags.max_samples,
+         .is_set = &flags.is_max_samples_set, .default_text = "1e5, or -n if given", .low = 2, .high = 1e12,
+         .help = "the samples are doubled up to this many"},
         {.kind = OPTION_TEXT, .name = "report", .argument = "FILE.html", .value = &flags.report_path,
          .help = "a report with pictures, one self-contained file"},
     };
-    size_t num_options = 4;
+    size_t num_options = 6;
     num_options += flow_flags_options(&flags.flow, 5e4, "of rk4; nll_refined takes twice as many (of dopri5: a tenth of the tolerances)",
                                       options + num_options);
     num_options += system_options(&flags.target, SYSTEM_OF_MODEL, options + num_options);
@@ -388,6 +407,11 @@ exit_code cmd_evaluate(cli_app *app) {
     flags.model_path = words[0];
     if (flags.data_path && flags.is_num_data_set) {
         return app_fail(app, EXIT_CODE_USAGE, "--num-data says how many configurations to make, so it excludes --data");
+    }
+    if (flags.is_num_samples_set && !flags.is_max_samples_set) flags.max_samples = flags.num_samples;
+    if (flags.max_samples < flags.num_samples) {
+        return app_fail(app, EXIT_CODE_USAGE, "--max-samples %" PRIu64 ": must be at least -n, %" PRIu64 "; see eqflow evaluate --help",
+                        flags.max_samples, flags.num_samples);
     }
     const files_use uses[] = {{"--report", flags.report_path, FILES_WRITTEN}, {"--data", flags.data_path, FILES_READ},
                               {"MODEL", flags.model_path, FILES_READ}, {"--potential", flags.target.potential_path, FILES_READ}};
