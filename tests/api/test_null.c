@@ -177,6 +177,7 @@ CALL_WITHOUT_STATUS(eqf_option_get, p[0], p[1])
 CALL_VOID(eqf_option_set, p[0], p[1], 1.0)
 CALL_WITHOUT_STATUS(eqf_option_name, p[0], p[1])
 CALL(eqf_dynamics_kind_find, p[0], p[1])
+CALL(eqf_integrator_method_find, p[0], p[1])
 CALL(eqf_prior_kind_find, p[0], p[1])
 CALL(eqf_potential_kind_find, p[0], p[1])
 CALL(eqf_flow_velocity_vjp, p[0], 0.0, NUM, p[3], p[4], p[5], p[6], p[7])
@@ -426,7 +427,8 @@ static void test_null(void **state) {
     static eqf_potential_symmetry symmetry = EQF_POTENTIAL_SYMMETRY_INIT;
     static eqf_dynamics_kind dynamics_kind;
     static eqf_prior_kind prior_kind;
-    static char dynamics_name[] = "dense", prior_name[] = "mean_free_gaussian";
+    static eqf_integrator_method method;
+    static char dynamics_name[] = "dense", method_name[] = "dopri5", prior_name[] = "mean_free_gaussian";
     static eqf_option option = {.key = "temperature", .offset = offsetof(eqf_potential_options, temperature)};
     static void *nothing;
     static char assignment[] = "group_size=64", selector[] = "auto", element[] = "Ar", kind_name[] = "user",
@@ -560,6 +562,7 @@ static void test_null(void **state) {
         ROW(eqf_option_set, "~~.", &option, &own_potential, _),
         ROW(eqf_option_name, "~~", &option, &own_potential),
         ROW(eqf_dynamics_kind_find, "!!", dynamics_name, &dynamics_kind),
+        ROW(eqf_integrator_method_find, "!!", method_name, &method),
         ROW(eqf_prior_kind_find, "!!", prior_name, &prior_kind),
         ROW(eqf_potential_kind_find, "!!", kind_name, &kind),
         ROW(eqf_flow_velocity_vjp, "!..!!ooo", f.flow, _, _, x, x, x, a, b),
