@@ -28,7 +28,7 @@ for enum in "potential eqf_potential_kind EQF_POTENTIAL_" "model eqf_dynamics_ki
         num_tables=$(grep -c . <<<"$tables")
         [ "$num_tables" -eq 1 ] || wrong "$kind has a row in $num_tables tables, not 1: $(tr '\n' ' ' <<<"$tables")"
         own=$(tr '[:upper:]' '[:lower:]' <<<"${kind#"$prefix"}")
-        files=$(grep -rlw --include='*.[ch]' --include='*.py' "$kind" src apps | grep -v "/$own[^/]*$" | grep -vxF "$tables")
+        files=$(grep -rlw --include='*.[ch]' --include='*.py' "$kind" src apps | grep -v "/${own}[^/]*\$" | grep -vxF "$tables")
         num=$(grep -c . <<<"$files")
         [ "$num" -le 3 ] || wrong "$kind: $num files name it, 3 may: ask for a property of its row instead: $(tr '\n' ' ' <<<"$files")"
     done
