@@ -103,6 +103,12 @@ static size_t list_figures(const evaluated *result, figure figures[MAX_FIGURES])
         {"log_prob_invariance_error", "invariance error (nats)", result->figures->log_prob_invariance_error,
          "largest change of log-density under symmetry operations", false},
     };
+    const figure in_double[] = {
+        {"float_log_prob_error", "float32 against double (nats)", result->figures->float_log_prob_error,
+         "largest difference of log-densities", false},
+        {"jacobian_error", "double against the Jacobian (nats)", result->figures->jacobian_error,
+         "log-density less ln|det| of the map's Jacobian by differences: what the integrator's steps leave out", false},
+    };
     const figure of_steps[] = {
         {"num_steps_mean", "steps of the integrator, mean", (double)steps->accepted.total / num_solves,
          "of a sample's solve; each chooses its own", false},
@@ -116,6 +122,10 @@ static size_t list_figures(const evaluated *result, figure figures[MAX_FIGURES])
     };
     size_t num = sizeof all / sizeof all[0];
     memcpy(figures, all, sizeof all);
+    if (result->figures->flow->precision == EQF_PRECISION_DOUBLE) {
+        memcpy(figures + num, in_double, sizeof in_double);
+        num += sizeof in_double / sizeof in_double[0];
+    }
     if (is_adaptive) {
         memcpy(figures + num, of_steps, sizeof of_steps);
         num += sizeof of_steps / sizeof of_steps[0];

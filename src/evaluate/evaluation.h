@@ -42,6 +42,8 @@ eqf_status eqf__shared_energy(const eqf__evaluated *of, size_t num, const float 
 eqf_status eqf__evaluate_data(const eqf__evaluated *of, eqf_flow *flow, eqf_evaluation *result);
 eqf_status eqf__evaluate_samples(const eqf__evaluated *of, eqf_flow *flow, eqf_evaluation *result);
 eqf_status eqf__evaluate_invariance(const eqf__evaluated *of, eqf_flow *flow, eqf_evaluation *result);
+/* Of a flow in double precision; of others nothing. */
+eqf_status eqf__evaluate_in_double(const eqf__evaluated *of, eqf_flow *flow, eqf_evaluation *result);
 /* The warnings that compare figures. */
 void eqf__evaluation_compare(const eqf__evaluated *of, eqf_evaluation *result);
 /* How large an error of the ESS may be. */
