@@ -66,6 +66,7 @@ static const eqf_model *model_of_flow;
 CALL_AND_DESTROY(eqf_annealer_create, 4, eqf_annealer, p[0], p[1], p[2], p[3], p[4])
 CALL_AND_DESTROY(eqf_annealer_create_from_samples, 6, eqf_annealer, p[0], p[1], NUM, p[3], p[4], p[5], p[6])
 CALL_VOID(eqf_annealer_destroy, p[0])
+CALL(eqf_compare, p[0], p[1], NUM, p[3], NUM, p[5], NUM, p[7], p[8], p[9])
 CALL(eqf_annealer_advance, p[0], p[1])
 CALL(eqf_annealer_result, p[0], p[1], p[2], p[3], p[4])
 CALL(eqf_annealer_resample, p[0], NUM, p[2], p[3])
@@ -383,6 +384,8 @@ static void test_null(void **state) {
     few.num_steps = 100;
     static const eqf_training_options *stages = &few;
     static eqf_anneal_options anneal_options = EQF_ANNEAL_OPTIONS_INIT;
+    static eqf_comparison_options comparison_options = EQF_COMPARISON_OPTIONS_INIT;
+    static eqf_comparison comparison = EQF_COMPARISON_INIT;
     static eqf_anneal_state anneal_state = EQF_ANNEAL_STATE_INIT;
     static eqf_anneal_result anneal_result = EQF_ANNEAL_RESULT_INIT;
     anneal_options.num_walkers = anneal_options.num_pilot = 16;
@@ -445,6 +448,7 @@ static void test_null(void **state) {
         ROW(eqf_annealer_create, "!!!o!", ctx, f.flow, potential, &anneal_options, &f.pointer),
         ROW(eqf_annealer_create_from_samples, "!!.!!o!", ctx, potential, _, x, potential, &anneal_options, &f.pointer),
         ROW(eqf_annealer_destroy, "~", &nothing),
+        ROW(eqf_compare, "!!.!.!.oo!", ctx, potential, _, x, _, x, _, x, &comparison_options, &comparison),
         ROW(eqf_annealer_advance, "!o", f.annealer, &anneal_state),
         ROW(eqf_annealer_result, "!oooo", f.annealed, &anneal_result, a, b, u),
         ROW(eqf_annealer_resample, "!.!o", f.annealed, _, a, b),
