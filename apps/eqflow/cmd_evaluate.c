@@ -389,6 +389,42 @@ static exit_code evaluate(cli_app *app, const evaluate_flags *flags, const eqf_m
     return code;
 }
 
+static size_t own_options(evaluate_flags *flags, cli_option options_out[]) {
+    const cli_option rows[] = {
+        {.kind = OPTION_TEXT, .name = "data", .argument = "FILE.npy", .value = &flags->data_path,
+         .default_text = "made here", .help = "test configurations, [B, N, D] or [B, N*D]"},
+        {.kind = OPTION_COUNT, .name = "num-data", .argument = "COUNT", .value = &flags->num_data,
+         .is_set = &flags->is_num_data_set, .default_text = "as -n", .low = 1, .high = 1e12,
+         .help = "test configurations to make"},
+        {.kind = OPTION_COUNT, .letter = 'n', .name = "num-samples", .argument = "COUNT",
+         .value = &flags->num_samples, .low = 2, .high = 1e12, .help = "samples of the model"},
+        {.kind = OPTION_TEXT, .name = "report", .argument = "FILE.html", .value = &flags->report_path,
+         .help = "a report with pictures, one self-contained file"},
+        {.kind = OPTION_TEXT, .letter = 'o', .name = "output", .argument = "FILE.npy", .value = &flags->samples.x,
+         .help = "the samples of the model, [B, N, D]"},
+        {.kind = OPTION_TEXT, .name = "energies", .argument = "FILE.npy", .value = &flags->samples.energies,
+         .help = "their energies, float32 [B], kT"},
+        {.kind = OPTION_TEXT, .name = "log-prob", .argument = "FILE.npy", .value = &flags->samples.log_prob,
+         .help = "their log-densities, float32 [B]"},
+        {.kind = OPTION_TEXT, .name = "log-weights", .argument = "FILE.npy", .value = &flags->samples.log_weights,
+         .help = "logarithms of their weights, -energy - log-density, float32 [B]"},
+    };
+    return OPTIONS_PUT(options_out, rows);
+}
+
+static exit_code check_flags(cli_app *app, evaluate_flags *flags) {
+    if (flags->data_path && flags->is_num_data_set) {
+        return app_fail(app, EXIT_CODE_USAGE, "--num-data says how many configurations to make, so it excludes --data");
+    }
+    files_use uses[SAMPLE_FILES_NUM_USES + 4] = {{"--report", flags->report_path, FILES_WRITTEN},
+                                                 {"--data", flags->data_path, FILES_READ},
+                                                 {"MODEL", flags->model_path, FILES_READ},
+                                                 {"--potential", flags->target.potential_path, FILES_READ}};
+    sample_files_uses(&flags->samples, "-o", uses + 4);
+    const exit_code code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses);
+    return code == EXIT_CODE_OK ? flow_flags_read(app, &flags->flow, &flags->flow_options) : code;
+}
+
 exit_code cmd_evaluate(cli_app *app) {
     const char *const operands[] = {"MODEL", NULL};
     const command_help help = {
@@ -403,26 +439,8 @@ exit_code cmd_evaluate(cli_app *app) {
                     "  eqflow evaluate dw4.safetensors --temperature 1.2 --xyz samples.xyz\n",
     };
     evaluate_flags flags = {.num_samples = 10000};
-    cli_option options[OPTIONS_MAX] = {
-        {.kind = OPTION_TEXT, .name = "data", .argument = "FILE.npy", .value = &flags.data_path,
-         .default_text = "made here", .help = "test configurations, [B, N, D] or [B, N*D]"},
-        {.kind = OPTION_COUNT, .name = "num-data", .argument = "COUNT", .value = &flags.num_data,
-         .is_set = &flags.is_num_data_set, .default_text = "as -n", .low = 1, .high = 1e12,
-         .help = "test configurations to make"},
-        {.kind = OPTION_COUNT, .letter = 'n', .name = "num-samples", .argument = "COUNT",
-         .value = &flags.num_samples, .low = 2, .high = 1e12, .help = "samples of the model"},
-        {.kind = OPTION_TEXT, .name = "report", .argument = "FILE.html", .value = &flags.report_path,
-         .help = "a report with pictures, one self-contained file"},
-        {.kind = OPTION_TEXT, .letter = 'o', .name = "output", .argument = "FILE.npy", .value = &flags.samples.x,
-         .help = "the samples of the model, [B, N, D]"},
-        {.kind = OPTION_TEXT, .name = "energies", .argument = "FILE.npy", .value = &flags.samples.energies,
-         .help = "their energies, float32 [B], kT"},
-        {.kind = OPTION_TEXT, .name = "log-prob", .argument = "FILE.npy", .value = &flags.samples.log_prob,
-         .help = "their log-densities, float32 [B]"},
-        {.kind = OPTION_TEXT, .name = "log-weights", .argument = "FILE.npy", .value = &flags.samples.log_weights,
-         .help = "logarithms of their weights, -energy - log-density, float32 [B]"},
-    };
-    size_t num_options = 8;
+    cli_option options[OPTIONS_MAX];
+    size_t num_options = own_options(&flags, options);
     num_options += sample_files_options(&flags.samples, "the samples with energy, log-density and log-weight of each",
                                         options + num_options);
     num_options += flow_flags_options(&flags.flow, 5e4, "of rk4; nll_refined takes twice as many (of dopri5: a tenth of the tolerances)",
@@ -432,16 +450,7 @@ exit_code cmd_evaluate(cli_app *app) {
     exit_code code;
     if (!options_parse(app, &help, options, num_options, words, &code)) return code;
     flags.model_path = words[0];
-    if (flags.data_path && flags.is_num_data_set) {
-        return app_fail(app, EXIT_CODE_USAGE, "--num-data says how many configurations to make, so it excludes --data");
-    }
-    files_use uses[SAMPLE_FILES_NUM_USES + 4] = {{"--report", flags.report_path, FILES_WRITTEN},
-                                                 {"--data", flags.data_path, FILES_READ},
-                                                 {"MODEL", flags.model_path, FILES_READ},
-                                                 {"--potential", flags.target.potential_path, FILES_READ}};
-    sample_files_uses(&flags.samples, "-o", uses + 4);
-    if ((code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses)) != EXIT_CODE_OK) return code;
-    if ((code = flow_flags_read(app, &flags.flow, &flags.flow_options)) != EXIT_CODE_OK) return code;
+    if ((code = check_flags(app, &flags)) != EXIT_CODE_OK) return code;
     eqf_model *model = NULL;
     if ((code = flow_flags_load(app, flags.model_path, &model)) != EXIT_CODE_OK) return code;
     eqf_potential_options target = eqf_model_options_of(model)->potential;

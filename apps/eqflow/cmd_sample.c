@@ -75,6 +75,43 @@ static exit_code draw(cli_app *app, const eqf_model *model, const eqf_potential_
     return code;
 }
 
+static exit_code check_files(cli_app *app, const sample_files *files, const char *model, const char *potential) {
+    files_use uses[SAMPLE_FILES_NUM_USES + 2] = {{"MODEL", model, FILES_READ}, {"--potential", potential, FILES_READ}};
+    sample_files_uses(files, "-o", uses + 2);
+    return files_check_distinct(app, sizeof uses / sizeof uses[0], uses);
+}
+
+/* Whether the model's potential may be run, with the flags over it; else nothing can be known of energies. */
+static exit_code choose_target(cli_app *app, const sample_files *files, const system_flags *target,
+                               eqf_potential_options *potential, bool *has_target_out) {
+    *has_target_out = !system_has_text(potential) || target->potential_path || target->is_trusted;
+    if (*has_target_out) return system_apply(app, target, potential);
+    if (files->energies || files->log_weights || option_flags_any(&target->common) ||
+        option_flags_any(&target->constants))
+        return app_fail(app, EXIT_CODE_USAGE,
+                        "energies and weights need the model's potential, a text of its own: give --potential FILE.cl or "
+                        "--trust-potential");
+    app_note(app, "no energies and no effective sample size: the model's potential is a text of its own; "
+                  "--potential FILE.cl or --trust-potential runs it");
+    return EXIT_CODE_OK;
+}
+
+static size_t own_options(sample_files *files, uint64_t *num, cli_option options_out[]) {
+    const cli_option rows[] = {
+        {.kind = OPTION_COUNT, .letter = 'n', .name = "num-samples", .argument = "COUNT", .value = num,
+         .default_text = "required", .low = 1, .high = 1e12, .help = "samples to draw"},
+        {.kind = OPTION_TEXT, .letter = 'o', .name = "output", .argument = "FILE.npy", .value = &files->x,
+         .default_text = "required", .help = "where they go"},
+        {.kind = OPTION_TEXT, .name = "log-prob", .argument = "FILE.npy", .value = &files->log_prob,
+         .help = "where their log-densities go, float32 [B]"},
+        {.kind = OPTION_TEXT, .name = "energies", .argument = "FILE.npy", .value = &files->energies,
+         .help = "where their energies go, float32 [B], kT"},
+        {.kind = OPTION_TEXT, .name = "log-weights", .argument = "FILE.npy", .value = &files->log_weights,
+         .help = "where the logarithms of their weights go, -energy - log-density, float32 [B]"},
+    };
+    return OPTIONS_PUT(options_out, rows);
+}
+
 exit_code cmd_sample(cli_app *app) {
     const char *const operands[] = {"MODEL", NULL};
     const command_help help = {
@@ -88,22 +125,10 @@ exit_code cmd_sample(cli_app *app) {
     };
     sample_files files = {NULL};
     uint64_t num = 0;
-    enum { NUM_OWN_OPTIONS = 5 };
-    cli_option options[NUM_OWN_OPTIONS + SAMPLE_FILES_NUM_OPTIONS + FLOW_NUM_OPTIONS + SYSTEM_NUM_OPTIONS] = {
-        {.kind = OPTION_COUNT, .letter = 'n', .name = "num-samples", .argument = "COUNT", .value = &num,
-         .default_text = "required", .low = 1, .high = 1e12, .help = "samples to draw"},
-        {.kind = OPTION_TEXT, .letter = 'o', .name = "output", .argument = "FILE.npy", .value = &files.x,
-         .default_text = "required", .help = "where they go"},
-        {.kind = OPTION_TEXT, .name = "log-prob", .argument = "FILE.npy", .value = &files.log_prob,
-         .help = "where their log-densities go, float32 [B]"},
-        {.kind = OPTION_TEXT, .name = "energies", .argument = "FILE.npy", .value = &files.energies,
-         .help = "where their energies go, float32 [B], kT"},
-        {.kind = OPTION_TEXT, .name = "log-weights", .argument = "FILE.npy", .value = &files.log_weights,
-         .help = "where the logarithms of their weights go, -energy - log-density, float32 [B]"},
-    };
+    cli_option options[OPTIONS_MAX];
     flow_flags flags;
     system_flags target;
-    size_t num_options = NUM_OWN_OPTIONS;
+    size_t num_options = own_options(&files, &num, options);
     num_options += sample_files_options(&files, "the samples for molecular viewers too, with energy, log-density and log-weight of each",
                                         options + num_options);
     num_options += flow_flags_options(&flags, 1e5, "integrator steps", options + num_options);
@@ -113,26 +138,14 @@ exit_code cmd_sample(cli_app *app) {
     if (!options_parse(app, &help, options, num_options, words, &code)) return code;
     if (num == 0) return app_fail(app, EXIT_CODE_USAGE, "-n COUNT is missing; see eqflow sample --help");
     if (!files.x) return app_fail(app, EXIT_CODE_USAGE, "-o FILE.npy is missing; see eqflow sample --help");
-    files_use uses[SAMPLE_FILES_NUM_USES + 2] = {{"MODEL", words[0], FILES_READ},
-                                                 {"--potential", target.potential_path, FILES_READ}};
-    sample_files_uses(&files, "-o", uses + 2);
-    if ((code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses)) != EXIT_CODE_OK) return code;
+    if ((code = check_files(app, &files, words[0], target.potential_path)) != EXIT_CODE_OK) return code;
     eqf_flow_options flow_options;
     if ((code = flow_flags_read(app, &flags, &flow_options)) != EXIT_CODE_OK) return code;
     eqf_model *model = NULL;
     if ((code = flow_flags_load(app, words[0], &model)) != EXIT_CODE_OK) return code;
     eqf_potential_options potential = eqf_model_options_of(model)->potential;
-    const bool has_target = !system_has_text(&potential) || target.potential_path || target.is_trusted;
-    if (has_target) {
-        code = system_apply(app, &target, &potential);
-    } else if (files.energies || files.log_weights || option_flags_any(&target.common) || option_flags_any(&target.constants)) {
-        code = app_fail(app, EXIT_CODE_USAGE,
-                        "energies and weights need the model's potential, a text of its own: give --potential FILE.cl or "
-                        "--trust-potential");
-    } else {
-        app_note(app, "no energies and no effective sample size: the model's potential is a text of its own; "
-                      "--potential FILE.cl or --trust-potential runs it");
-    }
+    bool has_target;
+    code = choose_target(app, &files, &target, &potential, &has_target);
     if (code == EXIT_CODE_OK && (code = sample_files_check(app, &files)) == EXIT_CODE_OK &&
         (code = app_open(app)) == EXIT_CODE_OK &&
         (!has_target || (code = system_verify(app, &potential)) == EXIT_CODE_OK)) {
