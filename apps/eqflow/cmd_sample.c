@@ -121,7 +121,7 @@ exit_code cmd_sample(cli_app *app) {
         .operands = operands,
         .examples = "  eqflow sample dw4.safetensors -n 1e4 -o x.npy --log-prob log_prob.npy\n"
                     "  eqflow sample lj13.safetensors -n 100 -o x.npy --xyz x.xyz --seed 7\n"
-                    "  eqflow sample dw4.safetensors -n 1e5 -o x.npy --log-weights lw.npy --temperature 1.2\n",
+                    "  eqflow sample dw4.safetensors -n 1e5 -o x.npy --xyz x.xyz --temperature 1.2\n",
     };
     sample_files files = {NULL};
     uint64_t num = 0;
