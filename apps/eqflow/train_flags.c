@@ -221,6 +221,45 @@ exit_code train_flags_dynamics(cli_app *app, const train_flags *flags, eqf_dynam
     return EXIT_CODE_OK;
 }
 
+/* ---- Priors --------------------------------------------------------------------------------------------------------------- */
+
+/* The scale has a flag of its own, which takes "data" and by presets has a default. */
+static const eqf_option *prior_rows(unsigned kind, size_t index) {
+    const eqf_option *row;
+    for (size_t i = 0; (row = eqf_prior_option((eqf_prior_kind)kind, i)) != NULL; i++)
+        if (row->offset != offsetof(eqf_model_options, prior_scale) && index-- == 0) return row;
+    return NULL;
+}
+
+/* "mean_free_gaussian or ...", or with titles "mean_free_gaussian: mean-free Gaussian; ..." */
+static void list_priors(bool has_titles, char *text, size_t size) {
+    const eqf_prior_kind_info *info;
+    size_t length = 0;
+    for (unsigned kind = 0; (info = eqf_prior_kind_describe((eqf_prior_kind)kind)) != NULL && length < size; kind++)
+        length += (size_t)snprintf(text + length, size - length, "%s%s%s%s", kind == 0 ? "" : has_titles ? "; " : " or ",
+                                   info->name, has_titles ? ": " : "", has_titles ? info->title : "");
+}
+
+exit_code train_flags_prior(cli_app *app, const train_flags *flags, eqf_model_options *options) {
+    char names[256];
+    if (flags->prior && eqf_prior_kind_find(flags->prior, &options->prior_kind) != EQF_OK) {
+        list_priors(false, names, sizeof names);
+        return app_fail(app, EXIT_CODE_USAGE, "--prior %s: must be %s; see eqflow train --help", flags->prior, names);
+    }
+    const option_flag *unfit;
+    const exit_code code = option_flags_apply(app, &flags->priors, prior_rows, options->prior_kind, options, &unfit);
+    if (code != EXIT_CODE_OK || !unfit) return code;
+    return app_fail(app, EXIT_CODE_USAGE, "--%s has no meaning here: this is --prior %s; see eqflow train --help",
+                    unfit->name, eqf_prior_kind_describe(options->prior_kind)->name);
+}
+
+static exit_code check_prior(cli_app *app, const train_flags *flags) {
+    eqf_model_options scratch = EQF_MODEL_OPTIONS_INIT;
+    return train_flags_prior(app, flags, &scratch);
+}
+
+/* ---- Checks --------------------------------------------------------------------------------------------------------------- */
+
 static exit_code check_field(cli_app *app, train_flags *flags) {
     eqf_dynamics_options scratch = EQF_DYNAMICS_OPTIONS_INIT;
     exit_code code = train_flags_dynamics(app, flags, &scratch);
@@ -291,6 +330,7 @@ static exit_code check_flags(cli_app *app, train_flags *flags) {
     if (code == EXIT_CODE_OK) code = work_divergence(app, flags->divergence, &flags->divergence_value);
     if (code == EXIT_CODE_OK) code = check_field(app, flags);
     if (code == EXIT_CODE_OK) code = check_gradient(app, flags);
+    if (code == EXIT_CODE_OK) code = check_prior(app, flags);
     if (code == EXIT_CODE_OK) code = check_prior_scale(app, flags);
     if (code == EXIT_CODE_OK) code = check_loss(app, flags);
     if (code != EXIT_CODE_OK) return code;
@@ -341,6 +381,9 @@ bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_o
     for (unsigned kind = 0; field_number(kind); kind++)
         option_flags_add(&flags->dynamics, field_number(kind)->name, dynamics_rows, kind);
     describe_fields(flags->field_help, sizeof flags->field_help);
+    for (unsigned kind = 0; eqf_prior_kind_describe((eqf_prior_kind)kind); kind++)
+        option_flags_add(&flags->priors, eqf_prior_kind_describe((eqf_prior_kind)kind)->title, prior_rows, kind);
+    list_priors(true, flags->prior_help, sizeof flags->prior_help);
     const char *const preset = ""; /* the table after the options has these */
     cli_option options[OPTIONS_MAX] = {
         {.kind = OPTION_TEXT, .letter = 'o', .name = "output", .argument = "FILE", .value = &flags->model_path,
@@ -420,7 +463,9 @@ bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_o
          .help = "of otd: largest absolute error of a step"},
         {.kind = OPTION_HEADING, .name = "The flow (defaults by preset: see the table below)"},
         {.kind = OPTION_TEXT, .name = "prior-scale", .argument = "X", .value = &flags->prior_scale,
-         .default_text = preset, .help = "sd of the Gaussian prior; data: that of the samples"},
+         .default_text = preset, .help = "of the prior, of the Gaussian its sd; data: that of the samples"},
+        {.kind = OPTION_TEXT, .name = "prior", .argument = "KIND", .value = &flags->prior,
+         .default_text = "mean_free_gaussian", .help = flags->prior_help},
         {.kind = OPTION_COUNT, .name = "integration-steps", .argument = "N", .value = &flags->integration_steps,
          .is_set = &flags->is_integration_steps_set, .default_text = preset, .low = 1, .high = 1e5,
          .help = "Runge-Kutta steps"},
@@ -440,6 +485,7 @@ bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_o
     };
     size_t num_options = 0;
     while (options[num_options].name) num_options++;
+    num_options += option_flags_options(&flags->priors, NULL, options + num_options);
     num_options += dynamics_options(flags, options + num_options);
     for (size_t i = 0; i < sizeof interruptions / sizeof interruptions[0]; i++) options[num_options++] = interruptions[i];
     num_options += system_options(&flags->system, SYSTEM_OF_PRESET, options + num_options);

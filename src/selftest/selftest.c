@@ -46,12 +46,13 @@ static bool is_used(const eqf__device *device, const flow_row *row) {
     return !row->is_group || device->group_size > 0;
 }
 
-static eqf_model_options model_of(const eqf__device *device, const flow_row *row) {
+static eqf_model_options model_of(const eqf__device *device, const flow_row *row, eqf_prior_kind prior) {
     eqf_model_options options = EQF_MODEL_OPTIONS_INIT;
     options.potential.num_particles = NUM_PARTICLES;
     options.potential.space_dim = SPACE_DIM;
     if (row->is_group && device->group_min_particles > NUM_PARTICLES)
         options.potential.num_particles = device->group_min_particles;
+    options.prior_kind = prior;
     options.prior_scale = 1.25;
     options.dynamics.kind = row->kind;
     options.dynamics.num_distance = 7;
@@ -68,9 +69,9 @@ static eqf_model_options model_of(const eqf__device *device, const flow_row *row
     return options;
 }
 
-static eqf_status check_flow(eqf__checker *checker, const flow_row *row) {
+static eqf_status check_flow(eqf__checker *checker, const flow_row *row, eqf_prior_kind prior) {
     eqf_context *ctx = checker->ctx;
-    const eqf_model_options made = model_of(ctx->device, row);
+    const eqf_model_options made = model_of(ctx->device, row, prior);
     eqf_flow_options options = EQF_FLOW_OPTIONS_INIT;
     options.num_steps = NUM_STEPS;
     options.field_evaluation = row->evaluation;
@@ -86,6 +87,18 @@ static eqf_status check_flow(eqf__checker *checker, const flow_row *row) {
     eqf_flow_destroy(&flow);
     eqf_model_destroy(&model);
     return status;
+}
+
+/* A flow with each other prior, whose kernels these are all. */
+static eqf_status run_priors(eqf__checker *checker) {
+    static const flow_row row = {"", .kind = EQF_DYNAMICS_RADIAL, .evaluation = EQF_FIELD_DIRECT};
+    const eqf_prior_kind_info *prior;
+    for (unsigned kind = 1; (prior = eqf_prior_kind_describe((eqf_prior_kind)kind)) != NULL; kind++) {
+        checker->subject = prior->title;
+        eqf__check_begin(checker);
+        EQF__TRY(check_flow(checker, &row, (eqf_prior_kind)kind));
+    }
+    return EQF_OK;
 }
 
 /* ---- All of it ----------------------------------------------------------------------------------------------------------- */
@@ -111,7 +124,7 @@ static eqf_status run_each(eqf__checker *checker, const char *subject) {
         num_asked++;
         checker->subject = flows[f].name;
         eqf__check_begin(checker);
-        EQF__TRY(take(checker, check_flow(checker, &flows[f])));
+        EQF__TRY(take(checker, check_flow(checker, &flows[f], EQF_PRIOR_GAUSSIAN)));
     }
     for (size_t p = 0; p < eqf__selftest_num_parts; p++) {
         EQF__TRY(eqf__progress_done(checker->ctx, (double)(sizeof flows / sizeof flows[0] + p)));
@@ -121,8 +134,13 @@ static eqf_status run_each(eqf__checker *checker, const char *subject) {
         eqf__check_begin(checker);
         EQF__TRY(take(checker, eqf__selftest_parts[p].run(checker)));
     }
+    if (is_asked("priors", subject)) {
+        num_asked++;
+        EQF__TRY(take(checker, run_priors(checker)));
+    }
     if (num_asked > 0) return EQF_OK;
-    return eqf__fail(checker->ctx, EQF_ERROR_NOT_FOUND, "nothing that is checked on this device has '%s' in its name", subject);
+    return eqf__fail(checker->ctx, EQF_ERROR_NOT_FOUND, "nothing that is checked on this device has '%s' in its name",
+                     subject);
 }
 
 static eqf_status run_all(eqf__checker *checker, const char *subject) {
