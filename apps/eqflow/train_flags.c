@@ -297,7 +297,18 @@ static void describe_fields(char *text, size_t size) {
                                    field_number(kind)->title);
 }
 
+static bool is_batched(const eqf_dynamics_kind_info *field, const void *flag) {
+    (void)flag;
+    return field->is_batched;
+}
+
+bool train_flags_is_batched(eqf_dynamics_kind field, char fields_out[128]) {
+    list_fields(is_batched, NULL, fields_out);
+    return field_number(field)->is_batched;
+}
+
 static exit_code check_gradient(cli_app *app, train_flags *flags) {
+    char fields[128];
     flags->is_otd = flags->gradient && strcmp(flags->gradient, "otd") == 0;
     flags->is_path = flags->gradient && strcmp(flags->gradient, "path") == 0;
     if (flags->gradient && !flags->is_otd && !flags->is_path && strcmp(flags->gradient, "dto") != 0)
@@ -306,8 +317,8 @@ static exit_code check_gradient(cli_app *app, train_flags *flags) {
     if (!flags->is_otd && (flags->is_rtol_set || flags->is_atol_set))
         return app_fail(app, EXIT_CODE_USAGE, "--%s is a tolerance of the continuous adjoint: add --gradient otd",
                         flags->is_rtol_set ? "rtol" : "atol");
-    if (flags->is_path && flags->field_value == EQF_DYNAMICS_RADIAL)
-        return app_fail(app, EXIT_CODE_USAGE, "--gradient path is for --field dense and message");
+    if (flags->is_path && !train_flags_is_batched(flags->field_value, fields))
+        return app_fail(app, EXIT_CODE_USAGE, "--gradient path is for --field %s", fields);
     if (flags->is_path && flags->is_integration_penalty_set && flags->integration_penalty > 0)
         return app_fail(app, EXIT_CODE_USAGE, "--integration-penalty is of --gradient dto, path knows none");
     if (flags->is_otd && flags->is_integration_penalty_set && flags->integration_penalty > 0)
