@@ -47,6 +47,8 @@ typedef struct train_flags {
  * with *code_out, after a failure or --help. */
 bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_out, exit_code *code_out);
 
+/* The flags and the help of the kinds of prior. */
+void train_prior_describe(train_flags *flags);
 /* Puts --prior and its options over those of a preset; --prior-scale is the caller's. */
 exit_code train_flags_prior(cli_app *app, const train_flags *flags, eqf_model_options *options);
 
