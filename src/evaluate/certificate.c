@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "evaluation.h"
+#include "prior_kinds.h"
 
 enum {
     NUM_COMPARED = 256,
@@ -75,11 +76,8 @@ static void fill_matrix(const eqf__evaluated *of, const double *z, double *matri
 }
 
 static double prior_log_prob(const eqf__evaluated *of, const double *z) {
-    const double half_log_2_pi = 0.91893853320467274178, scale = eqf_model_options_of(of->model)->prior_scale;
-    double square = 0;
-    for (size_t c = 0; c < of->num_dof; c++) square += z[c] * z[c];
-    return -square / (2 * scale * scale) -
-           (double)((of->target->num_particles - 1) * of->target->space_dim) * (log(scale) + half_log_2_pi);
+    const eqf_model_options *options = eqf_model_options_of(of->model);
+    return eqf__prior_kind_of(options->prior_kind)->host_log_prob(options, z);
 }
 
 /* One configuration: memory [(2 * NUM_SIDES + 1) * N*D * N*D + N*D], log_prob [NUM_SIDES * N*D + 1]. */
