@@ -51,8 +51,12 @@ typedef struct figure {
     bool is_count;
 } figure;
 
+static const eqf_integrator_method_info *method_of(const evaluated *result) {
+    return eqf_integrator_method_describe(result->figures->flow->method);
+}
+
 static size_t list_figures(const evaluated *result, figure figures[MAX_FIGURES]) {
-    const bool is_adaptive = result->figures->flow->method == EQF_INTEGRATOR_DOPRI5;
+    const bool is_adaptive = method_of(result)->has_step_control;
     const eqf_step_statistics *steps = result->figures->steps;
     const double num_solves = (double)steps->num_samples;
     const figure all[] = {
@@ -223,11 +227,13 @@ static size_t fill_origins(cli_app *app, const evaluate_flags *flags, const eqf_
     fill_row(&rows[num++], "prior", "", "mean-free Gaussian, scale %g", options->prior_scale);
     describe_field(model, &rows[num++]);
     const eqf_flow_options *used = result->figures->flow;
-    if (used->method == EQF_INTEGRATOR_DOPRI5) {
-        fill_row(&rows[num++], "integrator", "", "Dormand-Prince 5(4), rtol %g, atol %g (refined: a tenth)",
+    const eqf_integrator_method_info *method = method_of(result);
+    if (method->has_step_control) {
+        fill_row(&rows[num++], "integrator", "", "%s, rtol %g, atol %g (refined: a tenth)", method->title,
                  used->adaptive.rtol, used->adaptive.atol);
     } else {
-        fill_row(&rows[num++], "integrator", "", "RK4, %u steps (refined: %u)", used->num_steps, 2 * used->num_steps);
+        fill_row(&rows[num++], "integrator", "", "%s, %u steps (refined: %u)", method->title, used->num_steps,
+                 2 * used->num_steps);
     }
     fill_row(&rows[num++], "seed", "", "%" PRIu64 " (the model's: %" PRIu64 ")", app->seed, options->seed);
     if (eqf_context_device(app->ctx, &device) == EQF_OK) {

@@ -333,7 +333,7 @@ static exit_code print_result(cli_app *app, const train_flags *flags, const eqf_
     output_number(&output, "seconds", "training time (s)", state->seconds, NULL);
     code = output_finish(&output);
     if (code == EXIT_CODE_OK) {
-        const bool is_own = eqf_model_options_of(start)->potential.kind == EQF_POTENTIAL_USER;
+        const bool is_own = system_has_text(&eqf_model_options_of(start)->potential);
         app_note(app, "next: eqflow evaluate %s --report report.html%s", flags->model_path,
                  is_own ? " --trust-potential" : "");
     }

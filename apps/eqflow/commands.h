@@ -12,6 +12,7 @@ exit_code cmd_evaluate(cli_app *app);
 exit_code cmd_boltzmann(cli_app *app);
 exit_code cmd_anneal(cli_app *app);
 exit_code cmd_average(cli_app *app);
+exit_code cmd_compare(cli_app *app);
 exit_code cmd_trajectory(cli_app *app);
 exit_code cmd_log_prob(cli_app *app);
 exit_code cmd_minima(cli_app *app);

@@ -34,6 +34,15 @@ size_t flow_flags_options(flow_flags *flags, double max_steps, const char *steps
     return 4 + integrator_options(flags, options_out + 4);
 }
 
+static exit_code fail_integrator(cli_app *app, const char *asked) {
+    char names[64] = "";
+    const eqf_integrator_method_info *method;
+    size_t length = 0;
+    for (unsigned m = 0; (method = eqf_integrator_method_describe((eqf_integrator_method)m)) && length < sizeof names; m++)
+        length += (size_t)snprintf(names + length, sizeof names - length, "%s%s", m ? " or " : "", method->name);
+    return app_fail(app, EXIT_CODE_USAGE, "--integrator %s: must be %s; see eqflow %s --help", asked, names, app->command);
+}
+
 exit_code flow_flags_read(cli_app *app, const flow_flags *flags, eqf_flow_options *options_out) {
     *options_out = (eqf_flow_options)EQF_FLOW_OPTIONS_INIT;
     options_out->num_steps = (unsigned)flags->num_steps;
@@ -50,10 +59,9 @@ exit_code flow_flags_read(cli_app *app, const flow_flags *flags, eqf_flow_option
         return app_fail(app, EXIT_CODE_USAGE, "--precision %s: must be float or double; see eqflow %s --help", flags->precision,
                         app->command);
     }
-    const bool is_adaptive = flags->integrator && strcmp(flags->integrator, "dopri5") == 0;
-    if (flags->integrator && !is_adaptive && strcmp(flags->integrator, "rk4") != 0)
-        return app_fail(app, EXIT_CODE_USAGE, "--integrator %s: must be rk4 or dopri5; see eqflow %s --help",
-                        flags->integrator, app->command);
+    if (flags->integrator && eqf_integrator_method_find(flags->integrator, &options_out->method) != EQF_OK)
+        return fail_integrator(app, flags->integrator);
+    const bool is_adaptive = eqf_integrator_method_describe(options_out->method)->has_step_control;
     if (!is_adaptive && (flags->is_rtol_set || flags->is_atol_set))
         return app_fail(app, EXIT_CODE_USAGE, "--%s is a tolerance of the adaptive integrator: add --integrator dopri5",
                         flags->is_rtol_set ? "rtol" : "atol");
@@ -63,7 +71,6 @@ exit_code flow_flags_read(cli_app *app, const flow_flags *flags, eqf_flow_option
     if (flags->field_evaluation && options_out->field_evaluation == EQF_FIELD_TABLE)
         return app_fail(app, EXIT_CODE_USAGE, "--field-evaluation table is of rk4: dopri5 has no fixed times to make "
                                               "tables of");
-    options_out->method = EQF_INTEGRATOR_DOPRI5;
     options_out->adaptive.rtol = flags->is_rtol_set ? flags->rtol : 1e-5; /* as eqflow/flow.h has them */
     options_out->adaptive.atol = flags->is_atol_set ? flags->atol : 1e-10;
     return EXIT_CODE_OK;

@@ -20,6 +20,7 @@ static const cli_command commands[] = {
     {"boltzmann", "unbiased samples and averages of the target from a flow's samples", cmd_boltzmann, false},
     {"anneal", "unbiased averages and ln Z from any flow, however bad it is", cmd_anneal, false},
     {"average", "averages of observables, weighted, scanned over a constant", cmd_average, false},
+    {"compare", "how far two sets of configurations are apart, beside perfect sets", cmd_compare, false},
     {"log-prob", "exact log-densities of given configurations", cmd_log_prob, true},
     {"trajectory", "the way of samples from prior to data, frame by frame, or animated", cmd_trajectory, false},
     {"minima", "quench configurations to the potential's distinct minima", cmd_minima, false},

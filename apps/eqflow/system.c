@@ -251,7 +251,7 @@ exit_code system_verify(cli_app *app, const eqf_potential_options *potential) {
 }
 
 exit_code system_verify_for_field(cli_app *app, const eqf_potential_options *potential, eqf_dynamics_kind field) {
-    return verify(app, potential, field != EQF_DYNAMICS_DENSE);
+    return verify(app, potential, eqf_dynamics_kind_describe(field)->is_equivariant);
 }
 
 const char *system_element(const eqf_potential_options *potential) {

@@ -47,4 +47,7 @@ bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_o
 /* Puts --field and its options over those of a preset. */
 exit_code train_flags_dynamics(cli_app *app, const train_flags *flags, eqf_dynamics_options *dynamics);
 
+/* Whether flow matching and path gradients are for that field, and the names of those that they are for: "dense or message". */
+bool train_flags_is_batched(eqf_dynamics_kind field, char fields_out[128]);
+
 #endif

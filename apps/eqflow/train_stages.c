@@ -162,10 +162,11 @@ exit_code train_stages_check(cli_app *app, const train_flags *flags) {
         bool is_set[NUM_KEYS] = {false};
         const exit_code code = read_values(app, text, &unused, is_set);
         if (code != EXIT_CODE_OK) return code;
-        if (flags->field_value != EQF_DYNAMICS_RADIAL) continue;
+        char fields[128];
+        if (train_flags_is_batched(flags->field_value, fields)) continue;
         if (loss == STAGE_FLOW_MATCHING || unused.gradient == EQF_GRADIENT_PATH)
-            return app_fail(app, EXIT_CODE_USAGE, "--stage %s: %s is for --field dense and message", text,
-                            loss == STAGE_FLOW_MATCHING ? "flow-matching" : "gradient=path");
+            return app_fail(app, EXIT_CODE_USAGE, "--stage %s: %s is for --field %s", text,
+                            loss == STAGE_FLOW_MATCHING ? "flow-matching" : "gradient=path", fields);
     }
     return EXIT_CODE_OK;
 }

@@ -4,20 +4,18 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* Of two that begin alike the longer comes first. */
+/* Of two that begin alike the longer comes first. What ends with _ is the beginning of a constant, whose rest in lower case is the flag's
+ * value. */
 static const struct {
     const char *of_library, *of_program;
 } words[] = {
     {"another device", "another --device"},
     {"use device", "use --device"},
     {"integrator.num_steps", "--integration-steps"},
-    {"EQF_INTEGRATOR_RK4", "--integrator rk4"},
-    {"EQF_INTEGRATOR_DOPRI5", "--integrator dopri5"},
-    {"EQF_PRECISION_FLOAT", "--precision float"},
-    {"EQF_PRECISION_DOUBLE", "--precision double"},
-    {"EQF_FIELD_DIRECT", "--field-evaluation direct"},
-    {"EQF_FIELD_TABLE", "--field-evaluation table"},
-    {"EQF_DIVERGENCE_EXACT", "--divergence exact"},
+    {"EQF_INTEGRATOR_", "--integrator "},
+    {"EQF_PRECISION_", "--precision "},
+    {"EQF_FIELD_", "--field-evaluation "},
+    {"EQF_DIVERGENCE_", "--divergence "},
     {"field_evaluation", "--field-evaluation"},
     {"eqf_context_set_profile", "--set-profile"},
     {"eqf_context_open_device", "--device"},
@@ -39,24 +37,28 @@ static bool is_of_word(char c) {
     return isalnum((unsigned char)c) || c == '_' || c == '.';
 }
 
+/* Whether the word of the library stands at c, a place in text; *num_read_out: its length there. */
+static bool stands_at(const char *word, const char *text, const char *c, size_t *num_read_out) {
+    size_t length = strlen(word);
+    if (strncmp(c, word, length) != 0 || (c != text && is_of_word(c[-1]))) return false;
+    if (word[length - 1] == '_')
+        while (isupper((unsigned char)c[length]) || isdigit((unsigned char)c[length])) length++;
+    *num_read_out = length;
+    /* a full stop may end the sentence, or go on with the name of a member */
+    return !is_of_word(c[length]) || (c[length] == '.' && !is_of_word(c[length + 1]));
+}
+
 void words_translate(const char *text, char *text_out, size_t size) {
     size_t length = 0;
     for (const char *c = text; *c && length + 1 < size;) {
-        const char *replacement = NULL;
-        size_t num_read = 1;
-        for (size_t w = 0; w < sizeof words / sizeof words[0] && !replacement; w++) {
-            const size_t word_length = strlen(words[w].of_library);
-            const char next = strncmp(c, words[w].of_library, word_length) == 0 ? c[word_length] : '_';
-            /* a full stop may end the sentence, or go on with the name of a member */
-            const bool is_end = !is_of_word(next) || (next == '.' && !is_of_word(c[word_length + 1]));
-            if ((c == text || !is_of_word(c[-1])) && is_end) {
-                replacement = words[w].of_program;
-                num_read = word_length;
-            }
-        }
-        if (replacement) {
-            for (; *replacement && length + 1 < size; replacement++) text_out[length++] = *replacement;
+        size_t w = 0, num_read = 1;
+        while (w < sizeof words / sizeof words[0] && !stands_at(words[w].of_library, text, c, &num_read)) w++;
+        if (w < sizeof words / sizeof words[0]) {
+            for (const char *r = words[w].of_program; *r && length + 1 < size; r++) text_out[length++] = *r;
+            for (size_t i = strlen(words[w].of_library); i < num_read && length + 1 < size; i++)
+                text_out[length++] = (char)tolower((unsigned char)c[i]);
         } else {
+            num_read = 1;
             text_out[length++] = *c;
         }
         c += num_read;

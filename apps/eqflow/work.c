@@ -84,7 +84,7 @@ exit_code work_log_prob(cli_app *app, eqf_flow *flow, const eqf_potential_option
 exit_code work_round_trip(cli_app *app, eqf_flow *flow, const eqf_flow_options *options, eqf_round_trip *error_out) {
     enum { NUM_TRIPS = 256 };
     const double allowed = 0.01; /* nats: as evaluate allows its two integrations to differ */
-    const bool is_adaptive = options->method == EQF_INTEGRATOR_DOPRI5;
+    const bool is_adaptive = eqf_integrator_method_describe(options->method)->has_step_control;
     cli_progress progress;
     progress_watch(&progress, app, "round trip", "samples");
     const exit_code code =

@@ -7,6 +7,7 @@
 #include "eqflow/bench.h"
 #include "eqflow/cache.h"
 #include "eqflow/communicator.h"
+#include "eqflow/compare.h"
 #include "eqflow/context.h"
 #include "eqflow/device.h"
 #include "eqflow/estimate.h"

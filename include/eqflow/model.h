@@ -63,6 +63,7 @@ typedef struct eqf_dynamics_kind_info {
     bool has_estimates; /* its divergence can be estimated (eqf_divergence) */
     bool has_table;     /* it can be read from a table (eqf_field_evaluation) */
     bool has_double;    /* it can be solved in double precision */
+    bool is_batched;    /* evaluated for a batch at any times: flow matching and path gradients are for such fields */
 } eqf_dynamics_kind_info;
 
 /* NULL if there is no such kind; kinds count from 0 without a gap. */
@@ -87,6 +88,20 @@ typedef enum eqf_integrator_method {
     EQF_INTEGRATOR_RK4,   /* equal steps, the same for all samples */
     EQF_INTEGRATOR_DOPRI5 /* Dormand-Prince 5(4), each sample its own steps: a choice of the flow, see eqf_flow_options; models say RK4 */
 } eqf_integrator_method;
+
+/* What there is to say about a method; texts are static. */
+typedef struct eqf_integrator_method_info {
+    size_t struct_size;    /* set by the library */
+    const char *name;      /* "rk4" */
+    const char *title;     /* "Dormand-Prince 5(4)" */
+    bool has_step_control; /* each sample chooses its steps, by eqf_adaptive_options; gradients are those of the continuous adjoint */
+    bool has_double;       /* it can solve in double precision */
+} eqf_integrator_method_info;
+
+/* NULL if there is no such method; methods count from 0 without a gap. */
+const eqf_integrator_method_info *eqf_integrator_method_describe(eqf_integrator_method method);
+/* Errors: NOT_FOUND, INVALID_ARGUMENT where something is NULL (no context: nothing to report to). */
+eqf_status eqf_integrator_method_find(const char *name, eqf_integrator_method *method_out);
 
 typedef struct eqf_integrator_options {
     size_t struct_size; /* set by EQF_INTEGRATOR_OPTIONS_INIT */

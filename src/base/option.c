@@ -152,3 +152,17 @@ uint64_t eqf__options_hash(uint64_t hash, const eqf_option *rows, const void *op
     }
     return hash;
 }
+
+/* ---- Kinds ------------------------------------------------------------------------------------ */
+
+eqf_status eqf__kind_find(const char *name, const char *(*name_of)(unsigned kind), unsigned *kind_out) {
+    EQF__NOT_NULL(NULL, name);
+    EQF__NOT_NULL(NULL, kind_out);
+    const char *own;
+    for (unsigned kind = 0; (own = name_of(kind)) != NULL; kind++) {
+        if (strcmp(own, name) != 0) continue;
+        *kind_out = kind;
+        return EQF_OK;
+    }
+    return EQF_ERROR_NOT_FOUND;
+}

@@ -38,4 +38,8 @@ bool eqf__options_are_equal(const eqf_option *rows, const void *left, const void
 /* Feeds keys and values to a hash (eqf__hash). */
 uint64_t eqf__options_hash(uint64_t hash, const eqf_option *rows, const void *options);
 
+/* The number of the kind that is called `name` in a table of kinds, whose names name_of gives one by one, NULL beyond the last. Errors:
+ * NOT_FOUND, INVALID_ARGUMENT where name or kind_out is NULL (no context: nothing to report to). */
+eqf_status eqf__kind_find(const char *name, const char *(*name_of)(unsigned kind), unsigned *kind_out);
+
 #endif

@@ -142,7 +142,7 @@ static eqf_status make_twin(problem *t) {
     const eqf__field *field = t->flow->field;
     eqf_flow_options options = EQF_FLOW_OPTIONS_INIT;
     options.num_steps = t->num_steps;
-    options.method = is_adaptive(t->flow) ? EQF_INTEGRATOR_DOPRI5 : EQF_INTEGRATOR_RK4;
+    options.method = t->flow->solver->method;
     options.adaptive.rtol = options.adaptive.atol = 1e-6;
     options.divergence = t->field.divergence;
     options.divergence_seed = noise_seed;

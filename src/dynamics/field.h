@@ -97,8 +97,8 @@ typedef struct eqf__batched_form {
     eqf_status (*contract)(eqf__field *field, cl_mem d_grad, cl_mem d_gradient);
 } eqf__batched_form;
 
-/* Forms, as a set. A group form comes with its stage form. */
-enum { EQF__FORM_STAGE = 1, EQF__FORM_ANY_TIME = 2, EQF__FORM_BATCHED = 4 };
+/* Forms, as a set. A group form comes with its stage form; solvers ask for that. */
+enum { EQF__FORM_STAGE = 1, EQF__FORM_ANY_TIME = 2, EQF__FORM_BATCHED = 4, EQF__FORM_GROUP = 8 };
 
 struct eqf__dynamics_kind;
 

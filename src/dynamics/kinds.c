@@ -19,16 +19,17 @@ const eqf_dynamics_kind_info *eqf_dynamics_kind_describe(eqf_dynamics_kind kind)
     return row != NULL ? &row->info : NULL;
 }
 
+static const char *name_of(unsigned kind) {
+    const eqf__dynamics_kind *row = eqf__dynamics_kind_of((eqf_dynamics_kind)kind);
+    return row != NULL ? row->info.name : NULL;
+}
+
 eqf_status eqf_dynamics_kind_find(const char *name, eqf_dynamics_kind *kind_out) {
-    EQF__NOT_NULL(NULL, name);
+    unsigned kind;
     EQF__NOT_NULL(NULL, kind_out);
-    const eqf__dynamics_kind *row;
-    for (unsigned kind = 0; (row = eqf__dynamics_kind_of((eqf_dynamics_kind)kind)) != NULL; kind++) {
-        if (strcmp(row->info.name, name) != 0) continue;
-        *kind_out = (eqf_dynamics_kind)kind;
-        return EQF_OK;
-    }
-    return EQF_ERROR_NOT_FOUND;
+    EQF__TRY(eqf__kind_find(name, name_of, &kind));
+    *kind_out = (eqf_dynamics_kind)kind;
+    return EQF_OK;
 }
 
 const eqf_option *eqf_dynamics_option(eqf_dynamics_kind kind, size_t index) {

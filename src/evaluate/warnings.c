@@ -32,11 +32,15 @@ void eqf__evaluation_warn(eqf_evaluation *result, eqf_warning_kind kind, double 
         (eqf_evaluation_warning){sizeof(eqf_evaluation_warning), kind, value, limit, text};
 }
 
+static bool has_step_control(const eqf_evaluation *result) {
+    return eqf_integrator_method_describe(result->flow_options.method)->has_step_control;
+}
+
 static void compare_refined(eqf_evaluation *result) {
     const eqf_evaluation_figures *f = &result->figures;
     const eqf_flow_options *used = &result->flow_options;
     const double difference = f->nll_refined - f->nll;
-    if (fabs(difference) > refinement_tolerance && used->method == EQF_INTEGRATOR_DOPRI5)
+    if (fabs(difference) > refinement_tolerance && has_step_control(result))
         eqf__evaluation_warn(
             result, EQF_WARNING_NOT_RESOLVED, difference, refinement_tolerance,
             "nll_refined differs from nll by %.3g nats (more than %g): rtol %g does not resolve this flow; "
@@ -101,7 +105,7 @@ void eqf__evaluation_compare(eqf_evaluation *result) {
             "log-densities change by up to %.2g nats under rotation, reflection, translation and permutation "
             "(more than %g)%s",
             f->log_prob_invariance_error, invariance_tolerance,
-            result->flow_options.method == EQF_INTEGRATOR_DOPRI5
+            has_step_control(result)
                 ? ": rounding decides which steps are accepted; a lower rtol makes this smaller"
                 : "");
     compare_weights(result);

@@ -10,8 +10,7 @@
 enum { MOST_FORMS = 2, MOST_STEPS = 100000 };
 
 typedef struct integrator {
-    eqf_integrator_method method;
-    bool has_double;
+    eqf_integrator_method_info info;
     const char *refusal; /* of a field that has none of the forms */
     /* Its options, with defaults for zeros. Errors: INVALID_ARGUMENT. */
     eqf_status (*check)(eqf_context *ctx, eqf_flow_options *options);
@@ -32,23 +31,66 @@ static eqf_status check_dopri5(eqf_context *ctx, eqf_flow_options *options) {
     return eqf__dopri5_check(ctx, &options->adaptive);
 }
 
-static const integrator integrators[] = {
-    {EQF_INTEGRATOR_RK4,
-     true,
-     "rk4 cannot use this model's field",
-     check_rk4,
-     {{EQF__FORM_STAGE, eqf__rk4_create}, {EQF__FORM_BATCHED, eqf__rk4_batched_create}}},
-    {EQF_INTEGRATOR_DOPRI5,
-     false,
-     "dopri5 needs a field that can be evaluated at any time, and this model's cannot: use EQF_INTEGRATOR_RK4",
-     check_dopri5,
-     {{EQF__FORM_ANY_TIME, eqf__dopri5_create}, {EQF__FORM_BATCHED, eqf__dopri5_batched_create}}},
+static const integrator rk4 = {
+    .info = {.struct_size = sizeof(eqf_integrator_method_info), .name = "rk4", .title = "RK4", .has_double = true},
+    .refusal = "rk4 cannot use this model's field",
+    .check = check_rk4,
+    .forms = {{EQF__FORM_STAGE, eqf__rk4_create}, {EQF__FORM_BATCHED, eqf__rk4_batched_create}},
 };
 
+static const integrator dopri5 = {
+    .info = {.struct_size = sizeof(eqf_integrator_method_info),
+             .name = "dopri5",
+             .title = "Dormand-Prince 5(4)",
+             .has_step_control = true},
+    .refusal = "dopri5 needs a field that can be evaluated at any time, and this model's cannot: use EQF_INTEGRATOR_RK4",
+    .check = check_dopri5,
+    .forms = {{EQF__FORM_ANY_TIME, eqf__dopri5_create}, {EQF__FORM_BATCHED, eqf__dopri5_batched_create}},
+};
+
+/* No default: the compiler names a method that has no row (-Wswitch). */
 static const integrator *find(eqf_integrator_method method) {
-    for (size_t i = 0; i < sizeof integrators / sizeof integrators[0]; i++)
-        if (integrators[i].method == method) return &integrators[i];
+    switch (method) {
+        case EQF_INTEGRATOR_RK4: return &rk4;
+        case EQF_INTEGRATOR_DOPRI5: return &dopri5;
+    }
     return NULL;
+}
+
+const eqf_integrator_method_info *eqf_integrator_method_describe(eqf_integrator_method method) {
+    const integrator *row = find(method);
+    return row != NULL ? &row->info : NULL;
+}
+
+static const char *name_of(unsigned kind) {
+    const integrator *row = find((eqf_integrator_method)kind);
+    return row != NULL ? row->info.name : NULL;
+}
+
+eqf_status eqf_integrator_method_find(const char *name, eqf_integrator_method *method_out) {
+    unsigned kind;
+    EQF__NOT_NULL(NULL, method_out);
+    EQF__TRY(eqf__kind_find(name, name_of, &kind));
+    *method_out = (eqf_integrator_method)kind;
+    return EQF_OK;
+}
+
+eqf_integrator_method eqf__integrator_with_step_control(void) {
+    unsigned method = 0;
+    while (!find((eqf_integrator_method)method)->info.has_step_control) method++; /* there is one */
+    return (eqf_integrator_method)method;
+}
+
+/* Index of the form that the method uses of those; MOST_FORMS: it can use none. */
+static size_t choose_form(const integrator *row, unsigned forms) {
+    size_t f = 0;
+    while (f < MOST_FORMS && !(row->forms[f].form & forms)) f++;
+    return f;
+}
+
+unsigned eqf__integrator_form(eqf_integrator_method method, unsigned forms) {
+    const size_t f = choose_form(find(method), forms);
+    return f < MOST_FORMS ? find(method)->forms[f].form : 0;
 }
 
 /* ---- Life ---------------------------------------------------------------------------------------------------------------- */
@@ -63,7 +105,7 @@ static eqf_status choose_real(eqf_context *ctx, const integrator *row, eqf_preci
         return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED,
                          "%s (%s) has no double precision (fp64): use another device, or EQF_PRECISION_FLOAT",
                          device->info.name, device->info.platform_name);
-    if (row->has_double) return EQF_OK;
+    if (row->info.has_double) return EQF_OK;
     return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED, "double precision is for RK4: use EQF_INTEGRATOR_RK4");
 }
 
@@ -82,8 +124,7 @@ eqf_status eqf__solver_create(eqf_context *ctx, unsigned num_particles, unsigned
                               .evaluation = options->field_evaluation,
                               .divergence = options->divergence};
     EQF__TRY(choose_real(ctx, row, options->precision, &needs.real));
-    size_t f = 0;
-    while (f < MOST_FORMS && kind != NULL && !(row->forms[f].form & kind->forms)) f++;
+    const size_t f = kind != NULL ? choose_form(row, kind->forms) : MOST_FORMS;
     if (f == MOST_FORMS) return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED, "%s", row->refusal);
     needs.form = row->forms[f].form;
     eqf__field *field;
@@ -91,7 +132,10 @@ eqf_status eqf__solver_create(eqf_context *ctx, unsigned num_particles, unsigned
     EQF__TRY(eqf__field_create(ctx, num_particles, space_dim, dynamics, &needs, &field));
     eqf_status status = eqf__field_set_params(field, params, &has_changed);
     if (status == EQF_OK) status = row->forms[f].create(field, &checked, solver_out);
-    if (status != EQF_OK) eqf__field_destroy(&field);
+    if (status == EQF_OK)
+        (*solver_out)->method = options->method;
+    else
+        eqf__field_destroy(&field);
     return status;
 }
 

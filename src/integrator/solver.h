@@ -54,12 +54,18 @@ typedef struct eqf__solver_verbs {
 struct eqf__solver {
     eqf_context *ctx;
     const eqf__solver_verbs *verbs;
-    eqf__field *field; /* its own */
+    eqf_integrator_method method; /* the table's row that made it */
+    eqf__field *field;            /* its own */
     eqf__real real;
     unsigned num_steps;             /* of equal size; 0: they are chosen */
     bool has_step_control;          /* for checks, whose tolerances depend on it: steps are chosen by their error */
     eqf_step_statistics statistics; /* stay 0 where all steps are equal */
 };
+
+/* Of the table: the method whose gradients are those of the continuous adjoint (OTD). */
+eqf_integrator_method eqf__integrator_with_step_control(void);
+/* The form that a method, one that there is, uses of a field that has `forms` (set of EQF__FORM_); 0: none. */
+unsigned eqf__integrator_form(eqf_integrator_method method, unsigned forms);
 
 /* options are checked and whole: num_steps is not 0. Errors: INVALID_ARGUMENT, UNSUPPORTED (a field without the form that the integrator
  * needs, or the device without the precision), those of the field and the device. */

@@ -26,16 +26,16 @@ const char *eqf_potential_kind_name(eqf_potential_kind kind) {
     return row != NULL ? row->info.name : NULL;
 }
 
+static const char *name_of(unsigned kind) {
+    return eqf_potential_kind_name((eqf_potential_kind)kind);
+}
+
 eqf_status eqf_potential_kind_find(const char *name, eqf_potential_kind *kind_out) {
-    EQF__NOT_NULL(NULL, name);
+    unsigned kind;
     EQF__NOT_NULL(NULL, kind_out);
-    const char *own;
-    for (unsigned kind = 0; (own = eqf_potential_kind_name((eqf_potential_kind)kind)) != NULL; kind++)
-        if (strcmp(name, own) == 0) {
-            *kind_out = (eqf_potential_kind)kind;
-            return EQF_OK;
-        }
-    return EQF_ERROR_NOT_FOUND;
+    EQF__TRY(eqf__kind_find(name, name_of, &kind));
+    *kind_out = (eqf_potential_kind)kind;
+    return EQF_OK;
 }
 
 const eqf_option *eqf_potential_option(eqf_potential_kind kind, size_t index) {

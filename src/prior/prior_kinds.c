@@ -33,16 +33,16 @@ const char *eqf_prior_kind_name(eqf_prior_kind kind) {
     return row != NULL ? row->name : NULL;
 }
 
+static const char *name_of(unsigned kind) {
+    return eqf_prior_kind_name((eqf_prior_kind)kind);
+}
+
 eqf_status eqf_prior_kind_find(const char *name, eqf_prior_kind *kind_out) {
-    EQF__NOT_NULL(NULL, name);
+    unsigned kind;
     EQF__NOT_NULL(NULL, kind_out);
-    const char *own;
-    for (unsigned kind = 0; (own = eqf_prior_kind_name((eqf_prior_kind)kind)) != NULL; kind++)
-        if (strcmp(name, own) == 0) {
-            *kind_out = (eqf_prior_kind)kind;
-            return EQF_OK;
-        }
-    return EQF_ERROR_NOT_FOUND;
+    EQF__TRY(eqf__kind_find(name, name_of, &kind));
+    *kind_out = (eqf_prior_kind)kind;
+    return EQF_OK;
 }
 
 const eqf_option *eqf_prior_option(eqf_prior_kind kind, size_t index) {

@@ -8,6 +8,7 @@
 #include "chains.h"
 #include "check.h"
 #include "eqflow/device.h"
+#include "kinds.h"
 #include "selftest_internal.h"
 #include "solve.h"
 
@@ -15,35 +16,64 @@
 
 enum { NUM_PARTICLES = 3, SPACE_DIM = 2, NUM_STEPS = 4 };
 
+/* A kind of field with a method that can solve it, in one of the ways below. */
 typedef struct flow_row {
-    const char *name;
+    char name[64];
     eqf_dynamics_kind kind;
     eqf_field_evaluation evaluation;
     eqf_integrator_method method;
     eqf_precision precision;
     eqf_divergence divergence;
-    bool is_group; /* where the profile has groups */
+    bool is_group;
 } flow_row;
 
-static const flow_row flows[] = {
-    {"radial, table, rk4", .kind = EQF_DYNAMICS_RADIAL, .evaluation = EQF_FIELD_TABLE},
-    {"radial, direct, rk4", .kind = EQF_DYNAMICS_RADIAL, .evaluation = EQF_FIELD_DIRECT},
-    {"radial, direct, rk4, double", .kind = EQF_DYNAMICS_RADIAL, .precision = EQF_PRECISION_DOUBLE},
-    {"radial, direct, dopri5", .kind = EQF_DYNAMICS_RADIAL, .method = EQF_INTEGRATOR_DOPRI5},
-    {"radial, table, rk4 by group", .kind = EQF_DYNAMICS_RADIAL, .evaluation = EQF_FIELD_TABLE, .is_group = true},
-    {"radial, direct, rk4 by group", .kind = EQF_DYNAMICS_RADIAL, .evaluation = EQF_FIELD_DIRECT, .is_group = true},
-    {"dense, rk4", .kind = EQF_DYNAMICS_DENSE},
-    {"dense, rk4, rademacher", .kind = EQF_DYNAMICS_DENSE, .divergence = EQF_DIVERGENCE_RADEMACHER},
-    {"dense, dopri5, gaussian", .kind = EQF_DYNAMICS_DENSE, .method = EQF_INTEGRATOR_DOPRI5,
-     .divergence = EQF_DIVERGENCE_GAUSSIAN},
-    {"message, rk4", .kind = EQF_DYNAMICS_MESSAGE},
-    {"message, dopri5", .kind = EQF_DYNAMICS_MESSAGE, .method = EQF_INTEGRATOR_DOPRI5},
+static const struct way {
+    const char *suffix; /* of the name */
+    bool is_table, is_double, is_group;
+    eqf_divergence divergence;
+} ways[] = {
+    {"", .is_table = true},
+    {"", .is_table = false},
+    {", double", .is_double = true},
+    {" by group", .is_table = true, .is_group = true},
+    {" by group", .is_group = true},
+    {", rademacher", .divergence = EQF_DIVERGENCE_RADEMACHER},
+    {", gaussian", .divergence = EQF_DIVERGENCE_GAUSSIAN},
 };
 
-/* Whether this device would run such a flow. */
-static bool is_used(const eqf__device *device, const flow_row *row) {
-    if (row->precision == EQF_PRECISION_DOUBLE && !device->info.has_fp64) return false;
-    return !row->is_group || device->group_size > 0;
+/* Whether there is that way for that kind and method on this device. */
+static bool is_used(const eqf__device *device, const eqf__dynamics_kind *kind, eqf_integrator_method method,
+                    const struct way *way) {
+    const unsigned form = eqf__integrator_form(method, kind->forms);
+    if (form == 0) return false;
+    if (way->is_table && !(kind->info.has_table && form == EQF__FORM_STAGE)) return false;
+    if (way->is_double && !(device->info.has_fp64 && kind->info.has_double &&
+                            eqf_integrator_method_describe(method)->has_double))
+        return false;
+    if (way->is_group && !(device->group_size > 0 && form == EQF__FORM_STAGE && (kind->forms & EQF__FORM_GROUP)))
+        return false;
+    return way->divergence == EQF_DIVERGENCE_EXACT || kind->info.has_estimates;
+}
+
+/* Every row that the tables of kinds and methods have for this device: gives how many, the row number `index` in row_out. */
+static size_t find_row(const eqf__device *device, size_t index, flow_row *row_out) {
+    size_t num = 0;
+    const eqf__dynamics_kind *kind;
+    const eqf_integrator_method_info *info;
+    for (unsigned k = 0; (kind = eqf__dynamics_kind_of((eqf_dynamics_kind)k)) != NULL; k++)
+        for (unsigned m = 0; (info = eqf_integrator_method_describe((eqf_integrator_method)m)) != NULL; m++)
+            for (size_t w = 0; w < sizeof ways / sizeof ways[0]; w++) {
+                const struct way *way = &ways[w];
+                const eqf_integrator_method method = (eqf_integrator_method)m;
+                if (!is_used(device, kind, method, way) || num++ != index) continue;
+                *row_out = (flow_row){.kind = (eqf_dynamics_kind)k, .method = method, .divergence = way->divergence};
+                row_out->is_group = way->is_group;
+                if (way->is_double) row_out->precision = EQF_PRECISION_DOUBLE;
+                if (kind->info.has_table && !way->is_table) row_out->evaluation = EQF_FIELD_DIRECT;
+                snprintf(row_out->name, sizeof row_out->name, "%s%s, %s%s", kind->info.name,
+                         !kind->info.has_table ? "" : way->is_table ? ", table" : ", direct", info->name, way->suffix);
+            }
+    return num;
 }
 
 static eqf_model_options model_of(const eqf__device *device, const flow_row *row) {
@@ -101,20 +131,21 @@ static bool is_asked(const char *name, const char *subject) {
     return subject == NULL || strstr(name, subject) != NULL;
 }
 
-static eqf_status run_each(eqf__checker *checker, const char *subject) {
-    eqf__device *device;
+/* Rows [num_flows] of the device, then the other parts. */
+static eqf_status run_each(eqf__checker *checker, const char *subject, const eqf__device *device, size_t num_flows) {
     unsigned num_asked = 0;
-    EQF__TRY(eqf__device_get(checker->ctx, &device));
-    for (size_t f = 0; f < sizeof flows / sizeof flows[0]; f++) {
+    for (size_t f = 0; f < num_flows; f++) {
+        flow_row row;
+        find_row(device, f, &row);
         EQF__TRY(eqf__progress_done(checker->ctx, (double)f));
-        if (!is_asked(flows[f].name, subject) || !is_used(device, &flows[f])) continue;
+        if (!is_asked(row.name, subject)) continue;
         num_asked++;
-        checker->subject = flows[f].name;
+        checker->subject = row.name;
         eqf__check_begin(checker);
-        EQF__TRY(take(checker, check_flow(checker, &flows[f])));
+        EQF__TRY(take(checker, check_flow(checker, &row)));
     }
     for (size_t p = 0; p < eqf__selftest_num_parts; p++) {
-        EQF__TRY(eqf__progress_done(checker->ctx, (double)(sizeof flows / sizeof flows[0] + p)));
+        EQF__TRY(eqf__progress_done(checker->ctx, (double)(num_flows + p)));
         if (!is_asked(eqf__selftest_parts[p].name, subject)) continue;
         num_asked++;
         checker->subject = eqf__selftest_parts[p].name;
@@ -126,8 +157,12 @@ static eqf_status run_each(eqf__checker *checker, const char *subject) {
 }
 
 static eqf_status run_all(eqf__checker *checker, const char *subject) {
-    eqf__progress_open(checker->ctx, "self-test", (double)(sizeof flows / sizeof flows[0] + eqf__selftest_num_parts));
-    const eqf_status status = run_each(checker, subject);
+    eqf__device *device;
+    flow_row unused;
+    EQF__TRY(eqf__device_get(checker->ctx, &device));
+    const size_t num_flows = find_row(device, SIZE_MAX, &unused);
+    eqf__progress_open(checker->ctx, "self-test", (double)(num_flows + eqf__selftest_num_parts));
+    const eqf_status status = run_each(checker, subject, device, num_flows);
     eqf__progress_close(checker->ctx);
     return status;
 }

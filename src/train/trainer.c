@@ -50,7 +50,7 @@ static eqf_status create_flow(eqf_trainer *trainer) {
     eqf_flow_options flow_options = EQF_FLOW_OPTIONS_INIT;
     flow_options.field_evaluation = o->field_evaluation;
     flow_options.divergence = o->divergence;
-    if (o->gradient == EQF_GRADIENT_OTD) flow_options.method = EQF_INTEGRATOR_DOPRI5;
+    if (o->gradient == EQF_GRADIENT_OTD) flow_options.method = eqf__integrator_with_step_control();
     flow_options.adaptive = o->adaptive;
     return eqf_flow_create(trainer->ctx, trainer->model, &flow_options, &trainer->flow);
 }

@@ -66,6 +66,7 @@ static const eqf_model *model_of_flow;
 CALL_AND_DESTROY(eqf_annealer_create, 4, eqf_annealer, p[0], p[1], p[2], p[3], p[4])
 CALL_AND_DESTROY(eqf_annealer_create_from_samples, 6, eqf_annealer, p[0], p[1], NUM, p[3], p[4], p[5], p[6])
 CALL_VOID(eqf_annealer_destroy, p[0])
+CALL(eqf_compare, p[0], p[1], NUM, p[3], NUM, p[5], NUM, p[7], p[8], p[9])
 CALL(eqf_annealer_advance, p[0], p[1])
 CALL(eqf_annealer_result, p[0], p[1], p[2], p[3], p[4])
 CALL(eqf_annealer_resample, p[0], NUM, p[2], p[3])
@@ -176,6 +177,7 @@ CALL_WITHOUT_STATUS(eqf_option_get, p[0], p[1])
 CALL_VOID(eqf_option_set, p[0], p[1], 1.0)
 CALL_WITHOUT_STATUS(eqf_option_name, p[0], p[1])
 CALL(eqf_dynamics_kind_find, p[0], p[1])
+CALL(eqf_integrator_method_find, p[0], p[1])
 CALL(eqf_prior_kind_find, p[0], p[1])
 CALL(eqf_potential_kind_find, p[0], p[1])
 CALL(eqf_flow_velocity_vjp, p[0], 0.0, NUM, p[3], p[4], p[5], p[6], p[7])
@@ -382,6 +384,8 @@ static void test_null(void **state) {
     few.num_steps = 100;
     static const eqf_training_options *stages = &few;
     static eqf_anneal_options anneal_options = EQF_ANNEAL_OPTIONS_INIT;
+    static eqf_comparison_options comparison_options = EQF_COMPARISON_OPTIONS_INIT;
+    static eqf_comparison comparison = EQF_COMPARISON_INIT;
     static eqf_anneal_state anneal_state = EQF_ANNEAL_STATE_INIT;
     static eqf_anneal_result anneal_result = EQF_ANNEAL_RESULT_INIT;
     anneal_options.num_walkers = anneal_options.num_pilot = 16;
@@ -423,7 +427,8 @@ static void test_null(void **state) {
     static eqf_potential_symmetry symmetry = EQF_POTENTIAL_SYMMETRY_INIT;
     static eqf_dynamics_kind dynamics_kind;
     static eqf_prior_kind prior_kind;
-    static char dynamics_name[] = "dense", prior_name[] = "mean_free_gaussian";
+    static eqf_integrator_method method;
+    static char dynamics_name[] = "dense", method_name[] = "dopri5", prior_name[] = "mean_free_gaussian";
     static eqf_option option = {.key = "temperature", .offset = offsetof(eqf_potential_options, temperature)};
     static void *nothing;
     static char assignment[] = "group_size=64", selector[] = "auto", element[] = "Ar", kind_name[] = "user",
@@ -443,6 +448,7 @@ static void test_null(void **state) {
         ROW(eqf_annealer_create, "!!!o!", ctx, f.flow, potential, &anneal_options, &f.pointer),
         ROW(eqf_annealer_create_from_samples, "!!.!!o!", ctx, potential, _, x, potential, &anneal_options, &f.pointer),
         ROW(eqf_annealer_destroy, "~", &nothing),
+        ROW(eqf_compare, "!!.!.!.oo!", ctx, potential, _, x, _, x, _, x, &comparison_options, &comparison),
         ROW(eqf_annealer_advance, "!o", f.annealer, &anneal_state),
         ROW(eqf_annealer_result, "!oooo", f.annealed, &anneal_result, a, b, u),
         ROW(eqf_annealer_resample, "!.!o", f.annealed, _, a, b),
@@ -556,6 +562,7 @@ static void test_null(void **state) {
         ROW(eqf_option_set, "~~.", &option, &own_potential, _),
         ROW(eqf_option_name, "~~", &option, &own_potential),
         ROW(eqf_dynamics_kind_find, "!!", dynamics_name, &dynamics_kind),
+        ROW(eqf_integrator_method_find, "!!", method_name, &method),
         ROW(eqf_prior_kind_find, "!!", prior_name, &prior_kind),
         ROW(eqf_potential_kind_find, "!!", kind_name, &kind),
         ROW(eqf_flow_velocity_vjp, "!..!!ooo", f.flow, _, _, x, x, x, a, b),

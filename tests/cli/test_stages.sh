@@ -52,8 +52,8 @@ expect 2 'lr must be a number > 0' "$eqflow" train dw2 -o m.safetensors --stage 
 expect 2 'optimizer must be adam.soap' "$eqflow" train dw2 -o m.safetensors --stage nll,optimizer=sgd
 expect 2 '--stage names the loss of each stage, so it excludes --loss' "$eqflow" train dw2 -o m.safetensors --stage nll --loss nll
 expect 2 'needs samples, so it excludes --data none' "$eqflow" train dw2 -o m.safetensors --stage nll --data none
-expect 2 '--gradient path is for --field dense and message' "$eqflow" train dw2 -o m.safetensors --gradient path
+expect 2 '--gradient path is for --field dense or message' "$eqflow" train dw2 -o m.safetensors --gradient path
 expect 2 '--num-hops belongs to --field message' "$eqflow" train dw2 -o m.safetensors --num-hops 2
-expect 2 'flow-matching is for --field dense and message' "$eqflow" train dw2 -o m.safetensors --stage flow-matching,steps=4
-expect 2 'gradient=path is for --field dense and message' "$eqflow" train dw2 -o m.safetensors --stage nll,gradient=path
+expect 2 'flow-matching is for --field dense or message' "$eqflow" train dw2 -o m.safetensors --stage flow-matching,steps=4
+expect 2 'gradient=path is for --field dense or message' "$eqflow" train dw2 -o m.safetensors --stage nll,gradient=path
 finish

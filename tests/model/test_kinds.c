@@ -9,6 +9,7 @@
 #include "kinds.h"
 #include "potential_kinds.h"
 #include "prior_kinds.h"
+#include "solver.h"
 
 static eqf_context ctx; /* options need no device */
 
@@ -83,6 +84,28 @@ static void test_priors(void **state) {
     assert_null(eqf_prior_option((eqf_prior_kind)kind, 0));
 }
 
+static void test_integrators(void **state) {
+    (void)state;
+    const eqf_integrator_method_info *info;
+    unsigned method = 0, num_with_control = 0;
+    for (; (info = eqf_integrator_method_describe((eqf_integrator_method)method)) != NULL; method++) {
+        eqf_integrator_method found;
+        assert_int_equal(eqf_integrator_method_find(info->name, &found), EQF_OK);
+        assert_int_equal(found, method);
+        assert_int_equal(info->struct_size, sizeof *info);
+        assert_non_null(info->title);
+        num_with_control += info->has_step_control;
+        /* it can solve every kind of field */
+        for (unsigned kind = 0; eqf__dynamics_kind_of((eqf_dynamics_kind)kind) != NULL; kind++)
+            assert_true(eqf__integrator_form((eqf_integrator_method)method,
+                                             eqf__dynamics_kind_of((eqf_dynamics_kind)kind)->forms) != 0);
+    }
+    assert_true(method >= 2);
+    assert_true(num_with_control >= 1 && num_with_control < method); /* training has a use for both */
+    assert_true(eqf_integrator_method_describe(eqf__integrator_with_step_control())->has_step_control);
+    assert_int_equal(eqf_integrator_method_find("euler", &(eqf_integrator_method){0}), EQF_ERROR_NOT_FOUND);
+}
+
 /* Moves every option off its default, where its range lets it. */
 static void change(const eqf_option *rows, void *options) {
     for (; rows->key != NULL; rows++) {
@@ -139,6 +162,7 @@ int main(void) {
         cmocka_unit_test(test_potentials),
         cmocka_unit_test(test_dynamics),
         cmocka_unit_test(test_priors),
+        cmocka_unit_test(test_integrators),
         cmocka_unit_test(test_model_files),
     };
     return cmocka_run_group_tests(tests, NULL, test_folder_teardown);

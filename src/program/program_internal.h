@@ -1,0 +1,20 @@
+/* A program, for what builds it (program.c) and what launches its kernels (launch.c). */
+#ifndef EQF_PROGRAM_INTERNAL_H
+#define EQF_PROGRAM_INTERNAL_H
+
+#include "cache.h"
+#include "program.h"
+
+struct eqf__program {
+    eqf__program *next;
+    char *source;
+    char *options;
+    char name[48];
+    cl_program id;
+    char key[EQF__CACHE_KEY_SIZE];
+    char *cached_kernels;        /* that had run when the cached binary was taken; NULL: built from source */
+    char launched_kernels[1024]; /* names, each followed by a space */
+    unsigned checked;            /* a set of eqf__answers: known answers that were right */
+};
+
+#endif
