@@ -101,7 +101,7 @@ int main(int argc, char **argv) {
         }
         if (app.ranks.size <= 1) signals_limit_patience();
         if (code == EXIT_CODE_OK) code = commands[i].run(&app);
-        if (app.ranks.size <= 1) signals_set_result(code);
+        if (app.ranks.size <= 1) signals_set_result(code, app.is_quiet || code != EXIT_CODE_OK);
         app_clear(&app);
         signals_end_command();
         return ranks_end(&app, code);
