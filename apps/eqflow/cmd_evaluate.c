@@ -169,7 +169,7 @@ static size_t fill_origins(cli_app *app, const evaluate_flags *flags, const eqf_
     describe_prior(options, &rows[num++]);
     describe_field(model, &rows[num++]);
     const eqf_flow_options *used = result->figures->flow;
-    const eqf_integrator_method_info *method = method_of(result);
+    const eqf_integrator_method_info *method = eqf_integrator_method_describe(used->method);
     if (method->has_step_control) {
         fill_row(&rows[num++], "integrator", "", "%s, rtol %g, atol %g (refined: a tenth)", method->title,
                  used->adaptive.rtol, used->adaptive.atol);

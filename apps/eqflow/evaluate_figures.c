@@ -3,7 +3,7 @@
 #include <string.h>
 
 size_t evaluate_figures_list(const eqf_evaluation_figures *of, evaluate_figure figures_out[MAX_EVALUATE_FIGURES]) {
-    const bool is_adaptive = method_of(result)->has_step_control;
+    const bool is_adaptive = eqf_integrator_method_describe(of->flow->method)->has_step_control;
     const eqf_step_statistics *steps = of->steps;
     const double num_solves = (double)steps->num_samples;
     const evaluate_figure all[] = {
