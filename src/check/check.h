@@ -57,6 +57,13 @@ eqf_status eqf__check_energy_seed(eqf__checker *checker, const eqf_potential_opt
 eqf_status eqf__check_chains(eqf__checker *checker, const eqf_potential_options *potential, eqf__program *program,
                              size_t num_samples, const float *x, const float *energies);
 
+/* Sweeps at temperatures of their own, and exchanges; kernels of one program. */
+typedef struct eqf__replica_kernels {
+    const eqf__kernel *sweeps, *swap;
+} eqf__replica_kernels;
+eqf_status eqf__check_replicas(eqf__checker *checker, const eqf_potential_options *potential,
+                               const eqf__replica_kernels *kernels);
+
 /* Descents of that run's program; kernels are made. */
 struct eqf__quench;
 eqf_status eqf__check_quench(eqf__checker *checker, const struct eqf__quench *run);

@@ -282,6 +282,13 @@ void eqf__host_augment(unsigned num_particles, unsigned space_dim, uint64_t seed
 
 /* ---- Numbers ------------------------------------------------------------------------------------------------------ */
 
+void eqf__host_words(uint64_t seed, const uint32_t counter[4], uint32_t words_out[4]) {
+    const philox4x32_ctr_t c = {{counter[0], counter[1], counter[2], counter[3]}};
+    const philox4x32_key_t key = {{(uint32_t)seed, (uint32_t)(seed >> 32)}};
+    const philox4x32_ctr_t words = philox4x32(c, key);
+    for (unsigned w = 0; w < 4; w++) words_out[w] = words.v[w];
+}
+
 double eqf__host_number(unsigned counter, unsigned stream) {
     philox4x32_ctr_t c = {{counter, stream, 0, 0}};
     philox4x32_key_t key = {{7, 13}};

@@ -46,6 +46,8 @@ void eqf__host_data_noise(unsigned num_particles, unsigned space_dim, double sca
 /* The rotation or reflection and the permutation of cl/train/augment.cl that configuration number `position` gets: x [N, D] in place. */
 void eqf__host_augment(unsigned num_particles, unsigned space_dim, uint64_t seed, uint64_t position, double *x);
 
+/* The four words that random_words of cl/common/random.clh gives. */
+void eqf__host_words(uint64_t seed, const uint32_t counter[4], uint32_t words_out[4]);
 /* Uniform on (-1, 1) from a counter: parameters and configurations of known answers. */
 double eqf__host_number(unsigned counter, unsigned stream);
 /* The larger, NaN if one of them is: no error hides behind a comparison. */

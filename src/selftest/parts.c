@@ -38,6 +38,19 @@ static eqf_status check_chains(eqf__checker *checker, const eqf_potential_option
     return eqf__mcmc_sample(checker, potential, &options, NUM_SAMPLES, x, energies, NULL);
 }
 
+static eqf_status check_ladders(eqf__checker *checker, const eqf_potential_options *potential) {
+    enum { NUM_SAMPLES = 4, NUM_TEMPERATURES = 3 };
+    float x[NUM_TEMPERATURES * NUM_SAMPLES * NUM_DOF];
+    eqf_replica_options options = EQF_REPLICA_OPTIONS_INIT;
+    options.num_temperatures = NUM_TEMPERATURES;
+    options.highest_temperature = 2 * potential->temperature;
+    options.num_ladders = NUM_SAMPLES;
+    options.num_burn_in = 100;
+    options.thinning = 10;
+    eqf__check_begin(checker);
+    return eqf__replica_sample(checker, potential, &options, NUM_SAMPLES, x, NULL, NULL);
+}
+
 static eqf_status check_seed(eqf__checker *checker, const eqf_potential_options *potential) {
     eqf__kernel seed = {0};
     eqf_status status = eqf__energy_seed_create(checker->ctx, potential, &seed);
@@ -60,6 +73,7 @@ static eqf_status check_kind(eqf__checker *checker, eqf_potential_kind kind) {
     const eqf_potential_options potential = potential_of(kind);
     EQF__TRY(eqf__check_potential(checker, &potential));
     EQF__TRY(check_chains(checker, &potential));
+    EQF__TRY(check_ladders(checker, &potential));
     EQF__TRY(check_seed(checker, &potential));
     EQF__TRY(check_descents(checker, &potential, false));
     return checker->ctx->device->info.has_fp64 ? check_descents(checker, &potential, true) : EQF_OK;

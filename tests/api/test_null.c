@@ -156,6 +156,7 @@ CALL(eqf_flow_prior_sample, p[0], 1, 0, NUM, p[4])
 CALL(eqf_flow_step_statistics, p[0], p[1])
 CALL_VOID(eqf_flow_reset_step_statistics, p[0])
 CALL(eqf_mcmc_sample, p[0], p[1], p[2], NUM, p[4], p[5], p[6])
+CALL(eqf_replica_sample, p[0], p[1], p[2], 1, p[4], p[5], p[6])
 CALL(eqf_minima_quench, p[0], p[1], p[2], NUM, p[4], p[5], p[6], p[7], p[8], p[9])
 CALL(eqf_minima_random_starts, p[0], p[1], 1, 0, NUM, p[5])
 CALL_AND_FREE(eqf_minima_group, 7, p[0], p[1], p[2], NUM, p[4], p[5], p[6], p[7], p[8], p[9])
@@ -389,6 +390,11 @@ static void test_null(void **state) {
     static eqf_anneal_options anneal_options = EQF_ANNEAL_OPTIONS_INIT;
     static eqf_comparison_options comparison_options = EQF_COMPARISON_OPTIONS_INIT;
     static eqf_comparison comparison = EQF_COMPARISON_INIT;
+    static eqf_replica_options replica_options = EQF_REPLICA_OPTIONS_INIT;
+    static eqf_replica_diagnostics replicas = EQF_REPLICA_DIAGNOSTICS_INIT;
+    replica_options.num_temperatures = replica_options.num_ladders = 2;
+    replica_options.num_burn_in = replica_options.thinning = 10;
+    replica_options.highest_temperature = 100;
     static eqf_frame_value frame_value = {"energy", NULL};
     static eqf_anneal_state anneal_state = EQF_ANNEAL_STATE_INIT;
     static eqf_anneal_result anneal_result = EQF_ANNEAL_RESULT_INIT;
@@ -543,6 +549,7 @@ static void test_null(void **state) {
         ROW(eqf_flow_step_statistics, "!!", f.flow, &statistics),
         ROW(eqf_flow_reset_step_statistics, "~", f.flow),
         ROW(eqf_mcmc_sample, "!!o.!oo", ctx, potential, &mcmc_options, _, a, b, &diagnostics),
+        ROW(eqf_replica_sample, "!!!.!oo", ctx, potential, &replica_options, _, x, a, &replicas),
         ROW(eqf_minima_quench, "!!o.!!oo!o", ctx, potential, &quench_options, _, x, quenched_x, quenched_energy, w,
             f.results, &quench_summary),
         ROW(eqf_minima_random_starts, "o!...!", ctx, potential, _, _, _, a),

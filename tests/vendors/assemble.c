@@ -199,6 +199,17 @@ static eqf_status chains(target *t) {
     return eqf_mcmc_sample(t->ctx, &t->potential, &options, NUM_GENERATED, x, u, &diagnostics);
 }
 
+static eqf_status ladders(target *t) {
+    eqf_replica_options options = EQF_REPLICA_OPTIONS_INIT;
+    options.num_temperatures = 2;
+    options.highest_temperature = 2 * t->potential.temperature;
+    options.num_ladders = NUM_GENERATED / 2;
+    options.num_burn_in = 20;
+    options.thinning = 10;
+    float x[NUM_GENERATED * MAX_DOF];
+    return eqf_replica_sample(t->ctx, &t->potential, &options, NUM_GENERATED / 2, x, NULL, NULL);
+}
+
 static eqf_status quench(target *t, eqf_quench_precision precision) {
     eqf_quench_options options = EQF_QUENCH_OPTIONS_INIT;
     options.precision = precision;
@@ -244,6 +255,7 @@ static const struct {
     {"train-path", train_path, true},
     {"energy", energy, false},
     {"mcmc", chains, false},
+    {"replica", ladders, false},
     {"minima", minima, false},
     {"minima-double", minima_double, false},
     {"probe", probe, true},
