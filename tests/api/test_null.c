@@ -84,6 +84,9 @@ CALL(eqf_bench_remember, p[0], p[1])
 CALL_WITHOUT_STATUS(eqf_cache_path, p[0])
 CALL_AND_FREE(eqf_cache_list, 1, p[0], p[1], p[2])
 CALL(eqf_cache_clear, p[0], p[1])
+CALL_AND_FREE(eqf_gallery_folder, 1, p[0], p[1])
+CALL_AND_FREE(eqf_gallery_list, 1, p[0], p[1], p[2])
+CALL_AND_FREE(eqf_gallery_find, 2, p[0], p[1], p[2])
 CALL(eqf_context_set_communicator, p[0], p[1])
 CALL(eqf_context_set_progress, p[0], NULL, p[2])
 CALL_AND_DESTROY(eqf_evaluate, 5, eqf_evaluation, p[0], p[1], p[2], NUM, p[4], p[5])
@@ -115,6 +118,7 @@ CALL(eqf_estimate_mean, NUM, p[1], p[2], p[3])
 CALL(eqf_estimate_reweighted_mean, NUM, p[1], p[2], p[3], p[4])
 CALL(eqf_estimate_reweighted_bootstrap, NUM, p[1], p[2], 8, 1, p[5], p[6])
 CALL(eqf_estimate_weights_bootstrap, NUM, p[1], 8, 1, p[4], p[5])
+CALL(eqf_estimate_forward_ess, NUM, p[1], 8, 1, p[4], p[5])
 CALL(eqf_estimate_independence_chain, NUM, p[1], 1, p[3], p[4])
 CALL(eqf_estimate_chain_mean, NUM, p[1], p[2], p[3])
 CALL(eqf_estimate_autocorrelation_time, 1, NUM, p[2], p[3])
@@ -442,7 +446,7 @@ static void test_null(void **state) {
     static eqf_option option = {.key = "temperature", .offset = offsetof(eqf_potential_options, temperature)};
     static void *nothing;
     static char assignment[] = "group_size=64", selector[] = "auto", element[] = "Ar", kind_name[] = "user",
-                preset_name[] = "dw4", constant[] = "depth", tuning[] = "";
+                preset_name[] = "dw4", gallery_name[] = "dw4-radial", constant[] = "depth", tuning[] = "";
     mcmc_options.num_burn_in = 10;
     void *x = f.x, *wide_x = f.wide_x, *a = f.floats[0], *b = f.floats[1], *preset = NULL;
     void *u = f.doubles[0], *v = f.doubles[1], *w = f.doubles[2], *potential = &f.potential, *ctx = f.ctx;
@@ -476,6 +480,9 @@ static void test_null(void **state) {
         ROW(eqf_cache_path, "~", ctx),
         ROW(eqf_cache_list, "!!!", ctx, &f.pointer, f.sizes[1]),
         ROW(eqf_cache_clear, "!o", ctx, f.sizes[1]),
+        ROW(eqf_gallery_folder, "o!", ctx, &f.pointer),
+        ROW(eqf_gallery_list, "o!!", ctx, &f.pointer, f.sizes[1]),
+        ROW(eqf_gallery_find, "o!!", ctx, gallery_name, &f.pointer),
         ROW(eqf_context_set_communicator, "!o", ctx, &communicator),
         ROW(eqf_context_set_progress, "!oo", ctx, x, x),
         ROW(eqf_evaluate, "!!o.!!", ctx, f.model, &evaluation_options, _, x, &f.pointer),
@@ -510,6 +517,7 @@ static void test_null(void **state) {
         ROW(eqf_estimate_reweighted_mean, ".!!!!", _, wide_x, wide_x, u, v),
         ROW(eqf_estimate_reweighted_bootstrap, ".!!..!!", _, wide_x, wide_x, _, _, u, v),
         ROW(eqf_estimate_weights_bootstrap, ".!..!!", _, wide_x, _, _, u, v),
+        ROW(eqf_estimate_forward_ess, ".!..!!", _, wide_x, _, _, u, v),
         ROW(eqf_estimate_independence_chain, ".!.!!", _, wide_x, _, f.sizes[1], u),
         ROW(eqf_estimate_chain_mean, ".!!!", _, f.sizes[0], wide_x, &chain),
         ROW(eqf_estimate_autocorrelation_time, "..!!", _, _, wide_x, u),
