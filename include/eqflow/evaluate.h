@@ -40,10 +40,11 @@ typedef struct eqf_evaluation_figures {
     size_t num_samples, num_data;
     const eqf_flow_options *flow;     /* as used */
     const eqf_step_statistics *steps; /* of dopri5, over the data's and the samples' solves */
-    /* Of the data. nll_refined has twice the steps of rk4, or a tenth of dopri5's tolerances: what nll would be if the integration were
-     * resolved. nll_without_constant: for tables that leave out (N-1) D/2 ln 2 pi. */
+    /* Of the data. nll_refined has twice the steps of rk4, or a tenth of dopri5's tolerances: what nll would be if the
+     * integration were resolved. nll_without_constant: for tables that leave out (N-1) D/2 ln 2 pi. */
     double nll, nll_standard_error, nll_without_constant, nll_refined;
-    /* Of the target, where they are known. kl = nll - entropy; kl_direct = mean of ln p - ln q over the data, with less noise. */
+    /* Of the target, where they are known. kl = nll - entropy; kl_direct = mean of ln p - ln q over the data, with less
+     * noise. */
     double entropy, entropy_error, kl, kl_standard_error, kl_direct, kl_direct_standard_error;
     double known_log_z, known_log_z_error;
     /* Of the samples, reweighted to the target; errors by bootstrap. */
@@ -86,10 +87,10 @@ typedef struct eqf_evaluation_warning {
 /* Owns: all figures, arrays and warnings. Threads: any one at a time. */
 typedef struct eqf_evaluation eqf_evaluation;
 
-/* x [num_data, N, D]: configurations that the model has not seen, of equilibrium. Makes its own flows. With a communicator
- * (eqflow/communicator.h) the ranks share the work and all get the same; then it is collective. options may be NULL. Errors:
- * INVALID_ARGUMENT, INTERRUPTED, OUT_OF_MEMORY, those of eqf_flow_create and of the device. What is not finite is no error but a
- * figure NaN and a warning. */
+/* x [num_data, N, D]: configurations that the model has not seen, of equilibrium. Makes its own flows. With a
+ * communicator (eqflow/communicator.h) the ranks share the work and all get the same; then it is collective. options
+ * may be NULL. Errors: INVALID_ARGUMENT, INTERRUPTED, OUT_OF_MEMORY, those of eqf_flow_create and of the device. What
+ * is not finite is no error but a figure NaN and a warning. */
 eqf_status eqf_evaluate(eqf_context *ctx, const eqf_model *model, const eqf_evaluation_options *options,
                         size_t num_data, const float *x, eqf_evaluation **evaluation_out);
 void eqf_evaluation_destroy(eqf_evaluation **evaluation);
@@ -99,7 +100,8 @@ const eqf_evaluation_figures *eqf_evaluation_figures_of(const eqf_evaluation *ev
 size_t eqf_evaluation_num_warnings(const eqf_evaluation *evaluation);
 /* NULL beyond the last. */
 const eqf_evaluation_warning *eqf_evaluation_warning_at(const eqf_evaluation *evaluation, size_t index);
-/* The samples [num_samples, N, D] with their energies, log-densities and log-weights [num_samples]; the data's energies [num_data]. */
+/* The samples [num_samples, N, D] with their energies, log-densities and log-weights [num_samples]; the data's energies
+ * [num_data]. */
 const float *eqf_evaluation_samples(const eqf_evaluation *evaluation);
 const float *eqf_evaluation_sample_energies(const eqf_evaluation *evaluation);
 const float *eqf_evaluation_sample_log_probs(const eqf_evaluation *evaluation);
@@ -109,11 +111,13 @@ const float *eqf_evaluation_data_energies(const eqf_evaluation *evaluation);
 /* "NOT_RESOLVED". NULL if unknown. */
 const char *eqf_warning_kind_name(eqf_warning_kind kind);
 
-/* A seed of its own for each purpose, so that samples for one never repeat those for another: the finaliser of splitmix64 on the seed and
- * a hash of the text. eqf_evaluate uses "evaluate", "bootstrap", "invariance", "round trip". */
+/* A seed of its own for each purpose, so that samples for one never repeat those for another: the finaliser of
+ * splitmix64 on the seed and a hash of the text. eqf_evaluate uses "evaluate", "bootstrap", "invariance", "round
+ * trip". */
 uint64_t eqf_seed_for(uint64_t seed, const char *purpose);
 
-/* Free energy of the target minus that of the prior, exp(-|z|^2 / (2 scale^2)) unnormalised on the mean-free subspace, in kT. */
+/* Free energy of the target minus that of the prior, exp(-|z|^2 / (2 scale^2)) unnormalised on the mean-free subspace,
+ * in kT. */
 double eqf_free_energy_difference(double log_z, double prior_scale, unsigned num_particles, unsigned space_dim);
 
 #ifdef __cplusplus
