@@ -122,8 +122,8 @@ static size_t index_from_words(uint32_t high, uint32_t low, size_t num) {
     return index < num ? index : num - 1;
 }
 
-/* Sums over one resample: num draws with replacement. The last two have weights of the tail drawn anew from what was fitted to it: so large
- * ones are there that this sample happens not to have, but another would. */
+/* Sums over one resample: num draws with replacement. The last two have weights of the tail drawn anew from what was
+ * fitted to it: so large ones are there that this sample happens not to have, but another would. */
 typedef struct resample_sums {
     double weights, squared_weights, weighted_values;
     double smooth_weights, smooth_squared_weights;

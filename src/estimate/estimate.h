@@ -13,8 +13,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Weights above threshold are threshold + (generalised Pareto of this scale and shape): P(excess > y) = (1 + shape y / scale)^(-1 / shape).
- * threshold INFINITY: nothing is known of a tail. */
+/* Weights above threshold are threshold + (generalised Pareto of this scale and shape): P(excess > y) = (1 + shape y /
+ * scale)^(-1 / shape). threshold INFINITY: nothing is known of a tail. */
 typedef struct eqf__weight_tail {
     double threshold, scale, shape;
 } eqf__weight_tail;

@@ -114,7 +114,7 @@ void eqf_evaluation_destroy(eqf_evaluation **evaluation) {
     *evaluation = NULL;
 }
 
-/* ---- Looking ---------------------------------------------------------------------------------------------------------- */
+/* ---- Looking ----------------------------------------------------------------------------------------------------- */
 
 const eqf_evaluation_figures *eqf_evaluation_figures_of(const eqf_evaluation *evaluation) {
     return evaluation != NULL ? &evaluation->figures : NULL;

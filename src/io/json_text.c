@@ -20,9 +20,10 @@ eqf_status eqf__json_text(eqf_context *ctx, const json_t *json, char **text_out,
     return EQF_OK;
 }
 
-/* Jansson 2.14 does not tell a wrong text from too little memory: a string it has no room for is "expected" a word later. What is wrong with
- * the text is wrong the second time too, in the same place, and memory can be asked for. */
-eqf_status eqf__json_parse(eqf_context *ctx, const char *path, const char *what, const char *text, size_t num_bytes, json_t **json_out) {
+/* Jansson 2.14 does not tell a wrong text from too little memory: a string it has no room for is "expected" a word
+ * later. What is wrong with the text is wrong the second time too, in the same place, and memory can be asked for. */
+eqf_status eqf__json_parse(eqf_context *ctx, const char *path, const char *what, const char *text, size_t num_bytes,
+                           json_t **json_out) {
     json_error_t error = {.text = ""}, again = {.text = ""};
     *json_out = json_loadb(text, num_bytes, JSON_REJECT_DUPLICATES, &error);
     if (*json_out != NULL) return EQF_OK;

@@ -1,5 +1,6 @@
-/* Extended XYZ in (https://github.com/libAtoms/extxyz): frames of a count, a comment line with Properties=..., and a line for each particle. What ASE, OVITO
- * and VMD write; without Properties, a name and three coordinates, as plain XYZ has it. */
+/* Extended XYZ in (https://github.com/libAtoms/extxyz): frames of a count, a comment line with Properties=..., and a
+ * line for each particle. What ASE, OVITO and VMD write; without Properties, a name and three coordinates, as plain XYZ
+ * has it. */
 #include <ctype.h>
 #include <locale.h>
 #include <math.h>

@@ -2,7 +2,8 @@
 
 #include <string.h>
 
-/* The key in files is older than the member's name. Bounds in which the prior and its log-density are good float32 numbers. */
+/* The key in files is older than the member's name. Bounds in which the prior and its log-density are good float32
+ * numbers. */
 static const eqf_option gaussian_options[] = {
     {.struct_size = sizeof(eqf_option),
      .key = "scale",

@@ -42,7 +42,8 @@ void eqf__host_prior_sample(unsigned num_particles, unsigned space_dim, double p
 /* What training adds to configuration number position; noise_out has room for 3 numbers more. */
 void eqf__host_data_noise(unsigned num_particles, unsigned space_dim, double scale, uint64_t seed, uint64_t position,
                           double *noise_out);
-/* The rotation or reflection and the permutation of cl/train/augment.cl that configuration number `position` gets: x [N, D] in place. */
+/* The rotation or reflection and the permutation of cl/train/augment.cl that configuration number `position` gets: x
+ * [N, D] in place. */
 void eqf__host_augment(unsigned num_particles, unsigned space_dim, uint64_t seed, uint64_t position, double *x);
 /* Normalised log density of z [N, D], centred. */
 double eqf__host_prior_log_prob(unsigned num_particles, unsigned space_dim, double prior_scale, const double *z);
