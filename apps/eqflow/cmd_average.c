@@ -345,7 +345,8 @@ exit_code cmd_average(cli_app *app) {
     const command_help help = {
         .usage = "FILE --preset PRESET [options]",
         .description =
-            "Averages of observables over configurations (.npy or extended XYZ), weighted or not: mean and variance with "
+            "Averages of observables over configurations (.npy or extended XYZ), weighted or not: mean and variance "
+            "with "
             "errors by the jackknife over contiguous blocks. A scan reweights the same configurations to other "
             "temperatures or constants; its ESS says how far that carries.",
         .operands = operands,

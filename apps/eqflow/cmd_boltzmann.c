@@ -226,8 +226,8 @@ static exit_code print_result(cli_app *app, const boltzmann_flags *flags, const 
     output_line(&output, "reweighted");
     output_number(&output, "ess_fraction", "  effective sample size (fraction)", run->weights.ess_fraction, NULL);
     output_number(&output, "ess_fraction_standard_error", "    standard error", run->ess_fraction_error, NULL);
-    output_number(&output, "max_weight_fraction", "  largest weight (fraction of all)", run->weights.max_weight_fraction,
-                  NULL);
+    output_number(&output, "max_weight_fraction", "  largest weight (fraction of all)",
+                  run->weights.max_weight_fraction, NULL);
     output_round_trip(&output, &run->round_trip);
     output_number(&output, "log_z", "  ln Z", run->weights.log_z, log_z_known);
     output_number(&output, "log_z_standard_error", "    standard error", run->log_z_error, NULL);
@@ -313,10 +313,11 @@ exit_code cmd_boltzmann(cli_app *app) {
     const char *const operands[] = {"MODEL", NULL};
     const command_help help = {
         .usage = "MODEL [-n COUNT] [-o FILE.npy] [options]",
-        .description = "Unbiased samples of the target from a flow. Samples of the model are weighed by "
-                       "exp(-u(x))/q(x): effective sample size, ln Z, free energy and mean energy with bootstrap errors. "
-                       "The same samples are the proposals of an independence Metropolis chain, whose states are "
-                       "distributed as the target whatever the flow gets wrong.",
+        .description =
+            "Unbiased samples of the target from a flow. Samples of the model are weighed by "
+            "exp(-u(x))/q(x): effective sample size, ln Z, free energy and mean energy with bootstrap errors. "
+            "The same samples are the proposals of an independence Metropolis chain, whose states are "
+            "distributed as the target whatever the flow gets wrong.",
         .operands = operands,
         .examples = "  eqflow boltzmann dw4.safetensors -n 1e5\n"
                     "  eqflow boltzmann dw4.safetensors -n 1e6 -o x.npy --thinning 50\n"

@@ -64,9 +64,10 @@ static size_t list_figures(const evaluated *result, figure figures[MAX_FIGURES])
         {"nll_standard_error", "  standard error", result->figures->nll_standard_error, "", false},
         {"nll_without_constant", "NLL without the prior's constant", result->figures->nll_without_constant,
          "for tables that leave out (N-1)D/2 ln 2 pi", false},
-        {"nll_refined", is_adaptive ? "NLL, a tenth of the tolerances" : "NLL, twice the integration steps", result->figures->nll_refined,
-         "differs by less than 0.01 if the integration is resolved", false},
-        {"entropy", "entropy of the target (nats)", result->figures->entropy, "no model's expected NLL is below it", false},
+        {"nll_refined", is_adaptive ? "NLL, a tenth of the tolerances" : "NLL, twice the integration steps",
+         result->figures->nll_refined, "differs by less than 0.01 if the integration is resolved", false},
+        {"entropy", "entropy of the target (nats)", result->figures->entropy, "no model's expected NLL is below it",
+         false},
         {"kl", "KL(target || model) (nats)", result->figures->kl, "NLL - entropy", false},
         {"kl_standard_error", "  standard error", result->figures->kl_standard_error, "", false},
         {"kl_direct", "KL from the data's energies", result->figures->kl_direct,
@@ -114,12 +115,14 @@ static size_t list_figures(const evaluated *result, figure figures[MAX_FIGURES])
 }
 
 static json_t *changes_as_json(const evaluated *result) {
-    static const char *const names[EQF_NUM_SYMMETRIES] = {"all", "rotation", "reflection", "translation", "permutation"};
+    static const char *const names[EQF_NUM_SYMMETRIES] = {"all", "rotation", "reflection", "translation",
+                                                          "permutation"};
     json_t *object = json_object();
     for (int kind = 0; kind < EQF_NUM_SYMMETRIES; kind++) {
         const eqf_log_prob_change *change = &result->figures->changes[kind];
-        json_object_set_new(object, names[kind], json_pack("{s:o, s:o}", "median", output_real(change->median), "largest",
-                                                           output_real(change->largest)));
+        json_object_set_new(
+            object, names[kind],
+            json_pack("{s:o, s:o}", "median", output_real(change->median), "largest", output_real(change->largest)));
     }
     return object;
 }
@@ -169,7 +172,8 @@ static void fill_row(report_row *row, const char *label, const char *note, const
 static size_t fill_tiles(const evaluated *result, report_row tiles[4]) {
     size_t num = 0;
     char note[64], text[32];
-    snprintf(note, sizeof note, "± %.2g nats, %zu data", result->figures->nll_standard_error, result->figures->num_data);
+    snprintf(note, sizeof note, "± %.2g nats, %zu data", result->figures->nll_standard_error,
+             result->figures->num_data);
     fill_row(&tiles[num++], "Negative log-likelihood", note, "%s",
              isfinite(result->figures->nll) ? (snprintf(text, sizeof text, "%.4f", result->figures->nll), text) : "-");
     if (isfinite(result->figures->kl_direct)) {
@@ -180,7 +184,8 @@ static size_t fill_tiles(const evaluated *result, report_row tiles[4]) {
     fill_row(&tiles[num++], "Effective sample size", note, "%.*f %%", result->figures->ess_fraction < 0.01 ? 3 : 1,
              100 * result->figures->ess_fraction);
     if (isfinite(result->figures->known_log_z)) {
-        snprintf(note, sizeof note, "± %.2g, known: %g", result->figures->log_z_standard_error, result->figures->known_log_z);
+        snprintf(note, sizeof note, "± %.2g, known: %g", result->figures->log_z_standard_error,
+                 result->figures->known_log_z);
     } else {
         snprintf(note, sizeof note, "± %.2g", result->figures->log_z_standard_error);
     }
@@ -202,8 +207,8 @@ static void describe_field(const eqf_model *model, report_row *row) {
     const eqf_dynamics_options *dynamics = &eqf_model_options_of(model)->dynamics;
     char options[256];
     option_flags_describe(dynamics_rows, dynamics->kind, dynamics, options, sizeof options);
-    fill_row(row, "field", "", "%s: %s; %zu trained parameters", eqf_dynamics_kind_describe(dynamics->kind)->name, options,
-             eqf_model_num_trained(model));
+    fill_row(row, "field", "", "%s: %s; %zu trained parameters", eqf_dynamics_kind_describe(dynamics->kind)->name,
+             options, eqf_model_num_trained(model));
 }
 
 enum { MAX_ORIGINS = 16 };
@@ -314,8 +319,8 @@ static exit_code make_data(cli_app *app, const evaluate_flags *flags, const eqf_
     return work_mcmc(app, target, &options, *num_out, *x_out, NULL, &diagnostics);
 }
 
-static exit_code measure(cli_app *app, const evaluate_flags *flags, const eqf_model *model, const eqf_potential_options *target,
-                         size_t num_data, const float *x_data, evaluated *result) {
+static exit_code measure(cli_app *app, const evaluate_flags *flags, const eqf_model *model,
+                         const eqf_potential_options *target, size_t num_data, const float *x_data, evaluated *result) {
     eqf_evaluation_options options = EQF_EVALUATION_OPTIONS_INIT;
     options.num_samples = (size_t)flags->num_samples;
     options.seed = app->seed;
@@ -385,7 +390,8 @@ exit_code cmd_evaluate(cli_app *app) {
          .help = "a report with pictures, one self-contained file"},
     };
     size_t num_options = 4;
-    num_options += flow_flags_options(&flags.flow, 5e4, "of rk4; nll_refined takes twice as many (of dopri5: a tenth of the tolerances)",
+    num_options += flow_flags_options(&flags.flow, 5e4,
+                                      "of rk4; nll_refined takes twice as many (of dopri5: a tenth of the tolerances)",
                                       options + num_options);
     num_options += system_options(&flags.target, SYSTEM_OF_MODEL, options + num_options);
     const char *words[OPERANDS_MAX];
@@ -395,8 +401,10 @@ exit_code cmd_evaluate(cli_app *app) {
     if (flags.data_path && flags.is_num_data_set) {
         return app_fail(app, EXIT_CODE_USAGE, "--num-data says how many configurations to make, so it excludes --data");
     }
-    const files_use uses[] = {{"--report", flags.report_path, FILES_WRITTEN}, {"--data", flags.data_path, FILES_READ},
-                              {"MODEL", flags.model_path, FILES_READ}, {"--potential", flags.target.potential_path, FILES_READ}};
+    const files_use uses[] = {{"--report", flags.report_path, FILES_WRITTEN},
+                              {"--data", flags.data_path, FILES_READ},
+                              {"MODEL", flags.model_path, FILES_READ},
+                              {"--potential", flags.target.potential_path, FILES_READ}};
     if ((code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses)) != EXIT_CODE_OK) return code;
     if ((code = flow_flags_read(app, &flags.flow, &flags.flow_options)) != EXIT_CODE_OK) return code;
     eqf_model *model = NULL;

@@ -91,11 +91,12 @@ exit_code work_round_trip(cli_app *app, eqf_flow *flow, const eqf_flow_options *
         finish(app, &progress, eqf_flow_round_trip(flow, app_seed_for(app->seed, "round trip"), NUM_TRIPS, error_out));
     if (code != EXIT_CODE_OK) return code;
     if (error_out->log_prob <= allowed) return EXIT_CODE_OK;
-    app_warn(
-        app,
-        "the integration does not resolve this flow: of %d samples, log-densities on the way there and back differ by up to %.2g "
-        "nats: %s, or train longer with a larger --integration-penalty",
-        (int)NUM_TRIPS, error_out->log_prob, is_adaptive ? "use a smaller --rtol" : "use more --integration-steps");
+    app_warn(app,
+             "the integration does not resolve this flow: of %d samples, log-densities on the way there and back "
+             "differ by up to %.2g "
+             "nats: %s, or train longer with a larger --integration-penalty",
+             (int)NUM_TRIPS, error_out->log_prob,
+             is_adaptive ? "use a smaller --rtol" : "use more --integration-steps");
     return EXIT_CODE_OK;
 }
 
@@ -137,25 +138,25 @@ static void speak_of_chains(cli_app *app, const eqf_mcmc_diagnostics *diagnostic
                  diagnostics->split_r_hat, usual);
     }
     if (num_sweeps < FEWEST_SWEEPS) {
-        app_warn(
-            app,
-            "%llu sweeps after burn-in are too few to tell whether the chains are in equilibrium: raise --thinning or lower "
-            "--chains",
-            (unsigned long long)num_sweeps);
+        app_warn(app,
+                 "%llu sweeps after burn-in are too few to tell whether the chains are in equilibrium: raise "
+                 "--thinning or lower "
+                 "--chains",
+                 (unsigned long long)num_sweeps);
     }
     if (diagnostics->is_unbound) {
         const bool has_evaporated =
             diagnostics->mean_energy > diagnostics->dissociation_energy - 1; /* within kT of it */
-        app_warn(
-            app,
-            "nothing holds the particles together%s: their energy grows too slowly with distance for an equilibrium to exist; add a "
-            "trap (--trap, or a term in the potential)",
-            has_evaporated ? ", and they have flown apart" : "");
+        app_warn(app,
+                 "nothing holds the particles together%s: their energy grows too slowly with distance for an "
+                 "equilibrium to exist; add a "
+                 "trap (--trap, or a term in the potential)",
+                 has_evaporated ? ", and they have flown apart" : "");
     } else if (fabs(growth) > 0.02 && fabs(growth) > 5 * diagnostics->radius_growth_standard_error) {
-        app_warn(
-            app,
-            "the radius of gyration still %s, by %.1f %% (+- %.1f) from the first to the last half of the samples: raise --burn-in",
-            growth > 0 ? "grows" : "shrinks", 100 * fabs(growth), 100 * diagnostics->radius_growth_standard_error);
+        app_warn(app,
+                 "the radius of gyration still %s, by %.1f %% (+- %.1f) from the first to the last half of the "
+                 "samples: raise --burn-in",
+                 growth > 0 ? "grows" : "shrinks", 100 * fabs(growth), 100 * diagnostics->radius_growth_standard_error);
     }
 }
 

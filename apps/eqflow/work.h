@@ -20,8 +20,8 @@ exit_code work_check_finite(cli_app *app, size_t num, size_t num_dof, const floa
 exit_code work_log_prob(cli_app *app, eqf_flow *flow, const eqf_potential_options *system, const char *label,
                         size_t num, const float *x, float *log_prob_out);
 
-/* A small round trip, prior -> data -> prior: how far log-densities of a sample differ between its sampling and its scoring. Warns where the
- * integration does not resolve the flow: nothing computed from it is a density then. */
+/* A small round trip, prior -> data -> prior: how far log-densities of a sample differ between its sampling and its
+ * scoring. Warns where the integration does not resolve the flow: nothing computed from it is a density then. */
 exit_code work_round_trip(cli_app *app, eqf_flow *flow, const eqf_flow_options *options, eqf_round_trip *error_out);
 
 /* x [num, N, D] -> energy_out [num]. */
@@ -43,7 +43,8 @@ exit_code work_read_configurations(cli_app *app, const char *path, const eqf_pot
 /* The value of --field-evaluation; NULL is the table. Anything but "table" and "direct" is a usage error. */
 exit_code work_field_evaluation(cli_app *app, const char *text, eqf_field_evaluation *evaluation_out);
 
-/* Free energy of the target minus that of the prior, exp(-|z|^2 / (2 scale^2)) unnormalised on the mean-free subspace, in kT. */
+/* Free energy of the target minus that of the prior, exp(-|z|^2 / (2 scale^2)) unnormalised on the mean-free subspace,
+ * in kT. */
 double work_free_energy_difference(double log_z, double prior_scale, const eqf_potential_options *target);
 
 /* The value of --divergence; NULL is exact. Anything but "exact", "rademacher" and "gaussian" is a usage error. */
