@@ -160,6 +160,13 @@ exit_code train_flags_dynamics(cli_app *app, const train_flags *flags, eqf_dynam
     return EXIT_CODE_OK;
 }
 
+/* ---- Checks --------------------------------------------------------------------------------------------------------------- */
+
+static exit_code check_prior(cli_app *app, const train_flags *flags) {
+    eqf_model_options scratch = EQF_MODEL_OPTIONS_INIT;
+    return train_flags_prior(app, flags, &scratch);
+}
+
 static exit_code check_field(cli_app *app, train_flags *flags) {
     eqf_dynamics_options scratch = EQF_DYNAMICS_OPTIONS_INIT;
     exit_code code = train_flags_dynamics(app, flags, &scratch);
@@ -212,6 +219,7 @@ static exit_code check_flags(cli_app *app, train_flags *flags) {
     if (code == EXIT_CODE_OK) code = work_divergence(app, flags->divergence, &flags->divergence_value);
     if (code == EXIT_CODE_OK) code = check_field(app, flags);
     if (code == EXIT_CODE_OK) code = check_gradient(app, flags);
+    if (code == EXIT_CODE_OK) code = check_prior(app, flags);
     if (code == EXIT_CODE_OK) code = check_prior_scale(app, flags);
     if (code == EXIT_CODE_OK) code = check_loss(app, flags);
     if (code != EXIT_CODE_OK) return code;

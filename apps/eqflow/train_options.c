@@ -249,7 +249,9 @@ static size_t flow_options(train_flags *flags, cli_option options_out[]) {
     const cli_option rows[] = {
         {.kind = OPTION_HEADING, .name = "The flow (defaults by preset: see the table below)"},
         {.kind = OPTION_TEXT, .name = "prior-scale", .argument = "X", .value = &flags->prior_scale,
-         .default_text = preset, .help = "sd of the Gaussian prior; data: that of the samples"},
+         .default_text = preset, .help = "of the prior, of the Gaussian its sd; data: that of the samples"},
+        {.kind = OPTION_TEXT, .name = "prior", .argument = "KIND", .value = &flags->prior,
+         .default_text = "mean_free_gaussian", .help = flags->prior_help},
         {.kind = OPTION_COUNT, .name = "integration-steps", .argument = "N", .value = &flags->integration_steps,
          .is_set = &flags->is_integration_steps_set, .default_text = preset, .low = 1, .high = 1e5,
          .help = "Runge-Kutta steps"},
@@ -258,7 +260,8 @@ static size_t flow_options(train_flags *flags, cli_option options_out[]) {
         {.kind = OPTION_TEXT, .name = "divergence", .argument = "HOW", .value = &flags->divergence,
          .default_text = "exact", .help = "of a dense field: exact, or Hutchinson's estimate: rademacher, gaussian"},
     };
-    return OPTIONS_PUT(options_out, rows);
+    const size_t num = OPTIONS_PUT(options_out, rows);
+    return num + option_flags_options(&flags->priors, NULL, options_out + num);
 }
 
 static size_t interruption_options(train_flags *flags, cli_option options_out[]) {
@@ -278,6 +281,7 @@ size_t train_options(train_flags *flags, cli_option options_out[]) {
     for (unsigned kind = 0; train_field(kind); kind++)
         option_flags_add(&flags->dynamics, train_field(kind)->name, train_dynamics_row, kind);
     describe_fields(flags->field_help, sizeof flags->field_help);
+    train_prior_describe(flags);
     size_t num = data_options(flags, options_out);
     num += loss_options(flags, options_out + num);
     num += training_options(flags, options_out + num);
