@@ -458,7 +458,8 @@ exit_code cmd_evaluate(cli_app *app) {
     size_t num_options = own_options(&flags, options);
     num_options += sample_files_options(&flags.samples, "the samples with energy, log-density and log-weight of each",
                                         options + num_options);
-    num_options += flow_flags_options(&flags.flow, 5e4, "of rk4; nll_refined takes twice as many (of dopri5: a tenth of the tolerances)",
+    num_options += flow_flags_options(&flags.flow, 5e4,
+                                      "of rk4; nll_refined takes twice as many (of dopri5: a tenth of the tolerances)",
                                       options + num_options);
     num_options += system_options(&flags.target, SYSTEM_OF_MODEL, options + num_options);
     const char *words[OPERANDS_MAX];

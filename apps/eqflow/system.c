@@ -233,8 +233,7 @@ static exit_code check_symmetry(cli_app *app, const eqf_potential_options *poten
     if (is_refused) {
         return app_fail(app, EXIT_CODE_INPUT,
                         "%s: the energy changes under %s (unlike particles, an outer field, a box, handedness?), and "
-                        "no density of this field "
-                        "does: train --field dense",
+                        "no density of this field does: train --field dense",
                         name, changes + 2);
     }
     app_warn(app,

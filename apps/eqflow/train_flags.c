@@ -160,7 +160,7 @@ exit_code train_flags_dynamics(cli_app *app, const train_flags *flags, eqf_dynam
     return EXIT_CODE_OK;
 }
 
-/* ---- Checks --------------------------------------------------------------------------------------------------------------- */
+/* ---- Checks ------------------------------------------------------------------------------------------------------ */
 
 static exit_code check_prior(cli_app *app, const train_flags *flags) {
     eqf_model_options scratch = EQF_MODEL_OPTIONS_INIT;

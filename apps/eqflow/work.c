@@ -93,8 +93,7 @@ exit_code work_round_trip(cli_app *app, eqf_flow *flow, const eqf_flow_options *
     if (error_out->log_prob <= allowed) return EXIT_CODE_OK;
     app_warn(app,
              "the integration does not resolve this flow: of %d samples, log-densities on the way there and back "
-             "differ by up to %.2g "
-             "nats: %s, or train longer with a larger --integration-penalty",
+             "differ by up to %.2g nats: %s, or train longer with a larger --integration-penalty",
              (int)NUM_TRIPS, error_out->log_prob,
              is_adaptive ? "use a smaller --rtol" : "use more --integration-steps");
     return EXIT_CODE_OK;
@@ -140,8 +139,7 @@ static void speak_of_chains(cli_app *app, const eqf_mcmc_diagnostics *diagnostic
     if (num_sweeps < FEWEST_SWEEPS) {
         app_warn(app,
                  "%llu sweeps after burn-in are too few to tell whether the chains are in equilibrium: raise "
-                 "--thinning or lower "
-                 "--chains",
+                 "--thinning or lower --chains",
                  (unsigned long long)num_sweeps);
     }
     if (diagnostics->is_unbound) {
@@ -149,8 +147,7 @@ static void speak_of_chains(cli_app *app, const eqf_mcmc_diagnostics *diagnostic
             diagnostics->mean_energy > diagnostics->dissociation_energy - 1; /* within kT of it */
         app_warn(app,
                  "nothing holds the particles together%s: their energy grows too slowly with distance for an "
-                 "equilibrium to exist; add a "
-                 "trap (--trap, or a term in the potential)",
+                 "equilibrium to exist; add a trap (--trap, or a term in the potential)",
                  has_evaporated ? ", and they have flown apart" : "");
     } else if (fabs(growth) > 0.02 && fabs(growth) > 5 * diagnostics->radius_growth_standard_error) {
         app_warn(app,

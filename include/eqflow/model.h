@@ -142,8 +142,8 @@ typedef struct eqf_model_options {
         .dynamics = EQF_DYNAMICS_OPTIONS_INIT, .integrator = EQF_INTEGRATOR_OPTIONS_INIT                       \
     }
 
-/* ln of the integral of the prior's exp(-u), where u = -ln of its density, shifted so that it is 0 where all coordinates are 0. NaN if options
- * are NULL or their kind of prior is unknown. */
+/* ln of the integral of the prior's exp(-u), where u = -ln of its density, shifted so that it is 0 where all
+ * coordinates are 0. NaN if options are NULL or their kind of prior is unknown. */
 double eqf_prior_log_z(const eqf_model_options *options);
 
 /* One line of the training history. Means over the steps since the line before; held_out_nll is NaN

@@ -341,7 +341,8 @@ static eqf_status check_noise(problem *t, double *error_out) {
     return status;
 }
 
-/* Scores at the latents of the problem's batch, against differences of the host's log-density along the free directions. */
+/* Scores at the latents of the problem's batch, against differences of the host's log-density along the free
+ * directions. */
 static eqf_status check_scores(problem *t, double *error_out) {
     const eqf_flow *flow = t->twin;
     const size_t V = flow->vector_width, num_dof = flow->num_dof, blocks = (BATCH + V - 1) / V,

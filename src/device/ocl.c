@@ -88,8 +88,8 @@ eqf_status eqf__device_check_process(eqf_context *ctx) {
     if (ctx->device == NULL || ctx->device->process_id == (long)getpid()) return EQF_OK;
     return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED,
                      "this context was made in process %ld, of which process %ld is a copy (fork), and OpenCL does not "
-                     "survive that: make "
-                     "the first context after the fork, or start processes anew (Python: multiprocessing's 'spawn')",
+                     "survive that: make the first context after the fork, or start processes anew (Python: "
+                     "multiprocessing's 'spawn')",
                      ctx->device->process_id, (long)getpid());
 }
 

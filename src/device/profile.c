@@ -46,8 +46,8 @@ _Static_assert((int)NUM_KEYS <= (int)EQF_PROFILE_MAX_VALUES, "every key has a pl
 
 static const char known_keys[] =
     "build_option, vector_width, num_partials, max_work_items_per_unit, max_work_items_least, launch_iterations, "
-    "local_size, "
-    "group_size, group_min_particles, group_staging_particles, local_memory, native_sqrt, table_cells, last_resort";
+    "local_size, group_size, group_min_particles, group_staging_particles, local_memory, native_sqrt, table_cells, "
+    "last_resort";
 
 static bool parse_count(const char *text, uint64_t *count_out) {
     if (!isdigit((unsigned char)text[0])) return false;

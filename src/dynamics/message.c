@@ -103,9 +103,8 @@ static eqf_status build_program(eqf__field *field, bool has_reverse, eqf__progra
     const size_t length = strlen(defines);
     snprintf(defines + length, sizeof defines - length,
              "-D N=%u -D D=%u -D K=%u -D H=%u -D M=%u -D E=%u -D R=%u -D FILTERS=%u -D ADJOINTS=%uu -D AT_R=%uu -D "
-             "AT_RHO=%uu "
-             "-D AT_D=%uu -D AT_F=%uu -D AT_F1=%uu -D AT_E=%uu -D AT_E1=%uu -D AT_E2=%uu -D AT_X=%uu -D AT_T=%uu -D "
-             "GROUP_SIZE=%u%s",
+             "AT_RHO=%uu -D AT_D=%uu -D AT_F=%uu -D AT_F1=%uu -D AT_E=%uu -D AT_E1=%uu -D AT_E2=%uu -D AT_X=%uu -D "
+             "AT_T=%uu -D GROUP_SIZE=%u%s",
              field->num_particles, field->space_dim, shape->num_radial, shape->num_scalars, shape->num_vectors,
              shape->num_edge, shape->num_reduced, shape->num_filters, memory.size, memory.r, memory.rho, memory.d,
              memory.f, memory.f1, memory.e, memory.e1, memory.e2, memory.x, memory.times, state->group_size,

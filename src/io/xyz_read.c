@@ -197,9 +197,10 @@ eqf_status eqf__xyz_parse_configurations(eqf_context *ctx, const char *path, con
     return EQF_OK;
 }
 
-/* ---- Numbers of the frames ----------------------------------------------------------------------------------------------- */
+/* ---- Numbers of the frames --------------------------------------------------------------------------------------- */
 
-/* Where the text of key=value begins in a comment line: keys stand at its start or after white space, outside quotes. */
+/* Where the text of key=value begins in a comment line: keys stand at its start or after white space, outside
+ * quotes. */
 static const char *find_value(const char *begin, const char *end, const char *key) {
     const size_t length = strlen(key);
     bool is_quoted = false, is_start = true;

@@ -44,7 +44,8 @@ eqf_status eqf__prior_add_log_det(const eqf__prior *prior, size_t num_blocks, cl
 eqf_status eqf__prior_sum_losses(const eqf__prior *prior, size_t num_blocks, cl_mem d_value, cl_mem d_error,
                                  cl_mem d_weight, cl_mem d_sums, unsigned place);
 
-/* Start of the reverse solve for the mean negative log-likelihood of batch_size samples, after data -> prior: cl/prior/prior.cl. */
+/* Start of the reverse solve for the mean negative log-likelihood of batch_size samples, after data -> prior:
+ * cl/prior/prior.cl. */
 eqf_status eqf__prior_seed_nll(const eqf__prior *prior, size_t batch_size, cl_mem d_z, cl_mem d_log_det,
                                cl_mem d_adjoint_z, cl_mem d_adjoint_log_det, cl_mem d_weight, cl_mem d_nll,
                                cl_mem d_error);

@@ -132,7 +132,7 @@ static eqf_status run_priors(eqf__checker *checker) {
     return EQF_OK;
 }
 
-/* ---- All of it ----------------------------------------------------------------------------------------------------------- */
+/* ---- All of it --------------------------------------------------------------------------------------------------- */
 
 /* What is wrong so that no answer comes is an answer too; other failures end the run. */
 static eqf_status take(eqf__checker *checker, eqf_status status) {
