@@ -93,7 +93,10 @@ static exit_code make_by_monte_carlo(cli_app *app, const data_flags *flags, cons
     output_number(&output, "mean_energy", "mean energy (kT)", diagnostics.mean_energy, note[0] ? note : NULL);
     output_number(&output, "mean_energy_standard_error", "  standard error", diagnostics.mean_energy_standard_error,
                   NULL);
-    return output_finish(&output);
+    if ((code = output_finish(&output)) != EXIT_CODE_OK) return code;
+    char what_is_left[1100];
+    snprintf(what_is_left, sizeof what_is_left, "; the samples are in %.1000s all the same", flags->path);
+    return work_require_equilibrium(app, &diagnostics, what_is_left);
 }
 
 static exit_code make_of_noise(cli_app *app, const data_flags *flags, const eqf_preset *preset, float *x,
@@ -151,7 +154,7 @@ exit_code cmd_data(cli_app *app) {
     const command_help help = {
         .usage = "(PRESET|--potential FILE.cl) -n COUNT -o FILE.npy [options]",
         .description = "Draws equilibrium samples of PRESET by Metropolis Monte Carlo with many chains, writes them as "
-                       "float32 [B, N, D] with centres of mass at 0, and prints the diagnostics. With --noise it makes "
+                       "float32 [B, N, D] with centres of mass at 0, and prints the diagnostics. Exit code 9 if they show that there is no equilibrium. With --noise it makes "
                        "samples around one minimum instead.",
         .operands = operands,
         .examples = "  eqflow data dw4 -n 1e5 -o dw4.npy\n"

@@ -329,7 +329,9 @@ static exit_code make_data(cli_app *app, const evaluate_flags *flags, const eqf_
     *x_out = app_alloc(app, *num_out, sizeof(float) * target->num_particles * target->space_dim, "the test data");
     if (!*x_out) return EXIT_CODE_DEVICE;
     app_note(app, "no --data: making %zu test samples by Monte Carlo", *num_out);
-    return work_mcmc(app, target, &options, *num_out, *x_out, NULL, &diagnostics);
+    const exit_code code = work_mcmc(app, target, &options, *num_out, *x_out, NULL, &diagnostics);
+    if (code != EXIT_CODE_OK) return code;
+    return work_require_equilibrium(app, &diagnostics, "; nothing was measured; `eqflow data` makes samples for --data");
 }
 
 static exit_code measure(cli_app *app, const evaluate_flags *flags, const eqf_model *model,

@@ -141,7 +141,7 @@ static exit_code make_starts(cli_app *app, const minima_flags *flags, quenched *
     if (is_preset) return starts_of_preset(app, flags->source, flags, work);
     if (is_file) return starts_of_file(app, flags, work);
     /* Neither a preset, nor a file that is there: rather a preset mistyped than a model lost. */
-    if (!files_exists(flags->source) && !strpbrk(flags->source, "./")) {
+    if (!files_exists(flags->source) && !strpbrk(flags->source, "./:")) {
         const eqf_preset *unused;
         return system_find_preset(app, flags->source, &unused);
     }

@@ -56,8 +56,11 @@ static int create_in(const char *folder, char **name_out) {
     char *name = malloc(size);
     *name_out = name;
     if (!name) return -1;
-    snprintf(name, size, "%s%s", folder, last_name);
-    int descriptor = mkstemp(name);
+    int descriptor;
+    do {
+        snprintf(name, size, "%s%s", folder, last_name);
+        descriptor = mkstemp(name);
+    } while (descriptor < 0 && errno == EINTR);
     if (descriptor < 0) {
         int reason = errno;
         free(name);

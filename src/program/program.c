@@ -351,7 +351,7 @@ void eqf__programs_destroy(eqf_context *ctx) {
         eqf__program *next = program->next;
         clock_gettime(CLOCK_MONOTONIC, &now);
         if (!is_said && now.tv_sec > start.tv_sec + 1) { /* a driver may compile all that was not launched, too */
-            eqf__log(ctx, EQF_LOG_WARNING, "storing the kernels that were built, so that the next start is fast");
+            eqf__log(ctx, EQF_LOG_INFO, "storing the kernels that were built, so that the next start is fast");
             is_said = true;
         }
         if (ctx->device->described != NULL)

@@ -85,6 +85,9 @@ CALL(eqf_bench_remember, p[0], p[1])
 CALL_WITHOUT_STATUS(eqf_cache_path, p[0])
 CALL_AND_FREE(eqf_cache_list, 1, p[0], p[1], p[2])
 CALL(eqf_cache_clear, p[0], p[1])
+CALL_AND_FREE(eqf_gallery_folder, 1, p[0], p[1])
+CALL_AND_FREE(eqf_gallery_list, 1, p[0], p[1], p[2])
+CALL_AND_FREE(eqf_gallery_find, 2, p[0], p[1], p[2])
 CALL(eqf_context_set_communicator, p[0], p[1])
 CALL(eqf_context_set_progress, p[0], NULL, p[2])
 CALL_AND_DESTROY(eqf_evaluate, 5, eqf_evaluation, p[0], p[1], p[2], NUM, p[4], p[5])
@@ -440,7 +443,7 @@ static void test_null(void **state) {
     static eqf_option option = {.key = "temperature", .offset = offsetof(eqf_potential_options, temperature)};
     static void *nothing;
     static char assignment[] = "group_size=64", selector[] = "auto", element[] = "Ar", kind_name[] = "user",
-                preset_name[] = "dw4", constant[] = "depth", tuning[] = "";
+                preset_name[] = "dw4", gallery_name[] = "dw4-radial", constant[] = "depth", tuning[] = "";
     mcmc_options.num_burn_in = 10;
     void *x = f.x, *wide_x = f.wide_x, *a = f.floats[0], *b = f.floats[1], *preset = NULL;
     void *u = f.doubles[0], *v = f.doubles[1], *w = f.doubles[2], *potential = &f.potential, *ctx = f.ctx;
@@ -474,6 +477,9 @@ static void test_null(void **state) {
         ROW(eqf_cache_path, "~", ctx),
         ROW(eqf_cache_list, "!!!", ctx, &f.pointer, f.sizes[1]),
         ROW(eqf_cache_clear, "!o", ctx, f.sizes[1]),
+        ROW(eqf_gallery_folder, "o!", ctx, &f.pointer),
+        ROW(eqf_gallery_list, "o!!", ctx, &f.pointer, f.sizes[1]),
+        ROW(eqf_gallery_find, "o!!", ctx, gallery_name, &f.pointer),
         ROW(eqf_context_set_communicator, "!o", ctx, &communicator),
         ROW(eqf_context_set_progress, "!oo", ctx, x, x),
         ROW(eqf_evaluate, "!!o.!!", ctx, f.model, &evaluation_options, _, x, &f.pointer),

@@ -1,5 +1,6 @@
 /* Makes the k-th fallible call of a class fail, put before the real ones by LD_PRELOAD.
- *   EQFLOW_TORTURE_CLASS   memory, file or opencl
+ *   EQFLOW_TORTURE_CLASS   memory, file or opencl; open: of the file calls those that open; jansson: of the memory calls Jansson's;
+ *                          thread: pthread_create, which all that the program loads calls through it
  *   EQFLOW_TORTURE_AT      k, from 1; 0 fails nothing
  *   EQFLOW_TORTURE_MODE    once (the default), or forever: that call and all after it
  *   EQFLOW_TORTURE_CODE    errno or OpenCL code of the failure
@@ -12,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +26,7 @@
 enum { MAX_RANGES = 32 };
 static struct range {
     size_t low, high;
+    int is_jansson;
 } ranges[MAX_RANGES];
 static int num_ranges;
 static long num_calls, failing_at;
@@ -36,6 +39,7 @@ static int add_ranges(struct dl_phdr_info *info, size_t size, void *user) {
     for (int i = 0; i < info->dlpi_phnum && num_ranges < MAX_RANGES; i++) {
         const ElfW(Phdr) *part = &info->dlpi_phdr[i];
         if (part->p_type != PT_LOAD || (part->p_flags & PF_X) == 0) continue;
+        ranges[num_ranges].is_jansson = info->dlpi_name[0] != '\0';
         ranges[num_ranges].low = (size_t)(info->dlpi_addr + part->p_vaddr);
         ranges[num_ranges++].high = (size_t)(info->dlpi_addr + part->p_vaddr + part->p_memsz);
     }
@@ -65,10 +69,11 @@ __attribute__((destructor)) static void end(void) {
 }
 
 static int fails(const char *of_class, const void *caller) {
-    if (!is_ready || strcmp(class_name, of_class) != 0) return 0;
+    const int is_jansson = strcmp(class_name, "jansson") == 0;
+    if (!is_ready || strcmp(is_jansson ? "memory" : class_name, of_class) != 0) return 0;
     int is_ours = 0;
     for (int i = 0; i < num_ranges; i++)
-        is_ours = is_ours || ((size_t)caller >= ranges[i].low && (size_t)caller < ranges[i].high);
+        is_ours = is_ours || ((size_t)caller >= ranges[i].low && (size_t)caller < ranges[i].high && is_jansson <= ranges[i].is_jansson);
     if (!is_ours) return 0;
     const long call = __atomic_add_fetch(&num_calls, 1, __ATOMIC_RELAXED);
     return failing_at > 0 && (call == failing_at || (is_for_ever && call > failing_at));
@@ -105,19 +110,25 @@ void *realloc(void *memory, size_t size) {
         return result;          \
     }
 
+#define FAIL_OPENING(result)                               \
+    if (fails("file", CALLER) || fails("open", CALLER)) { \
+        errno = code;                                     \
+        return result;                                    \
+    }
+
 int open(const char *path, int flags, ...) {
     int (*call)(const char *, int, ...);
     va_list arguments;
     va_start(arguments, flags);
     const int mode = (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE ? va_arg(arguments, int) : 0;
     va_end(arguments);
-    FAIL_FILE(-1)
+    FAIL_OPENING(-1)
     REAL(call, "open");
     return call(path, flags, mode);
 }
 FILE *fopen(const char *path, const char *mode) {
     FILE *(*call)(const char *, const char *);
-    FAIL_FILE(NULL)
+    FAIL_OPENING(NULL)
     REAL(call, "fopen");
     return call(path, mode);
 }
@@ -172,7 +183,21 @@ FILE_CALL(linkat, (int at, const char *from, int to_at, const char *to, int flag
 FILE_CALL(mkdir, (const char *path, mode_t mode), (path, mode))
 FILE_CALL(fstat, (int fd, struct stat *about), (fd, about))
 FILE_CALL(fchmod, (int fd, mode_t mode), (fd, mode))
-FILE_CALL(mkstemp, (char *name), (name))
+int mkstemp(char *name) {
+    int (*call)(char *);
+    FAIL_OPENING(-1)
+    REAL(call, "mkstemp");
+    return call(name);
+}
+
+/* ---- Threads ---- */
+
+int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *argument) {
+    int (*call)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+    if (fails("thread", CALLER)) return code;
+    REAL(call, "pthread_create");
+    return call(thread, attributes, run, argument);
+}
 
 /* ---- OpenCL ---- */
 
