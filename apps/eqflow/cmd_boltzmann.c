@@ -312,7 +312,8 @@ static exit_code check_flags(cli_app *app, boltzmann_flags *flags) {
     return flow_flags_read(app, &flags->flow, &flags->flow_options);
 }
 
-static size_t own_options(boltzmann_flags *flags, cli_option options_out[]) {
+/* The proposals and the chain. */
+static size_t chain_options(boltzmann_flags *flags, cli_option options_out[]) {
     const cli_option rows[] = {
         {.kind = OPTION_COUNT,
          .letter = 'n',
@@ -350,6 +351,13 @@ static size_t own_options(boltzmann_flags *flags, cli_option options_out[]) {
          .low = 1,
          .high = 1e12,
          .help = "of the states, every so many is written"},
+    };
+    return OPTIONS_PUT(options_out, rows);
+}
+
+/* What else is written. */
+static size_t file_options(boltzmann_flags *flags, cli_option options_out[]) {
+    const cli_option rows[] = {
         {.kind = OPTION_TEXT,
          .name = "histograms",
          .argument = "FILE.csv",
@@ -393,7 +401,8 @@ exit_code cmd_boltzmann(cli_app *app) {
     };
     boltzmann_flags flags = {.num_proposals = 100000, .thinning = 1, .num_bins = 60};
     cli_option options[OPTIONS_MAX];
-    size_t num_options = own_options(&flags, options);
+    size_t num_options = chain_options(&flags, options);
+    num_options += file_options(&flags, options + num_options);
     num_options += sample_files_options(
         &flags.proposals, "the proposals with energy, log-density and log-weight of each", options + num_options);
     num_options += flow_flags_options(&flags.flow, 1e5, "integrator steps", options + num_options);

@@ -154,7 +154,8 @@ exit_code cmd_data(cli_app *app) {
     const command_help help = {
         .usage = "(PRESET|--potential FILE.cl) -n COUNT -o FILE.npy [options]",
         .description = "Draws equilibrium samples of PRESET by Metropolis Monte Carlo with many chains, writes them as "
-                       "float32 [B, N, D] with centres of mass at 0, and prints the diagnostics. Exit code 9 if they show that there is no equilibrium. With --noise it makes "
+                       "float32 [B, N, D] with centres of mass at 0, and prints the diagnostics. Exit code 9 if they "
+                       "show that there is no equilibrium. With --noise it makes "
                        "samples around one minimum instead.",
         .operands = operands,
         .examples = "  eqflow data dw4 -n 1e5 -o dw4.npy\n"

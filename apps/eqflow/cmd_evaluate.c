@@ -331,7 +331,8 @@ static exit_code make_data(cli_app *app, const evaluate_flags *flags, const eqf_
     app_note(app, "no --data: making %zu test samples by Monte Carlo", *num_out);
     const exit_code code = work_mcmc(app, target, &options, *num_out, *x_out, NULL, &diagnostics);
     if (code != EXIT_CODE_OK) return code;
-    return work_require_equilibrium(app, &diagnostics, "; nothing was measured; `eqflow data` makes samples for --data");
+    return work_require_equilibrium(app, &diagnostics,
+                                    "; nothing was measured; `eqflow data` makes samples for --data");
 }
 
 static exit_code measure(cli_app *app, const evaluate_flags *flags, const eqf_model *model,

@@ -152,17 +152,17 @@ void signals_begin_command(const char *command) {
     prepare(&crashed_line, command,
             "crashed while computing: in a potential of your own look for indices out of range; otherwise try `eqflow "
             "selftest` and another --device, and report it");
-    prepare(
-        &aborted_line, command,
-        "a library, most likely the OpenCL driver or its compiler, aborted the program: if it says so above, it found no memory, no disk or "
-        "no thread (ulimit -a); otherwise try `eqflow selftest` and another --device, and report it");
-    prepare(
-        &exited_line, command,
-        "a library, most likely the OpenCL driver, ended the program for the reason above; is the disk of its cache or of "
-        "TMPDIR full?");
-    prepare(
-        &storing_line, command,
-        "the results are written; storing the kernels that were built, so that the next start is fast (Ctrl-C ends this)");
+    prepare(&aborted_line, command,
+            "a library, most likely the OpenCL driver or its compiler, aborted the program: if it says so above, it "
+            "found no memory, no disk or "
+            "no thread (ulimit -a); otherwise try `eqflow selftest` and another --device, and report it");
+    prepare(&exited_line, command,
+            "a library, most likely the OpenCL driver, ended the program for the reason above; is the disk of its "
+            "cache or of "
+            "TMPDIR full?");
+    prepare(&storing_line, command,
+            "the results are written; storing the kernels that were built, so that the next start is fast (Ctrl-C ends "
+            "this)");
     is_command_running = 1;
     if (atexit(end_of_process) != 0) is_command_running = 0;
 }

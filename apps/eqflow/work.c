@@ -149,18 +149,19 @@ exit_code work_require_equilibrium(cli_app *app, const eqf_mcmc_diagnostics *dia
     if (diagnostics->is_unbound) {
         const bool has_evaporated =
             diagnostics->mean_energy > diagnostics->dissociation_energy - 1; /* within kT of it */
-        return app_fail(
-            app, EXIT_CODE_NO_EQUILIBRIUM,
-            "nothing holds the particles together%s: their energy grows too slowly with distance for an equilibrium to exist; add a "
-            "trap (--trap, or a term in the potential)%s",
-            has_evaporated ? ", and they have flown apart" : "", what_is_left);
+        return app_fail(app, EXIT_CODE_NO_EQUILIBRIUM,
+                        "nothing holds the particles together%s: their energy grows too slowly with distance for an "
+                        "equilibrium to exist; add a "
+                        "trap (--trap, or a term in the potential)%s",
+                        has_evaporated ? ", and they have flown apart" : "", what_is_left);
     }
     if (fabs(growth) > 0.02 && fabs(growth) > 5 * diagnostics->radius_growth_standard_error) {
-        return app_fail(
-            app, EXIT_CODE_NO_EQUILIBRIUM,
-            "the radius of gyration still %s, by %.1f %% (+- %.1f) from the first to the last half of the samples, which are not of "
-            "equilibrium: raise --burn-in%s",
-            growth > 0 ? "grows" : "shrinks", 100 * fabs(growth), 100 * diagnostics->radius_growth_standard_error, what_is_left);
+        return app_fail(app, EXIT_CODE_NO_EQUILIBRIUM,
+                        "the radius of gyration still %s, by %.1f %% (+- %.1f) from the first to the last half of the "
+                        "samples, which are not of "
+                        "equilibrium: raise --burn-in%s",
+                        growth > 0 ? "grows" : "shrinks", 100 * fabs(growth),
+                        100 * diagnostics->radius_growth_standard_error, what_is_left);
     }
     return EXIT_CODE_OK;
 }

@@ -36,8 +36,8 @@ exit_code work_evaluate(cli_app *app, const eqf_model *model, const eqf_evaluati
 exit_code work_mcmc(cli_app *app, const eqf_potential_options *potential, const eqf_mcmc_options *options, size_t num,
                     float *x_out, float *energy_out, eqf_mcmc_diagnostics *diagnostics_out);
 
-/* Refuses what cannot be of equilibrium: nothing holds the particles together, or their radius of gyration drifts. what_is_left ends the line:
- * "; the samples are in ...". */
+/* Refuses what cannot be of equilibrium: nothing holds the particles together, or their radius of gyration drifts.
+ * what_is_left ends the line: "; the samples are in ...". */
 exit_code work_require_equilibrium(cli_app *app, const eqf_mcmc_diagnostics *diagnostics, const char *what_is_left);
 
 /* Configurations [B, N, D] of a file for this system, with the note about centring. Clear the array after. */

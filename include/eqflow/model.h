@@ -204,7 +204,8 @@ eqf_status eqf_model_add_history(eqf_context *ctx, eqf_model *model, const eqf_h
 
 /* One safetensors file; docs/file-formats.md. Save is atomic (temporary file, fsync, rename).
  * load takes "gallery:NAME" too (eqflow/gallery.h).
- * Errors: IO; load also FORMAT (not ours, corrupt, newer format), UNSUPPORTED, NOT_FOUND (a name that the gallery lacks). */
+ * Errors: IO; load also FORMAT (not ours, corrupt, newer format), UNSUPPORTED, NOT_FOUND (a name that the gallery
+ * lacks). */
 eqf_status eqf_model_save(eqf_context *ctx, const eqf_model *model, const char *path);
 eqf_status eqf_model_load(eqf_context *ctx, const char *path, eqf_model **model_out);
 

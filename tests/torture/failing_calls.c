@@ -1,6 +1,6 @@
 /* Makes the k-th fallible call of a class fail, put before the real ones by LD_PRELOAD.
- *   EQFLOW_TORTURE_CLASS   memory, file or opencl; open: of the file calls those that open; jansson: of the memory calls Jansson's;
- *                          thread: pthread_create, which all that the program loads calls through it
+ *   EQFLOW_TORTURE_CLASS   memory, file or opencl; open: of the file calls those that open; jansson: of the memory
+ *                          calls Jansson's; thread: pthread_create, which all that the program loads calls through it
  *   EQFLOW_TORTURE_AT      k, from 1; 0 fails nothing
  *   EQFLOW_TORTURE_MODE    once (the default), or forever: that call and all after it
  *   EQFLOW_TORTURE_CODE    errno or OpenCL code of the failure
@@ -73,7 +73,8 @@ static int fails(const char *of_class, const void *caller) {
     if (!is_ready || strcmp(is_jansson ? "memory" : class_name, of_class) != 0) return 0;
     int is_ours = 0;
     for (int i = 0; i < num_ranges; i++)
-        is_ours = is_ours || ((size_t)caller >= ranges[i].low && (size_t)caller < ranges[i].high && is_jansson <= ranges[i].is_jansson);
+        is_ours = is_ours || ((size_t)caller >= ranges[i].low && (size_t)caller < ranges[i].high &&
+                              is_jansson <= ranges[i].is_jansson);
     if (!is_ours) return 0;
     const long call = __atomic_add_fetch(&num_calls, 1, __ATOMIC_RELAXED);
     return failing_at > 0 && (call == failing_at || (is_for_ever && call > failing_at));
