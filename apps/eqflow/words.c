@@ -29,6 +29,7 @@ static const struct {
     {"clip_norm", "--clip-norm"},
     {"energy_cap", "--energy-cap"},
     {"prior_scale", "--prior-scale"},
+    {"max_samples", "--max-samples"},
     {"num_samples", "-n"},
     {"rtol", "--rtol"},
 };

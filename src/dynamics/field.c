@@ -20,7 +20,8 @@ eqf_status eqf__field_create(eqf_context *ctx, unsigned num_particles, unsigned 
             "a %s field has its divergence in closed form and no estimate of it: use EQF_DIVERGENCE_EXACT",
             kind->info.name);
     if (eqf__is_double(&needs->real) && !kind->info.has_double)
-        return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED, "double precision is for radial fields: this model has another");
+        return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED, "a %s field has no double precision: use EQF_PRECISION_FLOAT",
+                         kind->info.name);
     eqf__field *field = eqf__alloc(ctx, 1, sizeof *field, "the field");
     if (field == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     field->ctx = ctx;

@@ -16,7 +16,7 @@ typedef struct eqf__field_problem {
 } eqf__field_problem;
 
 typedef struct eqf__dynamics_kind {
-    eqf_dynamics_kind_info info; /* has_double: its stage form can be had in double */
+    eqf_dynamics_kind_info info; /* has_double: its stage or batched form can be had in double */
     unsigned forms;              /* set of EQF__FORM_ */
     const eqf_option *options;   /* the kind's rows, over eqf_dynamics_options */
     /* ---- Known answers (src/check). NULL: the host has no formula of it. */

@@ -119,6 +119,7 @@ CALL(eqf_estimate_mean, NUM, p[1], p[2], p[3])
 CALL(eqf_estimate_reweighted_mean, NUM, p[1], p[2], p[3], p[4])
 CALL(eqf_estimate_reweighted_bootstrap, NUM, p[1], p[2], 8, 1, p[5], p[6])
 CALL(eqf_estimate_weights_bootstrap, NUM, p[1], 8, 1, p[4], p[5])
+CALL(eqf_estimate_forward_ess, NUM, p[1], 8, 1, p[4], p[5])
 CALL(eqf_estimate_independence_chain, NUM, p[1], 1, p[3], p[4])
 CALL(eqf_estimate_chain_mean, NUM, p[1], p[2], p[3])
 CALL(eqf_estimate_autocorrelation_time, 1, NUM, p[2], p[3])
@@ -514,6 +515,7 @@ static void test_null(void **state) {
         ROW(eqf_estimate_reweighted_mean, ".!!!!", _, wide_x, wide_x, u, v),
         ROW(eqf_estimate_reweighted_bootstrap, ".!!..!!", _, wide_x, wide_x, _, _, u, v),
         ROW(eqf_estimate_weights_bootstrap, ".!..!!", _, wide_x, _, _, u, v),
+        ROW(eqf_estimate_forward_ess, ".!..!!", _, wide_x, _, _, u, v),
         ROW(eqf_estimate_independence_chain, ".!.!!", _, wide_x, _, f.sizes[1], u),
         ROW(eqf_estimate_chain_mean, ".!!!", _, f.sizes[0], wide_x, &chain),
         ROW(eqf_estimate_autocorrelation_time, "..!!", _, _, wide_x, u),
