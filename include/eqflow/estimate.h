@@ -62,8 +62,9 @@ eqf_status eqf_estimate_weights_bootstrap(size_t num, const double *log_weights,
                                           uint64_t seed, double *log_z_standard_error_out,
                                           double *ess_fraction_standard_error_out);
 
-/* The same ESS, as a fraction, from samples of the target (data) and their log_weights: 1 / (mean w  mean 1/w). Where the model misses a
- * part of the target, its own samples do not know, and the data do. Bootstrap standard error; NON_FINITE too where a weight is zero. */
+/* The same ESS, as a fraction, from samples of the target (data) and their log_weights: 1 / (mean w  mean 1/w). Where
+ * the model misses a part of the target, its own samples do not know, and the data do. Bootstrap standard error;
+ * NON_FINITE too where a weight is zero. */
 eqf_status eqf_estimate_forward_ess(size_t num, const double *log_weights, unsigned num_resamples, uint64_t seed,
                                     double *ess_fraction_out, double *standard_error_out);
 

@@ -15,8 +15,8 @@ typedef struct eqf_evaluation_options {
     const eqf_flow_options *flow;        /* how the flow is solved; NULL: the defaults */
     const eqf_potential_options *target; /* what energies are of; NULL: the model's potential */
     size_t num_round_trip;               /* latents that are sent to the data and back; 0: none */
-    /* The samples are doubled until the ESS's standard error is at most ess_error, absolute, and half of the ESS, or there are max_samples
-     * (0: num_samples). */
+    /* The samples are doubled until the ESS's standard error is at most ess_error, absolute, and half of the ESS, or
+     * there are max_samples (0: num_samples). */
     size_t max_samples;
     double ess_error;
 } eqf_evaluation_options;
@@ -58,14 +58,15 @@ typedef struct eqf_evaluation_figures {
     eqf_log_prob_change changes[5];   /* [EQF_NUM_SYMMETRIES] */
     double log_prob_invariance_error; /* the largest of EQF_SYMMETRY_ALL */
     eqf_round_trip round_trip;
-    /* KL(model || target) = mean of ln q - ln p over the samples, with the known ln Z or else that of the weights. NaN if it is infinite. */
+    /* KL(model || target) = mean of ln q - ln p over the samples, with the known ln Z or else that of the weights. NaN
+     * if it is infinite. */
     double reverse_kl, reverse_kl_standard_error;
     /* The ESS from the data (eqf_estimate_forward_ess). */
     double ess_fraction_data, ess_fraction_data_standard_error;
     double above_data_fraction; /* samples whose energy is above that of all data, or not finite */
-    /* With EQF_PRECISION_DOUBLE, nats: how far log-densities in float32 are from those in double, at most, over 256 data; and those in double
-     * from ln|det| of the map's Jacobian, taken column by column by differences, over two data of up to 64 coordinates: what is left is what
-     * the integrator's steps make of it. */
+    /* With EQF_PRECISION_DOUBLE, nats: how far log-densities in float32 are from those in double, at most, over 256
+     * data; and those in double from ln|det| of the map's Jacobian, taken column by column by differences, over two
+     * data of up to 64 coordinates: what is left is what the integrator's steps make of it. */
     double float_log_prob_error, jacobian_error;
 } eqf_evaluation_figures;
 

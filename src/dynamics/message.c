@@ -317,8 +317,8 @@ static bool problem(const eqf_dynamics_options *options, unsigned num_particles,
 }
 
 const eqf__dynamics_kind eqf__message_kind = {
-    .info = EQF__DYNAMICS_INFO(.name = "message", .title = "deep and many-body", .is_equivariant = true, .has_double = true,
-                               .is_batched = true),
+    .info = EQF__DYNAMICS_INFO(.name = "message", .title = "deep and many-body", .is_equivariant = true,
+                               .has_double = true, .is_batched = true),
     .forms = EQF__FORM_BATCHED,
     .host_velocity = eqf__host_message_velocity,
     .problem = problem,
