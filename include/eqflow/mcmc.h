@@ -41,9 +41,11 @@ typedef struct eqf_mcmc_diagnostics {
     double effective_samples;         /* independent samples the kept ones are worth */
     double mean_energy, mean_energy_standard_error;
     double radius_of_gyration;        /* root mean square */
-    double radius_growth;             /* of it, relative, from the first to the last half of each chain's kept configurations: 0 in equilibrium */
+    /* of it, relative, from the first to the last half of each chain's kept configurations: 0 in equilibrium */
+    double radius_growth;
     double radius_growth_standard_error;
-    bool is_unbound;            /* the energy grows too slowly with distance for exp(-u) to be normalised: there is no equilibrium */
+    /* the energy grows too slowly with distance for exp(-u) to be normalised: there is no equilibrium */
+    bool is_unbound;
     double dissociation_energy; /* where all particles are far from each other; NaN where that costs ever more */
 } eqf_mcmc_diagnostics;
 #define EQF_MCMC_DIAGNOSTICS_INIT {.struct_size = sizeof(eqf_mcmc_diagnostics)}

@@ -45,8 +45,8 @@ static unsigned min_unsigned(unsigned a, unsigned b) {
     return a < b ? a : b;
 }
 
-/* Few long chains cost less burn-in than many short ones and let R-hat speak. The device has no say: the same seed gives the same chains
- * everywhere. (A GPU is busy with thousands; who asks for few samples of one gives --chains.) */
+/* Few long chains cost less burn-in than many short ones and let R-hat speak. The device has no say: the same seed
+ * gives the same chains everywhere. (A GPU is busy with thousands; who asks for few samples of one gives --chains.) */
 static unsigned default_num_chains(size_t num_samples) {
     size_t wanted = num_samples / DEFAULT_KEPT;
     if (wanted < DEFAULT_MIN_CHAINS) wanted = DEFAULT_MIN_CHAINS;

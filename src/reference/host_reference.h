@@ -43,7 +43,8 @@ void eqf__host_four_normals(uint64_t seed, uint64_t sample, uint32_t number, uin
 /* What training adds to configuration number position; noise_out has room for 3 numbers more. */
 void eqf__host_data_noise(unsigned num_particles, unsigned space_dim, double scale, uint64_t seed, uint64_t position,
                           double *noise_out);
-/* The rotation or reflection and the permutation of cl/train/augment.cl that configuration number `position` gets: x [N, D] in place. */
+/* The rotation or reflection and the permutation of cl/train/augment.cl that configuration number `position` gets: x
+ * [N, D] in place. */
 void eqf__host_augment(unsigned num_particles, unsigned space_dim, uint64_t seed, uint64_t position, double *x);
 
 /* The four words that random_words of cl/common/random.clh gives. */
