@@ -1,4 +1,5 @@
-/* Does a kernel's text read files while it is compiled? What stands in those is in no key of a cache and in no model. */
+/* Does a kernel's text read files while it is compiled? What stands in those is in no key of a cache and in no
+ * model. */
 #include <string.h>
 
 #include "base.h"

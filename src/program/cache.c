@@ -1,4 +1,5 @@
-/* One file an entry: a text header of fixed size, the names of kernels that had run, the binary. Written whole or not at all. */
+/* One file an entry: a text header of fixed size, the names of kernels that had run, the binary. Written whole or not
+ * at all. */
 #define _XOPEN_SOURCE 700 /* fstatat, unlinkat */
 
 #include "cache.h"
@@ -147,7 +148,7 @@ unsigned char *eqf__cache_load(eqf_context *ctx, const char *key, size_t *num_by
     return bytes;
 }
 
-/* ---- Files beside the entries ------------------------------------------------------------------------------------------------ */
+/* ---- Files beside the entries ------------------------------------------------------------------------------------ */
 
 /* What a writer that was killed leaves behind (src/base/file.c). */
 static bool is_temporary_name(const char *name) {
@@ -171,8 +172,8 @@ static int latest_first(const void *a, const void *b) {
                                                      : strcmp(left->name, right->name);
 }
 
-/* They need no program beside them, as some drivers give no binary away: they have the same limit of their own. Temporary files of a
- * day ago are a killed writer's. */
+/* They need no program beside them, as some drivers give no binary away: they have the same limit of their own.
+ * Temporary files of a day ago are a killed writer's. */
 static void remove_stray_files(eqf_context *ctx) {
     const char *folder = eqf__cache_folder(ctx);
     DIR *directory = folder != NULL ? opendir(folder) : NULL;
@@ -204,7 +205,7 @@ static void remove_stray_files(eqf_context *ctx) {
     free(files);
 }
 
-/* ---- Known answers ---------------------------------------------------------------------------------------------------------- */
+/* ---- Known answers ----------------------------------------------------------------------------------------------- */
 
 static bool answers_path(eqf_context *ctx, const char *key, char path[PATH_SIZE]) {
     if (!entry_path(ctx, key, path)) return false;
@@ -321,7 +322,7 @@ void eqf__cache_store(eqf_context *ctx, const char *key, const char *name, const
     memcpy(ctx->error, saved_error, sizeof saved_error); /* no failure of the cache is one of the caller's */
 }
 
-/* ---- Public ------------------------------------------------------------------------------------------------------------ */
+/* ---- Public ------------------------------------------------------------------------------------------------------ */
 
 const char *eqf_cache_path(const eqf_context *ctx) {
     return ctx == NULL || ctx->cache_path == NULL ? "" : ctx->cache_path;
