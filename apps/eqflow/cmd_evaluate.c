@@ -44,12 +44,14 @@ typedef struct evaluated {
 } evaluated;
 
 static json_t *changes_as_json(const evaluated *result) {
-    static const char *const names[EQF_NUM_SYMMETRIES] = {"all", "rotation", "reflection", "translation", "permutation"};
+    static const char *const names[EQF_NUM_SYMMETRIES] = {"all", "rotation", "reflection", "translation",
+                                                          "permutation"};
     json_t *object = json_object();
     for (int kind = 0; kind < EQF_NUM_SYMMETRIES; kind++) {
         const eqf_log_prob_change *change = &result->figures->changes[kind];
-        json_object_set_new(object, names[kind], json_pack("{s:o, s:o}", "median", output_real(change->median), "largest",
-                                                           output_real(change->largest)));
+        json_object_set_new(
+            object, names[kind],
+            json_pack("{s:o, s:o}", "median", output_real(change->median), "largest", output_real(change->largest)));
     }
     return object;
 }
@@ -100,7 +102,8 @@ static void fill_row(report_row *row, const char *label, const char *note, const
 static size_t fill_tiles(const evaluated *result, report_row tiles[4]) {
     size_t num = 0;
     char note[64], text[32];
-    snprintf(note, sizeof note, "± %.2g nats, %zu data", result->figures->nll_standard_error, result->figures->num_data);
+    snprintf(note, sizeof note, "± %.2g nats, %zu data", result->figures->nll_standard_error,
+             result->figures->num_data);
     fill_row(&tiles[num++], "Negative log-likelihood", note, "%s",
              isfinite(result->figures->nll) ? (snprintf(text, sizeof text, "%.4f", result->figures->nll), text) : "-");
     if (isfinite(result->figures->kl_direct)) {
@@ -112,7 +115,8 @@ static size_t fill_tiles(const evaluated *result, report_row tiles[4]) {
     fill_row(&tiles[num++], "Effective sample size", note, "%.*f %%", result->figures->ess_fraction < 0.01 ? 3 : 1,
              100 * result->figures->ess_fraction);
     if (isfinite(result->figures->known_log_z)) {
-        snprintf(note, sizeof note, "± %.2g, known: %g", result->figures->log_z_standard_error, result->figures->known_log_z);
+        snprintf(note, sizeof note, "± %.2g, known: %g", result->figures->log_z_standard_error,
+                 result->figures->known_log_z);
     } else {
         snprintf(note, sizeof note, "± %.2g", result->figures->log_z_standard_error);
     }
@@ -134,8 +138,8 @@ static void describe_field(const eqf_model *model, report_row *row) {
     const eqf_dynamics_options *dynamics = &eqf_model_options_of(model)->dynamics;
     char options[256];
     option_flags_describe(dynamics_rows, dynamics->kind, dynamics, options, sizeof options);
-    fill_row(row, "field", "", "%s: %s; %zu trained parameters", eqf_dynamics_kind_describe(dynamics->kind)->name, options,
-             eqf_model_num_trained(model));
+    fill_row(row, "field", "", "%s: %s; %zu trained parameters", eqf_dynamics_kind_describe(dynamics->kind)->name,
+             options, eqf_model_num_trained(model));
 }
 
 static const eqf_option *prior_rows(unsigned kind, size_t index) {
@@ -255,11 +259,12 @@ static exit_code make_data(cli_app *app, const evaluate_flags *flags, const eqf_
     app_note(app, "no --data: making %zu test samples by Monte Carlo", *num_out);
     const exit_code code = work_mcmc(app, target, &options, *num_out, *x_out, NULL, &diagnostics);
     if (code != EXIT_CODE_OK) return code;
-    return work_require_equilibrium(app, &diagnostics, "; nothing was measured; `eqflow data` makes samples for --data");
+    return work_require_equilibrium(app, &diagnostics,
+                                    "; nothing was measured; `eqflow data` makes samples for --data");
 }
 
-static exit_code measure(cli_app *app, const evaluate_flags *flags, const eqf_model *model, const eqf_potential_options *target,
-                         size_t num_data, const float *x_data, evaluated *result) {
+static exit_code measure(cli_app *app, const evaluate_flags *flags, const eqf_model *model,
+                         const eqf_potential_options *target, size_t num_data, const float *x_data, evaluated *result) {
     eqf_evaluation_options options = EQF_EVALUATION_OPTIONS_INIT;
     options.num_samples = (size_t)flags->num_samples;
     options.max_samples = (size_t)flags->max_samples;
@@ -398,7 +403,8 @@ exit_code cmd_evaluate(cli_app *app) {
     size_t num_options = own_options(&flags, options);
     num_options += sample_files_options(&flags.samples, "the samples with energy, log-density and log-weight of each",
                                         options + num_options);
-    num_options += flow_flags_options(&flags.flow, 5e4, "of rk4; nll_refined takes twice as many (of dopri5: a tenth of the tolerances)",
+    num_options += flow_flags_options(&flags.flow, 5e4,
+                                      "of rk4; nll_refined takes twice as many (of dopri5: a tenth of the tolerances)",
                                       options + num_options);
     num_options += system_options(&flags.target, SYSTEM_OF_MODEL, options + num_options);
     const char *words[OPERANDS_MAX];

@@ -1,7 +1,8 @@
-/* A thread whose stack ran out has nowhere to run a handler of the crash: the system ends the process without a word. Drivers make their
- * threads by pthread_create, and find this one before the C library's, as they find signals.c's abort: every thread gets a second stack.
- * What stays without a line: threads of drivers that call the kernel themselves, or that are linked with a C library of their own; a
- * frame so large that it reaches beyond the guard page of a stack (compilers that probe stacks exclude it); and systems without RTLD_NEXT. */
+/* A thread whose stack ran out has nowhere to run a handler of the crash: the system ends the process without a word.
+ * Drivers make their threads by pthread_create, and find this one before the C library's, as they find signals.c's
+ * abort: every thread gets a second stack. What stays without a line: threads of drivers that call the kernel
+ * themselves, or that are linked with a C library of their own; a frame so large that it reaches beyond the guard page
+ * of a stack (compilers that probe stacks exclude it); and systems without RTLD_NEXT. */
 #define _GNU_SOURCE /* RTLD_NEXT, MAP_ANONYMOUS */
 
 #include <pthread.h>

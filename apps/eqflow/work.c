@@ -91,11 +91,11 @@ exit_code work_round_trip(cli_app *app, eqf_flow *flow, const eqf_flow_options *
         finish(app, &progress, eqf_flow_round_trip(flow, app_seed_for(app->seed, "round trip"), NUM_TRIPS, error_out));
     if (code != EXIT_CODE_OK) return code;
     if (error_out->log_prob <= allowed) return EXIT_CODE_OK;
-    app_warn(
-        app,
-        "the integration does not resolve this flow: of %d samples, log-densities on the way there and back differ by up to %.2g "
-        "nats: %s, or train longer with a larger --integration-penalty",
-        (int)NUM_TRIPS, error_out->log_prob, is_adaptive ? "use a smaller --rtol" : "use more --integration-steps");
+    app_warn(app,
+             "the integration does not resolve this flow: of %d samples, log-densities on the way there and back "
+             "differ by up to %.2g nats: %s, or train longer with a larger --integration-penalty",
+             (int)NUM_TRIPS, error_out->log_prob,
+             is_adaptive ? "use a smaller --rtol" : "use more --integration-steps");
     return EXIT_CODE_OK;
 }
 
@@ -137,11 +137,10 @@ static void speak_of_chains(cli_app *app, const eqf_mcmc_diagnostics *diagnostic
                  diagnostics->split_r_hat, usual);
     }
     if (num_sweeps < FEWEST_SWEEPS) {
-        app_warn(
-            app,
-            "%llu sweeps after burn-in are too few to tell whether the chains are in equilibrium: raise --thinning or lower "
-            "--chains",
-            (unsigned long long)num_sweeps);
+        app_warn(app,
+                 "%llu sweeps after burn-in are too few to tell whether the chains are in equilibrium: raise "
+                 "--thinning or lower --chains",
+                 (unsigned long long)num_sweeps);
     }
 }
 
@@ -150,18 +149,19 @@ exit_code work_require_equilibrium(cli_app *app, const eqf_mcmc_diagnostics *dia
     if (diagnostics->is_unbound) {
         const bool has_evaporated =
             diagnostics->mean_energy > diagnostics->dissociation_energy - 1; /* within kT of it */
-        return app_fail(
-            app, EXIT_CODE_NO_EQUILIBRIUM,
-            "nothing holds the particles together%s: their energy grows too slowly with distance for an equilibrium to exist; add a "
-            "trap (--trap, or a term in the potential)%s",
-            has_evaporated ? ", and they have flown apart" : "", what_is_left);
+        return app_fail(app, EXIT_CODE_NO_EQUILIBRIUM,
+                        "nothing holds the particles together%s: their energy grows too slowly with distance for an "
+                        "equilibrium to exist; add a "
+                        "trap (--trap, or a term in the potential)%s",
+                        has_evaporated ? ", and they have flown apart" : "", what_is_left);
     }
     if (fabs(growth) > 0.02 && fabs(growth) > 5 * diagnostics->radius_growth_standard_error) {
-        return app_fail(
-            app, EXIT_CODE_NO_EQUILIBRIUM,
-            "the radius of gyration still %s, by %.1f %% (+- %.1f) from the first to the last half of the samples, which are not of "
-            "equilibrium: raise --burn-in%s",
-            growth > 0 ? "grows" : "shrinks", 100 * fabs(growth), 100 * diagnostics->radius_growth_standard_error, what_is_left);
+        return app_fail(app, EXIT_CODE_NO_EQUILIBRIUM,
+                        "the radius of gyration still %s, by %.1f %% (+- %.1f) from the first to the last half of the "
+                        "samples, which are not of "
+                        "equilibrium: raise --burn-in%s",
+                        growth > 0 ? "grows" : "shrinks", 100 * fabs(growth),
+                        100 * diagnostics->radius_growth_standard_error, what_is_left);
     }
     return EXIT_CODE_OK;
 }

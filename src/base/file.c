@@ -67,8 +67,8 @@ static eqf_status fail_write(eqf_context *ctx, const char *path, int error) {
     return EQF_ERROR_IO;
 }
 
-/* path with a short name beside it, the attempt-th: it does not grow with the path's last name, so that a name of the longest allowed length
- * still works. The caller frees it. */
+/* path with a short name beside it, the attempt-th: it does not grow with the path's last name, so that a name of the
+ * longest allowed length still works. The caller frees it. */
 static char *name_beside(eqf_context *ctx, const char *path, unsigned attempt) {
     char *folder = folder_of(ctx, path), *name = NULL;
     if (folder == NULL) return NULL;
@@ -144,8 +144,8 @@ static char *target_of(eqf_context *ctx, const char *path, const char *target) {
     return result;
 }
 
-/* The file that path stands for in the end: links are followed, also where the last one leads to a file that is yet to be made. The caller
- * frees it. */
+/* The file that path stands for in the end: links are followed, also where the last one leads to a file that is yet to
+ * be made. The caller frees it. */
 static eqf_status follow_links(eqf_context *ctx, const char *path, char **path_out) {
     *path_out = realpath(path, NULL);
     if (*path_out != NULL) return EQF_OK;

@@ -86,6 +86,6 @@ eqf_status eqf__field_prepare(eqf__field *field, bool check) {
 eqf_status eqf__field_set_resolution(eqf__field *field, unsigned resolution) {
     if (field->kind->set_resolution != NULL) return field->kind->set_resolution(field, resolution);
     if (resolution == 0) return EQF_OK;
-    return eqf__fail(field->ctx, EQF_ERROR_FORMAT, "a %s field has no table, of %u cells or other", field->kind->info.name,
-                     resolution);
+    return eqf__fail(field->ctx, EQF_ERROR_FORMAT, "a %s field has no table, of %u cells or other",
+                     field->kind->info.name, resolution);
 }

@@ -1,4 +1,5 @@
-/* Errors of weighted averages and of weights, by resampling: draws with replacement by Philox, the same for the same seed. */
+/* Errors of weighted averages and of weights, by resampling: draws with replacement by Philox, the same for the same
+ * seed. */
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -16,8 +17,8 @@ static size_t index_from_words(uint32_t high, uint32_t low, size_t num) {
     return index < num ? index : num - 1;
 }
 
-/* Sums over one resample: num draws with replacement. The last two have weights of the tail drawn anew from what was fitted to it: so large
- * ones are there that this sample happens not to have, but another would. */
+/* Sums over one resample: num draws with replacement. The last two have weights of the tail drawn anew from what was
+ * fitted to it: so large ones are there that this sample happens not to have, but another would. */
 typedef struct resample_sums {
     double weights, squared_weights, weighted_values;
     double smooth_weights, smooth_squared_weights;
@@ -166,7 +167,7 @@ eqf_status eqf_estimate_weights_bootstrap(size_t num, const double *log_weights,
     return status;
 }
 
-/* ---- Samples of the target --------------------------------------------------------------------------------------------- */
+/* ---- Samples of the target --------------------------------------------------------------------------------------- */
 
 /* mean w times mean 1/w over the data is 1/ESS: both means, of weights scaled to a largest of 1. */
 typedef struct forward_means {

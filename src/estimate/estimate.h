@@ -21,8 +21,8 @@ eqf_status eqf__largest_log_weight(size_t num, const double *log_weights, double
 eqf_status eqf__reweighted_mean(size_t num, const double *log_weights, const double *values, double shift,
                                 double *mean_out, double *sum_of_weights_out);
 
-/* Weights above threshold are threshold + (generalised Pareto of this scale and shape): P(excess > y) = (1 + shape y / scale)^(-1 / shape).
- * threshold INFINITY: nothing is known of a tail. */
+/* Weights above threshold are threshold + (generalised Pareto of this scale and shape): P(excess > y) = (1 + shape y /
+ * scale)^(-1 / shape). threshold INFINITY: nothing is known of a tail. */
 typedef struct eqf__weight_tail {
     double threshold, scale, shape;
 } eqf__weight_tail;

@@ -1,5 +1,5 @@
-/* What a flow in double precision can show that one in float32 cannot: how far float32 is off, and that log-densities are those of the map
- * itself, whose Jacobian is taken by brute force. */
+/* What a flow in double precision can show that one in float32 cannot: how far float32 is off, and that log-densities
+ * are those of the map itself, whose Jacobian is taken by brute force. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,10 +14,11 @@ enum {
     NUM_SIDES = 4
 };
 
-/* Where each coordinate goes: +-1e-4 and +-2e-4, from which Richardson's rule makes a derivative of order 4. Rounding leaves 1e-11 of it. */
+/* Where each coordinate goes: +-1e-4 and +-2e-4, from which Richardson's rule makes a derivative of order 4. Rounding
+ * leaves 1e-11 of it. */
 static const double sides[NUM_SIDES] = {1e-4, -1e-4, 2e-4, -2e-4};
 
-/* ---- float32 ------------------------------------------------------------------------------------------------------------ */
+/* ---- float32 ----------------------------------------------------------------------------------------------------- */
 
 /* wide [num]: log-densities in double of the first num data. */
 static eqf_status compare_float(const eqf__evaluated *of, size_t num, const double *wide, eqf_evaluation *result) {
@@ -37,7 +38,7 @@ static eqf_status compare_float(const eqf__evaluated *of, size_t num, const doub
     return status;
 }
 
-/* ---- The Jacobian ------------------------------------------------------------------------------------------------------- */
+/* ---- The Jacobian ------------------------------------------------------------------------------------------------ */
 
 /* ln |det| of matrix [size, size], which is changed: Gauss's elimination with the largest pivots of columns. */
 static double log_determinant(size_t size, double *matrix) {
@@ -60,8 +61,9 @@ static double log_determinant(size_t size, double *matrix) {
     return sum;
 }
 
-/* matrix [N*D, N*D] = dz/dx + the projector on translations: dz/dx has no part of those on either side, so that the determinant is that of
- * the map on the mean-free subspace. z [N*D][NUM_SIDES][N*D]: where the moved configurations go. */
+/* matrix [N*D, N*D] = dz/dx + the projector on translations: dz/dx has no part of those on either side, so that the
+ * determinant is that of the map on the mean-free subspace. z [N*D][NUM_SIDES][N*D]: where the moved configurations
+ * go. */
 static void fill_matrix(const eqf__evaluated *of, const double *z, double *matrix) {
     const size_t num_dof = of->num_dof, space_dim = of->target->space_dim;
     for (size_t c = 0; c < num_dof; c++) {

@@ -65,8 +65,9 @@ static eqf_status check(const eqf__evaluated *of, const eqf_evaluation_options *
         return eqf__fail(of->ctx, EQF_ERROR_INVALID_ARGUMENT,
                          "num_samples of the evaluation is %zu: it must be 2 or more", options->num_samples);
     if (options->max_samples != 0 && options->max_samples < options->num_samples)
-        return eqf__fail(of->ctx, EQF_ERROR_INVALID_ARGUMENT, "max_samples is %zu: it must be num_samples, %zu, or more",
-                         options->max_samples, options->num_samples);
+        return eqf__fail(of->ctx, EQF_ERROR_INVALID_ARGUMENT,
+                         "max_samples is %zu: it must be num_samples, %zu, or more", options->max_samples,
+                         options->num_samples);
     if (!(options->ess_error > 0 && options->ess_error < 1))
         return eqf__fail(of->ctx, EQF_ERROR_INVALID_ARGUMENT, "ess_error is %g: it must be above 0 and below 1",
                          options->ess_error);
@@ -125,7 +126,7 @@ void eqf_evaluation_destroy(eqf_evaluation **evaluation) {
     *evaluation = NULL;
 }
 
-/* ---- Looking ---------------------------------------------------------------------------------------------------------- */
+/* ---- Looking ----------------------------------------------------------------------------------------------------- */
 
 const eqf_evaluation_figures *eqf_evaluation_figures_of(const eqf_evaluation *evaluation) {
     return evaluation != NULL ? &evaluation->figures : NULL;

@@ -32,7 +32,8 @@ typedef struct eqf__evaluated {
 void eqf__evaluation_warn(eqf_evaluation *result, eqf_warning_kind kind, double value, double limit, const char *format,
                           ...) EQF__PRINTF(5, 6);
 
-/* Of num things, shared by the ranks: log_prob_out [num] of x [num, N*D]; samples; energies. label: the stage, as progress tells it. */
+/* Of num things, shared by the ranks: log_prob_out [num] of x [num, N*D]; samples; energies. label: the stage, as
+ * progress tells it. */
 eqf_status eqf__shared_log_prob(const eqf__evaluated *of, eqf_flow *flow, const char *label, size_t num, const float *x,
                                 float *log_prob_out);
 eqf_status eqf__shared_sample(const eqf__evaluated *of, eqf_flow *flow, uint64_t seed, size_t first_sample, size_t num,

@@ -50,8 +50,8 @@ static eqf_status measure_forward_ess(const eqf__evaluated *of, const double *nl
     return EQF_OK;
 }
 
-/* KL(target || model), where ln Z is known, in two ways. NLL - entropy has the noise of the data's energies, which the mean of
- * ln p - ln q over the same data, ln p = -u - ln Z, has not. nlls [num_data] of the data. */
+/* KL(target || model), where ln Z is known, in two ways. NLL - entropy has the noise of the data's energies, which the
+ * mean of ln p - ln q over the same data, ln p = -u - ln Z, has not. nlls [num_data] of the data. */
 static void measure_kl(const eqf__evaluated *of, double *nlls, eqf_evaluation *result) {
     eqf_evaluation_figures *f = &result->figures;
     f->kl = f->nll - f->entropy;

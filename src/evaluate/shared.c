@@ -28,7 +28,8 @@ eqf_status eqf__shared_sample(const eqf__evaluated *of, eqf_flow *flow, uint64_t
                               float *x_out, float *log_prob_out) {
     size_t first, count;
     eqf__share(of->ctx, num, &first, &count);
-    EQF__TRY(eqf_flow_sample(flow, seed, first_sample + first, count, x_out + first * of->num_dof, log_prob_out + first));
+    EQF__TRY(
+        eqf_flow_sample(flow, seed, first_sample + first, count, x_out + first * of->num_dof, log_prob_out + first));
     EQF__TRY(gather(of->ctx, num, of->num_dof * sizeof *x_out, x_out));
     return gather(of->ctx, num, sizeof *log_prob_out, log_prob_out);
 }

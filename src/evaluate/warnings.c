@@ -10,7 +10,8 @@ static const double refinement_tolerance = 0.01; /* nats between nll and nll_ref
 static const double invariance_tolerance = 1e-4; /* nats */
 static const double dominant_weight = 0.05;      /* of the total: one sample decides the averages */
 static const size_t few_samples = 10000;         /* ESS from too few misleads: docs/method.md, section 7 */
-/* The two ESS disagree where they differ by more than this many standard errors, and than the error that an ESS may have. */
+/* The two ESS disagree where they differ by more than this many standard errors, and than the error that an ESS may
+ * have. */
 static const double most_errors = 3;
 
 const char *eqf_warning_kind_name(eqf_warning_kind kind) {
@@ -93,7 +94,8 @@ static void compare_weights(const eqf__evaluated *of, eqf_evaluation *result) {
                              fmax(2, error / limit * error / limit) * (double)f->num_samples);
 }
 
-/* Samples cannot tell of what the model misses, data can; and data that are no equilibrium of the target show here too. */
+/* Samples cannot tell of what the model misses, data can; and data that are no equilibrium of the target show here
+ * too. */
 static void compare_ess(const eqf__evaluated *of, eqf_evaluation *result) {
     const eqf_evaluation_figures *f = &result->figures;
     const double difference = f->ess_fraction - f->ess_fraction_data;
@@ -102,7 +104,8 @@ static void compare_ess(const eqf__evaluated *of, eqf_evaluation *result) {
     if (fabs(difference) > limit)
         eqf__evaluation_warn(
             result, EQF_WARNING_ESS_DISAGREES, difference, limit,
-            "the effective sample size is %.3g of the model's samples and %.3g from the data (their errors: %.2g, %.2g): "
+            "the effective sample size is %.3g of the model's samples and %.3g from the data (their errors: %.2g, "
+            "%.2g): "
             "%s, or the data are not equilibrium samples of the target",
             f->ess_fraction, f->ess_fraction_data, f->ess_fraction_standard_error, f->ess_fraction_data_standard_error,
             difference > 0 ? "the model misses a part of the target" : "the samples have weights that the data do not");

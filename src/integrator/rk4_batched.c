@@ -16,12 +16,13 @@ typedef struct rk4_batched {
     eqf__kernel set_times, begin, stage, end, reach, difference, stage_adjoint, add;
 } rk4_batched;
 
-/* Stage s of a step: where it lies in half steps, its weight, and the way from its slope to the next stage, in steps. */
+/* Stage s of a step: where it lies in half steps, its weight, and the way from its slope to the next stage, in
+ * steps. */
 static const unsigned rk4_offset[4] = {0, 1, 1, 2};
 static const double rk4_weight[4] = {1.0 / 6, 1.0 / 3, 1.0 / 3, 1.0 / 6};
 static const double rk4_reach[4] = {0.5, 0.5, 1, 0};
 
-/* ---- Life ------------------------------------------------------------------------------------------------------------- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 static void release_memory(rk4_batched *batched) {
     cl_mem *buffers[] = {&batched->d_y[0],       &batched->d_y[1],
@@ -105,7 +106,7 @@ static eqf_status ensure_memory(rk4_batched *batched, size_t num_blocks, bool ha
     return EQF_OK;
 }
 
-/* ---- One evaluation ------------------------------------------------------------------------------------------------------ */
+/* ---- One evaluation ---------------------------------------------------------------------------------------------- */
 
 /* STEP_STAGE of cl/integrator/rk4.clh: stage s of a step, in half steps from t = 0. */
 static unsigned step_stage(unsigned num_steps, int sign, unsigned step, unsigned s) {
@@ -120,7 +121,8 @@ static eqf_status set_times(rk4_batched *batched, unsigned num_steps, unsigned s
                        EQF__REAL_ARG(real, t), EQF__ARG(blocks));
 }
 
-/* k and div at stage `stage`. The field is the trajectory's, which only looks at it; an evaluation uses its scratch memory. */
+/* k and div at stage `stage`. The field is the trajectory's, which only looks at it; an evaluation uses its scratch
+ * memory. */
 static eqf_status evaluate(rk4_batched *batched, const eqf__noise *noise, unsigned stage, size_t num_blocks, cl_mem d_y,
                            cl_mem d_k, cl_mem d_div) {
     eqf__field *field = batched->base.field;
@@ -128,7 +130,7 @@ static eqf_status evaluate(rk4_batched *batched, const eqf__noise *noise, unsign
     return field->batched->evaluate(field, noise, num_blocks, d_y, batched->d_times, d_k, d_div);
 }
 
-/* ---- Solves -------------------------------------------------------------------------------------------------------------- */
+/* ---- Solves ------------------------------------------------------------------------------------------------------ */
 
 static eqf_status batched_solve(eqf__solver *solver, const eqf__noise *noise, eqf_direction direction,
                                 size_t num_samples, cl_mem d_x, cl_mem d_log_det, const eqf__tape *tape) {
@@ -237,7 +239,7 @@ static eqf_status batched_field_at(eqf__solver *solver, const eqf__noise *noise,
     return evaluate(batched, noise, eqf__rk4_stage_at(solver, t), num_blocks, d_x, d_velocity, d_divergence);
 }
 
-/* ---- The solver ---------------------------------------------------------------------------------------------------------- */
+/* ---- The solver -------------------------------------------------------------------------------------------------- */
 
 static void batched_tape_sizes(const eqf__solver *solver, size_t max_blocks, eqf__tape *tape_out,
                                size_t *checkpoint_bytes_out) {

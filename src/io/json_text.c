@@ -20,9 +20,9 @@ eqf_status eqf__json_text(eqf_context *ctx, const json_t *json, char **text_out,
     return EQF_OK;
 }
 
-/* Jansson 2.14 does not tell a wrong text from too little memory, and may not tell at all: a digit or a letter that it has no room for is left
- * out, and what follows may well be JSON. So memory is asked for first, and the text is read twice: what does not come out the same the
- * second time, value or error, was no property of the text. */
+/* Jansson 2.14 does not tell a wrong text from too little memory, and may not tell at all: a digit or a letter that it
+ * has no room for is left out, and what follows may well be JSON. So memory is asked for first, and the text is read
+ * twice: what does not come out the same the second time, value or error, was no property of the text. */
 eqf_status eqf__json_parse(eqf_context *ctx, const char *path, const char *what, const char *text, size_t num_bytes,
                            json_t **json_out) {
     json_error_t error = {.text = ""}, again = {.text = ""};

@@ -1,5 +1,5 @@
-/* The message field in double precision on the device: against the double reference to 1e-10, its divergence against brute force, and flows of
- * it. Skipped where the device has no fp64. */
+/* The message field in double precision on the device: against the double reference to 1e-10, its divergence against
+ * brute force, and flows of it. Skipped where the device has no fp64. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,7 +67,7 @@ static double *make_x(const message_case *c, size_t num, uint64_t seed) {
     return x;
 }
 
-/* ---- The field ---------------------------------------------------------------------------------------------------------- */
+/* ---- The field --------------------------------------------------------------------------------------------------- */
 
 static eqf__field *make_field(eqf_context *ctx, const message_case *c, const eqf_model *model) {
     eqf__device *device;
@@ -180,7 +180,7 @@ static void test_field(void **state) {
     assert_true(is_good);
 }
 
-/* ---- Flows -------------------------------------------------------------------------------------------------------------- */
+/* ---- Flows ------------------------------------------------------------------------------------------------------- */
 
 static void test_flow(void **state) {
     (void)state;

@@ -140,8 +140,9 @@ static void gaussian_reweighting_matches_its_integrals(void **state) {
     free(values);
 }
 
-/* The same ESS from samples of the target: w = exp(-x^2/(2 s^2)) / q over x ~ N(0, s^2), whose mean times that of 1/w is its inverse; and what
- * the model's samples cannot know: a target of two equal peaks of which the model has one with all but a share of its weight. */
+/* The same ESS from samples of the target: w = exp(-x^2/(2 s^2)) / q over x ~ N(0, s^2), whose mean times that of 1/w
+ * is its inverse; and what the model's samples cannot know: a target of two equal peaks of which the model has one with
+ * all but a share of its weight. */
 static void forward_ess_matches_its_integral(void **state) {
     (void)state;
     enum { NUM = 20000, SEEDS = 12 };

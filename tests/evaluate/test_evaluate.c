@@ -1,4 +1,5 @@
-/* An evaluation's effective sample size: how its sample grows, from the model's samples and from the data, with its warnings. */
+/* An evaluation's effective sample size: how its sample grows, from the model's samples and from the data, with its
+ * warnings. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,7 +58,8 @@ static eqf_evaluation *evaluate(const fixture *f, const eqf_evaluation_options *
     return evaluation;
 }
 
-/* The sample doubles until the error is small enough and not once more, and a larger one begins with a smaller one's samples. */
+/* The sample doubles until the error is small enough and not once more, and a larger one begins with a smaller one's
+ * samples. */
 static void test_sample_grows(void **state) {
     const fixture *f = *state;
     eqf_evaluation_options options = EQF_EVALUATION_OPTIONS_INIT;
@@ -83,7 +85,8 @@ static void test_sample_grows(void **state) {
         assert_memory_equal(eqf_evaluation_log_weights(fixed[i]), eqf_evaluation_log_weights(grown),
                             options.num_samples * sizeof(double));
     }
-    const eqf_evaluation_figures *whole = eqf_evaluation_figures_of(fixed[0]), *half = eqf_evaluation_figures_of(fixed[1]);
+    const eqf_evaluation_figures *whole = eqf_evaluation_figures_of(fixed[0]),
+                                 *half = eqf_evaluation_figures_of(fixed[1]);
     assert_true(whole->ess_fraction == of_grown->ess_fraction && whole->reverse_kl == of_grown->reverse_kl);
     assert_true(half->ess_fraction_standard_error > 0.01);
     eqf_evaluation_destroy(&grown);
@@ -149,7 +152,8 @@ static void test_two_ways(void **state) {
     assert_true(num_close > 500);
     TEST_OK(f->ctx, eqf_evaluate(f->ctx, f->model, &options, num_close, close, &evaluation));
     figures = eqf_evaluation_figures_of(evaluation);
-    print_message("close pairs alone: ESS %.4f, from the data %.4f\n", figures->ess_fraction, figures->ess_fraction_data);
+    print_message("close pairs alone: ESS %.4f, from the data %.4f\n", figures->ess_fraction,
+                  figures->ess_fraction_data);
     assert_true(warns(evaluation, EQF_WARNING_ESS_DISAGREES));
     free(close);
     eqf_evaluation_destroy(&evaluation);

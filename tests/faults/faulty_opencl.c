@@ -61,7 +61,8 @@ CL_API_ENTRY cl_int CL_API_CALL clEnqueueReadBuffer(cl_command_queue queue, cl_m
     return code;
 }
 
-CL_API_ENTRY cl_int CL_API_CALL clGetProgramInfo(cl_program program, cl_program_info what, size_t size, void *value, size_t *size_out) {
+CL_API_ENTRY cl_int CL_API_CALL clGetProgramInfo(cl_program program, cl_program_info what, size_t size, void *value,
+                                                 size_t *size_out) {
     cl_int (*call)(cl_program, cl_program_info, size_t, void *, size_t *);
     *(void **)&call = real("clGetProgramInfo");
     if (fault_is("slow-store") && what == CL_PROGRAM_BINARIES) {

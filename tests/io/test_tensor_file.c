@@ -181,10 +181,12 @@ static void *one_allocation_fails(size_t size) {
     return ++num_allocations == failing ? NULL : malloc(size);
 }
 
-/* Jansson drops the digits and letters that it finds no memory for, and goes on: what is read is the text, or an error. */
+/* Jansson drops the digits and letters that it finds no memory for, and goes on: what is read is the text, or an
+ * error. */
 static void test_memory_short_once(void **state) {
     (void)state;
-    static const char text[] = "{\"a number of many digits\":0.12345678901234567,\"and a text that outgrows its first room\":[1,2,3,4,5,6,7,8]}";
+    static const char text[] = "{\"a number of many digits\":0.12345678901234567,\"and a text that outgrows its first "
+                               "room\":[1,2,3,4,5,6,7,8]}";
     const char *path = test_path("once.safetensors");
     assert_int_equal(eqf__tensor_file_write(&ctx, path, text, NUM_TENSORS, tensors), EQF_OK);
     json_set_alloc_funcs(one_allocation_fails, free);
@@ -261,9 +263,10 @@ static void test_out_of_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_memory_short_once), cmocka_unit_test(test_long_header), cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_write_errors),  cmocka_unit_test(test_lying_headers),
-        cmocka_unit_test(test_foreign_file),  cmocka_unit_test(test_every_truncation),
+        cmocka_unit_test(test_memory_short_once), cmocka_unit_test(test_long_header),
+        cmocka_unit_test(test_out_of_memory),     cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_write_errors),      cmocka_unit_test(test_lying_headers),
+        cmocka_unit_test(test_foreign_file),      cmocka_unit_test(test_every_truncation),
     };
     return cmocka_run_group_tests(tests, NULL, test_folder_teardown);
 }
