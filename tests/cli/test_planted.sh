@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# A wrong sign or factor in each file of cl/, one after the other: `eqflow selftest` must fail on every one of them, and on none without.
+# A wrong sign or factor in each file of cl/, one after the other: `eqflow selftest` must fail on every one of them, and
+# on none without.
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh" "$1"
 "$eqflow" devices >/dev/null 2>&1 || skip "no OpenCL device"
