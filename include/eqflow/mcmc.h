@@ -57,12 +57,14 @@ eqf_status eqf_mcmc_sample(eqf_context *ctx, const eqf_potential_options *potent
                            const eqf_mcmc_options *options, size_t num_samples, float *x_out,
                            float *energy_out, eqf_mcmc_diagnostics *diagnostics_out);
 
-/* ---- Replica exchange -------------------------------------------------------------------------------------------------- */
+/* ---- Replica exchange
+ * -------------------------------------------------------------------------------------------------- */
 
 #define EQF_REPLICA_MAX_TEMPERATURES 64
 
-/* Ladders of chains, one at each of num_temperatures temperatures in a geometric row from the potential's own to the highest; neighbours trade
- * temperatures (docs/sampling.md). What is rare at the lowest temperature is reached over the highest. Zeros mean defaults. */
+/* Ladders of chains, one at each of num_temperatures temperatures in a geometric row from the potential's own to the
+ * highest; neighbours trade temperatures (docs/sampling.md). What is rare at the lowest temperature is reached over
+ * the highest. Zeros mean defaults. */
 typedef struct eqf_replica_options {
     size_t struct_size;         /* set by EQF_REPLICA_OPTIONS_INIT */
     unsigned num_temperatures;  /* 8; 2 ... EQF_REPLICA_MAX_TEMPERATURES */
@@ -80,8 +82,8 @@ typedef struct eqf_replica_options {
 } eqf_replica_options;
 #define EQF_REPLICA_OPTIONS_INIT {.struct_size = sizeof(eqf_replica_options), .is_centred = true}
 
-/* Of one temperature T. Energies are reduced by the potential's own temperature T_0; standard errors are from the spread of the ladders, NaN
- * from fewer than two. */
+/* Of one temperature T. Energies are reduced by the potential's own temperature T_0; standard errors are from the
+ * spread of the ladders, NaN from fewer than two. */
 typedef struct eqf_replica_temperature {
     double temperature;
     double acceptance, step_size;  /* of the moves after burn-in */
@@ -101,9 +103,10 @@ typedef struct eqf_replica_diagnostics {
 } eqf_replica_diagnostics;
 #define EQF_REPLICA_DIAGNOSTICS_INIT {.struct_size = sizeof(eqf_replica_diagnostics)}
 
-/* num_samples configurations at each temperature: x_out [num_temperatures, num_samples, N, D] float32, ordered by (kept configuration, ladder),
- * energy_out [num_temperatures, num_samples] or NULL, reduced by the potential's own temperature. Same seed, device and version: same bits, whatever
- * the number of threads. Ranks do not share the work. Errors: as eqf_mcmc_sample. */
+/* num_samples configurations at each temperature: x_out [num_temperatures, num_samples, N, D] float32, ordered by
+ * (kept configuration, ladder), energy_out [num_temperatures, num_samples] or NULL, reduced by the potential's own
+ * temperature. Same seed, device and version: same bits, whatever the number of threads. Ranks do not share the
+ * work. Errors: as eqf_mcmc_sample. */
 eqf_status eqf_replica_sample(eqf_context *ctx, const eqf_potential_options *potential, const eqf_replica_options *options,
                               size_t num_samples, float *x_out, float *energy_out,
                               eqf_replica_diagnostics *diagnostics_out);

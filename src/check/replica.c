@@ -1,5 +1,5 @@
-/* Known answers of replica exchange: the host draws the same random numbers and takes the same decisions in double. A chain whose decision
- * hangs on rounding (a uniform number close to its chance) is left out; most are not. */
+/* Known answers of replica exchange: the host draws the same random numbers and takes the same decisions in double.
+ * A chain whose decision hangs on rounding (a uniform number close to its chance) is left out; most are not. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,7 +41,8 @@ static double uniform_of(uint32_t word) {
     return ((word >> 9) + 0.5) / 8388608.0;
 }
 
-/* ---- The host ------------------------------------------------------------------------------------------------------------ */
+/* ---- The host
+ * ------------------------------------------------------------------------------------------------------------ */
 
 /* One particle of one chain is offered its move. */
 static void offer(replica_problem *p, unsigned chain, unsigned sweep, unsigned particle) {
@@ -83,7 +84,8 @@ static void run_host(replica_problem *p) {
     }
 }
 
-/* ---- The device ------------------------------------------------------------------------------------------------------------ */
+/* ---- The device
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static eqf_status make_room(replica_problem *p) {
     eqf_context *ctx = p->ctx;
@@ -114,7 +116,8 @@ static eqf_status make_room(replica_problem *p) {
     return EQF_OK;
 }
 
-/* Lattices, of which the host keeps what the device has, rounded; moves so long that some are taken and some are not. */
+/* Lattices, of which the host keeps what the device has, rounded; moves so long that some are taken and some are
+ * not. */
 static void make_problem(replica_problem *p) {
     const unsigned V = p->ctx->device->vector_width, dim = p->potential->space_dim;
     for (unsigned chain = 0; chain < p->num_chains; chain++) {
@@ -177,7 +180,8 @@ static eqf_status run_device(replica_problem *p) {
     return EQF_OK;
 }
 
-/* ---- Beside each other ------------------------------------------------------------------------------------------------------- */
+/* ---- Beside each other
+ * ------------------------------------------------------------------------------------------------------- */
 
 /* Places and energies of the chains that no rounding decides for; NaN where those are too few. */
 static double error_of_sweeps(const replica_problem *p) {
