@@ -216,11 +216,11 @@ static eqf_status keep(replica_run *run, size_t first, size_t count, size_t num_
             bool is_finite = isfinite(run->h_energy[chain]);
             for (size_t c = 0; c < row; c++) is_finite = is_finite && isfinite(run->h_x[chain * row + c]);
             if (!is_finite)
-                return eqf__fail(
-                    run->ctx, EQF_ERROR_NON_FINITE,
-                    "a chain at temperature %g is not finite after %llu sweeps: use a longer burn-in, so that overlapping "
-                    "particles find apart; if that does not help, look at the constants of the potential",
-                    plan->temperatures[k], (unsigned long long)run->num_sweeps_done);
+                return eqf__fail(run->ctx, EQF_ERROR_NON_FINITE,
+                                 "a chain at temperature %g is not finite after %llu sweeps: use a longer burn-in, so "
+                                 "that overlapping "
+                                 "particles find apart; if that does not help, look at the constants of the potential",
+                                 plan->temperatures[k], (unsigned long long)run->num_sweeps_done);
             memcpy(x_out + sample * row, run->h_x + chain * row, row * sizeof *x_out);
             energy_out[sample] = run->h_energy[chain];
         }
