@@ -166,7 +166,8 @@ static exit_code check_flags(cli_app *app, const data_flags *flags) {
     return code == EXIT_CODE_OK ? files_check_writable(app, flags->energies_path, "the energies") : code;
 }
 
-static size_t own_options(data_flags *flags, cli_option options_out[]) {
+/* The samples and where they go. */
+static size_t sample_options(data_flags *flags, cli_option options_out[]) {
     const cli_option rows[] = {
         {.kind = OPTION_COUNT,
          .letter = 'n',
@@ -190,6 +191,13 @@ static size_t own_options(data_flags *flags, cli_option options_out[]) {
          .argument = "FILE.npy",
          .value = &flags->energies_path,
          .help = "where their energies go, float32 [B], kT"},
+    };
+    return OPTIONS_PUT(options_out, rows);
+}
+
+/* How they are drawn. */
+static size_t chain_options(data_flags *flags, cli_option options_out[]) {
+    const cli_option rows[] = {
         {.kind = OPTION_COUNT,
          .name = "chains",
          .argument = "N",
@@ -250,7 +258,8 @@ exit_code cmd_data(cli_app *app) {
     };
     data_flags flags = {.num = 0};
     cli_option options[OPTIONS_MAX];
-    size_t num_options = own_options(&flags, options);
+    size_t num_options = sample_options(&flags, options);
+    num_options += chain_options(&flags, options + num_options);
     num_options += replica_options(&flags.replica, options + num_options);
     num_options += system_options(&flags.system, SYSTEM_OF_PRESET, options + num_options);
     const char *words[OPERANDS_MAX];
