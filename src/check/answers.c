@@ -1,0 +1,85 @@
+/* Every known answer, one row each, in the order in which they are asked: a wrong one names those of its programs that no right one before has
+ * shown to be right. Tolerances are those of float32 in sums over pairs of up to four particles, and relative where not said otherwise; a wrong
+ * sign or a wrong index is off by far more. */
+#include "answers.h"
+
+#define VALUES EQF__OF_VALUES
+#define GRADIENTS EQF__OF_GRADIENTS | EQF__IN_FLOAT
+
+const eqf__known_answer eqf__known_answers[] = {
+    {"velocities", EQF__TOPIC_FLOW, VALUES | EQF__IN_FLOAT | EQF__BY_BATCH, .from = EQF__FROM_FIELD,
+     .shows = EQF__FROM_FIELD, .tolerance = 1e-4, .run = eqf__answer_velocities},
+    {"velocities", EQF__TOPIC_FLOW, VALUES | EQF__IN_FLOAT | EQF__BY_TEXT | EQF__IN_SELFTEST, .from = EQF__FROM_FLOW,
+     .tolerance = 1e-4, .run = eqf__answer_velocities},
+    {"samples", EQF__TOPIC_FLOW, VALUES | EQF__IN_FLOAT, .from = EQF__FROM_FLOW, .tolerance = 1e-4,
+     .run = eqf__answer_samples},
+    {"latents", EQF__TOPIC_FLOW, VALUES | EQF__IN_FLOAT, .from = EQF__FROM_FLOW, .tolerance = 1e-4,
+     .run = eqf__answer_latents},
+    {"log-densities", EQF__TOPIC_FLOW, VALUES | EQF__IN_FLOAT, .from = EQF__FROM_PRIOR, .tolerance = 1e-4,
+     .run = eqf__answer_log_densities},
+    {"samples in double", EQF__TOPIC_FLOW, VALUES | EQF__IN_DOUBLE, .from = EQF__FROM_FLOW, .shows = EQF__FROM_FIELD,
+     .tolerance = 1e-10, .run = eqf__answer_samples_in_double},
+    {"log-densities in double", EQF__TOPIC_FLOW, VALUES | EQF__IN_DOUBLE,
+     .from = EQF__FROM_PRIOR | EQF__FROM_INTEGRATOR, .tolerance = 1e-10, .run = eqf__answer_log_densities_in_double},
+    {"prior samples", EQF__TOPIC_FLOW, VALUES, .from = EQF__FROM_PRIOR, .tolerance = 2e-5,
+     .run = eqf__answer_prior_samples},
+    {"noise on data", EQF__TOPIC_FLOW, GRADIENTS, .from = EQF__FROM_PRIOR, .tolerance = 2e-5, .run = eqf__answer_noise},
+    {"scores of the prior", EQF__TOPIC_FLOW, GRADIENTS, .from = EQF__FROM_PRIOR, .tolerance = 1e-4,
+     .run = eqf__answer_scores},
+    {"vector-Jacobian products", EQF__TOPIC_FLOW, GRADIENTS | EQF__BY_BATCH, .from = EQF__FROM_FIELD,
+     .shows = EQF__FROM_FIELD, .tolerance = 3e-4, .run = eqf__answer_vjp},
+    {"losses", EQF__TOPIC_FLOW, GRADIENTS, .from = EQF__FROM_PRIOR, .tolerance = 1e-4, .run = eqf__answer_losses},
+    {"gradients", EQF__TOPIC_FLOW, GRADIENTS | EQF__BY_SUM | EQF__IS_SMALL, .from = EQF__FROM_PRIOR | EQF__FROM_FLOW,
+     .tolerance = 3e-4, .goes_on = true, .run = eqf__answer_gradients},
+    /* Of a table as coarse as training's the gradient is exact, but of another field. */
+    {"gradients by a table", EQF__TOPIC_FLOW, GRADIENTS | EQF__BY_TABLE | EQF__IS_SMALL,
+     .from = EQF__FROM_PRIOR | EQF__FROM_FLOW, .tolerance = 2e-3, .goes_on = true, .run = eqf__answer_gradients},
+    {"reverse passes", EQF__TOPIC_FLOW, GRADIENTS | EQF__IS_LARGE, .from = EQF__FROM_PRIOR | EQF__FROM_INTEGRATOR,
+     .tolerance = 1e-3, .goes_on = true, .run = eqf__answer_reverse_passes},
+
+    {"vector-Jacobian products", EQF__TOPIC_VJP, EQF__BY_SUM, .from = EQF__FROM_FLOW, .tolerance = 3e-4,
+     .run = eqf__answer_vjp},
+    {"vector-Jacobian products by a table", EQF__TOPIC_VJP, EQF__BY_TABLE, .from = EQF__FROM_FLOW, .tolerance = 2e-3,
+     .run = eqf__answer_vjp},
+
+    {"energies", EQF__TOPIC_POTENTIAL, .from = EQF__FROM_ONE, .tolerance = 1e-4, .run = eqf__answer_energies},
+    {"forces", EQF__TOPIC_POTENTIAL, .from = EQF__FROM_ONE, .tolerance = 1e-3, .goes_on = true,
+     .run = eqf__answer_forces},
+    {"energies of the chains", EQF__TOPIC_CHAINS, .from = EQF__FROM_ONE, .tolerance = 1e-3, .goes_on = true,
+     .run = eqf__answer_chains},
+    {"seeds of the energy-based loss", EQF__TOPIC_ENERGY_SEED, .from = EQF__FROM_ONE, .tolerance = 1e-4,
+     .run = eqf__answer_energy_seeds},
+    {"descents", EQF__TOPIC_DESCENTS, EQF__IN_FLOAT, .from = EQF__FROM_ONE, .tolerance = 1e-4,
+     .run = eqf__answer_descents},
+    {"energies", EQF__TOPIC_DESCENTS, EQF__IN_FLOAT, .from = EQF__FROM_ONE, .tolerance = 1e-4, .goes_on = true,
+     .run = eqf__answer_descent_energies},
+    {"curvatures", EQF__TOPIC_DESCENTS, EQF__IN_FLOAT, .from = EQF__FROM_ONE, .tolerance = 1e-2, .goes_on = true,
+     .run = eqf__answer_curvatures},
+    {"descents", EQF__TOPIC_DESCENTS, EQF__IN_DOUBLE, .from = EQF__FROM_ONE, .tolerance = 1e-8,
+     .run = eqf__answer_descents},
+    {"energies", EQF__TOPIC_DESCENTS, EQF__IN_DOUBLE, .from = EQF__FROM_ONE, .tolerance = 1e-12, .goes_on = true,
+     .run = eqf__answer_descent_energies},
+    {"curvatures", EQF__TOPIC_DESCENTS, EQF__IN_DOUBLE, .from = EQF__FROM_ONE, .tolerance = 1e-6, .goes_on = true,
+     .run = eqf__answer_curvatures},
+    {"energy and force", EQF__TOPIC_OWN_POTENTIAL, EQF__IN_SELFTEST, .from = EQF__FROM_ONE, .tolerance = 1e-5,
+     .run = eqf__answer_own_energies},
+    {"force against differences of the energy", EQF__TOPIC_OWN_POTENTIAL, EQF__IN_SELFTEST, .from = EQF__FROM_ONE,
+     .tolerance = 2e-3, .run = eqf__answer_own_forces},
+
+    {"batches", EQF__TOPIC_STEP, .from = EQF__FROM_ONE, .tolerance = 0, .run = eqf__answer_batches},
+    {"steps of the optimizer", EQF__TOPIC_STEP, .from = EQF__FROM_ONE, .tolerance = 1e-5, .run = eqf__answer_optimizer},
+    {"augmented configurations", EQF__TOPIC_AUGMENT, .from = EQF__FROM_ONE, .tolerance = 1e-5,
+     .run = eqf__answer_augmentation},
+    {"pairs of flow matching", EQF__TOPIC_MATCHING, .from = EQF__FROM_ONE, .tolerance = 1e-5,
+     .run = eqf__answer_matching},
+    {"weighed samples", EQF__TOPIC_WEIGHTED, .from = EQF__FROM_ONE, .tolerance = 1e-5, .run = eqf__answer_weighted},
+    {"stages of paths", EQF__TOPIC_PATH, .from = EQF__FROM_ONE, .tolerance = 1e-5, .run = eqf__answer_path_stages},
+    {"seeds of paths", EQF__TOPIC_PATH, .from = EQF__FROM_ONE, .tolerance = 1e-5, .run = eqf__answer_path_seeds},
+    {"reversed stages of paths", EQF__TOPIC_PATH, .from = EQF__FROM_ONE, .tolerance = 1e-5,
+     .run = eqf__answer_path_reverse},
+
+    {"numbers in order", EQF__TOPIC_SUMS, EQF__IN_SELFTEST, .from = EQF__FROM_ONE, .tolerance = 1e-6,
+     .run = eqf__answer_sums},
+    {"additions and copies", EQF__TOPIC_LIMITS, EQF__IN_SELFTEST, .tolerance = 0, .run = eqf__answer_limits},
+};
+const size_t eqf__num_known_answers = sizeof eqf__known_answers / sizeof eqf__known_answers[0];
