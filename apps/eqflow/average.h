@@ -1,4 +1,5 @@
-/* What the files of `eqflow average` share: cmd_average.c reads and prints, average_scan.c scans, average_files.c writes tables. */
+/* What the files of `eqflow average` share: cmd_average.c reads and prints, average_scan.c scans, average_files.c
+ * writes tables. */
 #ifndef AVERAGE_H
 #define AVERAGE_H
 
@@ -16,7 +17,7 @@ typedef struct average_flags {
     cli_list observables, texts, text_constants; /* of the last: "NAME=X" */
     uint64_t num_blocks, num_bins;
     double neighbours, pair_range;
-    bool is_neighbours_set, is_pair_range_set;
+    bool is_neighbours_set, is_pair_range_set, has_equal_weights;
     system_flags system;
 } average_flags;
 
@@ -27,12 +28,13 @@ typedef struct column {
 } column;
 
 typedef struct averages {
-    eqf_potential_options
-        potential; /* whose equilibrium, or whose energies in the weights, the configurations are of */
+    /* whose equilibrium, or whose energies in the weights, the configurations are of */
+    eqf_potential_options potential;
     eqf_array x;   /* [num, N, D] */
     size_t num;
     float *energy;                        /* [num], at that potential */
     double *log_weights;                  /* [num], of the file; zeros */
+    const char *weights_are;              /* "equal", or the file they are of */
     column columns[MOST_OBSERVABLES + 1]; /* the energy first */
     size_t num_columns;
 } averages;
@@ -51,7 +53,8 @@ json_t *average_json(const eqf_moments *moments);
 
 /* "NAME=FIRST:LAST:COUNT"; NULL: no scan. */
 exit_code scan_parse(cli_app *app, const char *text, scan_range *scan_out);
-/* The averages at each value: rows for people, "scan" in JSON, the table (NULL: none). options: the command line's, for what NAME may be. */
+/* The averages at each value: rows for people, "scan" in JSON, the table (NULL: none). options: the command line's, for
+ * what NAME may be. */
 exit_code scan_run(cli_app *app, const average_flags *flags, averages *a, const scan_range *scan,
                    const cli_option *options, size_t num_options, cli_output *output);
 

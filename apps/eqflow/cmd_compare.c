@@ -67,6 +67,17 @@ static exit_code compare(cli_app *app, const compare_flags *flags, const eqf_pot
     return status == EQF_OK ? print_result(app, &result) : app_fail_status(app, status, ACTIVITY_COMPUTE);
 }
 
+/* Sets are compared as they are; of a set with weights that is not what its weights make of it. */
+static exit_code tell_of_weights(cli_app *app, const char *path) {
+    eqf_array values = EQF_ARRAY_INIT;
+    const eqf_status status = eqf_array_read_xyz_values(app->ctx, path, "log_weight", &values);
+    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_READ);
+    if (values.data)
+        app_warn(app, "%s has weights (log_weight), which are passed over: all its configurations count alike", path);
+    eqf_array_clear(&values);
+    return EXIT_CODE_OK;
+}
+
 static exit_code run(cli_app *app, const compare_flags *flags) {
     eqf_preset preset;
     eqf_array sets[NUM_SETS] = {EQF_ARRAY_INIT, EQF_ARRAY_INIT, EQF_ARRAY_INIT};
@@ -79,6 +90,8 @@ static exit_code run(cli_app *app, const compare_flags *flags) {
     const eqf_potential_options *potential = &preset.model->potential;
     for (unsigned s = 0; s < NUM_SETS && code == EXIT_CODE_OK; s++)
         if (flags->paths[s]) code = work_read_configurations(app, flags->paths[s], potential, &sets[s]);
+    for (unsigned s = 0; s < NUM_SETS && code == EXIT_CODE_OK; s++)
+        if (flags->paths[s]) code = tell_of_weights(app, flags->paths[s]);
     if (code == EXIT_CODE_OK) code = app_open(app);
     if (code == EXIT_CODE_OK) code = system_verify(app, potential);
     if (code == EXIT_CODE_OK) code = compare(app, flags, potential, sets);
@@ -139,10 +152,10 @@ exit_code cmd_compare(cli_app *app) {
     const command_help help = {
         .usage = "A B --preset PRESET [options]",
         .description =
-            "Are two sets of configurations (.npy or extended XYZ) of one equilibrium? 2-Wasserstein distances of their "
-            "energies, of their pair distances, and of the configurations themselves up to rotation, reflection and "
-            "permutation, each beside its floor: the distance of two perfect sets of that size, from random halves of B, or of "
-            "--reference.",
+            "Are two sets of configurations (.npy or extended XYZ) of one equilibrium? 2-Wasserstein distances of "
+            "their energies, of their pair distances, and of the configurations themselves up to rotation, reflection "
+            "and permutation, each beside its floor: the distance of two perfect sets of that size, from random halves "
+            "of B, or of --reference.",
         .operands = operands,
         .examples = "  eqflow compare samples.npy lj13.npy --preset lj13\n"
                     "  eqflow compare a.xyz b.xyz --preset dw4 --reference dw4.npy --aligned 1000\n",

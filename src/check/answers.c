@@ -1,6 +1,6 @@
-/* Every known answer, one row each, in the order in which they are asked: a wrong one names those of its programs that no right one before has
- * shown to be right. Tolerances are those of float32 in sums over pairs of up to four particles, and relative where not said otherwise; a wrong
- * sign or a wrong index is off by far more. */
+/* Every known answer, one row each, in the order in which they are asked: a wrong one names those of its programs
+ * that no right one before has shown to be right. Tolerances are those of float32 in sums over pairs of up to four
+ * particles, and relative where not said otherwise; a wrong sign or a wrong index is off by far more. */
 #include "answers.h"
 
 #define VALUES EQF__OF_VALUES
@@ -17,10 +17,17 @@ const eqf__known_answer eqf__known_answers[] = {
      .run = eqf__answer_latents},
     {"log-densities", EQF__TOPIC_FLOW, VALUES | EQF__IN_FLOAT, .from = EQF__FROM_PRIOR, .tolerance = 1e-4,
      .run = eqf__answer_log_densities},
-    {"samples in double", EQF__TOPIC_FLOW, VALUES | EQF__IN_DOUBLE, .from = EQF__FROM_FLOW, .shows = EQF__FROM_FIELD,
-     .tolerance = 1e-10, .run = eqf__answer_samples_in_double},
-    {"log-densities in double", EQF__TOPIC_FLOW, VALUES | EQF__IN_DOUBLE,
+    /* The host may have the divergence from differences of velocities. */
+    {"velocities in double", EQF__TOPIC_FLOW, VALUES | EQF__IN_DOUBLE | EQF__BY_BATCH, .from = EQF__FROM_FIELD,
+     .shows = EQF__FROM_FIELD, .tolerance = 1e-7, .run = eqf__answer_velocities_in_double},
+    {"samples in double", EQF__TOPIC_FLOW, VALUES | EQF__IN_DOUBLE | EQF__BY_TEXT, .from = EQF__FROM_FLOW,
+     .shows = EQF__FROM_FIELD, .tolerance = 1e-10, .run = eqf__answer_samples_in_double},
+    {"log-densities in double", EQF__TOPIC_FLOW, VALUES | EQF__IN_DOUBLE | EQF__BY_TEXT,
      .from = EQF__FROM_PRIOR | EQF__FROM_INTEGRATOR, .tolerance = 1e-10, .run = eqf__answer_log_densities_in_double},
+    {"samples in double", EQF__TOPIC_FLOW, VALUES | EQF__IN_DOUBLE | EQF__BY_BATCH, .from = EQF__FROM_FLOW,
+     .shows = EQF__FROM_FIELD, .tolerance = 1e-8, .run = eqf__answer_samples_in_double},
+    {"log-densities in double", EQF__TOPIC_FLOW, VALUES | EQF__IN_DOUBLE | EQF__BY_BATCH,
+     .from = EQF__FROM_PRIOR | EQF__FROM_INTEGRATOR, .tolerance = 1e-8, .run = eqf__answer_log_densities_in_double},
     {"prior samples", EQF__TOPIC_FLOW, VALUES, .from = EQF__FROM_PRIOR, .tolerance = 2e-5,
      .run = eqf__answer_prior_samples},
     {"noise on data", EQF__TOPIC_FLOW, GRADIENTS, .from = EQF__FROM_PRIOR, .tolerance = 2e-5, .run = eqf__answer_noise},
@@ -47,6 +54,10 @@ const eqf__known_answer eqf__known_answers[] = {
      .run = eqf__answer_forces},
     {"energies of the chains", EQF__TOPIC_CHAINS, .from = EQF__FROM_ONE, .tolerance = 1e-3, .goes_on = true,
      .run = eqf__answer_chains},
+    {"chains at temperatures of their own", EQF__TOPIC_REPLICAS, .from = EQF__FROM_ONE, .tolerance = 1e-3,
+     .run = eqf__answer_replica_sweeps},
+    {"exchanges of temperatures", EQF__TOPIC_REPLICAS, .from = EQF__FROM_ONE, .tolerance = 0, .goes_on = true,
+     .run = eqf__answer_replica_swaps},
     {"seeds of the energy-based loss", EQF__TOPIC_ENERGY_SEED, .from = EQF__FROM_ONE, .tolerance = 1e-4,
      .run = eqf__answer_energy_seeds},
     {"descents", EQF__TOPIC_DESCENTS, EQF__IN_FLOAT, .from = EQF__FROM_ONE, .tolerance = 1e-4,

@@ -1,5 +1,6 @@
-/* The table of known answers (answers.c), and what its rows ask. A topic is something that gives answers: a flow, a potential, a step of training.
- * A problem is one such thing in a small case that the host can work out; its topic's rows are asked in order. */
+/* The table of known answers (answers.c), and what its rows ask. A topic is something that gives answers: a flow, a
+ * potential, a step of training. A problem is one such thing in a small case that the host can work out; its topic's
+ * rows are asked in order. */
 #ifndef EQF_ANSWERS_H
 #define EQF_ANSWERS_H
 
@@ -12,6 +13,7 @@ typedef enum eqf__topic {
     EQF__TOPIC_OWN_POTENTIAL,
     EQF__TOPIC_ENERGY_SEED,
     EQF__TOPIC_CHAINS,
+    EQF__TOPIC_REPLICAS,
     EQF__TOPIC_DESCENTS,
     EQF__TOPIC_STEP, /* of training */
     EQF__TOPIC_AUGMENT,
@@ -75,22 +77,24 @@ struct eqf__problem {
     double slack;                               /* 0: 1 */
     double tolerance;                           /* of the row that is asked */
     const char *plain;                          /* what to try if an answer is wrong */
-    /* Makes the problem: called if one of the programs is not known to be right. *can_tell_out false: the host cannot tell what is right,
-     * and nothing is asked. NULL: it is made. */
+    /* Makes the problem: called if one of the programs is not known to be right. *can_tell_out false: the host
+     * cannot tell what is right, and nothing is asked. NULL: it is made. */
     eqf_status (*make)(eqf__problem *problem, bool *can_tell_out);
 };
 
-/* Asks all rows of the problem's topic for which it has what they need, if one of its programs is not known to be right or selftest asks; all of
- * them are known to be right then. */
+/* Asks all rows of the problem's topic for which it has what they need, if one of its programs is not known to be
+ * right or selftest asks; all of them are known to be right then. */
 eqf_status eqf__check(eqf__checker *checker, eqf__problem *problem);
 
-/* ---- What the rows run: the file of each topic has its problem ---------------------------------------------------------------- */
+/* ---- What the rows run: the file of each topic has its problem
+ * ---------------------------------------------------------------- */
 
 #define EQF__ANSWER(name) eqf_status eqf__answer_##name(eqf__problem *problem, double *error_out)
 EQF__ANSWER(velocities); /* flow_values.c */
 EQF__ANSWER(samples);
 EQF__ANSWER(latents);
 EQF__ANSWER(log_densities);
+EQF__ANSWER(velocities_in_double);
 EQF__ANSWER(samples_in_double);
 EQF__ANSWER(log_densities_in_double);
 EQF__ANSWER(prior_samples); /* flow_prior.c */
@@ -103,6 +107,8 @@ EQF__ANSWER(vjp);
 EQF__ANSWER(energies); /* potential.c */
 EQF__ANSWER(forces);
 EQF__ANSWER(chains);
+EQF__ANSWER(replica_sweeps); /* replica.c */
+EQF__ANSWER(replica_swaps);
 EQF__ANSWER(own_energies); /* own_potential.c */
 EQF__ANSWER(own_forces);
 EQF__ANSWER(energy_seeds); /* energy_seed.c */

@@ -61,7 +61,8 @@ void eqf__check_done(const eqf__checker *checker, eqf__program *program, eqf__an
     if (checker->num_failed == 0) eqf__program_set_checked(checker->ctx, program, answers);
 }
 
-/* ---- The table ----------------------------------------------------------------------------------------------------------- */
+/* ---- The table
+ * ----------------------------------------------------------------------------------------------------------- */
 
 /* A wrong answer comes from one of row->from; where all of these are known to be right it must be one all the same. */
 static eqf_status ask(eqf__checker *checker, eqf__problem *problem, const eqf__known_answer *row) {

@@ -1,13 +1,16 @@
-/* Known answers of a flow's gradients: the loss and its gradient by the parameters, and the field's vector-Jacobian product alone. */
+/* Known answers of a flow's gradients: the loss and its gradient by the parameters, and the field's vector-Jacobian
+ * product alone. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "flow_problem.h"
 
-/* ---- Differences --------------------------------------------------------------------------------------------------------- */
+/* ---- Differences
+ * --------------------------------------------------------------------------------------------------------- */
 
-/* One direction through all trained parameters, in t->direction, in which each group of them has about the same say: what is wrong in the smallest
- * shows as well as in the largest. Gives the norm of the largest group's part of t->gradient. */
+/* One direction through all trained parameters, in t->direction, in which each group of them has about the same say:
+ * what is wrong in the smallest shows as well as in the largest. Gives the norm of the largest group's part of
+ * t->gradient. */
 static double choose_direction(eqf__flow_problem *t) {
     const double least_share = 0.03;
     double largest = 1e-30;
@@ -37,7 +40,8 @@ static void shift_params(eqf__flow_problem *t, double shift) {
     for (size_t i = 0; i < eqf_model_num_trained(t->model); i++) t->params[i] += shift * t->direction[i];
 }
 
-/* ---- Losses -------------------------------------------------------------------------------------------------------------- */
+/* ---- Losses
+ * -------------------------------------------------------------------------------------------------------------- */
 
 /* The continuous adjoint has no integration error. */
 static double weight_of_error(const eqf__flow_problem *t) {
@@ -86,7 +90,8 @@ EQF__ANSWER(gradients) {
     return EQF_OK;
 }
 
-/* ---- The field alone ----------------------------------------------------------------------------------------------------- */
+/* ---- The field alone
+ * ----------------------------------------------------------------------------------------------------- */
 
 static const double vjp_time = 0.5;
 
@@ -157,13 +162,15 @@ EQF__ANSWER(vjp) {
     return t->share != calm ? eqf__flow_set_share(t, calm) : EQF_OK;
 }
 
-/* ---- The way back of the solver alone ------------------------------------------------------------------------------------ */
+/* ---- The way back of the solver alone
+ * ------------------------------------------------------------------------------------ */
 
 /* RK4 (integrator/rk4.clh): the way from a stage's slope to the next stage, its weight, its time, in steps. */
 static const double reach[4] = {0.5, 0.5, 1, 0}, weight[4] = {1. / 6, 1. / 3, 1. / 3, 1. / 6},
                     offset[4] = {0, .5, .5, 1};
 
-/* One sample's way from the data to the prior, and back: places and slopes [4 host_steps, N*D] and divergences [4 host_steps] of all stages. */
+/* One sample's way from the data to the prior, and back: places and slopes [4 host_steps, N*D] and divergences [4
+ * host_steps] of all stages. */
 typedef struct sample_way {
     eqf__flow_problem *t;
     double h;
@@ -190,7 +197,8 @@ static bool go(sample_way *w, unsigned b) {
     return true;
 }
 
-/* Adds the gradient of -log_prob(z) - log_det, plus the weighed error: the slopes of the two middle stages should be equal. */
+/* Adds the gradient of -log_prob(z) - log_det, plus the weighed error: the slopes of the two middle stages should be
+ * equal. */
 static eqf_status come_back(sample_way *w) {
     eqf__flow_problem *t = w->t;
     const size_t n = t->flow->num_dof, num_trained = eqf_model_num_trained(t->model);
@@ -245,7 +253,8 @@ static eqf_status run_ways(sample_way *w, double *error_out) {
     return status;
 }
 
-/* The gradient of the losses, against the host's own way back with the twin's vector-Jacobian products: cl/train/path.cl has such steps too. */
+/* The gradient of the losses, against the host's own way back with the twin's vector-Jacobian products:
+ * cl/train/path.cl has such steps too. */
 EQF__ANSWER(reverse_passes) {
     eqf__flow_problem *t = eqf__flow_problem_of(problem);
     eqf_context *ctx = t->flow->ctx;

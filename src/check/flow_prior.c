@@ -45,7 +45,8 @@ EQF__ANSWER(noise) {
     return status;
 }
 
-/* Scores at the latents of the problem's batch, against differences of the host's log-density along the free directions. */
+/* Scores at the latents of the problem's batch, against differences of the host's log-density along the free
+ * directions. */
 EQF__ANSWER(scores) {
     eqf__flow_problem *t = eqf__flow_problem_of(problem);
     const eqf_flow *flow = t->twin;

@@ -7,7 +7,8 @@
 enum { LARGE = 16 }; /* particles from which on the host, which takes N^2 K or N^3 a velocity, is asked for less */
 static const uint64_t noise_seed = 0x0123456789abcdefu;
 
-/* ---- The problem --------------------------------------------------------------------------------------------------------- */
+/* ---- The problem
+ * --------------------------------------------------------------------------------------------------------- */
 
 void eqf__flow_problem_clear(eqf__flow_problem *t) {
     eqf_flow_destroy(&t->twin);
@@ -39,7 +40,8 @@ static void choose_params(eqf__flow_problem *t, size_t num_params, float *params
     for (size_t i = 0; i < num_params; i++) t->params[i] = params[i];
 }
 
-/* N particles at the corners of a regular N-gon: alike to any field that is equivariant, so that the divergence is N times that of one. */
+/* N particles at the corners of a regular N-gon: alike to any field that is equivariant, so that the divergence is N
+ * times that of one. */
 static void place_on_ring(const eqf__flow_problem *t, double *h_x) {
     const eqf_flow *flow = t->flow;
     for (unsigned i = 0; i < flow->num_particles; i++) {
@@ -68,20 +70,24 @@ static void choose_configurations(eqf__flow_problem *t) {
         eqf__host_centre(flow->num_particles, flow->space_dim, t->h_x + b * flow->num_dof);
 }
 
-/* A field on the host whose velocities are the twin's. Fields of large problems have exact divergences: there is no noise to hand on. */
+eqf_status eqf__flow_twin_velocity(const eqf__flow_problem *t, double time, const double *x, double *velocity_out,
+                                   double *divergence_out) {
+    eqf_flow *twin = t->twin;
+    const eqf__noise noise = {0, 0};
+    EQF__TRY(eqf__batch_upload(&twin->batch, 1, eqf__doubles(x)));
+    EQF__TRY(twin->solver->verbs->field_at(twin->solver, &noise, time, 1, twin->batch.d_x, twin->batch.d_x,
+                                           twin->d_log_det));
+    EQF__TRY(eqf__batch_download(&twin->batch, 1, twin->batch.d_x, eqf__doubles(velocity_out)));
+    return eqf__batch_read(&twin->batch, 1, twin->d_log_det, eqf__doubles(divergence_out));
+}
+
+/* A field on the host whose velocities are the twin's. Fields of large problems have exact divergences: they need no
+ * noise. */
 static bool ask_twin(const eqf__host_field *field, const double *x, double time, double *velocity_out,
                      double *divergence_out) {
     const eqf__flow_problem *t =
         (const eqf__flow_problem *)(const void *)((const char *)field - offsetof(eqf__flow_problem, field));
-    const size_t num_dof = t->flow->num_dof;
-    float divergence, *single = calloc(2 * num_dof, sizeof *single), *velocity = single + num_dof;
-    if (single == NULL) return false;
-    for (size_t c = 0; c < num_dof; c++) single[c] = (float)x[c];
-    const eqf_status status = eqf_flow_velocity(t->twin, time, 1, single, velocity, &divergence);
-    for (size_t c = 0; c < num_dof; c++) velocity_out[c] = (double)velocity[c];
-    *divergence_out = (double)divergence;
-    free(single);
-    return status == EQF_OK;
+    return eqf__flow_twin_velocity(t, time, x, velocity_out, divergence_out) == EQF_OK;
 }
 
 static eqf_status make_arrays(eqf__flow_problem *t) {
@@ -162,7 +168,8 @@ static eqf_status make_twin(eqf__flow_problem *t) {
     return eqf__solver_assemble(t->twin->solver);
 }
 
-/* ---- The host's answers -------------------------------------------------------------------------------------------------- */
+/* ---- The host's answers
+ * -------------------------------------------------------------------------------------------------- */
 
 static double solve_in(eqf__flow_problem *t, eqf_direction direction, unsigned b, unsigned num_steps, double *x_out) {
     double log_det, error;
@@ -194,8 +201,8 @@ static double change_of_latents(eqf__flow_problem *t) {
     return worst;
 }
 
-/* A device that chooses its steps takes them so small that only what is true of the flow itself counts: the host takes as many as leave its
- * own error, of order 4, far below the tolerance. False: those would be too many. */
+/* A device that chooses its steps takes them so small that only what is true of the flow itself counts: the host
+ * takes as many as leave its own error, of order 4, far below the tolerance. False: those would be too many. */
 static bool solve_on_host(eqf__flow_problem *t) {
     const double enough = t->flow->num_particles > LARGE ? 1e-4 : 1e-5;
     t->host_steps = eqf__is_adaptive(t->flow) ? 4 : t->num_steps;
@@ -220,9 +227,9 @@ static double liveliness(const eqf__flow_problem *t) {
     return most;
 }
 
-/* The answers are compared by fixed tolerances, so the field that is asked must not magnify what is rounding or a table's doing: few broad
- * Gaussians, a long box or a small prior make a lively one of the same parameters. Its weights are halved until it is calm. False: the host
- * does not know the answers. */
+/* The answers are compared by fixed tolerances, so the field that is asked must not magnify what is rounding or a
+ * table's doing: few broad Gaussians, a long box or a small prior make a lively one of the same parameters. Its
+ * weights are halved until it is calm. False: the host does not know the answers. */
 static eqf_status calm_down(eqf__flow_problem *t, bool *is_known_out) {
     const double lively = 0.25, least_share = 1.0 / 64;
     *is_known_out = solve_on_host(t);

@@ -1,7 +1,8 @@
-/* The problem of a flow: few samples, parameters of the size that training starts from, two steps. A twin of the flow, of the very same programs,
- * solves it; so does the host in double. Where the host would take too long, as for fields of many particles whose divergence it has from
- * differences of velocities, the problem is large: the host works out the field at one symmetric configuration, and then does its own steps with
- * the twin's velocities, which are known to be right. */
+/* The problem of a flow: few samples, parameters of the size that training starts from, two steps. A twin of the
+ * flow, of the very same programs, solves it; so does the host in double. Where the host would take too long, as for
+ * fields of many particles whose divergence it has from differences of velocities, the problem is large: the host
+ * works out the field at one symmetric configuration, and then does its own steps with the twin's velocities, which
+ * are known to be right. */
 #ifndef EQF_FLOW_PROBLEM_H
 #define EQF_FLOW_PROBLEM_H
 
@@ -49,15 +50,19 @@ void eqf__flow_problem_clear(eqf__flow_problem *t);
 /* Sample b from x_0 or back to it, [N*D] into x_out; gives log_det, NaN where the host has no answer. */
 double eqf__flow_host_solve(eqf__flow_problem *t, eqf_direction direction, unsigned b, double *x_out);
 double eqf__flow_host_log_prob(const eqf__flow_problem *t, unsigned b);
-/* The parameters' share, in the twin too. The field of a large problem is asked about at the full one, where its deepest layers have their say, and
- * solved at one at which it is calm. */
+/* The parameters' share, in the twin too. The field of a large problem is asked about at the full one, where its
+ * deepest layers have their say, and solved at one at which it is calm. */
 eqf_status eqf__flow_set_share(eqf__flow_problem *t, double share);
 static inline double eqf__flow_share_of_field(const eqf__flow_problem *t) {
     return t->of_field.is_large ? 1 : t->share;
 }
-/* Velocity and divergence of sample b by the kind's formula; of a large problem sample 0 is the only one that has one. */
+/* Velocity and divergence of sample b by the kind's formula; of a large problem sample 0 is the only one that has
+ * one. */
 bool eqf__flow_host_velocity(eqf__flow_problem *t, unsigned b, const double *x, double time, double *velocity_out,
                              double *divergence_out);
+/* The twin's at one configuration, in its own precision. */
+eqf_status eqf__flow_twin_velocity(const eqf__flow_problem *t, double time, const double *x, double *velocity_out,
+                                   double *divergence_out);
 /* Samples that have one. */
 static inline unsigned eqf__flow_num_known(const eqf__flow_problem *t) {
     return t->of_field.is_large ? 1 : EQF__FLOW_BATCH;

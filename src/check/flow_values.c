@@ -54,6 +54,27 @@ EQF__ANSWER(log_densities) {
 }
 
 /* In double: what certifies others must be better than they. */
+EQF__ANSWER(velocities_in_double) {
+    eqf__flow_problem *t = eqf__flow_problem_of(problem);
+    const double calm = t->share, time = 0.5;
+    const size_t num_dof = t->flow->num_dof;
+    double *velocity = eqf__alloc(t->flow->ctx, num_dof, sizeof *velocity, "the known answers");
+    eqf_status status = velocity != NULL ? EQF_OK : EQF_ERROR_OUT_OF_MEMORY;
+    if (status == EQF_OK && eqf__flow_share_of_field(t) != calm)
+        status = eqf__flow_set_share(t, eqf__flow_share_of_field(t));
+    for (unsigned b = 0; status == EQF_OK && b < eqf__flow_num_known(t); b++) {
+        const double *x = t->h_x + b * num_dof;
+        double expected, divergence;
+        status = eqf__flow_twin_velocity(t, time, x, velocity, &divergence);
+        if (!eqf__flow_host_velocity(t, b, x, time, t->h_y, &expected)) expected = NAN;
+        *error_out = eqf__host_worse(*error_out, eqf__relative(expected, divergence, 1));
+        for (size_t c = 0; c < num_dof; c++)
+            *error_out = eqf__host_worse(*error_out, eqf__relative(t->h_y[c], velocity[c], 1));
+    }
+    free(velocity);
+    return status == EQF_OK && t->share != calm ? eqf__flow_set_share(t, calm) : status;
+}
+
 EQF__ANSWER(samples_in_double) {
     eqf__flow_problem *t = eqf__flow_problem_of(problem);
     const size_t num_dof = t->flow->num_dof;

@@ -1,4 +1,5 @@
-/* Known answers of a potential of the user's own, for selftest: those that users load are compared with themselves (verify.c). */
+/* Known answers of a potential of the user's own, for selftest: those that users load are compared with themselves
+ * (verify.c). */
 #include <math.h>
 
 #include "answers.h"

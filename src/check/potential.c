@@ -85,7 +85,8 @@ eqf_status eqf__check_potential(eqf__checker *checker, const eqf_potential_optio
     return status;
 }
 
-/* ---- Chains --------------------------------------------------------------------------------------------------------------- */
+/* ---- Chains
+ * --------------------------------------------------------------------------------------------------------------- */
 
 typedef struct chains_problem {
     eqf__problem base;

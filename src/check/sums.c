@@ -1,4 +1,5 @@
-/* Known answers of what all programs share, for selftest: sums of partial gradients, and the probe of the device's limits. */
+/* Known answers of what all programs share, for selftest: sums of partial gradients, and the probe of the device's
+ * limits. */
 #include <math.h>
 
 #include "answers.h"

@@ -41,7 +41,8 @@ static const eqf__training_kernels *kernels_of(const eqf__problem *problem) {
     return ((const training_problem *)problem)->kernels;
 }
 
-/* ---- Batches ------------------------------------------------------------------------------------------------------------- */
+/* ---- Batches
+ * ------------------------------------------------------------------------------------------------------------- */
 
 enum { NUM_ROWS = 5, NUM_EPOCHS = 3, NUM_DRAWN = NUM_ROWS * NUM_EPOCHS, HALF_BITS = 2 };
 
@@ -76,7 +77,8 @@ EQF__ANSWER(batches) {
     return status;
 }
 
-/* ---- The optimizer ------------------------------------------------------------------------------------------------------- */
+/* ---- The optimizer
+ * ------------------------------------------------------------------------------------------------------- */
 
 enum { NUM_PARAMS = 37 }; /* not a multiple of what a work-item takes, nor of V but 1 */
 enum { PARAMS, FIRST_MOMENT, SECOND_MOMENT, AVERAGE, GRADIENT, TOTAL, SUMS, RECORDS, FAILED, NUM_ARRAYS };
@@ -169,7 +171,8 @@ EQF__ANSWER(optimizer) {
     return status;
 }
 
-/* ---- Augmentation -------------------------------------------------------------------------------------------------------- */
+/* ---- Augmentation
+ * -------------------------------------------------------------------------------------------------------- */
 
 enum { NUM_AUGMENTED = 3 };
 
@@ -209,7 +212,8 @@ EQF__ANSWER(augmentation) {
     return status;
 }
 
-/* ---- All of them --------------------------------------------------------------------------------------------------------- */
+/* ---- All of them
+ * --------------------------------------------------------------------------------------------------------- */
 
 static eqf_status check(eqf__checker *checker, const eqf__training_kernels *kernels, eqf__topic topic,
                         eqf__program *program) {

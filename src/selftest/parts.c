@@ -1,4 +1,4 @@
-/* What selftest asks about beside flows: potentials of each kind, what is made of them, and training. */
+/* What selftest runs beside flows: potentials of each kind, what is made of them, and training. */
 #include <math.h>
 
 #include "chains.h"
@@ -11,7 +11,7 @@
 
 enum { NUM_PARTICLES = 4, SPACE_DIM = 2, NUM_DOF = NUM_PARTICLES * SPACE_DIM };
 
-/* ---- Potentials ---------------------------------------------------------------------------------------------------------- */
+/* ---- Potentials -------------------------------------------------------------------------------------------------- */
 
 static eqf_potential_options potential_of(eqf_potential_kind kind) {
     eqf_potential_options options = EQF_POTENTIAL_OPTIONS_INIT;
@@ -36,6 +36,19 @@ static eqf_status check_chains(eqf__checker *checker, const eqf_potential_option
     return eqf__mcmc_sample(checker, potential, &options, NUM_SAMPLES, x, energies, NULL);
 }
 
+static eqf_status check_ladders(eqf__checker *checker, const eqf_potential_options *potential) {
+    enum { NUM_SAMPLES = 4, NUM_TEMPERATURES = 3 };
+    float x[NUM_TEMPERATURES * NUM_SAMPLES * NUM_DOF];
+    eqf_replica_options options = EQF_REPLICA_OPTIONS_INIT;
+    options.num_temperatures = NUM_TEMPERATURES;
+    options.highest_temperature = 2 * potential->temperature;
+    options.num_ladders = NUM_SAMPLES;
+    options.num_burn_in = 100;
+    options.thinning = 10;
+    eqf__check_begin(checker);
+    return eqf__replica_sample(checker, potential, &options, NUM_SAMPLES, x, NULL, NULL);
+}
+
 static eqf_status check_seed(eqf__checker *checker, const eqf_potential_options *potential) {
     eqf__kernel seed = {0};
     eqf_status status = eqf__energy_seed_create(checker->ctx, potential, &seed);
@@ -58,6 +71,7 @@ static eqf_status check_kind(eqf__checker *checker, eqf_potential_kind kind) {
     const eqf_potential_options potential = potential_of(kind);
     EQF__TRY(eqf__check_potential(checker, &potential));
     EQF__TRY(check_chains(checker, &potential));
+    EQF__TRY(check_ladders(checker, &potential));
     EQF__TRY(check_seed(checker, &potential));
     EQF__TRY(check_descents(checker, &potential, false));
     return checker->ctx->device->info.has_fp64 ? check_descents(checker, &potential, true) : EQF_OK;
@@ -77,7 +91,7 @@ static eqf_status run_potentials(eqf__checker *checker) {
     return first;
 }
 
-/* ---- Training ------------------------------------------------------------------------------------------------------------ */
+/* ---- Training ---------------------------------------------------------------------------------------------------- */
 
 static eqf_status run_training(eqf__checker *checker) {
     eqf_context *ctx = checker->ctx;
