@@ -55,6 +55,7 @@ __attribute__((constructor)) static void begin(void) {
     is_for_ever = mode != NULL && strcmp(mode, "forever") == 0;
     snprintf(class_name, sizeof class_name, "%s", name != NULL ? name : "");
     dl_iterate_phdr(add_ranges, NULL);
+    unsetenv("LD_PRELOAD"); /* a driver's linker is not looked at */
     is_ready = 1;
 }
 
@@ -85,22 +86,38 @@ static int fails(const char *of_class, const void *caller) {
 
 /* ---- Memory ---- */
 
-extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);
-
+/* The next one behind this library: the C library's, or a sanitizer's (torture.sh puts that behind us). dlsym needs no memory where it
+ * succeeds. */
 void *malloc(size_t size) {
-    if (!fails("memory", CALLER)) return __libc_malloc(size);
-    errno = ENOMEM;
-    return NULL;
+    static void *(*call)(size_t);
+    if (fails("memory", CALLER)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    if (call == NULL) REAL(call, "malloc");
+    return call(size);
 }
+extern void *__libc_calloc(size_t, size_t);
 void *calloc(size_t count, size_t size) {
-    if (!fails("memory", CALLER)) return __libc_calloc(count, size);
-    errno = ENOMEM;
-    return NULL;
+    static void *(*call)(size_t, size_t);
+    static int is_asking;
+    if (fails("memory", CALLER)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    if (call == NULL && is_asking) return __libc_calloc(count, size);
+    is_asking = 1;
+    if (call == NULL) REAL(call, "calloc");
+    return call(count, size);
 }
 void *realloc(void *memory, size_t size) {
-    if (!fails("memory", CALLER)) return __libc_realloc(memory, size);
-    errno = ENOMEM;
-    return NULL;
+    static void *(*call)(void *, size_t);
+    if (fails("memory", CALLER)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    if (call == NULL) REAL(call, "realloc");
+    return call(memory, size);
 }
 
 /* ---- Files ---- */
