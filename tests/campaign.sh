@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# The campaign, one night's run: what takes too long for test.sh. tests/campaign.sh BUILD-FOLDER [HOURS]     (8 hours)
-#   every fallible call fails (tests/torture/torture.sh --long), kills at random moments (1,000, with a seed of the day), processes on one
-#   cold cache, ranks killed if BUILD-FOLDER was made with MPI, two contexts under ThreadSanitizer, and fuzzers for the rest of the time:
-#   libFuzzer's (built here with clang, in BUILD-FOLDER/fuzz) and AFL++'s. What they find is kept and merged into the corpora there:
-#   tests/fuzz/keep.sh takes it into the repository. One line a part; ends with 1 if any part found something.
+# The campaign, one night's run: what takes too long for test.sh. tests/campaign.sh BUILD-FOLDER [HOURS]     (8 hours):
+# every fallible call fails (tests/torture/torture.sh --long), kills at random moments (1,000, with a seed of the day),
+# processes on one cold cache, ranks killed if BUILD-FOLDER was made with MPI, two contexts under ThreadSanitizer, and
+# fuzzers for the rest of the time: libFuzzer's (built here with clang, in BUILD-FOLDER/fuzz) and AFL++'s. What they
+# find is kept and merged into the corpora there: tests/fuzz/keep.sh takes it into the repository. One line a part;
+# ends with 1 if any part found something.
 set -u
 build=$(cd "${1:?the build folder}" && pwd) hours=${2:-8}
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

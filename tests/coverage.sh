@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Lines of src/ that the quick suite runs: tests/coverage.sh [BUILD-FOLDER [CTEST-PATTERN]]     (build-coverage; the suite without "long")
-# Builds with gcov's counters, runs the tests, and holds each room of src/, and all of it, against the floors of tests/coverage.floors.
-# One line a room: lines run, of how many, per cent, floor. Ends with 1 if one is below its floor. With a pattern: no floors.
+# Lines of src/ that the quick suite runs: tests/coverage.sh [BUILD-FOLDER [CTEST-PATTERN]]     (build-coverage; the
+# suite without "long") Builds with gcov's counters, runs the tests, and holds each room of src/, and all of it,
+# against the floors of tests/coverage.floors. One line a room: lines run, of how many, per cent, floor. Ends with 1 if
+# one is below its floor. With a pattern: no floors.
 set -u
 source=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=${1:-$source/build-coverage} pattern=${2:-}

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The same targets under AFL++: afl.sh SOURCE-FOLDER BUILD-FOLDER [SECONDS-A-TARGET [TARGET...]]     (10 seconds each)
-# Builds replay_* in BUILD-FOLDER/afl with afl-cc, persistent mode, inputs in shared memory; each starts from its corpus. Ends with 1 if one
-# crashes or hangs, which lies in BUILD-FOLDER/afl/out. Exit code 77: skipped.
+# Builds replay_* in BUILD-FOLDER/afl with afl-cc, persistent mode, inputs in shared memory; each starts from its
+# corpus. Ends with 1 if one crashes or hangs, which lies in BUILD-FOLDER/afl/out. Exit code 77: skipped.
 set -u
 source=$(cd "${1:?the source folder}" && pwd) build=${2:?the build folder}/afl seconds=${3:-10}
 shift $(($# < 3 ? $# : 3))

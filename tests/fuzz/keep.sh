@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Takes into tests/fuzz/corpus what a campaign's inputs reach that it does not: keep.sh FUZZ-BUILD-FOLDER INPUTS [MOST-FILES]
-# INPUTS has a folder a target (BUILD-FOLDER/campaign-*/corpus). libFuzzer merges; files above 4 KiB and beyond MOST-FILES (60) stay out.
+# Takes into tests/fuzz/corpus what a campaign's inputs reach that it does not: keep.sh FUZZ-BUILD-FOLDER INPUTS [MOST-
+# FILES] INPUTS has a folder a target (BUILD-FOLDER/campaign-*/corpus). libFuzzer merges; files above 4 KiB and beyond
+# MOST-FILES (60) stay out.
 set -u
 build=$(cd "${1:?the build folder of the fuzzers}" && pwd) inputs=$(cd "${2:?the inputs}" && pwd) most=${3:-60}
 corpus=$(cd "$(dirname "${BASH_SOURCE[0]}")/corpus" && pwd)

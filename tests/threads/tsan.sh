@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# ThreadSanitizer over two contexts in two threads: tsan.sh SOURCE-FOLDER BUILD-FOLDER. Builds the library anew in BUILD-FOLDER/tsan.
-# Reports about drivers are suppressed (tests/support/tsan.supp says why); 0 others are allowed. Exit code 77: skipped.
+# ThreadSanitizer over two contexts in two threads: tsan.sh SOURCE-FOLDER BUILD-FOLDER. Builds the library anew in
+# BUILD-FOLDER/tsan. Reports about drivers are suppressed (tests/support/tsan.supp says why); 0 others are allowed.
+# Exit code 77: skipped.
 set -u
 source=$(cd "${1:?the source folder}" && pwd) build=${2:?the build folder}/tsan
 echo 'int main(void) { return 0; }' >"${TMPDIR:-/tmp}/tsan-probe-$$.c"

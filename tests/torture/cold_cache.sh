@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Many processes on one cold cache: cold_cache.sh PROGRAM [ROUNDS [SEED]]     (5 rounds; the seed is printed)
-# Each round empties the program cache and starts eight runs at once; two of them are killed (-9) at random moments. The others must give the
-# same bits and say nothing; afterwards no entry is damaged, and a further run builds nothing anew. The driver's own cache stays.
+# Many processes on one cold cache: cold_cache.sh PROGRAM [ROUNDS [SEED]]     (5 rounds; the seed is printed) Each
+# round empties the program cache and starts eight runs at once; two of them are killed (-9) at random moments. The
+# others must give the same bits and say nothing; afterwards no entry is damaged, and a further run builds nothing
+# anew. The driver's own cache stays.
 set -u
 eqflow=${1:?the program}
 rounds=${2:-5} seed=${3:-$RANDOM}

@@ -122,13 +122,13 @@ void *realloc(void *memory, size_t size) {
 
 /* ---- Files ---- */
 
-#define FAIL_FILE(result)       \
+#define FAIL_FILE(result)        \
     if (fails("file", CALLER)) { \
-        errno = code;           \
-        return result;          \
+        errno = code;            \
+        return result;           \
     }
 
-#define FAIL_OPENING(result)                               \
+#define FAIL_OPENING(result)                              \
     if (fails("file", CALLER) || fails("open", CALLER)) { \
         errno = code;                                     \
         return result;                                    \
@@ -219,29 +219,30 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*
 
 /* ---- OpenCL ---- */
 
-#define CL_CALL(name, parameters, arguments)                  \
-    CL_API_ENTRY cl_int CL_API_CALL name parameters {         \
-        cl_int(*call) parameters;                             \
-        if (fails("opencl", CALLER)) return code;             \
-        REAL(call, #name);                                    \
-        return call arguments;                                \
+#define CL_CALL(name, parameters, arguments)          \
+    CL_API_ENTRY cl_int CL_API_CALL name parameters { \
+        cl_int(*call) parameters;                     \
+        if (fails("opencl", CALLER)) return code;     \
+        REAL(call, #name);                            \
+        return call arguments;                        \
     }
-#define CL_MAKER(type, name, parameters, arguments)           \
-    CL_API_ENTRY type CL_API_CALL name parameters {           \
-        type(*call) parameters;                               \
-        if (fails("opencl", CALLER)) {                        \
-            if (error != NULL) *error = code;                 \
-            return NULL;                                      \
-        }                                                     \
-        REAL(call, #name);                                    \
-        return call arguments;                                \
+#define CL_MAKER(type, name, parameters, arguments) \
+    CL_API_ENTRY type CL_API_CALL name parameters { \
+        type(*call) parameters;                     \
+        if (fails("opencl", CALLER)) {              \
+            if (error != NULL) *error = code;       \
+            return NULL;                            \
+        }                                           \
+        REAL(call, #name);                          \
+        return call arguments;                      \
     }
 CL_CALL(clGetPlatformIDs, (cl_uint num, cl_platform_id *ids, cl_uint *num_out), (num, ids, num_out))
 CL_CALL(clGetDeviceIDs,
         (cl_platform_id platform, cl_device_type type, cl_uint num, cl_device_id *ids, cl_uint *num_out),
         (platform, type, num, ids, num_out))
-CL_CALL(clBuildProgram, (cl_program program, cl_uint num, const cl_device_id *ids, const char *options,
-                         void(CL_CALLBACK *notify)(cl_program, void *), void *user),
+CL_CALL(clBuildProgram,
+        (cl_program program, cl_uint num, const cl_device_id *ids, const char *options,
+         void(CL_CALLBACK *notify)(cl_program, void *), void *user),
         (program, num, ids, options, notify, user))
 CL_CALL(clGetKernelWorkGroupInfo,
         (cl_kernel kernel, cl_device_id id, cl_kernel_work_group_info what, size_t size, void *value, size_t *size_out),

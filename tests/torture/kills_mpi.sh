@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# kill -9 of one rank at a random moment: kills_mpi.sh PROGRAM [COUNT [SEED]]     (10 kills; PROGRAM was built with -DEQFLOW_MPI=ON)
-# mpirun ends within half a minute and not with 0; every output is the old file or the new one, whole; a training goes on from its
-# checkpoint and ends with the bits of one that was never killed.
+# kill -9 of one rank at a random moment: kills_mpi.sh PROGRAM [COUNT [SEED]]     (10 kills; PROGRAM was built with
+# -DEQFLOW_MPI=ON) mpirun ends within half a minute and not with 0; every output is the old file or the new one, whole;
+# a training goes on from its checkpoint and ends with the bits of one that was never killed.
 set -u
 eqflow=${1:?the program}
 count=${2:-10} seed=${3:-$RANDOM}

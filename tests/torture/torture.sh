@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Every fallible call fails once, for six commands: torture.sh PROGRAM FAILING-CALLS-LIBRARY [--long|--few] [COMMAND...]
-# Class by class (memory, files, OpenCL) the k-th call fails, k = 1, 2, ... until the run does not get that far. After each run:
-# an exit code of docs/errors.md; a line of ours at the end if it is not 0; each output the old file or the new one, whole; nothing left over.
-# Short: every k up to 12 and then one in eight, one code a class. --long: every k, all codes, once and for ever. --few: a third of short.
-# A PROGRAM built with -DEQFLOW_SANITIZE=ON (the library is one built without) must not lose memory either, nor touch what is not its own;
-# what drivers lose is suppressed (tests/support/lsan.supp).
+# Every fallible call fails once, for six commands: torture.sh PROGRAM FAILING-CALLS-LIBRARY [--long|--few]
+# [COMMAND...] Class by class (memory, files, OpenCL) the k-th call fails, k = 1, 2, ... until the run does not get
+# that far. After each run: an exit code of docs/errors.md; a line of ours at the end if it is not 0; each output the
+# old file or the new one, whole; nothing left over. Short: every k up to 12 and then one in eight, one code a class.
+# --long: every k, all codes, once and for ever. --few: a third of short. A PROGRAM built with -DEQFLOW_SANITIZE=ON
+# (the library is one built without) must not lose memory either, nor touch what is not its own; what drivers lose is
+# suppressed (tests/support/lsan.supp).
 set -u
 eqflow=${1:?the program} library=${2:?libfailing_calls.so}
 is_long=0 is_few=0
