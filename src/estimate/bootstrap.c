@@ -116,15 +116,16 @@ static int ascending(const void *a, const void *b) {
     return (left > right) - (left < right);
 }
 
-/* The error whose double 95 % of the changes [num] stay within; it sorts them. The mean square would hang on the few resamples with the very
- * largest weights, of which a tail without a variance has ever larger ones. */
+/* The error whose double 95 % of the changes [num] stay within; it sorts them. The mean square would hang on the few
+ * resamples with the very largest weights, of which a tail without a variance has ever larger ones. */
 static double error_of_changes(size_t num, double *changes) {
     for (size_t i = 0; i < num; i++) changes[i] = fabs(changes[i]);
     qsort(changes, num, sizeof *changes, ascending);
     return 0.5 * changes[(size_t)(0.95 * (double)(num - 1) + 0.5)];
 }
 
-/* memory [num_resamples]. About the estimate, not about the resamples' mean: an estimate without its largest weights is too large. */
+/* memory [num_resamples]. About the estimate, not about the resamples' mean: an estimate without its largest weights is
+ * too large. */
 static eqf_status bootstrap_weights(size_t num, const double *weights, unsigned num_resamples, uint64_t seed,
                                     double *memory, double *log_z_standard_error_out,
                                     double *ess_fraction_standard_error_out) {

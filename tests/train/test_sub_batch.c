@@ -1,4 +1,5 @@
-/* Batches that are solved in parts: the same gradient and loss, whatever the parts, to rounding; the same bits for the same parts. */
+/* Batches that are solved in parts: the same gradient and loss, whatever the parts, to rounding; the same bits for the
+ * same parts. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
