@@ -166,25 +166,73 @@ static exit_code check_flags(cli_app *app, const data_flags *flags) {
     return code == EXIT_CODE_OK ? files_check_writable(app, flags->energies_path, "the energies") : code;
 }
 
-static size_t own_options(data_flags *flags, cli_option options_out[]) {
+/* The samples and where they go. */
+static size_t sample_options(data_flags *flags, cli_option options_out[]) {
     const cli_option rows[] = {
-        {.kind = OPTION_COUNT, .letter = 'n', .name = "num-samples", .argument = "COUNT", .value = &flags->num,
-         .is_set = &flags->has_num, .default_text = "required", .low = 1, .high = 1e12, .help = "samples to draw"},
-        {.kind = OPTION_TEXT, .letter = 'o', .name = "output", .argument = "FILE.npy", .value = &flags->path,
-         .default_text = "required", .help = "where they go"},
-        {.kind = OPTION_TEXT, .name = "energies", .argument = "FILE.npy", .value = &flags->energies_path,
+        {.kind = OPTION_COUNT,
+         .letter = 'n',
+         .name = "num-samples",
+         .argument = "COUNT",
+         .value = &flags->num,
+         .is_set = &flags->has_num,
+         .default_text = "required",
+         .low = 1,
+         .high = 1e12,
+         .help = "samples to draw"},
+        {.kind = OPTION_TEXT,
+         .letter = 'o',
+         .name = "output",
+         .argument = "FILE.npy",
+         .value = &flags->path,
+         .default_text = "required",
+         .help = "where they go"},
+        {.kind = OPTION_TEXT,
+         .name = "energies",
+         .argument = "FILE.npy",
+         .value = &flags->energies_path,
          .help = "where their energies go, float32 [B], kT"},
-        {.kind = OPTION_COUNT, .name = "chains", .argument = "N", .value = &flags->num_chains,
-         .is_set = &flags->is_num_chains_set, .low = 1, .high = 1e8, .default_text = "chosen from -n",
+    };
+    return OPTIONS_PUT(options_out, rows);
+}
+
+/* How they are drawn. */
+static size_t chain_options(data_flags *flags, cli_option options_out[]) {
+    const cli_option rows[] = {
+        {.kind = OPTION_COUNT,
+         .name = "chains",
+         .argument = "N",
+         .value = &flags->num_chains,
+         .is_set = &flags->is_num_chains_set,
+         .low = 1,
+         .high = 1e8,
+         .default_text = "chosen from -n",
          .help = "independent Markov chains"},
-        {.kind = OPTION_COUNT, .name = "burn-in", .argument = "SWEEPS", .value = &flags->num_burn_in,
-         .is_set = &flags->is_num_burn_in_set, .low = 1, .high = 1e9, .default_text = "4000",
+        {.kind = OPTION_COUNT,
+         .name = "burn-in",
+         .argument = "SWEEPS",
+         .value = &flags->num_burn_in,
+         .is_set = &flags->is_num_burn_in_set,
+         .low = 1,
+         .high = 1e9,
+         .default_text = "4000",
          .help = "sweeps before the first sample; the step size is tuned there"},
-        {.kind = OPTION_COUNT, .name = "thinning", .argument = "SWEEPS", .value = &flags->thinning,
-         .is_set = &flags->is_thinning_set, .low = 1, .high = 1e9, .default_text = "200",
+        {.kind = OPTION_COUNT,
+         .name = "thinning",
+         .argument = "SWEEPS",
+         .value = &flags->thinning,
+         .is_set = &flags->is_thinning_set,
+         .low = 1,
+         .high = 1e9,
+         .default_text = "200",
          .help = "sweeps between samples of a chain"},
-        {.kind = OPTION_NUMBER, .name = "noise", .argument = "SD", .value = &flags->noise, .is_set = &flags->is_noise_set,
-         .low = 0, .high = 1e6, .default_text = "none",
+        {.kind = OPTION_NUMBER,
+         .name = "noise",
+         .argument = "SD",
+         .value = &flags->noise,
+         .is_set = &flags->is_noise_set,
+         .low = 0,
+         .high = 1e6,
+         .default_text = "none",
          .help = "no equilibrium: Gaussian noise of this standard deviation around the lowest minimum"},
     };
     return OPTIONS_PUT(options_out, rows);
@@ -194,10 +242,11 @@ exit_code cmd_data(cli_app *app) {
     const char *const operands[] = {"PRESET", NULL};
     const command_help help = {
         .usage = "(PRESET|--potential FILE.cl) -n COUNT -o FILE.npy [options]",
-        .description = "Draws equilibrium samples of PRESET by Metropolis Monte Carlo with many chains, writes them as "
-                       "float32 [B, N, D] with centres of mass at 0, and prints the diagnostics. Exit code 9 if they "
-                       "show that there is no equilibrium. With --replicas it does so by replica exchange in temperature, "
-                       "with --noise it makes samples around one minimum instead.",
+        .description =
+            "Draws equilibrium samples of PRESET by Metropolis Monte Carlo with many chains, writes them as "
+            "float32 [B, N, D] with centres of mass at 0, and prints the diagnostics. Exit code 9 if they "
+            "show that there is no equilibrium. With --replicas it does so by replica exchange in temperature, "
+            "with --noise it makes samples around one minimum instead.",
         .operands = operands,
         .examples = "  eqflow data dw4 -n 1e5 -o dw4.npy\n"
                     "  eqflow data lj13 -n 1e4 --epsilon 1 -o lj13_eps1.npy\n"
@@ -209,7 +258,8 @@ exit_code cmd_data(cli_app *app) {
     };
     data_flags flags = {.num = 0};
     cli_option options[OPTIONS_MAX];
-    size_t num_options = own_options(&flags, options);
+    size_t num_options = sample_options(&flags, options);
+    num_options += chain_options(&flags, options + num_options);
     num_options += replica_options(&flags.replica, options + num_options);
     num_options += system_options(&flags.system, SYSTEM_OF_PRESET, options + num_options);
     const char *words[OPERANDS_MAX];

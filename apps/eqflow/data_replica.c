@@ -96,7 +96,7 @@ exit_code replica_check(cli_app *app, const replica_flags *flags) {
     return files_check_writable(app, flags->ladder_path, "the ladder");
 }
 
-/* ---- The start ---------------------------------------------------------------------------------------------------------- */
+/* ---- The start --------------------------------------------------------------------------------------------------- */
 
 static exit_code quench_structure(cli_app *app, const eqf_potential_options *potential, float *start) {
     const size_t num_dof = (size_t)potential->num_particles * potential->space_dim;
@@ -135,7 +135,7 @@ static exit_code find_start(cli_app *app, const replica_flags *flags, const eqf_
     return EXIT_CODE_OK;
 }
 
-/* ---- Files ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Files ------------------------------------------------------------------------------------------------------- */
 
 static exit_code write_each(cli_app *app, const replica_flags *flags, const replica_request *request,
                             const eqf_potential_options *potential, unsigned num_temperatures, float *x) {
@@ -174,7 +174,7 @@ static exit_code write_ladder(cli_app *app, const replica_flags *flags, const eq
     return text_end(app, &file, flags->ladder_path, code);
 }
 
-/* ---- Results ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Results ----------------------------------------------------------------------------------------------------- */
 
 static json_t *temperature_json(const eqf_replica_temperature *at) {
     return json_pack(
@@ -214,11 +214,11 @@ static void speak(cli_app *app, const eqf_replica_diagnostics *d) {
             return;
         }
     if (d->num_round_trips < d->num_ladders)
-        app_warn(
-            app,
-            "%.0f round trips from the lowest temperature to the highest and back in %u ladders are few: raise --thinning or "
-            "--replicas",
-            d->num_round_trips, d->num_ladders);
+        app_warn(app,
+                 "%.0f round trips from the lowest temperature to the highest and back in %u ladders are few: raise "
+                 "--thinning or "
+                 "--replicas",
+                 d->num_round_trips, d->num_ladders);
 }
 
 static exit_code print_result(cli_app *app, const replica_flags *flags, const replica_request *request,
@@ -259,7 +259,7 @@ static exit_code print_result(cli_app *app, const replica_flags *flags, const re
         d->largest_start_difference, request->path);
 }
 
-/* ---- The run -------------------------------------------------------------------------------------------------------------------- */
+/* ---- The run ----------------------------------------------------------------------------------------------------- */
 
 static exit_code sample(cli_app *app, const eqf_potential_options *potential, const eqf_replica_options *options,
                         size_t num, float *x, float *energy, eqf_replica_diagnostics *diagnostics) {

@@ -69,7 +69,8 @@ static const double num_train_of_noise = 1000;
 
 static const eqf_mcmc_options default_chains = EQF_MCMC_OPTIONS_INIT;
 
-/* Known figures: docs/method.md, section 6. dw2 by quadrature; dw4 and lj13 by the Bennett acceptance ratio. Minima: docs/minima.md. */
+/* Known figures: docs/method.md, section 6. dw2 by quadrature; dw4 and lj13 by the Bennett acceptance ratio. Minima:
+ * docs/minima.md. */
 static const eqf_preset presets[] = {
     {.struct_size = sizeof(eqf_preset),
      .name = "dw2",

@@ -1,13 +1,14 @@
-/* The lowest known minima of Lennard-Jones clusters: their structures fall into them, with the energies of the literature; a preset's own figure is
- * that of its own constants; nothing that random starts find lies lower. */
+/* The lowest known minima of Lennard-Jones clusters: their structures fall into them, with the energies of the
+ * literature; a preset's own figure is that of its own constants; nothing that random starts find lies lower. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "support.h"
 
-/* In units of the well's depth, free clusters: Wales and Doye, J. Phys. Chem. A 101 (1997) 5111; Cambridge Cluster Database. Their pair potential
- * 4 epsilon ((s/d)^12 - (s/d)^6) is epsilon ((r/d)^12 - 2 (r/d)^6) with r = 2^(1/6) s: the same energies, other lengths. */
+/* In units of the well's depth, free clusters: Wales and Doye, J. Phys. Chem. A 101 (1997) 5111; Cambridge Cluster
+ * Database. Their pair potential 4 epsilon ((s/d)^12 - (s/d)^6) is epsilon ((r/d)^12 - 2 (r/d)^6) with r = 2^(1/6) s:
+ * the same energies, other lengths. */
 static const struct {
     const char *preset;
     double energy;
