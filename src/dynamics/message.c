@@ -243,11 +243,7 @@ static eqf_status create_kernels(eqf__field *field) {
     EQF__TRY(build_program(field, false, &state->form.program));
     EQF__TRY(eqf__kernel_create(ctx, state->form.program, "message_run", &state->run));
     if (state->group_size > 1) {
-        size_t most;
-        EQF__OCL(ctx,
-                 clGetKernelWorkGroupInfo(state->run.id, ctx->device->id, CL_KERNEL_WORK_GROUP_SIZE, sizeof most, &most,
-                                          NULL),
-                 "while a kernel was asked for its largest group");
+        const size_t most = eqf__kernel_largest_group(ctx, &state->run);
         if (most < state->group_size) state->group_size = most > 0 ? (unsigned)most : 1;
     }
     return EQF_OK;
