@@ -123,6 +123,14 @@ static double real_of(const json_t *object, const char *key) {
     return json_is_number(value) ? json_number_value(value) : NAN;
 }
 
+/* What the new process printed, and how long it took in all. */
+static bench_start_up seconds_of(const json_t *printed, double process) {
+    return (bench_start_up){real_of(printed, "device_seconds"),       real_of(printed, "flow_seconds"),
+                            real_of(printed, "tables_seconds"),       real_of(printed, "first_launch_seconds"),
+                            real_of(printed, "next_launch_seconds"), real_of(printed, "finish_seconds"),
+                            process};
+}
+
 /* Runs `eqflow bench --start-up --system PRESET --json` and reads what it prints. */
 static exit_code spawn_one(cli_app *app, const eqf_preset *preset, const char *folder, bool is_cold,
                            bench_start_up *start_up_out) {
@@ -170,13 +178,7 @@ static exit_code spawn_one(cli_app *app, const eqf_preset *preset, const char *f
     while (waitpid(child, &result, 0) < 0 && errno == EINTR) {}
     const double process = app_seconds() - start;
     json_t *here = json_object_get(root, "start_up");
-    *start_up_out = (bench_start_up){real_of(here, "device_seconds"),
-                                     real_of(here, "flow_seconds"),
-                                     real_of(here, "tables_seconds"),
-                                     real_of(here, "first_launch_seconds"),
-                                     real_of(here, "next_launch_seconds"),
-                                     real_of(here, "finish_seconds"),
-                                     process};
+    *start_up_out = seconds_of(here, process);
     const bool is_whole = json_is_object(here);
     json_decref(root);
     if (signals_is_stop_requested()) return app_fail(app, EXIT_CODE_INTERRUPTED, "interrupted");

@@ -87,8 +87,7 @@ static exit_code weigh(cli_app *app, const eqf_model_options *made, boltzmann *r
                                           &run->mean_energy, &run->mean_energy_error) != EQF_OK) {
         run->mean_energy = run->mean_energy_error = NAN;
     }
-    run->free_energy_difference =
-        work_free_energy_difference(run->weights.log_z, made->prior_scale, run->target);
+    run->free_energy_difference = eqf_prior_log_z(made) - run->weights.log_z;
     return EXIT_CODE_OK;
 }
 

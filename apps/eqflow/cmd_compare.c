@@ -86,6 +86,54 @@ static exit_code run(cli_app *app, const compare_flags *flags) {
     return code;
 }
 
+static size_t own_options(compare_flags *flags, cli_option options_out[]) {
+    const cli_option rows[] = {
+        {.kind = OPTION_TEXT,
+         .name = "preset",
+         .argument = "PRESET",
+         .value = &flags->preset_name,
+         .help = "the potential of the configurations"},
+        {.kind = OPTION_TEXT,
+         .name = "reference",
+         .argument = "FILE",
+         .value = &flags->paths[2],
+         .default_text = "B",
+         .help = "a perfect set, whose halves give the floor"},
+        {.kind = OPTION_COUNT,
+         .letter = 'n',
+         .name = "num-samples",
+         .argument = "COUNT",
+         .value = &flags->num_compared,
+         .low = 2,
+         .high = 1e7,
+         .help = "configurations of each set at most"},
+        {.kind = OPTION_COUNT,
+         .name = "aligned",
+         .argument = "COUNT",
+         .value = &flags->num_aligned,
+         .is_set = &flags->is_num_aligned_set,
+         .low = 0,
+         .high = 10000,
+         .default_text = "500, above 4 particles 200",
+         .help = "of them for the aligned distance, whose cost grows with the square; 0: none"},
+        {.kind = OPTION_COUNT,
+         .name = "splits",
+         .argument = "COUNT",
+         .value = &flags->num_splits,
+         .low = 2,
+         .high = 10000,
+         .help = "random splits of the perfect set"},
+        {.kind = OPTION_COUNT,
+         .name = "starts",
+         .argument = "COUNT",
+         .value = &flags->num_starts,
+         .low = 1,
+         .high = 1000,
+         .help = "orientations that each alignment of more than 4 particles begins from"},
+    };
+    return OPTIONS_PUT(options_out, rows);
+}
+
 exit_code cmd_compare(cli_app *app) {
     const char *const operands[] = {"A", "B", NULL};
     const command_help help = {
@@ -100,53 +148,9 @@ exit_code cmd_compare(cli_app *app) {
                     "  eqflow compare a.xyz b.xyz --preset dw4 --reference dw4.npy --aligned 1000\n",
     };
     compare_flags flags = {.num_compared = 2000, .num_splits = 20, .num_starts = 1};
-    enum { NUM_OWN_OPTIONS = 6 };
-    cli_option options[NUM_OWN_OPTIONS + SYSTEM_NUM_OPTIONS] = {
-        {.kind = OPTION_TEXT,
-         .name = "preset",
-         .argument = "PRESET",
-         .value = &flags.preset_name,
-         .help = "the potential of the configurations"},
-        {.kind = OPTION_TEXT,
-         .name = "reference",
-         .argument = "FILE",
-         .value = &flags.paths[2],
-         .default_text = "B",
-         .help = "a perfect set, whose halves give the floor"},
-        {.kind = OPTION_COUNT,
-         .letter = 'n',
-         .name = "num-samples",
-         .argument = "COUNT",
-         .value = &flags.num_compared,
-         .low = 2,
-         .high = 1e7,
-         .help = "configurations of each set at most"},
-        {.kind = OPTION_COUNT,
-         .name = "aligned",
-         .argument = "COUNT",
-         .value = &flags.num_aligned,
-         .is_set = &flags.is_num_aligned_set,
-         .low = 0,
-         .high = 10000,
-         .default_text = "500, above 4 particles 200",
-         .help = "of them for the aligned distance, whose cost grows with the square; 0: none"},
-        {.kind = OPTION_COUNT,
-         .name = "splits",
-         .argument = "COUNT",
-         .value = &flags.num_splits,
-         .low = 2,
-         .high = 10000,
-         .help = "random splits of the perfect set"},
-        {.kind = OPTION_COUNT,
-         .name = "starts",
-         .argument = "COUNT",
-         .value = &flags.num_starts,
-         .low = 1,
-         .high = 1000,
-         .help = "orientations that each alignment of more than 4 particles begins from"},
-    };
-    const size_t num_options =
-        NUM_OWN_OPTIONS + system_options(&flags.system, SYSTEM_OF_EITHER, options + NUM_OWN_OPTIONS);
+    cli_option options[OPTIONS_MAX];
+    size_t num_options = own_options(&flags, options);
+    num_options += system_options(&flags.system, SYSTEM_OF_EITHER, options + num_options);
     const char *words[OPERANDS_MAX];
     exit_code code;
     if (!options_parse(app, &help, options, num_options, words, &code)) return code;

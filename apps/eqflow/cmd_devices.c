@@ -102,6 +102,44 @@ static exit_code probe_all(cli_app *app, const eqf_device_info *devices, size_t 
     return EXIT_CODE_OK;
 }
 
+/* What --device opens, instead of what "auto" would. */
+static exit_code mark_selected(cli_app *app, eqf_device_info *devices, size_t num_devices) {
+    const exit_code code = app_open(app);
+    if (code != EXIT_CODE_OK) return code;
+    eqf_device_info chosen = EQF_DEVICE_INFO_INIT;
+    const eqf_status status = eqf_context_device(app->ctx, &chosen);
+    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
+    for (size_t i = 0; i < num_devices; i++) {
+        devices[i].is_chosen = devices[i].index == chosen.index;
+        snprintf(devices[i].choice_reason, sizeof devices[i].choice_reason, "--device %.60s %s", app->device,
+                 devices[i].is_chosen ? "names it" : "names another");
+    }
+    return EXIT_CODE_OK;
+}
+
+static exit_code print_all(cli_app *app, const eqf_device_info *devices, size_t num_devices) {
+    cli_output output;
+    exit_code code = output_begin(&output, app);
+    if (code != EXIT_CODE_OK) return code;
+    eqf_status status = EQF_OK;
+    json_t *list = json_array();
+    for (size_t i = 0; i < num_devices; i++) {
+        json_t *json = device_json(&devices[i]);
+        describe(&output, &devices[i]);
+        if (app->is_verbose && json) {
+            static eqf_device_profile profile = EQF_DEVICE_PROFILE_INIT;
+            status = eqf_device_get_profile(app->ctx, devices[i].index, &profile);
+            if (status != EQF_OK) break;
+            json_object_set_new(json, "profile_values", describe_profile(&output, &profile));
+        }
+        json_array_append_new(list, json ? json : json_null());
+    }
+    output_json(&output, "devices", list);
+    if (status == EQF_OK) return output_finish(&output);
+    output_abandon(&output);
+    return app_fail_status(app, status, ACTIVITY_COMPUTE);
+}
+
 exit_code cmd_devices(cli_app *app) {
     const char *const operands[] = {NULL};
     const command_help help = {
@@ -134,45 +172,8 @@ exit_code cmd_devices(cli_app *app) {
         if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
     }
     for (size_t i = 0; i < num_devices; i++) translate_reason(&devices[i]);
-    if (app->device) { /* what this selector opens, instead of what "auto" would */
-        code = app_open(app);
-        eqf_device_info chosen = EQF_DEVICE_INFO_INIT;
-        if (code == EXIT_CODE_OK && (status = eqf_context_device(app->ctx, &chosen)) != EQF_OK) {
-            code = app_fail_status(app, status, ACTIVITY_COMPUTE);
-        }
-        if (code != EXIT_CODE_OK) {
-            eqf_free(devices);
-            return code;
-        }
-        for (size_t i = 0; i < num_devices; i++) {
-            devices[i].is_chosen = devices[i].index == chosen.index;
-            snprintf(devices[i].choice_reason, sizeof devices[i].choice_reason, "--device %.60s %s", app->device,
-                     devices[i].is_chosen ? "names it" : "names another");
-        }
-    }
-    cli_output output;
-    code = output_begin(&output, app);
-    if (code == EXIT_CODE_OK) {
-        json_t *list = json_array();
-        for (size_t i = 0; i < num_devices; i++) {
-            json_t *json = device_json(&devices[i]);
-            describe(&output, &devices[i]);
-            if (app->is_verbose && json) {
-                static eqf_device_profile profile = EQF_DEVICE_PROFILE_INIT;
-                status = eqf_device_get_profile(app->ctx, devices[i].index, &profile);
-                if (status != EQF_OK) break;
-                json_object_set_new(json, "profile_values", describe_profile(&output, &profile));
-            }
-            json_array_append_new(list, json ? json : json_null());
-        }
-        output_json(&output, "devices", list);
-        if (status == EQF_OK) {
-            code = output_finish(&output);
-        } else {
-            output_abandon(&output);
-            code = app_fail_status(app, status, ACTIVITY_COMPUTE);
-        }
-    }
+    if (app->device) code = mark_selected(app, devices, num_devices);
+    if (code == EXIT_CODE_OK) code = print_all(app, devices, num_devices);
     eqf_free(devices);
     return code;
 }

@@ -206,6 +206,16 @@ static void describe_field(const eqf_model *model, report_row *row) {
              eqf_model_num_trained(model));
 }
 
+static const eqf_option *prior_rows(unsigned kind, size_t index) {
+    return eqf_prior_option((eqf_prior_kind)kind, index);
+}
+
+static void describe_prior(const eqf_model_options *made, report_row *row) {
+    char options[256];
+    option_flags_describe(prior_rows, made->prior_kind, made, options, sizeof options);
+    fill_row(row, "prior", "", "%s: %s", eqf_prior_kind_describe(made->prior_kind)->title, options);
+}
+
 enum { MAX_ORIGINS = 16 };
 
 static size_t fill_origins(cli_app *app, const evaluate_flags *flags, const eqf_model *model,
@@ -224,7 +234,7 @@ static size_t fill_origins(cli_app *app, const evaluate_flags *flags, const eqf_
     fill_row(&rows[num++], "system", "", "%s: %u particles in %u dimensions",
              options->preset[0] ? options->preset : "own", target->num_particles, target->space_dim);
     describe_potential(target, &rows[num++]);
-    fill_row(&rows[num++], "prior", "", "mean-free Gaussian, scale %g", options->prior_scale);
+    describe_prior(options, &rows[num++]);
     describe_field(model, &rows[num++]);
     const eqf_flow_options *used = result->figures->flow;
     const eqf_integrator_method_info *method = method_of(result);

@@ -282,6 +282,33 @@ static void print_more(FILE *stream) {
     system_print_constants(stream);
 }
 
+static size_t own_options(minima_flags *flags, cli_option options_out[]) {
+    const cli_option rows[] = {
+        {.kind = OPTION_COUNT, .letter = 'n', .name = "num-configurations", .argument = "COUNT", .value = &flags->num,
+         .is_set = &flags->has_num, .default_text = "1000; all of a file", .low = 1, .high = 1e9,
+         .help = "configurations to quench"},
+        {.kind = OPTION_FLAG, .name = "random-starts", .value = &flags->has_random_starts,
+         .help = "quench random configurations instead of MODEL's samples"},
+        {.kind = OPTION_TEXT, .name = "preset", .argument = "PRESET", .value = &flags->preset,
+         .help = "the potential of FILE.npy"},
+        {.kind = OPTION_TEXT, .name = "xyz", .argument = "FILE.xyz", .value = &flags->xyz,
+         .help = "where one configuration of each minimum goes, lowest first"},
+        {.kind = OPTION_NUMBER, .name = "tolerance", .argument = "X", .value = &flags->tolerance,
+         .default_text = "from potential and precision", .low = 1e-12, .high = 1e6,
+         .help = "quench until the gradient's norm is below this, kT per length"},
+        {.kind = OPTION_NUMBER, .name = "same", .argument = "LENGTH", .value = &flags->distance_tolerance,
+         .default_text = "0.01 of the potential's", .low = 1e-9, .high = 1e6,
+         .help = "minima are equal if particles coincide within this"},
+        {.kind = OPTION_COUNT, .name = "max-steps", .argument = "N", .value = &flags->max_steps, .low = 1, .high = 1e9,
+         .default_text = "50000", .help = "longest descent"},
+        {.kind = OPTION_FLAG, .name = "float", .value = &flags->is_float,
+         .help = "compute in float although the device has double"},
+        {.kind = OPTION_COUNT, .name = "rows", .argument = "N", .value = &flags->num_rows,
+         .help = "minima to print (JSON has all of them)"},
+    };
+    return OPTIONS_PUT(options_out, rows);
+}
+
 exit_code cmd_minima(cli_app *app) {
     const char *const operands[] = {"MODEL, FILE.npy or PRESET", NULL};
     const command_help help = {
@@ -298,31 +325,9 @@ exit_code cmd_minima(cli_app *app) {
         .print_more = print_more,
     };
     minima_flags flags = {.num_rows = 20};
-    cli_option options[OPTIONS_MAX] = {
-        {.kind = OPTION_COUNT, .letter = 'n', .name = "num-configurations", .argument = "COUNT", .value = &flags.num,
-         .is_set = &flags.has_num, .default_text = "1000; all of a file", .low = 1, .high = 1e9,
-         .help = "configurations to quench"},
-        {.kind = OPTION_FLAG, .name = "random-starts", .value = &flags.has_random_starts,
-         .help = "quench random configurations instead of MODEL's samples"},
-        {.kind = OPTION_TEXT, .name = "preset", .argument = "PRESET", .value = &flags.preset,
-         .help = "the potential of FILE.npy"},
-        {.kind = OPTION_TEXT, .name = "xyz", .argument = "FILE.xyz", .value = &flags.xyz,
-         .help = "where one configuration of each minimum goes, lowest first"},
-        {.kind = OPTION_NUMBER, .name = "tolerance", .argument = "X", .value = &flags.tolerance,
-         .default_text = "from potential and precision", .low = 1e-12, .high = 1e6,
-         .help = "quench until the gradient's norm is below this, kT per length"},
-        {.kind = OPTION_NUMBER, .name = "same", .argument = "LENGTH", .value = &flags.distance_tolerance,
-         .default_text = "0.01 of the potential's", .low = 1e-9, .high = 1e6,
-         .help = "minima are equal if particles coincide within this"},
-        {.kind = OPTION_COUNT, .name = "max-steps", .argument = "N", .value = &flags.max_steps, .low = 1, .high = 1e9,
-         .default_text = "50000", .help = "longest descent"},
-        {.kind = OPTION_FLAG, .name = "float", .value = &flags.is_float,
-         .help = "compute in float although the device has double"},
-        {.kind = OPTION_COUNT, .name = "rows", .argument = "N", .value = &flags.num_rows,
-         .help = "minima to print (JSON has all of them)"},
-    };
-    enum { NUM_OWN_OPTIONS = 9 };
-    size_t num_options = NUM_OWN_OPTIONS + system_options(&flags.system, SYSTEM_OF_EITHER, options + NUM_OWN_OPTIONS);
+    cli_option options[OPTIONS_MAX];
+    size_t num_options = own_options(&flags, options);
+    num_options += system_options(&flags.system, SYSTEM_OF_EITHER, options + num_options);
     const char *words[OPERANDS_MAX];
     exit_code code;
     if (!options_parse(app, &help, options, num_options, words, &code)) return code;

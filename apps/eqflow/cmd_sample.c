@@ -92,6 +92,15 @@ static exit_code draw(cli_app *app, const eqf_model *model, const eqf_potential_
     return code;
 }
 
+static exit_code check_files(cli_app *app, const sample_files *files, const char *model, const char *potential) {
+    const files_use uses[] = {{"-o", files->x, FILES_NUMPY},
+                              {"--log-prob", files->log_prob, FILES_NUMPY},
+                              {"--xyz", files->xyz, FILES_WRITTEN},
+                              {"MODEL", model, FILES_READ},
+                              {"--potential", potential, FILES_READ}};
+    return files_check_distinct(app, sizeof uses / sizeof uses[0], uses);
+}
+
 exit_code cmd_sample(cli_app *app) {
     const char *const operands[] = {"MODEL", NULL};
     const command_help help = {
@@ -125,12 +134,7 @@ exit_code cmd_sample(cli_app *app) {
     if (!options_parse(app, &help, options, num_options, words, &code)) return code;
     if (num == 0) return app_fail(app, EXIT_CODE_USAGE, "-n COUNT is missing; see eqflow sample --help");
     if (!files.x) return app_fail(app, EXIT_CODE_USAGE, "-o FILE.npy is missing; see eqflow sample --help");
-    const files_use uses[] = {{"-o", files.x, FILES_NUMPY},
-                              {"--log-prob", files.log_prob, FILES_NUMPY},
-                              {"--xyz", files.xyz, FILES_WRITTEN},
-                              {"MODEL", words[0], FILES_READ},
-                              {"--potential", target.potential_path, FILES_READ}};
-    if ((code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses)) != EXIT_CODE_OK) return code;
+    if ((code = check_files(app, &files, words[0], target.potential_path)) != EXIT_CODE_OK) return code;
     eqf_flow_options flow_options;
     if ((code = flow_flags_read(app, &flags, &flow_options)) != EXIT_CODE_OK) return code;
     eqf_model *model = NULL;

@@ -28,6 +28,36 @@ static void collect(void *user, const eqf_selftest_result *result) {
     json_array_append_new(collector->checks, check);
 }
 
+/* All checks, or what has `only` in its name; own_error: that of a potential of the user's own, or NULL. */
+static exit_code run(cli_app *app, const char *only, const double *own_error, const eqf_device_info *device) {
+    cli_output output;
+    exit_code code = output_begin(&output, app);
+    if (code != EXIT_CODE_OK) return code;
+    output_text(&output, "device", "device", device->name);
+    output_text(&output, "driver_version", "driver", device->driver_version);
+    check_collector collector = {&output, json_array(), 0, 0};
+    const eqf_status status = eqf_selftest_of(app->ctx, only, collect, &collector);
+    if (status != EQF_OK && status != EQF_ERROR_SELF_TEST) {
+        json_decref(collector.checks);
+        output_abandon(&output);
+        return app_fail_status(app, status, ACTIVITY_COMPUTE);
+    }
+    if (own_error) {
+        const eqf_selftest_result own_result = {.struct_size = sizeof own_result,
+                                                .name = "own potential: gradient",
+                                                .error = *own_error,
+                                                .tolerance = 2e-3,
+                                                .has_passed = true};
+        collect(&collector, &own_result);
+    }
+    output_json(&output, "checks", collector.checks);
+    output_bool(&output, "has_passed", NULL, status == EQF_OK);
+    output_line(&output, "%u of %u checks passed", collector.num_checks - collector.num_failed, collector.num_checks);
+    code = output_finish(&output);
+    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
+    return code;
+}
+
 exit_code cmd_selftest(cli_app *app) {
     const char *const operands[] = {NULL};
     const command_help help = {
@@ -65,29 +95,5 @@ exit_code cmd_selftest(cli_app *app) {
         if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_READ);
     }
 
-    cli_output output;
-    if ((code = output_begin(&output, app)) != EXIT_CODE_OK) return code;
-    output_text(&output, "device", "device", device.name);
-    output_text(&output, "driver_version", "driver", device.driver_version);
-    check_collector collector = {&output, json_array(), 0, 0};
-    status = eqf_selftest_of(app->ctx, only, collect, &collector);
-    if (status != EQF_OK && status != EQF_ERROR_SELF_TEST) {
-        json_decref(collector.checks);
-        output_abandon(&output);
-        return app_fail_status(app, status, ACTIVITY_COMPUTE);
-    }
-    if (flags.potential_path) {
-        const eqf_selftest_result own_result = {.struct_size = sizeof own_result,
-                                                .name = "own potential: gradient",
-                                                .error = own_error,
-                                                .tolerance = 2e-3,
-                                                .has_passed = true};
-        collect(&collector, &own_result);
-    }
-    output_json(&output, "checks", collector.checks);
-    output_bool(&output, "has_passed", NULL, status == EQF_OK);
-    output_line(&output, "%u of %u checks passed", collector.num_checks - collector.num_failed, collector.num_checks);
-    code = output_finish(&output);
-    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
-    return code;
+    return run(app, only, flags.potential_path ? &own_error : NULL, &device);
 }

@@ -31,6 +31,7 @@ static exit_code fill_model_options(cli_app *app, const train_flags *flags, cons
     options->seed = app->seed;
     if (flags->is_integration_steps_set) options->integrator.num_steps = (unsigned)flags->integration_steps;
     exit_code code = train_flags_dynamics(app, flags, &options->dynamics);
+    if (code == EXIT_CODE_OK) code = train_flags_prior(app, flags, options);
     if (code != EXIT_CODE_OK) return code;
     if (flags->has_prior_scale_of_data) {
         options->prior_scale = train_data_scale(data, &options->potential);

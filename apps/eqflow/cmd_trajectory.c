@@ -143,6 +143,43 @@ static exit_code check_flags(cli_app *app, trajectory_flags *flags) {
     return code == EXIT_CODE_OK ? flow_flags_read(app, &flags->flow, &flags->flow_options) : code;
 }
 
+static size_t own_options(trajectory_flags *flags, cli_option options_out[]) {
+    const cli_option rows[] = {
+        {.kind = OPTION_COUNT,
+         .letter = 'n',
+         .name = "num-samples",
+         .argument = "COUNT",
+         .value = &flags->num,
+         .low = 1,
+         .high = 1e6,
+         .help = "configurations that go the way"},
+        {.kind = OPTION_COUNT,
+         .name = "frames",
+         .argument = "COUNT",
+         .value = &flags->num_frames,
+         .low = 2,
+         .high = 1e5,
+         .help = "of each, from t = 0 to 1; at most one a step is new"},
+        {.kind = OPTION_TEXT,
+         .letter = 'o',
+         .name = "output",
+         .argument = "FILE",
+         .value = &flags->output_path,
+         .help = ".xyz: one way after the other; .npy: [frames, B, N, D]"},
+        {.kind = OPTION_TEXT,
+         .name = "log-prob",
+         .argument = "FILE.npy",
+         .value = &flags->log_prob_path,
+         .help = "log-densities on the way, float32 [frames, B]"},
+        {.kind = OPTION_TEXT,
+         .name = "animation",
+         .argument = "FILE.svg",
+         .value = &flags->animation_path,
+         .help = "a picture that moves, for a browser"},
+    };
+    return OPTIONS_PUT(options_out, rows);
+}
+
 exit_code cmd_trajectory(cli_app *app) {
     const char *const operands[] = {"MODEL", NULL};
     const command_help help = {
@@ -155,42 +192,9 @@ exit_code cmd_trajectory(cli_app *app) {
                     "  eqflow trajectory lj13.safetensors -n 6 --animation way.svg\n",
     };
     trajectory_flags flags = {.num = 6, .num_frames = 41};
-    enum { NUM_OWN_OPTIONS = 5 };
-    cli_option options[NUM_OWN_OPTIONS + FLOW_NUM_OPTIONS] = {
-        {.kind = OPTION_COUNT,
-         .letter = 'n',
-         .name = "num-samples",
-         .argument = "COUNT",
-         .value = &flags.num,
-         .low = 1,
-         .high = 1e6,
-         .help = "configurations that go the way"},
-        {.kind = OPTION_COUNT,
-         .name = "frames",
-         .argument = "COUNT",
-         .value = &flags.num_frames,
-         .low = 2,
-         .high = 1e5,
-         .help = "of each, from t = 0 to 1; at most one a step is new"},
-        {.kind = OPTION_TEXT,
-         .letter = 'o',
-         .name = "output",
-         .argument = "FILE",
-         .value = &flags.output_path,
-         .help = ".xyz: one way after the other; .npy: [frames, B, N, D]"},
-        {.kind = OPTION_TEXT,
-         .name = "log-prob",
-         .argument = "FILE.npy",
-         .value = &flags.log_prob_path,
-         .help = "log-densities on the way, float32 [frames, B]"},
-        {.kind = OPTION_TEXT,
-         .name = "animation",
-         .argument = "FILE.svg",
-         .value = &flags.animation_path,
-         .help = "a picture that moves, for a browser"},
-    };
-    size_t num_options =
-        NUM_OWN_OPTIONS + flow_flags_options(&flags.flow, 1e5, "integrator steps", options + NUM_OWN_OPTIONS);
+    cli_option options[OPTIONS_MAX];
+    size_t num_options = own_options(&flags, options);
+    num_options += flow_flags_options(&flags.flow, 1e5, "integrator steps", options + num_options);
     const char *words[OPERANDS_MAX];
     exit_code code;
     if (!options_parse(app, &help, options, num_options, words, &code)) return code;

@@ -244,10 +244,11 @@ static exit_code parse(cli_app *app, const command_help *help, const cli_option 
     return EXIT_CODE_OK;
 }
 
-bool options_parse(cli_app *app, const command_help *help, const cli_option *own_options, size_t num_own_options,
-                   const char *operands[], exit_code *code_out) {
-    bool wants_help = false;
-    const cli_option common[] = {
+enum { NUM_COMMON = 8 };
+
+/* Those of every command. */
+static size_t common_options(cli_app *app, bool *wants_help, cli_option options_out[NUM_COMMON]) {
+    const cli_option rows[NUM_COMMON] = {
         {.kind = OPTION_HEADING, .name = "Every command"},
         {.kind = OPTION_TEXT,
          .name = "device",
@@ -277,16 +278,30 @@ bool options_parse(cli_app *app, const command_help *help, const cli_option *own
         {.kind = OPTION_FLAG,
          .letter = 'h',
          .name = "help",
-         .value = &wants_help,
+         .value = wants_help,
          .default_text = "",
          .help = "this text"},
     };
-    enum { NUM_COMMON = sizeof common / sizeof common[0] };
+    return OPTIONS_PUT(options_out, rows);
+}
+
+static bool is_help_asked(const cli_app *app) {
+    for (int i = 2; i < app->argc && strcmp(app->argv[i], "--") != 0; i++) {
+        const char *word = app->argv[i];
+        const bool are_letters = word[0] == '-' && word[1] && strspn(word + 1, "hqv") == strlen(word + 1); /* "-qh" */
+        if (strcmp(word, "--help") == 0 || (are_letters && strchr(word, 'h'))) return true;
+    }
+    return false;
+}
+
+bool options_parse(cli_app *app, const command_help *help, const cli_option *own_options, size_t num_own_options,
+                   const char *operands[], exit_code *code_out) {
+    bool wants_help = false;
     cli_option options[OPTIONS_MAX + NUM_COMMON];
     struct poptOption table[OPTIONS_MAX + NUM_COMMON + 1];
     size_t num_options = 0, num_table = 0;
     for (size_t i = 0; i < num_own_options && num_options < OPTIONS_MAX; i++) options[num_options++] = own_options[i];
-    for (size_t i = 0; i < NUM_COMMON; i++) options[num_options++] = common[i];
+    num_options += common_options(app, &wants_help, options + num_options);
     for (size_t i = 0; i < num_options; i++) {
         if (options[i].kind == OPTION_HEADING) continue;
         /* All values come as text: the conversion and its messages are ours. val is the option's place + 1. */
@@ -298,15 +313,10 @@ bool options_parse(cli_app *app, const command_help *help, const cli_option *own
     }
     table[num_table] = (struct poptOption)POPT_TABLEEND;
 
-    /* --help shows the defaults, so it is looked for before values replace them. */
-    for (int i = 2; i < app->argc && strcmp(app->argv[i], "--") != 0; i++) {
-        const char *word = app->argv[i];
-        const bool are_letters = word[0] == '-' && word[1] && strspn(word + 1, "hqv") == strlen(word + 1); /* "-qh" */
-        if (strcmp(word, "--help") == 0 || (are_letters && strchr(word, 'h'))) {
-            print_help(app, help, options, num_options);
-            *code_out = app_flush_help(app);
-            return false;
-        }
+    if (is_help_asked(app)) { /* it shows the defaults, which values replace */
+        print_help(app, help, options, num_options);
+        *code_out = app_flush_help(app);
+        return false;
     }
     poptContext popt = poptGetContext(NULL, app->argc - 1, app->argv + 1, table, 0);
     if (!popt) {

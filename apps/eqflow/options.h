@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "app.h"
 
@@ -41,6 +42,9 @@ typedef struct command_help {
 
 #define OPTIONS_MAX 128
 #define OPERANDS_MAX 4
+
+/* Copies rows, an array, into a command's list of options; gives their number. */
+#define OPTIONS_PUT(options_out, rows) (memcpy((options_out), (rows), sizeof(rows)), sizeof(rows) / sizeof *(rows))
 
 /* A finite decimal number and nothing else. */
 bool options_number(const char *text, double *value_out);

@@ -19,6 +19,9 @@ typedef struct train_flags {
     eqf_dynamics_kind field_value;
     char field_help[256];
     option_flags dynamics; /* of every kind of field */
+    const char *prior;
+    char prior_help[256];
+    option_flags priors; /* of every kind of prior, but for its scale */
     eqf_divergence divergence_value;
     double learning_rate, final_fraction, integration_penalty, clip_norm, average_decay, weight_decay, data_noise;
     bool is_learning_rate_set, is_final_fraction_set, is_integration_penalty_set, is_clip_norm_set;
@@ -43,6 +46,11 @@ typedef struct train_flags {
 /* Reads and checks the command line: flags_out with the names of all files, the system with its constants in chosen_out. False: the program ends
  * with *code_out, after a failure or --help. */
 bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_out, exit_code *code_out);
+
+/* The flags and the help of the kinds of prior. */
+void train_prior_describe(train_flags *flags);
+/* Puts --prior and its options over those of a preset; --prior-scale is the caller's. */
+exit_code train_flags_prior(cli_app *app, const train_flags *flags, eqf_model_options *options);
 
 /* Puts --field and its options over those of a preset. */
 exit_code train_flags_dynamics(cli_app *app, const train_flags *flags, eqf_dynamics_options *dynamics);

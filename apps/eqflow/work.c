@@ -190,10 +190,6 @@ exit_code work_field_evaluation(cli_app *app, const char *text, eqf_field_evalua
                     app->command);
 }
 
-double work_free_energy_difference(double log_z, double prior_scale, const eqf_potential_options *target) {
-    return eqf_free_energy_difference(log_z, prior_scale, target->num_particles, target->space_dim);
-}
-
 exit_code work_divergence(cli_app *app, const char *text, eqf_divergence *divergence_out) {
     static const char *const names[] = {[EQF_DIVERGENCE_EXACT] = "exact",
                                         [EQF_DIVERGENCE_RADEMACHER] = "rademacher",

@@ -43,9 +43,6 @@ exit_code work_read_configurations(cli_app *app, const char *path, const eqf_pot
 /* The value of --field-evaluation; NULL is the table. Anything but "table" and "direct" is a usage error. */
 exit_code work_field_evaluation(cli_app *app, const char *text, eqf_field_evaluation *evaluation_out);
 
-/* Free energy of the target minus that of the prior, exp(-|z|^2 / (2 scale^2)) unnormalised on the mean-free subspace, in kT. */
-double work_free_energy_difference(double log_z, double prior_scale, const eqf_potential_options *target);
-
 /* The value of --divergence; NULL is exact. Anything but "exact", "rademacher" and "gaussian" is a usage error. */
 exit_code work_divergence(cli_app *app, const char *text, eqf_divergence *divergence_out);
 

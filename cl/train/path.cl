@@ -11,13 +11,10 @@ __kernel void path_set_times(__global real *times, real t, uint num_blocks) {
     store_lanes(times + AT_SAMPLE, (realv)t);
 }
 
-/* The score of the prior, s = -z / scale^2; log_det = 0, ones = 1. */
-__kernel void path_begin(__global const real *latents, __global real *score, __global real *log_det, __global real *ones, real scale,
-                         uint num_blocks) {
+/* log_det = 0, ones = 1. */
+__kernel void path_begin(__global real *log_det, __global real *ones, uint num_blocks) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
-    UNROLL_STATE
-    for (uint c = 0; c < DOF; c++) store_lanes(score + AT(c), -load_lanes(latents + AT(c)) / (scale * scale));
     store_lanes(log_det + AT_SAMPLE, (realv)0);
     store_lanes(ones + AT_SAMPLE, (realv)1);
 }

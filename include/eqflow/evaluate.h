@@ -113,7 +113,8 @@ const char *eqf_warning_kind_name(eqf_warning_kind kind);
  * a hash of the text. eqf_evaluate uses "evaluate", "bootstrap", "invariance", "round trip". */
 uint64_t eqf_seed_for(uint64_t seed, const char *purpose);
 
-/* Free energy of the target minus that of the prior, exp(-|z|^2 / (2 scale^2)) unnormalised on the mean-free subspace, in kT. */
+/* Free energy of the target minus that of the Gaussian prior, exp(-|z|^2 / (2 scale^2)) unnormalised on the mean-free subspace, in kT. Of any
+ * prior it is eqf_prior_log_z - log_z. */
 double eqf_free_energy_difference(double log_z, double prior_scale, unsigned num_particles, unsigned space_dim);
 
 #ifdef __cplusplus

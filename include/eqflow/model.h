@@ -77,6 +77,14 @@ typedef enum eqf_prior_kind {
     EQF_PRIOR_GAUSSIAN /* normal on the configurations with their centre of mass at 0, sd prior_scale */
 } eqf_prior_kind;
 
+typedef struct eqf_prior_kind_info {
+    size_t struct_size; /* set by the library */
+    const char *name;   /* "mean_free_gaussian": the key in files */
+    const char *title;  /* "mean-free Gaussian" */
+} eqf_prior_kind_info;
+
+/* NULL if there is no such kind; kinds count from 0 without a gap. */
+const eqf_prior_kind_info *eqf_prior_kind_describe(eqf_prior_kind kind);
 /* "mean_free_gaussian". NULL if unknown. */
 const char *eqf_prior_kind_name(eqf_prior_kind kind);
 /* Errors: NOT_FOUND, INVALID_ARGUMENT where something is NULL (no context: nothing to report to). */
@@ -115,7 +123,7 @@ typedef struct eqf_model_options {
     size_t struct_size; /* set by EQF_MODEL_OPTIONS_INIT */
     char preset[32]; /* the system's name: "dw4", or "" */
     eqf_potential_options potential; /* the target; also gives N and D */
-    double prior_scale;              /* sd of the mean-free Gaussian prior, length */
+    double prior_scale;              /* of the prior, length: of the mean-free Gaussian its sd */
     eqf_dynamics_options dynamics;
     eqf_integrator_options integrator;
     uint64_t seed; /* of the initial parameters */
@@ -124,6 +132,10 @@ typedef struct eqf_model_options {
 #define EQF_MODEL_OPTIONS_INIT                                                                                          \
     {.struct_size = sizeof(eqf_model_options), .potential = EQF_POTENTIAL_OPTIONS_INIT, .prior_scale = 1.0,             \
      .dynamics = EQF_DYNAMICS_OPTIONS_INIT, .integrator = EQF_INTEGRATOR_OPTIONS_INIT}
+
+/* ln of the integral of the prior's exp(-u), where u = -ln of its density, shifted so that it is 0 where all coordinates are 0. NaN if options
+ * are NULL or their kind of prior is unknown. */
+double eqf_prior_log_z(const eqf_model_options *options);
 
 /* One line of the training history. Means over the steps since the line before; held_out_nll is NaN
  * where it was not measured. */

@@ -101,7 +101,7 @@ static eqf_status make_problem(problem *t) {
     eqf_model_options options = EQF_MODEL_OPTIONS_INIT;
     options.potential.num_particles = flow->num_particles;
     options.potential.space_dim = flow->space_dim;
-    options.prior_scale = flow->prior.scale;
+    eqf__prior_copy_options(&flow->prior.options, &options);
     options.dynamics = flow->dynamics;
     options.integrator.num_steps = t->num_steps;
     if (options.dynamics.width > 32) options.dynamics.width = 32; /* the programs know nothing of hidden layers */
@@ -118,8 +118,8 @@ static eqf_status make_problem(problem *t) {
     t->gradient = eqf__alloc(ctx, eqf_model_num_trained(t->model), sizeof *t->gradient, "the known answers");
     eqf_status status = EQF_ERROR_OUT_OF_MEMORY;
     t->h_z = eqf__alloc(ctx, BATCH * num_dof, sizeof *t->h_z, "the known answers");
-    if (params != NULL && t->params != NULL && t->start != NULL && t->x != NULL && t->y != NULL && t->h_x != NULL && t->h_y != NULL &&
-        t->h_z != NULL && t->gradient != NULL) {
+    if (params != NULL && t->params != NULL && t->start != NULL && t->x != NULL && t->y != NULL && t->h_x != NULL &&
+        t->h_y != NULL && t->h_z != NULL && t->gradient != NULL) {
         t->field = (eqf__host_field){.velocity = flow->field->kind->host_velocity,
                                      .num_particles = flow->num_particles,
                                      .space_dim = flow->space_dim,
@@ -213,7 +213,8 @@ static double liveliness(const problem *t) {
     double most = 0;
     for (unsigned b = 0; b < BATCH; b++) {
         most = eqf__host_worse(most, fabs(t->log_det[b]) / (double)t->flow->num_particles);
-        for (size_t c = b * num_dof; c < (b + 1) * num_dof; c++) most = eqf__host_worse(most, fabs(t->h_z[c] - t->h_x[c]));
+        for (size_t c = b * num_dof; c < (b + 1) * num_dof; c++)
+            most = eqf__host_worse(most, fabs(t->h_z[c] - t->h_x[c]));
     }
     return most;
 }
@@ -240,8 +241,7 @@ static eqf_status calm_down(problem *t, bool *is_known_out) {
 
 static double host_log_prob(const problem *t, unsigned b) {
     const eqf_flow *flow = t->flow;
-    return t->log_det[b] + eqf__host_prior_log_prob(flow->num_particles, flow->space_dim, flow->prior.scale,
-                                                    t->h_z + b * flow->num_dof);
+    return t->log_det[b] + flow->prior.kind->host_log_prob(&flow->prior.options, t->h_z + b * flow->num_dof);
 }
 
 /* ---- The twin's answers, and how far they are off the host's -------------------------------------------------------------- */
@@ -307,7 +307,7 @@ static eqf_status check_prior(problem *t, double *error_out) {
     const eqf_flow *flow = t->flow;
     EQF__TRY(eqf_flow_prior_sample(t->twin, seed, first, BATCH, t->y));
     for (unsigned b = 0; b < BATCH; b++) {
-        eqf__host_prior_sample(flow->num_particles, flow->space_dim, flow->prior.scale, seed, first + b, t->h_y);
+        flow->prior.kind->host_sample(&flow->prior.options, seed, first + b, t->h_y);
         for (size_t c = 0; c < flow->num_dof; c++)
             *error_out = eqf__host_worse(*error_out, fabs(t->h_y[c] - (double)t->y[b * flow->num_dof + c]) /
                                                          fmax(1, (double)flow->prior.scale));
@@ -329,7 +329,7 @@ static eqf_status check_noise(problem *t, double *error_out) {
     eqf_status status = x != NULL && noise != NULL ? EQF_OK : EQF_ERROR_OUT_OF_MEMORY;
     if (status == EQF_OK) status = eqf__buffer_read(flow->ctx, flow->batch.d_x, 0, count * sizeof *x, x);
     for (unsigned b = 0; status == EQF_OK && b < BATCH; b++) {
-        eqf__host_prior_sample(flow->num_particles, flow->space_dim, flow->prior.scale, seed, first + b, t->h_y);
+        flow->prior.kind->host_sample(&flow->prior.options, seed, first + b, t->h_y);
         eqf__host_data_noise(flow->num_particles, flow->space_dim, scale, seed, first + b, noise);
         for (size_t c = 0; c < num_dof; c++)
             *error_out =
@@ -338,6 +338,44 @@ static eqf_status check_noise(problem *t, double *error_out) {
     }
     free(x);
     free(noise);
+    return status;
+}
+
+/* Scores at the latents of the problem's batch, against differences of the host's log-density along the free directions. */
+static eqf_status check_scores(problem *t, double *error_out) {
+    const eqf_flow *flow = t->twin;
+    const size_t V = flow->vector_width, num_dof = flow->num_dof, blocks = (BATCH + V - 1) / V,
+                 count = blocks * V * num_dof;
+    const double step = 1e-4 * flow->prior.options.prior_scale;
+    cl_mem d_score;
+    EQF__TRY(eqf__buffer_create(flow->ctx, count * sizeof(float), NULL, "the known answers", &d_score));
+    float *score = eqf__alloc(flow->ctx, count, sizeof *score, "the known answers");
+    double *expected = eqf__alloc(flow->ctx, num_dof, sizeof *expected, "the known answers");
+    eqf_status status = score != NULL && expected != NULL ? EQF_OK : EQF_ERROR_OUT_OF_MEMORY;
+    if (status == EQF_OK) status = eqf__batch_upload(&t->twin->batch, BATCH, eqf__floats(t->x));
+    if (status == EQF_OK) status = eqf__prior_score(&flow->prior, blocks, flow->batch.d_x, d_score);
+    if (status == EQF_OK) status = eqf__buffer_read(flow->ctx, d_score, 0, count * sizeof *score, score);
+    for (unsigned b = 0; status == EQF_OK && b < BATCH; b++) {
+        memcpy(t->h_y, t->h_x + b * num_dof, num_dof * sizeof *t->h_y);
+        double largest = 0;
+        for (size_t c = 0; c < num_dof; c++) {
+            const double at = t->h_y[c];
+            t->h_y[c] = at + step;
+            expected[c] = flow->prior.kind->host_log_prob(&flow->prior.options, t->h_y);
+            t->h_y[c] = at - step;
+            expected[c] = (expected[c] - flow->prior.kind->host_log_prob(&flow->prior.options, t->h_y)) / (2 * step);
+            t->h_y[c] = at;
+        }
+        eqf__host_centre(flow->num_particles, flow->space_dim, expected);
+        for (size_t c = 0; c < num_dof; c++) largest = fmax(largest, fabs(expected[c]));
+        for (size_t c = 0; c < num_dof; c++)
+            *error_out =
+                eqf__host_worse(*error_out, fabs(expected[c] - (double)score[(b / V * num_dof + c) * V + b % V]) /
+                                                fmax(1e-30, largest));
+    }
+    free(score);
+    free(expected);
+    eqf__buffer_destroy(&d_score);
     return status;
 }
 
@@ -369,14 +407,15 @@ static eqf_status check_log_densities_in_double(problem *t, double *error_out) {
 /* What the twin's loss should be; the continuous adjoint has no integration error. */
 static eqf_loss host_loss(problem *t) {
     const double weight = is_adaptive(t->flow) ? 0 : penalty;
+    const eqf__prior *prior = &t->flow->prior;
     eqf_loss loss = EQF_LOSS_INIT;
     for (unsigned b = 0; b < BATCH; b++) {
-        double log_prob, error;
+        double log_det, error;
         t->field.noise_sample = b;
-        if (!eqf__host_log_prob(&t->field, t->flow->prior.scale, t->host_steps, t->h_x + b * t->flow->num_dof,
-                                &log_prob, &error))
-            log_prob = error = NAN;
-        loss.nll -= log_prob / BATCH;
+        if (!eqf__host_transform(&t->field, false, t->host_steps, t->h_x + b * t->flow->num_dof, t->h_y, &log_det,
+                                 &error))
+            log_det = error = NAN;
+        loss.nll -= (prior->kind->host_log_prob(&prior->options, t->h_y) + log_det) / BATCH;
         loss.integration_error += error / BATCH;
     }
     loss.loss = loss.nll + weight * loss.integration_error;
@@ -479,6 +518,7 @@ static const struct row {
      check_log_densities_in_double, false},
     {"prior samples", EQF__ANSWERS_OF_VALUES, PART(PRIOR), 0, 2e-5, is_any, check_prior, false},
     {"noise on data", EQF__ANSWERS_OF_GRADIENTS, PART(PRIOR), 0, 2e-5, is_in_float, check_noise, false},
+    {"scores of the prior", EQF__ANSWERS_OF_GRADIENTS, PART(PRIOR), 0, 1e-4, is_in_float, check_scores, false},
     {"losses", EQF__ANSWERS_OF_GRADIENTS, PART(PRIOR), 0, 1e-4, is_in_float, check_losses, false},
     {"gradients", EQF__ANSWERS_OF_GRADIENTS, PART(PRIOR) | PART(FIELD) | PART(INTEGRATOR), 0, 3e-4, is_summed_directly,
      check_gradients, false},

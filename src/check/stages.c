@@ -133,10 +133,10 @@ static eqf_status ask_weighted(array_set *set, eqf__program *program, double *wo
 
 /* ---- Path gradients ----------------------------------------------------------------------------------------------------- */
 
-/* Times, the start of a score, and stages of a solve. */
+/* Times, what a solve starts from, and its stages. */
 static eqf_status ask_path_forward(array_set *set, eqf__program *program, double *worst) {
     enum { X, K, SUM, PLACE, LOG_DET, ONES, TIMES };
-    const cl_float t = 0.375f, scale = 1.5f, weight = 0.25f, reach = -0.5f, h = 0.125f, share = 0.75f;
+    const cl_float t = 0.375f, weight = 0.25f, reach = -0.5f, h = 0.125f, share = 0.75f;
     RUN(set, program, "path_set_times", EQF__ARG(set->d[TIMES]), EQF__ARG(t), EQF__ARG(blocks));
     for (size_t b = 0; b < set->numbers; b++) compare(worst, (double)t, set->h[TIMES][b]);
     RUN(set, program, "path_add_log_det", EQF__ARG(set->d[LOG_DET]), EQF__ARG(set->d[ONES]), EQF__ARG(share),
@@ -157,9 +157,7 @@ static eqf_status ask_path_forward(array_set *set, eqf__program *program, double
             compare(worst, is_last ? next : x, set->h[X][i]);
         }
     }
-    RUN(set, program, "path_begin", EQF__ARG(set->d[X]), EQF__ARG(set->d[K]), EQF__ARG(set->d[LOG_DET]),
-        EQF__ARG(set->d[ONES]), EQF__ARG(scale), EQF__ARG(blocks));
-    for (size_t i = 0; i < set->state; i++) compare(worst, -(double)set->h[X][i] / 2.25, set->h[K][i]);
+    RUN(set, program, "path_begin", EQF__ARG(set->d[LOG_DET]), EQF__ARG(set->d[ONES]), EQF__ARG(blocks));
     for (size_t b = 0; b < set->numbers; b++) {
         compare(worst, 0, set->h[LOG_DET][b]);
         compare(worst, 1, set->h[ONES][b]);

@@ -38,8 +38,7 @@ static void weigh(const eqf__evaluated *of, double *energies, eqf_evaluation *re
     f->ess_fraction = summary.ess_fraction;
     f->max_weight_fraction = summary.max_weight_fraction;
     f->log_z = summary.log_z;
-    f->free_energy_difference = eqf_free_energy_difference(summary.log_z, eqf_model_options_of(of->model)->prior_scale,
-                                                           of->target->num_particles, of->target->space_dim);
+    f->free_energy_difference = eqf_prior_log_z(eqf_model_options_of(of->model)) - summary.log_z;
     const uint64_t seed = eqf_seed_for(of->seed, "bootstrap");
     if (eqf_estimate_weights_bootstrap(num, result->log_weights, NUM_RESAMPLES, seed, &f->log_z_standard_error,
                                        &f->ess_fraction_standard_error) != EQF_OK)

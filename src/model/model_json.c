@@ -121,7 +121,7 @@ json_t *eqf__model_to_json(const eqf_model *model) {
     put(root, "version", json_string(model->version), &is_complete);
     put(root, "preset", json_string(options->preset), &is_complete);
     put_potential(root, &options->potential, &is_complete);
-    put_options(put_kind(root, "prior", prior->name, &is_complete), prior->options, options, &is_complete);
+    put_options(put_kind(root, "prior", prior->info.name, &is_complete), prior->options, options, &is_complete);
     put_options(put_kind(root, "dynamics", dynamics->info.name, &is_complete), dynamics->options, &options->dynamics,
                 &is_complete);
     json_t *integrator = json_object();

@@ -1,36 +1,26 @@
 #include "prior_kinds.h"
 
+#include <math.h>
 #include <string.h>
-
-/* The key in files is older than the member's name. Bounds in which the prior and its log-density are good float32 numbers. */
-static const eqf_option gaussian_options[] = {
-    {.struct_size = sizeof(eqf_option),
-     .key = "scale",
-     .offset = offsetof(eqf_model_options, prior_scale),
-     .type = EQF_OPTION_REAL,
-     .initial = 1.0,
-     .low = 1e-6,
-     .high = 1e6,
-     .unit = "length",
-     .flag = "prior-scale",
-     .help = "sd of the Gaussian prior"},
-    EQF__OPTIONS_END,
-};
-static const eqf__prior_kind gaussian = {.name = "mean_free_gaussian", .options = gaussian_options};
 
 /* No default: the compiler names a kind that has no row (-Wswitch). */
 const eqf__prior_kind *eqf__prior_kind_of(eqf_prior_kind kind) {
     switch (kind) {
-        case EQF_PRIOR_GAUSSIAN: return &gaussian;
+        case EQF_PRIOR_GAUSSIAN: return &eqf__gaussian_prior;
     }
     return NULL;
 }
 
 /* ---- For programs ----------------------------------------------------------------------------- */
 
+const eqf_prior_kind_info *eqf_prior_kind_describe(eqf_prior_kind kind) {
+    const eqf__prior_kind *row = eqf__prior_kind_of(kind);
+    return row != NULL ? &row->info : NULL;
+}
+
 const char *eqf_prior_kind_name(eqf_prior_kind kind) {
     const eqf__prior_kind *row = eqf__prior_kind_of(kind);
-    return row != NULL ? row->name : NULL;
+    return row != NULL ? row->info.name : NULL;
 }
 
 static const char *name_of(unsigned kind) {
@@ -50,6 +40,11 @@ const eqf_option *eqf_prior_option(eqf_prior_kind kind, size_t index) {
     return row != NULL ? eqf__options_at(row->options, index) : NULL;
 }
 
+double eqf_prior_log_z(const eqf_model_options *options) {
+    const eqf__prior_kind *row = options != NULL ? eqf__prior_kind_of(options->prior_kind) : NULL;
+    return row != NULL ? row->log_z(options) : (double)NAN;
+}
+
 /* ---- For the library -------------------------------------------------------------------------- */
 
 eqf_status eqf__prior_check(eqf_context *ctx, const eqf_model_options *options) {
@@ -62,6 +57,12 @@ eqf_status eqf__prior_check(eqf_context *ctx, const eqf_model_options *options) 
 
 uint64_t eqf__prior_hash(uint64_t hash, const eqf_model_options *options) {
     const eqf__prior_kind *row = eqf__prior_kind_of(options->prior_kind);
-    hash = eqf__hash(hash, row->name, strlen(row->name) + 1);
+    hash = eqf__hash(hash, row->info.name, strlen(row->info.name) + 1);
     return eqf__options_hash(hash, row->options, options);
+}
+
+void eqf__prior_copy_options(const eqf_model_options *from, eqf_model_options *to) {
+    to->prior_kind = from->prior_kind;
+    for (const eqf_option *row = eqf__prior_kind_of(from->prior_kind)->options; row->key != NULL; row++)
+        eqf_option_set(row, to, eqf_option_get(row, from));
 }

@@ -168,7 +168,7 @@ static void draw_direction(const eqf__host_field *field, double *e) {
 }
 
 bool eqf__host_dense_velocity(const eqf__host_field *field, const double *x, double t, double *velocity_out,
-                           double *divergence_out) {
+                              double *divergence_out) {
     const unsigned num = field->num_particles, dim = field->space_dim, num_dof = num * dim;
     double *y = calloc((size_t)num_dof * (2 + num_dof), sizeof *y);
     if (y == NULL) return false;
@@ -227,39 +227,21 @@ bool eqf__host_transform(const eqf__host_field *field, bool is_prior_to_data, un
     return true;
 }
 
-double eqf__host_prior_log_prob(unsigned num_particles, unsigned space_dim, double prior_scale, const double *z) {
-    double square = 0;
-    for (unsigned c = 0; c < num_particles * space_dim; c++) square += z[c] * z[c];
-    return -0.5 * square / (prior_scale * prior_scale) -
-           (num_particles - 1) * space_dim * (log(prior_scale) + 0.91893853320467274178);
+void eqf__host_four_normals(uint64_t seed, uint64_t sample, uint32_t number, uint32_t stream, double out[4]) {
+    four_normals(words_of(seed, sample, number, stream), out);
 }
 
-bool eqf__host_log_prob(const eqf__host_field *field, double prior_scale, unsigned num_steps, const double *x,
-                        double *log_prob_out, double *error_out) {
-    const unsigned num = field->num_particles, dim = field->space_dim;
-    double log_det, *z = calloc((size_t)num * dim, sizeof *z);
-    const bool is_good = z != NULL && eqf__host_transform(field, false, num_steps, x, z, &log_det, error_out);
-    if (is_good) *log_prob_out = eqf__host_prior_log_prob(num, dim, prior_scale, z) + log_det;
-    free(z);
-    return is_good;
-}
-
-static void mean_free_normals(unsigned num_particles, unsigned space_dim, double scale, uint64_t seed, uint64_t sample,
-                              uint32_t stream, double *normals_out) {
+void eqf__host_normals(unsigned num_particles, unsigned space_dim, double scale, uint64_t seed, uint64_t sample,
+                       uint32_t stream, double *out) {
     const unsigned num_dof = num_particles * space_dim;
-    for (unsigned c = 0; c < num_dof; c += 4) four_normals(words_of(seed, sample, c / 4, stream), normals_out + c);
-    eqf__host_centre(num_particles, space_dim, normals_out);
-    for (unsigned c = 0; c < num_dof; c++) normals_out[c] *= scale;
-}
-
-void eqf__host_prior_sample(unsigned num_particles, unsigned space_dim, double prior_scale, uint64_t seed,
-                            uint64_t sample, double *z_out) {
-    mean_free_normals(num_particles, space_dim, prior_scale, seed, sample, 0x7072696fu, z_out);
+    for (unsigned c = 0; c < num_dof; c += 4) eqf__host_four_normals(seed, sample, c / 4, stream, out + c);
+    eqf__host_centre(num_particles, space_dim, out);
+    for (unsigned c = 0; c < num_dof; c++) out[c] *= scale;
 }
 
 void eqf__host_data_noise(unsigned num_particles, unsigned space_dim, double scale, uint64_t seed, uint64_t position,
                           double *noise_out) {
-    mean_free_normals(num_particles, space_dim, scale, seed, position, 0x646e6f69u, noise_out);
+    eqf__host_normals(num_particles, space_dim, scale, seed, position, 0x646e6f69u, noise_out);
 }
 
 void eqf__host_augment(unsigned num_particles, unsigned space_dim, uint64_t seed, uint64_t position, double *x) {

@@ -32,20 +32,19 @@ bool eqf__host_dense_velocity(const eqf__host_field *field, const double *x, dou
 /* RK4 in num_steps steps, prior -> data or back: x_out [N, D] and log_det; error as in eqf_loss. */
 bool eqf__host_transform(const eqf__host_field *field, bool is_prior_to_data, unsigned num_steps, const double *x,
                          double *x_out, double *log_det_out, double *error_out);
-/* RK4, data -> prior: log_prob; error as in eqf_loss. */
-bool eqf__host_log_prob(const eqf__host_field *field, double prior_scale, unsigned num_steps, const double *x,
-                        double *log_prob_out, double *error_out);
 
-/* Philox and Box-Muller of cl/prior/gaussian.cl, number by number: z_out [N * D + 4], the last four are scratch. */
-void eqf__host_prior_sample(unsigned num_particles, unsigned space_dim, double prior_scale, uint64_t seed,
-                            uint64_t sample, double *z_out);
+/* Streams of random numbers: cl/prior/normals.clh. */
+#define EQF__STREAM_PRIOR 0x7072696fu
+/* Mean-free normals of cl/prior/normals.clh, number by number: out [N * D + 4], the last four are scratch. */
+void eqf__host_normals(unsigned num_particles, unsigned space_dim, double scale, uint64_t seed, uint64_t sample,
+                       uint32_t stream, double *out);
+/* Normals 4 number ... 4 number + 3 of a sample, for what needs more of them. */
+void eqf__host_four_normals(uint64_t seed, uint64_t sample, uint32_t number, uint32_t stream, double out[4]);
 /* What training adds to configuration number position; noise_out has room for 3 numbers more. */
 void eqf__host_data_noise(unsigned num_particles, unsigned space_dim, double scale, uint64_t seed, uint64_t position,
                           double *noise_out);
 /* The rotation or reflection and the permutation of cl/train/augment.cl that configuration number `position` gets: x [N, D] in place. */
 void eqf__host_augment(unsigned num_particles, unsigned space_dim, uint64_t seed, uint64_t position, double *x);
-/* Normalised log density of z [N, D], centred. */
-double eqf__host_prior_log_prob(unsigned num_particles, unsigned space_dim, double prior_scale, const double *z);
 
 /* Uniform on (-1, 1) from a counter: parameters and configurations of known answers. */
 double eqf__host_number(unsigned counter, unsigned stream);

@@ -76,12 +76,13 @@ static size_t find_row(const eqf__device *device, size_t index, flow_row *row_ou
     return num;
 }
 
-static eqf_model_options model_of(const eqf__device *device, const flow_row *row) {
+static eqf_model_options model_of(const eqf__device *device, const flow_row *row, eqf_prior_kind prior) {
     eqf_model_options options = EQF_MODEL_OPTIONS_INIT;
     options.potential.num_particles = NUM_PARTICLES;
     options.potential.space_dim = SPACE_DIM;
     if (row->is_group && device->group_min_particles > NUM_PARTICLES)
         options.potential.num_particles = device->group_min_particles;
+    options.prior_kind = prior;
     options.prior_scale = 1.25;
     options.dynamics.kind = row->kind;
     options.dynamics.num_distance = 7;
@@ -98,9 +99,9 @@ static eqf_model_options model_of(const eqf__device *device, const flow_row *row
     return options;
 }
 
-static eqf_status check_flow(eqf__checker *checker, const flow_row *row) {
+static eqf_status check_flow(eqf__checker *checker, const flow_row *row, eqf_prior_kind prior) {
     eqf_context *ctx = checker->ctx;
-    const eqf_model_options made = model_of(ctx->device, row);
+    const eqf_model_options made = model_of(ctx->device, row, prior);
     eqf_flow_options options = EQF_FLOW_OPTIONS_INIT;
     options.num_steps = NUM_STEPS;
     options.field_evaluation = row->evaluation;
@@ -116,6 +117,18 @@ static eqf_status check_flow(eqf__checker *checker, const flow_row *row) {
     eqf_flow_destroy(&flow);
     eqf_model_destroy(&model);
     return status;
+}
+
+/* A flow with each other prior, whose kernels these are all. */
+static eqf_status run_priors(eqf__checker *checker) {
+    static const flow_row row = {.kind = EQF_DYNAMICS_RADIAL, .evaluation = EQF_FIELD_DIRECT};
+    const eqf_prior_kind_info *prior;
+    for (unsigned kind = 1; (prior = eqf_prior_kind_describe((eqf_prior_kind)kind)) != NULL; kind++) {
+        checker->subject = prior->title;
+        eqf__check_begin(checker);
+        EQF__TRY(check_flow(checker, &row, (eqf_prior_kind)kind));
+    }
+    return EQF_OK;
 }
 
 /* ---- All of it ----------------------------------------------------------------------------------------------------------- */
@@ -142,7 +155,7 @@ static eqf_status run_each(eqf__checker *checker, const char *subject, const eqf
         num_asked++;
         checker->subject = row.name;
         eqf__check_begin(checker);
-        EQF__TRY(take(checker, check_flow(checker, &row)));
+        EQF__TRY(take(checker, check_flow(checker, &row, EQF_PRIOR_GAUSSIAN)));
     }
     for (size_t p = 0; p < eqf__selftest_num_parts; p++) {
         EQF__TRY(eqf__progress_done(checker->ctx, (double)(num_flows + p)));
@@ -152,8 +165,13 @@ static eqf_status run_each(eqf__checker *checker, const char *subject, const eqf
         eqf__check_begin(checker);
         EQF__TRY(take(checker, eqf__selftest_parts[p].run(checker)));
     }
+    if (is_asked("priors", subject)) {
+        num_asked++;
+        EQF__TRY(take(checker, run_priors(checker)));
+    }
     if (num_asked > 0) return EQF_OK;
-    return eqf__fail(checker->ctx, EQF_ERROR_NOT_FOUND, "nothing that is checked on this device has '%s' in its name", subject);
+    return eqf__fail(checker->ctx, EQF_ERROR_NOT_FOUND, "nothing that is checked on this device has '%s' in its name",
+                     subject);
 }
 
 static eqf_status run_all(eqf__checker *checker, const char *subject) {

@@ -4,7 +4,7 @@
 #define EQF_SOLVE_H
 
 #include "batch.h"
-#include "gaussian.h"
+#include "prior.h"
 #include "solver.h"
 
 /* Places in eqf__gradient_workspace.d_sums: means over the batch; the second pair is that of the energy-based loss, the third that of

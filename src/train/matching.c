@@ -70,7 +70,7 @@ eqf_status eqf__matching_create(eqf_trainer *trainer) {
                                .num_starts = o->num_pairing_starts,
                                .num_particles = flow->num_particles,
                                .space_dim = flow->space_dim,
-                               .prior_scale = eqf_model_options_of(trainer->model)->prior_scale,
+                               .model = eqf_model_options_of(trainer->model),
                                .seed = eqf__noise_seed(o, EQF__NOISE_PAIRS)};
     /* Copies cannot be compared all with all where they are many: latents then stay with their data. */
     if (o->pairing == EQF_PAIRING_EQUIVARIANT && flow->num_particles > 4) m->options.group_size = 1;

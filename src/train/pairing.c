@@ -9,6 +9,7 @@
 #include "alignment.h"
 #include "assignment.h"
 #include "host_reference.h"
+#include "prior_kinds.h"
 
 /* ---- The sequence of data ------------------------------------------------------------------------------------------------ */
 
@@ -96,14 +97,14 @@ static double cost_of(const pair_maker *m, const double *z, const double *x) {
 static void make_group(pair_maker *m, size_t num, const float *data, uint64_t first, unsigned count, float *latents_out,
                        float *data_out) {
     const eqf__pairing_options *o = m->options;
+    const eqf__prior_kind *prior = eqf__prior_kind_of(o->model->prior_kind);
     const size_t num_dof = m->stride - 4;
     for (unsigned b = 0; b < count; b++) {
         double *x = m->data + b * m->stride;
         const float *row = data + row_at(o->seed, first + b, num) * num_dof;
         for (size_t c = 0; c < num_dof; c++) x[c] = row[c];
         eqf__host_centre(o->num_particles, o->space_dim, x);
-        eqf__host_prior_sample(o->num_particles, o->space_dim, o->prior_scale, o->seed, first + b,
-                               m->latents + b * m->stride);
+        prior->host_sample(o->model, o->seed, first + b, m->latents + b * m->stride);
     }
     const bool is_dealt = o->kind != EQF_PAIRING_NONE && count > 1;
     for (unsigned i = 0; is_dealt && i < count; i++)

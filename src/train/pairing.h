@@ -4,14 +4,15 @@
 #define EQF_PAIRING_H
 
 #include "base.h"
+#include "eqflow/model.h"
 #include "eqflow/train.h"
 
 typedef struct eqf__pairing_options {
     eqf_pairing kind;
-    size_t group_size;   /* pairs among which latents are dealt to data */
-    unsigned num_starts; /* of an alignment of more than four particles */
-    unsigned num_particles, space_dim;
-    double prior_scale;
+    size_t group_size;                 /* pairs among which latents are dealt to data */
+    unsigned num_starts;               /* of an alignment of more than four particles */
+    unsigned num_particles, space_dim; /* the model's */
+    const eqf_model_options *model;    /* whose prior the latents are of; borrowed */
     uint64_t seed;
 } eqf__pairing_options;
 

@@ -1,6 +1,6 @@
 /* Path gradients of the Kullback-Leibler divergence in both directions (Vaitl et al., ICML 2022 and ICLR 2024). With q the model's density,
  * u the reduced energy of the target and s = grad log q, along a trajectory from the prior to the data
- *     dx/dt = v     ds/dt = -(dv/dx)^T s - grad div v,  s(0) = -z / sigma^2     d log q/dt = -div v
+ *     dx/dt = v     ds/dt = -(dv/dx)^T s - grad div v,  s(0) = grad log prior     d log q/dt = -div v
  * and with d = s(1) + grad u(x(1)) the gradient is the mean of d^T dx(1)/dtheta, the reverse pass of the solve of x with d as its seed:
  *     z from the prior: of KL(model || target);   z from a datum by a solve backward: of KL(target || model).
  * Where the model is the target d is zero at every x, and with it the gradient's variance. Data must be equilibrium samples of u. The reverse
@@ -159,11 +159,11 @@ static eqf_status solve_forward(const path_batch *b) {
     eqf_context *ctx = trainer->ctx;
     const eqf__gradient_workspace *w = &trainer->workspace;
     const eqf__prior *prior = &trainer->flow->prior;
-    const cl_float scale = (cl_float)prior->scale;
     const cl_mem *buffers = b->path->buffers;
     const size_t num_bytes = b->blocks * (size_t)trainer->flow->vector_width * trainer->flow->num_dof * sizeof(float);
-    EQF__TRY(EQF__LAUNCH(ctx, &b->path->kernels[BEGIN], b->blocks, 0, EQF__ARG(w->d_x), EQF__ARG(buffers[SCORE]),
-                         EQF__ARG(w->d_log_det), EQF__ARG(buffers[ONES]), EQF__ARG(scale), EQF__ARG(b->blocks)));
+    EQF__TRY(EQF__LAUNCH(ctx, &b->path->kernels[BEGIN], b->blocks, 0, EQF__ARG(w->d_log_det), EQF__ARG(buffers[ONES]),
+                         EQF__ARG(b->blocks)));
+    EQF__TRY(eqf__prior_score(prior, b->blocks, w->d_x, buffers[SCORE]));
     EQF__TRY(eqf__prior_log_prob(prior, b->blocks, w->d_x, w->d_log_det, 0.0f, buffers[PRIOR_LOG_PROB]));
     EQF__TRY(eqf__buffer_copy(ctx, w->d_x, 0, b->path->d_places[0], 0, num_bytes));
     for (unsigned step = 0; step < trainer->flow->solver->num_steps; step++)

@@ -179,6 +179,7 @@ CALL_WITHOUT_STATUS(eqf_option_name, p[0], p[1])
 CALL(eqf_dynamics_kind_find, p[0], p[1])
 CALL(eqf_integrator_method_find, p[0], p[1])
 CALL(eqf_prior_kind_find, p[0], p[1])
+CALL_WITHOUT_STATUS(eqf_prior_log_z, p[0])
 CALL(eqf_potential_kind_find, p[0], p[1])
 CALL(eqf_flow_velocity_vjp, p[0], 0.0, NUM, p[3], p[4], p[5], p[6], p[7])
 CALL(eqf_potential_check, p[0], p[1])
@@ -564,6 +565,7 @@ static void test_null(void **state) {
         ROW(eqf_dynamics_kind_find, "!!", dynamics_name, &dynamics_kind),
         ROW(eqf_integrator_method_find, "!!", method_name, &method),
         ROW(eqf_prior_kind_find, "!!", prior_name, &prior_kind),
+        ROW(eqf_prior_log_z, "~", &model_options),
         ROW(eqf_potential_kind_find, "!!", kind_name, &kind),
         ROW(eqf_flow_velocity_vjp, "!..!!ooo", f.flow, _, _, x, x, x, a, b),
         ROW(eqf_potential_length, "~", potential),

@@ -113,13 +113,13 @@ dense="sample d.safetensors -n 20 -o x.npy"
     caught train/flow_matching.cl 's/load_lanes(data + AT(c)) - z, z)/load_lanes(data + AT(c)) + z, z)/' flow_matching \
         $stages --stage flow-matching,steps=1,batch=16
     caught train/flow_matching.cl 's/(real)2 \* share/-(real)2 * share/' flow_matching $stages --stage flow-matching,steps=1,batch=16
-    caught train/path.cl 's/= -load_lanes(latents/= load_lanes(latents/;s/score + AT(c), -load_lanes/score + AT(c), load_lanes/' path \
+    caught prior/prior.cl 's/(realv)-1, scale/(realv)1, scale/' prior \
         $stages --stage nll,steps=1,batch=16,gradient=path
     caught train/path.cl 's/fma(share, load_lanes(score/fma(-share, load_lanes(score/' path $stages --stage nll,steps=1,batch=16,gradient=path
     caught train/weighted.cl 's/, f \* load_lanes(at)/, -f * load_lanes(at)/' weighted $stages --stage nll,steps=1,batch=16,dispersion=1
     caught train/batch.cl 's/position % num/position % (num - 1)/' train $(train)
     caught train/augment.cl 's/q\[0\]\[1\] = -s/q[0][1] = s/' augment $(train --field dense --augment)
-    caught prior/gaussian.cl 's/share \* z\[c\]/-share * z[c]/' prior $(train)
+    caught prior/gaussian.clh 's/share \* z\[c\]/-share * z[c]/' prior $(train)
 }
 again 'after wrong kernels'
 

@@ -25,10 +25,25 @@ extended=$work/build/apps/eqflow/eqflow
 
 # The potential: its known answers on the device, its flags.
 succeed "$extended" selftest
+cp stdout stdout.selftest
 if grep -Eq 'ok .*Gaussian core' stdout; then pass; else fail "selftest does not check the Gaussian core: $(cat stdout)"; fi
 succeed "$extended" data dw2 --help
 if grep -q -- '--reach X .*Gaussian core' stdout; then pass; else fail "no flag --reach"; fi
 expect 2 '--reach has no meaning here.*double well' "$extended" data dw2 --reach 2 -n 4 -o x.npy
+
+# The prior: its known answers, its flags, its place in the model file. Samples of any prior, weighed, give the target's ln Z.
+if grep -Eq "ok .*Student's t: scores of the prior" stdout.selftest; then pass; else fail "selftest does not check Student's t: $(cat stdout.selftest)"; fi
+expect 2 '--degrees has no meaning here: this is --prior mean_free_gaussian' "$extended" train dw2 --degrees 4 -o n.safetensors
+expect 2 '--degrees 2: must be at least 3 and at most 64' "$extended" train dw2 --prior student_t --degrees 2 -o n.safetensors
+log_z() { sed -n 's/.*"log_z": *\([-0-9.e]*\).*/\1/p' stdout; }
+for prior in mean_free_gaussian 'student_t --degrees 7'; do
+    # shellcheck disable=SC2086 # the prior's words are arguments
+    succeed "$extended" train dw2 --prior $prior --num-train 2000 --steps 300 -o prior.safetensors --quiet
+    succeed "$extended" evaluate prior.safetensors -n 20000 --json --quiet
+    log_z >>log_zs
+done
+if grep -aq 'student_t[^}]*degrees[^}]*: *7' prior.safetensors; then pass; else fail "the model file has no student_t"; fi
+within "$(awk 'NR == 1 { a = $1 } NR == 2 { print a - $1 }' log_zs)" -0.05 0.05 "ln Z by one prior minus that by the other"
 
 # The field: dw2's particles are twice as far out as those of the prior, ln 2 = 0.69; few steps go part of the way.
 succeed "$extended" train dw2 --field breathing --num-train 300 --steps 60 -o model.safetensors --quiet

@@ -76,8 +76,9 @@ static void test_priors(void **state) {
     unsigned kind = 0;
     for (; (row = eqf__prior_kind_of((eqf_prior_kind)kind)) != NULL; kind++) {
         eqf_prior_kind found;
-        assert_int_equal(eqf_prior_kind_find(row->name, &found), EQF_OK);
+        assert_int_equal(eqf_prior_kind_find(row->info.name, &found), EQF_OK);
         assert_int_equal(found, kind);
+        assert_ptr_equal(eqf_prior_kind_describe((eqf_prior_kind)kind), &row->info);
         check_rows(row->options, &initial, sizeof initial);
     }
     assert_true(kind >= 1);

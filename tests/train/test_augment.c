@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "augment.h"
-#include "gaussian.h"
+#include "prior.h"
 #include "ocl.h"
 #include "support.h"
 
@@ -220,7 +220,10 @@ static void check_noise(unsigned N, unsigned D) {
     eqf__device *its_device;
     TEST_OK(ctx, eqf__device_get(ctx, &its_device));
     const eqf__real real = eqf__real_float(its_device);
-    TEST_OK(ctx, eqf__prior_create(ctx, N, D, 1.0, &real, &prior));
+    eqf_model_options made = EQF_MODEL_OPTIONS_INIT;
+    made.potential.num_particles = N;
+    made.potential.space_dim = D;
+    TEST_OK(ctx, eqf__prior_create(ctx, &made, &real, &prior));
     noise n = {&prior, 0.25};
     float *start = markers(N, D, COUNT), *x = markers(N, D, COUNT), *none = markers(N, D, COUNT),
           *z = test_floats(COUNT * num_dof);

@@ -18,7 +18,7 @@ static float *gaussian_data(size_t count) {
     float *x = test_floats(count * DOF);
     for (size_t b = 0; b < count; ++b) {
         double row[DOF + 4];
-        eqf__host_prior_sample(N, D, data_scale, 31, b, row);
+        eqf__host_normals(N, D, data_scale, 31, b, EQF__STREAM_PRIOR, row);
         for (unsigned c = 0; c < DOF; ++c) x[b * DOF + c] = (float)row[c];
     }
     return x;

@@ -73,7 +73,7 @@ static void test_assignment_of_many(void **state) {
 /* ---- Alignment ----------------------------------------------------------------------------------------------------------- */
 
 static void random_configuration(unsigned num_particles, unsigned space_dim, uint64_t sample, double *x) {
-    eqf__host_prior_sample(num_particles, space_dim, 1.0, 77, sample, x);
+    eqf__host_normals(num_particles, space_dim, 1.0, 77, sample, EQF__STREAM_PRIOR, x);
 }
 
 static double squared_distance(unsigned count, const double *a, const double *b) {
@@ -235,12 +235,16 @@ static void test_many_particles(void **state) {
 enum { NUM_DATA = 30, NUM_DOF = 8, NUM_PAIRS = 20 };
 
 static eqf__pairing_options options_of(eqf_pairing kind) {
+    static eqf_model_options model = EQF_MODEL_OPTIONS_INIT;
+    model.potential.num_particles = 4;
+    model.potential.space_dim = 2;
+    model.prior_scale = 2;
     const eqf__pairing_options options = {.kind = kind,
                                           .group_size = 8,
                                           .num_starts = 2,
                                           .num_particles = 4,
                                           .space_dim = 2,
-                                          .prior_scale = 2,
+                                          .model = &model,
                                           .seed = 8};
     return options;
 }
@@ -295,13 +299,15 @@ static void test_clusters(void **state) {
     mcmc.seed = 3;
     TEST_OK(ctx, eqf_mcmc_sample(ctx, &preset->model->potential, &mcmc, NUM, x, NULL, NULL));
     double distance[2] = {0};
+    eqf_model_options model = *preset->model;
+    model.prior_scale = 0.7;
     for (unsigned is_aligned = 0; is_aligned < 2; ++is_aligned) {
         const eqf__pairing_options options = {.kind = is_aligned ? EQF_PAIRING_EQUIVARIANT : EQF_PAIRING_NONE,
                                               .group_size = 1,
                                               .num_starts = 4,
                                               .num_particles = 13,
                                               .space_dim = 3,
-                                              .prior_scale = 0.7,
+                                              .model = &model,
                                               .seed = 5};
         const clock_t start = clock();
         TEST_OK(ctx, eqf__pairs_make(ctx, &options, NUM, x, 0, NUM, latents, paired));

@@ -33,7 +33,7 @@ static float *make_data(void) {
     float *x = test_floats(NUM_DATA * DOF);
     for (size_t b = 0; b < NUM_DATA; ++b) {
         double row[DOF + 4];
-        eqf__host_prior_sample(2, 2, data_scale, 31, b, row);
+        eqf__host_normals(2, 2, data_scale, 31, b, EQF__STREAM_PRIOR, row);
         for (unsigned c = 0; c < DOF; ++c) x[b * DOF + c] = (float)row[c];
     }
     return x;

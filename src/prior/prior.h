@@ -1,22 +1,26 @@
-/* The mean-free Gaussian prior on the device. Equations: cl/prior/gaussian.cl. Blocked state throughout. */
-#ifndef EQF_GAUSSIAN_H
-#define EQF_GAUSSIAN_H
+/* A prior on the device: cl/prior/prior.cl with the text of its kind. Blocked state throughout. */
+#ifndef EQF_PRIOR_H
+#define EQF_PRIOR_H
 
+#include "prior_kinds.h"
 #include "program.h"
 #include "real.h"
 
 typedef struct eqf__prior {
     eqf_context *ctx;
     eqf__real real;
-    double scale;          /* as the device has it */
-    double constant_term;  /* (N-1) D (ln scale + 0.5 ln 2 pi) */
-    eqf__program *program; /* has the layout's kernels too (layout/batch.h) */
-    eqf__kernel sample, centre, add_noise, log_prob, add_log_det, seed, loss_sums;
+    const eqf__prior_kind *kind;
+    eqf_model_options options; /* of the model that it was made of, without its texts */
+    double scale;              /* as the device has it */
+    double constant_term;      /* -log_prob(0) */
+    eqf__program *program;     /* has the layout's kernels too (layout/batch.h) */
+    eqf__kernel sample, centre, add_noise, log_prob, score, add_log_det, seed, loss_sums;
     cl_mem d_carry; /* of loss_sums: [2][V] */
 } eqf__prior;
 
-eqf_status eqf__prior_create(eqf_context *ctx, unsigned num_particles, unsigned space_dim, double scale,
-                             const eqf__real *real, eqf__prior *prior_out);
+/* options: a model's, checked. */
+eqf_status eqf__prior_create(eqf_context *ctx, const eqf_model_options *options, const eqf__real *real,
+                             eqf__prior *prior_out);
 void eqf__prior_clear(eqf__prior *prior);
 
 /* Samples first_sample ... of the stream seed into d_x [num_blocks][N*D][V]. */
@@ -29,6 +33,8 @@ eqf_status eqf__prior_centre(const eqf__prior *prior, size_t num_blocks, cl_mem 
 /* d_log_prob = log_prob(z) + sign * d_log_det. */
 eqf_status eqf__prior_log_prob(const eqf__prior *prior, size_t num_blocks, cl_mem d_z, cl_mem d_log_det, double sign,
                                cl_mem d_log_prob);
+/* d_score [num_blocks][N*D][V] = the gradient of log_prob at z. */
+eqf_status eqf__prior_score(const eqf__prior *prior, size_t num_blocks, cl_mem d_z, cl_mem d_score);
 eqf_status eqf__prior_add_log_det(const eqf__prior *prior, size_t num_blocks, cl_mem d_log_prob, cl_mem d_log_det,
                                   double sign);
 
@@ -36,7 +42,7 @@ eqf_status eqf__prior_add_log_det(const eqf__prior *prior, size_t num_blocks, cl
 eqf_status eqf__prior_sum_losses(const eqf__prior *prior, size_t num_blocks, cl_mem d_value, cl_mem d_error,
                                  cl_mem d_weight, cl_mem d_sums, unsigned place);
 
-/* Start of the reverse solve for the mean negative log-likelihood of batch_size samples, after data -> prior: cl/prior/gaussian.cl. */
+/* Start of the reverse solve for the mean negative log-likelihood of batch_size samples, after data -> prior: cl/prior/prior.cl. */
 eqf_status eqf__prior_seed_nll(const eqf__prior *prior, size_t batch_size, cl_mem d_z, cl_mem d_log_det,
                                cl_mem d_adjoint_z, cl_mem d_adjoint_log_det, cl_mem d_weight, cl_mem d_nll,
                                cl_mem d_error);

@@ -1,0 +1,17 @@
+/* What the command line of eqflow train can say; what it must mean: train_flags.h. */
+#ifndef TRAIN_OPTIONS_H
+#define TRAIN_OPTIONS_H
+
+#include "options.h"
+#include "train_flags.h"
+
+/* All options, with their defaults in flags; gives their number. */
+size_t train_options(train_flags *flags, cli_option options_out[]);
+/* After the options of --help: defaults by preset, keys of stages. */
+void train_options_print_more(FILE *stream);
+
+/* Kinds of field, one by one; NULL beyond the last. */
+const eqf_dynamics_kind_info *train_field(unsigned kind);
+const eqf_option *train_dynamics_row(unsigned kind, size_t index);
+
+#endif
