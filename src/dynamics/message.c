@@ -287,6 +287,7 @@ static eqf_status message_create(eqf__field *field, const eqf__field_needs *need
     size_t num_slices;
     field->num_params = eqf__message_layout(&field->options, 0, slices, &num_slices, &field->num_trained);
     eqf__message_shape_of(&field->options, &state->shape);
+    state->form.is_divergence_costly = true; /* eight times the velocity's for lj13 */
     state->form.evaluate = message_evaluate;
     state->form.vjp = message_vjp;
     state->form.contract = message_contract;
@@ -310,7 +311,8 @@ static bool problem(const eqf_dynamics_options *options, unsigned num_particles,
 }
 
 const eqf__dynamics_kind eqf__message_kind = {
-    .info = EQF__DYNAMICS_INFO(.name = "message", .title = "deep and many-body", .is_equivariant = true, .is_batched = true),
+    .info = EQF__DYNAMICS_INFO(.name = "message", .title = "deep and many-body", .is_equivariant = true,
+                               .is_batched = true),
     .forms = EQF__FORM_BATCHED,
     .host_velocity = eqf__host_message_velocity,
     .problem = problem,
