@@ -16,7 +16,7 @@ typedef struct average_flags {
     cli_list observables, texts, text_constants; /* of the last: "NAME=X" */
     uint64_t num_blocks, num_bins;
     double neighbours, pair_range;
-    bool is_neighbours_set, is_pair_range_set;
+    bool is_neighbours_set, is_pair_range_set, has_equal_weights;
     system_flags system;
 } average_flags;
 
@@ -33,6 +33,7 @@ typedef struct averages {
     size_t num;
     float *energy;                        /* [num], at that potential */
     double *log_weights;                  /* [num], of the file; zeros */
+    const char *weights_are;              /* "equal", or the file they are of */
     column columns[MOST_OBSERVABLES + 1]; /* the energy first */
     size_t num_columns;
 } averages;

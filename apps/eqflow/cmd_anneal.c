@@ -9,13 +9,15 @@
 #include "flow_flags.h"
 #include "output.h"
 #include "progress.h"
+#include "sample_files.h"
 #include "signals.h"
 #include "system.h"
 #include "work.h"
 
 typedef struct anneal_flags {
     const char *start_path, *preset_name;
-    const char *output_path, *energies_path, *walkers_path, *log_weights_path, *steps_path;
+    const char *steps_path;
+    sample_files equal, walkers; /* equally weighted configurations; the walkers as they are */
     uint64_t num_walkers, num_repeats, num_pilot, num_latent_moves, num_langevin_moves;
     double ess_decay;
     flow_flags flow;
@@ -77,47 +79,44 @@ static exit_code walk(cli_app *app, eqf_annealer *annealer, FILE *log, eqf_annea
 
 /* ---- Files ------------------------------------------------------------------------------------ */
 
-static eqf_status write_numbers(cli_app *app, const char *path, float *values, size_t num) {
-    eqf_array array = EQF_ARRAY_INIT;
-    array.data = values;
-    array.num_dims = 1;
-    array.shape[0] = num;
-    return path != NULL ? eqf_array_write_npy(app->ctx, path, &array) : EQF_OK;
+/* Room for configurations with their energies. */
+static exit_code make_room(cli_app *app, const eqf_potential_options *target, size_t num, sample_set *set) {
+    *set = (sample_set){.potential = target, .num = num};
+    set->x = app_alloc(app, num, (size_t)target->num_particles * target->space_dim * sizeof *set->x, "the configurations");
+    set->energy = set->x ? app_alloc(app, num, sizeof *set->energy, "the energies") : NULL;
+    return set->energy ? EXIT_CODE_OK : EXIT_CODE_DEVICE;
 }
 
 static exit_code write_equal(cli_app *app, const anneal_flags *flags, const eqf_annealer *annealer,
                              const eqf_potential_options *target, size_t num) {
-    if (!flags->output_path && !flags->energies_path) return EXIT_CODE_OK;
-    float *x = app_alloc(app, num, (size_t)target->num_particles * target->space_dim * sizeof *x, "the configurations");
-    float *energy = x ? app_alloc(app, num, sizeof *energy, "the energies") : NULL;
-    eqf_status status = energy ? eqf_annealer_resample(annealer, num, x, energy) : EQF_ERROR_OUT_OF_MEMORY;
-    if (status == EQF_OK && flags->output_path) {
-        eqf_array array = work_configurations(x, num, target);
-        status = eqf_array_write_npy(app->ctx, flags->output_path, &array);
-    }
-    if (status == EQF_OK) status = write_numbers(app, flags->energies_path, energy, num);
-    free(x);
-    free(energy);
-    return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_WRITE);
+    if (!flags->equal.x && !flags->equal.energies) return EXIT_CODE_OK;
+    sample_set set;
+    exit_code code = make_room(app, target, num, &set);
+    const eqf_status status = code == EXIT_CODE_OK ? eqf_annealer_resample(annealer, num, set.x, set.energy) : EQF_OK;
+    if (status != EQF_OK) code = app_fail_status(app, status, ACTIVITY_COMPUTE);
+    if (code == EXIT_CODE_OK) code = sample_files_write(app, &flags->equal, &set);
+    free(set.x);
+    free(set.energy);
+    return code;
 }
 
 static exit_code write_weighted(cli_app *app, const anneal_flags *flags, const eqf_annealer *annealer,
                                 const eqf_potential_options *target, size_t num, double log_z) {
-    if (!flags->walkers_path && !flags->log_weights_path) return EXIT_CODE_OK;
-    float *x = app_alloc(app, num, (size_t)target->num_particles * target->space_dim * sizeof *x, "the walkers");
-    double *log_weights = x ? app_alloc(app, num, sizeof *log_weights, "the weights") : NULL;
-    float *relative = log_weights ? app_alloc(app, num, sizeof *relative, "the weights") : NULL;
-    eqf_status status = relative ? eqf_annealer_result(annealer, NULL, x, NULL, log_weights) : EQF_ERROR_OUT_OF_MEMORY;
-    for (size_t w = 0; w < num && status == EQF_OK; w++) relative[w] = (float)(log_weights[w] - log_z);
-    if (status == EQF_OK && flags->walkers_path) {
-        eqf_array array = work_configurations(x, num, target);
-        status = eqf_array_write_npy(app->ctx, flags->walkers_path, &array);
-    }
-    if (status == EQF_OK) status = write_numbers(app, flags->log_weights_path, relative, num);
-    free(x);
+    if (!flags->walkers.x && !flags->walkers.log_weights && !flags->walkers.xyz) return EXIT_CODE_OK;
+    sample_set set;
+    exit_code code = make_room(app, target, num, &set);
+    double *log_weights = code == EXIT_CODE_OK ? app_alloc(app, num, sizeof *log_weights, "the weights") : NULL;
+    if (code == EXIT_CODE_OK && !log_weights) code = EXIT_CODE_DEVICE;
+    const eqf_status status =
+        code == EXIT_CODE_OK ? eqf_annealer_result(annealer, NULL, set.x, set.energy, log_weights) : EQF_OK;
+    if (status != EQF_OK) code = app_fail_status(app, status, ACTIVITY_COMPUTE);
+    set.log_weights = log_weights;
+    set.log_weight_shift = log_z;
+    if (code == EXIT_CODE_OK) code = sample_files_write(app, &flags->walkers, &set);
+    free(set.x);
+    free(set.energy);
     free(log_weights);
-    free(relative);
-    return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_WRITE);
+    return code;
 }
 
 /* ---- Results ---------------------------------------------------------------------------------- */
@@ -151,11 +150,12 @@ static exit_code print_result(cli_app *app, const anneal_flags *flags, const ann
     output_number(&output, "log_prob_evaluations", "log-densities computed", last->log_prob_evaluations, NULL);
     output_number(&output, "score_evaluations", "scores computed", last->score_evaluations, NULL);
     output_number(&output, "seconds", NULL, seconds, NULL);
-    output_text(&output, "output", flags->output_path ? "configurations in" : NULL, flags->output_path);
-    output_text(&output, "energies_output", flags->energies_path ? "their energies in" : NULL, flags->energies_path);
-    output_text(&output, "walkers_output", flags->walkers_path ? "weighted walkers in" : NULL, flags->walkers_path);
-    output_text(&output, "log_weights_output", flags->log_weights_path ? "their weights in" : NULL,
-                flags->log_weights_path);
+    output_text(&output, "output", flags->equal.x ? "configurations in" : NULL, flags->equal.x);
+    output_text(&output, "energies_output", flags->equal.energies ? "their energies in" : NULL, flags->equal.energies);
+    output_text(&output, "walkers_output", flags->walkers.x ? "weighted walkers in" : NULL, flags->walkers.x);
+    output_text(&output, "log_weights_output", flags->walkers.log_weights ? "their weights in" : NULL,
+                flags->walkers.log_weights);
+    output_text(&output, "xyz_output", flags->walkers.xyz ? "walkers as extended XYZ in" : NULL, flags->walkers.xyz);
     output_text(&output, "steps_output", flags->steps_path ? "steps in" : NULL, flags->steps_path);
     code = output_finish(&output);
     if (code != EXIT_CODE_OK) return code;
@@ -221,20 +221,12 @@ static exit_code anneal(cli_app *app, const anneal_flags *flags, const anneal_st
 /* ---- The command ------------------------------------------------------------------------------ */
 
 static exit_code check_flags(cli_app *app, anneal_flags *flags) {
-    const files_use uses[] = {{"-o", flags->output_path, FILES_NUMPY},
-                              {"--energies", flags->energies_path, FILES_NUMPY},
-                              {"--walkers", flags->walkers_path, FILES_NUMPY},
-                              {"--log-weights", flags->log_weights_path, FILES_NUMPY},
-                              {"--steps", flags->steps_path, FILES_WRITTEN},
-                              {"START", flags->start_path, FILES_READ},
-                              {"--potential", flags->target.potential_path, FILES_READ}};
-    const struct {
-        const char *path, *what;
-    } outputs[] = {{flags->output_path, "the configurations"},
-                   {flags->energies_path, "the energies"},
-                   {flags->walkers_path, "the walkers"},
-                   {flags->log_weights_path, "the weights"},
-                   {flags->steps_path, "the steps"}};
+    files_use uses[SAMPLE_FILES_NUM_USES + 5] = {{"-o", flags->equal.x, FILES_NUMPY},
+                                                 {"--energies", flags->equal.energies, FILES_NUMPY},
+                                                 {"--steps", flags->steps_path, FILES_WRITTEN},
+                                                 {"START", flags->start_path, FILES_READ},
+                                                 {"--potential", flags->target.potential_path, FILES_READ}};
+    sample_files_uses(&flags->walkers, "--walkers", uses + 5);
     exit_code code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses);
     if (code != EXIT_CODE_OK) return code;
     if (flags->num_latent_moves + flags->num_langevin_moves == 0)
@@ -242,12 +234,15 @@ static exit_code check_flags(cli_app *app, anneal_flags *flags) {
     if (flags->num_walkers < 2 * flags->num_repeats)
         return app_fail(app, EXIT_CODE_USAGE, "-n %llu leaves fewer than 2 walkers for each of %llu repeats",
                         (unsigned long long)flags->num_walkers, (unsigned long long)flags->num_repeats);
-    if (ends_with(flags->start_path, ".npy") && !flags->preset_name)
+    const bool is_samples = ends_with(flags->start_path, ".npy") || ends_with(flags->start_path, ".xyz");
+    if (is_samples && !flags->preset_name)
         return app_fail(app, EXIT_CODE_USAGE, "samples need --preset PRESET: the potential whose equilibrium they are");
-    if (!ends_with(flags->start_path, ".npy") && flags->preset_name)
+    if (!is_samples && flags->preset_name)
         return app_fail(app, EXIT_CODE_USAGE, "--preset belongs to samples: a model knows its own potential");
-    for (size_t f = 0; f < sizeof outputs / sizeof outputs[0]; f++)
-        if ((code = files_check_writable(app, outputs[f].path, outputs[f].what)) != EXIT_CODE_OK) return code;
+    if ((code = sample_files_check(app, &flags->equal)) != EXIT_CODE_OK ||
+        (code = sample_files_check(app, &flags->walkers)) != EXIT_CODE_OK ||
+        (code = files_check_writable(app, flags->steps_path, "the steps")) != EXIT_CODE_OK)
+        return code;
     return flow_flags_read(app, &flags->flow, &flags->flow_options);
 }
 
@@ -292,22 +287,22 @@ static size_t result_options(anneal_flags *flags, cli_option options_out[]) {
          .letter = 'o',
          .name = "output",
          .argument = "FILE.npy",
-         .value = &flags->output_path,
+         .value = &flags->equal.x,
          .help = "equally weighted configurations, [B, N, D]: the walkers resampled"},
         {.kind = OPTION_TEXT,
          .name = "energies",
          .argument = "FILE.npy",
-         .value = &flags->energies_path,
+         .value = &flags->equal.energies,
          .help = "their energies, float32 [B]"},
         {.kind = OPTION_TEXT,
          .name = "walkers",
          .argument = "FILE.npy",
-         .value = &flags->walkers_path,
+         .value = &flags->walkers.x,
          .help = "the walkers as they are, to be weighted"},
         {.kind = OPTION_TEXT,
          .name = "log-weights",
          .argument = "FILE.npy",
-         .value = &flags->log_weights_path,
+         .value = &flags->walkers.log_weights,
          .help = "logarithms of their weights, of which the mean is 1"},
         {.kind = OPTION_TEXT,
          .name = "steps",
@@ -360,7 +355,7 @@ static size_t way_options(anneal_flags *flags, cli_option options_out[]) {
          .name = "preset",
          .argument = "PRESET",
          .value = &flags->preset_name,
-         .help = "the potential that SAMPLES.npy are equilibrium of"},
+         .help = "the potential that SAMPLES (.npy or .xyz) are equilibrium of"},
     };
     return OPTIONS_PUT(options_out, rows);
 }
@@ -368,7 +363,7 @@ static size_t way_options(anneal_flags *flags, cli_option options_out[]) {
 exit_code cmd_anneal(cli_app *app) {
     const char *const operands[] = {"START", NULL};
     const command_help help = {
-        .usage = "MODEL|SAMPLES.npy [-n COUNT] [-o FILE.npy] [options]",
+        .usage = "MODEL|SAMPLES [-n COUNT] [-o FILE.npy] [options]",
         .description =
             "Unbiased averages and ln Z from any start, however bad: annealed sequential Monte Carlo from a model's density (or from "
             "samples of a preset's equilibrium) to the target, E_beta = (1 - beta) E_start + beta u. Walkers are reweighted, "
@@ -388,6 +383,8 @@ exit_code cmd_anneal(cli_app *app) {
     cli_option options[OPTIONS_MAX];
     size_t num_options = result_options(&flags, options);
     num_options += way_options(&flags, options + num_options);
+    num_options += sample_files_options(&flags.walkers, "the walkers as they are, with energy and log-weight of each",
+                                        options + num_options);
     num_options += flow_flags_options(&flags.flow, 1e5, "integrator steps", options + num_options);
     num_options += system_options(&flags.target, SYSTEM_OF_MODEL, options + num_options);
     const char *words[OPERANDS_MAX];

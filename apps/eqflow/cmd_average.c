@@ -17,30 +17,38 @@ static void clear(averages *a) {
 
 /* ---- Reading ---------------------------------------------------------------------------------- */
 
+/* values [a->num] of the file at path as log-weights. */
+static exit_code take_log_weights(cli_app *app, const char *path, const float *values, averages *a) {
+    bool has_weight = false;
+    for (size_t b = 0; b < a->num; b++) {
+        a->log_weights[b] = (double)values[b];
+        has_weight = has_weight || isfinite(values[b]);
+        if (isnan(values[b]) || values[b] == INFINITY)
+            return app_fail(app, EXIT_CODE_INPUT,
+                            "%s: logarithm %zu (counted from 0) of a weight is not a number below infinity", path, b);
+    }
+    a->weights_are = path;
+    return has_weight ? EXIT_CODE_OK : app_fail(app, EXIT_CODE_INPUT, "%s: every weight is zero", path);
+}
+
+/* Of --log-weights, or what the frames of an extended XYZ file say of themselves. */
 static exit_code read_log_weights(cli_app *app, const average_flags *flags, averages *a) {
+    a->weights_are = "equal";
     a->log_weights = app_alloc(app, a->num, sizeof *a->log_weights, "the weights");
     if (!a->log_weights) return EXIT_CODE_DEVICE;
     for (size_t b = 0; b < a->num; b++) a->log_weights[b] = 0;
-    if (!flags->log_weights_path) return EXIT_CODE_OK;
+    if (flags->has_equal_weights) return EXIT_CODE_OK;
+    const char *path = flags->log_weights_path ? flags->log_weights_path : flags->data_path;
     eqf_array array = EQF_ARRAY_INIT;
-    eqf_status status = eqf_array_read_npy(app->ctx, flags->log_weights_path, &array);
+    const eqf_status status = flags->log_weights_path
+                                  ? eqf_array_read_npy(app->ctx, path, &array)
+                                  : eqf_array_read_xyz_values(app->ctx, path, "log_weight", &array);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_READ);
     exit_code code = EXIT_CODE_OK;
-    if (array.num_dims != 1 || array.shape[0] != a->num) {
-        code = app_fail(app, EXIT_CODE_INPUT, "%s holds %zu numbers, but there are %zu configurations",
-                        flags->log_weights_path, eqf_array_count(&array), a->num);
-    }
-    bool has_weight = false;
-    for (size_t b = 0; code == EXIT_CODE_OK && b < a->num; b++) {
-        a->log_weights[b] = array.data[b];
-        has_weight = has_weight || isfinite(array.data[b]);
-        if (isnan(array.data[b]) || array.data[b] == INFINITY)
-            code = app_fail(app, EXIT_CODE_INPUT,
-                            "%s: logarithm %zu (counted from 0) of a weight is not a number below infinity",
-                            flags->log_weights_path, b);
-    }
-    if (code == EXIT_CODE_OK && !has_weight)
-        code = app_fail(app, EXIT_CODE_INPUT, "%s: every weight is zero", flags->log_weights_path);
+    if (flags->log_weights_path && (array.num_dims != 1 || array.shape[0] != a->num))
+        code = app_fail(app, EXIT_CODE_INPUT, "%s holds %zu numbers, but there are %zu configurations", path,
+                        eqf_array_count(&array), a->num);
+    if (code == EXIT_CODE_OK && array.data) code = take_log_weights(app, path, array.data, a);
     eqf_array_clear(&array);
     return code;
 }
@@ -152,6 +160,7 @@ static exit_code print_averages(cli_app *app, const average_flags *flags, const 
     if (eqf_estimate_weights(a->num, a->log_weights, &weights) != EQF_OK)
         return app_fail(app, EXIT_CODE_FAILURE, "no configuration has any weight");
     output_count(output, "num_samples", "configurations", a->num);
+    output_text(output, "log_weights", "weights", a->weights_are);
     output_number(output, "ess_fraction", "effective sample size (fraction)", weights.ess_fraction, NULL);
     output_number(output, "max_weight_fraction", "largest weight (fraction of all)", weights.max_weight_fraction, NULL);
     json_t *all = json_object();
@@ -199,6 +208,8 @@ static exit_code check_flags(cli_app *app, const average_flags *flags, scan_rang
                               {"--potential", flags->system.potential_path, false}};
     exit_code code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses);
     if (code == EXIT_CODE_OK) code = scan_parse(app, flags->scan_text, scan_out);
+    if (code == EXIT_CODE_OK && flags->has_equal_weights && flags->log_weights_path)
+        code = app_fail(app, EXIT_CODE_USAGE, "--equal-weights and --log-weights exclude each other");
     if (code == EXIT_CODE_OK && flags->table_path && scan_out->num == 0)
         code = app_fail(app, EXIT_CODE_USAGE, "--table belongs to --scan, which is missing");
     if (code == EXIT_CODE_OK && !flags->preset_name && !flags->system.potential_path)
@@ -260,7 +271,12 @@ static size_t observable_options(average_flags *flags, cli_option options_out[])
          .name = "log-weights",
          .argument = "FILE.npy",
          .value = &flags->log_weights_path,
-         .help = "logarithms of their weights, [B]; else all weigh the same"},
+         .default_text = "log_weight of the XYZ",
+         .help = "logarithms of their weights, [B]; without any all weigh the same"},
+        {.kind = OPTION_FLAG,
+         .name = "equal-weights",
+         .value = &flags->has_equal_weights,
+         .help = "pass over the weights that an XYZ file has"},
         {.kind = OPTION_LIST,
          .name = "observable",
          .argument = "NAME",

@@ -10,11 +10,13 @@
 #include "flow_flags.h"
 #include "output.h"
 #include "progress.h"
+#include "sample_files.h"
 #include "system.h"
 #include "work.h"
 
 typedef struct boltzmann_flags {
     const char *model_path, *output_path, *energies_path, *histograms_path;
+    sample_files proposals; /* all of them, to be weighted */
     uint64_t num_proposals, num_burn_in, thinning, num_bins;
     bool is_burn_in_set, is_thinning_set, is_num_bins_set;
     flow_flags flow;
@@ -112,18 +114,12 @@ static exit_code write_chain(cli_app *app, const boltzmann_flags *flags, const b
         memcpy(x + k * run->num_dof, run->x + held * run->num_dof, run->num_dof * sizeof(float));
         energy[k] = run->energy[held];
     }
-    eqf_status status = EQF_OK;
-    if (code == EXIT_CODE_OK && flags->output_path) {
-        eqf_array array = work_configurations(x, num, run->target);
-        status = eqf_array_write_npy(app->ctx, flags->output_path, &array);
-    }
-    if (code == EXIT_CODE_OK && status == EQF_OK && flags->energies_path) {
-        eqf_array array = {energy, 1, {num}};
-        status = eqf_array_write_npy(app->ctx, flags->energies_path, &array);
-    }
+    const sample_files files = {.x = flags->output_path, .energies = flags->energies_path};
+    const sample_set set = {.potential = run->target, .num = num, .x = x, .energy = energy};
+    if (code == EXIT_CODE_OK) code = sample_files_write(app, &files, &set);
     free(x);
     free(energy);
-    return status == EQF_OK ? code : app_fail_status(app, status, ACTIVITY_WRITE);
+    return code;
 }
 
 static int compare(const void *a, const void *b) {
@@ -245,6 +241,10 @@ static exit_code print_result(cli_app *app, const boltzmann_flags *flags, const 
     output_number(&output, "mean_energy_chain_standard_error", "    standard error", run->chain.standard_error, NULL);
     output_text(&output, "output", flags->output_path ? "chain in" : NULL, flags->output_path);
     output_text(&output, "energies_output", flags->energies_path ? "its energies in" : NULL, flags->energies_path);
+    output_text(&output, "proposals_output", flags->proposals.x ? "proposals in" : NULL, flags->proposals.x);
+    output_text(&output, "log_weights_output", flags->proposals.log_weights ? "their log-weights in" : NULL,
+                flags->proposals.log_weights);
+    output_text(&output, "xyz_output", flags->proposals.xyz ? "proposals as extended XYZ in" : NULL, flags->proposals.xyz);
     output_text(&output, "histograms_output", flags->histograms_path ? "histograms in" : NULL, flags->histograms_path);
     code = output_finish(&output);
     if (run->weights.max_weight_fraction > dominant_weight) {
@@ -278,6 +278,8 @@ static exit_code generate(cli_app *app, const boltzmann_flags *flags, const eqf_
     }
     if (code == EXIT_CODE_OK) walk(app, &run);
     if (code == EXIT_CODE_OK && (flags->output_path || flags->energies_path)) code = write_chain(app, flags, &run);
+    const sample_set proposals = {target, run.num, run.x, run.energy, run.log_prob, run.log_weights, 0};
+    if (code == EXIT_CODE_OK) code = sample_files_write(app, &flags->proposals, &proposals);
     if (code == EXIT_CODE_OK && flags->histograms_path) code = write_histograms(app, flags, &run);
     if (code == EXIT_CODE_OK) code = print_result(app, flags, &run);
     clear(&run);
@@ -287,11 +289,12 @@ static exit_code generate(cli_app *app, const boltzmann_flags *flags, const eqf_
 /* ---- The command ------------------------------------------------------------------------------ */
 
 static exit_code check_flags(cli_app *app, boltzmann_flags *flags) {
-    const files_use uses[] = {{"-o", flags->output_path, FILES_NUMPY},
-                              {"--energies", flags->energies_path, FILES_NUMPY},
-                              {"--histograms", flags->histograms_path, FILES_WRITTEN},
-                              {"MODEL", flags->model_path, FILES_READ},
-                              {"--potential", flags->target.potential_path, FILES_READ}};
+    files_use uses[SAMPLE_FILES_NUM_USES + 5] = {{"-o", flags->output_path, FILES_NUMPY},
+                                                 {"--energies", flags->energies_path, FILES_NUMPY},
+                                                 {"--histograms", flags->histograms_path, FILES_WRITTEN},
+                                                 {"MODEL", flags->model_path, FILES_READ},
+                                                 {"--potential", flags->target.potential_path, FILES_READ}};
+    sample_files_uses(&flags->proposals, "--proposals", uses + 5);
     exit_code code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses);
     if (code != EXIT_CODE_OK) return code;
     if (flags->is_thinning_set && !flags->output_path && !flags->energies_path) {
@@ -322,8 +325,8 @@ exit_code cmd_boltzmann(cli_app *app) {
                     "  eqflow boltzmann dw4.safetensors --histograms dw4.csv\n",
     };
     boltzmann_flags flags = {.num_proposals = 100000, .thinning = 1, .num_bins = 60};
-    enum { NUM_OWN_OPTIONS = 7 };
-    cli_option options[NUM_OWN_OPTIONS + FLOW_NUM_OPTIONS + SYSTEM_NUM_OPTIONS] = {
+    enum { NUM_OWN_OPTIONS = 9 };
+    cli_option options[NUM_OWN_OPTIONS + SAMPLE_FILES_NUM_OPTIONS + FLOW_NUM_OPTIONS + SYSTEM_NUM_OPTIONS] = {
         {.kind = OPTION_COUNT, .letter = 'n', .name = "num-proposals", .argument = "COUNT",
          .value = &flags.num_proposals, .low = 4, .high = 1e12, .help = "samples of the model to weigh and to propose"},
         {.kind = OPTION_TEXT, .letter = 'o', .name = "output", .argument = "FILE.npy", .value = &flags.output_path,
@@ -339,8 +342,14 @@ exit_code cmd_boltzmann(cli_app *app) {
          .help = "densities of energy and pair distance: model, reweighted, chain"},
         {.kind = OPTION_COUNT, .name = "bins", .argument = "COUNT", .value = &flags.num_bins,
          .is_set = &flags.is_num_bins_set, .low = 1, .high = 100000, .help = "of each histogram"},
+        {.kind = OPTION_TEXT, .name = "proposals", .argument = "FILE.npy", .value = &flags.proposals.x,
+         .help = "all samples of the model, to be weighted"},
+        {.kind = OPTION_TEXT, .name = "log-weights", .argument = "FILE.npy", .value = &flags.proposals.log_weights,
+         .help = "logarithms of their weights, -energy - log-density, float32 [B]"},
     };
     size_t num_options = NUM_OWN_OPTIONS;
+    num_options += sample_files_options(&flags.proposals, "the proposals with energy, log-density and log-weight of each",
+                                        options + num_options);
     num_options += flow_flags_options(&flags.flow, 1e5, "integrator steps", options + num_options);
     num_options += system_options(&flags.target, SYSTEM_OF_MODEL, options + num_options);
     const char *words[OPERANDS_MAX];
@@ -355,6 +364,7 @@ exit_code cmd_boltzmann(cli_app *app) {
         (code = files_check_writable(app, flags.output_path, "the chain")) == EXIT_CODE_OK &&
         (code = files_check_writable(app, flags.energies_path, "the energies")) == EXIT_CODE_OK &&
         (code = files_check_writable(app, flags.histograms_path, "the histograms")) == EXIT_CODE_OK &&
+        (code = sample_files_check(app, &flags.proposals)) == EXIT_CODE_OK &&
         (code = app_open(app)) == EXIT_CODE_OK && (code = system_verify(app, &target)) == EXIT_CODE_OK) {
         code = generate(app, &flags, model, &target);
     }

@@ -67,6 +67,17 @@ static exit_code compare(cli_app *app, const compare_flags *flags, const eqf_pot
     return status == EQF_OK ? print_result(app, &result) : app_fail_status(app, status, ACTIVITY_COMPUTE);
 }
 
+/* Sets are compared as they are; of a set with weights that is not what its weights make of it. */
+static exit_code tell_of_weights(cli_app *app, const char *path) {
+    eqf_array values = EQF_ARRAY_INIT;
+    const eqf_status status = eqf_array_read_xyz_values(app->ctx, path, "log_weight", &values);
+    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_READ);
+    if (values.data)
+        app_warn(app, "%s has weights (log_weight), which are passed over: all its configurations count alike", path);
+    eqf_array_clear(&values);
+    return EXIT_CODE_OK;
+}
+
 static exit_code run(cli_app *app, const compare_flags *flags) {
     eqf_preset preset;
     eqf_array sets[NUM_SETS] = {EQF_ARRAY_INIT, EQF_ARRAY_INIT, EQF_ARRAY_INIT};
@@ -79,6 +90,8 @@ static exit_code run(cli_app *app, const compare_flags *flags) {
     const eqf_potential_options *potential = &preset.model->potential;
     for (unsigned s = 0; s < NUM_SETS && code == EXIT_CODE_OK; s++)
         if (flags->paths[s]) code = work_read_configurations(app, flags->paths[s], potential, &sets[s]);
+    for (unsigned s = 0; s < NUM_SETS && code == EXIT_CODE_OK; s++)
+        if (flags->paths[s]) code = tell_of_weights(app, flags->paths[s]);
     if (code == EXIT_CODE_OK) code = app_open(app);
     if (code == EXIT_CODE_OK) code = system_verify(app, potential);
     if (code == EXIT_CODE_OK) code = compare(app, flags, potential, sets);

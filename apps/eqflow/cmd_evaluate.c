@@ -16,6 +16,7 @@
 #include "flow_flags.h"
 #include "output.h"
 #include "report.h"
+#include "sample_files.h"
 #include "system.h"
 #include "words.h"
 #include "work.h"
@@ -26,6 +27,7 @@ typedef struct evaluate_flags {
     eqf_flow_options flow_options;
     uint64_t num_samples, num_data;
     bool is_num_data_set;
+    sample_files samples;
     system_flags target;
 } evaluate_flags;
 
@@ -143,6 +145,7 @@ static exit_code print_result(cli_app *app, const evaluate_flags *flags, const e
     }
     output_json(&output, "log_prob_changes", changes_as_json(result));
     output_text(&output, "report", flags->report_path ? "report in" : NULL, flags->report_path);
+    sample_files_print(&flags->samples, &output, "output", "samples in");
     json_t *warnings = json_array();
     for (size_t i = 0; i < result->num_warnings; i++) {
         json_array_append_new(warnings, output_json_text(result->warnings[i]));
@@ -341,6 +344,31 @@ static exit_code measure(cli_app *app, const evaluate_flags *flags, const eqf_mo
     return code;
 }
 
+/* The evaluation's samples are views; what writes them takes arrays of its own. */
+static float *copy_of(cli_app *app, const float *values, size_t num) {
+    float *copy = app_alloc(app, num, sizeof *copy, "the samples");
+    if (copy && values) memcpy(copy, values, num * sizeof *copy);
+    return copy;
+}
+
+static exit_code write_samples(cli_app *app, const evaluate_flags *flags, const eqf_potential_options *target,
+                               const evaluated *result) {
+    const sample_files *files = &flags->samples;
+    if (!files->x && !files->energies && !files->log_prob && !files->log_weights && !files->xyz) return EXIT_CODE_OK;
+    sample_set set = {.potential = target,
+                      .num = result->figures->num_samples,
+                      .log_weights = eqf_evaluation_log_weights(result->of)};
+    const size_t num_dof = (size_t)target->num_particles * target->space_dim;
+    set.x = copy_of(app, eqf_evaluation_samples(result->of), set.num * num_dof);
+    set.energy = set.x ? copy_of(app, eqf_evaluation_sample_energies(result->of), set.num) : NULL;
+    set.log_prob = set.energy ? copy_of(app, eqf_evaluation_sample_log_probs(result->of), set.num) : NULL;
+    const exit_code code = set.log_prob ? sample_files_write(app, files, &set) : EXIT_CODE_DEVICE;
+    free(set.x);
+    free(set.energy);
+    free(set.log_prob);
+    return code;
+}
+
 static exit_code evaluate(cli_app *app, const evaluate_flags *flags, const eqf_model *model,
                           const eqf_potential_options *target) {
     eqf_array file = EQF_ARRAY_INIT;
@@ -362,12 +390,49 @@ static exit_code evaluate(cli_app *app, const evaluate_flags *flags, const eqf_m
     if (code == EXIT_CODE_OK) {
         code = measure(app, flags, model, target, num_data, x_data, &result);
     }
+    if (code == EXIT_CODE_OK) code = write_samples(app, flags, target, &result);
     if (code == EXIT_CODE_OK && flags->report_path) code = make_report(app, flags, model, target, x_data, &result);
     if (code == EXIT_CODE_OK) code = print_result(app, flags, &result);
     eqf_evaluation_destroy(&result.of);
     eqf_array_clear(&file);
     free(x_made);
     return code;
+}
+
+static size_t own_options(evaluate_flags *flags, cli_option options_out[]) {
+    const cli_option rows[] = {
+        {.kind = OPTION_TEXT, .name = "data", .argument = "FILE.npy", .value = &flags->data_path,
+         .default_text = "made here", .help = "test configurations, [B, N, D] or [B, N*D]"},
+        {.kind = OPTION_COUNT, .name = "num-data", .argument = "COUNT", .value = &flags->num_data,
+         .is_set = &flags->is_num_data_set, .default_text = "as -n", .low = 1, .high = 1e12,
+         .help = "test configurations to make"},
+        {.kind = OPTION_COUNT, .letter = 'n', .name = "num-samples", .argument = "COUNT",
+         .value = &flags->num_samples, .low = 2, .high = 1e12, .help = "samples of the model"},
+        {.kind = OPTION_TEXT, .name = "report", .argument = "FILE.html", .value = &flags->report_path,
+         .help = "a report with pictures, one self-contained file"},
+        {.kind = OPTION_TEXT, .letter = 'o', .name = "output", .argument = "FILE.npy", .value = &flags->samples.x,
+         .help = "the samples of the model, [B, N, D]"},
+        {.kind = OPTION_TEXT, .name = "energies", .argument = "FILE.npy", .value = &flags->samples.energies,
+         .help = "their energies, float32 [B], kT"},
+        {.kind = OPTION_TEXT, .name = "log-prob", .argument = "FILE.npy", .value = &flags->samples.log_prob,
+         .help = "their log-densities, float32 [B]"},
+        {.kind = OPTION_TEXT, .name = "log-weights", .argument = "FILE.npy", .value = &flags->samples.log_weights,
+         .help = "logarithms of their weights, -energy - log-density, float32 [B]"},
+    };
+    return OPTIONS_PUT(options_out, rows);
+}
+
+static exit_code check_flags(cli_app *app, evaluate_flags *flags) {
+    if (flags->data_path && flags->is_num_data_set) {
+        return app_fail(app, EXIT_CODE_USAGE, "--num-data says how many configurations to make, so it excludes --data");
+    }
+    files_use uses[SAMPLE_FILES_NUM_USES + 4] = {{"--report", flags->report_path, FILES_WRITTEN},
+                                                 {"--data", flags->data_path, FILES_READ},
+                                                 {"MODEL", flags->model_path, FILES_READ},
+                                                 {"--potential", flags->target.potential_path, FILES_READ}};
+    sample_files_uses(&flags->samples, "-o", uses + 4);
+    const exit_code code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses);
+    return code == EXIT_CODE_OK ? flow_flags_read(app, &flags->flow, &flags->flow_options) : code;
 }
 
 exit_code cmd_evaluate(cli_app *app) {
@@ -380,21 +445,14 @@ exit_code cmd_evaluate(cli_app *app) {
                        "samples of the target by Monte Carlo.",
         .operands = operands,
         .examples = "  eqflow evaluate dw4.safetensors -n 1e5 --report dw4.html\n"
-                    "  eqflow evaluate dw4.safetensors --data dw4_test.npy --json\n",
+                    "  eqflow evaluate dw4.safetensors --data dw4_test.npy --json\n"
+                    "  eqflow evaluate dw4.safetensors --temperature 1.2 --xyz samples.xyz\n",
     };
     evaluate_flags flags = {.num_samples = 10000};
-    cli_option options[OPTIONS_MAX] = {
-        {.kind = OPTION_TEXT, .name = "data", .argument = "FILE.npy", .value = &flags.data_path,
-         .default_text = "made here", .help = "test configurations, [B, N, D] or [B, N*D]"},
-        {.kind = OPTION_COUNT, .name = "num-data", .argument = "COUNT", .value = &flags.num_data,
-         .is_set = &flags.is_num_data_set, .default_text = "as -n", .low = 1, .high = 1e12,
-         .help = "test configurations to make"},
-        {.kind = OPTION_COUNT, .letter = 'n', .name = "num-samples", .argument = "COUNT",
-         .value = &flags.num_samples, .low = 2, .high = 1e12, .help = "samples of the model"},
-        {.kind = OPTION_TEXT, .name = "report", .argument = "FILE.html", .value = &flags.report_path,
-         .help = "a report with pictures, one self-contained file"},
-    };
-    size_t num_options = 4;
+    cli_option options[OPTIONS_MAX];
+    size_t num_options = own_options(&flags, options);
+    num_options += sample_files_options(&flags.samples, "the samples with energy, log-density and log-weight of each",
+                                        options + num_options);
     num_options += flow_flags_options(&flags.flow, 5e4, "of rk4; nll_refined takes twice as many (of dopri5: a tenth of the tolerances)",
                                       options + num_options);
     num_options += system_options(&flags.target, SYSTEM_OF_MODEL, options + num_options);
@@ -402,18 +460,13 @@ exit_code cmd_evaluate(cli_app *app) {
     exit_code code;
     if (!options_parse(app, &help, options, num_options, words, &code)) return code;
     flags.model_path = words[0];
-    if (flags.data_path && flags.is_num_data_set) {
-        return app_fail(app, EXIT_CODE_USAGE, "--num-data says how many configurations to make, so it excludes --data");
-    }
-    const files_use uses[] = {{"--report", flags.report_path, FILES_WRITTEN}, {"--data", flags.data_path, FILES_READ},
-                              {"MODEL", flags.model_path, FILES_READ}, {"--potential", flags.target.potential_path, FILES_READ}};
-    if ((code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses)) != EXIT_CODE_OK) return code;
-    if ((code = flow_flags_read(app, &flags.flow, &flags.flow_options)) != EXIT_CODE_OK) return code;
+    if ((code = check_flags(app, &flags)) != EXIT_CODE_OK) return code;
     eqf_model *model = NULL;
     if ((code = flow_flags_load(app, flags.model_path, &model)) != EXIT_CODE_OK) return code;
     eqf_potential_options target = eqf_model_options_of(model)->potential;
     if ((code = system_apply(app, &flags.target, &target)) == EXIT_CODE_OK &&
-        (code = files_check_writable(app, flags.report_path, "the report")) == EXIT_CODE_OK) {
+        (code = files_check_writable(app, flags.report_path, "the report")) == EXIT_CODE_OK &&
+        (code = sample_files_check(app, &flags.samples)) == EXIT_CODE_OK) {
         code = evaluate(app, &flags, model, &target);
     }
     eqf_model_destroy(&model);

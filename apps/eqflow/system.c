@@ -60,7 +60,7 @@ size_t system_options(system_flags *flags, system_use use, cli_option options_ou
                                           .is_set = &flags->is_space_dim_set, .default_text = default_text, .low = 1,
                                           .high = 3};
     }
-    if (use < SYSTEM_OF_SAMPLES) {
+    if (use != SYSTEM_OF_CHECK) {
         num += option_flags_options(&flags->common, default_text, options_out + num);
         num += option_flags_options(&flags->constants, default_text, options_out + num);
     }

@@ -22,13 +22,11 @@ typedef struct system_flags {
     bool is_trusted;
 } system_flags;
 
-/* What the options are for: a PRESET, a PRESET or a model, a model, a model's samples, whose potential only weighs
- * them, or nothing but an own potential that is checked. */
+/* What the options are for: a PRESET, a PRESET or a model, a model, or nothing but an own potential that is checked. */
 typedef enum system_use {
     SYSTEM_OF_PRESET,
     SYSTEM_OF_EITHER,
     SYSTEM_OF_MODEL,
-    SYSTEM_OF_SAMPLES,
     SYSTEM_OF_CHECK
 } system_use;
 

@@ -1,4 +1,4 @@
-/* Arrays in files: NumPy .npy in and out, extended XYZ out. */
+/* Arrays in files: NumPy .npy and extended XYZ, in and out. */
 #ifndef EQFLOW_ARRAY_H
 #define EQFLOW_ARRAY_H
 
@@ -44,6 +44,19 @@ eqf_status eqf_array_read_configurations(eqf_context *ctx, const char *path, uns
  * written for each particle, energy and log_prob [B] or NULL go to the comment line. Atomic. */
 eqf_status eqf_array_write_xyz(eqf_context *ctx, const char *path, const eqf_array *x, const char *element,
                                const float *energy, const float *log_prob);
+
+/* A number of each frame, for the comment line: name=value, as ASE and OVITO read it. */
+typedef struct eqf_frame_value {
+    const char *name;    /* "log_weight": letters, digits and _, 32 at most; Lattice, Properties, pbc are taken */
+    const float *values; /* [B]; NULL: left out */
+} eqf_frame_value;
+/* The same with any numbers in any order; values [num_values] may be NULL if there are none. */
+eqf_status eqf_array_write_xyz_values(eqf_context *ctx, const char *path, const eqf_array *x, const char *element,
+                                      size_t num_values, const eqf_frame_value *values);
+
+/* The number name=value of each frame of an extended XYZ file: values_out [B]; an array without elements where no frame has one, or the
+ * file is no XYZ. Errors: IO, FORMAT (some frames have it and others do not, or it is no number), OUT_OF_MEMORY. */
+eqf_status eqf_array_read_xyz_values(eqf_context *ctx, const char *path, const char *name, eqf_array *values_out);
 
 #ifdef __cplusplus
 }

@@ -56,3 +56,18 @@ eqf_status eqf_array_read_configurations(eqf_context *ctx, const char *path, uns
     free(bytes);
     return status;
 }
+
+eqf_status eqf_array_read_xyz_values(eqf_context *ctx, const char *path, const char *name, eqf_array *values_out) {
+    if (values_out == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "values_out is NULL");
+    *values_out = (eqf_array)EQF_ARRAY_INIT;
+    values_out->num_dims = 1;
+    if (path == NULL || name == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "path or name is NULL");
+    unsigned char start[64], *bytes;
+    size_t num_start, num_bytes;
+    EQF__TRY(eqf__file_read_start(ctx, path, sizeof start, start, &num_start, &num_bytes));
+    if (!eqf__xyz_is_start(start, num_start)) return EQF_OK;
+    EQF__TRY(eqf__file_read(ctx, path, &bytes, &num_bytes));
+    const eqf_status status = eqf__xyz_parse_values(ctx, path, bytes, num_bytes, name, values_out);
+    free(bytes);
+    return status;
+}

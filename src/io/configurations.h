@@ -14,6 +14,9 @@ eqf_status eqf__centre_configuration(eqf_context *ctx, const char *path, size_t 
 eqf_status eqf__xyz_parse_configurations(eqf_context *ctx, const char *path, const unsigned char *bytes,
                                          size_t num_bytes, unsigned num_particles, unsigned space_dim,
                                          eqf_array *array_out, double *max_offset_out);
+/* The value of name=value in the comment line of each frame, [B]; no elements where no frame has one. */
+eqf_status eqf__xyz_parse_values(eqf_context *ctx, const char *path, const unsigned char *bytes, size_t num_bytes,
+                                 const char *name, eqf_array *values_out);
 /* Do these first bytes of a file look like XYZ: a line with a count and nothing else? */
 bool eqf__xyz_is_start(const unsigned char *bytes, size_t num_bytes);
 

@@ -29,20 +29,17 @@ static eqf_status write_text(eqf_context *ctx, eqf__file_writer *writer, const c
     return eqf__file_write(ctx, writer, text, strlen(text));
 }
 
-/* x [N, D] */
+/* x [N, D] of frame b */
 static eqf_status write_frame(eqf_context *ctx, eqf__file_writer *writer, size_t num_particles, size_t space_dim,
-                              const float *x, const char *element, const float *energy, const float *log_prob) {
+                              const float *x, const char *element, size_t b, size_t num_values,
+                              const eqf_frame_value *values) {
     char line[128], number[NUMBER_BYTES];
     snprintf(line, sizeof line, "%zu\nProperties=species:S:1:pos:R:3 pbc=\"F F F\"", num_particles);
     EQF__TRY(write_text(ctx, writer, line));
-    if (energy != NULL) {
-        number_text(*energy, number);
-        snprintf(line, sizeof line, " energy=%s", number);
-        EQF__TRY(write_text(ctx, writer, line));
-    }
-    if (log_prob != NULL) {
-        number_text(*log_prob, number);
-        snprintf(line, sizeof line, " log_prob=%s", number);
+    for (size_t v = 0; v < num_values; v++) {
+        if (values[v].values == NULL) continue;
+        number_text(values[v].values[b], number);
+        snprintf(line, sizeof line, " %s=%s", values[v].name, number);
         EQF__TRY(write_text(ctx, writer, line));
     }
     EQF__TRY(write_text(ctx, writer, "\n"));
@@ -58,23 +55,47 @@ static eqf_status write_frame(eqf_context *ctx, eqf__file_writer *writer, size_t
     return EQF_OK;
 }
 
+/* What a comment line can have as a key, and that is not one of its own. */
+static bool is_name(const char *name) {
+    static const char *const taken[] = {"Lattice", "Properties", "pbc"};
+    const size_t length = name != NULL ? strlen(name) : 0;
+    if (length == 0 || length > 32) return false;
+    for (const char *c = name; *c != '\0'; c++)
+        if (!((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || *c == '_' ||
+              (c > name && *c >= '0' && *c <= '9')))
+            return false;
+    for (size_t t = 0; t < sizeof taken / sizeof taken[0]; t++)
+        if (strcmp(name, taken[t]) == 0) return false;
+    return true;
+}
+
 eqf_status eqf_array_write_xyz(eqf_context *ctx, const char *path, const eqf_array *x, const char *element,
                                const float *energy, const float *log_prob) {
-    if (path == NULL || x == NULL || element == NULL)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "path, x or element is NULL");
+    const eqf_frame_value values[] = {{"energy", energy}, {"log_prob", log_prob}};
+    return eqf_array_write_xyz_values(ctx, path, x, element, sizeof values / sizeof values[0], values);
+}
+
+eqf_status eqf_array_write_xyz_values(eqf_context *ctx, const char *path, const eqf_array *x, const char *element,
+                                      size_t num_values, const eqf_frame_value *values) {
+    if (path == NULL || x == NULL || element == NULL || (values == NULL && num_values > 0))
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "path, x, element or values is NULL");
     if (x->num_dims != 3 || x->shape[2] == 0 || x->shape[2] > 3)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "XYZ files hold configurations [B, N, D] with D 1, 2 or 3");
     if (x->data == NULL && eqf_array_count(x) != 0)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the array has a shape but no data");
     if (*element == '\0' || strlen(element) > 16 || strpbrk(element, " \t\r\n\"") != NULL)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the element must be a short word such as Ar");
+    for (size_t v = 0; v < num_values; v++)
+        if (!is_name(values[v].name))
+            return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
+                             "the name of value %zu must be a word of letters, digits and _ such as log_weight", v);
     eqf__file_writer writer;
     EQF__TRY(eqf__file_begin(ctx, path, &writer));
     eqf_status status = EQF_OK;
     size_t num_dof = x->shape[1] * x->shape[2];
     for (size_t b = 0; status == EQF_OK && b < x->shape[0]; b++)
-        status = write_frame(ctx, &writer, x->shape[1], x->shape[2], x->data + b * num_dof, element,
-                             energy != NULL ? &energy[b] : NULL, log_prob != NULL ? &log_prob[b] : NULL);
+        status =
+            write_frame(ctx, &writer, x->shape[1], x->shape[2], x->data + b * num_dof, element, b, num_values, values);
     if (status == EQF_OK) status = eqf__file_commit(ctx, &writer);
     eqf__file_abandon(&writer);
     return status;

@@ -1,6 +1,7 @@
 /* Extended XYZ in (https://github.com/libAtoms/extxyz): frames of a count, a comment line with Properties=..., and a line for each particle. What ASE, OVITO
  * and VMD write; without Properties, a name and three coordinates, as plain XYZ has it. */
 #include <ctype.h>
+#include <float.h>
 #include <locale.h>
 #include <math.h>
 #include <stdlib.h>
@@ -192,5 +193,74 @@ eqf_status eqf__xyz_parse_configurations(eqf_context *ctx, const char *path, con
     }
     *array_out = (eqf_array){x, 3, {num, num_particles, space_dim}};
     if (max_offset_out != NULL) *max_offset_out = max_offset;
+    return EQF_OK;
+}
+
+/* ---- Numbers of the frames ----------------------------------------------------------------------------------------------- */
+
+/* Where the text of key=value begins in a comment line: keys stand at its start or after white space, outside quotes. */
+static const char *find_value(const char *begin, const char *end, const char *key) {
+    const size_t length = strlen(key);
+    bool is_quoted = false, is_start = true;
+    for (const char *at = begin; at < end; at++) {
+        if (*at == '"') is_quoted = !is_quoted;
+        if (is_start && !is_quoted && (size_t)(end - at) > length && memcmp(at, key, length) == 0 && at[length] == '=')
+            return at + length + 1;
+        is_start = isspace((unsigned char)*at) != 0;
+    }
+    return NULL;
+}
+
+static eqf_status read_value(const xyz_reader *r, const char *begin, const char *end, const char *name,
+                             float *value_out, bool *has_value_out) {
+    const char *at = find_value(begin, end, name), *word, *word_end;
+    *has_value_out = at != NULL;
+    if (at == NULL) return EQF_OK;
+    double value = 0;
+    if (!read_word(&at, end, &word, &word_end)) return fail(r, "a value is missing after its name");
+    if (word_end - word >= 2 && *word == '"' && word_end[-1] == '"') {
+        word++;
+        word_end--;
+    }
+    if (!read_number(word, word_end, &value))
+        return eqf__fail(r->ctx, EQF_ERROR_FORMAT, "%s: line %zu: %s is no number", r->path, r->line, name);
+    *value_out = fabs(value) > (double)FLT_MAX ? (value > 0 ? INFINITY : -INFINITY) : (float)value;
+    return EQF_OK;
+}
+
+/* values [at most as many as frames] of all frames; *num_out: how many have one. */
+static eqf_status read_values(xyz_reader *r, const char *name, float *values, size_t *num_out) {
+    const char *begin, *end;
+    for (size_t frame = 0; read_line(r, &begin, &end); frame++) {
+        size_t count;
+        bool has_value;
+        if (is_blank(begin, end) && is_blank(r->next, r->end)) break;
+        if (!read_count(begin, end, &count)) return fail(r, "a frame does not begin with its number of particles");
+        if (!read_line(r, &begin, &end)) return fail(r, "the file ends within a frame");
+        EQF__TRY(read_value(r, begin, end, name, &values[frame], &has_value));
+        if (has_value != (*num_out > 0) && frame > 0)
+            return eqf__fail(r->ctx, EQF_ERROR_FORMAT, "%s: line %zu: some frames have %s and others do not", r->path,
+                             r->line, name);
+        *num_out += has_value;
+        for (size_t i = 0; i < count; i++)
+            if (!read_line(r, &begin, &end)) return fail(r, "the file ends within a frame");
+    }
+    return EQF_OK;
+}
+
+eqf_status eqf__xyz_parse_values(eqf_context *ctx, const char *path, const unsigned char *bytes, size_t num_bytes,
+                                 const char *name, eqf_array *values_out) {
+    *values_out = (eqf_array)EQF_ARRAY_INIT;
+    float *values = eqf__alloc(ctx, count_lines(bytes, num_bytes) / 2 + 1, sizeof *values, "the frames' values");
+    if (values == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    xyz_reader reader = {ctx, path, (const char *)bytes, (const char *)bytes + num_bytes, 0};
+    size_t num = 0;
+    const eqf_status status = read_values(&reader, name, values, &num);
+    if (status != EQF_OK || num == 0) {
+        free(values);
+        values_out->num_dims = 1;
+        return status;
+    }
+    *values_out = (eqf_array){values, 1, {num}};
     return EQF_OK;
 }

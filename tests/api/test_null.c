@@ -77,6 +77,8 @@ CALL(eqf_array_write_npy, p[0], p[1], p[2])
 CALL(eqf_file_write, p[0], p[1], p[2], 3)
 CALL_AND_FREE(eqf_array_read_configurations, 4, p[0], p[1], 2, 2, p[4], p[5])
 CALL(eqf_array_write_xyz, p[0], p[1], p[2], p[3], p[4], p[5])
+CALL(eqf_array_write_xyz_values, p[0], p[1], p[2], p[3], 1, p[5])
+CALL_AND_FREE(eqf_array_read_xyz_values, 3, p[0], p[1], p[2], p[3])
 CALL(eqf_bench_probe, p[0], p[1])
 CALL(eqf_bench_remember, p[0], p[1])
 CALL_WITHOUT_STATUS(eqf_cache_path, p[0])
@@ -387,6 +389,7 @@ static void test_null(void **state) {
     static eqf_anneal_options anneal_options = EQF_ANNEAL_OPTIONS_INIT;
     static eqf_comparison_options comparison_options = EQF_COMPARISON_OPTIONS_INIT;
     static eqf_comparison comparison = EQF_COMPARISON_INIT;
+    static eqf_frame_value frame_value = {"energy", NULL};
     static eqf_anneal_state anneal_state = EQF_ANNEAL_STATE_INIT;
     static eqf_anneal_result anneal_result = EQF_ANNEAL_RESULT_INIT;
     anneal_options.num_walkers = anneal_options.num_pilot = 16;
@@ -460,6 +463,8 @@ static void test_null(void **state) {
         ROW(eqf_file_write, "o!!.", ctx, f.out, x, _),
         ROW(eqf_array_read_configurations, "o!..!o", ctx, f.npy, _, _, &f.read, u),
         ROW(eqf_array_write_xyz, "o!!!oo", ctx, f.out, &f.array, element, a, b),
+        ROW(eqf_array_write_xyz_values, "o!!!.!", ctx, f.out, &f.array, element, _, &frame_value),
+        ROW(eqf_array_read_xyz_values, "o!!!", ctx, f.npy, element, &f.read),
         ROW(eqf_bench_probe, "!!", ctx, &yardsticks),
         ROW_GIVES(eqf_bench_remember, "!!", EQF_ERROR_NOT_FOUND, ctx, &yardsticks),
         ROW(eqf_cache_path, "~", ctx),

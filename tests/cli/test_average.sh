@@ -34,7 +34,7 @@ succeed "$eqflow" train dw2 --data x.npy --steps 20 -o m.safetensors --quiet
 succeed "$eqflow" sample m.safetensors -n 200 -o s.npy --xyz s.xyz --quiet
 succeed run s.npy --json
 cp stdout from_npy
-succeed run s.xyz --json
+succeed run s.xyz --equal-weights --json
 within "$(value energy mean stdout)" "$(awk -v v="$(value energy mean from_npy)" 'BEGIN { print v - 1e-4 }')" \
     "$(awk -v v="$(value energy mean from_npy)" 'BEGIN { print v + 1e-4 }')" "mean energy of the same configurations as XYZ"
 

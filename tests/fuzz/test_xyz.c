@@ -25,6 +25,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t num_bytes) {
         eqf_array_clear(&array);
         num_accepted++;
     }
+    eqf_context ctx = {.log = NULL};
+    eqf_array values;
+    const eqf_status status = eqf__xyz_parse_values(&ctx, "input", bytes, num_bytes, "energy", &values);
+    FUZZ_REQUIRE(status == EQF_OK || (status == EQF_ERROR_FORMAT && ctx.error[0] != '\0' && values.data == NULL));
+    FUZZ_REQUIRE(values.data == NULL || (values.num_dims == 1 && values.shape[0] > 0 && values.shape[0] <= num_bytes));
+    eqf_array_clear(&values);
     return 0;
 }
 

@@ -135,6 +135,53 @@ static void test_bad_frames(void **state) {
     assert_non_null(strstr(ctx.error, "beyond the system's dimensions"));
 }
 
+/* Numbers of the frames: what is written is read, whatever stands beside it. */
+static void test_values(void **state) {
+    (void)state;
+    float data[8] = {1, 0, -1, 0, 2, 0, -2, 0}, energy[2] = {-25.5f, 1.0f / 3}, log_weight[2] = {-INFINITY, 60.03125f};
+    eqf_array x = {data, 3, {2, 2, 2}}, back;
+    const char *path = test_path("v.xyz");
+    const eqf_frame_value values[] = {{"energy", energy}, {"log_prob", NULL}, {"log_weight", log_weight}};
+    assert_int_equal(eqf_array_write_xyz_values(&ctx, path, &x, "Xe", 3, values), EQF_OK);
+    assert_file(path,
+                "2\nProperties=species:S:1:pos:R:3 pbc=\"F F F\" energy=-25.5 log_weight=-inf\nXe 1 0 0\nXe -1 0 0\n"
+                "2\nProperties=species:S:1:pos:R:3 pbc=\"F F F\" energy=0.333333343 log_weight=60.03125\n"
+                "Xe 2 0 0\nXe -2 0 0\n");
+    assert_int_equal(eqf_array_read_xyz_values(&ctx, path, "log_weight", &back), EQF_OK);
+    assert_true(back.num_dims == 1 && back.shape[0] == 2);
+    assert_memory_equal(back.data, log_weight, sizeof log_weight);
+    eqf_array_clear(&back);
+    assert_int_equal(eqf_array_read_xyz_values(&ctx, path, "log_prob", &back), EQF_OK);
+    assert_true(back.num_dims == 1 && back.shape[0] == 0 && back.data == NULL);
+    /* Keys within quotes and within other keys are none; quoted numbers are numbers. */
+    const char *text = "1\nnote=\"energy=3 x\" my_energy=4 energy=\"5e1\"\nC 0 0 0\n1\nenergy=1e99\tq=1\nC 0 0 0\n\n";
+    test_write_bytes(path, text, strlen(text));
+    assert_int_equal(eqf_array_read_xyz_values(&ctx, path, "energy", &back), EQF_OK);
+    assert_true(back.shape[0] == 2 && back.data[0] == 50.0f && back.data[1] == INFINITY);
+    eqf_array_clear(&back);
+    const struct {
+        const char *text, *message;
+    } cases[] = {
+        {"1\nenergy=1\nC 0 0 0\n1\nno\nC 0 0 0\n", "line 5: some frames have energy and others do not"},
+        {"1\nno\nC 0 0 0\n1\nenergy=1\nC 0 0 0\n", "line 5: some frames have energy and others do not"},
+        {"1\nenergy=low\nC 0 0 0\n", "line 2: energy is no number"},
+        {"1\nenergy=\nC 0 0 0\n", "line 2: a value is missing"},
+        {"2\nenergy=1\nC 0 0 0\n", "the file ends within a frame"},
+        {"1\nenergy=1\nC 0 0 0\nmore\n", "line 4: a frame does not begin"},
+    };
+    for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+        test_write_bytes(path, cases[c].text, strlen(cases[c].text));
+        TEST_EXPECT(&ctx, eqf_array_read_xyz_values(&ctx, path, "energy", &back), EQF_ERROR_FORMAT, cases[c].message);
+        assert_null(back.data);
+    }
+    const char *const names[] = {"", "a b", "pbc", "Properties", "2nd", "a=b", "a_name_that_is_longer_than_32_letters"};
+    for (size_t n = 0; n < sizeof names / sizeof names[0]; n++) {
+        const eqf_frame_value bad = {names[n], energy};
+        TEST_EXPECT(&ctx, eqf_array_write_xyz_values(&ctx, path, &x, "Xe", 1, &bad), EQF_ERROR_INVALID_ARGUMENT,
+                    "the name of");
+    }
+}
+
 static void test_errors(void **state) {
     (void)state;
     float data[8] = {0};
@@ -157,7 +204,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_frames),     cmocka_unit_test(test_numbers_and_locale),
         cmocka_unit_test(test_round_trip), cmocka_unit_test(test_frames_of_others),
-        cmocka_unit_test(test_bad_frames), cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_bad_frames), cmocka_unit_test(test_values),
+        cmocka_unit_test(test_errors),
     };
     return cmocka_run_group_tests(tests, NULL, test_folder_teardown);
 }
