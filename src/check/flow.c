@@ -95,7 +95,7 @@ static void choose_configurations(problem *t) {
         eqf__host_centre(flow->num_particles, flow->space_dim, t->h_x + b * flow->num_dof);
 }
 
-static eqf_status make_problem(problem *t) {
+static eqf_status make_problem(problem *t, eqf__answers answers) {
     const eqf_flow *flow = t->flow;
     eqf_context *ctx = flow->ctx;
     eqf_model_options options = EQF_MODEL_OPTIONS_INIT;
@@ -127,6 +127,9 @@ static eqf_status make_problem(problem *t) {
                                      .params = t->params,
                                      .noise_seed = noise_seed};
         t->field.divergence = flow->field->divergence;
+        /* Gradients are those of RK4 with the divergence at its stages. */
+        t->field.is_divergence_apart = answers == EQF__ANSWERS_OF_VALUES && flow->field->batched != NULL &&
+                                       flow->field->batched->is_divergence_costly && !is_adaptive(flow);
         t->share = 1;
         memcpy(t->start, eqf_model_params(t->model), num_params * sizeof *t->start);
         choose_params(t, num_params, params);
@@ -549,7 +552,7 @@ static eqf_status run_row(eqf__checker *checker, problem *t, const struct row *r
 
 /* *is_known_out false: the host does not know the answers. */
 static eqf_status run_rows(eqf__checker *checker, problem *t, eqf__answers answers, bool *is_known_out) {
-    EQF__TRY(make_problem(t));
+    EQF__TRY(make_problem(t, answers));
     EQF__TRY(calm_down(t, is_known_out));
     if (!*is_known_out) {
         eqf__log(t->flow->ctx, EQF_LOG_WARNING,

@@ -312,7 +312,9 @@ static bool problem(const eqf_dynamics_options *options, unsigned num_particles,
 
 const eqf__dynamics_kind eqf__message_kind = {
     .info = EQF__DYNAMICS_INFO(.name = "message", .title = "deep and many-body", .is_equivariant = true,
-                               .is_batched = true),
+                               .is_batched = true,
+                               /* Steps are dear; the largest error of a log-density stays far below the spread of weights. */
+                               .coordinate_tolerance = 1e-3, .log_prob_tolerance = 5e-3),
     .forms = EQF__FORM_BATCHED,
     .host_velocity = eqf__host_message_velocity,
     .problem = problem,
