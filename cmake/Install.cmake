@@ -11,6 +11,10 @@ install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/README.md ${PR
         DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES ${PROJECT_SOURCE_DIR}/apps/examples/morse.cl DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
 
+# Trained models and their cards, found from the program's folder or the library's (eqflow/gallery.h).
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/apps/gallery/ DESTINATION ${CMAKE_INSTALL_DATADIR}/eqflow/gallery
+        FILES_MATCHING PATTERN *.safetensors PATTERN *.json PATTERN *.md PATTERN *.svg)
+
 # The experiments, which call the program beside them: bin/eqflow-experiment leads to the scripts.
 set(experiments_folder ${CMAKE_INSTALL_DATADIR}/eqflow/experiments)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/apps/experiments/ DESTINATION ${experiments_folder} USE_SOURCE_PERMISSIONS

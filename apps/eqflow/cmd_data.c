@@ -87,15 +87,20 @@ static exit_code make_by_monte_carlo(cli_app *app, const data_flags *flags, cons
     output_number(&output, "effective_samples", "independent samples", diagnostics.effective_samples, NULL);
     output_number(&output, "radius_of_gyration", "radius of gyration (length)", diagnostics.radius_of_gyration, NULL);
     output_number(&output, "radius_growth", "  growth while sampling", diagnostics.radius_growth, NULL);
-    output_number(&output, "radius_growth_standard_error", "    standard error", diagnostics.radius_growth_standard_error, NULL);
+    output_number(&output, "radius_growth_standard_error", "    standard error",
+                  diagnostics.radius_growth_standard_error, NULL);
     output_bool(&output, "is_unbound", NULL, diagnostics.is_unbound);
     output_number(&output, "mean_energy", "mean energy (kT)", diagnostics.mean_energy, note[0] ? note : NULL);
     output_number(&output, "mean_energy_standard_error", "  standard error", diagnostics.mean_energy_standard_error,
                   NULL);
-    return output_finish(&output);
+    if ((code = output_finish(&output)) != EXIT_CODE_OK) return code;
+    char what_is_left[1100];
+    snprintf(what_is_left, sizeof what_is_left, "; the samples are in %.1000s all the same", flags->path);
+    return work_require_equilibrium(app, &diagnostics, what_is_left);
 }
 
-static exit_code make_of_noise(cli_app *app, const data_flags *flags, const eqf_preset *preset, float *x, float *energy) {
+static exit_code make_of_noise(cli_app *app, const data_flags *flags, const eqf_preset *preset, float *x,
+                               float *energy) {
     const eqf_potential_options *potential = &preset->model->potential;
     const size_t num = (size_t)flags->num;
     double minimum_energy, mean_energy = 0;
@@ -130,7 +135,9 @@ static exit_code make(cli_app *app, const data_flags *flags, const eqf_preset *p
 static exit_code check_flags(cli_app *app, const data_flags *flags) {
     if (!flags->has_num) return app_fail(app, EXIT_CODE_USAGE, "-n COUNT is missing; see eqflow data --help");
     if (!flags->path) return app_fail(app, EXIT_CODE_USAGE, "-o FILE.npy is missing; see eqflow data --help");
-    const char *chain_option = flags->is_num_chains_set ? "--chains" : flags->is_num_burn_in_set ? "--burn-in" : "--thinning";
+    const char *chain_option = flags->is_num_chains_set    ? "--chains"
+                               : flags->is_num_burn_in_set ? "--burn-in"
+                                                           : "--thinning";
     if (flags->is_noise_set && (flags->is_num_chains_set || flags->is_num_burn_in_set || flags->is_thinning_set)) {
         return app_fail(app, EXIT_CODE_USAGE, "%s is of Markov chains, and --noise has none", chain_option);
     }
@@ -147,7 +154,8 @@ exit_code cmd_data(cli_app *app) {
     const command_help help = {
         .usage = "(PRESET|--potential FILE.cl) -n COUNT -o FILE.npy [options]",
         .description = "Draws equilibrium samples of PRESET by Metropolis Monte Carlo with many chains, writes them as "
-                       "float32 [B, N, D] with centres of mass at 0, and prints the diagnostics. With --noise it makes "
+                       "float32 [B, N, D] with centres of mass at 0, and prints the diagnostics. Exit code 9 if they "
+                       "show that there is no equilibrium. With --noise it makes "
                        "samples around one minimum instead.",
         .operands = operands,
         .examples = "  eqflow data dw4 -n 1e5 -o dw4.npy\n"

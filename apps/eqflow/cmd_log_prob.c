@@ -11,8 +11,8 @@
 #include "work.h"
 
 /* seconds: of the solves, without the start of the program. */
-static exit_code print_result(cli_app *app, const char *path, size_t num, const float *log_prob, const eqf_round_trip *round_trip,
-                              double seconds) {
+static exit_code print_result(cli_app *app, const char *path, size_t num, const float *log_prob,
+                              const eqf_round_trip *round_trip, double seconds) {
     double *finite = app_alloc(app, num, sizeof *finite, "the log-densities");
     if (!finite) return EXIT_CODE_DEVICE;
     size_t num_finite = 0;
@@ -99,7 +99,8 @@ exit_code cmd_log_prob(cli_app *app) {
     if (!options_parse(app, &help, options, num_options, words, &code)) return code;
     if (!data_path) return app_fail(app, EXIT_CODE_USAGE, "--data FILE.npy is missing; see eqflow log-prob --help");
     if (!path) return app_fail(app, EXIT_CODE_USAGE, "-o FILE.npy is missing; see eqflow log-prob --help");
-    const files_use uses[] = {{"-o", path, FILES_NUMPY}, {"--data", data_path, FILES_READ}, {"MODEL", words[0], FILES_READ}};
+    const files_use uses[] = {
+        {"-o", path, FILES_NUMPY}, {"--data", data_path, FILES_READ}, {"MODEL", words[0], FILES_READ}};
     if ((code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses)) != EXIT_CODE_OK) return code;
     eqf_flow_options flow_options;
     if ((code = flow_flags_read(app, &flags, &flow_options)) != EXIT_CODE_OK) return code;

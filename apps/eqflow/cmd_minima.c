@@ -129,7 +129,8 @@ static exit_code starts_of_model(cli_app *app, const minima_flags *flags, quench
 }
 
 static exit_code make_starts(cli_app *app, const minima_flags *flags, quenched *work) {
-    bool is_preset = !flags->source || eqf_preset_find(flags->source) != NULL, is_file = !is_preset && ends_with(flags->source, ".npy");
+    bool is_preset = !flags->source || eqf_preset_find(flags->source) != NULL,
+         is_file = !is_preset && ends_with(flags->source, ".npy");
     if (flags->preset && !is_file) {
         return app_fail(app, EXIT_CODE_USAGE, "--preset goes with FILE.npy only: %s has a potential of its own",
                         flags->source ? flags->source : "--potential");
@@ -140,7 +141,7 @@ static exit_code make_starts(cli_app *app, const minima_flags *flags, quenched *
     if (is_preset) return starts_of_preset(app, flags->source, flags, work);
     if (is_file) return starts_of_file(app, flags, work);
     /* Neither a preset, nor a file that is there: rather a preset mistyped than a model lost. */
-    if (!files_exists(flags->source) && !strpbrk(flags->source, "./")) {
+    if (!files_exists(flags->source) && !strpbrk(flags->source, "./:")) {
         const eqf_preset *unused;
         return system_find_preset(app, flags->source, &unused);
     }
@@ -202,7 +203,7 @@ static exit_code write_xyz(cli_app *app, const quenched *work, const char *path)
             energy[m] = (float)work->minima[m].energy;
         }
         eqf_array array = work_configurations(x, work->num_minima, &work->potential);
-            eqf_status status = eqf_array_write_xyz(app->ctx, path, &array, system_element(&work->potential), energy, NULL);
+        eqf_status status = eqf_array_write_xyz(app->ctx, path, &array, system_element(&work->potential), energy, NULL);
         if (status != EQF_OK) code = app_fail_status(app, status, ACTIVITY_WRITE);
     }
     free(x);

@@ -16,6 +16,7 @@ exit_code cmd_compare(cli_app *app);
 exit_code cmd_trajectory(cli_app *app);
 exit_code cmd_log_prob(cli_app *app);
 exit_code cmd_minima(cli_app *app);
+exit_code cmd_gallery(cli_app *app);
 exit_code cmd_selftest(cli_app *app);
 exit_code cmd_tune(cli_app *app);
 exit_code cmd_bench(cli_app *app);

@@ -4,8 +4,8 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* Of two that begin alike the longer comes first. What ends with _ is the beginning of a constant, whose rest in lower case is the flag's
- * value. */
+/* Of two that begin alike the longer comes first. What ends with _ is the beginning of a constant, whose rest in lower
+ * case is the flag's value. */
 static const struct {
     const char *of_library, *of_program;
 } words[] = {
@@ -29,6 +29,7 @@ static const struct {
     {"clip_norm", "--clip-norm"},
     {"energy_cap", "--energy-cap"},
     {"prior_scale", "--prior-scale"},
+    {"max_samples", "--max-samples"},
     {"num_samples", "-n"},
     {"rtol", "--rtol"},
 };

@@ -14,6 +14,7 @@
 #include "eqflow/evaluate.h"
 #include "eqflow/flow.h"
 #include "eqflow/free_energy.h"
+#include "eqflow/gallery.h"
 #include "eqflow/mcmc.h"
 #include "eqflow/minima.h"
 #include "eqflow/model.h"

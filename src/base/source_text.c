@@ -1,4 +1,5 @@
-/* Does a kernel's text read files while it is compiled? What stands in those is in no key of a cache and in no model. */
+/* Does a kernel's text read files while it is compiled? What stands in those is in no key of a cache and in no
+ * model. */
 #include <string.h>
 
 #include "base.h"
@@ -11,8 +12,8 @@ static bool is_word_letter(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
 }
 
-/* Bytes of a continued line's end at text, a backslash or ??/ with the newline behind it; 0: there is none. Compilers differ on blanks
- * between the two: they are allowed here. */
+/* Bytes of a continued line's end at text, a backslash or ??/ with the newline behind it; 0: there is none. Compilers
+ * differ on blanks between the two: they are allowed here. */
 static size_t splice_length(const char *text) {
     size_t length = text[0] == '\\' ? 1 : strncmp(text, "?\?/", 3) == 0 ? 3 : 0;
     if (length == 0) return 0;

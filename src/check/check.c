@@ -49,10 +49,11 @@ eqf_status eqf__check_report(eqf__checker *checker, const eqf__answer *answer, s
     char names[192], advice[160] = "";
     write_names(num_programs, programs, sizeof names, names);
     if (answer->plain[0] != '\0') snprintf(advice, sizeof advice, "try %s, ", answer->plain);
-    return eqf__fail(ctx, EQF_ERROR_SELF_TEST,
-                     "%s gives wrong results on %s with driver %s: %s off by %.2g, allowed %.2g; nothing was computed with it: "
-                     "%sanother device or another driver version; eqf_selftest shows more",
-                     names, info->name, info->driver_version, answer->what, answer->error, answer->tolerance, advice);
+    return eqf__fail(
+        ctx, EQF_ERROR_SELF_TEST,
+        "%s gives wrong results on %s with driver %s: %s off by %.2g, allowed %.2g; nothing was computed with it: "
+        "%sanother device or another driver version; eqf_selftest shows more",
+        names, info->name, info->driver_version, answer->what, answer->error, answer->tolerance, advice);
 }
 
 void eqf__check_done(const eqf__checker *checker, eqf__program *program, eqf__answers answers) {

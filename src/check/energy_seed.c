@@ -62,7 +62,8 @@ static eqf_status make_seed_problem(seed_problem *t) {
     return EQF_OK;
 }
 
-/* Off the formula in the kernel's head, at most, in sample b; lanes beyond the batch hold sample 0 and must have no share. */
+/* Off the formula in the kernel's head, at most, in sample b; lanes beyond the batch hold sample 0 and must have no
+ * share. */
 static double seed_error(const seed_problem *t, size_t b, double cap) {
     const double share = b < BATCH ? 1.0 / BATCH : 0;
     const double *x = t->x + (b < BATCH ? b * t->num_dof : 0);

@@ -1,5 +1,5 @@
-/* Known answers of a flow: the very programs that it is made of solve a small problem. What is compared, and which programs can have given a
- * wrong answer, is one table: `rows`. */
+/* Known answers of a flow: the very programs that it is made of solve a small problem. What is compared, and which
+ * programs can have given a wrong answer, is one table: `rows`. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,7 +49,7 @@ static void find_programs(const eqf_flow *flow, eqf__answers answers, eqf__progr
     programs_out[INTEGRATOR] = flow->solver->verbs->program(flow->solver, of_gradients);
 }
 
-/* ---- The problem --------------------------------------------------------------------------------------------------------- */
+/* ---- The problem ------------------------------------------------------------------------------------------------- */
 
 static void problem_clear(problem *t) {
     eqf_flow_destroy(&t->twin);
@@ -162,7 +162,7 @@ static eqf_status make_twin(problem *t) {
     return eqf__solver_assemble(t->twin->solver);
 }
 
-/* ---- The host's answers -------------------------------------------------------------------------------------------------- */
+/* ---- The host's answers ------------------------------------------------------------------------------------------ */
 
 /* Sample b from x_0 or back to it, [N*D] into x_out; gives log_det, NaN where there is no memory. */
 static double host_solve(problem *t, eqf_direction direction, unsigned b, unsigned num_steps, double *x_out) {
@@ -191,8 +191,8 @@ static double change_of_latents(problem *t) {
     return worst;
 }
 
-/* A device that chooses its steps takes them so small that only what is true of the flow itself counts: the host takes as many as leave its
- * own error, of order 4, far below the tolerance. False: those would be too many. */
+/* A device that chooses its steps takes them so small that only what is true of the flow itself counts: the host takes
+ * as many as leave its own error, of order 4, far below the tolerance. False: those would be too many. */
 static bool solve_on_host(problem *t) {
     const double enough = t->flow->num_particles > LARGE ? 1e-4 : 1e-5;
     t->host_steps = is_adaptive(t->flow) ? 4 : t->num_steps;
@@ -222,9 +222,9 @@ static double liveliness(const problem *t) {
     return most;
 }
 
-/* The answers are compared by fixed tolerances, so the field that is asked must not magnify what is rounding or a table's doing: few broad
- * Gaussians, a long box or a small prior make a lively one of the same parameters. Its weights are halved until it is calm. False: the host
- * does not know the answers. */
+/* The answers are compared by fixed tolerances, so the field that is asked must not magnify what is rounding or a
+ * table's doing: few broad Gaussians, a long box or a small prior make a lively one of the same parameters. Its weights
+ * are halved until it is calm. False: the host does not know the answers. */
 static eqf_status calm_down(problem *t, bool *is_known_out) {
     const double lively = 0.25, least_share = 1.0 / 64;
     const size_t num_params = eqf_model_num_params(t->model);
@@ -247,7 +247,7 @@ static double host_log_prob(const problem *t, unsigned b) {
     return t->log_det[b] + flow->prior.kind->host_log_prob(&flow->prior.options, t->h_z + b * flow->num_dof);
 }
 
-/* ---- The twin's answers, and how far they are off the host's -------------------------------------------------------------- */
+/* ---- The twin's answers, and how far they are off the host's ----------------------------------------------------- */
 
 static double relative(double expected, double got, double least) {
     return fabs(expected - got) / fmax(least, fabs(expected));
@@ -344,7 +344,8 @@ static eqf_status check_noise(problem *t, double *error_out) {
     return status;
 }
 
-/* Scores at the latents of the problem's batch, against differences of the host's log-density along the free directions. */
+/* Scores at the latents of the problem's batch, against differences of the host's log-density along the free
+ * directions. */
 static eqf_status check_scores(problem *t, double *error_out) {
     const eqf_flow *flow = t->twin;
     const size_t V = flow->vector_width, num_dof = flow->num_dof, blocks = (BATCH + V - 1) / V,
@@ -433,8 +434,8 @@ static eqf_status check_losses(problem *t, double *error_out) {
     return EQF_OK;
 }
 
-/* The gradient, as check_losses left it, along one direction through all parameters in which each group of them has about the same say: what
- * is wrong in the smallest shows as well as in the largest. */
+/* The gradient, as check_losses left it, along one direction through all parameters in which each group of them has
+ * about the same say: what is wrong in the smallest shows as well as in the largest. */
 static eqf_status check_gradients(problem *t, double *error_out) {
     const double least_share = 0.03, step = 1e-5;
     const size_t num_slices = eqf_model_num_slices(t->model), num_trained = eqf_model_num_trained(t->model);
@@ -467,7 +468,7 @@ static eqf_status check_gradients(problem *t, double *error_out) {
     return EQF_OK;
 }
 
-/* ---- The table ----------------------------------------------------------------------------------------------------------- */
+/* ---- The table --------------------------------------------------------------------------------------------------- */
 
 static bool is_in_float(const eqf_flow *flow) {
     return !eqf__is_double(&flow->solver->real);
@@ -499,8 +500,9 @@ static bool is_any(const eqf_flow *flow) {
     return true;
 }
 
-/* In order: a wrong answer names those of the programs that no right one before has shown to be right, and that are not known to be.
- * Tolerances are for up to four particles, float32 in sums over pairs: a wrong sign or a wrong index is off by far more. */
+/* In order: a wrong answer names those of the programs that no right one before has shown to be right, and that are not
+ * known to be. Tolerances are for up to four particles, float32 in sums over pairs: a wrong sign or a wrong index is
+ * off by far more. */
 static const struct row {
     const char *what;
     eqf__answers answers;

@@ -11,8 +11,9 @@ enum { BATCH = 3, STEPS = 24, LAUNCH_STEPS = 10 };
 /* Steps longer than any run takes, but cut sooner: within the few of them descents turn, and some are cut. */
 static const double stretch = 4.0, cut = 0.3;
 
-/* Off the host's descent of sample b from h_x [N*D], which ends there, at most; 0 where rounding decides what comes of it, as between
- * particles that fly through each other: the host asks itself from a start that is moved by little. near [N*D]: scratch. */
+/* Off the host's descent of sample b from h_x [N*D], which ends there, at most; 0 where rounding decides what comes of
+ * it, as between particles that fly through each other: the host asks itself from a start that is moved by little. near
+ * [N*D]: scratch. */
 static eqf_status descent_error(const eqf__quench *run, size_t b, double tolerance, double *h_x, double *near,
                                 double *error_out) {
     const size_t n = run->num_dof;
@@ -33,8 +34,8 @@ static eqf_status descent_error(const eqf__quench *run, size_t b, double toleran
     return EQF_OK;
 }
 
-/* Off the same differences of forces on the host, at x [N*D], relative to the largest element; force [2, N*D] and matrix [N*D, N*D]:
- * scratch. */
+/* Off the same differences of forces on the host, at x [N*D], relative to the largest element; force [2, N*D] and
+ * matrix [N*D, N*D]: scratch. */
 static double hessian_error(const eqf__quench *run, double *x, double *force, double *matrix) {
     const size_t n = run->num_dof;
     const double step = run->scales->difference * run->length;
@@ -57,8 +58,8 @@ static double hessian_error(const eqf__quench *run, double *x, double *force, do
     return error;
 }
 
-/* Descents from lattices, step by step as the host does them; energies and the first Hessian where they end on the device.
- * work: [2 + N*D, N*D]. */
+/* Descents from lattices, step by step as the host does them; energies and the first Hessian where they end on the
+ * device. work: [2 + N*D, N*D]. */
 static eqf_status check_descents(eqf__checker *checker, eqf__quench *run, double *work) {
     const size_t n = run->num_dof, indices[BATCH] = {0, 1, 2};
     const char *plain = run->V > 1 ? eqf__plain_width(run->ctx) : "";

@@ -1,4 +1,5 @@
-/* Known answers of what stages of training add: places and losses of flow matching, the pieces of path gradients, weighed adjoints. */
+/* Known answers of what stages of training add: places and losses of flow matching, the pieces of path gradients,
+ * weighed adjoints. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,7 +80,7 @@ static void compare(double *worst, double expected, float got) {
 
 static const cl_uint blocks = NUM_BLOCKS;
 
-/* ---- Flow matching ------------------------------------------------------------------------------------------------------ */
+/* ---- Flow matching ----------------------------------------------------------------------------------------------- */
 
 static eqf_status ask_matching(array_set *set, eqf__program *program, double *worst) {
     enum { LATENTS, DATA, X, VELOCITY, TIMES, WEIGHT, VALUE, ERROR };
@@ -117,7 +118,7 @@ static eqf_status ask_matching(array_set *set, eqf__program *program, double *wo
     return EQF_OK;
 }
 
-/* ---- Weighed adjoints --------------------------------------------------------------------------------------------------- */
+/* ---- Weighed adjoints -------------------------------------------------------------------------------------------- */
 
 static eqf_status ask_weighted(array_set *set, eqf__program *program, double *worst) {
     enum { ADJOINT_X, ADJOINT_LOG_DET, FACTOR };
@@ -131,7 +132,7 @@ static eqf_status ask_weighted(array_set *set, eqf__program *program, double *wo
     return EQF_OK;
 }
 
-/* ---- Path gradients ----------------------------------------------------------------------------------------------------- */
+/* ---- Path gradients ---------------------------------------------------------------------------------------------- */
 
 /* Times, what a solve starts from, and its stages. */
 static eqf_status ask_path_forward(array_set *set, eqf__program *program, double *worst) {
@@ -224,7 +225,7 @@ static eqf_status ask_path_reverse(array_set *set, eqf__program *program, double
     return EQF_OK;
 }
 
-/* ---- All of them --------------------------------------------------------------------------------------------------------- */
+/* ---- All of them ------------------------------------------------------------------------------------------------- */
 
 /* Arrays anew for each question. */
 typedef enum question { MATCHING, WEIGHTED, PATH_FORWARD, PATH_SEED, PATH_REVERSE } question;

@@ -32,7 +32,7 @@ static void twin_clear(twin *pair) {
     eqf__buffer_destroy(&pair->d);
 }
 
-/* ---- Batches ------------------------------------------------------------------------------------------------------------- */
+/* ---- Batches ----------------------------------------------------------------------------------------------------- */
 
 enum { NUM_ROWS = 5, NUM_EPOCHS = 3, NUM_DRAWN = NUM_ROWS * NUM_EPOCHS, HALF_BITS = 2 };
 
@@ -69,7 +69,7 @@ static eqf_status run_batches(eqf__checker *checker, const eqf__training_kernels
     return status != EQF_OK ? status : eqf__check_report(checker, &answer, 1, &kernels->gather->program);
 }
 
-/* ---- The optimizer ------------------------------------------------------------------------------------------------------- */
+/* ---- The optimizer ----------------------------------------------------------------------------------------------- */
 
 enum { NUM_PARAMS = 37 }; /* not a multiple of what a work-item takes, nor of V but 1 */
 enum { PARAMS, FIRST_MOMENT, SECOND_MOMENT, AVERAGE, GRADIENT, TOTAL, SUMS, RECORDS, FAILED, NUM_ARRAYS };
@@ -164,7 +164,7 @@ static eqf_status run_optimizer(eqf__checker *checker, const eqf__training_kerne
     return status != EQF_OK ? status : eqf__check_report(checker, &answer, 1, &program);
 }
 
-/* ---- Augmentation -------------------------------------------------------------------------------------------------------- */
+/* ---- Augmentation ------------------------------------------------------------------------------------------------ */
 
 enum { NUM_AUGMENTED = 3 };
 
@@ -206,7 +206,7 @@ static eqf_status run_augmentation(eqf__checker *checker, const eqf__training_ke
     return status != EQF_OK ? status : eqf__check_report(checker, &answer, 1, &kernels->augment->program);
 }
 
-/* ---- All of them --------------------------------------------------------------------------------------------------------- */
+/* ---- All of them ------------------------------------------------------------------------------------------------- */
 
 eqf_status eqf__check_training(eqf__checker *checker, const eqf__training_kernels *kernels) {
     eqf__program *of_steps = kernels->measure->program;

@@ -1,5 +1,6 @@
-/* The message field on the host in double, straight from docs/method.md, section 9, for known answers: the velocity from its equations, its
- * divergence from differences of the velocity, which are good to eight digits. Nothing of it is shared with the device's tape. */
+/* The message field on the host in double, straight from docs/method.md, section 9, for known answers: the velocity
+ * from its equations, its divergence from differences of the velocity, which are good to eight digits. Nothing of it is
+ * shared with the device's tape. */
 #include "host_message.h"
 
 #include <math.h>

@@ -1,4 +1,5 @@
-/* The radial field on the host: its kernels' lives and the forms that integrators use. Equations: cl/dynamics/radial.clh. */
+/* The radial field on the host: its kernels' lives and the forms that integrators use. Equations:
+ * cl/dynamics/radial.clh. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +8,7 @@
 #include "radial_internal.h"
 #include "radial_params.h"
 
-/* ---- Life ------------------------------------------------------------------------------------------------------------- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 /* What depends on the table's resolution. */
 static void release_resolution(eqf__radial_state *state) {
@@ -52,7 +53,7 @@ eqf_status eqf__radial_program(eqf__field *field, const char *name, const char *
     return eqf__program_get(field->ctx, full_name, files, defines, program_out);
 }
 
-/* ---- Forms ------------------------------------------------------------------------------------------------------------- */
+/* ---- Forms ------------------------------------------------------------------------------------------------------- */
 
 /* Files, sizes and defines of the stage and the group form. */
 static void describe_forms(eqf__field *field, bool has_table) {
@@ -190,8 +191,8 @@ static bool problem(const eqf_dynamics_options *options, unsigned num_particles,
 }
 
 const eqf__dynamics_kind eqf__radial_kind = {
-    .info = EQF__DYNAMICS_INFO(.name = "radial", .title = "the paper's", .is_equivariant = true, .has_table = true, .has_double = true,
-                               EQF__EXACT_STEPS),
+    .info = EQF__DYNAMICS_INFO(.name = "radial", .title = "the paper's", .is_equivariant = true, .has_table = true,
+                               .has_double = true, EQF__EXACT_STEPS),
     .forms = EQF__FORM_STAGE | EQF__FORM_GROUP | EQF__FORM_ANY_TIME,
     .host_velocity = eqf__host_radial_velocity,
     .problem = problem,

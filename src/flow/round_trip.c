@@ -1,4 +1,5 @@
-/* How closely prior -> data -> prior returns, and how many steps that takes: RK4 backward is no exact inverse of RK4 forward. */
+/* How closely prior -> data -> prior returns, and how many steps that takes: RK4 backward is no exact inverse of RK4
+ * forward. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +8,8 @@
 
 enum { CHUNK = 1024, MOST_REFINEMENT = 4 };
 
-/* What one chunk takes: latents, configurations and latents that came back [CHUNK, N*D], log_dets there and back [CHUNK]. */
+/* What one chunk takes: latents, configurations and latents that came back [CHUNK, N*D], log_dets there and back
+ * [CHUNK]. */
 typedef struct trip {
     float *z, *x, *back, *log_det, *log_det_back;
 } trip;
@@ -17,8 +19,8 @@ static double worse(double error, double value) {
     return isnan(error) || error >= value ? error : value;
 }
 
-/* The log-density of x as its sampling gives it, log_prior(z) - log_det, and as its way back gives it, log_prior(z') + log_det': their
- * difference, in which the prior's constant cancels. */
+/* The log-density of x as its sampling gives it, log_prior(z) - log_det, and as its way back gives it, log_prior(z') +
+ * log_det': their difference, in which the prior's constant cancels. */
 static double log_prob_difference(const eqf_flow *flow, const trip *t, size_t b) {
     const float *z = t->z + b * flow->num_dof, *back = t->back + b * flow->num_dof;
     const double scale = flow->prior.scale;

@@ -1,5 +1,5 @@
-/* The vector-Jacobian product of the field at one time, whatever its forms: what programs need that differentiate through the velocity
- * themselves. */
+/* The vector-Jacobian product of the field at one time, whatever its forms: what programs need that differentiate
+ * through the velocity themselves. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +33,7 @@ static void clear(vjp *v) {
     free(v->sums);
 }
 
-/* ---- The forms ---------------------------------------------------------------------------------------------------------- */
+/* ---- The forms --------------------------------------------------------------------------------------------------- */
 
 static eqf_status open_stage(vjp *v) {
     eqf_context *ctx = v->flow->ctx;
@@ -106,7 +106,7 @@ static eqf_status launch_batched(vjp *v, const eqf__noise *noise, size_t num_blo
     return field->batched->contract(field, v->d_grad, v->d_gradient);
 }
 
-/* ---- Chunks -------------------------------------------------------------------------------------------------------------- */
+/* ---- Chunks ------------------------------------------------------------------------------------------------------ */
 
 static eqf_status write_times(vjp *v, size_t num_lanes) {
     float *times = eqf__alloc(v->flow->ctx, num_lanes, sizeof *times, "the times");

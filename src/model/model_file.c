@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "eqflow/gallery.h"
 #include "eqflow/version.h"
 #include "json_text.h"
 #include "model_json.h"
@@ -187,10 +188,16 @@ eqf_status eqf_model_load(eqf_context *ctx, const char *path, eqf_model **model_
     if (model_out == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "model_out is NULL");
     *model_out = NULL;
     if (path == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "path is NULL");
-    unsigned char *bytes;
+    char *path_in_gallery = NULL;
+    if (strncmp(path, "gallery:", strlen("gallery:")) == 0) {
+        EQF__TRY(eqf_gallery_find(ctx, path, &path_in_gallery));
+        path = path_in_gallery;
+    }
+    unsigned char *bytes = NULL;
     size_t num_bytes;
-    EQF__TRY(eqf__tensor_file_bytes(ctx, path, &bytes, &num_bytes));
-    eqf_status status = eqf__model_parse(ctx, path, bytes, num_bytes, model_out);
+    eqf_status status = eqf__tensor_file_bytes(ctx, path, &bytes, &num_bytes);
+    if (status == EQF_OK) status = eqf__model_parse(ctx, path, bytes, num_bytes, model_out);
     free(bytes);
+    eqf_free(path_in_gallery);
     return status;
 }

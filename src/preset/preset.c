@@ -6,12 +6,14 @@
 #include "base.h"
 
 /* What the presets have in common: see eqf_training_options. */
-#define TRAINING(batch, steps, rate, penalty, noise, interval, cap)                                                   \
-    {.struct_size = sizeof(eqf_training_options), .batch_size = batch, .num_steps = steps, .learning_rate = rate, .data_noise = noise,                \
-     .final_learning_rate_fraction = 0.02, .num_warmup_steps = 100, .clip_norm = 10.0, .average_decay = 0.995,        \
-     .integration_penalty = penalty, .validation_interval = interval, .field_evaluation = EQF_FIELD_TABLE,            \
-     .nll_weight_start = 1.0, .nll_weight_end = 1.0, .num_generated = batch, .energy_cap = cap,                       \
-     .num_held_out_generated = 16 * (batch), .adaptive = EQF_ADAPTIVE_OPTIONS_INIT}
+#define TRAINING(batch, steps, rate, penalty, noise, interval, cap)                                                  \
+    {                                                                                                                \
+        .struct_size = sizeof(eqf_training_options), .batch_size = batch, .num_steps = steps, .learning_rate = rate, \
+        .data_noise = noise, .final_learning_rate_fraction = 0.02, .num_warmup_steps = 100, .clip_norm = 10.0,       \
+        .average_decay = 0.995, .integration_penalty = penalty, .validation_interval = interval,                     \
+        .field_evaluation = EQF_FIELD_TABLE, .nll_weight_start = 1.0, .nll_weight_end = 1.0, .num_generated = batch, \
+        .energy_cap = cap, .num_held_out_generated = 16 * (batch), .adaptive = EQF_ADAPTIVE_OPTIONS_INIT             \
+    }
 #define TRAINING_DW2 &(const eqf_training_options)TRAINING(256, 4000, 1e-2, 10.0, 0.045, 200, (double)INFINITY)
 #define TRAINING_DW4 &(const eqf_training_options)TRAINING(256, 4000, 5e-3, 1.0, 0.045, 200, (double)INFINITY)
 #define TRAINING_LJ13 &(const eqf_training_options)TRAINING(256, 4000, 5e-3, 0.1, 0.005, 200, 100.0)
@@ -21,38 +23,47 @@
 static const double max_epochs = 1000;
 static const uint64_t min_steps = 500;
 
-/* The presets' data_noise is for so many samples and shrinks as the width of a kernel density estimate along one distance does, n^(-1/5)
- * (Silverman 1986, section 3.4). Without it a flow ends in a cliff behind the last sample: dw2 on ten draws of 1000, KL .028 on average
- * and .058 at most without noise, .008 and .012 with it; dw4 on three draws, 1.01 and .94. */
+/* The presets' data_noise is for so many samples and shrinks as the width of a kernel density estimate along one
+ * distance does, n^(-1/5) (Silverman 1986, section 3.4). Without it a flow ends in a cliff behind the last sample: dw2
+ * on ten draws of 1000, KL .028 on average and .058 at most without noise, .008 and .012 with it; dw4 on three draws,
+ * 1.01 and .94. */
 static const double num_train_of_noise = 1000;
 
 /* Koehler et al. 2020, section 5: 0.9 (d-4)^4 - 4 (d-4)^2, no linear term. */
-#define DOUBLE_WELL(particles, dims)                                                                     \
-    {.struct_size = sizeof(eqf_potential_options), .kind = EQF_POTENTIAL_DOUBLE_WELL, .num_particles = particles, .space_dim = dims,     \
-     .temperature = 1.0, .distance_offset = 4.0, .quadratic = -4.0, .quartic = 0.9}
+#define DOUBLE_WELL(particles, dims)                                                                                 \
+    {                                                                                                                \
+        .struct_size = sizeof(eqf_potential_options), .kind = EQF_POTENTIAL_DOUBLE_WELL, .num_particles = particles, \
+        .space_dim = dims, .temperature = 1.0, .distance_offset = 4.0, .quadratic = -4.0, .quartic = 0.9             \
+    }
 /* epsilon 2 is what "every ordered pair once" in the authors' code amounts to, and what the published data follow. */
-#define LENNARD_JONES(particles)                                                                         \
-    {.struct_size = sizeof(eqf_potential_options), .kind = EQF_POTENTIAL_LENNARD_JONES, .num_particles = particles, .space_dim = 3,      \
-     .temperature = 1.0, .epsilon = 2.0, .r_min = 1.0, .trap_strength = 1.0}
+#define LENNARD_JONES(particles)                                                                                       \
+    {                                                                                                                  \
+        .struct_size = sizeof(eqf_potential_options), .kind = EQF_POTENTIAL_LENNARD_JONES, .num_particles = particles, \
+        .space_dim = 3, .temperature = 1.0, .epsilon = 2.0, .r_min = 1.0, .trap_strength = 1.0                         \
+    }
 
-/* width r_min = 6: at its minimum a pair is as stiff as a Lennard-Jones one, 72 depth / r_min^2 (Doye and Wales, J. Chem. Soc. Faraday
- * Trans. 93, 4233, 1997). Depth and trap are those of lj13. */
-#define MORSE(particles)                                                                                                  \
-    {.struct_size = sizeof(eqf_potential_options), .kind = EQF_POTENTIAL_MORSE, .num_particles = particles, .space_dim = 3, \
-     .temperature = 1.0, .depth = 2.0, .width = 6.0, .r_min = 1.0, .trap_strength = 1.0}
+/* width r_min = 6: at its minimum a pair is as stiff as a Lennard-Jones one, 72 depth / r_min^2 (Doye and Wales, J.
+ * Chem. Soc. Faraday Trans. 93, 4233, 1997). Depth and trap are those of lj13. */
+#define MORSE(particles)                                                                                       \
+    {                                                                                                          \
+        .struct_size = sizeof(eqf_potential_options), .kind = EQF_POTENTIAL_MORSE, .num_particles = particles, \
+        .space_dim = 3, .temperature = 1.0, .depth = 2.0, .width = 6.0, .r_min = 1.0, .trap_strength = 1.0     \
+    }
 
 /* The authors' fields: 50 Gaussians in distance, 10 in time. The dense core brings its own widths. */
-#define RADIAL_FIELD(how, largest, gamma)                                                                                 \
-    {.struct_size = sizeof(eqf_dynamics_options), .kind = EQF_DYNAMICS_RADIAL, .num_distance = 50, .num_time = 10,         \
-     .layout = how, .distance_max = largest, .distance_gamma = gamma, .time_gamma = 0.3, .width = 128, .depth = 2}
+#define RADIAL_FIELD(how, largest, gamma)                                                                             \
+    {                                                                                                                 \
+        .struct_size = sizeof(eqf_dynamics_options), .kind = EQF_DYNAMICS_RADIAL, .num_distance = 50, .num_time = 10, \
+        .layout = how, .distance_max = largest, .distance_gamma = gamma, .time_gamma = 0.3, .width = 128, .depth = 2  \
+    }
 #define DOUBLE_WELL_FIELD RADIAL_FIELD(EQF_RADIAL_UNIFORM, 8.0, 0.5)
 #define LENNARD_JONES_FIELD RADIAL_FIELD(EQF_RADIAL_DENSE_CORE, 16.0, 0.3)
 
 /* Unit Gaussian prior, RK4 with 20 steps. */
-#define MODEL(name, of_potential, field)                                                                                  \
-    &(const eqf_model_options) {                                                                                          \
-        .struct_size = sizeof(eqf_model_options), .preset = name, .potential = of_potential, .prior_scale = 1.0,          \
-        .dynamics = field, .integrator = EQF_INTEGRATOR_OPTIONS_INIT                                                      \
+#define MODEL(name, of_potential, field)                                                                         \
+    &(const eqf_model_options) {                                                                                 \
+        .struct_size = sizeof(eqf_model_options), .preset = name, .potential = of_potential, .prior_scale = 1.0, \
+        .dynamics = field, .integrator = EQF_INTEGRATOR_OPTIONS_INIT                                             \
     }
 
 static const eqf_mcmc_options default_chains = EQF_MCMC_OPTIONS_INIT;

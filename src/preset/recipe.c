@@ -41,7 +41,8 @@ unsigned eqf_preset_recipe(const eqf_preset *preset, eqf_dynamics_kind kind,
     return num;
 }
 
-/* Flow matching: SOAP at the rate of its authors' order, a long average, and pairs that are as near as they can be had. */
+/* Flow matching: SOAP at the rate of its authors' order, a long average, and pairs that are as near as they can be
+ * had. */
 static void set_matching(const recipe *row, eqf_dynamics_kind kind, eqf_training_options *options) {
     options->objective = EQF_OBJECTIVE_FLOW_MATCHING;
     options->num_steps = row->matching_steps;
@@ -62,7 +63,8 @@ static void set_matching(const recipe *row, eqf_dynamics_kind kind, eqf_training
     options->pairing = field != NULL && field->is_equivariant ? EQF_PAIRING_EQUIVARIANT : EQF_PAIRING_MINIBATCH;
 }
 
-/* Likelihood after flow matching: path gradients, whose data must be those of the target without noise, in a few large batches. */
+/* Likelihood after flow matching: path gradients, whose data must be those of the target without noise, in a few large
+ * batches. */
 static void set_likelihood(const recipe *row, eqf_training_options *options) {
     options->gradient = EQF_GRADIENT_PATH;
     options->num_steps = row->likelihood_steps;

@@ -1,4 +1,5 @@
-/* One file an entry: a text header of fixed size, the names of kernels that had run, the binary. Written whole or not at all. */
+/* One file an entry: a text header of fixed size, the names of kernels that had run, the binary. Written whole or not
+ * at all. */
 #define _XOPEN_SOURCE 700 /* fstatat, unlinkat */
 
 #include "cache.h"
@@ -91,8 +92,8 @@ static bool header_fits(const entry_header *header, const char *key, size_t num_
            sizeof *header + header->kernels_size + header->binary_size == num_bytes;
 }
 
-/* Reads and checks an entry; NULL if it cannot be read, or is not whole: *is_damaged_out. The returned memory is the file, payload at
- * sizeof(entry_header). */
+/* Reads and checks an entry; NULL if it cannot be read, or is not whole: *is_damaged_out. The returned memory is the
+ * file, payload at sizeof(entry_header). */
 static unsigned char *read_entry(eqf_context *ctx, const char *key, entry_header *header, bool *is_damaged_out) {
     char name[EQF__CACHE_KEY_SIZE + 4],
         saved_error[sizeof ctx->error]; /* a missing entry is no error of the caller's */
@@ -153,7 +154,7 @@ unsigned char *eqf__cache_load(eqf_context *ctx, const char *key, size_t *num_by
     return bytes;
 }
 
-/* ---- Files beside the entries ------------------------------------------------------------------------------------------------ */
+/* ---- Files beside the entries ------------------------------------------------------------------------------------ */
 
 /* What a writer that was killed leaves behind (src/base/file.c). */
 static bool is_temporary_name(const char *name) {
@@ -177,8 +178,8 @@ static int latest_first(const void *a, const void *b) {
                                                      : strcmp(left->name, right->name);
 }
 
-/* They need no program beside them, as some drivers give no binary away: they have the same limit of their own. Temporary files of a
- * day ago are a killed writer's. */
+/* They need no program beside them, as some drivers give no binary away: they have the same limit of their own.
+ * Temporary files of a day ago are a killed writer's. */
 static void remove_stray_files(eqf_context *ctx) {
     const char *folder = eqf__cache_folder(ctx);
     DIR *directory = folder != NULL ? opendir(folder) : NULL;
@@ -210,7 +211,7 @@ static void remove_stray_files(eqf_context *ctx) {
     free(files);
 }
 
-/* ---- Known answers ---------------------------------------------------------------------------------------------------------- */
+/* ---- Known answers ----------------------------------------------------------------------------------------------- */
 
 static bool answers_path(eqf_context *ctx, const char *key, char path[PATH_SIZE]) {
     if (!entry_path(ctx, key, path)) return false;
@@ -323,7 +324,7 @@ void eqf__cache_store(eqf_context *ctx, const char *key, const char *name, const
     memcpy(ctx->error, saved_error, sizeof saved_error); /* no failure of the cache is one of the caller's */
 }
 
-/* ---- Public ------------------------------------------------------------------------------------------------------------ */
+/* ---- Public ------------------------------------------------------------------------------------------------------ */
 
 const char *eqf_cache_path(const eqf_context *ctx) {
     return ctx == NULL || ctx->cache_path == NULL ? "" : ctx->cache_path;
@@ -406,7 +407,8 @@ static void remove_other_files(const eqf_context *ctx) {
     DIR *directory = opendir(eqf_cache_path(ctx));
     if (directory == NULL) return;
     for (struct dirent *file; (file = readdir(directory)) != NULL;)
-        if (is_temporary_name(file->d_name) || is_answers_name(file->d_name)) unlinkat(dirfd(directory), file->d_name, 0);
+        if (is_temporary_name(file->d_name) || is_answers_name(file->d_name))
+            unlinkat(dirfd(directory), file->d_name, 0);
     closedir(directory);
 }
 

@@ -13,7 +13,7 @@
 
 enum { NUM_PARTICLES = 4, SPACE_DIM = 2, NUM_DOF = NUM_PARTICLES * SPACE_DIM };
 
-/* ---- Potentials ---------------------------------------------------------------------------------------------------------- */
+/* ---- Potentials -------------------------------------------------------------------------------------------------- */
 
 static eqf_potential_options potential_of(eqf_potential_kind kind) {
     eqf_potential_options options = EQF_POTENTIAL_OPTIONS_INIT;
@@ -38,6 +38,19 @@ static eqf_status check_chains(eqf__checker *checker, const eqf_potential_option
     return eqf__mcmc_sample(checker, potential, &options, NUM_SAMPLES, x, energies, NULL);
 }
 
+static eqf_status check_ladders(eqf__checker *checker, const eqf_potential_options *potential) {
+    enum { NUM_SAMPLES = 4, NUM_TEMPERATURES = 3 };
+    float x[NUM_TEMPERATURES * NUM_SAMPLES * NUM_DOF];
+    eqf_replica_options options = EQF_REPLICA_OPTIONS_INIT;
+    options.num_temperatures = NUM_TEMPERATURES;
+    options.highest_temperature = 2 * potential->temperature;
+    options.num_ladders = NUM_SAMPLES;
+    options.num_burn_in = 100;
+    options.thinning = 10;
+    eqf__check_begin(checker);
+    return eqf__replica_sample(checker, potential, &options, NUM_SAMPLES, x, NULL, NULL);
+}
+
 static eqf_status check_seed(eqf__checker *checker, const eqf_potential_options *potential) {
     eqf__kernel seed = {0};
     eqf_status status = eqf__energy_seed_create(checker->ctx, potential, &seed);
@@ -60,6 +73,7 @@ static eqf_status check_kind(eqf__checker *checker, eqf_potential_kind kind) {
     const eqf_potential_options potential = potential_of(kind);
     EQF__TRY(eqf__check_potential(checker, &potential));
     EQF__TRY(check_chains(checker, &potential));
+    EQF__TRY(check_ladders(checker, &potential));
     EQF__TRY(check_seed(checker, &potential));
     EQF__TRY(check_descents(checker, &potential, false));
     return checker->ctx->device->info.has_fp64 ? check_descents(checker, &potential, true) : EQF_OK;
@@ -79,7 +93,7 @@ static eqf_status run_potentials(eqf__checker *checker) {
     return first;
 }
 
-/* ---- A potential of one's own -------------------------------------------------------------------------------------------- */
+/* ---- A potential of one's own ------------------------------------------------------------------------------------ */
 
 /* Springs between all pairs, and the same on the host. */
 static const char springs[] = "real energy(const real *x) {\n"
@@ -105,7 +119,8 @@ static const char springs[] = "real energy(const real *x) {\n"
 
 static double springs_force(const float *x, unsigned at) {
     double force = 0;
-    for (unsigned j = 0; j < NUM_PARTICLES; j++) force -= 3 * ((double)x[at] - (double)x[j * SPACE_DIM + at % SPACE_DIM]);
+    for (unsigned j = 0; j < NUM_PARTICLES; j++)
+        force -= 3 * ((double)x[at] - (double)x[j * SPACE_DIM + at % SPACE_DIM]);
     return force;
 }
 
@@ -132,8 +147,8 @@ static eqf_status run_own_potential(eqf__checker *checker) {
     const double expected = springs_energy(x) / own.temperature;
     of_energy.error = fabs(expected - (double)energy) / (1 + fabs(expected));
     for (unsigned c = 0; c < NUM_DOF; c++)
-        of_energy.error = eqf__host_worse(of_energy.error, fabs(springs_force(x, c) / own.temperature - (double)force[c]) /
-                                                               (1 + fabs(expected)));
+        of_energy.error = eqf__host_worse(
+            of_energy.error, fabs(springs_force(x, c) / own.temperature - (double)force[c]) / (1 + fabs(expected)));
     EQF__TRY(eqf__check_report(checker, &of_energy, 1, &program));
     eqf__check_begin(checker);
     const eqf_status status = eqf_potential_verify(checker->ctx, &own, &of_gradient.error);
@@ -142,7 +157,7 @@ static eqf_status run_own_potential(eqf__checker *checker) {
     return eqf__check_report(checker, &of_gradient, 1, &program);
 }
 
-/* ---- Sums of partial gradients -------------------------------------------------------------------------------------------- */
+/* ---- Sums of partial gradients ----------------------------------------------------------------------------------- */
 
 /* The problems of flows are so small that one part has all of them. */
 static eqf_status run_sums(eqf__checker *checker) {
@@ -176,7 +191,7 @@ static eqf_status run_sums(eqf__checker *checker) {
     return status;
 }
 
-/* ---- Training ------------------------------------------------------------------------------------------------------------ */
+/* ---- Training ---------------------------------------------------------------------------------------------------- */
 
 static eqf_status run_training(eqf__checker *checker) {
     eqf_context *ctx = checker->ctx;
@@ -199,7 +214,7 @@ static eqf_status run_training(eqf__checker *checker) {
     return status;
 }
 
-/* ---- The device's limits ------------------------------------------------------------------------------------------------- */
+/* ---- The device's limits ----------------------------------------------------------------------------------------- */
 
 /* It checks its own sums and copies. */
 static eqf_status run_probe(eqf__checker *checker) {

@@ -1,5 +1,5 @@
-/* Every kernel that the device would use, against known answers: flows of each kind of field and each form, potentials, chains, descents, what
- * training adds. The answers are those of src/check; here they are all asked. */
+/* Every kernel that the device would use, against known answers: flows of each kind of field and each form, potentials,
+ * chains, descents, what training adds. The answers are those of src/check; here they are all asked. */
 #include "eqflow/selftest.h"
 
 #include <math.h>
@@ -12,7 +12,7 @@
 #include "selftest_internal.h"
 #include "solve.h"
 
-/* ---- Flows --------------------------------------------------------------------------------------------------------------- */
+/* ---- Flows ------------------------------------------------------------------------------------------------------- */
 
 enum { NUM_PARTICLES = 3, SPACE_DIM = 2, NUM_STEPS = 4 };
 
@@ -55,7 +55,8 @@ static bool is_used(const eqf__device *device, const eqf__dynamics_kind *kind, e
     return way->divergence == EQF_DIVERGENCE_EXACT || kind->info.has_estimates;
 }
 
-/* Every row that the tables of kinds and methods have for this device: gives how many, the row number `index` in row_out. */
+/* Every row that the tables of kinds and methods have for this device: gives how many, the row number `index` in
+ * row_out. */
 static size_t find_row(const eqf__device *device, size_t index, flow_row *row_out) {
     size_t num = 0;
     const eqf__dynamics_kind *kind;
@@ -131,7 +132,7 @@ static eqf_status run_priors(eqf__checker *checker) {
     return EQF_OK;
 }
 
-/* ---- All of it ----------------------------------------------------------------------------------------------------------- */
+/* ---- All of it --------------------------------------------------------------------------------------------------- */
 
 /* What is wrong so that no answer comes is an answer too; other failures end the run. */
 static eqf_status take(eqf__checker *checker, eqf_status status) {

@@ -82,7 +82,8 @@ static eqf_status copy_history(eqf_trainer *trainer, double **rows_out, size_t *
     return EQF_OK;
 }
 
-/* Of the counts before it and all else in the file. A damaged number would go on as a training that diverges. history NULL: none. */
+/* Of the counts before it and all else in the file. A damaged number would go on as a training that diverges. history
+ * NULL: none. */
 static uint64_t checksum_of(const eqf_trainer *trainer, const uint64_t *counts, const double *numbers,
                             const void *const vectors[NUM_VECTORS], const void *history, size_t num_rows) {
     uint64_t hash = eqf__hash(EQF__HASH_START, counts, COUNT_CHECKSUM * sizeof *counts);

@@ -82,6 +82,7 @@ same lp_c.npy lp_moved.npy "centred data"
 succeed "$eqflow" evaluate model.safetensors -n 10000 --report report.html --seed 2 --json
 cp stdout evaluation.json
 for key in nll nll_standard_error nll_without_constant nll_refined entropy kl kl_standard_error kl_direct kl_direct_standard_error ess_fraction max_weight_fraction log_z \
+    reverse_kl reverse_kl_standard_error ess_fraction_data ess_fraction_data_standard_error above_data_fraction \
     log_z_standard_error mean_energy_model mean_energy_reweighted mean_energy_data num_samples num_data \
     log_prob_invariance_error; do
     case $(json $key evaluation.json) in
@@ -110,6 +111,13 @@ done
 within "$(json num_data evaluation.json)" 10000 10000 "num_data"
 if grep -q 'NaN\|Infinity\|: nan\|: inf' evaluation.json; then fail "JSON holds what is no JSON"; else pass; fi
 same model.safetensors kept.safetensors "evaluate leaves the model alone"
+
+succeed "$eqflow" evaluate model.safetensors -n 100 --max-samples 1e6 --ess-error 0.03 --json --quiet
+within "$(json ess_fraction_standard_error stdout)" 0 0.03 "error of an effective sample size whose samples grow"
+within "$(awk -v n="$(json num_samples stdout)" 'BEGIN { while (n > 100) n /= 2; print n }')" 100 100 "samples, doubled from 100"
+within "$(json num_data stdout)" 100 100 "num_data, as many as -n"
+expect 2 '--max-samples 50: must be at least -n, 100' "$eqflow" evaluate model.safetensors -n 100 --max-samples 50
+expect 2 '--ess-error 0: must be at least' "$eqflow" evaluate model.safetensors -n 100 --ess-error 0
 
 # The report: one file, nothing fetched, four pictures, the figures.
 if [ "$(head -c 15 report.html)" = "<!DOCTYPE html>" ] && grep -q '</html>' report.html; then pass; else fail "report.html"; fi

@@ -73,6 +73,7 @@ planted integrator/dormand_prince_batched.cl 'dense, dopri5' 's/direction \* loa
 planted integrator/dormand_prince_rows.cl 'radial, direct, dopri5' 's/value += load_lanes(own)/value -= load_lanes(own) + 1/'
 
 planted mcmc/metropolis.cl potentials 's/mean += x\[i/mean -= x[i/'
+planted mcmc/replica.cl potentials 's/exp2_clamped(fmin(change \* factor/exp2_clamped(fmin(change * -factor/'
 planted minima/quench.cl potentials 's/x\[c\] - step_back/x[c] + step_back/'
 planted potential/double_well.clh potentials 's/DW_QUARTIC)/-DW_QUARTIC)/'
 planted potential/lennard_jones.clh potentials 's/s \* (s - 2.0f))/s * (s + 2.0f))/'

@@ -29,5 +29,6 @@ for program in unpacked/usr/bin/*; do
 done
 if readelf -S unpacked/usr/bin/eqflow | grep -q '\.symtab'; then fail "the program is not stripped"; else pass; fi
 succeed unpacked/usr/bin/eqflow version
+succeed unpacked/usr/bin/eqflow gallery dw4-radial
 succeed unpacked/usr/bin/eqflow-experiment --help
 finish

@@ -16,6 +16,9 @@ else
     pass
 fi
 succeed "$program" version
+succeed "$program" sample gallery:dw2-radial -n 10 -o from_gallery.npy --quiet
+succeed "$program" gallery
+if grep -q " in $prefix/share/eqflow/gallery$" stdout; then pass; else fail "the gallery of the moved tree: $(cat stdout)"; fi
 succeed "$program" train dw4 -o model.safetensors --num-train 200 --steps 3 --batch-size 16 --quiet || finish
 if command -v jq >/dev/null && command -v gnuplot >/dev/null; then
     succeed "$prefix/bin/eqflow-experiment" invariance --quick --fields radial --steps 2 --samples 20 --quiet -o experiment

@@ -122,8 +122,8 @@ static void test_training_options_follow_data(void **state) {
     }
 }
 
-/* Recipes: message fields match flows and then maximise the likelihood; the others do the latter with the preset's options; every stage and
- * model is one that can be made. */
+/* Recipes: message fields match flows and then maximise the likelihood; the others do the latter with the preset's
+ * options; every stage and model is one that can be made. */
 static void test_recipes(void **state) {
     (void)state;
     size_t num_presets;
@@ -155,7 +155,9 @@ static void test_recipes(void **state) {
         }
     /* a small set is no larger than its batch */
     eqf_training_options options = EQF_TRAINING_OPTIONS_INIT;
-    assert_int_equal(eqf_preset_stage_options(eqf_preset_find("dw4"), EQF_DYNAMICS_MESSAGE, EQF_OBJECTIVE_FLOW_MATCHING, 20, &options), EQF_OK);
+    assert_int_equal(eqf_preset_stage_options(eqf_preset_find("dw4"), EQF_DYNAMICS_MESSAGE, EQF_OBJECTIVE_FLOW_MATCHING,
+                                              20, &options),
+                     EQF_OK);
     assert_int_equal(options.batch_size, 20);
 }
 

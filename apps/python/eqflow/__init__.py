@@ -10,6 +10,9 @@
 Configurations are NumPy arrays [B, N, D] (float32 inside), energies in kT, log-densities in nats, normalised on configurations with
 their centre of mass at 0. A thin face on the C library: docs/python.md."""
 
+import os
+from typing import Any
+
 from ._library import Context, EqflowError, Interrupted, default_context
 from .models import Annealing, Evaluation, Model, Samples, Trajectory
 from .potentials import Chains, Minima, Potential, PythonPotential, potential, presets
@@ -37,6 +40,26 @@ def devices() -> list[str]:
         library().eqf_free(infos)
 
 
+def gallery() -> list[dict[str, Any]]:
+    """The trained models that come with the library: name, path, and the figures of each one's card. `Model.load("gallery:NAME")` loads one."""
+    import ctypes
+    import json
+    import pathlib
+
+    from . import _declarations as declarations
+    from ._library import library
+
+    entries, num = ctypes.POINTER(declarations.eqf_gallery_entry)(), ctypes.c_size_t()
+    c = default_context()
+    c.check(library().eqf_gallery_list(c.pointer, entries, num))
+    try:
+        found = [(entries[i].name.decode(), pathlib.Path(os.fsdecode(entries[i].model_path))) for i in range(num.value)]
+    finally:
+        library().eqf_free(entries)
+    card = lambda path: json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return [{"name": name, "path": str(path), **card(path.with_suffix(".json"))} for name, path in found]
+
+
 def version() -> str:
     from ._library import library
 
@@ -44,4 +67,4 @@ def version() -> str:
 
 
 __all__ = ["Annealing", "Chains", "Context", "EqflowError", "Evaluation", "Interrupted", "Minima", "Model", "Potential", "PythonPotential", "Samples",
-           "Trajectory", "default_context", "devices", "mcmc", "potential", "presets", "train", "version"]
+           "Trajectory", "default_context", "devices", "gallery", "mcmc", "potential", "presets", "train", "version"]

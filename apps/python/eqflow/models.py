@@ -65,7 +65,7 @@ class Model:
 
     @classmethod
     def load(cls, path: Union[str, os.PathLike], context: Optional[Context] = None) -> "Model":
-        """A model file, as `eqflow train` and `Model.save` write it."""
+        """A model file, as `eqflow train` and `Model.save` write it, or "gallery:NAME", one that comes with the library."""
         c = context or default_context()
         pointer = ctypes.POINTER(declarations.eqf_model)()
         c.check(library().eqf_model_load(c.pointer, os.fsencode(path), pointer))

@@ -184,6 +184,19 @@ def test_same_bits_as_the_program(model, tmp_path):
     assert again.preset == "dw4" and np.array_equal(again.params, model.params)
 
 
+def test_the_gallery_is_found_by_name():
+    cards = {card["name"]: card for card in eqflow.gallery()}
+    assert {"dw2-radial", "dw4-radial"} <= set(cards)
+    loaded = eqflow.Model.load("gallery:dw2-radial")
+    assert loaded.preset == "dw2" == cards["dw2-radial"]["system"] and len(loaded.params) == cards["dw2-radial"]["num_params"]
+    data = eqflow.potential("dw2").mcmc(2000, seed=5).x
+    figures = cards["dw2-radial"]["figures"]
+    nll = -loaded.log_prob(data).mean()
+    assert abs(nll - figures["nll"]) < 5 * loaded.log_prob(data).std() / np.sqrt(2000)
+    with pytest.raises(eqflow.EqflowError, match="'dw4-raidal'; the nearest names: dw4-radial"):
+        eqflow.Model.load("gallery:dw4-raidal")
+
+
 def test_training_history_callback_and_end(dw4):
     rows = []
     model = eqflow.train("dw4", dw4.x, steps=100, seed=2, callback=lambda row: rows.append(row) or len(rows) >= 2)
