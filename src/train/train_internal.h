@@ -64,10 +64,10 @@ struct eqf_trainer {
     eqf__kernel gather, measure, blend;
     eqf__kernel augment, energy_seed; /* where the options ask for them */
     const eqf__optimizer *optimizer;
-    eqf__matching *matching;     /* where the stage matches flows; else NULL */
-    eqf__path *path;             /* where the stage uses path gradients; else NULL */
+    eqf__matching *matching; /* where the stage matches flows; else NULL */
+    eqf__path *path;         /* where the stage uses path gradients; else NULL */
     eqf__weighted *weighted; /* where the host weighs samples; else NULL */
-    eqf__adam *adam;             /* the state of the optimizer that is used; the other NULL */
+    eqf__adam *adam;         /* the state of the optimizer that is used; the other NULL */
     eqf__soap *soap;
     /* Where it stands */
     uint64_t step, best_step;
@@ -182,7 +182,12 @@ static inline uint64_t eqf__stage_step(const eqf_trainer *trainer) {
 /* Sets up all that depends on the stage's options, with the best parameters so far; the optimizer's state is zero. */
 eqf_status eqf__trainer_enter_stage(eqf_trainer *trainer, unsigned stage);
 
-/* ---- Flow matching ----------------------------------------------------------------------------------------------- */
+/* The state of a file's bytes; path is what messages call it. Errors as of eqf_trainer_restore_checkpoint; the trainer is then good for
+ * nothing but to be destroyed. */
+eqf_status eqf__trainer_restore_bytes(eqf_trainer *trainer, const char *path, const unsigned char *bytes,
+                                      size_t num_bytes);
+
+/* ---- Flow matching ------------------------------------------------------------------------------------------------------ */
 
 eqf_status eqf__matching_create(eqf_trainer *trainer);
 void eqf__matching_destroy(eqf_trainer *trainer);
