@@ -2,10 +2,26 @@
 
 #include <string.h>
 
+/* What an integrator did that chooses its steps. */
+static size_t list_steps(const eqf_step_statistics *steps, evaluate_figure figures_out[]) {
+    const double num_solves = (double)steps->num_samples;
+    const evaluate_figure all[] = {
+        {"num_steps_mean", "steps of the integrator, mean", (double)steps->accepted.total / num_solves,
+         "of a sample's solve; each chooses its own", false},
+        {"num_steps_min", "  fewest", (double)steps->accepted.min, "", true},
+        {"num_steps_max", "  most", (double)steps->accepted.max, "", true},
+        {"num_rejected_steps_mean", "rejected steps, mean", (double)steps->rejected.total / num_solves, "", false},
+        {"num_rejected_steps_max", "  most", (double)steps->rejected.max, "", true},
+        {"num_velocity_evals_mean", "evaluations of the field, mean", (double)steps->num_velocity_evals / num_solves,
+         "80 for RK4 with 20 steps", false},
+        {"num_failed_solves", "trajectories given up", (double)steps->num_failed, "", true},
+    };
+    memcpy(figures_out, all, sizeof all);
+    return sizeof all / sizeof all[0];
+}
+
 size_t evaluate_figures_list(const eqf_evaluation_figures *of, evaluate_figure figures_out[MAX_EVALUATE_FIGURES]) {
     const bool is_adaptive = eqf_integrator_method_describe(of->flow->method)->has_step_control;
-    const eqf_step_statistics *steps = of->steps;
-    const double num_solves = (double)steps->num_samples;
     const evaluate_figure all[] = {
         {"nll", "NLL (nats)", of->nll, "mean negative log-likelihood of the data", false},
         {"nll_standard_error", "  standard error", of->nll_standard_error, "", false},
@@ -53,27 +69,12 @@ size_t evaluate_figures_list(const eqf_evaluation_figures *of, evaluate_figure f
         {"jacobian_error", "double against the Jacobian (nats)", of->jacobian_error,
          "log-density less ln|det| of the map's Jacobian by differences: what the integrator's steps leave out", false},
     };
-    const evaluate_figure of_steps[] = {
-        {"num_steps_mean", "steps of the integrator, mean", (double)steps->accepted.total / num_solves,
-         "of a sample's solve; each chooses its own", false},
-        {"num_steps_min", "  fewest", (double)steps->accepted.min, "", true},
-        {"num_steps_max", "  most", (double)steps->accepted.max, "", true},
-        {"num_rejected_steps_mean", "rejected steps, mean", (double)steps->rejected.total / num_solves, "", false},
-        {"num_rejected_steps_max", "  most", (double)steps->rejected.max, "", true},
-        {"num_velocity_evals_mean", "evaluations of the field, mean", (double)steps->num_velocity_evals / num_solves,
-         "80 for RK4 with 20 steps", false},
-        {"num_failed_solves", "trajectories given up", (double)steps->num_failed, "", true},
-    };
     size_t num = sizeof all / sizeof all[0];
     memcpy(figures_out, all, sizeof all);
     if (of->flow->precision == EQF_PRECISION_DOUBLE) {
         memcpy(figures_out + num, in_double, sizeof in_double);
         num += sizeof in_double / sizeof in_double[0];
     }
-    if (is_adaptive) {
-        memcpy(figures_out + num, of_steps, sizeof of_steps);
-        num += sizeof of_steps / sizeof of_steps[0];
-    }
-    return num;
+    return is_adaptive ? num + list_steps(of->steps, figures_out + num) : num;
 }
 

@@ -179,7 +179,7 @@ exit_code system_choose(cli_app *app, const system_flags *flags, const char *nam
         preset_out->model = model;
         if ((code = put_flags(app, flags, &model->potential)) != EXIT_CODE_OK) return code;
         if (!eqf_preset_matches(preset, &model->potential)) { /* of another system nothing is known */
-            preset_out->entropy = preset_out->log_z = preset_out->mean_energy = NAN;
+            preset_out->entropy = preset_out->log_z = preset_out->mean_energy = preset_out->minimum_energy = NAN;
         }
         if (!flags->potential_path) return EXIT_CODE_OK;
         /* What the preset's name stands for is gone with its potential; its field and its training stay. */
@@ -283,7 +283,7 @@ void system_describe(const eqf_potential_options *potential, char *text, size_t 
 
 /* ---- The table of presets --------------------------------------------------------------------- */
 
-enum { LABEL_WIDTH = 28, COLUMN_WIDTH = 10 };
+enum { LABEL_WIDTH = 26, COLUMN_WIDTH = 9 };
 
 void system_print_row(FILE *stream, const char *label, system_column column) {
     size_t num_presets;

@@ -25,6 +25,7 @@ static const struct {
     {"eqf_selftest", "eqflow selftest"},
     {"eqf_trainer_restore_checkpoint", "--resume"},
     {"integration_penalty", "--integration-penalty"},
+    {"highest_temperature", "--highest-temperature"},
     {"learning_rate", "--learning-rate"},
     {"clip_norm", "--clip-norm"},
     {"energy_cap", "--energy-cap"},

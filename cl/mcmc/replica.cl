@@ -1,12 +1,15 @@
-/* Replica exchange in temperature (Swendsen and Wang, Phys. Rev. Lett. 57 (1986) 2607; Geyer 1991): ladders of chains, one at each temperature.
- * A ladder's chains trade temperatures, so that configurations stay where they are. Chain number ladder * NUM_TEMPERATURES + k, k where it began.
- *   factor_of, step_of [num_blocks][V] real: T_0 / T of each chain's present temperature, and the displacement's sd there
+/* Replica exchange in temperature (Swendsen and Wang, Phys. Rev. Lett. 57 (1986) 2607; Geyer 1991): ladders of
+ * chains, one at each temperature. A ladder's chains trade temperatures, so that configurations stay where they are.
+ * Chain number ladder * NUM_TEMPERATURES + k, k where it began.
+ *   factor_of, step_of [num_blocks][V] real: T_0 / T of each chain's present temperature, and the displacement's sd
+ *       there
  *   chain_at [num_ladders][num_temperatures] uint: which of the ladder's chains is at each temperature
  * The file before is metropolis.cl: random numbers of a sweep are those of its chains. Defines: N, D. */
 #define STREAM_SWAP 0x73776170u
 
-/* Sweeps first_sweep ... first_sweep + num_sweeps - 1 at the chains' own temperatures, which are taken with probability
- * min(1, exp(-(T_0/T) change)); u is reduced by T_0. accepted [num_blocks][V]: moves taken here. energy [num_blocks][V]: u afterwards. */
+/* Sweeps first_sweep ... first_sweep + num_sweeps - 1 at the chains' own temperatures, which are taken with
+ * probability min(1, exp(-(T_0/T) change)); u is reduced by T_0. accepted [num_blocks][V]: moves taken here. energy
+ * [num_blocks][V]: u afterwards. */
 __kernel void replica_sweeps(__global real *x_blocked, __global const real *factor_of, __global const real *step_of,
                              __global uint *accepted, __global real *energy, uint num_blocks, uint seed_low,
                              uint seed_high, uint first_sweep, uint num_sweeps, uint is_centred) {
@@ -38,11 +41,13 @@ __kernel void replica_sweeps(__global real *x_blocked, __global const real *fact
     store_lanes(energy + (size_t)block * V, potential_energy(x));
 }
 
-/* One round of exchanges in each ladder, in its order: neighbours k, k + 1 with k of the round's parity trade temperatures with probability
- * min(1, exp((T_0/T_k - T_0/T_k+1) (u_k - u_k+1))).
+/* One round of exchanges in each ladder, in its order: neighbours k, k + 1 with k of the round's parity trade
+ * temperatures with probability min(1, exp((T_0/T_k - T_0/T_k+1) (u_k - u_k+1))).
  *   factors, steps [num_temperatures]     of each temperature
- *   moves, swaps [num_ladders][num_temperatures] uint: moves taken at each temperature, exchanges of k with k + 1; added to
- *   way [chains] uint: 1 a chain that was last at the lowest temperature, 2 one that has been at the highest since, 0 neither yet
+ *   moves, swaps [num_ladders][num_temperatures] uint: moves taken at each temperature, exchanges of k with k + 1;
+ *       added to
+ *   way [chains] uint: 1 a chain that was last at the lowest temperature, 2 one that has been at the highest since,
+ *       0 neither yet
  *   trips [num_ladders] uint: how often a chain came back to the lowest temperature from the highest; added to
  * With is_swapping 0 it only notes the moves: between exchanges nothing changes, however launches are cut. */
 __kernel void replica_swap(__global const real *energy, __global const uint *accepted, __global const real *factors,

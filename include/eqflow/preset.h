@@ -22,7 +22,8 @@ typedef struct eqf_preset {
     double entropy, entropy_error;
     double log_z, log_z_error;
     double mean_energy;
-    unsigned char reserved[160]; /* 0: see eqflow/context.h */
+    double minimum_energy;       /* of the lowest known minimum, kT; docs/minima.md */
+    unsigned char reserved[152]; /* 0: see eqflow/context.h */
 } eqf_preset;
 
 /* Static; num_presets_out entries. */
@@ -31,6 +32,10 @@ const eqf_preset *eqf_presets(size_t *num_presets_out);
 const eqf_preset *eqf_preset_find(const char *name);
 /* True if the potential has exactly the preset's constants, so that the known figures hold. */
 bool eqf_preset_matches(const eqf_preset *preset, const eqf_potential_options *potential);
+
+/* The structure of the lowest known minimum of a preset's cluster, x_out [N, D], centred, with neighbours at the
+ * potential's length: what falls into that minimum when it is quenched. False where none is known. */
+bool eqf_preset_minimum_structure(const eqf_preset *preset, float *x_out);
 
 /* Default training options for num_train samples of the preset's system (small sets train shorter and with more
  * data_noise; 0: training without data). The loss is the likelihood alone; weights and energy_cap are there for other

@@ -12,9 +12,9 @@ static bool is_word_letter(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
 }
 
-/* Compilers differ on what ends a continued line: whether a lone carriage return is an end of line (clang), whether one behind a newline
- * belongs to it (clang), whether blanks may stand behind the backslash (clang, gcc), and whether there are trigraphs. A text is read in each
- * way. */
+/* Compilers differ on what ends a continued line: whether a lone carriage return is an end of line (clang), whether
+ * one behind a newline belongs to it (clang), whether blanks may stand behind the backslash (clang, gcc), and
+ * whether there are trigraphs. A text is read in each way. */
 enum { LONE_RETURN = 1, RETURN_BEHIND = 2, BLANKS = 4, TRIGRAPHS = 8, NUM_WAYS = 16 };
 
 /* Bytes of a continued line's end at text, a backslash or ??/ with the newline behind it; 0: there is none. */

@@ -1,6 +1,5 @@
 /* Known answers: small problems whose results the host works out in double (host_reference.h), asked of the very
- * programs that are used. Each is a row of a table beside what it checks; all have one form, eqf__check, and two
- * callers:
+ * programs that are used. They are one table (answers.c), which two callers walk:
  *   before a first real result   only programs that are not known to be right are checked, and the first wrong answer
  *       stops;
  *   eqflow selftest              every row runs and is reported.
@@ -8,8 +7,8 @@
 #ifndef EQF_CHECK_H
 #define EQF_CHECK_H
 
-#include "eqflow/potential.h"
 #include "eqflow/flow.h"
+#include "eqflow/potential.h"
 #include "eqflow/selftest.h"
 #include "program.h"
 
@@ -50,6 +49,8 @@ void eqf__check_done(const eqf__checker *checker, eqf__program *program, eqf__an
 
 /* The programs that a flow is made of, as they are assembled now. Builds what gradients need, for those. */
 eqf_status eqf__check_flow(eqf__checker *checker, eqf_flow *flow, eqf__answers answers);
+/* The programs of eqf_flow_velocity_vjp. */
+eqf_status eqf__check_vjp(eqf__checker *checker, eqf_flow *flow);
 /* Energies and forces. A potential of the user's own has no formula on the host: it was compared with itself when it
  * was loaded (verify.c). */
 eqf_status eqf__check_potential(eqf__checker *checker, const eqf_potential_options *potential);
@@ -83,5 +84,9 @@ typedef struct eqf__stage_programs {
     unsigned num_particles, space_dim;
 } eqf__stage_programs;
 eqf_status eqf__check_stages(eqf__checker *checker, const eqf__stage_programs *programs);
+/* For selftest alone: a potential of the user's own; sums of partial gradients; the probe of the device's limits. */
+eqf_status eqf__check_own_potential(eqf__checker *checker);
+eqf_status eqf__check_sums(eqf__checker *checker);
+eqf_status eqf__check_limits(eqf__checker *checker);
 
 #endif

@@ -1,10 +1,10 @@
-/* Known answers of replica exchange: the host draws the same random numbers and takes the same decisions in double. A chain whose decision
- * hangs on rounding (a uniform number close to its chance) is left out; most are not. */
+/* Known answers of replica exchange: the host draws the same random numbers and takes the same decisions in double.
+ * A chain whose decision hangs on rounding (a uniform number close to its chance) is left out; most are not. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
+#include "answers.h"
 #include "host_potential.h"
 #include "host_reference.h"
 
@@ -17,6 +17,7 @@ static const double doubtful = 2e-3; /* as near as this to its chance a uniform 
 
 /* The problem, what the device made of it, and what the host does. */
 typedef struct replica_problem {
+    eqf__problem base;
     eqf_context *ctx;
     const eqf_potential_options *potential;
     const eqf__replica_kernels *kernels;
@@ -41,7 +42,8 @@ static double uniform_of(uint32_t word) {
     return ((word >> 9) + 0.5) / 8388608.0;
 }
 
-/* ---- The host ------------------------------------------------------------------------------------------------------------ */
+/* ---- The host
+ * ------------------------------------------------------------------------------------------------------------ */
 
 /* One particle of one chain is offered its move. */
 static void offer(replica_problem *p, unsigned chain, unsigned sweep, unsigned particle) {
@@ -83,7 +85,8 @@ static void run_host(replica_problem *p) {
     }
 }
 
-/* ---- The device ------------------------------------------------------------------------------------------------------------ */
+/* ---- The device
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static eqf_status make_room(replica_problem *p) {
     eqf_context *ctx = p->ctx;
@@ -114,7 +117,8 @@ static eqf_status make_room(replica_problem *p) {
     return EQF_OK;
 }
 
-/* Lattices, of which the host keeps what the device has, rounded; moves so long that some are taken and some are not. */
+/* Lattices, of which the host keeps what the device has, rounded; moves so long that some are taken and some are
+ * not. */
 static void make_problem(replica_problem *p) {
     const unsigned V = p->ctx->device->vector_width, dim = p->potential->space_dim;
     for (unsigned chain = 0; chain < p->num_chains; chain++) {
@@ -177,7 +181,8 @@ static eqf_status run_device(replica_problem *p) {
     return EQF_OK;
 }
 
-/* ---- Beside each other ------------------------------------------------------------------------------------------------------- */
+/* ---- Beside each other
+ * ------------------------------------------------------------------------------------------------------- */
 
 /* Places and energies of the chains that no rounding decides for; NaN where those are too few. */
 static double error_of_sweeps(const replica_problem *p) {
@@ -238,27 +243,43 @@ static void clear(replica_problem *p) {
     free(p->is_doubtful);
 }
 
+static eqf_status make(eqf__problem *problem, bool *can_tell_out) {
+    replica_problem *p = (replica_problem *)problem;
+    (void)can_tell_out;
+    EQF__TRY(make_room(p));
+    make_problem(p);
+    return EQF_OK;
+}
+
+EQF__ANSWER(replica_sweeps) {
+    replica_problem *p = (replica_problem *)problem;
+    EQF__TRY(run_device(p));
+    run_host(p);
+    *error_out = error_of_sweeps(p);
+    return EQF_OK;
+}
+
+/* As the device left them. */
+EQF__ANSWER(replica_swaps) {
+    const replica_problem *p = (const replica_problem *)problem;
+    for (unsigned ladder = 0; ladder < p->num_ladders; ladder++)
+        *error_out = eqf__host_worse(*error_out, error_of_ladder(p, ladder));
+    return EQF_OK;
+}
+
 eqf_status eqf__check_replicas(eqf__checker *checker, const eqf_potential_options *potential,
                                const eqf__replica_kernels *kernels) {
-    eqf__program *program = kernels->sweeps->program;
-    if (!eqf__host_has_formula(potential) || !eqf__check_is_due(checker, program, EQF__ANSWERS_OF_VALUES))
-        return EQF_OK;
-    replica_problem p = {.ctx = checker->ctx, .potential = potential, .kernels = kernels};
-    eqf__answer of_sweeps = {"chains at temperatures of their own", 0, 1e-3, eqf__plain_width(checker->ctx)},
-                of_swaps = {"exchanges of temperatures", 0, 0, eqf__plain_width(checker->ctx)};
-    eqf_status status = make_room(&p);
-    if (status == EQF_OK) make_problem(&p);
-    if (status == EQF_OK) status = run_device(&p);
-    if (status == EQF_OK) {
-        run_host(&p);
-        of_sweeps.error = error_of_sweeps(&p);
-        for (unsigned ladder = 0; ladder < p.num_ladders; ladder++)
-            of_swaps.error = eqf__host_worse(of_swaps.error, error_of_ladder(&p, ladder));
-    }
+    if (!eqf__host_has_formula(potential)) return EQF_OK;
+    replica_problem p = {.base = {.ctx = checker->ctx,
+                                  .topic = EQF__TOPIC_REPLICAS,
+                                  .answers = EQF__ANSWERS_OF_VALUES,
+                                  .programs = {kernels->sweeps->program},
+                                  .plain = eqf__plain_width(checker->ctx),
+                                  .make = make},
+                         .ctx = checker->ctx,
+                         .potential = potential,
+                         .kernels = kernels};
+    const eqf_status status = eqf__check(checker, &p.base);
     clear(&p);
-    EQF__TRY(status);
-    EQF__TRY(eqf__check_report(checker, &of_sweeps, 1, &program));
-    EQF__TRY(eqf__check_report(checker, &of_swaps, 1, &program));
-    eqf__check_done(checker, program, EQF__ANSWERS_OF_VALUES);
-    return EQF_OK;
+    return status;
 }

@@ -151,8 +151,9 @@ static eqf_status init_params(eqf_context *ctx, const eqf_dynamics_options *opti
 }
 
 /* Where the network's units are not saturated. */
-static bool problem(const eqf_dynamics_options *options, unsigned num_particles, bool has_step_control,
-                    eqf__field_problem *problem_out) {
+static bool problem(const eqf_dynamics_options *options, unsigned num_particles, unsigned space_dim,
+                    bool has_step_control, eqf__field_problem *problem_out) {
+    (void)space_dim;
     (void)options;
     (void)num_particles;
     (void)has_step_control;

@@ -13,6 +13,8 @@ typedef struct eqf__field_problem {
     double side;        /* half the side of the box in which configurations lie */
     double share;       /* of the start values' size, for parameters and what is added to them */
     size_t num_weights; /* of the parameters, those that share scales too */
+    /* The host's formula takes long: it is asked for one symmetric configuration (eqf__host_field.is_symmetric). */
+    bool is_large;
 } eqf__field_problem;
 
 typedef struct eqf__dynamics_kind {
@@ -22,8 +24,8 @@ typedef struct eqf__dynamics_kind {
     /* ---- Known answers (src/check). NULL: the host has no formula of it. */
     eqf__host_velocity_function host_velocity;
     /* A small problem in which float32 shows what is wrong; false: the host's formula is not for these options. */
-    bool (*problem)(const eqf_dynamics_options *options, unsigned num_particles, bool has_step_control,
-                    eqf__field_problem *problem_out);
+    bool (*problem)(const eqf_dynamics_options *options, unsigned num_particles, unsigned space_dim,
+                    bool has_step_control, eqf__field_problem *problem_out);
     /* ---- Parameters, on the host (src/model). check: what the rows cannot say, NULL: nothing; errors:
      * INVALID_ARGUMENT with the option's name. */
     eqf_status (*check)(eqf_context *ctx, const eqf_dynamics_options *options);

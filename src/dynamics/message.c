@@ -303,14 +303,20 @@ static eqf_status message_create(eqf__field *field, const eqf__field_needs *need
     return eqf__buffer_create(ctx, field->num_params * field->real.size, NULL, "the parameters", &field->d_params);
 }
 
-/* Within the filters' reach. Not for fields of which the host, whose divergence is 2 N D velocities, would take
- * seconds. */
-static bool problem(const eqf_dynamics_options *options, unsigned num_particles, bool has_step_control,
-                    eqf__field_problem *problem_out) {
+/* Within the filters' reach. On the host the divergence is 2 N D velocities: where that would take seconds the problem
+ * is large, and it is 2 D of them; where those do, and on a line, where no configuration is symmetric enough, there are
+ * no answers. */
+static bool problem(const eqf_dynamics_options *options, unsigned num_particles, unsigned space_dim,
+                    bool has_step_control, eqf__field_problem *problem_out) {
     (void)has_step_control;
-    *problem_out = (eqf__field_problem){.side = 0.2 * options->distance_max, .share = 0.5};
     const double N = num_particles, H = options->num_scalars, M = options->num_vectors, E = options->num_edge;
-    return N * N * N * (H + 3 * M + E) * (H + E + options->num_distance) * options->num_hops <= 1e7;
+    const double operations = N * N * (H + 3 * M + E) * (H + E + options->num_distance) * options->num_hops;
+    const bool is_large = N * operations > 1e7;
+    *problem_out = (eqf__field_problem){.side = 0.2 * options->distance_max, .share = 0.5};
+    if (is_large) /* many particles together make a lively field of what training starts from */
+        *problem_out = (eqf__field_problem){
+            .side = 0.35 * options->distance_max, .share = 1, .num_weights = SIZE_MAX, .is_large = true};
+    return !is_large || (space_dim > 1 && operations <= 2e8);
 }
 
 const eqf__dynamics_kind eqf__message_kind = {

@@ -182,8 +182,9 @@ static eqf_status init_params(eqf_context *ctx, const eqf_dynamics_options *opti
 }
 
 /* Within the Gaussians' reach; smaller velocities for many particles, as they add up. */
-static bool problem(const eqf_dynamics_options *options, unsigned num_particles, bool has_step_control,
-                    eqf__field_problem *problem_out) {
+static bool problem(const eqf_dynamics_options *options, unsigned num_particles, unsigned space_dim,
+                    bool has_step_control, eqf__field_problem *problem_out) {
+    (void)space_dim;
     problem_out->side = 0.3 * options->distance_max;
     problem_out->share = fmin(1, 4.0 / num_particles) * (has_step_control ? 0.5 : 1);
     problem_out->num_weights = (size_t)options->num_distance * options->num_time;

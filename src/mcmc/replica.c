@@ -70,7 +70,8 @@ static eqf_status create_buffers(replica_run *run) {
     return run->h_counts == NULL ? EQF_ERROR_OUT_OF_MEMORY : EQF_OK;
 }
 
-/* ---- The start --------------------------------------------------------------------------------------------------------- */
+/* ---- The start
+ * --------------------------------------------------------------------------------------------------------- */
 
 /* Each chain at the temperature of its number, padding lanes at the lowest; counts at zero. */
 static eqf_status place_temperatures(replica_run *run) {
@@ -118,7 +119,8 @@ static eqf_status place_chains(replica_run *run) {
     return eqf__buffer_write(ctx, run->x_blocked, 0, num_bytes, run->h_x);
 }
 
-/* ---- Sweeps and exchanges ------------------------------------------------------------------------------------------------ */
+/* ---- Sweeps and exchanges
+ * ------------------------------------------------------------------------------------------------ */
 
 static eqf_status exchange(replica_run *run, bool is_swapping) {
     const replica_plan *plan = &run->plan;
@@ -172,7 +174,8 @@ static eqf_status take_acceptance(replica_run *run, double *acceptance_out) {
     return eqf__fill_zero(run->ctx, run->moves, num_bytes);
 }
 
-/* One step size for each temperature, moved towards the target acceptance as in eqf_mcmc_sample; the last quarter keeps it. */
+/* One step size for each temperature, moved towards the target acceptance as in eqf_mcmc_sample; the last quarter
+ * keeps it. */
 static eqf_status burn_in(replica_run *run) {
     const replica_plan *plan = &run->plan;
     const unsigned interval = plan->exchange_interval, tuned = plan->num_burn_in - plan->num_burn_in / 4;
@@ -213,18 +216,19 @@ static eqf_status keep(replica_run *run, size_t first, size_t count, size_t num_
             bool is_finite = isfinite(run->h_energy[chain]);
             for (size_t c = 0; c < row; c++) is_finite = is_finite && isfinite(run->h_x[chain * row + c]);
             if (!is_finite)
-                return eqf__fail(
-                    run->ctx, EQF_ERROR_NON_FINITE,
-                    "a chain at temperature %g is not finite after %llu sweeps: use a longer burn-in, so that overlapping "
-                    "particles find apart; if that does not help, look at the constants of the potential",
-                    plan->temperatures[k], (unsigned long long)run->num_sweeps_done);
+                return eqf__fail(run->ctx, EQF_ERROR_NON_FINITE,
+                                 "a chain at temperature %g is not finite after %llu sweeps: use a longer burn-in, so "
+                                 "that overlapping "
+                                 "particles find apart; if that does not help, look at the constants of the potential",
+                                 plan->temperatures[k], (unsigned long long)run->num_sweeps_done);
             memcpy(x_out + sample * row, run->h_x + chain * row, row * sizeof *x_out);
             energy_out[sample] = run->h_energy[chain];
         }
     return EQF_OK;
 }
 
-/* ---- The call ------------------------------------------------------------------------------------------------------------ */
+/* ---- The call
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static eqf_status diagnose(replica_run *run, size_t num_samples, const float *energies, const double *acceptance,
                            eqf_replica_diagnostics *diagnostics) {

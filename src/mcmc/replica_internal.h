@@ -5,7 +5,8 @@
 #include "chains.h"
 #include "mcmc_internal.h"
 
-/* The options with every default filled in, and what follows from them. Chain number ladder * num_temperatures + k began at temperature k. */
+/* The options with every default filled in, and what follows from them. Chain number ladder * num_temperatures + k
+ * began at temperature k. */
 typedef struct replica_plan {
     unsigned num_temperatures, num_ladders, num_chains, num_blocks;
     unsigned num_burn_in, thinning, exchange_interval; /* sweeps; the first two are multiples of the last */
@@ -38,8 +39,8 @@ typedef struct replica_run {
 eqf_status eqf__replica_make_plan(eqf_context *ctx, const eqf_potential_options *potential,
                                   const eqf_replica_options *options, size_t num_samples, replica_plan *plan);
 
-/* energies [num_temperatures, num_samples]; acceptance [num_temperatures], swaps [num_ladders, num_temperatures], trips [num_ladders] of what came
- * after burn-in. */
+/* energies [num_temperatures, num_samples]; acceptance [num_temperatures], swaps [num_ladders, num_temperatures],
+ * trips [num_ladders] of what came after burn-in. */
 eqf_status eqf__replica_diagnose(const replica_run *run, size_t num_samples, const float *energies,
                                  const double *acceptance, const cl_uint *swaps, const cl_uint *trips,
                                  eqf_replica_diagnostics *diagnostics);

@@ -29,8 +29,8 @@ static double variance_of(ladder_sums s) {
     return s.squares / s.num - s.sum / s.num * (s.sum / s.num);
 }
 
-/* Variance of all ladders together; its standard error by leaving each out in turn (jackknife). Energies are relative to `offset`, else their
- * squares would swallow the variance. */
+/* Variance of all ladders together; its standard error by leaving each out in turn (jackknife). Energies are
+ * relative to `offset`, else their squares would swallow the variance. */
 static void variance_of_ladders(const ladder_sums *sums, unsigned num_ladders, double *variance_out,
                                 double *standard_error_out) {
     ladder_sums all = {0, 0, 0};

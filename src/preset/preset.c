@@ -17,6 +17,7 @@
 #define TRAINING_DW2 &(const eqf_training_options)TRAINING(256, 4000, 1e-2, 10.0, 0.045, 200, (double)INFINITY)
 #define TRAINING_DW4 &(const eqf_training_options)TRAINING(256, 4000, 5e-3, 1.0, 0.045, 200, (double)INFINITY)
 #define TRAINING_LJ13 &(const eqf_training_options)TRAINING(256, 4000, 5e-3, 0.1, 0.005, 200, 100.0)
+#define TRAINING_LJ38 &(const eqf_training_options)TRAINING(64, 2000, 5e-3, 0.1, 0.005, 100, 300.0)
 #define TRAINING_LJ55 &(const eqf_training_options)TRAINING(64, 2000, 5e-3, 0.1, 0.005, 100, 500.0)
 
 /* A small data set is seen at most so many times, more only fits its noise; but never fewer steps than this. */
@@ -68,7 +69,8 @@ static const double num_train_of_noise = 1000;
 
 static const eqf_mcmc_options default_chains = EQF_MCMC_OPTIONS_INIT;
 
-/* Known figures: docs/method.md, section 6. dw2 by quadrature; dw4 and lj13 by the Bennett acceptance ratio. */
+/* Known figures: docs/method.md, section 6. dw2 by quadrature; dw4 and lj13 by the Bennett acceptance ratio. Minima:
+ * docs/minima.md. */
 static const eqf_preset presets[] = {
     {.struct_size = sizeof(eqf_preset),
      .name = "dw2",
@@ -81,7 +83,8 @@ static const eqf_preset presets[] = {
      .entropy_error = 0.00001,
      .log_z = 7.26039,
      .log_z_error = 0.00001,
-     .mean_energy = -3.8707},
+     .mean_energy = -3.8707,
+     .minimum_energy = -40.0 / 9.0},
     {.struct_size = sizeof(eqf_preset),
      .name = "dw4",
      .title = "4 particles in a plane, double-well pairs",
@@ -93,7 +96,8 @@ static const eqf_preset presets[] = {
      .entropy_error = 0.003,
      .log_z = 29.668,
      .log_z_error = 0.0014,
-     .mean_energy = -22.542},
+     .mean_energy = -22.542,
+     .minimum_energy = -25.7922},
     {.struct_size = sizeof(eqf_preset),
      .name = "lj13",
      .title = "13 Lennard-Jones particles in a harmonic trap",
@@ -105,7 +109,21 @@ static const eqf_preset presets[] = {
      .entropy_error = 0.03,
      .log_z = 59.892,
      .log_z_error = 0.014,
-     .mean_energy = -42.945},
+     .mean_energy = -42.945,
+     .minimum_energy = -83.089644},
+    {.struct_size = sizeof(eqf_preset),
+     .name = "lj38",
+     .title = "38 Lennard-Jones particles in a harmonic trap",
+     .model = MODEL("lj38", LENNARD_JONES(38), LENNARD_JONES_FIELD),
+     .training = TRAINING_LJ38,
+     .mcmc = &default_chains,
+     .default_num_train = 20000,
+     .entropy = NAN,
+     .entropy_error = NAN,
+     .log_z = NAN,
+     .log_z_error = NAN,
+     .mean_energy = NAN,
+     .minimum_energy = -311.594627},
     {.struct_size = sizeof(eqf_preset),
      .name = "lj55",
      .title = "55 Lennard-Jones particles in a harmonic trap",
@@ -117,7 +135,8 @@ static const eqf_preset presets[] = {
      .entropy_error = NAN,
      .log_z = NAN,
      .log_z_error = NAN,
-     .mean_energy = NAN},
+     .mean_energy = NAN,
+     .minimum_energy = -491.641269},
     {.struct_size = sizeof(eqf_preset),
      .name = "morse13",
      .title = "13 Morse particles in a harmonic trap",
@@ -129,7 +148,8 @@ static const eqf_preset presets[] = {
      .entropy_error = NAN,
      .log_z = NAN,
      .log_z_error = NAN,
-     .mean_energy = NAN},
+     .mean_energy = NAN,
+     .minimum_energy = NAN},
 };
 
 const eqf_preset *eqf_presets(size_t *num_presets_out) {
@@ -191,7 +211,7 @@ eqf_status eqf_preset_for_potential(eqf_context *ctx, const eqf_potential_option
     if (eqf_potential_kind_describe(potential->kind)->has_text) /* its scale is unknown */
         own->training.energy_cap = (double)INFINITY;
     own->preset.entropy = own->preset.entropy_error = own->preset.log_z = own->preset.log_z_error = NAN;
-    own->preset.mean_energy = NAN;
+    own->preset.mean_energy = own->preset.minimum_energy = NAN;
     *preset_out = &own->preset;
     return EQF_OK;
 }

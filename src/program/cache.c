@@ -93,8 +93,8 @@ bool eqf__cache_parse(const unsigned char *bytes, size_t num_bytes, const char *
            bytes[sizeof *header_out + header_out->kernels_size - 1] == '\0';
 }
 
-/* Reads and checks an entry; NULL if it cannot be read, or is not whole: *is_damaged_out. The returned memory is the file, payload at
- * sizeof(eqf__cache_header). */
+/* Reads and checks an entry; NULL if it cannot be read, or is not whole: *is_damaged_out. The returned memory is the
+ * file, payload at sizeof(eqf__cache_header). */
 static unsigned char *read_entry(eqf_context *ctx, const char *key, eqf__cache_header *header, bool *is_damaged_out) {
     char name[EQF__CACHE_KEY_SIZE + 4],
         saved_error[sizeof ctx->error]; /* a missing entry is no error of the caller's */

@@ -28,8 +28,8 @@ bool eqf__cache_parse(const unsigned char *bytes, size_t num_bytes, const char *
 /* The answers that a text beside an entry says, 0 if it is none of that key. */
 unsigned eqf__cache_parse_answers(const char *text, const char *key);
 
-/* The binary under key, or NULL if there is none that is whole: a damaged entry is removed. kernels_out: names of the kernels that had run
- * before it was taken, separated by spaces. The caller frees both. */
+/* The binary under key, or NULL if there is none that is whole: a damaged entry is removed. kernels_out: names of
+ * the kernels that had run before it was taken, separated by spaces. The caller frees both. */
 unsigned char *eqf__cache_load(eqf_context *ctx, const char *key, size_t *num_bytes_out, char **kernels_out);
 
 /* Stores an entry and removes the oldest ones beyond the cache's size. Failure is only logged: a cache is not

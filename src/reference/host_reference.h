@@ -20,6 +20,8 @@ struct eqf__host_field {
     unsigned num_particles, space_dim;
     const eqf_dynamics_options *options;
     const double *params;
+    /* Of message fields: x is such that all particles are alike, so that the divergence is N times that of one. */
+    bool is_symmetric;
     /* Of dense fields: how the divergence is had, and the noise of an estimate, that of one sample. */
     eqf_divergence divergence;
     uint64_t noise_seed, noise_sample;

@@ -87,5 +87,12 @@ eqf_status eqf__flow_nll_gradient(eqf_flow *flow, double integration_penalty, si
 eqf_status eqf__flow_energy_gradient(eqf_flow *flow, const eqf__kernel *energy_seed, double energy_cap,
                                      double integration_penalty, size_t batch_size, const float *z,
                                      eqf_energy_loss *loss_out, float *gradient_out);
+/* eqf_flow_velocity_vjp of a flow in float32, at a time that it has. */
+eqf_status eqf__flow_velocity_vjp(eqf_flow *flow, double t, size_t batch_size, const float *x,
+                                  const float *adjoint_velocity, const float *adjoint_divergence, float *adjoint_x_out,
+                                  float *gradient_out);
+/* Its programs, built: the field's, NULL where it has none of its own, and that of the product's kernel, NULL where
+ * the field's has it. */
+eqf_status eqf__flow_vjp_programs(eqf_flow *flow, eqf__program **field_out, eqf__program **own_out);
 
 #endif

@@ -220,7 +220,8 @@ static eqf_status restore(eqf_trainer *trainer, const char *path, const eqf__ten
     return restore_history(trainer, path, history);
 }
 
-eqf_status eqf__trainer_restore_bytes(eqf_trainer *trainer, const char *path, const unsigned char *bytes, size_t num_bytes) {
+eqf_status eqf__trainer_restore_bytes(eqf_trainer *trainer, const char *path, const unsigned char *bytes,
+                                      size_t num_bytes) {
     eqf__tensor_file file;
     EQF__TRY(eqf__tensor_file_parse(trainer->ctx, path, bytes, num_bytes, &file));
     eqf_status status = restore(trainer, path, &file);

@@ -182,12 +182,13 @@ static inline uint64_t eqf__stage_step(const eqf_trainer *trainer) {
 /* Sets up all that depends on the stage's options, with the best parameters so far; the optimizer's state is zero. */
 eqf_status eqf__trainer_enter_stage(eqf_trainer *trainer, unsigned stage);
 
-/* The state of a file's bytes; path is what messages call it. Errors as of eqf_trainer_restore_checkpoint; the trainer is then good for
- * nothing but to be destroyed. */
+/* The state of a file's bytes; path is what messages call it. Errors as of eqf_trainer_restore_checkpoint; the
+ * trainer is then good for nothing but to be destroyed. */
 eqf_status eqf__trainer_restore_bytes(eqf_trainer *trainer, const char *path, const unsigned char *bytes,
                                       size_t num_bytes);
 
-/* ---- Flow matching ------------------------------------------------------------------------------------------------------ */
+/* ---- Flow matching
+ * ------------------------------------------------------------------------------------------------------ */
 
 eqf_status eqf__matching_create(eqf_trainer *trainer);
 void eqf__matching_destroy(eqf_trainer *trainer);

@@ -200,6 +200,7 @@ CALL_AND_FREE(eqf_potential_read_source, 2, p[0], p[1], p[2])
 CALL(eqf_potential_verify, p[0], p[1], p[2])
 CALL_WITHOUT_STATUS(eqf_presets, p[0])
 CALL_WITHOUT_STATUS(eqf_preset_find, p[0])
+CALL_WITHOUT_STATUS(eqf_preset_minimum_structure, p[0], p[1])
 CALL_WITHOUT_STATUS(eqf_preset_matches, p[0], p[1])
 CALL(eqf_preset_training_options, p[0], 100, p[2])
 CALL_AND_FREE(eqf_preset_for_potential, 2, p[0], p[1], p[2])
@@ -601,6 +602,7 @@ static void test_null(void **state) {
         ROW(eqf_potential_verify, "!!o", ctx, potential, u),
         ROW(eqf_presets, "~", f.sizes[1]),
         ROW(eqf_preset_find, "~", preset_name),
+        ROW(eqf_preset_minimum_structure, "~~", preset, a),
         ROW(eqf_preset_matches, "~~", preset, potential),
         ROW(eqf_preset_training_options, "!.!", preset, _, &few),
         ROW(eqf_preset_for_potential, "o!!", ctx, potential, &f.pointer),

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Ends that nobody planned: a stack that runs out in a driver's thread, memory that runs out inside JSON, signals while a file is opened,
-# and a program that is done but for storing its kernels.
+# Ends that nobody planned: a stack that runs out in a driver's thread, memory that runs out inside JSON, signals while
+# a file is opened, and a program that is done but for storing its kernels.
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh" "$1"
 export XDG_CACHE_HOME=$work/cache
@@ -9,7 +9,8 @@ unset EQFLOW_CACHE
 faulty=${EQFLOW_FAULTY_OPENCL:-} failing=${EQFLOW_FAILING_CALLS:-}
 if ldd "$eqflow" | grep -qi 'asan\|tsan'; then skip "sanitizers have their own words of this"; fi
 
-# ---- A stack that runs out, in whatever thread the driver computes: sixteen megabytes in one frame, and a hundred thousand frames ----
+# ---- A stack that runs out, in whatever thread the driver computes: sixteen megabytes in one frame, and a hundred
+# thousand frames ----
 cat >wide.cl <<'TEXT'
 real energy(const real *x) {
     volatile real room[1 << 22];

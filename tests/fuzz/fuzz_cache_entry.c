@@ -1,4 +1,5 @@
-/* Any bytes as an entry of the program cache, and as the text of known answers beside one: whole and of this key, or refused. */
+/* Any bytes as an entry of the program cache, and as the text of known answers beside one: whole and of this key, or
+ * refused. */
 #include "target.h"
 
 #include "cache.h"

@@ -1,5 +1,6 @@
-/* Any bytes as the checkpoint of a small training in two stages: it is restored whole, with what belongs to it in range, or refused with a
- * message. The device is one that a file describes: buffers hold what is written into them, and nothing is computed. */
+/* Any bytes as the checkpoint of a small training in two stages: it is restored whole, with what belongs to it in
+ * range, or refused with a message. The device is one that a file describes: buffers hold what is written into them,
+ * and nothing is computed. */
 #define _XOPEN_SOURCE 700
 
 #include "repair_tensors.h"

@@ -1,5 +1,5 @@
-/* Any words, one a line, as the command line of a command with an option of each kind: every value is in its range, or one line says what is
- * wrong with a word. */
+/* Any words, one a line, as the command line of a command with an option of each kind: every value is in its range,
+ * or one line says what is wrong with a word. */
 #include "target.h"
 
 #include <math.h>

@@ -1,6 +1,7 @@
-/* Any bytes as the text of a potential, with constants of any value: refused, or such that no compiler reads a file for it. What a compiler
- * makes of the text is asked of the few lines below, which follow C's phases of translation (C11, 5.1.1.2) and clang's ends of line, and
- * share nothing with src/base/source_text.c, which looks at the text as it stands. */
+/* Any bytes as the text of a potential, with constants of any value: refused, or such that no compiler reads a file
+ * for it. What a compiler makes of the text is asked of the few lines below, which follow C's phases of translation
+ * (C11, 5.1.1.2) and clang's ends of line, and share nothing with src/base/source_text.c, which looks at the text as
+ * it stands. */
 #include "target.h"
 
 #include <math.h>

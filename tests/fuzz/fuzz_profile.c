@@ -1,4 +1,5 @@
-/* Any text as a profile, as the description of a device, and as settings: applied with values in their ranges, or refused with a message. */
+/* Any text as a profile, as the description of a device, and as settings: applied with values in their ranges, or
+ * refused with a message. */
 #include "target.h"
 
 #include "described.h"

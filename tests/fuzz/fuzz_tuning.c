@@ -1,4 +1,5 @@
-/* Any text as the stored tuning of a device: its values are used, or none of them, and the profile is complete either way. */
+/* Any text as the stored tuning of a device: its values are used, or none of them, and the profile is complete
+ * either way. */
 #include "target.h"
 
 #include "profile.h"

@@ -1,5 +1,5 @@
-/* A model file: the header's length, then the checksum that its metadata end with (docs/file-formats.md), computed here anew from the
- * format's description. */
+/* A model file: the header's length, then the checksum that its metadata end with (docs/file-formats.md), computed
+ * here anew from the format's description. */
 #include "repair_tensors.h"
 
 #include "base.h"

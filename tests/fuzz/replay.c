@@ -1,5 +1,6 @@
-/* A fuzz target without a fuzzer: runs the files and folders that are named, each as it is and repaired, and the target's own seed.
- * Without names: what comes on standard input, or, built by AFL++'s compiler, what the fuzzer puts into shared memory, many a process. */
+/* A fuzz target without a fuzzer: runs the files and folders that are named, each as it is and repaired, and the
+ * target's own seed. Without names: what comes on standard input, or, built by AFL++'s compiler, what the fuzzer
+ * puts into shared memory, many a process. */
 #define _XOPEN_SOURCE 700
 
 #include "target.h"

@@ -1,5 +1,6 @@
-/* A fuzz target beside its LLVMFuzzerTestOneInput, for whoever mutates its input or runs kept ones (mutator.c, replay.c): how to make the
- * input's lengths and checksums right again, so that what lies behind them is reached, and a good input to begin with. */
+/* A fuzz target beside its LLVMFuzzerTestOneInput, for whoever mutates its input or runs kept ones (mutator.c,
+ * replay.c): how to make the input's lengths and checksums right again, so that what lies behind them is reached,
+ * and a good input to begin with. */
 #ifndef EQF_FUZZ_TARGET_H
 #define EQF_FUZZ_TARGET_H
 

@@ -35,7 +35,8 @@ for enum in "potential eqf_potential_kind EQF_POTENTIAL_" "model eqf_dynamics_ki
 done
 [ "$num_kinds" -ge 9 ] || wrong "only $num_kinds kinds were found in the headers"
 
-# ---- Short files and functions; a comment above may say why one is not: "Longer than 450 lines: ...", "Longer than 60 lines: ..." ----
+# ---- Short files and functions; a comment above may say why one is not: "Longer than 450 lines: ...", "Longer than 60
+# lines: ..." ----
 
 while read -r file; do
     num=$(wc -l <"$file")

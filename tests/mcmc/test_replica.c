@@ -1,5 +1,6 @@
-/* Replica exchange against integrals: a pair in the plane at every temperature of the ladder, means and heat capacities by quadrature; exchanges
- * against what the energies say of them; two starts; the same bits however it is cut; refusals. */
+/* Replica exchange against integrals: a pair in the plane at every temperature of the ladder, means and heat
+ * capacities by quadrature; exchanges against what the energies say of them; two starts; the same bits however it is
+ * cut; refusals. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +9,8 @@
 
 enum { NUM_TEMPERATURES = 5, NUM = 3200, DOF2 = 4, DOF4 = 8 };
 
-/* Mean and variance of u / t of a pair at distance d in the plane, density d exp(-u(d) / t): Simpson's rule. u at temperature 1. */
+/* Mean and variance of u / t of a pair at distance d in the plane, density d exp(-u(d) / t): Simpson's rule. u at
+ * temperature 1. */
 static void integrate(const eqf_potential_options *potential, double t, double *mean_out, double *variance_out) {
     enum { STEPS = 20000 };
     const double last = 20;
@@ -111,7 +113,8 @@ static void test_two_starts(void **state) {
     free(x);
 }
 
-/* A ladder's numbers depend on nothing but the seed: not on the length of launches, not on whether energies are asked for. */
+/* A ladder's numbers depend on nothing but the seed: not on the length of launches, not on whether energies are
+ * asked for. */
 static void test_same_bits(void **state) {
     (void)state;
     eqf_context *ctx = test_context();

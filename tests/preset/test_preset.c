@@ -22,12 +22,13 @@ static void test_names_and_sizes(void **state) {
         {"dw2", 2, 2, EQF_POTENTIAL_DOUBLE_WELL},
         {"dw4", 4, 2, EQF_POTENTIAL_DOUBLE_WELL},
         {"lj13", 13, 3, EQF_POTENTIAL_LENNARD_JONES},
+        {"lj38", 38, 3, EQF_POTENTIAL_LENNARD_JONES},
         {"lj55", 55, 3, EQF_POTENTIAL_LENNARD_JONES},
         {"morse13", 13, 3, EQF_POTENTIAL_MORSE},
     };
     size_t num_presets;
     assert_non_null(eqf_presets(&num_presets));
-    assert_int_equal(num_presets, 5);
+    assert_int_equal(num_presets, 6);
     for (size_t i = 0; i < num_presets; i++) {
         const eqf_preset *preset = eqf_preset_find(expected[i].name);
         assert_non_null(preset);
