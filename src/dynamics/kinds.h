@@ -39,7 +39,7 @@ typedef struct eqf__dynamics_kind {
      * fails. */
     eqf_status (*create)(eqf__field *field, const eqf__field_needs *needs);
     void (*destroy)(eqf__field *field);
-    eqf_status (*prepare)(eqf__field *field, bool check);
+    eqf_status (*prepare)(eqf__field *field, bool check); /* NULL: the forms need the parameters alone */
     eqf_status (*set_resolution)(eqf__field *field, unsigned resolution); /* NULL: there is no table */
 } eqf__dynamics_kind;
 

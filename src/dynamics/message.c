@@ -1,6 +1,5 @@
 /* The message field's host side: tapes, scratch memory and launches. Equations: docs/method.md, section 9; kernels:
  * cl/dynamics/message.cl. */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -207,22 +206,6 @@ static eqf_status message_contract(eqf__field *field, cl_mem d_grad, cl_mem d_gr
                        EQF__ARG(num_slices), EQF__ARG(num_params));
 }
 
-/* ---- Parameters -------------------------------------------------------------------------------------------------- */
-
-static eqf_status message_prepare(eqf__field *field, bool check) {
-    eqf_context *ctx = field->ctx;
-    if (!check || eqf__is_double(&field->real))
-        return EQF_OK; /* parameters in double were checked when they were written */
-    float *params = eqf__alloc(ctx, field->num_params, sizeof *params, "the parameters");
-    if (params == NULL) return EQF_ERROR_OUT_OF_MEMORY;
-    eqf_status status = eqf__buffer_read(ctx, field->d_params, 0, field->num_params * sizeof *params, params);
-    for (size_t n = 0; n < field->num_params && status == EQF_OK; n++)
-        if (!isfinite(params[n]))
-            status = eqf__fail(ctx, EQF_ERROR_NON_FINITE, "the field's parameters are not finite");
-    free(params);
-    return status;
-}
-
 /* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 static void message_destroy(eqf__field *field) {
@@ -333,5 +316,4 @@ const eqf__dynamics_kind eqf__message_kind = {
     .init_params = eqf__message_init_params,
     .create = message_create,
     .destroy = message_destroy,
-    .prepare = message_prepare,
 };
