@@ -144,6 +144,9 @@ static eqf_status make_problem(eqf__flow_problem *t) {
                                  .params = t->params,
                                  .noise_seed = noise_seed,
                                  .divergence = flow->field->divergence};
+    /* Gradients are those of RK4 with the divergence at its stages. */
+    t->field.is_divergence_apart = t->base.answers == EQF__ANSWERS_OF_VALUES && !eqf__is_adaptive(flow) &&
+                                   flow->field->batched != NULL && flow->field->batched->is_divergence_costly;
     memcpy(t->start, eqf_model_params(t->model), eqf_model_num_params(t->model) * sizeof *t->start);
     choose_configurations(t);
     return eqf__flow_set_share(t, 1);
