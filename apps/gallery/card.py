@@ -29,15 +29,16 @@ def program():
     return os.environ.get("EQFLOW_PROGRAM") or (str(built) if built.exists() else shutil.which("eqflow")) or sys.exit("card.py: no eqflow program; set EQFLOW_PROGRAM")
 
 
-def evaluate(path, num, seed):
-    """The figures of `eqflow evaluate --json`, with num samples and as many test configurations; how it was called."""
-    command = ["evaluate", str(path), "-n", str(num), "--seed", str(seed), "--json", "--quiet"]
+def evaluate(path, num, num_data, seed):
+    """The figures of `eqflow evaluate --json`, with num samples and num_data test configurations; how it was called."""
+    sizes = ["-n", str(num), *([] if num_data == num else ["--num-data", str(num_data)]), "--seed", str(seed)]
+    command = ["evaluate", str(path), *sizes, "--json", "--quiet"]
     done = subprocess.run([program(), *command], capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"card.py: {done.stderr.strip()}")
     figures = json.loads(done.stdout)
     figures.pop("report", None)
-    return figures, f"eqflow evaluate gallery:{path.stem} -n {num} --seed {seed}"
+    return figures, f"eqflow evaluate gallery:{path.stem} {' '.join(sizes)}"
 
 
 def described(path):
@@ -119,7 +120,7 @@ def panel(left, title, axis, edges, curves):
     return "\n".join(out)
 
 
-def draw(path, name, num=20000, seed=3):
+def draw(path, name, num, seed=3):
     import eqflow
     import numpy as np
 
@@ -175,13 +176,13 @@ def add(args):
     with tempfile.TemporaryDirectory() as folder:  # the list of one model: others may be half made
         shutil.copyfile(path, pathlib.Path(folder) / path.name)
         about = described(pathlib.Path(folder) / path.name)
-    figures, how = evaluate(path, args.num, args.evaluate_seed)
+    figures, how = evaluate(path, args.num, args.num_data or args.num, args.evaluate_seed)
     version = subprocess.run([program(), "--version"], capture_output=True, text=True).stdout.split()[-1]
     made = {key: old[key] for key in ("command", "seed", "training_seconds", "note") if key in old}
     card = {**about, **made, "version": version, "evaluate": how, "figures": figures}
     old_path.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n")
     path.with_suffix(".md").write_text(text_of(args.name, card))
-    draw(path, args.name)
+    draw(path, args.name, 20000 if about["field"] == "radial" else 4000)
 
 
 def cards():
@@ -196,7 +197,7 @@ def check():
 def compare(name, num):
     """Differences beyond five standard errors of both; log-densities of another device may differ in their last digits only."""
     card = json.loads((HERE / f"{name}.json").read_text())["figures"]
-    now, _ = evaluate(HERE / f"{name}.safetensors", num, 1000)
+    now, _ = evaluate(HERE / f"{name}.safetensors", num, num, 1000)
     problems, num_compared = [], 0
     for key in ("nll", "kl_direct", "log_z", "mean_energy_reweighted", "ess_fraction"):
         # What comes of the weights is known where enough samples carry them; kl_direct needs a known ln Z.
@@ -225,6 +226,7 @@ def main():
     for flag, kind in (("--model", str), ("--command", str), ("--seed", int), ("--seconds", float), ("--note", str)):
         parser.add_argument(flag, type=kind)
     parser.add_argument("-n", "--num", type=lambda text: int(float(text)), default=100000)
+    parser.add_argument("--num-data", type=lambda text: int(float(text)), help="test configurations [as many as samples]")
     parser.add_argument("--evaluate-seed", type=int, default=0)
     for flag in ("--check", "--write-all", "--compare", "--quick"):
         parser.add_argument(flag, action="store_true")
@@ -241,7 +243,7 @@ def main():
             if args.name not in (None, name):
                 continue
             # Quick: enough to see another model or a wrong figure, little enough for the deep fields.
-            quick = 2000 if card["field"] == "radial" else 300
+            quick = 2000 if card["field"] == "radial" else 300 if card["num_particles"] <= 4 else 100
             problems += compare(name, quick if args.quick else card["figures"]["num_samples"])
     elif args.name:
         add(args)
