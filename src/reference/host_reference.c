@@ -195,11 +195,17 @@ bool eqf__host_dense_velocity(const eqf__host_field *field, const double *x, dou
 
 /* ---- The flow ---------------------------------------------------------------------------------------------------- */
 
-bool eqf__host_transform(const eqf__host_field *field, bool is_prior_to_data, unsigned num_steps, const double *x,
-                         double *x_out, double *log_det_out, double *error_out) {
-    static const double reach[4] = {0.5, 0.5, 1, 0}, weight[4] = {1. / 6, 1. / 3, 1. / 3, 1. / 6},
-                        offset[4] = {0, .5, .5, 1};
-    const unsigned num_dof = field->num_particles * field->space_dim;
+const eqf__host_scheme eqf__host_rk4 = {
+    .num_stages = 4,
+    .offset = {0, .5, .5, 1},
+    .weight = {1. / 6, 1. / 3, 1. / 3, 1. / 6},
+    .reach = {0.5, 0.5, 1, 0},
+    .pair = {1, 2},
+};
+
+bool eqf__host_transform(const eqf__host_field *field, const eqf__host_scheme *scheme, bool is_prior_to_data,
+                         unsigned num_steps, const double *x, double *x_out, double *log_det_out, double *error_out) {
+    const unsigned num_dof = field->num_particles * field->space_dim, a = scheme->pair[0], b = scheme->pair[1];
     const double h = (is_prior_to_data ? 1.0 : -1.0) / num_steps, start = is_prior_to_data ? 0 : 1;
     double *y = calloc(5 * (size_t)num_dof, sizeof *y), div[4]; /* y, k [4] */
     if (y == NULL) return false;
@@ -208,18 +214,18 @@ bool eqf__host_transform(const eqf__host_field *field, bool is_prior_to_data, un
     *error_out = *log_det_out = 0;
     for (unsigned step = 0; step < num_steps; step++) {
         memcpy(y, x_out, num_dof * sizeof *y);
-        for (unsigned s = 0; s < 4; s++) {
-            if (!field->velocity(field, y, start + h * (step + offset[s]), k[s], &div[s])) {
+        for (unsigned s = 0; s < scheme->num_stages; s++) {
+            if (!field->velocity(field, y, start + h * (step + scheme->offset[s]), k[s], &div[s])) {
                 free(y);
                 return false;
             }
-            for (unsigned c = 0; c < num_dof; c++) y[c] = x_out[c] + h * reach[s] * k[s][c];
-            *log_det_out += h * weight[s] * div[s];
+            for (unsigned c = 0; c < num_dof; c++) y[c] = x_out[c] + h * scheme->reach[s] * k[s][c];
+            *log_det_out += h * scheme->weight[s] * div[s];
         }
-        double square = pow(div[1] - div[2], 2);
+        double square = pow(div[a] - div[b], 2);
         for (unsigned c = 0; c < num_dof; c++) {
-            square += pow(k[1][c] - k[2][c], 2);
-            for (unsigned s = 0; s < 4; s++) x_out[c] += h * weight[s] * k[s][c];
+            square += pow(k[a][c] - k[b][c], 2);
+            for (unsigned s = 0; s < scheme->num_stages; s++) x_out[c] += h * scheme->weight[s] * k[s][c];
         }
         *error_out += fabs(h) * square;
     }
