@@ -111,13 +111,16 @@ within "$(json num_data evaluation.json)" 10000 10000 "num_data"
 if grep -q 'NaN\|Infinity\|: nan\|: inf' evaluation.json; then fail "JSON holds what is no JSON"; else pass; fi
 same model.safetensors kept.safetensors "evaluate leaves the model alone"
 
-# The report: one file, nothing fetched, four pictures, the figures.
+# The report: one file, nothing fetched, seven pictures, drawn configurations, a light for each certificate, the figures.
 if [ "$(head -c 15 report.html)" = "<!DOCTYPE html>" ] && grep -q '</html>' report.html; then pass; else fail "report.html"; fi
+within "$(grep -c '<li><svg viewBox="0 0 16 16"' report.html)" 6 8 "traffic lights"
+within "$(grep -o 'class="panel"' report.html | wc -l)" 39 39 "drawn configurations: three times eight, and a strip of three by five"
+within "$(grep -o '<circle cx' report.html | wc -l)" 156 164 "particles of the drawn configurations, and lights"
 # The command is there to its end.
 if grep -q -- '--report report.html --seed 2 --json</td>' report.html; then pass; else fail "the report's command is cut"; fi
 if grep -Eq '(src|href)="(http|//|[^"#d])' report.html; then fail "the report is not self-contained"; else pass; fi
 if command -v gnuplot >/dev/null; then
-    within "$(grep -c 'src="data:image/svg+xml;base64,' report.html)" 4 4 "pictures"
+    within "$(grep -c 'src="data:image/svg+xml;base64,' report.html)" 7 7 "pictures"
 else
     echo "not tried: pictures (gnuplot is not installed)"
 fi
