@@ -1,5 +1,5 @@
-# Reference pages of the library, made from its headers: cmake --build build --target docs-api; then build/api/html/index.html, and build/api/man
-# for man -M. Doxygen 1.9 or newer makes them; nothing else needs it.
+# Reference pages of the library, made from its headers: cmake --build build --target docs-api; then
+# build/api/html/index.html, and build/api/man for man -M. Doxygen 1.9 or newer makes them; nothing else needs it.
 set(api_folder ${PROJECT_BINARY_DIR}/api)
 configure_file(${PROJECT_SOURCE_DIR}/cmake/Doxyfile.in ${PROJECT_BINARY_DIR}/Doxyfile @ONLY)
 find_program(DOXYGEN_PROGRAM doxygen)

@@ -1,5 +1,5 @@
-# Writes OUTPUT: the FILES below SOURCE_DIR as C strings in ARRAY of type TYPE, declared in HEADER; one entry a file, named by its
-# path below SOURCE_DIR. EXTRA names one more file and what it is called: "path=name".
+# Writes OUTPUT: the FILES below SOURCE_DIR as C strings in ARRAY of type TYPE, declared in HEADER; one entry a file,
+# named by its path below SOURCE_DIR. EXTRA names one more file and what it is called: "path=name".
 # Byte by byte, because C11 only promises 4095 characters in a string literal.
 set(c "/* Made by cmake/EmbedText.cmake. */\n#include \"${HEADER}\"\n\nconst ${TYPE} ${ARRAY}[] = {\n")
 function(embed path name)

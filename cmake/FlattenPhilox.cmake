@@ -1,5 +1,6 @@
-# Random123's philox4x32 (Salmon et al., SC 2011) preprocessed into one OpenCL text with a free word type: the same rounds
-# serve one lane or V lanes at once. Only the 32x32 -> 64 bit product is ours (mul_hi), because it must take vectors.
+# Random123's philox4x32 (Salmon et al., SC 2011) preprocessed into one OpenCL text with a free word type: the same
+# rounds serve one lane or V lanes at once. Only the 32x32 -> 64 bit product is ours (mul_hi), because it must take
+# vectors.
 file(WRITE ${OUTPUT}.in.c "#include <Random123/philox.h>\n")
 execute_process(
   COMMAND ${COMPILER} -E -P -undef -nostdinc -x c -I${INCLUDE_DIR} -D__OPENCL_VERSION__=120 ${OUTPUT}.in.c

@@ -1,5 +1,5 @@
-# Writes OUTPUT/eqflow-<command>.1 for every command of PROGRAM, and eqflow-experiment.1 for EXPERIMENT, from their --help:
-# pages that cannot drift from it.
+# Writes OUTPUT/eqflow-<command>.1 for every command of PROGRAM, and eqflow-experiment.1 for EXPERIMENT, from their
+# --help: pages that cannot drift from it.
 execute_process(COMMAND ${PROGRAM} --help OUTPUT_VARIABLE overview COMMAND_ERROR_IS_FATAL ANY)
 file(REMOVE_RECURSE ${OUTPUT})
 

@@ -1,5 +1,6 @@
-# Writes a C list of the public functions, as the headers declare them: one line X(name, "pointers") each, where "pointers" has a
-# letter per parameter: p for a pointer, a callback or an OpenCL object, - for anything else. tests/api reads it, so that no function is forgotten.
+# Writes a C list of the public functions, as the headers declare them: one line X(name, "pointers") each, where
+# "pointers" has a letter per parameter: p for a pointer, a callback or an OpenCL object, - for anything else. tests/api
+# reads it, so that no function is forgotten.
 #   cmake -DCOMPILER=cc -DINCLUDE_DIR=include -DOUTPUT=api_functions.inc -P ListApi.cmake
 file(GLOB headers ${INCLUDE_DIR}/eqflow/*.h)
 set(lines "")

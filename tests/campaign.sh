@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # The campaign: what takes too long for test.sh. tests/campaign.sh BUILD-FOLDER [HOURS]
-#   every fallible call fails (tests/torture/torture.sh --long), kills at random moments (1,000, with a seed of the day), fuzzers for the
-#   rest of the time if BUILD-FOLDER was made with clang and -DEQFLOW_FUZZ=ON. One line a part; ends with 1 if any part found something.
+#   every fallible call fails (tests/torture/torture.sh --long), kills at random moments (1,000, with a seed of the
+#     day), fuzzers for the
+#   rest of the time if BUILD-FOLDER was made with clang and -DEQFLOW_FUZZ=ON. One line a part; ends with 1 if any part
+#     found something.
 set -u
 build=$(cd "${1:?the build folder}" && pwd) hours=${2:-8}
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

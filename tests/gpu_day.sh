@@ -1,12 +1,16 @@
 #!/usr/bin/env bash
-# The first ten minutes with a GPU, piece by piece into one folder with a README: what the machine is, the device tests, log-densities against
-# those of PoCL, bench in every layout, tune, short training, peers. A piece has its own time limit, one that ended is not run again, and
-# none begins that the time left is too short for: run it again and it goes on.
+# The first ten minutes with a GPU, piece by piece into one folder with a README: what the machine is, the device tests,
+# log-densities against those of PoCL, bench in every layout, tune, short training, peers. A piece has its own time
+# limit, one that ended is not run again, and none begins that the time left is too short for: run it again and it goes
+# on.
 #   1. Where eqflow is built and PoCL is (no GPU needed):  tests/gpu_day.sh --pack FOLDER
-#      makes FOLDER: the programs, the libraries that they need, models and PoCL's log-densities of them. Nothing else has to be there
+#      makes FOLDER: the programs, the libraries that they need, models and PoCL's log-densities of them. Nothing else
+#        has to be there
 #      on the machine with the GPU but its driver (and the same kind of processor and a C library as new).
-#   2. On the machine with the GPU:                        FOLDER/gpu_day.sh [--out RESULTS] [--device gpu] [--minutes 10]
-# Usage: gpu_day.sh [--pack FOLDER] [--build FOLDER] [--out FOLDER] [--device SELECTOR] [--minutes M] [--only PIECE] [--plan] [--small]
+#   2. On the machine with the GPU:                        FOLDER/gpu_day.sh [--out RESULTS] [--device gpu] [--minutes
+#     10]
+# Usage: gpu_day.sh [--pack FOLDER] [--build FOLDER] [--out FOLDER] [--device SELECTOR] [--minutes M] [--only PIECE]
+# [--plan] [--small]
 #   --pack FOLDER      see 1; --build FOLDER: where the tests were built [build]
 #   --out FOLDER       results [gpu-day]
 #   --device SELECTOR  as in eqflow --device [gpu]
@@ -38,7 +42,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 
-# ---- Pieces: name, limit in seconds, what it is -------------------------------------------------------------------------------
+# ---- Pieces: name, limit in seconds, what it is ----------------------------------------------------------------------
 pieces=(
     "machine 15 devices, drivers, processor"
     "selftest 25 known answers of every kernel"
@@ -66,7 +70,7 @@ if [ $wants_plan = 1 ]; then
     exit
 fi
 
-# ---- Packing --------------------------------------------------------------------------------------------------------------------
+# ---- Packing ---------------------------------------------------------------------------------------------------------
 test_programs=(test_portability_tiny test_dynamics_radial test_flow_flow test_potential_potential test_flow_gradient test_integrator_group
     test_mcmc_mcmc test_flow_double test_train_trainer test_minima_minima test_dynamics_message test_dynamics_dense test_dynamics_gemm)
 references=(dw4 lj13 lj55)
@@ -111,7 +115,7 @@ if [ ! -d "$here/reference" ]; then
     here=$(cd "$out/pack" && pwd)
 fi
 
-# ---- One piece ------------------------------------------------------------------------------------------------------------------
+# ---- One piece -------------------------------------------------------------------------------------------------------
 mkdir -p "$out" || exit 1
 out=$(cd "$out" && pwd)
 export LD_LIBRARY_PATH=$here/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} EQFLOW_DEVICE=$device XDG_CACHE_HOME=$out/cache
@@ -137,7 +141,8 @@ floats() {
     od -A n -t f4 -v -j $((10 + length)) -w4 "$1" | tr -d ' '
 }
 
-# compare NAME: this device's log-densities of the reference's configurations beside PoCL's; prints the largest difference.
+# compare NAME: this device's log-densities of the reference's configurations beside PoCL's; prints the largest
+# difference.
 compare() {
     "$eqflow" log-prob "$here/reference/$1.safetensors" --data "$here/reference/$1-x.npy" -o "$2/$1.npy" --quiet || return 1
     paste <(floats "$here/reference/$1-log-prob.npy") <(floats "$2/$1.npy") |
@@ -238,7 +243,7 @@ for piece in "${pieces[@]}"; do
     echo "$name: exit code $code after $seconds s: $(tail -n 1 "$folder/log" | cut -c1-150)"
 done
 
-# ---- What is there ----------------------------------------------------------------------------------------------------------------
+# ---- What is there ---------------------------------------------------------------------------------------------------
 {
     echo "# A day with a GPU"
     echo

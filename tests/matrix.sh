@@ -1,15 +1,19 @@
 #!/usr/bin/env bash
-# Every device test on every OpenCL implementation of this machine, one row each: Debian's ICD files, drivers unpacked from Python wheels by
-# --fetch; portability.tiny under oclgrind. Skips are counted apart from passes, and what did not end counts as failed. Every implementation
-# also gives log-densities of the same models, which are compared with the first one's. About an hour on two cores, half of it rusticl's.
-# Usage: tests/matrix.sh [--build FOLDER] [--only NAME] [--quick | -R REGEX] [--limit SECONDS] [--fetch] [--write]
+# Every device test on every OpenCL implementation of this machine, one row each: Debian's ICD files, drivers unpacked
+# from Python wheels by
+# --fetch; portability.tiny under oclgrind. Skips are counted apart from passes, and what did not end counts as failed.
+# Every implementation also gives log-densities of the same models, which are compared with the first one's. About an
+# hour on two cores, half of it rusticl's. Usage: tests/matrix.sh [--build FOLDER] [--only NAME] [--quick | -R REGEX]
+# [--limit SECONDS] [--fetch] [--write]
 #   --build FOLDER   where the tests were built [build]
 #   --only NAME      implementations whose name holds NAME
 #   --quick          three programs alone: portability.tiny, flow.double, potential.potential
 #   -R REGEX         of ctest: only these device tests
 #   --limit SECONDS  a program that takes longer is ended and counted as failed [900]
-#   --fetch          first unpack PoCL and Intel's CPU runtime from the Python registry into $XDG_CACHE_HOME/eqflow-opencl
-#   --write          put the rows into the table of docs/devices.md, each when its implementation is through; others stay as they are
+#   --fetch          first unpack PoCL and Intel's CPU runtime from the Python registry into
+#     $XDG_CACHE_HOME/eqflow-opencl
+#   --write          put the rows into the table of docs/devices.md, each when its implementation is through; others
+#     stay as they are
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 export LC_ALL=C
@@ -60,7 +64,8 @@ fetch() {
     python3 -m pip download -q --no-deps -d "$folder/wheels" "$@" || return 1
     for path in "$folder"/wheels/*.whl; do python3 -m zipfile -e "$path" "$folder" || return 1; done
     rm -r "$folder/wheels"
-    # Wheels put what belongs into a prefix under NAME-VERSION.data/data/lib: all into one folder, where the libraries look for each other.
+    # Wheels put what belongs into a prefix under NAME-VERSION.data/data/lib: all into one folder, where the libraries
+    # look for each other.
     mkdir -p "$folder/lib"
     find "$folder" -path '*.data/data/lib/*' -type f -exec mv -n {} "$folder/lib/" \;
     rm -f "$folder"/lib/libOpenCL.so* # the loader stays the system's
@@ -126,8 +131,8 @@ value() {
 # names WORD FILE: of the tests of cmocka that ended so, each once.
 names() { sed -n "s/^.*\[ *$1 *\] \([A-Za-z_][A-Za-z0-9_]*\).*/\1/p" "$2" | sort -u; }
 
-# run_program NAME TEST LOG COMMAND...: adds to num_run, passed, failed, skipped of the caller. A test that did not end is a failed one; so is a
-# program without a test, or one that is content but exits with an error.
+# run_program NAME TEST LOG COMMAND...: adds to num_run, passed, failed, skipped of the caller. A test that did not end
+# is a failed one; so is a program without a test, or one that is content but exits with an error.
 run_program() {
     local name=$1 test=$2 log=$3 code=0 total ok skips fails one reason begin=$SECONDS
     shift 3
@@ -161,8 +166,8 @@ run_program() {
     echo "    log: $log"
 }
 
-# Largest difference in nats between this implementation's log-densities and the first one's, of models of dw4 and lj13; 'none' if one
-# of the 2 x 64 is missing or no number.
+# Largest difference in nats between this implementation's log-densities and the first one's, of models of dw4 and lj13;
+# 'none' if one of the 2 x 64 is missing or no number.
 agreement() {
     local system worst=0 one
     for system in dw4 lj13; do

@@ -1,21 +1,24 @@
 #!/usr/bin/env bash
-# Every program that the library assembles for the devices of platforms/*/*.device, compiled by NVIDIA's, AMD's and Intel's own compilers. No
-# GPU is needed. Warnings are errors; scratch and spilled registers above platforms/<vendor>/*.ceilings are too. What is not installed is
-# skipped and counted. Five minutes on two idle cores. Exit code: 0, 1 (complaints), 77 (nothing could be compiled), 2 (usage).
-# Usage: tests/vendors.sh [--build FOLDER] [--only REGEX] [--cases PREFIX] [--jobs N] [--fetch] [--csv FILE] [--write] [--planted]
+# Every program that the library assembles for the devices of platforms/*/*.device, compiled by NVIDIA's, AMD's and
+# Intel's own compilers. No GPU is needed. Warnings are errors; scratch and spilled registers above
+# platforms/<vendor>/*.ceilings are too. What is not installed is skipped and counted. Five minutes on two idle cores.
+# Exit code: 0, 1 (complaints), 77 (nothing could be compiled), 2 (usage). Usage: tests/vendors.sh [--build FOLDER]
+# [--only REGEX] [--cases PREFIX] [--jobs N] [--fetch] [--csv FILE] [--write] [--planted]
 #   --build FOLDER   where the tests were built [build]
 #   --only REGEX     devices, by the name of their file: 'h200|rx6900'
 #   --cases PREFIX   programs of these cases only: lj13.radial
 #   --jobs N         compilers at once [all cores]
-#   --fetch          first unpack NVIDIA's assembler (nvidia-cuda-nvcc-cu12, which still knows sm_70, under NVIDIA's licence) from the Python
+#   --fetch          first unpack NVIDIA's assembler (nvidia-cuda-nvcc-cu12, which still knows sm_70, under NVIDIA's
+#     licence) from the Python
 #                    registry into $XDG_CACHE_HOME/eqflow-vendors
 #   --csv FILE       every kernel's figures
 #   --write          the tables into docs/devices.md
 #   --set-ceilings   raises the ceilings to what is found: after a look at why
 #   --planted        the test of this test: four mistakes, each of which must be found
-# Needed for all of it, on Debian 12: clang-19 lld-19 llvm-19 libclc-15 rocm-device-libs intel-opencl-icd, ptxas of a CUDA toolkit (or
-# --fetch; PTXAS names another). libclc-16 and later drive out Mesa's OpenCL there. intel-opencl-icd also adds an OpenCL platform without
-# devices: its file /etc/OpenCL/vendors/intel.icd may go.
+# Needed for all of it, on Debian 12: clang-19 lld-19 llvm-19 libclc-15 rocm-device-libs intel-opencl-icd, ptxas of a
+# CUDA toolkit (or
+# --fetch; PTXAS names another). libclc-16 and later drive out Mesa's OpenCL there. intel-opencl-icd also adds an OpenCL
+# platform without devices: its file /etc/OpenCL/vendors/intel.icd may go.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 export LC_ALL=C

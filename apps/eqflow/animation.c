@@ -58,10 +58,10 @@ static void print_values(FILE *stream, const char *attribute, size_t num_frames,
 static void print_panel(FILE *stream, size_t panel, size_t num_frames, size_t num, unsigned num_particles,
                         unsigned space_dim, double reach, const float *x) {
     const size_t stride = num * num_particles * space_dim, columns = num < MOST_COLUMNS ? num : MOST_COLUMNS;
-    fprintf(
-        stream,
-        "<g transform=\"translate(%zu %zu)\">\n<rect width=\"%d\" height=\"%d\" rx=\"6\" fill=\"none\" stroke=\"#999\"/>\n",
-        GAP + panel % columns * (SIDE + GAP), GAP + panel / columns * (SIDE + GAP), SIDE, SIDE);
+    fprintf(stream,
+            "<g transform=\"translate(%zu %zu)\">\n"
+            "<rect width=\"%d\" height=\"%d\" rx=\"6\" fill=\"none\" stroke=\"#999\"/>\n",
+            GAP + panel % columns * (SIDE + GAP), GAP + panel / columns * (SIDE + GAP), SIDE, SIDE);
     for (unsigned i = 0; i < num_particles; i++) {
         const float *first = x + (panel * num_particles + i) * space_dim;
         double u, v; /* where it ends: for who shows no animation */
@@ -83,11 +83,10 @@ exit_code animation_write(cli_app *app, const char *path, size_t num_frames, siz
     if (!stream) return app_fail(app, EXIT_CODE_DEVICE, "out of memory for the animation");
     const double reach = find_reach(num_frames, num * num_particles * space_dim, x);
     const size_t columns = num < MOST_COLUMNS ? num : MOST_COLUMNS, rows = (num + columns - 1) / columns;
-    fprintf(
-        stream,
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %zu %zu\" role=\"img\" aria-label=\"%zu configurations on their way "
-        "from the prior to the data\">\n",
-        GAP + columns * (SIDE + GAP), GAP + rows * (SIDE + GAP), num);
+    fprintf(stream,
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %zu %zu\" role=\"img\" "
+            "aria-label=\"%zu configurations on their way from the prior to the data\">\n",
+            GAP + columns * (SIDE + GAP), GAP + rows * (SIDE + GAP), num);
     for (size_t panel = 0; panel < num; panel++)
         print_panel(stream, panel, num_frames, num, num_particles, space_dim, reach, x);
     fputs("</svg>\n", stream);

@@ -4,8 +4,9 @@
 
 #include "app.h"
 
-/* x [num_frames, num, N, D], log_prob [num_frames, num]; the first `num` configurations side by side. Writes path whole or not at all. */
-exit_code animation_write(cli_app *app, const char *path, size_t num_frames, size_t num, unsigned num_particles, unsigned space_dim,
-                          const float *x);
+/* x [num_frames, num, N, D], log_prob [num_frames, num]; the first `num` configurations side by side. Writes path whole
+ * or not at all. */
+exit_code animation_write(cli_app *app, const char *path, size_t num_frames, size_t num, unsigned num_particles,
+                          unsigned space_dim, const float *x);
 
 #endif

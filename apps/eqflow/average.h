@@ -1,4 +1,5 @@
-/* What the files of `eqflow average` share: cmd_average.c reads and prints, average_scan.c scans, average_files.c writes tables. */
+/* What the files of `eqflow average` share: cmd_average.c reads and prints, average_scan.c scans, average_files.c
+ * writes tables. */
 #ifndef AVERAGE_H
 #define AVERAGE_H
 
@@ -27,8 +28,8 @@ typedef struct column {
 } column;
 
 typedef struct averages {
-    eqf_potential_options
-        potential; /* whose equilibrium, or whose energies in the weights, the configurations are of */
+    /* whose equilibrium, or whose energies in the weights, the configurations are of */
+    eqf_potential_options potential;
     eqf_array x;   /* [num, N, D] */
     size_t num;
     float *energy;                        /* [num], at that potential */
@@ -52,7 +53,8 @@ json_t *average_json(const eqf_moments *moments);
 
 /* "NAME=FIRST:LAST:COUNT"; NULL: no scan. */
 exit_code scan_parse(cli_app *app, const char *text, scan_range *scan_out);
-/* The averages at each value: rows for people, "scan" in JSON, the table (NULL: none). options: the command line's, for what NAME may be. */
+/* The averages at each value: rows for people, "scan" in JSON, the table (NULL: none). options: the command line's, for
+ * what NAME may be. */
 exit_code scan_run(cli_app *app, const average_flags *flags, averages *a, const scan_range *scan,
                    const cli_option *options, size_t num_options, cli_output *output);
 

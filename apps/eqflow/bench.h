@@ -85,9 +85,11 @@ exit_code bench_start_up_here(cli_app *app, const eqf_preset *preset, bench_star
 exit_code bench_start_up_spawn(cli_app *app, const eqf_preset *preset, size_t num_runs, bench_start_up *cold_out,
                                bench_start_up *warm_out);
 
-/* The seconds as JSON; in a table, in this process, cold and warm; those of this process alone, which bench_start_up_spawn reads. */
+/* The seconds as JSON; in a table, in this process, cold and warm; those of this process alone, which
+ * bench_start_up_spawn reads. */
 json_t *bench_start_up_json(const bench_start_up *s);
-void bench_start_up_print(cli_output *output, const eqf_preset *preset, const bench_start_up *here, const bench_start_up *cold, const bench_start_up *warm);
+void bench_start_up_print(cli_output *output, const eqf_preset *preset, const bench_start_up *here,
+                          const bench_start_up *cold, const bench_start_up *warm);
 exit_code bench_start_up_report(cli_app *app, const eqf_preset *preset);
 /* Three or four significant digits in few columns; "-" where there is none. */
 const char *bench_brief(double value, char text[32]);

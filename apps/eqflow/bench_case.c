@@ -66,7 +66,8 @@ double bench_traffic_bytes(const bench_problem *problem) {
 }
 
 size_t bench_best_batch(const eqf_device_info *device, bench_task task, const eqf_potential_options *system) {
-    /* Where launches no longer count on two AVX2 cores (docs/benchmarks.md): a choice, not an optimum that was searched for. */
+    /* Where launches no longer count on two AVX2 cores (docs/benchmarks.md): a choice, not an optimum that was searched
+     * for. */
     const unsigned N = system->num_particles;
     size_t batch = N <= 4 ? 8192 : N <= 13 ? 4096 : 512;
     if (task == BENCH_MCMC) batch = 4096;

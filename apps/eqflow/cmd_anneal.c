@@ -82,7 +82,8 @@ static exit_code walk(cli_app *app, eqf_annealer *annealer, FILE *log, eqf_annea
 /* Room for configurations with their energies. */
 static exit_code make_room(cli_app *app, const eqf_potential_options *target, size_t num, sample_set *set) {
     *set = (sample_set){.potential = target, .num = num};
-    set->x = app_alloc(app, num, (size_t)target->num_particles * target->space_dim * sizeof *set->x, "the configurations");
+    set->x =
+        app_alloc(app, num, (size_t)target->num_particles * target->space_dim * sizeof *set->x, "the configurations");
     set->energy = set->x ? app_alloc(app, num, sizeof *set->energy, "the energies") : NULL;
     return set->energy ? EXIT_CODE_OK : EXIT_CODE_DEVICE;
 }
@@ -160,10 +161,10 @@ static exit_code print_result(cli_app *app, const anneal_flags *flags, const ann
     code = output_finish(&output);
     if (code != EXIT_CODE_OK) return code;
     if (result->log_z_standard_error > 0.3) {
-        app_warn(
-            app,
-            "the repeats differ by %.2g in ln Z: their errors are rough; use more moves (--langevin-moves) or walkers (-n)",
-            result->log_z_standard_error);
+        app_warn(app,
+                 "the repeats differ by %.2g in ln Z: their errors are rough; use more moves (--langevin-moves) or "
+                 "walkers (-n)",
+                 result->log_z_standard_error);
     }
     return code;
 }
@@ -202,10 +203,10 @@ static exit_code anneal(cli_app *app, const anneal_flags *flags, const anneal_st
     size_t size = 0;
     FILE *log = flags->steps_path ? open_memstream(&text, &size) : NULL;
     if (log) {
-        fputs(
-            "run,step,beta,ess_fraction,resampled_fraction,log_z,latent_acceptance,langevin_acceptance,latent_step,langevin_step,"
-            "energy_evaluations,log_prob_evaluations,score_evaluations\n",
-            log);
+        fputs("run,step,beta,ess_fraction,resampled_fraction,log_z,latent_acceptance,langevin_acceptance,latent_step,"
+              "langevin_step,"
+              "energy_evaluations,log_prob_evaluations,score_evaluations\n",
+              log);
     }
     eqf_anneal_state last;
     exit_code code = walk(app, annealer, log, &last);
@@ -364,11 +365,10 @@ exit_code cmd_anneal(cli_app *app) {
     const char *const operands[] = {"START", NULL};
     const command_help help = {
         .usage = "MODEL|SAMPLES [-n COUNT] [-o FILE.npy] [options]",
-        .description =
-            "Unbiased averages and ln Z from any start, however bad: annealed sequential Monte Carlo from a model's density (or from "
-            "samples of a preset's equilibrium) to the target, E_beta = (1 - beta) E_start + beta u. Walkers are reweighted, "
-            "resampled and moved while beta goes from 0 to 1; a pilot run chooses the steps; independent repeats give the "
-            "errors.",
+        .description = "Unbiased averages and ln Z from any start, however bad: annealed sequential Monte Carlo from a "
+                       "model's density (or from samples of a preset's equilibrium) to the target, E_beta = (1 - beta) "
+                       "E_start + beta u. Walkers are reweighted, resampled and moved while beta goes from 0 to 1; a "
+                       "pilot run chooses the steps; independent repeats give the errors.",
         .operands = operands,
         .examples = "  eqflow anneal lj13.safetensors -o x.npy\n"
                     "  eqflow anneal dw4.safetensors --temperature 1.2 --steps steps.csv\n"

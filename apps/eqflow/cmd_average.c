@@ -361,8 +361,8 @@ exit_code cmd_average(cli_app *app) {
     const command_help help = {
         .usage = "FILE --preset PRESET [options]",
         .description =
-            "Averages of observables over configurations (.npy or extended XYZ), weighted or not: mean and variance with "
-            "errors by the jackknife over contiguous blocks. A scan reweights the same configurations to other "
+            "Averages of observables over configurations (.npy or extended XYZ), weighted or not: mean and variance "
+            "with errors by the jackknife over contiguous blocks. A scan reweights the same configurations to other "
             "temperatures or constants; its ESS says how far that carries.",
         .operands = operands,
         .examples = "  eqflow average lj13.npy --preset lj13 --scan temperature=0.8:1.2:9\n"

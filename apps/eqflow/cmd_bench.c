@@ -116,9 +116,9 @@ static exit_code print_row(bench_session *session, const bench_problem *problem,
     char calls[32], samples[32], spread[32], ns[32], fma[32], memory[32];
     exit_code code = measure(session, problem, array, &r, &figure);
     if (code != EXIT_CODE_OK) return code;
-    output_line(&session->output, "  %-17s %6zu %9s %10s %7s %8s %7s %7s", label, problem->batch, bench_brief(r.calls, calls),
-                bench_brief(r.samples, samples), percent(r.spread, spread), bench_brief(r.ns_per_pair, ns),
-                percent(r.fma_fraction, fma), percent(r.memory_fraction, memory));
+    output_line(&session->output, "  %-17s %6zu %9s %10s %7s %8s %7s %7s", label, problem->batch,
+                bench_brief(r.calls, calls), bench_brief(r.samples, samples), percent(r.spread, spread),
+                bench_brief(r.ns_per_pair, ns), percent(r.fma_fraction, fma), percent(r.memory_fraction, memory));
     return EXIT_CODE_OK;
 }
 
@@ -213,8 +213,8 @@ static void sweep_row(bench_session *session, const bench_problem *problem, unsi
     json_object_set_new(json, "ratio_to_first_quartiles", json_pack("[o, o]", output_real(low), output_real(high)));
     json_array_append_new(array, json);
     output_line(&session->output, "  %9u %7zu %10s %7s %9s %9s %7s %8s", variable, problem->batch,
-                bench_brief(r.samples, samples), percent(r.spread, spread), bench_brief(r.ns_per_pair, ns), bench_brief(median, ratio),
-                percent((high - low) / median, ratio_spread), percent(r.fma_fraction, fma));
+                bench_brief(r.samples, samples), percent(r.spread, spread), bench_brief(r.ns_per_pair, ns),
+                bench_brief(median, ratio), percent((high - low) / median, ratio_spread), percent(r.fma_fraction, fma));
 }
 
 /* All cases are made first and measured in turns: a ratio compares neighbours in time, and a change of the clock does
@@ -342,8 +342,9 @@ static exit_code bench_all(bench_session *session, const bench_selection *select
     if (code != EXIT_CODE_OK) return code;
     bench_start_up_print(&session->output, selection->start_up, here, &cold, &warm);
     output_json(&session->output, "start_up",
-                json_pack("{s:s, s:o, s:o, s:o}", "system", selection->start_up->name, "here", bench_start_up_json(here),
-                          "cold", bench_start_up_json(&cold), "warm", bench_start_up_json(&warm)));
+                json_pack("{s:s, s:o, s:o, s:o}", "system", selection->start_up->name, "here",
+                          bench_start_up_json(here), "cold", bench_start_up_json(&cold), "warm",
+                          bench_start_up_json(&warm)));
     return EXIT_CODE_OK;
 }
 

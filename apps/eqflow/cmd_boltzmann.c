@@ -221,8 +221,8 @@ static exit_code print_result(cli_app *app, const boltzmann_flags *flags, const 
     output_line(&output, "reweighted");
     output_number(&output, "ess_fraction", "  effective sample size (fraction)", run->weights.ess_fraction, NULL);
     output_number(&output, "ess_fraction_standard_error", "    standard error", run->ess_fraction_error, NULL);
-    output_number(&output, "max_weight_fraction", "  largest weight (fraction of all)", run->weights.max_weight_fraction,
-                  NULL);
+    output_number(&output, "max_weight_fraction", "  largest weight (fraction of all)",
+                  run->weights.max_weight_fraction, NULL);
     output_round_trip(&output, &run->round_trip);
     output_number(&output, "log_z", "  ln Z", run->weights.log_z, log_z_known);
     output_number(&output, "log_z_standard_error", "    standard error", run->log_z_error, NULL);
@@ -244,7 +244,8 @@ static exit_code print_result(cli_app *app, const boltzmann_flags *flags, const 
     output_text(&output, "proposals_output", flags->proposals.x ? "proposals in" : NULL, flags->proposals.x);
     output_text(&output, "log_weights_output", flags->proposals.log_weights ? "their log-weights in" : NULL,
                 flags->proposals.log_weights);
-    output_text(&output, "xyz_output", flags->proposals.xyz ? "proposals as extended XYZ in" : NULL, flags->proposals.xyz);
+    output_text(&output, "xyz_output", flags->proposals.xyz ? "proposals as extended XYZ in" : NULL,
+                flags->proposals.xyz);
     output_text(&output, "histograms_output", flags->histograms_path ? "histograms in" : NULL, flags->histograms_path);
     code = output_finish(&output);
     if (run->weights.max_weight_fraction > dominant_weight) {
@@ -311,45 +312,99 @@ static exit_code check_flags(cli_app *app, boltzmann_flags *flags) {
     return flow_flags_read(app, &flags->flow, &flags->flow_options);
 }
 
+/* The proposals and the chain. */
+static size_t chain_options(boltzmann_flags *flags, cli_option options_out[]) {
+    const cli_option rows[] = {
+        {.kind = OPTION_COUNT,
+         .letter = 'n',
+         .name = "num-proposals",
+         .argument = "COUNT",
+         .value = &flags->num_proposals,
+         .low = 4,
+         .high = 1e12,
+         .help = "samples of the model to weigh and to propose"},
+        {.kind = OPTION_TEXT,
+         .letter = 'o',
+         .name = "output",
+         .argument = "FILE.npy",
+         .value = &flags->output_path,
+         .help = "the chain's configurations, [B, N, D]; a state held longer comes again"},
+        {.kind = OPTION_TEXT,
+         .name = "energies",
+         .argument = "FILE.npy",
+         .value = &flags->energies_path,
+         .help = "their energies, float32 [B]"},
+        {.kind = OPTION_COUNT,
+         .name = "burn-in",
+         .argument = "COUNT",
+         .value = &flags->num_burn_in,
+         .is_set = &flags->is_burn_in_set,
+         .low = 0,
+         .high = 1e12,
+         .default_text = "1 % of -n",
+         .help = "first states of the chain that do not count"},
+        {.kind = OPTION_COUNT,
+         .name = "thinning",
+         .argument = "COUNT",
+         .value = &flags->thinning,
+         .is_set = &flags->is_thinning_set,
+         .low = 1,
+         .high = 1e12,
+         .help = "of the states, every so many is written"},
+    };
+    return OPTIONS_PUT(options_out, rows);
+}
+
+/* What else is written. */
+static size_t file_options(boltzmann_flags *flags, cli_option options_out[]) {
+    const cli_option rows[] = {
+        {.kind = OPTION_TEXT,
+         .name = "histograms",
+         .argument = "FILE.csv",
+         .value = &flags->histograms_path,
+         .help = "densities of energy and pair distance: model, reweighted, chain"},
+        {.kind = OPTION_COUNT,
+         .name = "bins",
+         .argument = "COUNT",
+         .value = &flags->num_bins,
+         .is_set = &flags->is_num_bins_set,
+         .low = 1,
+         .high = 100000,
+         .help = "of each histogram"},
+        {.kind = OPTION_TEXT,
+         .name = "proposals",
+         .argument = "FILE.npy",
+         .value = &flags->proposals.x,
+         .help = "all samples of the model, to be weighted"},
+        {.kind = OPTION_TEXT,
+         .name = "log-weights",
+         .argument = "FILE.npy",
+         .value = &flags->proposals.log_weights,
+         .help = "logarithms of their weights, -energy - log-density, float32 [B]"},
+    };
+    return OPTIONS_PUT(options_out, rows);
+}
+
 exit_code cmd_boltzmann(cli_app *app) {
     const char *const operands[] = {"MODEL", NULL};
     const command_help help = {
         .usage = "MODEL [-n COUNT] [-o FILE.npy] [options]",
-        .description = "Unbiased samples of the target from a flow. Samples of the model are weighed by "
-                       "exp(-u(x))/q(x): effective sample size, ln Z, free energy and mean energy with bootstrap errors. "
-                       "The same samples are the proposals of an independence Metropolis chain, whose states are "
-                       "distributed as the target whatever the flow gets wrong.",
+        .description =
+            "Unbiased samples of the target from a flow. Samples of the model are weighed by "
+            "exp(-u(x))/q(x): effective sample size, ln Z, free energy and mean energy with bootstrap errors. "
+            "The same samples are the proposals of an independence Metropolis chain, whose states are "
+            "distributed as the target whatever the flow gets wrong.",
         .operands = operands,
         .examples = "  eqflow boltzmann dw4.safetensors -n 1e5\n"
                     "  eqflow boltzmann dw4.safetensors -n 1e6 -o x.npy --thinning 50\n"
                     "  eqflow boltzmann dw4.safetensors --histograms dw4.csv\n",
     };
     boltzmann_flags flags = {.num_proposals = 100000, .thinning = 1, .num_bins = 60};
-    enum { NUM_OWN_OPTIONS = 9 };
-    cli_option options[NUM_OWN_OPTIONS + SAMPLE_FILES_NUM_OPTIONS + FLOW_NUM_OPTIONS + SYSTEM_NUM_OPTIONS] = {
-        {.kind = OPTION_COUNT, .letter = 'n', .name = "num-proposals", .argument = "COUNT",
-         .value = &flags.num_proposals, .low = 4, .high = 1e12, .help = "samples of the model to weigh and to propose"},
-        {.kind = OPTION_TEXT, .letter = 'o', .name = "output", .argument = "FILE.npy", .value = &flags.output_path,
-         .help = "the chain's configurations, [B, N, D]; a state held longer comes again"},
-        {.kind = OPTION_TEXT, .name = "energies", .argument = "FILE.npy", .value = &flags.energies_path,
-         .help = "their energies, float32 [B]"},
-        {.kind = OPTION_COUNT, .name = "burn-in", .argument = "COUNT", .value = &flags.num_burn_in,
-         .is_set = &flags.is_burn_in_set, .low = 0, .high = 1e12, .default_text = "1 % of -n",
-         .help = "first states of the chain that do not count"},
-        {.kind = OPTION_COUNT, .name = "thinning", .argument = "COUNT", .value = &flags.thinning,
-         .is_set = &flags.is_thinning_set, .low = 1, .high = 1e12, .help = "of the states, every so many is written"},
-        {.kind = OPTION_TEXT, .name = "histograms", .argument = "FILE.csv", .value = &flags.histograms_path,
-         .help = "densities of energy and pair distance: model, reweighted, chain"},
-        {.kind = OPTION_COUNT, .name = "bins", .argument = "COUNT", .value = &flags.num_bins,
-         .is_set = &flags.is_num_bins_set, .low = 1, .high = 100000, .help = "of each histogram"},
-        {.kind = OPTION_TEXT, .name = "proposals", .argument = "FILE.npy", .value = &flags.proposals.x,
-         .help = "all samples of the model, to be weighted"},
-        {.kind = OPTION_TEXT, .name = "log-weights", .argument = "FILE.npy", .value = &flags.proposals.log_weights,
-         .help = "logarithms of their weights, -energy - log-density, float32 [B]"},
-    };
-    size_t num_options = NUM_OWN_OPTIONS;
-    num_options += sample_files_options(&flags.proposals, "the proposals with energy, log-density and log-weight of each",
-                                        options + num_options);
+    cli_option options[OPTIONS_MAX];
+    size_t num_options = chain_options(&flags, options);
+    num_options += file_options(&flags, options + num_options);
+    num_options += sample_files_options(
+        &flags.proposals, "the proposals with energy, log-density and log-weight of each", options + num_options);
     num_options += flow_flags_options(&flags.flow, 1e5, "integrator steps", options + num_options);
     num_options += system_options(&flags.target, SYSTEM_OF_MODEL, options + num_options);
     const char *words[OPERANDS_MAX];

@@ -152,10 +152,10 @@ exit_code cmd_compare(cli_app *app) {
     const command_help help = {
         .usage = "A B --preset PRESET [options]",
         .description =
-            "Are two sets of configurations (.npy or extended XYZ) of one equilibrium? 2-Wasserstein distances of their "
-            "energies, of their pair distances, and of the configurations themselves up to rotation, reflection and "
-            "permutation, each beside its floor: the distance of two perfect sets of that size, from random halves of B, or of "
-            "--reference.",
+            "Are two sets of configurations (.npy or extended XYZ) of one equilibrium? 2-Wasserstein distances of "
+            "their energies, of their pair distances, and of the configurations themselves up to rotation, reflection "
+            "and permutation, each beside its floor: the distance of two perfect sets of that size, from random halves "
+            "of B, or of --reference.",
         .operands = operands,
         .examples = "  eqflow compare samples.npy lj13.npy --preset lj13\n"
                     "  eqflow compare a.xyz b.xyz --preset dw4 --reference dw4.npy --aligned 1000\n",

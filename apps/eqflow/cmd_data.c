@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "commands.h"
+#include "data_replica.h"
 #include "files.h"
 #include "noise.h"
 #include "output.h"
@@ -20,6 +21,7 @@ typedef struct data_flags {
     bool has_num, is_num_chains_set, is_num_burn_in_set, is_thinning_set, is_noise_set;
     double noise;
     const char *path, *energies_path;
+    replica_flags replica;
     system_flags system;
 } data_flags;
 
@@ -87,15 +89,20 @@ static exit_code make_by_monte_carlo(cli_app *app, const data_flags *flags, cons
     output_number(&output, "effective_samples", "independent samples", diagnostics.effective_samples, NULL);
     output_number(&output, "radius_of_gyration", "radius of gyration (length)", diagnostics.radius_of_gyration, NULL);
     output_number(&output, "radius_growth", "  growth while sampling", diagnostics.radius_growth, NULL);
-    output_number(&output, "radius_growth_standard_error", "    standard error", diagnostics.radius_growth_standard_error, NULL);
+    output_number(&output, "radius_growth_standard_error", "    standard error",
+                  diagnostics.radius_growth_standard_error, NULL);
     output_bool(&output, "is_unbound", NULL, diagnostics.is_unbound);
     output_number(&output, "mean_energy", "mean energy (kT)", diagnostics.mean_energy, note[0] ? note : NULL);
     output_number(&output, "mean_energy_standard_error", "  standard error", diagnostics.mean_energy_standard_error,
                   NULL);
-    return output_finish(&output);
+    if ((code = output_finish(&output)) != EXIT_CODE_OK) return code;
+    char what_is_left[1100];
+    snprintf(what_is_left, sizeof what_is_left, "; the samples are in %.1000s all the same", flags->path);
+    return work_require_equilibrium(app, &diagnostics, what_is_left);
 }
 
-static exit_code make_of_noise(cli_app *app, const data_flags *flags, const eqf_preset *preset, float *x, float *energy) {
+static exit_code make_of_noise(cli_app *app, const data_flags *flags, const eqf_preset *preset, float *x,
+                               float *energy) {
     const eqf_potential_options *potential = &preset->model->potential;
     const size_t num = (size_t)flags->num;
     double minimum_energy, mean_energy = 0;
@@ -112,7 +119,17 @@ static exit_code make_of_noise(cli_app *app, const data_flags *flags, const eqf_
     return output_finish(&output);
 }
 
+static exit_code make_by_replicas(cli_app *app, const data_flags *flags, const eqf_preset *preset) {
+    const replica_request request = {.num = (size_t)flags->num,
+                                     .path = flags->path,
+                                     .energies_path = flags->energies_path,
+                                     .num_burn_in = flags->is_num_burn_in_set ? (unsigned)flags->num_burn_in : 0,
+                                     .thinning = flags->is_thinning_set ? (unsigned)flags->thinning : 0};
+    return replica_make(app, &flags->replica, &request, preset);
+}
+
 static exit_code make(cli_app *app, const data_flags *flags, const eqf_preset *preset) {
+    if (flags->replica.is_num_temperatures_set) return make_by_replicas(app, flags, preset);
     const eqf_potential_options *potential = &preset->model->potential;
     float *x = app_alloc(app, (size_t)flags->num, sizeof(float) * potential->num_particles * potential->space_dim,
                          "that many configurations");
@@ -130,56 +147,121 @@ static exit_code make(cli_app *app, const data_flags *flags, const eqf_preset *p
 static exit_code check_flags(cli_app *app, const data_flags *flags) {
     if (!flags->has_num) return app_fail(app, EXIT_CODE_USAGE, "-n COUNT is missing; see eqflow data --help");
     if (!flags->path) return app_fail(app, EXIT_CODE_USAGE, "-o FILE.npy is missing; see eqflow data --help");
-    const char *chain_option = flags->is_num_chains_set ? "--chains" : flags->is_num_burn_in_set ? "--burn-in" : "--thinning";
+    const char *chain_option = flags->is_num_chains_set    ? "--chains"
+                               : flags->is_num_burn_in_set ? "--burn-in"
+                                                           : "--thinning";
     if (flags->is_noise_set && (flags->is_num_chains_set || flags->is_num_burn_in_set || flags->is_thinning_set)) {
         return app_fail(app, EXIT_CODE_USAGE, "%s is of Markov chains, and --noise has none", chain_option);
     }
+    if (flags->replica.is_num_temperatures_set && (flags->is_noise_set || flags->is_num_chains_set))
+        return app_fail(app, EXIT_CODE_USAGE, "--replicas makes ladders of chains: it excludes --noise and --chains");
     const files_use uses[] = {{"-o", flags->path, FILES_NUMPY},
                               {"--energies", flags->energies_path, FILES_NUMPY},
+                              {"--each", flags->replica.each_path, FILES_NUMPY},
+                              {"--ladder", flags->replica.ladder_path, FILES_WRITTEN},
                               {"--potential", flags->system.potential_path, FILES_READ}};
-    exit_code code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses);
+    exit_code code = replica_check(app, &flags->replica);
+    if (code == EXIT_CODE_OK) code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses);
     if (code == EXIT_CODE_OK) code = files_check_writable(app, flags->path, "the samples");
     return code == EXIT_CODE_OK ? files_check_writable(app, flags->energies_path, "the energies") : code;
+}
+
+/* The samples and where they go. */
+static size_t sample_options(data_flags *flags, cli_option options_out[]) {
+    const cli_option rows[] = {
+        {.kind = OPTION_COUNT,
+         .letter = 'n',
+         .name = "num-samples",
+         .argument = "COUNT",
+         .value = &flags->num,
+         .is_set = &flags->has_num,
+         .default_text = "required",
+         .low = 1,
+         .high = 1e12,
+         .help = "samples to draw"},
+        {.kind = OPTION_TEXT,
+         .letter = 'o',
+         .name = "output",
+         .argument = "FILE.npy",
+         .value = &flags->path,
+         .default_text = "required",
+         .help = "where they go"},
+        {.kind = OPTION_TEXT,
+         .name = "energies",
+         .argument = "FILE.npy",
+         .value = &flags->energies_path,
+         .help = "where their energies go, float32 [B], kT"},
+    };
+    return OPTIONS_PUT(options_out, rows);
+}
+
+/* How they are drawn. */
+static size_t chain_options(data_flags *flags, cli_option options_out[]) {
+    const cli_option rows[] = {
+        {.kind = OPTION_COUNT,
+         .name = "chains",
+         .argument = "N",
+         .value = &flags->num_chains,
+         .is_set = &flags->is_num_chains_set,
+         .low = 1,
+         .high = 1e8,
+         .default_text = "chosen from -n",
+         .help = "independent Markov chains"},
+        {.kind = OPTION_COUNT,
+         .name = "burn-in",
+         .argument = "SWEEPS",
+         .value = &flags->num_burn_in,
+         .is_set = &flags->is_num_burn_in_set,
+         .low = 1,
+         .high = 1e9,
+         .default_text = "4000",
+         .help = "sweeps before the first sample; the step size is tuned there"},
+        {.kind = OPTION_COUNT,
+         .name = "thinning",
+         .argument = "SWEEPS",
+         .value = &flags->thinning,
+         .is_set = &flags->is_thinning_set,
+         .low = 1,
+         .high = 1e9,
+         .default_text = "200",
+         .help = "sweeps between samples of a chain"},
+        {.kind = OPTION_NUMBER,
+         .name = "noise",
+         .argument = "SD",
+         .value = &flags->noise,
+         .is_set = &flags->is_noise_set,
+         .low = 0,
+         .high = 1e6,
+         .default_text = "none",
+         .help = "no equilibrium: Gaussian noise of this standard deviation around the lowest minimum"},
+    };
+    return OPTIONS_PUT(options_out, rows);
 }
 
 exit_code cmd_data(cli_app *app) {
     const char *const operands[] = {"PRESET", NULL};
     const command_help help = {
         .usage = "(PRESET|--potential FILE.cl) -n COUNT -o FILE.npy [options]",
-        .description = "Draws equilibrium samples of PRESET by Metropolis Monte Carlo with many chains, writes them as "
-                       "float32 [B, N, D] with centres of mass at 0, and prints the diagnostics. With --noise it makes "
-                       "samples around one minimum instead.",
+        .description =
+            "Draws equilibrium samples of PRESET by Metropolis Monte Carlo with many chains, writes them as "
+            "float32 [B, N, D] with centres of mass at 0, and prints the diagnostics. Exit code 9 if they "
+            "show that there is no equilibrium. With --replicas it does so by replica exchange in temperature, "
+            "with --noise it makes samples around one minimum instead.",
         .operands = operands,
         .examples = "  eqflow data dw4 -n 1e5 -o dw4.npy\n"
                     "  eqflow data lj13 -n 1e4 --epsilon 1 -o lj13_eps1.npy\n"
                     "  eqflow data dw4 -n 1000 --noise 0.1 -o around_minimum.npy\n"
+                    "  eqflow data lj38 -n 2000 --replicas 12 --highest-temperature 3 -o lj38.npy\n"
                     "  eqflow data --potential morse.cl --particles 7 --space-dim 3 -n 1e4 -o x.npy\n",
         .is_last_operand_optional = true,
         .print_more = print_more,
     };
     data_flags flags = {.num = 0};
-    enum { NUM_OWN_OPTIONS = 7 };
-    cli_option options[OPTIONS_MAX] = {
-        {.kind = OPTION_COUNT, .letter = 'n', .name = "num-samples", .argument = "COUNT", .value = &flags.num,
-         .is_set = &flags.has_num, .default_text = "required", .low = 1, .high = 1e12, .help = "samples to draw"},
-        {.kind = OPTION_TEXT, .letter = 'o', .name = "output", .argument = "FILE.npy", .value = &flags.path,
-         .default_text = "required", .help = "where they go"},
-        {.kind = OPTION_TEXT, .name = "energies", .argument = "FILE.npy", .value = &flags.energies_path,
-         .help = "where their energies go, float32 [B], kT"},
-        {.kind = OPTION_COUNT, .name = "chains", .argument = "N", .value = &flags.num_chains,
-         .is_set = &flags.is_num_chains_set, .low = 1, .high = 1e8, .default_text = "chosen from -n",
-         .help = "independent Markov chains"},
-        {.kind = OPTION_COUNT, .name = "burn-in", .argument = "SWEEPS", .value = &flags.num_burn_in,
-         .is_set = &flags.is_num_burn_in_set, .low = 1, .high = 1e9, .default_text = "4000",
-         .help = "sweeps before the first sample; the step size is tuned there"},
-        {.kind = OPTION_COUNT, .name = "thinning", .argument = "SWEEPS", .value = &flags.thinning,
-         .is_set = &flags.is_thinning_set, .low = 1, .high = 1e9, .default_text = "200",
-         .help = "sweeps between samples of a chain"},
-        {.kind = OPTION_NUMBER, .name = "noise", .argument = "SD", .value = &flags.noise, .is_set = &flags.is_noise_set,
-         .low = 0, .high = 1e6, .default_text = "none",
-         .help = "no equilibrium: Gaussian noise of this standard deviation around the lowest minimum"},
-    };
-    size_t num_options = NUM_OWN_OPTIONS + system_options(&flags.system, SYSTEM_OF_PRESET, options + NUM_OWN_OPTIONS);
+    cli_option options[OPTIONS_MAX];
+    size_t num_options = sample_options(&flags, options);
+    num_options += chain_options(&flags, options + num_options);
+    num_options += replica_options(&flags.replica, options + num_options);
+    num_options += system_options(&flags.system, SYSTEM_OF_PRESET, options + num_options);
     const char *words[OPERANDS_MAX];
     exit_code code;
     if (!options_parse(app, &help, options, num_options, words, &code)) return code;

@@ -20,20 +20,20 @@ static const char *type_name(eqf_device_type type) {
 }
 
 static json_t *device_json(const eqf_device_info *device) {
-    return json_pack("{s:i, s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:b, s:s, "
-                     "s:s, s:i, s:o}",
-                     "index", (int)device->index, "type", type_name(device->type), "name", device->name, "vendor",
-                     device->vendor, "vendor_id", (int)device->vendor_id, "driver_version", device->driver_version, "device_version",
-                     device->device_version, "platform_name", device->platform_name, "platform_version",
-                     device->platform_version, "compute_units", (int)device->compute_units, "max_clock_mhz",
-                     (int)device->max_clock_mhz, "global_memory_bytes", (json_int_t)device->global_memory_bytes,
-                     "max_allocation_bytes", (json_int_t)device->max_allocation_bytes, "local_memory_bytes",
-                     (json_int_t)device->local_memory_bytes, "max_work_group_size",
-                     (json_int_t)device->max_work_group_size, "has_fp64", (int)device->has_fp64, "has_compiler",
-                     (int)device->has_compiler, "is_available", (int)device->is_available, "is_chosen",
-                     (int)device->is_chosen, "choice_reason", device->choice_reason, "profile", device->profile_name,
-                     "vector_width", (int)device->vector_width, "probe_gflops",
-                     device->probe_gflops > 0 ? json_real(device->probe_gflops) : json_null());
+    return json_pack(
+        "{s:i, s:s, s:s, s:s, s:i, s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:b, s:s, "
+        "s:s, s:i, s:o}",
+        "index", (int)device->index, "type", type_name(device->type), "name", device->name, "vendor", device->vendor,
+        "vendor_id", (int)device->vendor_id, "driver_version", device->driver_version, "device_version",
+        device->device_version, "platform_name", device->platform_name, "platform_version", device->platform_version,
+        "compute_units", (int)device->compute_units, "max_clock_mhz", (int)device->max_clock_mhz, "global_memory_bytes",
+        (json_int_t)device->global_memory_bytes, "max_allocation_bytes", (json_int_t)device->max_allocation_bytes,
+        "local_memory_bytes", (json_int_t)device->local_memory_bytes, "max_work_group_size",
+        (json_int_t)device->max_work_group_size, "has_fp64", (int)device->has_fp64, "has_compiler",
+        (int)device->has_compiler, "is_available", (int)device->is_available, "is_chosen", (int)device->is_chosen,
+        "choice_reason", device->choice_reason, "profile", device->profile_name, "vector_width",
+        (int)device->vector_width, "probe_gflops",
+        device->probe_gflops > 0 ? json_real(device->probe_gflops) : json_null());
 }
 
 /* Why a device was chosen or not, in the program's words. */

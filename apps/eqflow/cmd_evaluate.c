@@ -12,6 +12,7 @@
 #include "eqflow/version.h"
 
 #include "commands.h"
+#include "evaluate_figures.h"
 #include "files.h"
 #include "flow_flags.h"
 #include "output.h"
@@ -27,8 +28,9 @@ typedef struct evaluate_flags {
     const char *model_path, *data_path, *report_path;
     flow_flags flow;
     eqf_flow_options flow_options;
-    uint64_t num_samples, num_data;
-    bool is_num_data_set;
+    uint64_t num_samples, max_samples, num_data;
+    double ess_error;
+    bool is_num_samples_set, is_max_samples_set, is_num_data_set;
     sample_files samples;
     system_flags target;
 } evaluate_flags;
@@ -43,94 +45,22 @@ typedef struct evaluated {
     size_t num_warnings;
 } evaluated;
 
-/* ---- Figures ---------------------------------------------------------------------------------- */
-
-enum { MAX_FIGURES = 32 };
-
-/* One list for stdout, JSON and the report. */
-typedef struct figure {
-    const char *key, *label;
-    double value;
-    const char *note;
-    bool is_count;
-} figure;
-
-static const eqf_integrator_method_info *method_of(const evaluated *result) {
-    return eqf_integrator_method_describe(result->figures->flow->method);
-}
-
-static size_t list_figures(const evaluated *result, figure figures[MAX_FIGURES]) {
-    const bool is_adaptive = method_of(result)->has_step_control;
-    const eqf_step_statistics *steps = result->figures->steps;
-    const double num_solves = (double)steps->num_samples;
-    const figure all[] = {
-        {"nll", "NLL (nats)", result->figures->nll, "mean negative log-likelihood of the data", false},
-        {"nll_standard_error", "  standard error", result->figures->nll_standard_error, "", false},
-        {"nll_without_constant", "NLL without the prior's constant", result->figures->nll_without_constant,
-         "for tables that leave out (N-1)D/2 ln 2 pi", false},
-        {"nll_refined", is_adaptive ? "NLL, a tenth of the tolerances" : "NLL, twice the integration steps", result->figures->nll_refined,
-         "differs by less than 0.01 if the integration is resolved", false},
-        {"entropy", "entropy of the target (nats)", result->figures->entropy, "no model's expected NLL is below it", false},
-        {"kl", "KL(target || model) (nats)", result->figures->kl, "NLL - entropy", false},
-        {"kl_standard_error", "  standard error", result->figures->kl_standard_error, "", false},
-        {"kl_direct", "KL from the data's energies", result->figures->kl_direct,
-         "mean of -energy - ln Z - log-density: less noise; agrees with NLL - entropy on equilibrium data", false},
-        {"kl_direct_standard_error", "  standard error", result->figures->kl_direct_standard_error, "", false},
-        {"ess_fraction", "effective sample size (fraction)", result->figures->ess_fraction,
-         "Kish, of the model's samples reweighted to the target", false},
-        {"ess_fraction_standard_error", "  standard error", result->figures->ess_fraction_standard_error, "", false},
-        {"max_weight_fraction", "largest weight (fraction of all)", result->figures->max_weight_fraction,
-         "near 0 unless a single sample decides the averages", false},
-        {"log_z", "ln Z", result->figures->log_z, "of the target, from the weights", false},
-        {"log_z_standard_error", "  standard error", result->figures->log_z_standard_error, "", false},
-        {"free_energy_difference", "free energy minus prior's (kT)", result->figures->free_energy_difference,
-         "-ln Z + ln Z of the prior; the error is that of ln Z", false},
-        {"mean_energy_model", "mean energy, model (kT)", result->figures->mean_energy_model,
-         "before reweighting; a few bad samples can raise it without bound", false},
-        {"mean_energy_reweighted", "mean energy, reweighted (kT)", result->figures->mean_energy_reweighted,
-         "agrees with the data if the weights are good", false},
-        {"mean_energy_reweighted_standard_error", "  standard error",
-         result->figures->mean_energy_reweighted_standard_error, "", false},
-        {"mean_energy_data", "mean energy, data (kT)", result->figures->mean_energy_data, "", false},
-        {"num_samples", "samples of the model", (double)result->figures->num_samples, "", true},
-        {"num_data", "data configurations", (double)result->figures->num_data, "", true},
-        {"log_prob_invariance_error", "invariance error (nats)", result->figures->log_prob_invariance_error,
-         "largest change of log-density under symmetry operations", false},
-    };
-    const figure of_steps[] = {
-        {"num_steps_mean", "steps of the integrator, mean", (double)steps->accepted.total / num_solves,
-         "of a sample's solve; each chooses its own", false},
-        {"num_steps_min", "  fewest", (double)steps->accepted.min, "", true},
-        {"num_steps_max", "  most", (double)steps->accepted.max, "", true},
-        {"num_rejected_steps_mean", "rejected steps, mean", (double)steps->rejected.total / num_solves, "", false},
-        {"num_rejected_steps_max", "  most", (double)steps->rejected.max, "", true},
-        {"num_velocity_evals_mean", "evaluations of the field, mean", (double)steps->num_velocity_evals / num_solves,
-         "80 for RK4 with 20 steps", false},
-        {"num_failed_solves", "trajectories given up", (double)steps->num_failed, "", true},
-    };
-    size_t num = sizeof all / sizeof all[0];
-    memcpy(figures, all, sizeof all);
-    if (is_adaptive) {
-        memcpy(figures + num, of_steps, sizeof of_steps);
-        num += sizeof of_steps / sizeof of_steps[0];
-    }
-    return num;
-}
-
 static json_t *changes_as_json(const evaluated *result) {
-    static const char *const names[EQF_NUM_SYMMETRIES] = {"all", "rotation", "reflection", "translation", "permutation"};
+    static const char *const names[EQF_NUM_SYMMETRIES] = {"all", "rotation", "reflection", "translation",
+                                                          "permutation"};
     json_t *object = json_object();
     for (int kind = 0; kind < EQF_NUM_SYMMETRIES; kind++) {
         const eqf_log_prob_change *change = &result->figures->changes[kind];
-        json_object_set_new(object, names[kind], json_pack("{s:o, s:o}", "median", output_real(change->median), "largest",
-                                                           output_real(change->largest)));
+        json_object_set_new(
+            object, names[kind],
+            json_pack("{s:o, s:o}", "median", output_real(change->median), "largest", output_real(change->largest)));
     }
     return object;
 }
 
 static exit_code print_result(cli_app *app, const evaluate_flags *flags, const evaluated *result) {
-    figure figures[MAX_FIGURES];
-    size_t num = list_figures(result, figures);
+    evaluate_figure figures[MAX_EVALUATE_FIGURES];
+    size_t num = evaluate_figures_list(result->figures, figures);
     cli_output output;
     exit_code code = output_begin(&output, app);
     if (code != EXIT_CODE_OK) return code;
@@ -174,18 +104,21 @@ static void fill_row(report_row *row, const char *label, const char *note, const
 static size_t fill_tiles(const evaluated *result, report_row tiles[4]) {
     size_t num = 0;
     char note[64], text[32];
-    snprintf(note, sizeof note, "± %.2g nats, %zu data", result->figures->nll_standard_error, result->figures->num_data);
+    snprintf(note, sizeof note, "± %.2g nats, %zu data", result->figures->nll_standard_error,
+             result->figures->num_data);
     fill_row(&tiles[num++], "Negative log-likelihood", note, "%s",
              isfinite(result->figures->nll) ? (snprintf(text, sizeof text, "%.4f", result->figures->nll), text) : "-");
     if (isfinite(result->figures->kl_direct)) {
         snprintf(note, sizeof note, "± %.2g nats, data against model", result->figures->kl_direct_standard_error);
         fill_row(&tiles[num++], "KL divergence", note, "%.4f", result->figures->kl_direct);
     }
-    snprintf(note, sizeof note, "of %zu samples", result->figures->num_samples);
+    snprintf(note, sizeof note, "± %.2g %%, of %zu samples", 100 * result->figures->ess_fraction_standard_error,
+             result->figures->num_samples);
     fill_row(&tiles[num++], "Effective sample size", note, "%.*f %%", result->figures->ess_fraction < 0.01 ? 3 : 1,
              100 * result->figures->ess_fraction);
     if (isfinite(result->figures->known_log_z)) {
-        snprintf(note, sizeof note, "± %.2g, known: %g", result->figures->log_z_standard_error, result->figures->known_log_z);
+        snprintf(note, sizeof note, "± %.2g, known: %g", result->figures->log_z_standard_error,
+                 result->figures->known_log_z);
     } else {
         snprintf(note, sizeof note, "± %.2g", result->figures->log_z_standard_error);
     }
@@ -207,8 +140,8 @@ static void describe_field(const eqf_model *model, report_row *row) {
     const eqf_dynamics_options *dynamics = &eqf_model_options_of(model)->dynamics;
     char options[256];
     option_flags_describe(dynamics_rows, dynamics->kind, dynamics, options, sizeof options);
-    fill_row(row, "field", "", "%s: %s; %zu trained parameters", eqf_dynamics_kind_describe(dynamics->kind)->name, options,
-             eqf_model_num_trained(model));
+    fill_row(row, "field", "", "%s: %s; %zu trained parameters", eqf_dynamics_kind_describe(dynamics->kind)->name,
+             options, eqf_model_num_trained(model));
 }
 
 static const eqf_option *prior_rows(unsigned kind, size_t index) {
@@ -242,7 +175,7 @@ static size_t fill_origins(cli_app *app, const evaluate_flags *flags, const eqf_
     describe_prior(options, &rows[num++]);
     describe_field(model, &rows[num++]);
     const eqf_flow_options *used = result->figures->flow;
-    const eqf_integrator_method_info *method = method_of(result);
+    const eqf_integrator_method_info *method = eqf_integrator_method_describe(used->method);
     if (method->has_step_control) {
         fill_row(&rows[num++], "integrator", "", "%s, rtol %g, atol %g (refined: a tenth)", method->title,
                  used->adaptive.rtol, used->adaptive.atol);
@@ -266,9 +199,9 @@ static exit_code make_report(cli_app *app, const evaluate_flags *flags, const eq
                              const eqf_potential_options *target, const float *x_data, const evaluated *result) {
     const eqf_model_options *options = eqf_model_options_of(model);
     const eqf_preset *preset = eqf_preset_find(options->preset);
-    figure figures[MAX_FIGURES];
-    report_row tiles[4], rows[MAX_FIGURES], origins[MAX_ORIGINS];
-    size_t num = list_figures(result, figures), num_rows = 0, num_history;
+    evaluate_figure figures[MAX_EVALUATE_FIGURES];
+    report_row tiles[4], rows[MAX_EVALUATE_FIGURES], origins[MAX_ORIGINS];
+    size_t num = evaluate_figures_list(result->figures, figures), num_rows = 0, num_history;
     for (size_t i = 0; i < num; i++) {
         char text[32], error[32];
         if (figures[i].is_count) {
@@ -337,13 +270,18 @@ static exit_code make_data(cli_app *app, const evaluate_flags *flags, const eqf_
     *x_out = app_alloc(app, *num_out, sizeof(float) * target->num_particles * target->space_dim, "the test data");
     if (!*x_out) return EXIT_CODE_DEVICE;
     app_note(app, "no --data: making %zu test samples by Monte Carlo", *num_out);
-    return work_mcmc(app, target, &options, *num_out, *x_out, NULL, &diagnostics);
+    const exit_code code = work_mcmc(app, target, &options, *num_out, *x_out, NULL, &diagnostics);
+    if (code != EXIT_CODE_OK) return code;
+    return work_require_equilibrium(app, &diagnostics,
+                                    "; nothing was measured; `eqflow data` makes samples for --data");
 }
 
-static exit_code measure(cli_app *app, const evaluate_flags *flags, const eqf_model *model, const eqf_potential_options *target,
-                         size_t num_data, const float *x_data, evaluated *result) {
+static exit_code measure(cli_app *app, const evaluate_flags *flags, const eqf_model *model,
+                         const eqf_potential_options *target, size_t num_data, const float *x_data, evaluated *result) {
     eqf_evaluation_options options = EQF_EVALUATION_OPTIONS_INIT;
     options.num_samples = (size_t)flags->num_samples;
+    options.max_samples = (size_t)flags->max_samples;
+    options.ess_error = flags->ess_error;
     options.seed = app->seed;
     options.flow = &flags->flow_options;
     options.target = target;
@@ -420,7 +358,13 @@ static size_t own_options(evaluate_flags *flags, cli_option options_out[]) {
          .is_set = &flags->is_num_data_set, .default_text = "as -n", .low = 1, .high = 1e12,
          .help = "test configurations to make"},
         {.kind = OPTION_COUNT, .letter = 'n', .name = "num-samples", .argument = "COUNT",
-         .value = &flags->num_samples, .low = 2, .high = 1e12, .help = "samples of the model"},
+         .value = &flags->num_samples, .is_set = &flags->is_num_samples_set, .low = 2, .high = 1e12,
+         .help = "samples of the model; more, unless -n is given, until --ess-error is reached"},
+        {.kind = OPTION_NUMBER, .name = "ess-error", .argument = "NUMBER", .value = &flags->ess_error, .low = 1e-4,
+         .high = 0.5, .help = "largest standard error of the effective sample size, as a fraction of the samples"},
+        {.kind = OPTION_COUNT, .name = "max-samples", .argument = "COUNT", .value = &flags->max_samples,
+         .is_set = &flags->is_max_samples_set, .default_text = "1e5, or -n if given", .low = 2, .high = 1e12,
+         .help = "the samples are doubled up to this many"},
         {.kind = OPTION_TEXT, .name = "report", .argument = "FILE.html", .value = &flags->report_path,
          .help = "a report with pictures, one self-contained file"},
         {.kind = OPTION_TEXT, .letter = 'o', .name = "output", .argument = "FILE.npy", .value = &flags->samples.x,
@@ -438,6 +382,12 @@ static size_t own_options(evaluate_flags *flags, cli_option options_out[]) {
 static exit_code check_flags(cli_app *app, evaluate_flags *flags) {
     if (flags->data_path && flags->is_num_data_set) {
         return app_fail(app, EXIT_CODE_USAGE, "--num-data says how many configurations to make, so it excludes --data");
+    }
+    if (flags->is_num_samples_set && !flags->is_max_samples_set) flags->max_samples = flags->num_samples;
+    if (flags->max_samples < flags->num_samples) {
+        return app_fail(app, EXIT_CODE_USAGE,
+                        "--max-samples %" PRIu64 ": must be at least -n, %" PRIu64 "; see eqflow evaluate --help",
+                        flags->max_samples, flags->num_samples);
     }
     files_use uses[SAMPLE_FILES_NUM_USES + 4] = {{"--report", flags->report_path, FILES_WRITTEN},
                                                  {"--data", flags->data_path, FILES_READ},
@@ -461,12 +411,13 @@ exit_code cmd_evaluate(cli_app *app) {
                     "  eqflow evaluate dw4.safetensors --data dw4_test.npy --json\n"
                     "  eqflow evaluate dw4.safetensors --temperature 1.2 --xyz samples.xyz\n",
     };
-    evaluate_flags flags = {.num_samples = 10000};
+    evaluate_flags flags = {.num_samples = 10000, .max_samples = 100000, .ess_error = 0.02};
     cli_option options[OPTIONS_MAX];
     size_t num_options = own_options(&flags, options);
     num_options += sample_files_options(&flags.samples, "the samples with energy, log-density and log-weight of each",
                                         options + num_options);
-    num_options += flow_flags_options(&flags.flow, 5e4, "of rk4; nll_refined takes twice as many (of dopri5: a tenth of the tolerances)",
+    num_options += flow_flags_options(&flags.flow, 5e4,
+                                      "of rk4; nll_refined takes twice as many (of dopri5: a tenth of the tolerances)",
                                       options + num_options);
     num_options += system_options(&flags.target, SYSTEM_OF_MODEL, options + num_options);
     const char *words[OPERANDS_MAX];

@@ -33,19 +33,21 @@ static exit_code add_row(cli_app *app, cli_output *output, json_t *list, const e
     const char *system = options->preset[0] ? options->preset : eqf_potential_kind_name(options->potential.kind);
     const char *field = eqf_dynamics_kind_describe(options->dynamics.kind)->name;
     json_t *card = read_figures(entry->model_path);
-    const double ess = figure(card, "ess_fraction"), error = figure(card, "ess_fraction_standard_error"), kl = figure(card, "kl_direct");
+    const double ess = figure(card, "ess_fraction"), error = figure(card, "ess_fraction_standard_error"),
+                 kl = figure(card, "kl_direct");
     char size[32], ess_text[32] = "-", kl_text[32] = "-";
     snprintf(size, sizeof size, "%u x %u", options->potential.num_particles, options->potential.space_dim);
     if (isfinite(ess)) snprintf(ess_text, sizeof ess_text, ess < 0.01 ? "%.2g" : "%.3f", ess);
     if (isfinite(kl)) snprintf(kl_text, sizeof kl_text, "%.3f", kl);
-    output_line(output, "%-20s %-10s %8s  %-8s %10zu %8s %9s", entry->name, system, size, field, eqf_model_num_params(model), ess_text,
-                kl_text);
-    json_array_append_new(list, json_pack("{s:s, s:o, s:s, s:I, s:I, s:s, s:I, s:o, s:o, s:o, s:O?}", "name", entry->name, "path",
-                                          output_json_text(entry->model_path), "system", system, "num_particles",
-                                          (json_int_t)options->potential.num_particles, "space_dim",
+    output_line(output, "%-20s %-10s %8s  %-8s %10zu %8s %9s", entry->name, system, size, field,
+                eqf_model_num_params(model), ess_text, kl_text);
+    json_array_append_new(list, json_pack("{s:s, s:o, s:s, s:I, s:I, s:s, s:I, s:o, s:o, s:o, s:O?}", "name",
+                                          entry->name, "path", output_json_text(entry->model_path), "system", system,
+                                          "num_particles", (json_int_t)options->potential.num_particles, "space_dim",
                                           (json_int_t)options->potential.space_dim, "field", field, "num_params",
                                           (json_int_t)eqf_model_num_params(model), "ess_fraction", output_real(ess),
-                                          "ess_fraction_standard_error", output_real(error), "kl", output_real(kl), "card", card));
+                                          "ess_fraction_standard_error", output_real(error), "kl", output_real(kl),
+                                          "card", card));
     json_decref(card);
     eqf_model_destroy(&model);
     return EXIT_CODE_OK;
@@ -65,7 +67,8 @@ static exit_code list_models(cli_app *app) {
     exit_code code = output_begin(&output, app);
     json_t *list = json_array();
     if (code == EXIT_CODE_OK) {
-        output_line(&output, "%-20s %-10s %8s  %-8s %10s %8s %9s", "name", "system", "size", "field", "parameters", "ESS", "KL (nats)");
+        output_line(&output, "%-20s %-10s %8s  %-8s %10s %8s %9s", "name", "system", "size", "field", "parameters",
+                    "ESS", "KL (nats)");
         for (size_t e = 0; e < num && code == EXIT_CODE_OK; e++) code = add_row(app, &output, list, &entries[e]);
         output_line(&output, "\n%zu model%s in %s", num, num == 1 ? "" : "s", folder);
         output_line(&output, "eqflow sample gallery:NAME ... uses one, eqflow gallery NAME shows its card");
@@ -108,10 +111,13 @@ exit_code cmd_gallery(cli_app *app) {
     const command_help help = {
         .usage = "[NAME] [options]",
         .is_last_operand_optional = true,
-        .description = "Lists the trained models that come with eqflow, or shows the card of one: its figures with errors, its "
-                       "certificate, the command, seed and time of its training. Every command that reads a MODEL takes gallery:NAME. "
-                       "The environment variable EQFLOW_GALLERY names another folder of models. ESS is the effective sample size as a "
-                       "fraction of the samples; KL is that of the target from the model.",
+        .description =
+            "Lists the trained models that come with eqflow, or shows the card of one: its figures with errors, its "
+            "certificate, the command, seed and time of its training. Every command that reads a MODEL takes "
+            "gallery:NAME. "
+            "The environment variable EQFLOW_GALLERY names another folder of models. ESS is the effective sample size "
+            "as a "
+            "fraction of the samples; KL is that of the target from the model.",
         .operands = operands,
         .examples = "  eqflow gallery\n"
                     "  eqflow gallery dw4-radial\n"

@@ -131,7 +131,8 @@ static exit_code starts_of_model(cli_app *app, const minima_flags *flags, quench
 }
 
 static exit_code make_starts(cli_app *app, const minima_flags *flags, quenched *work) {
-    bool is_preset = !flags->source || eqf_preset_find(flags->source) != NULL, is_file = !is_preset && ends_with(flags->source, ".npy");
+    bool is_preset = !flags->source || eqf_preset_find(flags->source) != NULL,
+         is_file = !is_preset && ends_with(flags->source, ".npy");
     if (flags->preset && !is_file) {
         return app_fail(app, EXIT_CODE_USAGE, "--preset goes with FILE.npy only: %s has a potential of its own",
                         flags->source ? flags->source : "--potential");
@@ -205,7 +206,7 @@ static exit_code write_xyz(cli_app *app, const quenched *work, const char *path)
             energy[m] = (float)work->minima[m].energy;
         }
         eqf_array array = work_configurations(x, work->num_minima, &work->potential);
-            eqf_status status = eqf_array_write_xyz(app->ctx, path, &array, system_element(&work->potential), energy, NULL);
+        eqf_status status = eqf_array_write_xyz(app->ctx, path, &array, system_element(&work->potential), energy, NULL);
         if (status != EQF_OK) code = app_fail_status(app, status, ACTIVITY_WRITE);
     }
     free(x);

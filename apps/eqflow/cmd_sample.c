@@ -88,9 +88,10 @@ static exit_code choose_target(cli_app *app, const sample_files *files, const sy
     if (*has_target_out) return system_apply(app, target, potential);
     if (files->energies || files->log_weights || option_flags_any(&target->common) ||
         option_flags_any(&target->constants))
-        return app_fail(app, EXIT_CODE_USAGE,
-                        "energies and weights need the model's potential, a text of its own: give --potential FILE.cl or "
-                        "--trust-potential");
+        return app_fail(
+            app, EXIT_CODE_USAGE,
+            "energies and weights need the model's potential, a text of its own: give --potential FILE.cl or "
+            "--trust-potential");
     app_note(app, "no energies and no effective sample size: the model's potential is a text of its own; "
                   "--potential FILE.cl or --trust-potential runs it");
     return EXIT_CODE_OK;
@@ -129,8 +130,9 @@ exit_code cmd_sample(cli_app *app) {
     flow_flags flags;
     system_flags target;
     size_t num_options = own_options(&files, &num, options);
-    num_options += sample_files_options(&files, "the samples for molecular viewers too, with energy, log-density and log-weight of each",
-                                        options + num_options);
+    num_options += sample_files_options(
+        &files, "the samples for molecular viewers too, with energy, log-density and log-weight of each",
+        options + num_options);
     num_options += flow_flags_options(&flags, 1e5, "integrator steps", options + num_options);
     num_options += system_options(&target, SYSTEM_OF_MODEL, options + num_options);
     const char *words[OPERANDS_MAX];

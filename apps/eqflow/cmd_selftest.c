@@ -18,7 +18,8 @@ static void collect(void *user, const eqf_selftest_result *result) {
     if (!result->has_passed) collector->num_failed++;
     output_line(collector->output, "%-6s %-52s error %9.2e, allowed %9.2e", result->has_passed ? "ok" : "FAILED",
                 result->name, result->error, result->tolerance);
-    if (result->kernels != NULL && result->kernels[0] != '\0') output_line(collector->output, "         by %s", result->kernels);
+    if (result->kernels != NULL && result->kernels[0] != '\0')
+        output_line(collector->output, "         by %s", result->kernels);
     json_t *check = json_object();
     json_object_set_new(check, "name", json_string(result->name));
     json_object_set_new(check, "error", output_real(result->error));
@@ -79,8 +80,8 @@ exit_code cmd_selftest(cli_app *app) {
     if (!options_parse(app, &help, options, num_options, words, &code)) return code;
     eqf_preset own;
     double own_error = 0;
-    if (!flags.potential_path && (flags.is_num_particles_set || flags.is_space_dim_set || option_flags_any(&flags.of_text) ||
-                                  flags.own_constants.num_texts > 0)) {
+    if (!flags.potential_path && (flags.is_num_particles_set || flags.is_space_dim_set ||
+                                  option_flags_any(&flags.of_text) || flags.own_constants.num_texts > 0)) {
         return app_fail(app, EXIT_CODE_USAGE, "--potential FILE.cl is missing; see eqflow selftest --help");
     }
     if ((code = app_create_context(app)) != EXIT_CODE_OK) return code;

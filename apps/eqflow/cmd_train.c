@@ -19,8 +19,8 @@
 
 static const double slice_seconds = 0.2;  /* between looks at signals and the clock */
 static const double save_seconds = 2;     /* between model files of an improving model */
-/* Of prior -> data -> prior, a coordinate and a log-density: half of the promised 1e-4, as samples that were not tried may do a little
- * worse. */
+/* Of prior -> data -> prior, a coordinate and a log-density: half of the promised 1e-4, as samples that were not tried
+ * may do a little worse. */
 static const eqf_round_trip chosen_round_trip = {5e-5, 5e-5};
 static const size_t num_round_trips = 1000;
 
@@ -189,8 +189,8 @@ static exit_code interrupt(cli_app *app, const train_flags *flags, eqf_trainer *
     return EXIT_CODE_INTERRUPTED;
 }
 
-static exit_code diverge(cli_app *app, const train_flags *flags, const train_plan *plan, eqf_trainer *trainer, bool has_best,
-                         uint64_t best_step) {
+static exit_code diverge(cli_app *app, const train_flags *flags, const train_plan *plan, eqf_trainer *trainer,
+                         bool has_best, uint64_t best_step) {
     char message[1200];
     char reason[1024];
     words_translate(eqf_context_error(app->ctx), reason, sizeof reason);
@@ -212,8 +212,8 @@ static void show_progress(cli_progress *progress, const eqf_training_state *stat
     char detail[160];
     size_t length = 0;
     if (state->num_stages > 1)
-        length = (size_t)snprintf(detail, sizeof detail, "%s (%u of %u) ", stage_words(state->stage_name), state->stage + 1,
-                                  state->num_stages);
+        length = (size_t)snprintf(detail, sizeof detail, "%s (%u of %u) ", stage_words(state->stage_name),
+                                  state->stage + 1, state->num_stages);
     const struct {
         const char *label;
         double value;
@@ -245,7 +245,8 @@ static exit_code run_training(cli_app *app, const train_flags *flags, const trai
     while (!state->is_done && code == EXIT_CODE_OK) {
         double before = app_seconds();
         eqf_status status = eqf_trainer_advance(trainer, slice, state);
-        signals_give_time(); /* from the first step on it stops between two steps, however long they are, for its checkpoint */
+        /* from the first step on it stops between two steps, however long they are, for its checkpoint */
+        signals_give_time();
         double now = app_seconds();
         if (status == EQF_ERROR_NON_FINITE) {
             progress_end(&progress);
@@ -256,7 +257,8 @@ static exit_code run_training(cli_app *app, const train_flags *flags, const trai
             break;
         }
         show_progress(&progress, state);
-        /* All ranks stop at the same step, and take the same number of steps at a time: the first one's clock counts. */
+        /* All ranks stop at the same step, and take the same number of steps at a time: the first one's clock
+         * counts. */
         bool is_stopped = signals_is_stop_requested();
         bool is_short = app_is_first(app) && now - before < slice_seconds / 2;
         bool is_long = app_is_first(app) && now - before > slice_seconds * 2;
@@ -299,7 +301,8 @@ static exit_code print_result(cli_app *app, const train_flags *flags, const eqf_
         snprintf(energy_note, sizeof energy_note, "(-ln Z of the target is %g)", -preset->log_z);
     }
     const eqf_training_options *options = &plan->stages[plan->num_stages - 1];
-    const bool has_nll = plan->has_nll, has_free_energy = plan->has_free_energy, has_data = has_nll || plan->has_flow_matching;
+    const bool has_nll = plan->has_nll, has_free_energy = plan->has_free_energy,
+               has_data = has_nll || plan->has_flow_matching;
     cli_output output;
     exit_code code = output_begin(&output, app);
     if (code != EXIT_CODE_OK) return code;
@@ -322,7 +325,8 @@ static exit_code print_result(cli_app *app, const train_flags *flags, const eqf_
                   state->best_held_out_free_energy, energy_note[0] ? energy_note : NULL);
     output_number(&output, "free_energy", has_free_energy ? "free energy of the last batches" : NULL,
                   state->free_energy, NULL);
-    output_number(&output, "held_out_flow_matching", plan->has_flow_matching && !has_nll ? "its flow-matching loss" : NULL,
+    output_number(&output, "held_out_flow_matching",
+                  plan->has_flow_matching && !has_nll ? "its flow-matching loss" : NULL,
                   state->best_held_out_flow_matching, NULL);
     output_count(&output, "integration_steps", "integration steps from now on", steps->num_steps);
     output_number(&output, "round_trip_error",

@@ -184,9 +184,8 @@ exit_code cmd_trajectory(cli_app *app) {
     const char *const operands[] = {"MODEL", NULL};
     const command_help help = {
         .usage = "MODEL [-n COUNT] [--frames COUNT] -o FILE [options]",
-        .description =
-            "The way of samples from the prior to the data, frame by frame, with the log-density on the way. The last frame is what "
-            "eqflow sample draws for the same seed.",
+        .description = "The way of samples from the prior to the data, frame by frame, with the log-density on the "
+                       "way. The last frame is what eqflow sample draws for the same seed.",
         .operands = operands,
         .examples = "  eqflow trajectory dw4.safetensors -n 16 --frames 60 -o way.xyz\n"
                     "  eqflow trajectory lj13.safetensors -n 6 --animation way.svg\n",

@@ -1,5 +1,5 @@
-/* eqflow tune: tries values of the device profile one key after the other, each against the best so far in turns, and keeps what is
- * faster and right. */
+/* eqflow tune: tries values of the device profile one key after the other, each against the best so far in turns, and
+ * keeps what is faster and right. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +16,8 @@
 #include "output.h"
 #include "signals.h"
 
-/* What is tried, in the order of its effect. Other values of these keys, and other keys, are no matter of speed alone. */
+/* What is tried, in the order of its effect. Other values of these keys, and other keys, are no matter of speed
+ * alone. */
 static const struct {
     const char *key;
     const char *values[6];
@@ -82,7 +83,8 @@ static exit_code point_open(const tuning *t, char settings[NUM_KEYS][48], tune_p
     cli_app *app = &point->app;
     app->ctx = NULL;
     for (size_t k = 0; k < NUM_KEYS; k++) {
-        if (app->profile_settings.num_texts == CLI_LIST_MAX) return app_fail(app, EXIT_CODE_USAGE, "too many --set-profile");
+        if (app->profile_settings.num_texts == CLI_LIST_MAX)
+            return app_fail(app, EXIT_CODE_USAGE, "too many --set-profile");
         app->profile_settings.texts[app->profile_settings.num_texts++] = settings[k];
     }
     exit_code code = app_open(app);
@@ -115,8 +117,8 @@ static exit_code compare(const tuning *t, tune_point *a, tune_point *b, double *
 static void note_point(tuning *t, const char *setting, const char *outcome, double speed) {
     char text[32];
     output_line(&t->output, "%-28s %-9s %s", setting, isnan(speed) ? "" : output_format(speed, text), outcome);
-    json_array_append_new(t->points, json_pack("{s:s, s:o, s:s}", "setting", setting, "speed", output_real(speed), "outcome",
-                                               outcome));
+    json_array_append_new(
+        t->points, json_pack("{s:s, s:o, s:s}", "setting", setting, "speed", output_real(speed), "outcome", outcome));
 }
 
 /* One value against the best so far. A point that fails to build or to answer rightly is out, and no reason to stop. */
@@ -129,7 +131,8 @@ static exit_code try_value(tuning *t, size_t key, const char *value) {
     tune_point *best = candidate + 1;
     exit_code code = point_open(t, settings, candidate);
     if (code != EXIT_CODE_OK && code != EXIT_CODE_INTERRUPTED) {
-        note_point(t, settings[key], code == EXIT_CODE_SELF_TEST ? "rejected: wrong results" : "rejected: does not run", NAN);
+        note_point(t, settings[key], code == EXIT_CODE_SELF_TEST ? "rejected: wrong results" : "rejected: does not run",
+                   NAN);
         code = EXIT_CODE_OK;
     } else if (code == EXIT_CODE_OK) {
         double ratio = NAN;
@@ -166,7 +169,8 @@ static exit_code start(tuning *t) {
         }
     }
     free(profile);
-    if (status == EQF_OK) status = eqf_selftest_of(t->app->ctx, "radial", NULL, NULL); /* there must be something right to compare with */
+    /* there must be something right to compare with */
+    if (status == EQF_OK) status = eqf_selftest_of(t->app->ctx, "radial", NULL, NULL);
     return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(t->app, status, ACTIVITY_COMPUTE);
 }
 
@@ -177,9 +181,12 @@ static exit_code search(tuning *t) {
                     : strcmp(searches[k].key, "group_size") == 0 && t->device.type == EQF_DEVICE_CPU)
             continue; /* a CPU's work-group is one thread: nothing to share a sample among */
         for (size_t v = 0; v < 6 && searches[k].values[v]; v++) {
-            if (signals_is_stop_requested()) return app_fail(t->app, EXIT_CODE_INTERRUPTED, "stopped: nothing was stored");
+            if (signals_is_stop_requested())
+                return app_fail(t->app, EXIT_CODE_INTERRUPTED, "stopped: nothing was stored");
             if (strcmp(searches[k].values[v], value_of(t->settings[k])) == 0) continue;
-            if (strstr(searches[k].key, "_size") && strtoul(searches[k].values[v], NULL, 10) > t->device.max_work_group_size) continue;
+            if (strstr(searches[k].key, "_size") &&
+                strtoul(searches[k].values[v], NULL, 10) > t->device.max_work_group_size)
+                continue;
             exit_code code = try_value(t, k, searches[k].values[v]);
             if (code != EXIT_CODE_OK) return code;
         }
@@ -214,7 +221,8 @@ static exit_code report(tuning *t, bool is_dry) {
     if (is_dry) {
         output_line(&t->output, "not stored (--dry-run)");
     } else if ((status = eqf_device_store_tuning(t->app->ctx, text)) == EQF_OK) {
-        output_line(&t->output, "stored in %s: later runs on this device and driver use it; eqflow tune --forget removes it",
+        output_line(&t->output,
+                    "stored in %s: later runs on this device and driver use it; eqflow tune --forget removes it",
                     eqf_cache_path(t->app->ctx));
     }
     json_t *settings = json_object();
@@ -241,10 +249,11 @@ exit_code cmd_tune(cli_app *app) {
     const char *const operands[] = {NULL};
     const command_help help = {
         .usage = "[options]",
-        .description = "Tries samples a work-item, work-group sizes and table resolutions on the device, each against the best so "
-                       "far in turns; what gives a wrong result in the self-test is out. The best is stored for this device and "
-                       "driver and used from then on: results then differ in their last bits from those before. Let nothing else "
-                       "run meanwhile.",
+        .description =
+            "Tries samples a work-item, work-group sizes and table resolutions on the device, each against the best so "
+            "far in turns; what gives a wrong result in the self-test is out. The best is stored for this device and "
+            "driver and used from then on: results then differ in their last bits from those before. Let nothing else "
+            "run meanwhile.",
         .operands = operands,
         .examples = "  eqflow tune\n  eqflow tune --device gpu --dry-run\n",
     };
@@ -252,12 +261,23 @@ exit_code cmd_tune(cli_app *app) {
     double seconds = 0.1;
     bool is_dry = false, wants_forget = false;
     const cli_option options[] = {
-        {.kind = OPTION_NUMBER, .name = "seconds", .argument = "X", .value = &seconds, .low = 1e-3, .high = 60,
+        {.kind = OPTION_NUMBER,
+         .name = "seconds",
+         .argument = "X",
+         .value = &seconds,
+         .low = 1e-3,
+         .high = 60,
          .help = "of one measurement; each value takes 20"},
-        {.kind = OPTION_TEXT, .name = "only", .argument = "KEY", .value = &only,
+        {.kind = OPTION_TEXT,
+         .name = "only",
+         .argument = "KEY",
+         .value = &only,
          .help = "try values of this key alone: vector_width, local_size, group_size, table_cells"},
         {.kind = OPTION_FLAG, .name = "dry-run", .value = &is_dry, .help = "store nothing"},
-        {.kind = OPTION_FLAG, .name = "forget", .value = &wants_forget, .help = "remove what is stored for the device, and end"},
+        {.kind = OPTION_FLAG,
+         .name = "forget",
+         .value = &wants_forget,
+         .help = "remove what is stored for the device, and end"},
     };
     const char *words[OPERANDS_MAX];
     exit_code code;
@@ -266,11 +286,13 @@ exit_code cmd_tune(cli_app *app) {
     bool is_known = !only;
     for (size_t k = 0; k < NUM_KEYS; k++) is_known = is_known || strcmp(only, searches[k].key) == 0;
     if (!is_known)
-        return app_fail(app, EXIT_CODE_USAGE, "--only %s: there are vector_width, local_size, group_size, table_cells", only);
+        return app_fail(app, EXIT_CODE_USAGE, "--only %s: there are vector_width, local_size, group_size, table_cells",
+                        only);
     tuning t = {.app = app, .device = EQF_DEVICE_INFO_INIT, .only = only, .seconds = seconds, .gain = 1};
     if ((code = start(&t)) != EXIT_CODE_OK) return code;
     if (!is_dry && eqf_cache_path(app->ctx)[0] == '\0')
-        return app_fail(app, EXIT_CODE_USAGE, "there is no cache to store the tuning in (EQFLOW_CACHE=off, or no HOME): use --dry-run");
+        return app_fail(app, EXIT_CODE_USAGE,
+                        "there is no cache to store the tuning in (EQFLOW_CACHE=off, or no HOME): use --dry-run");
     if ((code = output_begin(&t.output, app)) != EXIT_CODE_OK) return code;
     t.points = json_array();
     output_text(&t.output, "device", "device", t.device.name);

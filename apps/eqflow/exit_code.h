@@ -14,6 +14,7 @@ typedef enum exit_code {
     EXIT_CODE_DEVICE = 6,       /* the device failed, or memory ran out */
     EXIT_CODE_DIVERGED = 7,     /* training met a number that is not finite */
     EXIT_CODE_SELF_TEST = 8,    /* the device gives wrong results */
+    EXIT_CODE_NO_EQUILIBRIUM = 9, /* Monte Carlo's samples cannot be of equilibrium */
     EXIT_CODE_INTERRUPTED = 130 /* SIGINT or SIGTERM */
 } exit_code;
 

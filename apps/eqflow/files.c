@@ -26,8 +26,8 @@ static char *folder_of(const char *path) {
     return folder;
 }
 
-/* The file that path stands for in the end: links are followed, also where the last one leads to a file that is yet to be made. The caller
- * frees it; NULL: the links lead nowhere, or there is no memory. */
+/* The file that path stands for in the end: links are followed, also where the last one leads to a file that is yet to
+ * be made. The caller frees it; NULL: the links lead nowhere, or there is no memory. */
 static char *follow_links(const char *path) {
     enum { MAX_LINKS = 40 };
     char *current = strdup(path);
@@ -48,16 +48,19 @@ static char *follow_links(const char *path) {
     return NULL;
 }
 
-/* A new empty file in folder: its descriptor, or -1 and errno; *name_out is the caller's. Its name is short, whatever that of the file to
- * come is. */
+/* A new empty file in folder: its descriptor, or -1 and errno; *name_out is the caller's. Its name is short, whatever
+ * that of the file to come is. */
 static int create_in(const char *folder, char **name_out) {
     static const char last_name[] = "/.eqflow-XXXXXX";
     size_t size = strlen(folder) + sizeof last_name;
     char *name = malloc(size);
     *name_out = name;
     if (!name) return -1;
-    snprintf(name, size, "%s%s", folder, last_name);
-    int descriptor = mkstemp(name);
+    int descriptor;
+    do {
+        snprintf(name, size, "%s%s", folder, last_name);
+        descriptor = mkstemp(name);
+    } while (descriptor < 0 && errno == EINTR);
     if (descriptor < 0) {
         int reason = errno;
         free(name);
@@ -180,8 +183,8 @@ exit_code files_write(cli_app *app, const char *path, const char *text, size_t s
     return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_WRITE);
 }
 
-/* A socket's abstract name (unix(7), Linux), of the file's folder and name: it vanishes with the process, however that ends, and leaves no
- * file behind. Elsewhere, and where no socket can be had, nothing is locked. */
+/* A socket's abstract name (unix(7), Linux), of the file's folder and name: it vanishes with the process, however that
+ * ends, and leaves no file behind. Elsewhere, and where no socket can be had, nothing is locked. */
 exit_code files_lock(cli_app *app, const char *path, const char *what) {
 #ifdef __linux__
     if (!path || !app_is_first(app)) return EXIT_CODE_OK;

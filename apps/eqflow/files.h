@@ -19,11 +19,12 @@ typedef struct files_use {
     files_role role;
 } files_use;
 
-/* No file that is written may be one of the others, by whatever name: what is read would be lost. Nor may its name promise another format, or
- * be "-", which elsewhere is stdout. */
+/* No file that is written may be one of the others, by whatever name: what is read would be lost. Nor may its name
+ * promise another format, or be "-", which elsewhere is stdout. */
 exit_code files_check_distinct(cli_app *app, size_t num, const files_use uses[]);
 
-/* Keeps path to this process until its end: another one that wants it is refused with a line. For files that are written again and again. */
+/* Keeps path to this process until its end: another one that wants it is refused with a line. For files that are
+ * written again and again. */
 exit_code files_lock(cli_app *app, const char *path, const char *what);
 
 bool files_exists(const char *path);

@@ -25,10 +25,17 @@ size_t flow_flags_options(flow_flags *flags, double max_steps, const char *steps
     options_out[1] = (cli_option){.kind = OPTION_TEXT, .name = "field-evaluation", .argument = "HOW",
                                   .value = &flags->field_evaluation, .default_text = "table",
                                   .help = "table (fast) or direct (every Gaussian summed, to check the table)"};
-    options_out[2] = (cli_option){.kind = OPTION_TEXT, .name = "divergence", .argument = "HOW",
-                                  .value = &flags->divergence, .default_text = "exact",
-                                  .help = "exact; for a dense field also rademacher or gaussian: Hutchinson's estimate"};
-    options_out[3] = (cli_option){.kind = OPTION_TEXT, .name = "precision", .argument = "HOW", .value = &flags->precision,
+    options_out[2] =
+        (cli_option){.kind = OPTION_TEXT,
+                     .name = "divergence",
+                     .argument = "HOW",
+                     .value = &flags->divergence,
+                     .default_text = "exact",
+                     .help = "exact; for a dense field also rademacher or gaussian: Hutchinson's estimate"};
+    options_out[3] = (cli_option){.kind = OPTION_TEXT,
+                                  .name = "precision",
+                                  .argument = "HOW",
+                                  .value = &flags->precision,
                                   .default_text = "float",
                                   .help = "float, or double where the device has it: to check the other"};
     return 4 + integrator_options(flags, options_out + 4);
@@ -38,9 +45,11 @@ static exit_code fail_integrator(cli_app *app, const char *asked) {
     char names[64] = "";
     const eqf_integrator_method_info *method;
     size_t length = 0;
-    for (unsigned m = 0; (method = eqf_integrator_method_describe((eqf_integrator_method)m)) && length < sizeof names; m++)
+    for (unsigned m = 0; (method = eqf_integrator_method_describe((eqf_integrator_method)m)) && length < sizeof names;
+         m++)
         length += (size_t)snprintf(names + length, sizeof names - length, "%s%s", m ? " or " : "", method->name);
-    return app_fail(app, EXIT_CODE_USAGE, "--integrator %s: must be %s; see eqflow %s --help", asked, names, app->command);
+    return app_fail(app, EXIT_CODE_USAGE, "--integrator %s: must be %s; see eqflow %s --help", asked, names,
+                    app->command);
 }
 
 exit_code flow_flags_read(cli_app *app, const flow_flags *flags, eqf_flow_options *options_out) {
@@ -54,10 +63,11 @@ exit_code flow_flags_read(cli_app *app, const flow_flags *flags, eqf_flow_option
     if (flags->precision && strcmp(flags->precision, "double") == 0) {
         options_out->precision = EQF_PRECISION_DOUBLE;
         if (flags->field_evaluation && options_out->field_evaluation == EQF_FIELD_TABLE)
-            return app_fail(app, EXIT_CODE_USAGE, "--field-evaluation table is of float: --precision double sums directly");
+            return app_fail(app, EXIT_CODE_USAGE,
+                            "--field-evaluation table is of float: --precision double sums directly");
     } else if (flags->precision && strcmp(flags->precision, "float") != 0) {
-        return app_fail(app, EXIT_CODE_USAGE, "--precision %s: must be float or double; see eqflow %s --help", flags->precision,
-                        app->command);
+        return app_fail(app, EXIT_CODE_USAGE, "--precision %s: must be float or double; see eqflow %s --help",
+                        flags->precision, app->command);
     }
     if (flags->integrator && eqf_integrator_method_find(flags->integrator, &options_out->method) != EQF_OK)
         return fail_integrator(app, flags->integrator);

@@ -62,8 +62,8 @@ static exit_code fail_unknown(cli_app *app, const char *name) {
     return app_fail(app, EXIT_CODE_USAGE, "unknown command '%s'; see eqflow --help", name);
 }
 
-/* A standard stream that the caller closed would lend its number to the next file that is opened, and messages would go into that
- * one. Reading from /dev/null, it fails as before when it is written to. */
+/* A standard stream that the caller closed would lend its number to the next file that is opened, and messages would go
+ * into that one. Reading from /dev/null, it fails as before when it is written to. */
 static void keep_standard_streams(void) {
     for (int descriptor = 0; descriptor <= 2; descriptor++) {
         if (fcntl(descriptor, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDONLY) != descriptor) return;
@@ -101,7 +101,7 @@ int main(int argc, char **argv) {
         }
         if (app.ranks.size <= 1) signals_limit_patience();
         if (code == EXIT_CODE_OK) code = commands[i].run(&app);
-        if (app.ranks.size <= 1) signals_set_result(code);
+        if (app.ranks.size <= 1) signals_set_result(code, app.is_quiet || code != EXIT_CODE_OK);
         app_clear(&app);
         signals_end_command();
         return ranks_end(&app, code);

@@ -15,7 +15,8 @@ static bool sum_floats(void *user, size_t count, float *values) {
     (void)user;
     for (size_t first = 0; first < count; first += largest_piece) {
         size_t piece = count - first < largest_piece ? count - first : largest_piece;
-        if (MPI_Allreduce(MPI_IN_PLACE, values + first, (int)piece, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD) != MPI_SUCCESS) {
+        if (MPI_Allreduce(MPI_IN_PLACE, values + first, (int)piece, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD) !=
+            MPI_SUCCESS) {
             return false;
         }
     }
@@ -26,7 +27,8 @@ static bool sum_doubles(void *user, size_t count, double *values) {
     (void)user;
     for (size_t first = 0; first < count; first += largest_piece) {
         size_t piece = count - first < largest_piece ? count - first : largest_piece;
-        if (MPI_Allreduce(MPI_IN_PLACE, values + first, (int)piece, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD) != MPI_SUCCESS) {
+        if (MPI_Allreduce(MPI_IN_PLACE, values + first, (int)piece, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD) !=
+            MPI_SUCCESS) {
             return false;
         }
     }
@@ -38,7 +40,8 @@ static bool gather(void *user, const size_t *bounds, void *bytes) {
     for (unsigned rank = 0; rank < app->ranks.size; rank++) {
         for (size_t first = bounds[rank]; first < bounds[rank + 1]; first += largest_piece) {
             size_t left = bounds[rank + 1] - first, piece = left < largest_piece ? left : largest_piece;
-            if (MPI_Bcast((unsigned char *)bytes + first, (int)piece, MPI_BYTE, (int)rank, MPI_COMM_WORLD) != MPI_SUCCESS) {
+            if (MPI_Bcast((unsigned char *)bytes + first, (int)piece, MPI_BYTE, (int)rank, MPI_COMM_WORLD) !=
+                MPI_SUCCESS) {
                 return false;
             }
         }
@@ -55,7 +58,8 @@ static bool is_launched(void) {
     return false;
 }
 
-/* Under the mpirun of another MPI each process is a job of its own, and all would do the same work and write one file. */
+/* Under the mpirun of another MPI each process is a job of its own, and all would do the same work and write one
+ * file. */
 static exit_code check_launcher(cli_app *app, int size) {
     static const char *const sizes[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"};
     for (size_t i = 0; size == 1 && i < sizeof sizes / sizeof sizes[0]; i++) {
@@ -68,9 +72,11 @@ static exit_code check_launcher(cli_app *app, int size) {
         for (char *c = library; *c; c++) {
             if (*c == '\t') *c = ' ';
         }
-        return app_fail(app, EXIT_CODE_USAGE,
-                        "mpirun started %s processes, which do not see each other: this eqflow was built with another MPI (%s); "
-                        "use the mpirun of that one", launched, library);
+        return app_fail(
+            app, EXIT_CODE_USAGE,
+            "mpirun started %s processes, which do not see each other: this eqflow was built with another MPI (%s); "
+            "use the mpirun of that one",
+            launched, library);
     }
     return EXIT_CODE_OK;
 }
@@ -89,7 +95,8 @@ exit_code ranks_begin(cli_app *app) {
     MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &node);
     MPI_Comm_rank(node, &node_rank);
     MPI_Comm_free(&node);
-    app->ranks = (eqf_communicator){sizeof app->ranks, (unsigned)rank, (unsigned)size, app, sum_floats, sum_doubles, gather};
+    app->ranks =
+        (eqf_communicator){sizeof app->ranks, (unsigned)rank, (unsigned)size, app, sum_floats, sum_doubles, gather};
     app->node_rank = (unsigned)node_rank;
     return EXIT_CODE_OK;
 }
@@ -117,6 +124,7 @@ exit_code ranks_end(cli_app *app, exit_code code) {
 
 void ranks_wait_for_first(const cli_app *app) {
     if (app->ranks.rank == 0) return;
-    /* The first rank's MPI_Abort ends this process meanwhile: with SIGTERM, which our handler takes note of, then SIGKILL. */
+    /* The first rank's MPI_Abort ends this process meanwhile: with SIGTERM, which our handler takes note of, then
+     * SIGKILL. */
     pause_seconds(3);
 }

@@ -37,15 +37,15 @@ static exit_code find_lowest(cli_app *app, const eqf_potential_options *potentia
         if (lowest == NUM_STARTS || work->energy[s] < work->energy[lowest]) lowest = s;
     }
     if (lowest == NUM_STARTS) {
-        return app_fail(app, EXIT_CODE_FAILURE, "--noise: none of %d random starts fell into a minimum of this potential",
-                        (int)NUM_STARTS);
+        return app_fail(app, EXIT_CODE_FAILURE,
+                        "--noise: none of %d random starts fell into a minimum of this potential", (int)NUM_STARTS);
     }
     *lowest_out = lowest;
     return EXIT_CODE_OK;
 }
 
-exit_code noise_around_minimum(cli_app *app, const eqf_potential_options *potential, double sd, size_t num, float *x_out,
-                               double *minimum_energy_out) {
+exit_code noise_around_minimum(cli_app *app, const eqf_potential_options *potential, double sd, size_t num,
+                               float *x_out, double *minimum_energy_out) {
     const unsigned num_particles = potential->num_particles, space_dim = potential->space_dim;
     const size_t num_dof = (size_t)num_particles * space_dim;
     descent work = {NULL, NULL, NULL, NULL};

@@ -7,8 +7,8 @@
 #include "app.h"
 #include "exit_code.h"
 
-/* x_out [num, N, D], centred: the lowest minimum that random starts of app's seed fall into, and independent normal noise of
- * standard deviation sd on each coordinate. minimum_energy_out: kT. */
+/* x_out [num, N, D], centred: the lowest minimum that random starts of app's seed fall into, and independent normal
+ * noise of standard deviation sd on each coordinate. minimum_energy_out: kT. */
 exit_code noise_around_minimum(cli_app *app, const eqf_potential_options *potential, double sd, size_t num,
                                float *x_out, double *minimum_energy_out);
 

@@ -11,7 +11,8 @@ static void name_of(const eqf_option *row, char name[40]) {
         if (*c == '_') *c = '-';
 }
 
-/* Bounds as command lines say them: kernels compute in float, and what is beyond it is no bound that people care for. */
+/* Bounds as command lines say them: kernels compute in float, and what is beyond it is no bound that people care
+ * for. */
 static double low_of(const eqf_option *row) {
     return row->low <= -1e30 ? -DBL_MAX : row->low > 0 && row->low < 1e-20 ? DBL_MIN : row->low;
 }

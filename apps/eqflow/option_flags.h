@@ -1,5 +1,6 @@
-/* Flags made from the library's option rows (eqflow/option.h): names, help, ranges and values, so that a new kind's options need no code
- * here. Kinds may share a flag; it then sets the option of that name of whichever kind is chosen. */
+/* Flags made from the library's option rows (eqflow/option.h): names, help, ranges and values, so that a new kind's
+ * options need no code here. Kinds may share a flag; it then sets the option of that name of whichever kind is
+ * chosen. */
 #ifndef OPTION_FLAGS_H
 #define OPTION_FLAGS_H
 
@@ -30,13 +31,13 @@ typedef const eqf_option *(*option_rows)(unsigned kind, size_t index);
 
 /* Adds a kind's rows; title goes before the help ("": nothing). */
 void option_flags_add(option_flags *flags, const char *title, option_rows rows, unsigned kind);
-/* Writes an option for each flag into options_out [flags->num]; gives their number. default_text as of cli_option; NULL: the first kind's
- * default. */
+/* Writes an option for each flag into options_out [flags->num]; gives their number. default_text as of cli_option;
+ * NULL: the first kind's default. */
 size_t option_flags_options(option_flags *flags, const char *default_text, cli_option options_out[]);
 /* The kind's row that a flag stands for; NULL if it has none. */
 const eqf_option *option_flags_row(const option_flag *flag, option_rows rows, unsigned kind);
-/* Puts the flags that were given over options, a struct of that kind. *unfit_out: the first flag that the kind does not have, or NULL; it is
- * for the caller to report. Texts that are no name of the row are reported here. */
+/* Puts the flags that were given over options, a struct of that kind. *unfit_out: the first flag that the kind does not
+ * have, or NULL; it is for the caller to report. Texts that are no name of the row are reported here. */
 exit_code option_flags_apply(cli_app *app, const option_flags *flags, option_rows rows, unsigned kind, void *options,
                              const option_flag **unfit_out);
 

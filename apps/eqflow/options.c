@@ -255,8 +255,8 @@ static size_t common_options(cli_app *app, bool *wants_help, cli_option options_
          .argument = "DEVICE",
          .value = &app->device,
          .default_text = "$EQFLOW_DEVICE or auto",
-         .help =
-             "OpenCL device: auto, an index or a part of a name of `eqflow devices`, cpu, gpu, accelerator, amd, intel, nvidia"},
+         .help = "OpenCL device: auto, an index or a part of a name of `eqflow devices`, cpu, gpu, accelerator, amd, "
+                 "intel, nvidia"},
         {.kind = OPTION_LIST,
          .name = "set-profile",
          .argument = "KEY=VALUE",

@@ -50,8 +50,8 @@ typedef struct command_help {
 bool options_number(const char *text, double *value_out);
 
 /* Reads app's arguments after the command's name. operands [OPERANDS_MAX] gets the arguments without dashes,
- * all of them required unless help says otherwise. Returns true if the command should go on; otherwise *code_out is the exit code
- * (--help: 0, printed; a mistake: EXIT_CODE_USAGE, one line said). */
+ * all of them required unless help says otherwise. Returns true if the command should go on; otherwise *code_out is the
+ * exit code (--help: 0, printed; a mistake: EXIT_CODE_USAGE, one line said). */
 bool options_parse(cli_app *app, const command_help *help, const cli_option *options, size_t num_options,
                    const char *operands[], exit_code *code_out);
 

@@ -11,8 +11,19 @@
 
 enum { LABEL_WIDTH = 34 };
 
+/* Jansson leaves out what it finds no memory for, and a key that is missing is worse than an error: whether that has
+ * happened since output_begin. A global, as Jansson's choice of malloc is one. */
+static bool has_json_lost;
+static void *malloc_noted(size_t size) {
+    void *memory = malloc(size);
+    if (memory == NULL) has_json_lost = true;
+    return memory;
+}
+
 exit_code output_begin(cli_output *output, cli_app *app) {
     *output = (struct cli_output){.app = app};
+    json_set_alloc_funcs(malloc_noted, free);
+    has_json_lost = false;
     output->root = json_object();
     output->stream = open_memstream(&output->text, &output->text_size);
     if (!output->root || !output->stream) {
@@ -99,6 +110,10 @@ exit_code output_finish(cli_output *output) {
     if (!app_is_first(output->app)) {
         output_abandon(output);
         return EXIT_CODE_OK;
+    }
+    if (has_json_lost || ferror(output->stream)) {
+        output_abandon(output);
+        return app_fail(output->app, EXIT_CODE_DEVICE, "out of memory: the results were not printed");
     }
     errno = 0;
     if (output->app->is_json) {

@@ -19,8 +19,8 @@ typedef struct cli_progress {
 void progress_begin(cli_progress *progress, cli_app *app, const char *label, const char *unit);
 /* done of total; detail is appended as far as the terminal is wide, and may be NULL. */
 void progress_update(cli_progress *progress, double done, double total, const char *detail);
-/* Until progress_end the library's calls move the bar, and end with EQF_ERROR_INTERRUPTED when a signal asks to stop. NULL label: the bar is
- * called what the library calls its stages. */
+/* Until progress_end the library's calls move the bar, and end with EQF_ERROR_INTERRUPTED when a signal asks to stop.
+ * NULL label: the bar is called what the library calls its stages. */
 void progress_watch(cli_progress *progress, cli_app *app, const char *label, const char *unit);
 /* The context's callback; user is the app. */
 int progress_report(void *user, const eqf_progress *report);

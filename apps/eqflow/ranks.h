@@ -4,8 +4,8 @@
 
 #include "app.h"
 
-/* Before anything else: fills app->ranks and app->node_rank. Says what is wrong, such as a launch by mpirun of a program
- * that was built without MPI. */
+/* Before anything else: fills app->ranks and app->node_rank. Says what is wrong, such as a launch by mpirun of a
+ * program that was built without MPI. */
 exit_code ranks_begin(cli_app *app);
 
 /* The last call: ends the other ranks too if code is a failure. Returns the exit code of the process. */

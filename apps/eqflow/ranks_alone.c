@@ -9,9 +9,11 @@ exit_code ranks_begin(cli_app *app) {
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         const char *size = getenv(sizes[i]);
         if (size && strtol(size, NULL, 10) > 1) {
-            return app_fail(app, EXIT_CODE_USAGE,
-                            "this eqflow was built without MPI and cannot share its work among the %s processes of mpirun; "
-                            "configure it with -DEQFLOW_MPI=ON, see docs/mpi.md", size);
+            return app_fail(
+                app, EXIT_CODE_USAGE,
+                "this eqflow was built without MPI and cannot share its work among the %s processes of mpirun; "
+                "configure it with -DEQFLOW_MPI=ON, see docs/mpi.md",
+                size);
         }
     }
     return EXIT_CODE_OK;

@@ -71,7 +71,8 @@ static void print_weights(FILE *script, const picture_histogram *histogram) {
             histogram->range.low, histogram->range.high);
 }
 
-/* One quantity of the history: of the training steps, of the held-out set, and the lower bound of its expectation (NaN: unknown). */
+/* One quantity of the history: of the training steps, of the held-out set, and the lower bound of its expectation (NaN:
+ * unknown). */
 typedef struct report_curve {
     size_t training, held_out; /* offsets in eqf_history_row */
     double floor;

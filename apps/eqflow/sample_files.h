@@ -1,4 +1,5 @@
-/* Configurations beside their energies, log-densities and log-weights: the files that several commands write, and their options. */
+/* Configurations beside their energies, log-densities and log-weights: the files that several commands write, and their
+ * options. */
 #ifndef SAMPLE_FILES_H
 #define SAMPLE_FILES_H
 
@@ -24,7 +25,8 @@ typedef struct sample_set {
 enum { SAMPLE_FILES_NUM_OPTIONS = 2, SAMPLE_FILES_NUM_USES = 5 };
 /* --xyz, with that help, and --element: into options_out [SAMPLE_FILES_NUM_OPTIONS]; gives their number. */
 size_t sample_files_options(sample_files *files, const char *help, cli_option options_out[]);
-/* The files as files_check_distinct wants them: into uses_out [SAMPLE_FILES_NUM_USES]. x_option: the option of the configurations. */
+/* The files as files_check_distinct wants them: into uses_out [SAMPLE_FILES_NUM_USES]. x_option: the option of the
+ * configurations. */
 void sample_files_uses(const sample_files *files, const char *x_option, files_use uses_out[]);
 /* Can they be written, is the element's name a word? Before the work. */
 exit_code sample_files_check(cli_app *app, const sample_files *files);

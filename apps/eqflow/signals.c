@@ -21,7 +21,7 @@ typedef struct last_words {
     char text[400];
     size_t length;
 } last_words;
-static last_words interrupted_line, crashed_line, aborted_line, exited_line;
+static last_words interrupted_line, crashed_line, aborted_line, exited_line, storing_line;
 
 enum { PATIENCE = 2 }; /* seconds */
 
@@ -44,8 +44,8 @@ static void end_at_once(int number) {
     _exit(EXIT_CODE_INTERRUPTED);
 }
 
-/* A terminal's Ctrl-C also ends the linker that a driver has started, and the driver then aborts. Drivers abort as well when they find no
- * memory or no thread. */
+/* A terminal's Ctrl-C also ends the linker that a driver has started, and the driver then aborts. Drivers abort as well
+ * when they find no memory or no thread. */
 static void crash(int number) {
     static volatile sig_atomic_t is_said;
     if (is_stop_requested && number == SIGABRT) end_at_once(number);
@@ -55,8 +55,8 @@ static void crash(int number) {
     raise(number);
 }
 
-/* In place of the C library's, for drivers and all else that this program loads: LLVM's handlers would take SIGABRT before ours, and abort()
- * gives no second chance. It ends the process by SIGABRT as ever. */
+/* In place of the C library's, for drivers and all else that this program loads: LLVM's handlers would take SIGABRT
+ * before ours, and abort() gives no second chance. It ends the process by SIGABRT as ever. */
 _Noreturn void abort(void) {
     sigset_t one;
     if (is_command_running) crash(SIGABRT);
@@ -66,6 +66,12 @@ _Noreturn void abort(void) {
     raise(SIGABRT);
     sigprocmask(SIG_UNBLOCK, &one, NULL);
     _exit(128 + SIGABRT);
+}
+
+/* The work is done, and the program is still here. */
+static void say_what_is_left(int number) {
+    (void)number;
+    say(&storing_line);
 }
 
 static void end_of_process(void) {
@@ -146,24 +152,32 @@ void signals_begin_command(const char *command) {
     prepare(&crashed_line, command,
             "crashed while computing: in a potential of your own look for indices out of range; otherwise try `eqflow "
             "selftest` and another --device, and report it");
-    prepare(
-        &aborted_line, command,
-        "a library, most likely the OpenCL driver or its compiler, aborted the program: if it says so above, it found no memory, no disk or "
-        "no thread (ulimit -a); otherwise try `eqflow selftest` and another --device, and report it");
-    prepare(
-        &exited_line, command,
-        "a library, most likely the OpenCL driver, ended the program for the reason above; is the disk of its cache or of "
-        "TMPDIR full?");
+    prepare(&aborted_line, command,
+            "a library, most likely the OpenCL driver or its compiler, aborted the program: if it says so above, it "
+            "found no memory, no disk or "
+            "no thread (ulimit -a); otherwise try `eqflow selftest` and another --device, and report it");
+    prepare(&exited_line, command,
+            "a library, most likely the OpenCL driver, ended the program for the reason above; is the disk of its "
+            "cache or of "
+            "TMPDIR full?");
+    prepare(&storing_line, command,
+            "the results are written; storing the kernels that were built, so that the next start is fast (Ctrl-C ends "
+            "this)");
     is_command_running = 1;
     if (atexit(end_of_process) != 0) is_command_running = 0;
 }
 
 void signals_end_command(void) {
+    if (result_code >= 0) alarm(0);
     is_command_running = 0;
 }
 
-void signals_set_result(int code) {
-    if (!is_stop_requested) result_code = code;
+void signals_set_result(int code, bool is_quiet) {
+    if (is_stop_requested) return;
+    result_code = code;
+    if (is_quiet) return;
+    take(SIGALRM, say_what_is_left, SA_RESTART); /* a driver may know no EINTR */
+    alarm(PATIENCE);
 }
 
 void signals_limit_patience(void) {

@@ -128,7 +128,8 @@ static exit_code put_constants(cli_app *app, const system_flags *flags, eqf_pote
     const eqf_potential_kind_info *kind = eqf_potential_kind_describe(potential->kind);
     const option_flag *unfit;
     exit_code code = option_flags_apply(app, &flags->common, common_rows, 0, potential, &unfit);
-    if (code == EXIT_CODE_OK) code = option_flags_apply(app, &flags->constants, rows_of, potential->kind, potential, &unfit);
+    if (code == EXIT_CODE_OK)
+        code = option_flags_apply(app, &flags->constants, rows_of, potential->kind, potential, &unfit);
     if (code != EXIT_CODE_OK) return code;
     if (unfit)
         return app_fail(app, EXIT_CODE_USAGE, "--%s has no meaning here: this system's potential is %s%s", unfit->name,
@@ -157,10 +158,11 @@ static exit_code put_flags(cli_app *app, const system_flags *flags, eqf_potentia
 
 exit_code system_apply(cli_app *app, const system_flags *flags, eqf_potential_options *potential) {
     if (system_has_text(potential) && !flags->potential_path && !flags->is_trusted) {
-        return app_fail(app, EXIT_CODE_USAGE,
-                        "the model's potential is a text of its own (%s), code that would run on this machine: give the "
-                        "file as --potential FILE.cl, or add --trust-potential if you trust who made the model",
-                        potential->source_name ? potential->source_name : "without a name");
+        return app_fail(
+            app, EXIT_CODE_USAGE,
+            "the model's potential is a text of its own (%s), code that would run on this machine: give the "
+            "file as --potential FILE.cl, or add --trust-potential if you trust who made the model",
+            potential->source_name ? potential->source_name : "without a name");
     }
     return put_flags(app, flags, potential);
 }
@@ -177,7 +179,7 @@ exit_code system_choose(cli_app *app, const system_flags *flags, const char *nam
         preset_out->model = model;
         if ((code = put_flags(app, flags, &model->potential)) != EXIT_CODE_OK) return code;
         if (!eqf_preset_matches(preset, &model->potential)) { /* of another system nothing is known */
-            preset_out->entropy = preset_out->log_z = preset_out->mean_energy = NAN;
+            preset_out->entropy = preset_out->log_z = preset_out->mean_energy = preset_out->minimum_energy = NAN;
         }
         if (!flags->potential_path) return EXIT_CODE_OK;
         /* What the preset's name stands for is gone with its potential; its field and its training stay. */
@@ -217,7 +219,8 @@ exit_code system_keep_texts(cli_app *app, eqf_potential_options *potential) {
     return potential->source ? EXIT_CODE_OK : app_fail(app, EXIT_CODE_DEVICE, "out of memory");
 }
 
-/* Says which symmetries an own potential lacks. What lacks them cannot be what a field whose densities have them learns. */
+/* Says which symmetries an own potential lacks. What lacks them cannot be what a field whose densities have them
+ * learns. */
 static exit_code check_symmetry(cli_app *app, const eqf_potential_options *potential, bool is_refused) {
     eqf_potential_symmetry has = EQF_POTENTIAL_SYMMETRY_INIT;
     eqf_status status = eqf_potential_find_symmetry(app->ctx, potential, &has);
@@ -225,14 +228,17 @@ static exit_code check_symmetry(cli_app *app, const eqf_potential_options *poten
     if (has.has_permutation && has.has_rotation && has.has_reflection) return EXIT_CODE_OK;
     const char *name = potential->source_name ? potential->source_name : "the potential";
     char changes[64];
-    snprintf(changes, sizeof changes, "%s%s%s", has.has_permutation ? "" : ", permutation", has.has_rotation ? "" : ", rotation",
-             has.has_reflection ? "" : ", reflection");
+    snprintf(changes, sizeof changes, "%s%s%s", has.has_permutation ? "" : ", permutation",
+             has.has_rotation ? "" : ", rotation", has.has_reflection ? "" : ", reflection");
     if (is_refused) {
         return app_fail(app, EXIT_CODE_INPUT,
-                        "%s: the energy changes under %s (unlike particles, an outer field, a box, handedness?), and no density of this field "
-                        "does: train --field dense", name, changes + 2);
+                        "%s: the energy changes under %s (unlike particles, an outer field, a box, handedness?), and "
+                        "no density of this field does: train --field dense",
+                        name, changes + 2);
     }
-    app_warn(app, "%s: the energy changes under %s; a model with a radial or message field cannot have its density, only its weights correct that",
+    app_warn(app,
+             "%s: the energy changes under %s; a model with a radial or message field cannot have its density, only "
+             "its weights correct that",
              name, changes + 2);
     return EXIT_CODE_OK;
 }
@@ -269,15 +275,15 @@ void system_describe(const eqf_potential_options *potential, char *text, size_t 
     }
     constants[0] = '\0';
     for (unsigned c = 0; c < potential->num_constants && length < sizeof constants; c++)
-        length += (size_t)snprintf(constants + length, sizeof constants - length, ", %s = %g", potential->constants[c].name,
-                                   potential->constants[c].value);
+        length += (size_t)snprintf(constants + length, sizeof constants - length, ", %s = %g",
+                                   potential->constants[c].name, potential->constants[c].value);
     snprintf(text, size, "T = %g: %.60s%.300s", potential->temperature,
              potential->source_name ? potential->source_name : "a text of its own", constants);
 }
 
 /* ---- The table of presets --------------------------------------------------------------------- */
 
-enum { LABEL_WIDTH = 28, COLUMN_WIDTH = 10 };
+enum { LABEL_WIDTH = 26, COLUMN_WIDTH = 9 };
 
 void system_print_row(FILE *stream, const char *label, system_column column) {
     size_t num_presets;

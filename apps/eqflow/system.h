@@ -36,8 +36,8 @@ size_t system_options(system_flags *flags, system_use use, cli_option options_ou
 /* EXIT_CODE_USAGE with the list of presets if there is none of this name. */
 exit_code system_find_preset(cli_app *app, const char *name, const eqf_preset **preset_out);
 
-/* The preset of this name with the flags over its potential; NULL name: --potential must be there, and gives a system of
- * its own. Checks it; app needs its context. What the preset points to lives as long as app. */
+/* The preset of this name with the flags over its potential; NULL name: --potential must be there, and gives a system
+ * of its own. Checks it; app needs its context. What the preset points to lives as long as app. */
 exit_code system_choose(cli_app *app, const system_flags *flags, const char *name, eqf_preset *preset_out);
 
 /* Puts the flags over the potential of a model and checks it; app needs its context. A potential of the model's own
@@ -49,7 +49,8 @@ exit_code system_keep_texts(cli_app *app, eqf_potential_options *potential);
 
 /* Compares the gradient of an own potential with its energy, once app's device is open; other potentials pass. */
 exit_code system_verify(cli_app *app, const eqf_potential_options *potential);
-/* The same for training: a potential that lacks a symmetry which every density of the field has is refused, not only warned of. */
+/* The same for training: a potential that lacks a symmetry which every density of the field has is refused, not only
+ * warned of. */
 exit_code system_verify_for_field(cli_app *app, const eqf_potential_options *potential, eqf_dynamics_kind field);
 
 /* The energy is OpenCL C text that somebody wrote. */

@@ -10,8 +10,8 @@ size_t text_distance(const char *a, const char *b);
 /* Bytes of the UTF-8 character that text begins with (RFC 3629); 0: it begins with none. */
 size_t text_utf8_length(const char *text);
 
-/* A copy that is UTF-8 whatever text is (file names are bytes): U+FFFD in place of every byte that is none. The caller frees it; NULL: out
- * of memory. */
+/* A copy that is UTF-8 whatever text is (file names are bytes): U+FFFD in place of every byte that is none. The caller
+ * frees it; NULL: out of memory. */
 char *text_to_utf8(const char *text);
 
 #endif

@@ -58,7 +58,9 @@ static exit_code make_data(cli_app *app, const train_flags *flags, const eqf_pre
     options.seed = app_seed_for(app->seed, "training data");
     eqf_mcmc_diagnostics diagnostics = EQF_MCMC_DIAGNOSTICS_INIT;
     data_out->num_train = num;
-    return work_mcmc(app, potential, &options, num, data_out->x, NULL, &diagnostics);
+    const exit_code code = work_mcmc(app, potential, &options, num, data_out->x, NULL, &diagnostics);
+    if (code != EXIT_CODE_OK) return code;
+    return work_require_equilibrium(app, &diagnostics, "; nothing was trained; `eqflow data` makes samples for --data");
 }
 
 exit_code train_data_get(cli_app *app, const train_flags *flags, const eqf_preset *preset,

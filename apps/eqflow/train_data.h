@@ -11,7 +11,8 @@ typedef struct train_data {
     size_t num_train, num_held_out, num_dof;
 } train_data;
 
-/* Reads or makes them, opens the device and verifies the potential; fills data_out. free(data_out->x) also after a failure. */
+/* Reads or makes them, opens the device and verifies the potential; fills data_out. free(data_out->x) also after a
+ * failure. */
 exit_code train_data_get(cli_app *app, const train_flags *flags, const eqf_preset *preset,
                          const eqf_potential_options *potential, train_data *data_out);
 /* Standard deviation of the data per free degree of freedom: sqrt(sum |x|^2 / (B (N-1) D)). */

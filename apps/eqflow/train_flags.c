@@ -14,7 +14,8 @@ static exit_code check_prior_scale(cli_app *app, train_flags *flags) {
     if (!flags->prior_scale) return EXIT_CODE_OK;
     flags->has_prior_scale_of_data = strcmp(flags->prior_scale, "data") == 0;
     if (flags->has_prior_scale_of_data) return EXIT_CODE_OK;
-    if (options_number(flags->prior_scale, &flags->prior_scale_value) && flags->prior_scale_value > 0) return EXIT_CODE_OK;
+    if (options_number(flags->prior_scale, &flags->prior_scale_value) && flags->prior_scale_value > 0)
+        return EXIT_CODE_OK;
     return app_fail(app, EXIT_CODE_USAGE,
                     "--prior-scale %s: must be a positive number or 'data'; see eqflow train --help",
                     flags->prior_scale);
@@ -33,14 +34,16 @@ static exit_code check_energy_cap(cli_app *app, train_flags *flags) {
 
 /* --stage, which says all losses. */
 static exit_code check_stages(cli_app *app, train_flags *flags, bool is_without_data) {
-    if (flags->loss_name) return app_fail(app, EXIT_CODE_USAGE, "--stage names the loss of each stage, so it excludes --loss");
+    if (flags->loss_name)
+        return app_fail(app, EXIT_CODE_USAGE, "--stage names the loss of each stage, so it excludes --loss");
     const exit_code code = train_stages_check(app, flags);
     if (code != EXIT_CODE_OK) return code;
     const bool needs_data = train_stages_need_data(flags);
     if (is_without_data && needs_data)
         return app_fail(app, EXIT_CODE_USAGE, "a stage of --stage needs samples, so it excludes --data none");
     if (!is_without_data && flags->data_path && !needs_data)
-        return app_fail(app, EXIT_CODE_USAGE, "--stage energy uses no samples, so it excludes --data %s", flags->data_path);
+        return app_fail(app, EXIT_CODE_USAGE, "--stage energy uses no samples, so it excludes --data %s",
+                        flags->data_path);
     if (is_without_data) flags->data_path = NULL;
     flags->loss = needs_data ? LOSS_NLL : LOSS_ENERGY;
     flags->loss_name = "stages";
@@ -111,14 +114,19 @@ static bool has_estimates(const eqf_dynamics_kind_info *field, const void *flag)
 }
 
 /* The fields that `is_of` picks: "radial, dense or message". */
-static void list_fields(bool (*is_of)(const eqf_dynamics_kind_info *field, const void *flag), const void *flag, char text[128]) {
+static void list_fields(bool (*is_of)(const eqf_dynamics_kind_info *field, const void *flag), const void *flag,
+                        char text[128]) {
     const char *names[16];
     size_t num = 0, length = 0;
     for (unsigned kind = 0; train_field(kind) && num < 16; kind++)
         if (is_of(train_field(kind), flag)) names[num++] = train_field(kind)->name;
     text[0] = '\0';
     for (size_t n = 0; n < num && length < 128; n++)
-        length += (size_t)snprintf(text + length, 128 - length, "%s%s", n == 0 ? "" : n + 1 == num ? " or " : ", ", names[n]);
+        length += (size_t)snprintf(text + length, 128 - length, "%s%s",
+                                   n == 0         ? ""
+                                   : n + 1 == num ? " or "
+                                                  : ", ",
+                                   names[n]);
 }
 
 static bool is_any(const eqf_dynamics_kind_info *field, const void *flag) {
@@ -152,7 +160,7 @@ exit_code train_flags_dynamics(cli_app *app, const train_flags *flags, eqf_dynam
     return EXIT_CODE_OK;
 }
 
-/* ---- Checks --------------------------------------------------------------------------------------------------------------- */
+/* ---- Checks ------------------------------------------------------------------------------------------------------ */
 
 static exit_code check_prior(cli_app *app, const train_flags *flags) {
     eqf_model_options scratch = EQF_MODEL_OPTIONS_INIT;
@@ -194,8 +202,9 @@ static exit_code check_gradient(cli_app *app, train_flags *flags) {
         return app_fail(app, EXIT_CODE_USAGE, "--integration-penalty is of --gradient dto: the adaptive solver of otd "
                                               "leaves no integration error to penalise");
     if (flags->is_otd && flags->field_evaluation && flags->field_evaluation_value == EQF_FIELD_TABLE)
-        return app_fail(app, EXIT_CODE_USAGE, "--field-evaluation table is of --gradient dto: otd has no fixed times to "
-                                              "make tables of");
+        return app_fail(app, EXIT_CODE_USAGE,
+                        "--field-evaluation table is of --gradient dto: otd has no fixed times to "
+                        "make tables of");
     return EXIT_CODE_OK;
 }
 
@@ -244,9 +253,10 @@ bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_o
     const command_help help = {
         .usage = "(PRESET|--potential FILE.cl) -o MODEL [options]",
         .is_last_operand_optional = true,
-        .description = "Trains an equivariant flow on samples of PRESET, on its energy, or on both, and keeps the model "
-                       "that is best on held-out samples. Without --data it makes the samples itself by Monte Carlo; "
-                       "--data none trains on the energy alone. A CSV log goes beside the model.",
+        .description =
+            "Trains an equivariant flow on samples of PRESET, on its energy, or on both, and keeps the model "
+            "that is best on held-out samples. Without --data it makes the samples itself by Monte Carlo; "
+            "--data none trains on the energy alone. A CSV log goes beside the model.",
         .operands = operands,
         .examples = "  eqflow train dw4 -o dw4.safetensors\n"
                     "  eqflow train dw2 --data none -o dw2.safetensors\n"
@@ -269,8 +279,9 @@ bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_o
     /* Only presets know a scale that fits: an own potential may be in any units. */
     if (!words[0] && !flags->prior_scale) {
         if (flags->loss == LOSS_ENERGY) {
-            *code_out = app_fail(app, EXIT_CODE_USAGE, "--prior-scale X is missing: without samples nothing says how far the "
-                                                       "particles of this potential spread; see eqflow train --help");
+            *code_out = app_fail(app, EXIT_CODE_USAGE,
+                                 "--prior-scale X is missing: without samples nothing says how far the particles of "
+                                 "this potential spread; see eqflow train --help");
             return false;
         }
         flags->has_prior_scale_of_data = true;

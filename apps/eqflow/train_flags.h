@@ -43,8 +43,8 @@ typedef struct train_flags {
     system_flags system;
 } train_flags;
 
-/* Reads and checks the command line: flags_out with the names of all files, the system with its constants in chosen_out. False: the program ends
- * with *code_out, after a failure or --help. */
+/* Reads and checks the command line: flags_out with the names of all files, the system with its constants in
+ * chosen_out. False: the program ends with *code_out, after a failure or --help. */
 bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_out, exit_code *code_out);
 
 /* The flags and the help of the kinds of prior. */
@@ -55,7 +55,8 @@ exit_code train_flags_prior(cli_app *app, const train_flags *flags, eqf_model_op
 /* Puts --field and its options over those of a preset. */
 exit_code train_flags_dynamics(cli_app *app, const train_flags *flags, eqf_dynamics_options *dynamics);
 
-/* Whether flow matching and path gradients are for that field, and the names of those that they are for: "dense or message". */
+/* Whether flow matching and path gradients are for that field, and the names of those that they are for: "dense or
+ * message". */
 bool train_flags_is_batched(eqf_dynamics_kind field, char fields_out[128]);
 
 #endif

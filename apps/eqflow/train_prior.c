@@ -16,7 +16,10 @@ static void list_priors(bool has_titles, char *text, size_t size) {
     const eqf_prior_kind_info *info;
     size_t length = 0;
     for (unsigned kind = 0; (info = eqf_prior_kind_describe((eqf_prior_kind)kind)) != NULL && length < size; kind++)
-        length += (size_t)snprintf(text + length, size - length, "%s%s%s%s", kind == 0 ? "" : has_titles ? "; " : " or ",
+        length += (size_t)snprintf(text + length, size - length, "%s%s%s%s",
+                                   kind == 0    ? ""
+                                   : has_titles ? "; "
+                                                : " or ",
                                    info->name, has_titles ? ": " : "", has_titles ? info->title : "");
 }
 

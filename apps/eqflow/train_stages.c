@@ -33,7 +33,8 @@ static const stage_key keys[] = {
     {"gradient", KEY_CHOICE, AT(gradient), 0, 0, "dto|otd|path", "of nll, energy and mixture"},
     {"path-cap", KEY_NUMBER, AT(path_cap), 0, DBL_MAX, NULL,
      "largest |s + grad u| of a sample, of gradient=path; 0: none"},
-    {"sample-cap", KEY_NUMBER, AT(sample_cap), 0, DBL_MAX, NULL, "nats above the mean where a sample counts less; 0: none"},
+    {"sample-cap", KEY_NUMBER, AT(sample_cap), 0, DBL_MAX, NULL,
+     "nats above the mean where a sample counts less; 0: none"},
     {"penalty", KEY_NUMBER, AT(integration_penalty), 0, DBL_MAX, NULL,
      "weight of the integration error, of gradient=dto"},
     {"dispersion", KEY_NUMBER, AT(dispersion_weight), 0, DBL_MAX, NULL,
@@ -58,7 +59,7 @@ enum { NUM_KEYS = sizeof keys / sizeof keys[0] };
 typedef enum stage_loss { STAGE_FLOW_MATCHING, STAGE_NLL, STAGE_ENERGY, STAGE_MIXTURE, NUM_LOSSES } stage_loss;
 static const char *const loss_names[NUM_LOSSES] = {"flow-matching", "nll", "energy", "mixture"};
 
-/* ---- Texts -------------------------------------------------------------------------------------------------------------- */
+/* ---- Texts ------------------------------------------------------------------------------------------------------- */
 
 /* The length of the part of text up to a comma or its end. */
 static size_t part_length(const char *text) {
@@ -154,10 +155,10 @@ exit_code train_stages_check(cli_app *app, const train_flags *flags) {
         stage_loss loss;
         const char *text = flags->stages.texts[s];
         if (!read_loss(text, &loss))
-            return app_fail(
-                app, EXIT_CODE_USAGE,
-                "--stage %s: begins with the stage's loss, flow-matching, nll, energy or mixture; see eqflow train --help",
-                text);
+            return app_fail(app, EXIT_CODE_USAGE,
+                            "--stage %s: begins with the stage's loss, flow-matching, nll, energy or mixture; see "
+                            "eqflow train --help",
+                            text);
         eqf_training_options unused = EQF_TRAINING_OPTIONS_INIT;
         bool is_set[NUM_KEYS] = {false};
         const exit_code code = read_values(app, text, &unused, is_set);
@@ -171,7 +172,7 @@ exit_code train_stages_check(cli_app *app, const train_flags *flags) {
     return EXIT_CODE_OK;
 }
 
-/* ---- The plan ----------------------------------------------------------------------------------------------------------- */
+/* ---- The plan ---------------------------------------------------------------------------------------------------- */
 
 static eqf_objective objective_of(stage_loss loss) {
     return loss == STAGE_FLOW_MATCHING ? EQF_OBJECTIVE_FLOW_MATCHING : EQF_OBJECTIVE_LIKELIHOOD;

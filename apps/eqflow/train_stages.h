@@ -16,8 +16,8 @@ typedef struct train_plan {
 
 /* Whether all --stage texts can be read: one line about the first that cannot. */
 exit_code train_stages_check(cli_app *app, const train_flags *flags);
-/* The plan for num_train samples: the stages that the command line names, else the recipe of the preset for the model's field, with what the
- * other flags set in all of them. */
+/* The plan for num_train samples: the stages that the command line names, else the recipe of the preset for the model's
+ * field, with what the other flags set in all of them. */
 exit_code train_plan_make(cli_app *app, const train_flags *flags, const eqf_preset *preset, size_t num_train,
                           train_plan *plan_out);
 /* Whether the plan, as far as the command line tells, uses no samples. */

@@ -4,8 +4,8 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* Of two that begin alike the longer comes first. What ends with _ is the beginning of a constant, whose rest in lower case is the flag's
- * value. */
+/* Of two that begin alike the longer comes first. What ends with _ is the beginning of a constant, whose rest in lower
+ * case is the flag's value. */
 static const struct {
     const char *of_library, *of_program;
 } words[] = {
@@ -25,10 +25,12 @@ static const struct {
     {"eqf_selftest", "eqflow selftest"},
     {"eqf_trainer_restore_checkpoint", "--resume"},
     {"integration_penalty", "--integration-penalty"},
+    {"highest_temperature", "--highest-temperature"},
     {"learning_rate", "--learning-rate"},
     {"clip_norm", "--clip-norm"},
     {"energy_cap", "--energy-cap"},
     {"prior_scale", "--prior-scale"},
+    {"max_samples", "--max-samples"},
     {"num_samples", "-n"},
     {"rtol", "--rtol"},
 };

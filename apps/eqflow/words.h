@@ -1,4 +1,5 @@
-/* The library's words as the program's: its messages name options of the API, a user of the program knows flags and commands. */
+/* The library's words as the program's: its messages name options of the API, a user of the program knows flags and
+ * commands. */
 #ifndef WORDS_H
 #define WORDS_H
 

@@ -93,11 +93,11 @@ exit_code work_round_trip(cli_app *app, eqf_flow *flow, const eqf_flow_options *
         finish(app, &progress, eqf_flow_round_trip(flow, app_seed_for(app->seed, "round trip"), NUM_TRIPS, error_out));
     if (code != EXIT_CODE_OK) return code;
     if (error_out->log_prob <= allowed) return EXIT_CODE_OK;
-    app_warn(
-        app,
-        "the integration does not resolve this flow: of %d samples, log-densities on the way there and back differ by up to %.2g "
-        "nats: %s, or train longer with a larger --integration-penalty",
-        (int)NUM_TRIPS, error_out->log_prob, is_adaptive ? "use a smaller --rtol" : "use more --integration-steps");
+    app_warn(app,
+             "the integration does not resolve this flow: of %d samples, log-densities on the way there and back "
+             "differ by up to %.2g nats: %s, or train longer with a larger --integration-penalty",
+             (int)NUM_TRIPS, error_out->log_prob,
+             is_adaptive ? "use a smaller --rtol" : "use more --integration-steps");
     return EXIT_CODE_OK;
 }
 
@@ -131,7 +131,7 @@ static double usual_r_hat(const eqf_mcmc_diagnostics *diagnostics) {
 static void speak_of_chains(cli_app *app, const eqf_mcmc_diagnostics *diagnostics) {
     enum { FEWEST_SWEEPS = 20 };
     const uint64_t num_sweeps = diagnostics->num_sweeps - diagnostics->num_burn_in;
-    const double usual = usual_r_hat(diagnostics), growth = diagnostics->radius_growth;
+    const double usual = usual_r_hat(diagnostics);
     if (diagnostics->split_r_hat > usual + 0.05) {
         app_warn(app,
                  "the chains do not agree yet (split R-hat %.3f, usual for chains of this length is %.3f); raise "
@@ -139,26 +139,33 @@ static void speak_of_chains(cli_app *app, const eqf_mcmc_diagnostics *diagnostic
                  diagnostics->split_r_hat, usual);
     }
     if (num_sweeps < FEWEST_SWEEPS) {
-        app_warn(
-            app,
-            "%llu sweeps after burn-in are too few to tell whether the chains are in equilibrium: raise --thinning or lower "
-            "--chains",
-            (unsigned long long)num_sweeps);
+        app_warn(app,
+                 "%llu sweeps after burn-in are too few to tell whether the chains are in equilibrium: raise "
+                 "--thinning or lower --chains",
+                 (unsigned long long)num_sweeps);
     }
+}
+
+exit_code work_require_equilibrium(cli_app *app, const eqf_mcmc_diagnostics *diagnostics, const char *what_is_left) {
+    const double growth = diagnostics->radius_growth;
     if (diagnostics->is_unbound) {
         const bool has_evaporated =
             diagnostics->mean_energy > diagnostics->dissociation_energy - 1; /* within kT of it */
-        app_warn(
-            app,
-            "nothing holds the particles together%s: their energy grows too slowly with distance for an equilibrium to exist; add a "
-            "trap (--trap, or a term in the potential)",
-            has_evaporated ? ", and they have flown apart" : "");
-    } else if (fabs(growth) > 0.02 && fabs(growth) > 5 * diagnostics->radius_growth_standard_error) {
-        app_warn(
-            app,
-            "the radius of gyration still %s, by %.1f %% (+- %.1f) from the first to the last half of the samples: raise --burn-in",
-            growth > 0 ? "grows" : "shrinks", 100 * fabs(growth), 100 * diagnostics->radius_growth_standard_error);
+        return app_fail(app, EXIT_CODE_NO_EQUILIBRIUM,
+                        "nothing holds the particles together%s: their energy grows too slowly with distance for an "
+                        "equilibrium to exist; add a "
+                        "trap (--trap, or a term in the potential)%s",
+                        has_evaporated ? ", and they have flown apart" : "", what_is_left);
     }
+    if (fabs(growth) > 0.02 && fabs(growth) > 5 * diagnostics->radius_growth_standard_error) {
+        return app_fail(app, EXIT_CODE_NO_EQUILIBRIUM,
+                        "the radius of gyration still %s, by %.1f %% (+- %.1f) from the first to the last half of the "
+                        "samples, which are not of "
+                        "equilibrium: raise --burn-in%s",
+                        growth > 0 ? "grows" : "shrinks", 100 * fabs(growth),
+                        100 * diagnostics->radius_growth_standard_error, what_is_left);
+    }
+    return EXIT_CODE_OK;
 }
 
 exit_code work_mcmc(cli_app *app, const eqf_potential_options *potential, const eqf_mcmc_options *options, size_t num,

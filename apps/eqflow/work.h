@@ -20,8 +20,8 @@ exit_code work_check_finite(cli_app *app, size_t num, size_t num_dof, const floa
 exit_code work_log_prob(cli_app *app, eqf_flow *flow, const eqf_potential_options *system, const char *label,
                         size_t num, const float *x, float *log_prob_out, float *z_out);
 
-/* A small round trip, prior -> data -> prior: how far log-densities of a sample differ between its sampling and its scoring. Warns where the
- * integration does not resolve the flow: nothing computed from it is a density then. */
+/* A small round trip, prior -> data -> prior: how far log-densities of a sample differ between its sampling and its
+ * scoring. Warns where the integration does not resolve the flow: nothing computed from it is a density then. */
 exit_code work_round_trip(cli_app *app, eqf_flow *flow, const eqf_flow_options *options, eqf_round_trip *error_out);
 
 /* x [num, N, D] -> energy_out [num]. */
@@ -35,6 +35,10 @@ exit_code work_evaluate(cli_app *app, const eqf_model *model, const eqf_evaluati
 /* Equilibrium configurations x_out [num, N, D]; energy_out [num] or NULL. Says what the diagnostics doubt. */
 exit_code work_mcmc(cli_app *app, const eqf_potential_options *potential, const eqf_mcmc_options *options, size_t num,
                     float *x_out, float *energy_out, eqf_mcmc_diagnostics *diagnostics_out);
+
+/* Refuses what cannot be of equilibrium: nothing holds the particles together, or their radius of gyration drifts.
+ * what_is_left ends the line: "; the samples are in ...". */
+exit_code work_require_equilibrium(cli_app *app, const eqf_mcmc_diagnostics *diagnostics, const char *what_is_left);
 
 /* Configurations [B, N, D] of a file for this system, with the note about centring. Clear the array after. */
 exit_code work_read_configurations(cli_app *app, const char *path, const eqf_potential_options *system,

@@ -1,5 +1,5 @@
-# 5. DTO against OTD; the integrator gamed and cured; exact divergence, brute force, Hutchinson. docs/experiments/dto-otd.md
-# Lists of options are words without blanks, meant to be split.
+# 5. DTO against OTD; the integrator gamed and cured; exact divergence, brute force, Hutchinson.
+# docs/experiments/dto-otd.md. Lists of options are words without blanks, meant to be split.
 # shellcheck shell=bash disable=SC2016,SC2034,SC2046,SC2154,SC2206
 known_systems=(dw2 dw4 lj13)
 known_fields=(radial dense)
@@ -29,8 +29,9 @@ defaults_full() {
 
 has_field() { [[ ,$fields, == *",$1,"* ]]; }
 
-# Trainings of the radial field: what the table calls it, then its options. plain is Adam without the guards, at a rate that
-# shows what they are for: the loss falls by what RK4's 20 steps get wrong. cured is the same with the integration penalty alone.
+# Trainings of the radial field: what the table calls it, then its options. plain is Adam without the guards, at a rate
+# that shows what they are for: the loss falls by what RK4's 20 steps get wrong. cured is the same with the integration
+# penalty alone.
 trainings=(dto otd plain cured)
 training_options() {
     case $1 in

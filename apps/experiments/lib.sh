@@ -71,9 +71,9 @@ stop() {
 
 check_stop() { [ -z "$is_stopped" ] || fail 130 "interrupted; the same command goes on where it stopped"; }
 
-# step NAME [OUTPUT...] -- ARGUMENTS: runs `eqflow ARGUMENTS --json`; its result goes to steps/NAME.json with what it was
-# made from, in one move at the end. A step that is there with the same key and its outputs is not run again; a training
-# that was cut short goes on from its checkpoint.
+# step NAME [OUTPUT...] -- ARGUMENTS: runs `eqflow ARGUMENTS --json`; its result goes to steps/NAME.json with what it
+# was made from, in one move at the end. A step that is there with the same key and its outputs is not run again; a
+# training that was cut short goes on from its checkpoint.
 step() {
     local name=$1 key record outputs=() began code extra=() joined
     shift
@@ -129,9 +129,9 @@ figures() { jq -r ".result | [$2] | map(if . == null then \"nan\" else . end) | 
 # one_size: for experiments that train on one number of samples.
 one_size() { [[ $sizes != *,* ]] || fail 2 "--sizes $sizes: $name trains on one number of samples"; }
 
-# The black-box field: about as many parameters as fit the system, Hutchinson's estimate in training (its gradient is unbiased;
-# the exact trace takes (N-1) D directions a step), few integration steps (its field is smooth; nll_refined tells). What is measured
-# afterwards is exact everywhere.
+# The black-box field: about as many parameters as fit the system, Hutchinson's estimate in training (its gradient is
+# unbiased; the exact trace takes (N-1) D directions a step), few integration steps (its field is smooth; nll_refined
+# tells). What is measured afterwards is exact everywhere.
 dense_options() { # SYSTEM
     case $1 in
     lj13) echo --field dense --width 128 --depth 2 --divergence rademacher --integration-steps 6 ;;
@@ -177,8 +177,9 @@ keep() {
     if cmp -s "$1.new" "$1"; then rm -f "$1.new"; else mv "$1.new" "$1"; fi
 }
 
-# aggregate NUM_KEYS: CSV with a header on stdin; rows with the same first NUM_KEYS columns become one: each other column X
-# as its mean X, X_low and X_high (smallest, largest) over seeds, num_seeds at the end. A column that is nan in one row is nan.
+# aggregate NUM_KEYS: CSV with a header on stdin; rows with the same first NUM_KEYS columns become one: each other
+# column X as its mean X, X_low and X_high (smallest, largest) over seeds, num_seeds at the end. A column that is nan in
+# one row is nan.
 aggregate() {
     awk -F, -v OFS=, -v K="$1" '
         NR == 1 {
@@ -213,8 +214,8 @@ aggregate() {
         }'
 }
 
-# markdown: CSV on stdin as a table; numbers to four significant digits or as whole numbers, nan as -. X, X_low, X_high become one cell
-# "X (low ... high)" where more than one seed stands behind it, X and X_error become "X ± error".
+# markdown: CSV on stdin as a table; numbers to four significant digits or as whole numbers, nan as -. X, X_low, X_high
+# become one cell "X (low ... high)" where more than one seed stands behind it, X and X_error become "X ± error".
 markdown() {
     awk -F, '
         function shorten(x) {

@@ -118,7 +118,8 @@ draw() {
     } | picture metastable $((520 * ${#list[@]})) 440
 }
 
-# RECORD-spectrum.csv: energy, rank, fraction. Few minima: a row for each of those that random starts find, in that order.
+# RECORD-spectrum.csv: energy, rank, fraction. Few minima: a row for each of those that random starts find, in that
+# order.
 spectrum() { # SYSTEM RECORD
     {
         echo energy,num_minima,fraction

@@ -48,7 +48,7 @@ def described(path):
     return {key: model[key] for key in ("system", "num_particles", "space_dim", "field", "num_params")}
 
 
-# ---- The card's text ---------------------------------------------------------------------------------------------------------------
+# ---- The card's text -------------------------------------------------------------------------------------------------
 
 
 def with_error(value, error):
@@ -95,7 +95,7 @@ def text_of(name, card):
             f"\n## How it was made\n\n| | |\n|---|---|\n{table(made)}")
 
 
-# ---- The picture -------------------------------------------------------------------------------------------------------------------
+# ---- The picture -----------------------------------------------------------------------------------------------------
 
 
 def panel(left, title, axis, edges, curves):
@@ -157,7 +157,7 @@ def draw(path, name, num=20000, seed=3):
     (path.parent / f"{name}.svg").write_text(svg)
 
 
-# ---- Commands ----------------------------------------------------------------------------------------------------------------------
+# ---- Commands --------------------------------------------------------------------------------------------------------
 
 
 def add(args):
@@ -202,7 +202,8 @@ def compare(name, num):
         # What comes of the weights is known where enough samples carry them; kl_direct needs a known ln Z.
         if card.get(key) is None or now.get(key) is None or (key not in ("nll", "kl_direct") and num * card["ess_fraction"] < 200):
             continue
-        # The error of an ESS also covers weights that were not seen (docs/method.md, section 7); a test must be able to fail.
+        # The error of an ESS also covers weights that were not seen (docs/method.md, section 7); a test must be able to
+        # fail.
         cap = 0.05 if key == "ess_fraction" else math.inf
         error = math.hypot(*(min(cap, figures[f"{key}_standard_error"]) for figures in (card, now)))
         num_compared += 1

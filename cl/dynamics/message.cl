@@ -1,7 +1,8 @@
-/* Walks through instructions begin ... end - 1 of a tape for each of num_blocks blocks of V samples, first_block on: one work-item a block, or
- * where GROUP_SIZE > 1 one work-group. Everything between two calls lies in scratch [num_blocks][slice_size]. x, velocity,
- * adjoint_velocity, adjoint_x [blocks][N*D][V]; times, divergence, adjoint_divergence [blocks][V]; params as in src/dynamics/message_params.h;
- * gradients [num_slices][num_params]: each slice's own sum, added to. Buffers that the tape does not name may be anything.
+/* Walks through instructions begin ... end - 1 of a tape for each of num_blocks blocks of V samples, first_block on:
+ * one work-item a block, or where GROUP_SIZE > 1 one work-group. Everything between two calls lies in scratch
+ * [num_blocks][slice_size]. x, velocity, adjoint_velocity, adjoint_x [blocks][N*D][V]; times, divergence,
+ * adjoint_divergence [blocks][V]; params as in src/dynamics/message_params.h; gradients [num_slices][num_params]: each
+ * slice's own sum, added to. Buffers that the tape does not name may be anything.
  * HAS_REVERSE: with the operations of the reverse, which take compilers most of the time. */
 
 #if GROUP_SIZE > 1
@@ -32,11 +33,12 @@
 #define A8 word[11]
 #define A9 word[12]
 
-__kernel void message_run(__global const uint *tape, __global const uint *pairs, uint begin, uint end, __global real *scratch, ulong slice_size,
-                          __global const real *x, __global const real *times, __global real *velocity,
-                          __global real *divergence, __global const real *adjoint_velocity,
-                          __global const real *adjoint_divergence, __global real *adjoint_x, __global const real *params,
-                          __global real *gradients, uint num_params, real spacing, uint first_block, uint num_blocks) {
+__kernel void message_run(__global const uint *tape, __global const uint *pairs, uint begin, uint end,
+                          __global real *scratch, ulong slice_size, __global const real *x, __global const real *times,
+                          __global real *velocity, __global real *divergence, __global const real *adjoint_velocity,
+                          __global const real *adjoint_divergence, __global real *adjoint_x,
+                          __global const real *params, __global real *gradients, uint num_params, real spacing,
+                          uint first_block, uint num_blocks) {
     const uint slice = BLOCK;
     if (slice >= num_blocks) return; /* all of a group, or none */
     __global real *s = scratch + slice * slice_size;
@@ -91,7 +93,8 @@ __kernel void message_run(__global const uint *tape, __global const uint *pairs,
             CASE(SUM_SCALARS_REVERSE_NODES) : TURNS(sum_scalars_reverse_nodes(s, turn, A0, A1, A2));
             CASE(SUM_SCALARS_REVERSE_FILTERS) : TURNS(sum_scalars_reverse_filters(s, turn, pairs, A0, A1, A2));
             CASE(SUM_VECTORS_REVERSE_NODES) : TURNS(sum_vectors_reverse_nodes(s, turn, A0, A1, A2, A3, A4, A5));
-            CASE(SUM_VECTORS_REVERSE_FILTERS) : TURNS(sum_vectors_reverse_filters(s, turn, pairs, A0, A1, A2, A3, A4, A5));
+            CASE(SUM_VECTORS_REVERSE_FILTERS)
+                : TURNS(sum_vectors_reverse_filters(s, turn, pairs, A0, A1, A2, A3, A4, A5));
             CASE(SUM_VECTORS_REVERSE_GEOMETRY) : TURNS(sum_vectors_reverse_geometry(s, turn, A0, A1, A2, A4, A5));
             CASE(ACTIVATE_ROWS_REVERSE) : TURNS(activate_rows_reverse(s, turn, k, A0, A1, A2, A3, A4, A5, A6, A7));
             CASE(INVARIANT_ROWS_REVERSE) : TURNS(invariant_rows_reverse(s, turn, k, A0, A1, A2, A3, A4, A5, A6));
@@ -105,7 +108,8 @@ __kernel void message_run(__global const uint *tape, __global const uint *pairs,
             CASE(SUM_SCALAR_ROWS_REVERSE_NODES) : TURNS(sum_scalar_rows_reverse_nodes(s, turn, k, A0, A1, A2, A3, A4));
             CASE(SUM_SCALAR_ROWS_REVERSE_FILTERS)
                 : TURNS(sum_scalar_rows_reverse_filters(s, turn, pairs, k, A0, A1, A2, A3, A4));
-            CASE(SUM_SCALAR_ROWS_REVERSE_GEOMETRY) : TURNS(sum_scalar_rows_reverse_geometry(s, turn, k, A0, A1, A3, A4));
+            CASE(SUM_SCALAR_ROWS_REVERSE_GEOMETRY)
+                : TURNS(sum_scalar_rows_reverse_geometry(s, turn, k, A0, A1, A3, A4));
             CASE(SUM_VECTOR_ROWS_REVERSE_NODES)
                 : TURNS(sum_vector_rows_reverse_nodes(s, turn, k, A0, A1, A2, A3, A4, A5, A6, A7, A8));
             CASE(SUM_VECTOR_ROWS_REVERSE_FILTERS)
@@ -124,8 +128,8 @@ __kernel void message_run(__global const uint *tape, __global const uint *pairs,
                 : TURNS(edge_reverse_geometry(s, turn, k, A0, A1, A2, A3, A4, A5, A6, A7, A8, A9));
             CASE(SOURCE_OUTPUT_REVERSE_EDGES) : TURNS(source_output_reverse_edges(s, turn, k, A2, A7, A8));
             CASE(SOURCE_OUTPUT_REVERSE_VECTORS)
-                : TURNS(source_output_reverse_vectors(s, turn, k, A0, params + A1, gradient + A1, A9, A3, A4, A5, A6, A7,
-                                                      A8));
+                : TURNS(source_output_reverse_vectors(s, turn, k, A0, params + A1, gradient + A1, A9, A3, A4, A5, A6,
+                                                      A7, A8));
 #endif
         }
         END_OPERATION;
@@ -133,7 +137,8 @@ __kernel void message_run(__global const uint *tape, __global const uint *pairs,
 }
 
 /* gradient [num_params] = sum over slices of gradients [num_slices][num_params], in order. */
-__kernel void message_contract(__global const real *gradients, __global real *gradient, uint num_slices, uint num_params) {
+__kernel void message_contract(__global const real *gradients, __global real *gradient, uint num_slices,
+                               uint num_params) {
     const uint i = get_global_id(0);
     if (i >= num_params) return;
     real sum = 0;

@@ -166,7 +166,8 @@ __kernel void radial_contract_widths(__global const real *point_gradients, __glo
     realv grad_sum = -n0 * p * p + REAL(2.0) * m0 * slope * p * p * p;
     for (uint begin = 0; begin < K; begin += PULLS_AT_ONCE) {
         if (PULLS_AT_ONCE < K)
-            sum_pulls(point_gradients, is_active, coefficients, num_stages, num_point_blocks, block, begin, pull0, pull1);
+            sum_pulls(point_gradients, is_active, coefficients, num_stages, num_point_blocks, block, begin, pull0,
+                      pull1);
         UNROLL_PULLS
         for (uint i = 0; i < PULLS_AT_ONCE; i++) {
             const uint k = begin + i;

@@ -21,7 +21,7 @@ static inline void put_question(const realv *y, realv t, realv weight, realv adj
 #endif
 }
 
-/* Question of stage `stage`; for the first one, of the state itself, carry is cleared. */
+/* Question of stage `stage`; for the first one, of the state itself, carry is set to 0. */
 __kernel void batched_ask(__global const real *state, __global real *carry, __global const real *control,
                           __global const real *k, __global real *next, __global real *next_carry,
                           __global const real *adjoint_log_det, __global real *x, __global real *times,

@@ -1,7 +1,8 @@
 /* integrator/field_vjp.cl for fields whose text has any time: grad [num_partials][ANY_TIME_GRAD_SIZE][V]: += */
-__kernel void field_vjp_at_time(__global const real *params, __global const real *constants, __global const real *x_blocked,
-                                __global const real *adjoint_velocity, __global const real *adjoint_divergence,
-                                __global real *adjoint_x, __global real *grad, uint num_blocks, uint num_partials, real t) {
+__kernel void field_vjp_at_time(__global const real *params, __global const real *constants,
+                                __global const real *x_blocked, __global const real *adjoint_velocity,
+                                __global const real *adjoint_divergence, __global real *adjoint_x, __global real *grad,
+                                uint num_blocks, uint num_partials, real t) {
     uint partial = get_global_id(0);
     if (partial >= num_partials) return;
     grad += (size_t)partial * (ANY_TIME_GRAD_SIZE * V);

@@ -80,7 +80,7 @@ __kernel void rk4_difference(__global real *k2, __global real *div2, __global co
     store_lanes(error + AT_SAMPLE, fma((realv)fabs(h), square, load_lanes(error + AT_SAMPLE)));
 }
 
-/* The adjoints of one stage's velocity and divergence, before its vjp; from_later is cleared for the vjp to add to.
+/* The adjoints of one stage's velocity and divergence, before its vjp; from_later is set to 0 for the vjp to add to.
  * pull_sign is 1 for the second stage, -1 for the third, else 0: the penalty's share, 2 penalty |h| weight, on the
  * differences. */
 __kernel void rk4_stage_adjoint(__global const real *adjoint, __global const real *adjoint_total,

@@ -1,4 +1,5 @@
-/* A prior on the configurations whose centre of mass is at 0, whatever its kind: prior/<kind>.clh, which stands before this text, has
+/* A prior on the configurations whose centre of mass is at 0, whatever its kind: prior/<kind>.clh, which stands before
+ * this text, has
  *   void prior_draw(seed_low, seed_high, first, x)          x [N*D + 3]: samples first ... first + V - 1 of scale 1
  *   realv prior_log_density(z, scale, constant_term)        constant_term: the kind's, of the host: -log_prob(0)
  *   void prior_slope(z, share, scale)                       z [N*D] becomes share times the gradient of -log_prob at z
@@ -13,8 +14,8 @@ __kernel void prior_sample(__global real *x_blocked, uint seed_low, uint seed_hi
     for (uint c = 0; c < N * D; c++) store_lanes(x_blocked + ((size_t)block * (N * D) + c) * V, scale * x[c]);
 }
 
-/* x += scale times mean-free normals, of a stream of their own: a batch of training data as drawn from the data's kernel
- * density estimate. */
+/* x += scale times mean-free normals, of a stream of their own: a batch of training data as drawn from the data's
+ * kernel density estimate. */
 __kernel void add_noise(__global real *x_blocked, uint seed_low, uint seed_high, ulong first_position, real scale,
                         uint num_blocks) {
     uint block = get_global_id(0);
@@ -61,8 +62,8 @@ __kernel void add_log_det(__global real *log_prob, __global const real *log_det,
 }
 
 /* Start of the reverse solve for the mean negative log-likelihood of batch_size samples, after data -> prior:
- * nll = -prior.log_prob(z) - log_det;  adjoint_z = weight times the gradient of -prior.log_prob;  adjoint_log_det = -weight,
- * weight = 1/batch_size, 0 in padding lanes. */
+ * nll = -prior.log_prob(z) - log_det;  adjoint_z = weight times the gradient of -prior.log_prob;  adjoint_log_det =
+ * -weight, weight = 1/batch_size, 0 in padding lanes. */
 __kernel void nll_seed(__global const real *z_blocked, __global const real *log_det, __global real *adjoint_z,
                        __global real *adjoint_log_det, __global real *weight, __global real *nll,
                        __global real *error, real scale, real constant_term, uint batch_size, uint num_blocks) {

@@ -1,6 +1,6 @@
-/* Path gradients (src/train/path.c has the equations): RK4 of a sample's place x, its score s and log_det together, and the reverse pass of x
- * alone. The scheme is that of integrator/rk4.clh. State is blocked, [num_blocks][N*D][V]; numbers per sample [num_blocks][V]; one work-item a
- * block. Defines: N, D. */
+/* Path gradients (src/train/path.c has the equations): RK4 of a sample's place x, its score s and log_det together, and
+ * the reverse pass of x alone. The scheme is that of integrator/rk4.clh. State is blocked, [num_blocks][N*D][V];
+ * numbers per sample [num_blocks][V]; one work-item a block. Defines: N, D. */
 #define DOF (N * D)
 #define AT(c) (((size_t)block * DOF + (c)) * V)
 #define AT_SAMPLE ((size_t)block * V)
@@ -19,9 +19,10 @@ __kernel void path_begin(__global real *log_det, __global real *ones, uint num_b
     store_lanes(ones + AT_SAMPLE, (realv)1);
 }
 
-/* One stage of x alone: sum (which begins with the first stage) += weight k; place = x + reach k, at the last stage x = place = x + h sum. */
-__kernel void path_stage(__global real *x, __global const real *k, __global real *sum, __global real *place, real weight, real reach,
-                         real h, uint is_first, uint is_last, uint num_blocks) {
+/* One stage of x alone: sum (which begins with the first stage) += weight k; place = x + reach k, at the last stage x =
+ * place = x + h sum. */
+__kernel void path_stage(__global real *x, __global const real *k, __global real *sum, __global real *place,
+                         real weight, real reach, real h, uint is_first, uint is_last, uint num_blocks) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
     UNROLL_STATE
@@ -39,13 +40,16 @@ __kernel void path_stage(__global real *x, __global const real *k, __global real
 __kernel void path_add_log_det(__global real *log_det, __global const real *divergence, real share, uint num_blocks) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
-    store_lanes(log_det + AT_SAMPLE, fma((realv)share, load_lanes(divergence + AT_SAMPLE), load_lanes(log_det + AT_SAMPLE)));
+    store_lanes(log_det + AT_SAMPLE,
+                fma((realv)share, load_lanes(divergence + AT_SAMPLE), load_lanes(log_det + AT_SAMPLE)));
 }
 
-/* The adjoint at t = 1: weight (s + grad u), mean-free, its length without the weight at most cap (+infinity: any). In: adjoint = weight grad u.
- * value: free energy as it is, or, of data, nll = log_det - prior.log_prob(z), which prior_log_prob holds. */
-__kernel void path_seed(__global real *adjoint, __global const real *score, __global const real *weight, __global real *value,
-                        __global const real *log_det, __global const real *prior_log_prob, uint is_of_data, real cap, uint num_blocks) {
+/* The adjoint at t = 1: weight (s + grad u), mean-free, its length without the weight at most cap (+infinity: any). In:
+ * adjoint = weight grad u. value: free energy as it is, or, of data, nll = log_det - prior.log_prob(z), which
+ * prior_log_prob holds. */
+__kernel void path_seed(__global real *adjoint, __global const real *score, __global const real *weight,
+                        __global real *value, __global const real *log_det, __global const real *prior_log_prob,
+                        uint is_of_data, real cap, uint num_blocks) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
     const realv share = load_lanes(weight + AT_SAMPLE);
@@ -64,18 +68,20 @@ __kernel void path_seed(__global real *adjoint, __global const real *score, __gl
     UNROLL_STATE
     for (uint c = 0; c < DOF; c++) square = fma(a[c], a[c], square);
     const realv length = sqrt(square), most = cap * share;
-    const realv shrink = select_lanes((realv)1, most / length, length > most); /* in lanes of padding 0 is not more than 0 */
+    /* in lanes of padding 0 is not more than 0 */
+    const realv shrink = select_lanes((realv)1, most / length, length > most);
     UNROLL_STATE
     for (uint c = 0; c < DOF; c++) store_lanes(adjoint + AT(c), shrink * a[c]);
     if (is_of_data)
         store_lanes(value + AT_SAMPLE, load_lanes(log_det + AT_SAMPLE) - load_lanes(prior_log_prob + AT_SAMPLE));
 }
 
-/* ---- Reverse: the adjoint of the discretised flow --------------------------------------------------------------------------- */
+/* ---- Reverse: the adjoint of the discretised flow ---------------------------------------------------------------- */
 
-/* Of one stage's velocity: adjoint_k = share adjoint + reach from_later; from_later is cleared for what the vjp adds, total begins. */
-__kernel void path_stage_adjoint(__global const real *adjoint, __global real *from_later, __global real *adjoint_k, real share, real reach,
-                                 uint num_blocks) {
+/* Of one stage's velocity: adjoint_k = share adjoint + reach from_later; from_later is set to 0 for what the vjp adds,
+ * total begins. */
+__kernel void path_stage_adjoint(__global const real *adjoint, __global real *from_later, __global real *adjoint_k,
+                                 real share, real reach, uint num_blocks) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
     UNROLL_STATE
@@ -87,8 +93,8 @@ __kernel void path_stage_adjoint(__global const real *adjoint, __global real *fr
 }
 
 /* total = adjoint (first) + from_later; at the step's end adjoint = total. */
-__kernel void path_add(__global real *adjoint, __global real *total, __global const real *from_later, uint is_first, uint is_last,
-                       uint num_blocks) {
+__kernel void path_add(__global real *adjoint, __global real *total, __global const real *from_later, uint is_first,
+                       uint is_last, uint num_blocks) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
     UNROLL_STATE

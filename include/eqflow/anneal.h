@@ -1,8 +1,9 @@
-/* Annealed sequential Monte Carlo (Del Moral, Doucet and Jasra, J. R. Stat. Soc. B 68 (2006) 411): from a density that can be drawn from to the
- * target, through E_beta = (1 - beta) E_start + beta u(x), beta from 0 to 1. The start is a flow, E_start = -log q(x), or the equilibrium of
- * another potential, E_start = u_start(x), of which samples are given. What comes out are weighted configurations of the target: averages
- * and ln Z are right however bad the start is, and the spread of independent repeats says how well they are known. Nothing is clipped,
- * nothing is left out. Equations: docs/anneal.md. */
+/* Annealed sequential Monte Carlo (Del Moral, Doucet and Jasra, J. R. Stat. Soc. B 68 (2006) 411): from a density that
+ * can be drawn from to the target, through E_beta = (1 - beta) E_start + beta u(x), beta from 0 to 1. The start is a
+ * flow, E_start = -log q(x), or the equilibrium of another potential, E_start = u_start(x), of which samples are given.
+ * What comes out are weighted configurations of the target: averages and ln Z are right however bad the start is, and
+ * the spread of independent repeats says how well they are known. Nothing is clipped, nothing is left out. Equations:
+ * docs/anneal.md. */
 #ifndef EQFLOW_ANNEAL_H
 #define EQFLOW_ANNEAL_H
 
@@ -23,8 +24,8 @@ typedef struct eqf_anneal_options {
     unsigned num_langevin_moves; /* 3 at each beta, along the gradient of E_beta */
     bool has_no_latent_moves, has_no_langevin_moves; /* 0 moves of that kind */
     double ess_decay; /* 0.9: each beta leaves that much of the effective sample size of the weights so far; (0, 1) */
-    double
-        resample_below; /* 0.5: a repeat is resampled when its effective sample size is below that fraction; (0, 1] */
+    /* 0.5: a repeat is resampled when its effective sample size is below that fraction; (0, 1] */
+    double resample_below;
     unsigned max_steps; /* 2000: steps in beta after which the pilot run gives up */
 } eqf_anneal_options;
 #define EQF_ANNEAL_OPTIONS_INIT \
@@ -65,23 +66,25 @@ typedef struct eqf_annealer eqf_annealer;
 /* From a flow to target. Errors: INVALID_ARGUMENT, OUT_OF_MEMORY, those of the device. */
 eqf_status eqf_annealer_create(eqf_context *ctx, eqf_flow *flow, const eqf_potential_options *target,
                                const eqf_anneal_options *options, eqf_annealer **annealer_out);
-/* From the equilibrium of another potential of the same N and D: x [num, N, D] are independent samples of it (copied), from which walkers
- * are drawn with replacement, those of the pilot run and of each repeat from parts of their own. */
+/* From the equilibrium of another potential of the same N and D: x [num, N, D] are independent samples of it (copied),
+ * from which walkers are drawn with replacement, those of the pilot run and of each repeat from parts of their own. */
 eqf_status eqf_annealer_create_from_samples(eqf_context *ctx, const eqf_potential_options *start, size_t num,
                                             const float *x, const eqf_potential_options *target,
                                             const eqf_anneal_options *options, eqf_annealer **annealer_out);
 void eqf_annealer_destroy(eqf_annealer **annealer);
 
-/* One step in beta: reweight, resample, move. First those of the pilot run. Errors: NON_FINITE (no walker has any weight, or
- * the pilot run gave up), those of the device. */
+/* One step in beta: reweight, resample, move. First those of the pilot run. Errors: NON_FINITE (no walker has any
+ * weight, or the pilot run gave up), those of the device. */
 eqf_status eqf_annealer_advance(eqf_annealer *annealer, eqf_anneal_state *state_out);
 
-/* After the last step. x_out [num_walkers, N, D], energy_out [num_walkers] in kT of the target, log_weights_out [num_walkers]: the mean of
- * exp(log_weight) over the walkers is Z; each output may be NULL. Errors: INVALID_ARGUMENT (not done yet). */
+/* After the last step. x_out [num_walkers, N, D], energy_out [num_walkers] in kT of the target, log_weights_out
+ * [num_walkers]: the mean of exp(log_weight) over the walkers is Z; each output may be NULL. Errors: INVALID_ARGUMENT
+ * (not done yet). */
 eqf_status eqf_annealer_result(const eqf_annealer *annealer, eqf_anneal_result *result_out, float *x_out,
                                float *energy_out, double *log_weights_out);
 
-/* Equally weighted configurations: num draws of the walkers by their weights, systematic resampling keyed by the seed. x_out [num, N, D],
+/* Equally weighted configurations: num draws of the walkers by their weights, systematic resampling keyed by the seed.
+ * x_out [num, N, D],
  * energy_out [num] or NULL. Walkers of large weight come several times. */
 eqf_status eqf_annealer_resample(const eqf_annealer *annealer, size_t num, float *x_out, float *energy_out);
 

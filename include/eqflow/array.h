@@ -33,8 +33,8 @@ eqf_status eqf_array_write_npy(eqf_context *ctx, const char *path, const eqf_arr
 /* Any bytes as a file, in the same way: all of it or nothing. */
 eqf_status eqf_file_write(eqf_context *ctx, const char *path, const void *bytes, size_t num_bytes);
 
-/* Reads configurations as [B, N, D] from a .npy file of shape [B, N, D] or [B, N*D], or from extended XYZ (frames of N particles; coordinates beyond D are 0);
- * subtracts each
+/* Reads configurations as [B, N, D] from a .npy file of shape [B, N, D] or [B, N*D], or from extended XYZ (frames of N
+ * particles; coordinates beyond D are 0); subtracts each
  * configuration's centre of mass and gives the largest one removed (max_offset_out, length, or NULL).
  * Errors: those of eqf_array_read_npy, FORMAT for another shape, an empty array, NaN or infinity. */
 eqf_status eqf_array_read_configurations(eqf_context *ctx, const char *path, unsigned num_particles,
@@ -54,8 +54,9 @@ typedef struct eqf_frame_value {
 eqf_status eqf_array_write_xyz_values(eqf_context *ctx, const char *path, const eqf_array *x, const char *element,
                                       size_t num_values, const eqf_frame_value *values);
 
-/* The number name=value of each frame of an extended XYZ file: values_out [B]; an array without elements where no frame has one, or the
- * file is no XYZ. Errors: IO, FORMAT (some frames have it and others do not, or it is no number), OUT_OF_MEMORY. */
+/* The number name=value of each frame of an extended XYZ file: values_out [B]; an array without elements where no frame
+ * has one, or the file is no XYZ. Errors: IO, FORMAT (some frames have it and others do not, or it is no number),
+ * OUT_OF_MEMORY. */
 eqf_status eqf_array_read_xyz_values(eqf_context *ctx, const char *path, const char *name, eqf_array *values_out);
 
 #ifdef __cplusplus

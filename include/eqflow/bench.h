@@ -20,8 +20,8 @@ typedef struct eqf_bench_yardsticks {
  * SELF_TEST if the device gives a wrong sum or copy. Errors: those of the device. */
 eqf_status eqf_bench_probe(eqf_context *ctx, eqf_bench_yardsticks *yardsticks_out);
 
-/* Keeps the figures for the open device and its driver in the user's cache, where "auto" looks for the fastest device. Errors: IO,
- * NOT_FOUND (caching is off). */
+/* Keeps the figures for the open device and its driver in the user's cache, where "auto" looks for the fastest device.
+ * Errors: IO, NOT_FOUND (caching is off). */
 eqf_status eqf_bench_remember(eqf_context *ctx, const eqf_bench_yardsticks *yardsticks);
 
 #ifdef __cplusplus

@@ -25,7 +25,8 @@ typedef struct eqf_cache_entry {
 /* The cache's folder; "" if caching on disk is off (EQFLOW_CACHE=off, or no home). Valid as long as ctx. */
 const char *eqf_cache_path(const eqf_context *ctx);
 
-/* All entries, newest first; the array is the caller's (eqf_free). An absent folder is an empty list. Errors: IO, OUT_OF_MEMORY. */
+/* All entries, newest first; the array is the caller's (eqf_free). An absent folder is an empty list. Errors: IO,
+ * OUT_OF_MEMORY. */
 eqf_status eqf_cache_list(eqf_context *ctx, eqf_cache_entry **entries_out, size_t *num_entries_out);
 
 /* Removes all entries, and what killed processes left half written; *num_removed_out (or NULL): entries. Errors: IO. */

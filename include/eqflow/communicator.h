@@ -1,5 +1,5 @@
-/* Several processes, each with a device of its own, as one: what they must be able to tell each other. The library knows
- * no MPI; who has it writes these functions around it (apps/eqflow/mpi.c does). */
+/* Several processes, each with a device of its own, as one: what they must be able to tell each other. The library
+ * knows no MPI; who has it writes these functions around it (apps/eqflow/mpi.c does). */
 #ifndef EQFLOW_COMMUNICATOR_H
 #define EQFLOW_COMMUNICATOR_H
 
@@ -29,8 +29,8 @@ typedef struct eqf_communicator {
  * calls stay each rank's own:
  *   eqf_mcmc_sample         chains are split; every rank gets all samples, bit for bit those of one rank
  *   eqf_trainer_advance     batches and held-out data are split, gradients summed: the same but for rounding
- * All ranks need the same library and devices of one kind. communicator is copied, its user must outlive ctx; NULL takes
- * it back. Not while trainers live. Errors: INVALID_ARGUMENT. */
+ * All ranks need the same library and devices of one kind. communicator is copied, its user must outlive ctx; NULL
+ * takes it back. Not while trainers live. Errors: INVALID_ARGUMENT. */
 eqf_status eqf_context_set_communicator(eqf_context *ctx, const eqf_communicator *communicator);
 
 /* Where the part of a rank begins when num things are shared; it ends where the next rank's begins, and for rank = size

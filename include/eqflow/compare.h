@@ -1,5 +1,5 @@
-/* Are two sets of configurations of one equilibrium? 2-Wasserstein distances between them, each beside the floor: what two perfect sets of that
- * size have. Equations: docs/averages.md. */
+/* Are two sets of configurations of one equilibrium? 2-Wasserstein distances between them, each beside the floor: what
+ * two perfect sets of that size have. Equations: docs/averages.md. */
 #ifndef EQFLOW_COMPARE_H
 #define EQFLOW_COMPARE_H
 
@@ -14,8 +14,8 @@ typedef struct eqf_comparison_options {
     size_t struct_size;  /* set by EQF_COMPARISON_OPTIONS_INIT */
     uint64_t seed;       /* which configurations, how the perfect set is split, where alignments begin */
     size_t num_compared; /* 2000: configurations of each set at most */
-    size_t
-        num_aligned; /* of them, for the aligned distance, whose cost grows with the square: 500, above 4 particles 200 */
+    /* of them, for the aligned distance, whose cost grows with the square: 500, above 4 particles 200 */
+    size_t num_aligned;
     bool has_no_aligned; /* no aligned distance */
     unsigned num_splits; /* 20: random splits of the perfect set; 2 or more */
     unsigned num_starts; /* 1: random orientations that an alignment of more than 4 particles begins from */
@@ -41,10 +41,11 @@ typedef struct eqf_comparison {
 #define EQF_COMPARISON_INIT \
     { .struct_size = sizeof(eqf_comparison) }
 
-/* a [num_a, N, D], b [num_b, N, D], and reference [num_reference, N, D] or NULL: a perfect set, whose halves give the floor; without one b is
- * taken for perfect. Each set counts up to the size that all have: num_a, num_b, half of the perfect set, num_compared. options may be NULL.
- * Errors: INVALID_ARGUMENT, NON_FINITE (b or the reference has configurations without a finite energy), INTERRUPTED, OUT_OF_MEMORY, those of
- * the device. */
+/* a [num_a, N, D], b [num_b, N, D], and reference [num_reference, N, D] or NULL: a perfect set, whose halves give the
+ * floor; without one b is taken for perfect. Each set counts up to the size that all have: num_a, num_b, half of the
+ * perfect set, num_compared. options may be NULL.
+ * Errors: INVALID_ARGUMENT, NON_FINITE (b or the reference has configurations without a finite energy), INTERRUPTED,
+ * OUT_OF_MEMORY, those of the device. */
 eqf_status eqf_compare(eqf_context *ctx, const eqf_potential_options *potential, size_t num_a, const float *a,
                        size_t num_b, const float *b, size_t num_reference, const float *reference,
                        const eqf_comparison_options *options, eqf_comparison *comparison_out);

@@ -41,12 +41,12 @@ typedef struct eqf_device_info {
 #define EQF_DEVICE_INFO_INIT {.struct_size = sizeof(eqf_device_info)}
 
 /* Every device of every platform, in the loader's order. The array is the caller's: eqf_free.
- * Errors: NO_PLATFORM, NO_DEVICE (none at all), OUT_OF_MEMORY; a platform without devices is skipped, with a log line, and so is an ICD
- * file that names a library which cannot be loaded. */
+ * Errors: NO_PLATFORM, NO_DEVICE (none at all), OUT_OF_MEMORY; a platform without devices is skipped, with a log line,
+ * and so is an ICD file that names a library which cannot be loaded. */
 eqf_status eqf_device_list(eqf_context *ctx, eqf_device_info **devices_out, size_t *num_devices_out);
 
-/* A device's profile as it came together from platforms/ (the chain is in platforms/README.md), the tuning of this machine and
- * eqf_context_set_profile. */
+/* A device's profile as it came together from platforms/ (the chain is in platforms/README.md), the tuning of this
+ * machine and eqf_context_set_profile. */
 typedef struct eqf_profile_value {
     char key[32], value[224];
     char origin[96];  /* the file that had the last word: "platforms/cpu/cpu.profile:5", "eqf_context_set_profile" */
@@ -63,7 +63,8 @@ enum { EQF_PROFILE_MAX_VALUES = 64, EQF_PROFILE_MAX_ISSUES = 16 };
 typedef struct eqf_device_profile {
     size_t struct_size; /* set by EQF_DEVICE_PROFILE_INIT */
     unsigned num_values, num_issues;
-    eqf_profile_value values[EQF_PROFILE_MAX_VALUES]; /* every key once, in the order of platforms/generic/generic.profile */
+    /* every key once, in the order of platforms/generic/generic.profile */
+    eqf_profile_value values[EQF_PROFILE_MAX_VALUES];
     eqf_driver_issue issues[EQF_PROFILE_MAX_ISSUES];  /* known of this device's driver version */
 } eqf_device_profile;
 #define EQF_DEVICE_PROFILE_INIT {.struct_size = sizeof(eqf_device_profile)}
@@ -71,9 +72,9 @@ typedef struct eqf_device_profile {
 /* The profile of the device at index in eqf_device_list. Errors: NO_DEVICE, NO_PLATFORM, OUT_OF_MEMORY. */
 eqf_status eqf_device_get_profile(eqf_context *ctx, unsigned index, eqf_device_profile *profile_out);
 
-/* Keeps profile values for the open device and its driver in the user's cache: lines "key = value  # reason". Contexts opened from then on
- * use them, in place of those of platforms/. NULL forgets them. Errors: INVALID_ARGUMENT (not such lines), IO, NOT_FOUND (caching is
- * off). */
+/* Keeps profile values for the open device and its driver in the user's cache: lines "key = value  # reason". Contexts
+ * opened from then on use them, in place of those of platforms/. NULL forgets them. Errors: INVALID_ARGUMENT (not such
+ * lines), IO, NOT_FOUND (caching is off). */
 eqf_status eqf_device_store_tuning(eqf_context *ctx, const char *text);
 
 /* The open device of ctx (opens the default one if none is). */

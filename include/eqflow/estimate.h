@@ -45,8 +45,8 @@ eqf_status eqf_estimate_reweighted_bootstrap(size_t num, const double *log_weigh
                                              unsigned num_resamples, uint64_t seed, double *mean_out,
                                              double *standard_error_out);
 
-/* Mean and variance (of the population, sum w (f - mean)^2 / sum w) with standard errors by the jackknife over contiguous blocks: of
- * independent samples, and of chains whose memory is shorter than a block. */
+/* Mean and variance (of the population, sum w (f - mean)^2 / sum w) with standard errors by the jackknife over
+ * contiguous blocks: of independent samples, and of chains whose memory is shorter than a block. */
 typedef struct eqf_moments {
     size_t struct_size; /* set by EQF_MOMENTS_INIT */
     double mean, mean_standard_error;
@@ -62,10 +62,16 @@ eqf_status eqf_estimate_weights_bootstrap(size_t num, const double *log_weights,
                                           uint64_t seed, double *log_z_standard_error_out,
                                           double *ess_fraction_standard_error_out);
 
+/* The same ESS, as a fraction, from samples of the target (data) and their log_weights: 1 / (mean w  mean 1/w). Where
+ * the model misses a part of the target, its own samples do not know, and the data do. Bootstrap standard error;
+ * NON_FINITE too where a weight is zero. */
+eqf_status eqf_estimate_forward_ess(size_t num, const double *log_weights, unsigned num_resamples, uint64_t seed,
+                                    double *ess_fraction_out, double *standard_error_out);
+
 /* Independence Metropolis over independent proposals in their order, e.g. samples of a flow: proposal t is taken with
- * probability min(1, w_t / w of the state held), Philox uniforms keyed by seed. states_out [num]: the proposal held after t
- * has been offered; the chain starts with the first proposal of non-zero weight, which stands for those before it.
- * acceptance_out: fraction taken of those offered; NaN if none was. */
+ * probability min(1, w_t / w of the state held), Philox uniforms keyed by seed. states_out [num]: the proposal held
+ * after t has been offered; the chain starts with the first proposal of non-zero weight, which stands for those before
+ * it. acceptance_out: fraction taken of those offered; NaN if none was. */
 eqf_status eqf_estimate_independence_chain(size_t num, const double *log_weights, uint64_t seed, size_t *states_out,
                                            double *acceptance_out);
 
@@ -95,15 +101,15 @@ eqf_status eqf_estimate_split_r_hat(size_t num_chains, size_t num_steps, const d
 eqf_status eqf_estimate_histogram(size_t num, const double *values, const double *log_weights, double low,
                                   double high, size_t num_bins, double *density_out);
 
-/* The same density with its standard error, for samples that have several values each, values [num, num_values]: all of a sample's
- * values weigh the same, and the error is that of independent samples with correlated values (delta method, as in
- * eqf_estimate_reweighted_mean). density_out, standard_error_out [num_bins]. */
+/* The same density with its standard error, for samples that have several values each, values [num, num_values]: all of
+ * a sample's values weigh the same, and the error is that of independent samples with correlated values (delta method,
+ * as in eqf_estimate_reweighted_mean). density_out, standard_error_out [num_bins]. */
 eqf_status eqf_estimate_histogram_with_error(size_t num, size_t num_values, const float *values,
                                              const double *log_weights, double low, double high, size_t num_bins,
                                              double *density_out, double *standard_error_out);
 
-/* The 2-Wasserstein distance of two sets of numbers: sqrt of the integral over q in (0, 1) of (quantile_a(q) - quantile_b(q))^2. Sets of any
- * sizes. Errors: NON_FINITE too. */
+/* The 2-Wasserstein distance of two sets of numbers: sqrt of the integral over q in (0, 1) of (quantile_a(q) -
+ * quantile_b(q))^2. Sets of any sizes. Errors: NON_FINITE too. */
 eqf_status eqf_estimate_wasserstein(size_t num_a, const double *a, size_t num_b, const double *b, double *distance_out);
 
 /* Pair distances |x_i - x_j|, i<j: x [B, N, D] -> distance_out [B, N(N-1)/2]. */

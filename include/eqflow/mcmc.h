@@ -41,9 +41,11 @@ typedef struct eqf_mcmc_diagnostics {
     double effective_samples;         /* independent samples the kept ones are worth */
     double mean_energy, mean_energy_standard_error;
     double radius_of_gyration;        /* root mean square */
-    double radius_growth;             /* of it, relative, from the first to the last half of each chain's kept configurations: 0 in equilibrium */
+    /* of it, relative, from the first to the last half of each chain's kept configurations: 0 in equilibrium */
+    double radius_growth;
     double radius_growth_standard_error;
-    bool is_unbound;            /* the energy grows too slowly with distance for exp(-u) to be normalised: there is no equilibrium */
+    /* the energy grows too slowly with distance for exp(-u) to be normalised: there is no equilibrium */
+    bool is_unbound;
     double dissociation_energy; /* where all particles are far from each other; NaN where that costs ever more */
 } eqf_mcmc_diagnostics;
 #define EQF_MCMC_DIAGNOSTICS_INIT {.struct_size = sizeof(eqf_mcmc_diagnostics)}
@@ -54,6 +56,66 @@ typedef struct eqf_mcmc_diagnostics {
 eqf_status eqf_mcmc_sample(eqf_context *ctx, const eqf_potential_options *potential,
                            const eqf_mcmc_options *options, size_t num_samples, float *x_out,
                            float *energy_out, eqf_mcmc_diagnostics *diagnostics_out);
+
+/* ---- Replica exchange
+ * -------------------------------------------------------------------------------------------------- */
+
+#define EQF_REPLICA_MAX_TEMPERATURES 64
+
+/* Ladders of chains, one at each of num_temperatures temperatures in a geometric row from the potential's own to the
+ * highest; neighbours trade temperatures (docs/sampling.md). What is rare at the lowest temperature is reached over
+ * the highest. Zeros mean defaults. */
+typedef struct eqf_replica_options {
+    size_t struct_size;         /* set by EQF_REPLICA_OPTIONS_INIT */
+    unsigned num_temperatures;  /* 8; 2 ... EQF_REPLICA_MAX_TEMPERATURES */
+    double highest_temperature; /* in the potential's units, above its own; has no default */
+    unsigned num_ladders;       /* independent; chosen from num_samples, 16 or more; even with a start, 2 or more */
+    unsigned num_burn_in;       /* 4000 sweeps */
+    unsigned thinning;          /* 200 sweeps between kept configurations */
+    /* 10 sweeps between exchanges; burn-in and thinning are rounded up to multiples of it */
+    unsigned exchange_interval;
+    double start_scale;         /* sd of the random start; chosen from the potential */
+    double target_acceptance;   /* 0.2; the step size of each temperature is tuned in burn-in */
+    /* [N, D] or NULL: a configuration, such as a minimum, that every second ladder begins from: in equilibrium both
+     * halves of the ladders agree */
+    const float *start;
+    uint64_t seed;
+    bool is_centred;            /* subtract each sample's centre of mass (true in INIT) */
+} eqf_replica_options;
+#define EQF_REPLICA_OPTIONS_INIT {.struct_size = sizeof(eqf_replica_options), .is_centred = true}
+
+/* Of one temperature T. Energies are reduced by the potential's own temperature T_0; standard errors are from the
+ * spread of the ladders, NaN from fewer than two. */
+typedef struct eqf_replica_temperature {
+    double temperature;
+    double acceptance, step_size;  /* of the moves after burn-in */
+    /* exchanges with the next higher temperature, of those offered; NaN at the highest */
+    double swap_acceptance;
+    double mean_energy, mean_energy_standard_error;
+    double heat_capacity, heat_capacity_standard_error; /* configurational, in k: the variance of U / kT */
+    /* mean energy of the ladders that began as gas, and from the start; NaN without */
+    double start_means[2], start_standard_errors[2];
+} eqf_replica_temperature;
+
+typedef struct eqf_replica_diagnostics {
+    size_t struct_size; /* set by EQF_REPLICA_DIAGNOSTICS_INIT */
+    unsigned num_temperatures, num_ladders, num_burn_in, thinning, exchange_interval;
+    uint64_t num_sweeps;             /* per chain, burn-in included */
+    /* after burn-in: chains from the lowest temperature to the highest and back, all ladders */
+    double num_round_trips;
+    /* between the mean energies of the two starts, over the temperatures, in standard errors; NaN without */
+    double largest_start_difference;
+    eqf_replica_temperature at[EQF_REPLICA_MAX_TEMPERATURES]; /* lowest first */
+} eqf_replica_diagnostics;
+#define EQF_REPLICA_DIAGNOSTICS_INIT {.struct_size = sizeof(eqf_replica_diagnostics)}
+
+/* num_samples configurations at each temperature: x_out [num_temperatures, num_samples, N, D] float32, ordered by
+ * (kept configuration, ladder), energy_out [num_temperatures, num_samples] or NULL, reduced by the potential's own
+ * temperature. Same seed, device and version: same bits, whatever the number of threads. Ranks do not share the
+ * work. Errors: as eqf_mcmc_sample. */
+eqf_status eqf_replica_sample(eqf_context *ctx, const eqf_potential_options *potential,
+                              const eqf_replica_options *options, size_t num_samples, float *x_out, float *energy_out,
+                              eqf_replica_diagnostics *diagnostics_out);
 
 #ifdef __cplusplus
 }

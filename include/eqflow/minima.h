@@ -47,7 +47,8 @@ typedef struct eqf_quench_options {
     eqf_progress_callback progress;
     void *progress_user;
 } eqf_quench_options;
-#define EQF_QUENCH_OPTIONS_INIT {.struct_size = sizeof(eqf_quench_options), .precision = EQF_QUENCH_BEST, .max_escapes = 10}
+#define EQF_QUENCH_OPTIONS_INIT \
+    { .struct_size = sizeof(eqf_quench_options), .precision = EQF_QUENCH_BEST, .max_escapes = 10 }
 
 typedef struct eqf_quench_summary {
     size_t struct_size; /* set by EQF_QUENCH_SUMMARY_INIT */

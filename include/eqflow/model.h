@@ -15,7 +15,8 @@ extern "C" {
 
 typedef enum eqf_dynamics_kind {
     EQF_DYNAMICS_RADIAL, /* the paper's: pair forces along the distances, equivariant, closed-form divergence */
-    EQF_DYNAMICS_DENSE,  /* a black-box network on the flattened coordinates and time: the baseline, only translations are built in */
+    /* a black-box network on the flattened coordinates and time: the baseline, only translations are built in */
+    EQF_DYNAMICS_DENSE,
     EQF_DYNAMICS_MESSAGE /* deep messages between particles: equivariant, many-body, closed-form divergence */
 } eqf_dynamics_kind;
 
@@ -49,10 +50,13 @@ typedef struct eqf_dynamics_options {
     unsigned num_reduced; /* vectors of a particle that an edge reads */
     unsigned char reserved[432]; /* 0: see eqflow/context.h */
 } eqf_dynamics_options;
-#define EQF_DYNAMICS_OPTIONS_INIT                                                                                              \
-    {.struct_size = sizeof(eqf_dynamics_options), .kind = EQF_DYNAMICS_RADIAL, .num_distance = 50, .num_time = 10,              \
-     .layout = EQF_RADIAL_UNIFORM, .distance_max = 8.0, .distance_gamma = 0.5, .time_gamma = 0.3, .width = 128, .depth = 2,     \
-     .activation = EQF_ACTIVATION_TANH, .num_hops = 3, .num_scalars = 48, .num_vectors = 16, .num_edge = 48, .num_reduced = 8}
+#define EQF_DYNAMICS_OPTIONS_INIT                                                                                     \
+    {                                                                                                                 \
+        .struct_size = sizeof(eqf_dynamics_options), .kind = EQF_DYNAMICS_RADIAL, .num_distance = 50, .num_time = 10, \
+        .layout = EQF_RADIAL_UNIFORM, .distance_max = 8.0, .distance_gamma = 0.5, .time_gamma = 0.3, .width = 128,    \
+        .depth = 2, .activation = EQF_ACTIVATION_TANH, .num_hops = 3, .num_scalars = 48, .num_vectors = 16,           \
+        .num_edge = 48, .num_reduced = 8                                                                              \
+    }
 
 /* What there is to say about a kind of dynamics; texts are static. */
 typedef struct eqf_dynamics_kind_info {
@@ -94,7 +98,8 @@ const eqf_option *eqf_prior_option(eqf_prior_kind kind, size_t index);
 
 typedef enum eqf_integrator_method {
     EQF_INTEGRATOR_RK4,   /* equal steps, the same for all samples */
-    EQF_INTEGRATOR_DOPRI5 /* Dormand-Prince 5(4), each sample its own steps: a choice of the flow, see eqf_flow_options; models say RK4 */
+    /* Dormand-Prince 5(4), each sample its own steps: a choice of the flow, see eqf_flow_options; models say RK4 */
+    EQF_INTEGRATOR_DOPRI5
 } eqf_integrator_method;
 
 /* What there is to say about a method; texts are static. */
@@ -102,7 +107,8 @@ typedef struct eqf_integrator_method_info {
     size_t struct_size;    /* set by the library */
     const char *name;      /* "rk4" */
     const char *title;     /* "Dormand-Prince 5(4)" */
-    bool has_step_control; /* each sample chooses its steps, by eqf_adaptive_options; gradients are those of the continuous adjoint */
+    /* each sample chooses its steps, by eqf_adaptive_options; gradients are those of the continuous adjoint */
+    bool has_step_control;
     bool has_double;       /* it can solve in double precision */
 } eqf_integrator_method_info;
 
@@ -117,7 +123,8 @@ typedef struct eqf_integrator_options {
     unsigned num_steps; /* equal steps over t in [0, 1] */
     unsigned char reserved[112]; /* 0: see eqflow/context.h */
 } eqf_integrator_options;
-#define EQF_INTEGRATOR_OPTIONS_INIT {.struct_size = sizeof(eqf_integrator_options), .method = EQF_INTEGRATOR_RK4, .num_steps = 20}
+#define EQF_INTEGRATOR_OPTIONS_INIT \
+    { .struct_size = sizeof(eqf_integrator_options), .method = EQF_INTEGRATOR_RK4, .num_steps = 20 }
 
 typedef struct eqf_model_options {
     size_t struct_size; /* set by EQF_MODEL_OPTIONS_INIT */
@@ -129,12 +136,14 @@ typedef struct eqf_model_options {
     uint64_t seed; /* of the initial parameters */
     eqf_prior_kind prior_kind;
 } eqf_model_options;
-#define EQF_MODEL_OPTIONS_INIT                                                                                          \
-    {.struct_size = sizeof(eqf_model_options), .potential = EQF_POTENTIAL_OPTIONS_INIT, .prior_scale = 1.0,             \
-     .dynamics = EQF_DYNAMICS_OPTIONS_INIT, .integrator = EQF_INTEGRATOR_OPTIONS_INIT}
+#define EQF_MODEL_OPTIONS_INIT                                                                                 \
+    {                                                                                                          \
+        .struct_size = sizeof(eqf_model_options), .potential = EQF_POTENTIAL_OPTIONS_INIT, .prior_scale = 1.0, \
+        .dynamics = EQF_DYNAMICS_OPTIONS_INIT, .integrator = EQF_INTEGRATOR_OPTIONS_INIT                       \
+    }
 
-/* ln of the integral of the prior's exp(-u), where u = -ln of its density, shifted so that it is 0 where all coordinates are 0. NaN if options
- * are NULL or their kind of prior is unknown. */
+/* ln of the integral of the prior's exp(-u), where u = -ln of its density, shifted so that it is 0 where all
+ * coordinates are 0. NaN if options are NULL or their kind of prior is unknown. */
 double eqf_prior_log_z(const eqf_model_options *options);
 
 /* One line of the training history. Means over the steps since the line before; held_out_nll is NaN
@@ -195,7 +204,8 @@ eqf_status eqf_model_add_history(eqf_context *ctx, eqf_model *model, const eqf_h
 
 /* One safetensors file; docs/file-formats.md. Save is atomic (temporary file, fsync, rename).
  * load takes "gallery:NAME" too (eqflow/gallery.h).
- * Errors: IO; load also FORMAT (not ours, corrupt, newer format), UNSUPPORTED, NOT_FOUND (a name that the gallery lacks). */
+ * Errors: IO; load also FORMAT (not ours, corrupt, newer format), UNSUPPORTED, NOT_FOUND (a name that the gallery
+ * lacks). */
 eqf_status eqf_model_save(eqf_context *ctx, const eqf_model *model, const char *path);
 eqf_status eqf_model_load(eqf_context *ctx, const char *path, eqf_model **model_out);
 

@@ -1,5 +1,6 @@
-/* Options as data: what can be chosen about a potential, a field, a prior or a loss is one row for each choice. The rows make the
- * checks, the model file, the fingerprint of a training, and a program's flags and help, so that an option is written once. */
+/* Options as data: what can be chosen about a potential, a field, a prior or a loss is one row for each choice. The
+ * rows make the checks, the model file, the fingerprint of a training, and a program's flags and help, so that an
+ * option is written once. */
 #ifndef EQFLOW_OPTION_H
 #define EQFLOW_OPTION_H
 
@@ -27,18 +28,19 @@ typedef struct eqf_option {
     size_t offset;      /* of the member in the options struct that the table is about */
     eqf_option_type type;
     double initial; /* the default; BOOL: 0 or 1, NAME: the enum's value */
-    double low,
-        high; /* allowed, both included; BOOL and NAME: not used. Infinity is allowed where a bound is infinite, NaN never */
+    /* allowed, both included; BOOL and NAME: not used. Infinity is allowed where a bound is infinite, NaN never */
+    double low, high;
     const char *help; /* part of a sentence, lower case, no full stop: "depth of a pair" */
     const char *unit; /* "kT", "length"; NULL: a pure number */
-    const char
-        *flag; /* what a command line calls it, without dashes; NULL: the key with - for _; "": no flag is wanted */
+    /* what a command line calls it, without dashes; NULL: the key with - for _; "": no flag is wanted */
+    const char *flag;
     const char *const *names; /* NAME: NULL at the end */
-    bool
-        is_optional; /* younger than the file's format: a file without the key means `initial`, and `initial` is not written */
+    /* younger than the file's format: a file without the key means `initial`, and `initial` is not written */
+    bool is_optional;
 } eqf_option;
 
-/* The value in options, the struct that the row's table is about; a NAME's is the enum's value. 64-bit counts above 2^53 are rounded. */
+/* The value in options, the struct that the row's table is about; a NAME's is the enum's value. 64-bit counts above
+ * 2^53 are rounded. */
 double eqf_option_get(const eqf_option *option, const void *options);
 /* Sets it, unchecked: the check of the whole struct tells. Counts must be whole numbers that fit. */
 void eqf_option_set(const eqf_option *option, void *options, double value);

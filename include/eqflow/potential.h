@@ -51,17 +51,20 @@ typedef struct eqf_potential_options {
     double depth, width; /* Morse */
     unsigned char reserved[248]; /* 0: see eqflow/context.h */
 } eqf_potential_options;
-#define EQF_POTENTIAL_OPTIONS_INIT                                                                                         \
-    {.struct_size = sizeof(eqf_potential_options), .kind = EQF_POTENTIAL_DOUBLE_WELL, .num_particles = 2, .space_dim = 2,      \
-     .temperature = 1.0, .distance_offset = 4.0, .linear = 0.0, .quadratic = -4.0, .quartic = 0.9, .epsilon = 2.0,             \
-     .r_min = 1.0, .trap_strength = 1.0, .length = 1.0, .depth = 2.0, .width = 6.0}
+#define EQF_POTENTIAL_OPTIONS_INIT                                                                                    \
+    {                                                                                                                 \
+        .struct_size = sizeof(eqf_potential_options), .kind = EQF_POTENTIAL_DOUBLE_WELL, .num_particles = 2,          \
+        .space_dim = 2, .temperature = 1.0, .distance_offset = 4.0, .linear = 0.0, .quadratic = -4.0, .quartic = 0.9, \
+        .epsilon = 2.0, .r_min = 1.0, .trap_strength = 1.0, .length = 1.0, .depth = 2.0, .width = 6.0                 \
+    }
 
 /* What there is to say about a kind; texts are static. */
 typedef struct eqf_potential_kind_info {
     size_t struct_size;  /* set by the library */
     const char *name;    /* "lennard_jones": the key in files */
     const char *title;   /* "Lennard-Jones" */
-    const char *formula; /* of a pair at distance d, in the words of the options; "" where the text of the options has it */
+    /* of a pair at distance d, in the words of the options; "" where the text of the options has it */
+    const char *formula;
     const char *element; /* what XYZ files call the particles */
     bool has_text;       /* the energy is OpenCL C text of the options */
 } eqf_potential_kind_info;
@@ -113,10 +116,11 @@ typedef struct eqf_potential_symmetry {
 } eqf_potential_symmetry;
 #define EQF_POTENTIAL_SYMMETRY_INIT {.struct_size = sizeof(eqf_potential_symmetry)}
 
-/* Finds them by the energies of 24 random configurations and their images, on the device, in double where it has that. The density of a flow
- * with a radial or message field has all of them: it cannot become that of a potential that lacks one. Errors: KERNEL_BUILD, those of the
- * device. */
-eqf_status eqf_potential_find_symmetry(eqf_context *ctx, const eqf_potential_options *potential, eqf_potential_symmetry *symmetry_out);
+/* Finds them by the energies of 24 random configurations and their images, on the device, in double where it has that.
+ * The density of a flow with a radial or message field has all of them: it cannot become that of a potential that lacks
+ * one. Errors: KERNEL_BUILD, those of the device. */
+eqf_status eqf_potential_find_symmetry(eqf_context *ctx, const eqf_potential_options *potential,
+                                       eqf_potential_symmetry *symmetry_out);
 
 #ifdef __cplusplus
 }

@@ -24,7 +24,8 @@ typedef void (*eqf_selftest_callback)(void *user, const eqf_selftest_result *res
 
 /* Runs every check on ctx's device. SELF_TEST if one failed (all are run and reported first). */
 eqf_status eqf_selftest(eqf_context *ctx, eqf_selftest_callback callback, void *user);
-/* The same for what has that text in its name, such as "dopri5" or "double well"; NULL: all. NOT_FOUND if nothing has. */
+/* The same for what has that text in its name, such as "dopri5" or "double well"; NULL: all. NOT_FOUND if nothing
+ * has. */
 eqf_status eqf_selftest_of(eqf_context *ctx, const char *subject, eqf_selftest_callback callback, void *user);
 
 #ifdef __cplusplus

@@ -1,5 +1,5 @@
-/* Training in stages: maximum likelihood on samples, the target's energy, or both, by the exact gradient of the discretised flow (DTO) or
- * that of the continuous one (OTD); or flow matching, which solves nothing. */
+/* Training in stages: maximum likelihood on samples, the target's energy, or both, by the exact gradient of the
+ * discretised flow (DTO) or that of the continuous one (OTD); or flow matching, which solves nothing. */
 #ifndef EQFLOW_TRAIN_H
 #define EQFLOW_TRAIN_H
 
@@ -15,31 +15,38 @@ extern "C" {
 /* Which gradient of the likelihood trains. */
 typedef enum eqf_gradient {
     EQF_GRADIENT_DTO, /* discretise, then optimise: the exact gradient of RK4's flow */
-    EQF_GRADIENT_OTD, /* optimise, then discretise: the continuous adjoint, solved backward by dopri5. Slower; knows no integration penalty */
-    EQF_GRADIENT_PATH /* of the Kullback-Leibler divergence along the path of each sample (Vaitl et al. 2022): its variance vanishes where
-                       * the model is the target, whose potential it needs; data must be equilibrium samples of it. Exact divergence, fields that
-                       * are evaluated batch by batch; knows no integration penalty */
+    /* optimise, then discretise: the continuous adjoint, solved backward by dopri5. Slower; knows no integration
+     * penalty */
+    EQF_GRADIENT_OTD,
+    /* of the Kullback-Leibler divergence along the path of each sample (Vaitl et al. 2022): its variance vanishes where
+     * the model is the target, whose potential it needs; data must be equilibrium samples of it. Exact divergence,
+     * fields that are evaluated batch by batch; knows no integration penalty */
+    EQF_GRADIENT_PATH
 } eqf_gradient;
 
 /* What a stage minimises. */
 typedef enum eqf_objective {
     EQF_OBJECTIVE_LIKELIHOOD,   /* nll and free energy, by their weights */
-    EQF_OBJECTIVE_FLOW_MATCHING /* mean of |v(x_t, t) - (x - z)|^2, x_t = (1 - t) z + t x, t uniform (Lipman et al. 2023): needs data, and a field
-                                 * that is evaluated batch by batch */
+    /* mean of |v(x_t, t) - (x - z)|^2, x_t = (1 - t) z + t x, t uniform (Lipman et al. 2023): needs data, and a field
+     * that is evaluated batch by batch */
+    EQF_OBJECTIVE_FLOW_MATCHING
 } eqf_objective;
 
-/* Which latent goes with which datum in flow matching. The nearer they are, the straighter the paths and the easier the field. */
+/* Which latent goes with which datum in flow matching. The nearer they are, the straighter the paths and the easier the
+ * field. */
 typedef enum eqf_pairing {
     EQF_PAIRING_NONE,      /* as they are drawn */
     EQF_PAIRING_MINIBATCH, /* of least total squared distance within groups of pairing_group (Tong et al. 2023) */
-    EQF_PAIRING_EQUIVARIANT /* each datum rotated, reflected and relabelled to be nearest to its latent (Klein, Kraemer and Noe 2023); of four
-                             * particles or fewer the nearest of all, dealt within groups as well. For equivariant fields */
+    /* each datum rotated, reflected and relabelled to be nearest to its latent (Klein, Kraemer and Noe 2023); of four
+     * particles or fewer the nearest of all, dealt within groups as well. For equivariant fields */
+    EQF_PAIRING_EQUIVARIANT
 } eqf_pairing;
 
 /* What turns gradients into steps. */
 typedef enum eqf_optimizer_kind {
     EQF_OPTIMIZER_ADAM, /* with decoupled weight decay (AdamW), on the device */
-    EQF_OPTIMIZER_SOAP  /* Adam in the eigenbasis of each matrix's running gradient covariances (Vyas et al. 2024), on the host */
+    /* Adam in the eigenbasis of each matrix's running gradient covariances (Vyas et al. 2024), on the host */
+    EQF_OPTIMIZER_SOAP
 } eqf_optimizer_kind;
 
 typedef struct eqf_training_options {
@@ -56,8 +63,8 @@ typedef struct eqf_training_options {
     uint64_t validation_interval;          /* steps between held-out measurements */
     eqf_field_evaluation field_evaluation;
     uint64_t seed;                         /* of the batches */
-    /* loss = w nll + (1 - w) free_energy (eqf_loss, eqf_energy_loss), each with its integration penalty; w goes linearly from start to end
-     * of training. 1: maximum likelihood only; 0: energy only, which needs no data. */
+    /* loss = w nll + (1 - w) free_energy (eqf_loss, eqf_energy_loss), each with its integration penalty; w goes
+     * linearly from start to end of training. 1: maximum likelihood only; 0: energy only, which needs no data. */
     double nll_weight_start, nll_weight_end;
     size_t num_generated;                  /* samples of the model a step, where w < 1 */
     double energy_cap;                     /* of eqf_flow_energy_gradient; INFINITY: none */
@@ -66,47 +73,55 @@ typedef struct eqf_training_options {
     eqf_divergence divergence;             /* estimates draw new noise with every batch */
     eqf_gradient gradient;
     eqf_adaptive_options adaptive;         /* of EQF_GRADIENT_OTD */
-    double data_noise;                     /* sd of mean-free normal noise on the training data's coordinates, anew in each batch; 0: none */
+    /* sd of mean-free normal noise on the training data's coordinates, anew in each batch; 0: none */
+    double data_noise;
     eqf_optimizer_kind optimizer;
     double clip_ratio;                     /* the gradient is clipped at so many times its running norm; 0: not */
     size_t num_validated;                  /* held-out samples that a measurement takes, the first of them; 0: all */
     eqf_objective objective;
-    /* Of flow matching: pairs, made by host threads while the device trains (0: as many as there are processors, up to 8; results do not
-     * depend on how many). group: pairs among which latents are dealt; starts: of an alignment of more than four particles. */
+    /* Of flow matching: pairs, made by host threads while the device trains (0: as many as there are processors, up to
+     * 8; results do not depend on how many). group: pairs among which latents are dealt; starts: of an alignment of
+     * more than four particles. */
     eqf_pairing pairing;
     size_t pairing_group;
     unsigned num_pairing_starts, num_pairing_threads;
-    /* Beside nll and free energy: this weight times the mean of (w - mean of w)^2, w = log_prob(x) + u(x), over the batch of data (ln Z drops
-     * out; the data may have any density). Its gradient is that of the discretised flow, or the continuous adjoint. 0: none */
+    /* Beside nll and free energy: this weight times the mean of (w - mean of w)^2, w = log_prob(x) + u(x), over the
+     * batch of data (ln Z drops out; the data may have any density). Its gradient is that of the discretised flow, or
+     * the continuous adjoint. 0: none */
     double dispersion_weight;
-    /* Of a likelihood by EQF_GRADIENT_DTO or OTD: a sample whose nll is further above the batch's mean than this, in nats, has its share in the
-     * gradient reduced as if it were no further: one trajectory gone astray then does not decide a step. 0: none */
+    /* Of a likelihood by EQF_GRADIENT_DTO or OTD: a sample whose nll is further above the batch's mean than this, in
+     * nats, has its share in the gradient reduced as if it were no further: one trajectory gone astray then does not
+     * decide a step. 0: none */
     double sample_cap;
-    double path_cap;                       /* of EQF_GRADIENT_PATH: largest |grad log q + grad u| of a sample; 0: none */
+    /* of EQF_GRADIENT_PATH: largest |grad log q + grad u| of a sample; 0: none */
+    double path_cap;
 } eqf_training_options;
-#define EQF_TRAINING_OPTIONS_INIT \
-    {.struct_size = sizeof(eqf_training_options), .batch_size = 256, .num_steps = 4000, .learning_rate = 5e-3,            \
-     .final_learning_rate_fraction = 0.02, .num_warmup_steps = 100, .clip_norm = 10.0, .average_decay = 0.995,            \
-     .integration_penalty = 0.1, .validation_interval = 200, .field_evaluation = EQF_FIELD_TABLE, .nll_weight_start = 1.0, \
-     .nll_weight_end = 1.0, .num_generated = 256, .energy_cap = (double)INFINITY, .num_held_out_generated = 4096,         \
-     .divergence = EQF_DIVERGENCE_EXACT, .gradient = EQF_GRADIENT_DTO, .adaptive = EQF_ADAPTIVE_OPTIONS_INIT,  \
-     .optimizer = EQF_OPTIMIZER_ADAM,          \
-     .objective = EQF_OBJECTIVE_LIKELIHOOD, .pairing = EQF_PAIRING_NONE, .pairing_group = 64, .num_pairing_starts = 4}
+#define EQF_TRAINING_OPTIONS_INIT                                                                                      \
+    {                                                                                                                  \
+        .struct_size = sizeof(eqf_training_options), .batch_size = 256, .num_steps = 4000, .learning_rate = 5e-3,      \
+        .final_learning_rate_fraction = 0.02, .num_warmup_steps = 100, .clip_norm = 10.0, .average_decay = 0.995,      \
+        .integration_penalty = 0.1, .validation_interval = 200, .field_evaluation = EQF_FIELD_TABLE,                   \
+        .nll_weight_start = 1.0, .nll_weight_end = 1.0, .num_generated = 256, .energy_cap = (double)INFINITY,          \
+        .num_held_out_generated = 4096, .divergence = EQF_DIVERGENCE_EXACT, .gradient = EQF_GRADIENT_DTO,              \
+        .adaptive = EQF_ADAPTIVE_OPTIONS_INIT, .optimizer = EQF_OPTIMIZER_ADAM, .objective = EQF_OBJECTIVE_LIKELIHOOD, \
+        .pairing = EQF_PAIRING_NONE, .pairing_group = 64, .num_pairing_starts = 4                                      \
+    }
 
 /* Owns: a flow, the data and the optimizer's state on the device. Threads: those of its context. */
 typedef struct eqf_trainer eqf_trainer;
 
-/* x [num_train, N, D] and x_held_out [num_held_out, N, D] are copied; num_train may be 0 where both weights of the likelihood are.
- * num_held_out may be 0 (then the last average counts as the best model, unless the loss ends as free energy alone). model is the start;
- * its potential is the target. Errors: INVALID_ARGUMENT, NON_FINITE (the data hold a
+/* x [num_train, N, D] and x_held_out [num_held_out, N, D] are copied; num_train may be 0 where both weights of the
+ * likelihood are. num_held_out may be 0 (then the last average counts as the best model, unless the loss ends as free
+ * energy alone). model is the start; its potential is the target. Errors: INVALID_ARGUMENT, NON_FINITE (the data hold a
  * NaN or infinity; the message says where), those of eqf_flow_create. */
 eqf_status eqf_trainer_create(eqf_context *ctx, const eqf_model *model, const eqf_training_options *options,
                               size_t num_train, const float *x, size_t num_held_out,
                               const float *x_held_out, eqf_trainer **trainer_out);
 void eqf_trainer_destroy(eqf_trainer **trainer);
 
-/* The same in stages, one after the other, each with its own options, stages [num_stages] (counted from its own first step): a stage begins with the best model of
- * the one before and an optimizer that knows nothing, and keeps that model unless it finds a better one. */
+/* The same in stages, one after the other, each with its own options, stages [num_stages] (counted from its own first
+ * step): a stage begins with the best model of the one before and an optimizer that knows nothing, and keeps that model
+ * unless it finds a better one. */
 eqf_status eqf_trainer_create_stages(eqf_context *ctx, const eqf_model *model, unsigned num_stages,
                                      const eqf_training_options *const *stages, size_t num_train, const float *x,
                                      size_t num_held_out, const float *x_held_out, eqf_trainer **trainer_out);
@@ -136,8 +151,9 @@ typedef struct eqf_training_state {
  * message says what to try. */
 eqf_status eqf_trainer_advance(eqf_trainer *trainer, uint64_t max_steps, eqf_training_state *state_out);
 
-/* The best held-out model so far (a copy, with history); the caller destroys it. Best is the lowest w nll + (1 - w) free_energy with the
- * weight w that training ends with; of 100 or more held-out samples the one of the highest NLL does not count here. */
+/* The best held-out model so far (a copy, with history); the caller destroys it. Best is the lowest w nll + (1 - w)
+ * free_energy with the weight w that training ends with; of 100 or more held-out samples the one of the highest NLL
+ * does not count here. */
 eqf_status eqf_trainer_best_model(eqf_trainer *trainer, eqf_model **model_out);
 
 /* A checkpoint holds all that training needs to go on bit for bit, the data excepted. Restore refuses

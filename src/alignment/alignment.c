@@ -1,5 +1,6 @@
-/* Equivariant optimal transport between two configurations: Klein, Kraemer and Noe, NeurIPS 2023 (arXiv 2306.15030), section 4, alternate
- * the Hungarian method and the Kabsch rotation; here reflections count too, and so does every permutation where there are few. */
+/* Equivariant optimal transport between two configurations: Klein, Kraemer and Noe, NeurIPS 2023 (arXiv 2306.15030),
+ * section 4, alternate the Hungarian method and the Kabsch rotation; here reflections count too, and so does every
+ * permutation where there are few. */
 #include "alignment.h"
 
 #include <math.h>
@@ -71,7 +72,7 @@ void eqf__alignment_destroy(eqf__alignment **alignment) {
     *alignment = NULL;
 }
 
-/* ---- The orthogonal map ------------------------------------------------------------------------------------------------- */
+/* ---- The orthogonal map ------------------------------------------------------------------------------------------ */
 
 /* Eigenvectors (columns of v) of a symmetric 3 x 3 matrix, which becomes diagonal: Jacobi's rotations. */
 static void diagonalise(double m[3][3], double v[3][3]) {
@@ -115,8 +116,8 @@ static void normalise(double u[3], double scale, const double w[3]) {
     for (unsigned i = 0; i < 3; i++) u[i] /= norm;
 }
 
-/* The orthogonal q of the largest tr(q^T m), m = U S V^T: q = U V^T. V diagonalises m^T m; a vanishing singular value leaves its column of U
- * to be any that completes the others. Returns the sum of the singular values. */
+/* The orthogonal q of the largest tr(q^T m), m = U S V^T: q = U V^T. V diagonalises m^T m; a vanishing singular value
+ * leaves its column of U to be any that completes the others. Returns the sum of the singular values. */
 static double polar_3(const double m[3][3], double q[3][3]) {
     double square[3][3], v[3][3], u[3][3], trace = 0;
     for (unsigned i = 0; i < 3; i++)
@@ -153,7 +154,8 @@ static double polar_3(const double m[3][3], double q[3][3]) {
     return trace;
 }
 
-/* In the plane a rotation turns by the angle of sum conj(x) z, a reflection along y followed by one by that of sum x z. */
+/* In the plane a rotation turns by the angle of sum conj(x) z, a reflection along y followed by one by that of sum x
+ * z. */
 static double polar_2(const double m[2][2], double q[4]) {
     const double c = m[0][0] + m[1][1], s = m[1][0] - m[0][1], c_mirrored = m[0][0] - m[1][1],
                  s_mirrored = m[1][0] + m[0][1];
@@ -190,7 +192,7 @@ double eqf__best_orthogonal(unsigned num_particles, unsigned space_dim, const do
     return polar(space_dim, m, q_out);
 }
 
-/* ---- Few particles: every permutation ------------------------------------------------------------------------------------ */
+/* ---- Few particles: every permutation ---------------------------------------------------------------------------- */
 
 static double squared_norm(unsigned count, const double *x) {
     double square = 0;
@@ -198,8 +200,8 @@ static double squared_norm(unsigned count, const double *x) {
     return square;
 }
 
-/* In the plane, with particles as complex numbers: the squared largest |sum of products| over permutations, *best_out its number. The
- * products are made once. */
+/* In the plane, with particles as complex numbers: the squared largest |sum of products| over permutations, *best_out
+ * its number. The products are made once. */
 static double largest_overlap_2(const eqf__alignment *a, const double *z, const double *x, unsigned *best_out) {
     double product[FEW_PARTICLES][FEW_PARTICLES][4]; /* conj(x_j) z_i and x_j z_i */
     double largest = -1;
@@ -250,7 +252,7 @@ double eqf__aligned_distance(const eqf__alignment *a, const double *z, const dou
     return squared_norm(num_dof, z) + squared_norm(num_dof, x) - 2 * largest_overlap(a, z, x, &best);
 }
 
-/* ---- Many: alternate ----------------------------------------------------------------------------------------------------- */
+/* ---- Many: alternate --------------------------------------------------------------------------------------------- */
 
 /* y_i = q x_order(i). */
 static void apply(unsigned num_particles, unsigned space_dim, const double *q, const unsigned *order, const double *x,
@@ -263,8 +265,8 @@ static void apply(unsigned num_particles, unsigned space_dim, const double *q, c
         }
 }
 
-/* From the orientation of `turned`: permutation and map in turns until the permutation stays; the nearest copy in `tried`. Returns the sum
- * of z_i . tried_i. */
+/* From the orientation of `turned`: permutation and map in turns until the permutation stays; the nearest copy in
+ * `tried`. Returns the sum of z_i . tried_i. */
 static double alternate(eqf__alignment *a, const double *z) {
     const unsigned n = a->num_particles, dim = a->space_dim;
     double overlap = 0, q[9];

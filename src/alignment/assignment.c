@@ -1,11 +1,13 @@
-/* The linear assignment problem by shortest augmenting paths with dual prices (Jonker and Volgenant, Computing 38 (1987) 325): most rows
- * find their column in a greedy start, each of the others by one search that follows the cheapest reduced costs. At most n^3 steps. */
+/* The linear assignment problem by shortest augmenting paths with dual prices (Jonker and Volgenant, Computing 38
+ * (1987) 325): most rows find their column in a greedy start, each of the others by one search that follows the
+ * cheapest reduced costs. At most n^3 steps. */
 #include "assignment.h"
 
 #include <math.h>
 
-/* Row and column prices with cost - row price - column price >= 0 everywhere and = 0 on what is assigned make an assignment optimal.
- * The start: rows by the least of their costs over columns that were reduced before; unassigned is n. */
+/* Row and column prices with cost - row price - column price >= 0 everywhere and = 0 on what is assigned make an
+ * assignment optimal. The start: rows by the least of their costs over columns that were reduced before; unassigned is
+ * n. */
 static void start(unsigned n, const double *cost, double *price, unsigned *row_of, unsigned *column_of) {
     for (unsigned j = 0; j < n; j++) {
         row_of[j] = column_of[j] = n;
@@ -32,7 +34,8 @@ static void augment(unsigned n, unsigned free_row, const double *cost, double *p
         distance[j] = INFINITY;
         left[j] = j;
     }
-    /* left [0 ... num_left - 1] are the columns without a final distance; those that have one come behind, latest first */
+    /* left [0 ... num_left - 1] are the columns without a final distance; those that have one come behind, latest
+     * first */
     for (;;) {
         const double row_price = column_of[row] != n ? cost[row * n + column_of[row]] - price[column_of[row]] : 0;
         unsigned nearest = 0;

@@ -1,12 +1,12 @@
-/* The way from the start to the target: a pilot run chooses temperatures and step sizes, the repeats follow them unchanged, so that no choice
- * looks at the walkers whose average is taken. */
+/* The way from the start to the target: a pilot run chooses temperatures and step sizes, the repeats follow them
+ * unchanged, so that no choice looks at the walkers whose average is taken. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "annealer.h"
 
-/* ---- Life ------------------------------------------------------------------------------------------------------------- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 static eqf_status check_options(eqf_context *ctx, eqf_anneal_options *o) {
     if (o->num_walkers == 0) o->num_walkers = 8192;
@@ -140,7 +140,7 @@ void eqf_annealer_destroy(eqf_annealer **annealer) {
     *annealer = NULL;
 }
 
-/* ---- A step in beta ------------------------------------------------------------------------------------------------------ */
+/* ---- A step in beta ---------------------------------------------------------------------------------------------- */
 
 /* Begins a run: fresh walkers at beta 0, with forces where moves need them. */
 static eqf_status begin(eqf_annealer *a) {
@@ -157,8 +157,8 @@ static eqf_status begin(eqf_annealer *a) {
     return EQF_OK;
 }
 
-/* The largest step that leaves ess_decay of the effective sample size of the weights so far (bisection: the ESS of the increments alone would
- * forget what the weights have lost already). */
+/* The largest step that leaves ess_decay of the effective sample size of the weights so far (bisection: the ESS of the
+ * increments alone would forget what the weights have lost already). */
 static double find_delta(const eqf_annealer *a) {
     const double rest = 1 - a->beta;
     const size_t num = a->walkers.num;
@@ -217,8 +217,8 @@ static eqf_status reweigh(eqf_annealer *a, double delta, eqf_anneal_state *state
     return EQF_OK;
 }
 
-/* Step sizes that move a fraction of the walkers which is known to be good: .574 for Langevin proposals (Roberts and Rosenthal, J. R. Stat. Soc. B
- * 60 (1998) 255), .3 of the others. In the pilot run only. */
+/* Step sizes that move a fraction of the walkers which is known to be good: .574 for Langevin proposals (Roberts and
+ * Rosenthal, J. R. Stat. Soc. B 60 (1998) 255), .3 of the others. In the pilot run only. */
 static const double wanted_langevin = 0.574, wanted_latent = 0.3;
 static void tune(double *step, double acceptance, double wanted, double most) {
     *step = fmin(*step * exp(2 * (acceptance - wanted)), most);

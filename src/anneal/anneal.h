@@ -27,8 +27,8 @@ void eqf__anneal_normals(eqf__anneal_place place, uint64_t walker, size_t num, d
 /* A uniform on (0, 1) of a walker, apart from its normals. */
 double eqf__anneal_uniform(eqf__anneal_place place, uint64_t walker);
 
-/* Walkers: configurations with everything that moves need. All arrays [num] or [num, N, D]; energies in double would be false precision:
- * they come from the device in float. */
+/* Walkers: configurations with everything that moves need. All arrays [num] or [num, N, D]; energies in double would be
+ * false precision: they come from the device in float. */
 typedef struct eqf__walkers {
     size_t num, num_dof;
     float *x, *z;                 /* z: latents; NULL where the start has none */
@@ -77,7 +77,8 @@ eqf_status eqf__anneal_evaluate_latents(eqf__anneal_system *system, eqf__walkers
 /* E_beta of a walker; infinite where it has no density. */
 double eqf__anneal_energy(const eqf__walkers *walkers, size_t w, double beta);
 
-/* Moves that leave exp(-E_beta) invariant. proposed is scratch of the walkers' shape. *acceptance_out: fraction taken. */
+/* Moves that leave exp(-E_beta) invariant. proposed is scratch of the walkers' shape. *acceptance_out: fraction
+ * taken. */
 eqf_status eqf__anneal_move_latents(eqf__anneal_system *system, eqf__walkers *walkers, eqf__walkers *proposed,
                                     double beta, double angle, eqf__anneal_place place, double *acceptance_out);
 eqf_status eqf__anneal_move_langevin(eqf__anneal_system *system, eqf__walkers *walkers, eqf__walkers *proposed,

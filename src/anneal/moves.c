@@ -17,8 +17,8 @@ static double take(eqf__walkers *walkers, const eqf__walkers *proposed, const do
     return walkers->num > 0 ? (double)num_taken / (double)walkers->num : NAN;
 }
 
-/* In latent space exp(-E_beta) is q0(z) exp(-beta (u + log q)), and z cos a + xi sin a with xi from q0 leaves q0 as it is (Neal, Bayesian
- * Statistics 6 (1999) 475): only the second factor decides. */
+/* In latent space exp(-E_beta) is q0(z) exp(-beta (u + log q)), and z cos a + xi sin a with xi from q0 leaves q0 as it
+ * is (Neal, Bayesian Statistics 6 (1999) 475): only the second factor decides. */
 eqf_status eqf__anneal_move_latents(eqf__anneal_system *system, eqf__walkers *walkers, eqf__walkers *proposed,
                                     double beta, double angle, eqf__anneal_place place, double *acceptance_out) {
     const float cosine = (float)cos(angle), sine = (float)sin(angle);
@@ -42,8 +42,8 @@ eqf_status eqf__anneal_move_latents(eqf__anneal_system *system, eqf__walkers *wa
 /* One particle's drift is at most this many times sqrt(2 h): the pull of a steep core would throw it away. */
 static const double most_drift = 2.0;
 
-/* drift_out [N, D] = h times -grad E_beta of a walker, bounded for each particle, mean-free. It depends on x alone, so the acceptance ratio
- * with it is exact. */
+/* drift_out [N, D] = h times -grad E_beta of a walker, bounded for each particle, mean-free. It depends on x alone, so
+ * the acceptance ratio with it is exact. */
 static void drift_of(const eqf__anneal_system *system, const eqf__walkers *walkers, size_t w, double beta,
                      double step_size, double *drift_out) {
     const unsigned num_particles = system->num_particles, space_dim = system->space_dim;
@@ -87,7 +87,8 @@ static double log_proposal(size_t num_dof, const float *from, const float *to, c
     return -square / (4 * step_size);
 }
 
-/* Metropolis-adjusted Langevin (Roberts and Tweedie, Bernoulli 2 (1996) 341): x' = x - h grad E_beta + sqrt(2h) xi on the mean-free subspace. */
+/* Metropolis-adjusted Langevin (Roberts and Tweedie, Bernoulli 2 (1996) 341): x' = x - h grad E_beta + sqrt(2h) xi on
+ * the mean-free subspace. */
 eqf_status eqf__anneal_move_langevin(eqf__anneal_system *system, eqf__walkers *walkers, eqf__walkers *proposed,
                                      double beta, double step_size, eqf__anneal_place place, double *acceptance_out) {
     const size_t num = walkers->num, num_dof = walkers->num_dof;

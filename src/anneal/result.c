@@ -31,7 +31,8 @@ static repeat_sums sums_of(const eqf_annealer *a, unsigned r, size_t num, double
     return sums;
 }
 
-/* Standard errors by the jackknife over repeats (Efron, Ann. Stat. 7 (1979) 1): of ln of the mean of Z_r, and of sum Z_r e_r / sum Z_r. */
+/* Standard errors by the jackknife over repeats (Efron, Ann. Stat. 7 (1979) 1): of ln of the mean of Z_r, and of sum
+ * Z_r e_r / sum Z_r. */
 static void jackknife(const eqf_annealer *a, unsigned num_repeats, size_t num, double largest, repeat_sums all,
                       eqf_anneal_result *result) {
     double log_sum = 0, log_squares = 0, energy_sum = 0, energy_squares = 0;

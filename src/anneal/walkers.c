@@ -101,8 +101,8 @@ double eqf__anneal_log_mean_weight(const eqf__walkers *walkers, size_t begin, si
     return largest + log(sum / (double)num);
 }
 
-/* Systematic resampling (Kitagawa, J. Comput. Graph. Stat. 5 (1996) 1): output k takes the walker in which (k + uniform)/num_out of the
- * whole weight lies. */
+/* Systematic resampling (Kitagawa, J. Comput. Graph. Stat. 5 (1996) 1): output k takes the walker in which (k +
+ * uniform)/num_out of the whole weight lies. */
 bool eqf__anneal_resample(size_t num, const double *log_weight, double uniform, size_t num_out, size_t *parents_out) {
     double largest = -INFINITY, total = 0;
     for (size_t w = 0; w < num; w++) largest = fmax(largest, log_weight[w]);

@@ -54,8 +54,9 @@ void eqf__log(eqf_context *ctx, eqf_log_level level, const char *format, ...) EQ
 void *eqf__alloc(eqf_context *ctx, size_t count, size_t item_size, const char *what);
 char *eqf__strdup(eqf_context *ctx, const char *text);
 
-/* What in a kernel's text makes a compiler read other files, such as "include"; NULL: nothing does. In doubt something does: also in comments
- * and strings, and in the other spellings of # and of continued lines. An assembler's block counts, too. */
+/* What in a kernel's text makes a compiler read other files, such as "include"; NULL: nothing does. In doubt something
+ * does: also in comments and strings, and in the other spellings of # and of continued lines. An assembler's block
+ * counts, too. */
 const char *eqf__source_reads_files(const char *source);
 
 /* Runs expression; on failure returns its status from the calling function. */
@@ -85,8 +86,8 @@ void eqf__progress_label(eqf_context *ctx, const char *label);
 void eqf__progress_hold(eqf_context *ctx, bool is_held);
 bool eqf__has_progress(const eqf_context *ctx);
 
-/* Sizes of pieces: at most `largest`; where progress is told, so that each takes about a quarter of a second. What a piece gives must not
- * depend on how the whole is cut. */
+/* Sizes of pieces: at most `largest`; where progress is told, so that each takes about a quarter of a second. What a
+ * piece gives must not depend on how the whole is cut. */
 typedef struct eqf__pieces {
     size_t size; /* 0: not known yet */
     double begin_seconds;
@@ -96,8 +97,9 @@ size_t eqf__next_piece(const eqf_context *ctx, eqf__pieces *pieces, size_t large
 
 /* ---- Structs that begin with their size (eqflow/context.h) ---------------------------------------- */
 
-/* Reads a struct that a program gave into *copy, which holds the defaults: those stay where the program's struct is smaller. A larger one
- * must be zero beyond. init names its initializer: EQF__READ(ctx, EQF_FLOW_OPTIONS_INIT, options, &copy). */
+/* Reads a struct that a program gave into *copy, which holds the defaults: those stay where the program's struct is
+ * smaller. A larger one must be zero beyond. init names its initializer: EQF__READ(ctx, EQF_FLOW_OPTIONS_INIT, options,
+ * &copy). */
 eqf_status eqf__struct_read(eqf_context *ctx, const char *init, const void *given, size_t size, void *copy);
 #define EQF__READ(ctx, init, given, copy) eqf__struct_read(ctx, #init, given, sizeof *(copy), copy)
 /* Gives a result to a program: as much of *full as its struct has, zeros where that has more. */
@@ -126,15 +128,15 @@ eqf_status eqf__gather(eqf_context *ctx, const size_t *first_items, size_t item_
 
 /* ---- Hashes ----------------------------------------------------------------------------------- */
 
-/* FNV-1a, 64 bits (http://www.isthe.com/chongo/tech/comp/fnv/): each step is one-to-one, so that a single wrong byte always shows.
- * Against accidents, not against attackers. Starts from EQF__HASH_START. */
+/* FNV-1a, 64 bits (http://www.isthe.com/chongo/tech/comp/fnv/): each step is one-to-one, so that a single wrong byte
+ * always shows. Against accidents, not against attackers. Starts from EQF__HASH_START. */
 #define EQF__HASH_START UINT64_C(0xcbf29ce484222325)
 uint64_t eqf__hash(uint64_t hash, const void *bytes, size_t num_bytes);
 
 /* ---- Files ------------------------------------------------------------------------------------ */
 
-/* A file that appears whole or not at all: without a name, or with a temporary one beside path where the file system cannot do that;
- * fsync, rename, fsync of the folder. Links are followed, also to a file that is yet to be made. */
+/* A file that appears whole or not at all: without a name, or with a temporary one beside path where the file system
+ * cannot do that; fsync, rename, fsync of the folder. Links are followed, also to a file that is yet to be made. */
 typedef struct eqf__file_writer {
     FILE *stream;
     char *path, *temporary_path;
@@ -153,15 +155,17 @@ void eqf__file_abandon(eqf__file_writer *writer);
 
 /* Whole file in memory, NUL-terminated beyond num_bytes; the caller frees it. Errors: IO, OUT_OF_MEMORY. */
 eqf_status eqf__file_read(eqf_context *ctx, const char *path, unsigned char **bytes_out, size_t *num_bytes_out);
-/* The first bytes of a file, num_read_out of them, and how many it has: what it is shows before all of it is read. Errors: IO. */
+/* The first bytes of a file, num_read_out of them, and how many it has: what it is shows before all of it is read.
+ * Errors: IO. */
 eqf_status eqf__file_read_start(eqf_context *ctx, const char *path, size_t capacity, unsigned char *bytes_out,
                                 size_t *num_read_out, size_t *num_bytes_out);
 
-/* What decides what is computed, native code above all, is read only from a folder and a file that belong to this user and that nobody else
- * can write to. Neither may be a link. */
+/* What decides what is computed, native code above all, is read only from a folder and a file that belong to this user
+ * and that nobody else can write to. Neither may be a link. */
 /* False: *reason_out says why, NULL if there is no such folder. */
 bool eqf__folder_is_own(const char *path, const char **reason_out);
-/* Whole file in memory as eqf__file_read. A file that is there but not ours alone is said in a warning. Errors: IO, OUT_OF_MEMORY. */
+/* Whole file in memory as eqf__file_read. A file that is there but not ours alone is said in a warning. Errors: IO,
+ * OUT_OF_MEMORY. */
 eqf_status eqf__own_file_read(eqf_context *ctx, const char *folder, const char *name, unsigned char **bytes_out,
                               size_t *num_bytes_out);
 

@@ -67,8 +67,8 @@ static eqf_status fail_write(eqf_context *ctx, const char *path, int error) {
     return EQF_ERROR_IO;
 }
 
-/* path with a short name beside it, the attempt-th: it does not grow with the path's last name, so that a name of the longest allowed length
- * still works. The caller frees it. */
+/* path with a short name beside it, the attempt-th: it does not grow with the path's last name, so that a name of the
+ * longest allowed length still works. The caller frees it. */
 static char *name_beside(eqf_context *ctx, const char *path, unsigned attempt) {
     char *folder = folder_of(ctx, path), *name = NULL;
     if (folder == NULL) return NULL;
@@ -106,7 +106,8 @@ static eqf_status open_temporary(eqf_context *ctx, eqf__file_writer *writer) {
         writer->temporary_path = NULL;
         return fail_write(ctx, writer->path, error);
     }
-    writer->stream = fdopen(fd, "wb");
+    do writer->stream = fdopen(fd, "wb");
+    while (writer->stream == NULL && errno == EINTR);
     if (writer->stream == NULL) {
         error = errno;
         close(fd);
@@ -143,8 +144,8 @@ static char *target_of(eqf_context *ctx, const char *path, const char *target) {
     return result;
 }
 
-/* The file that path stands for in the end: links are followed, also where the last one leads to a file that is yet to be made. The caller
- * frees it. */
+/* The file that path stands for in the end: links are followed, also where the last one leads to a file that is yet to
+ * be made. The caller frees it. */
 static eqf_status follow_links(eqf_context *ctx, const char *path, char **path_out) {
     *path_out = realpath(path, NULL);
     if (*path_out != NULL) return EQF_OK;
@@ -234,8 +235,9 @@ static int finish_stream(eqf_context *ctx, eqf__file_writer *writer) {
 static eqf_status sync_folder(eqf_context *ctx, const char *path) {
     char *folder = folder_of(ctx, path);
     if (folder == NULL) return EQF_ERROR_OUT_OF_MEMORY;
-    int error = 0;
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int error = 0, fd;
+    do fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    while (fd < 0 && errno == EINTR);
     /* A folder one may write but not read, or a file system without fsync of folders: nothing more can be done. */
     if (fd >= 0 && fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP && errno != EBADF) error = errno;
     if (fd >= 0) close(fd);

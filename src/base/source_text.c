@@ -1,4 +1,5 @@
-/* Does a kernel's text read files while it is compiled? What stands in those is in no key of a cache and in no model. */
+/* Does a kernel's text read files while it is compiled? What stands in those is in no key of a cache and in no
+ * model. */
 #include <string.h>
 
 #include "base.h"
@@ -11,27 +12,35 @@ static bool is_word_letter(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
 }
 
-/* Bytes of a continued line's end at text, a backslash or ??/ with the newline behind it; 0: there is none. Compilers differ on blanks
- * between the two: they are allowed here. */
-static size_t splice_length(const char *text) {
-    size_t length = text[0] == '\\' ? 1 : strncmp(text, "?\?/", 3) == 0 ? 3 : 0;
+/* Compilers differ on what ends a continued line: whether a lone carriage return is an end of line (clang), whether
+ * one behind a newline belongs to it (clang), whether blanks may stand behind the backslash (clang, gcc), and
+ * whether there are trigraphs. A text is read in each way. */
+enum { LONE_RETURN = 1, RETURN_BEHIND = 2, BLANKS = 4, TRIGRAPHS = 8, NUM_WAYS = 16 };
+
+/* Bytes of a continued line's end at text, a backslash or ??/ with the newline behind it; 0: there is none. */
+static size_t splice_length(unsigned way, const char *text) {
+    size_t length = text[0] == '\\' ? 1 : (way & TRIGRAPHS) != 0 && strncmp(text, "?\?/", 3) == 0 ? 3 : 0;
     if (length == 0) return 0;
-    while (is_blank(text[length])) length++;
-    return text[length] == '\n' ? length + 1 : 0;
+    while ((way & BLANKS) != 0 && is_blank(text[length]) && text[length] != '\r') length++;
+    if (text[length] == '\r' && text[length + 1] == '\n') return length + 2;
+    if (text[length] == '\r') return (way & LONE_RETURN) != 0 ? length + 1 : 0;
+    if (text[length] != '\n') return 0;
+    return (way & RETURN_BEHIND) != 0 && text[length + 1] == '\r' ? length + 2 : length + 1;
 }
 
 /* The next letter from text on, continued lines joined; *next_out is behind it. */
-static char letter_at(const char *text, const char **next_out) {
-    for (size_t length; (length = splice_length(text)) > 0;) text += length;
+static char letter_at(unsigned way, const char *text, const char **next_out) {
+    for (size_t length; (length = splice_length(way, text)) > 0;) text += length;
     *next_out = *text != '\0' ? text + 1 : text;
     return *text;
 }
 
 /* The word that begins at text, at most size - 1 letters of it. */
-static void take_word(const char *text, size_t size, char *word) {
+static void take_word(unsigned way, const char *text, size_t size, char *word) {
     size_t length = 0;
     const char *next;
-    for (char c = letter_at(text, &next); is_word_letter(c) && length + 1 < size; c = letter_at(text, &next)) {
+    for (char c = letter_at(way, text, &next); is_word_letter(c) && length + 1 < size;
+         c = letter_at(way, text, &next)) {
         word[length++] = c;
         text = next;
     }
@@ -45,43 +54,49 @@ static const char *find(const char *word, size_t num, const char *const *words) 
 }
 
 /* What a directive reads, of one that begins at text behind its #: its name, or NULL if it reads nothing. */
-static const char *directive_that_reads(const char *text) {
+static const char *directive_that_reads(unsigned way, const char *text) {
     static const char *const names[] = {"include", "include_next", "import", "embed", "__include_macros"};
     const char *next;
-    char c = letter_at(text, &next), word[24];
+    char c = letter_at(way, text, &next), word[24];
     while (is_blank(c)) {
         text = next;
-        c = letter_at(text, &next);
+        c = letter_at(way, text, &next);
     }
     /* A comment here can only hide what follows it. */
-    if (c == '/' && letter_at(next, &next) == '*') return "a comment between # and a directive's name";
-    take_word(text, sizeof word, word);
+    if (c == '/' && letter_at(way, next, &next) == '*') return "a comment between # and a directive's name";
+    take_word(way, text, sizeof word, word);
     return find(word, sizeof names / sizeof names[0], names);
 }
 
-const char *eqf__source_reads_files(const char *source) {
+static const char *reads_files(unsigned way, const char *source) {
     static const char *const words[] = {"__has_include", "__has_include_next", "__has_embed", "asm", "__asm",
                                         "__asm__"};
     bool is_word_start = true;
     const char *next;
     for (const char *text = source; *text != '\0'; text = next) {
-        const char c = letter_at(text, &next);
+        const char c = letter_at(way, text, &next);
         if (c == '\0') break;
         const char *behind, *found = NULL;
-        const char second = letter_at(next, &behind);
+        const char second = letter_at(way, next, &behind);
         char word[24];
         if (c == '#')
-            found = directive_that_reads(next);
+            found = directive_that_reads(way, next);
         else if (c == '%' && second == ':') /* the same sign in other letters (C11, 6.4.6) */
-            found = directive_that_reads(behind);
-        else if (c == '?' && second == '?' && letter_at(behind, &behind) == '=') /* and once more (C11, 5.2.1.1) */
-            found = directive_that_reads(behind);
+            found = directive_that_reads(way, behind);
+        else if (c == '?' && second == '?' && letter_at(way, behind, &behind) == '=') /* and once more (C11, 5.2.1.1) */
+            found = directive_that_reads(way, behind);
         else if (is_word_start && is_word_letter(c)) {
-            take_word(text, sizeof word, word);
+            take_word(way, text, sizeof word, word);
             found = find(word, sizeof words / sizeof words[0], words);
         }
         if (found != NULL) return found;
         is_word_start = !is_word_letter(c);
     }
     return NULL;
+}
+
+const char *eqf__source_reads_files(const char *source) {
+    const char *found = NULL;
+    for (unsigned way = 0; way < NUM_WAYS && found == NULL; way++) found = reads_files(way, source);
+    return found;
 }

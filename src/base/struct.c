@@ -27,10 +27,10 @@ eqf_status eqf__struct_read(eqf_context *ctx, const char *init, const void *give
     size_t given_size = 0;
     EQF__TRY(get_size(ctx, init, given, &given_size));
     if (given_size > size && !is_zero((const unsigned char *)given + size, given_size - size))
-        return eqf__fail(
-            ctx, EQF_ERROR_INVALID_ARGUMENT,
-            "the struct made by %s asks for something that eqflow %s does not know: use a newer version, or leave it out",
-            init, EQF_VERSION_TEXT);
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
+                         "the struct made by %s asks for something that eqflow %s does not know: use a newer version, "
+                         "or leave it out",
+                         init, EQF_VERSION_TEXT);
     memcpy(copy, given, given_size < size ? given_size : size);
     memcpy(copy, &size, sizeof size);
     return EQF_OK;
@@ -57,9 +57,9 @@ eqf_status eqf__struct_check(eqf_context *ctx, const char *init, const void *giv
     if (given_size != size)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "struct_size is %zu: start from %s", given_size, init);
     if (!is_zero((const unsigned char *)given + reserved_offset, num_reserved))
-        return eqf__fail(
-            ctx, EQF_ERROR_INVALID_ARGUMENT,
-            "the struct made by %s asks for something that eqflow %s does not know: use a newer version, or leave it out",
-            init, EQF_VERSION_TEXT);
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
+                         "the struct made by %s asks for something that eqflow %s does not know: use a newer version, "
+                         "or leave it out",
+                         init, EQF_VERSION_TEXT);
     return EQF_OK;
 }

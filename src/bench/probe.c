@@ -81,7 +81,7 @@ static eqf_status check_sums(const probe *p, cl_uint num_turns) {
     for (size_t i = 0; status == EQF_OK && i < count; i++) {
         if ((double)sum[i] == expected) continue;
         status = eqf__fail(p->ctx, EQF_ERROR_SELF_TEST,
-                           "%s counted %.9g of %.9g additions in the FMA probe: do not trust it, run eqf_selftest",
+                           "%s counted %.9g of %.9g additions in the FMA probe: do not use it, run eqf_selftest",
                            p->device->info.name, (double)sum[i], expected);
     }
     free(sum);
@@ -146,7 +146,7 @@ static eqf_status check_copy(const probe *p, size_t num_bytes) {
         EQF__TRY(eqf__buffer_read(p->ctx, p->d_target, places[i], sizeof value, &value));
         if (value != copy_pattern)
             return eqf__fail(p->ctx, EQF_ERROR_SELF_TEST,
-                             "%s copied %g as %g at byte %zu: do not trust it, run eqf_selftest",
+                             "%s copied %g as %g at byte %zu: do not use it, run eqf_selftest",
                              p->device->info.name, (double)copy_pattern, (double)value, places[i]);
     }
     return EQF_OK;

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "check.h"
+#include "answers.h"
 #include "host_potential.h"
 #include "host_reference.h"
 
@@ -12,7 +12,9 @@ enum { BATCH = 3 }; /* not a multiple of any V but 1 */
 enum { X, LOG_DET, ADJOINT_X, ADJOINT_LOG_DET, WEIGHT, FREE_ENERGY, INTEGRATION_ERROR, NUM_ARRAYS };
 
 typedef struct seed_problem {
+    eqf__problem base;
     eqf_context *ctx;
+    const eqf__kernel *energy_seed;
     const eqf_potential_options *target;
     size_t num_dof, num_blocks, width; /* width: V */
     double *x, *force;                 /* [BATCH, N*D], numbers that float32 has; scratch [N*D] */
@@ -46,7 +48,9 @@ static void seed_problem_clear(seed_problem *t) {
     free(t->force);
 }
 
-static eqf_status make_seed_problem(seed_problem *t) {
+static eqf_status make(eqf__problem *problem, bool *can_tell_out) {
+    seed_problem *t = (seed_problem *)problem;
+    (void)can_tell_out;
     t->x = eqf__alloc(t->ctx, BATCH * t->num_dof, sizeof *t->x, "the known answers");
     t->force = eqf__alloc(t->ctx, t->num_dof, sizeof *t->force, "the known answers");
     if (t->x == NULL || t->force == NULL) return EQF_ERROR_OUT_OF_MEMORY;
@@ -62,7 +66,8 @@ static eqf_status make_seed_problem(seed_problem *t) {
     return EQF_OK;
 }
 
-/* Off the formula in the kernel's head, at most, in sample b; lanes beyond the batch hold sample 0 and must have no share. */
+/* Off the formula in the kernel's head, at most, in sample b; lanes beyond the batch hold sample 0 and must have no
+ * share. */
 static double seed_error(const seed_problem *t, size_t b, double cap) {
     const double share = b < BATCH ? 1.0 / BATCH : 0;
     const double *x = t->x + (b < BATCH ? b * t->num_dof : 0);
@@ -84,7 +89,7 @@ static double seed_error(const seed_problem *t, size_t b, double cap) {
     return eqf__host_worse(worst, fabs((double)*at(t, INTEGRATION_ERROR, b, 0)));
 }
 
-static eqf_status check_seed(seed_problem *t, const eqf__kernel *energy_seed, double energy_cap, double *error_out) {
+static eqf_status check_seed(seed_problem *t, double energy_cap, double *error_out) {
     const size_t num_lanes = t->num_blocks * t->width;
     const cl_float cap = (cl_float)energy_cap;
     const cl_uint batch_size = BATCH, blocks = (cl_uint)t->num_blocks;
@@ -98,7 +103,7 @@ static eqf_status check_seed(seed_problem *t, const eqf__kernel *energy_seed, do
     for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++)
         EQF__TRY(eqf__buffer_write(t->ctx, t->d[inputs[i]], 0, num_lanes * numbers_of(t, inputs[i]) * sizeof(float),
                                    t->h[inputs[i]]));
-    EQF__TRY(EQF__LAUNCH(t->ctx, energy_seed, t->num_blocks, 0, EQF__ARG(t->d[X]), EQF__ARG(t->d[LOG_DET]),
+    EQF__TRY(EQF__LAUNCH(t->ctx, t->energy_seed, t->num_blocks, 0, EQF__ARG(t->d[X]), EQF__ARG(t->d[LOG_DET]),
                          EQF__ARG(t->d[ADJOINT_X]), EQF__ARG(t->d[ADJOINT_LOG_DET]), EQF__ARG(t->d[WEIGHT]),
                          EQF__ARG(t->d[FREE_ENERGY]), EQF__ARG(t->d[INTEGRATION_ERROR]), EQF__ARG(cap),
                          EQF__ARG(batch_size), EQF__ARG(blocks)));
@@ -110,27 +115,32 @@ static eqf_status check_seed(seed_problem *t, const eqf__kernel *energy_seed, do
 }
 
 /* With energies as they are, and with all of them above the cap. */
-static eqf_status check_seeds(eqf__checker *checker, seed_problem *t, const eqf__kernel *energy_seed) {
-    eqf__answer answer = {"seeds of the energy-based loss", 0, 1e-4, eqf__plain_width(t->ctx)};
-    EQF__TRY(make_seed_problem(t));
+EQF__ANSWER(energy_seeds) {
+    seed_problem *t = (seed_problem *)problem;
     double lowest = INFINITY;
     for (unsigned b = 0; b < BATCH; b++) lowest = fmin(lowest, eqf__host_energy(t->target, t->x + b * t->num_dof));
-    eqf__check_begin(checker);
-    EQF__TRY(check_seed(t, energy_seed, INFINITY, &answer.error));
-    EQF__TRY(check_seed(t, energy_seed, lowest - 1, &answer.error));
-    return eqf__check_report(checker, &answer, 1, &energy_seed->program);
+    EQF__TRY(check_seed(t, INFINITY, error_out));
+    return check_seed(t, lowest - 1, error_out);
 }
 
 eqf_status eqf__check_energy_seed(eqf__checker *checker, const eqf_potential_options *target,
                                   const eqf__kernel *energy_seed) {
     eqf_context *ctx = checker->ctx;
-    if (!eqf__host_has_formula(target) || !eqf__check_is_due(checker, energy_seed->program, EQF__ANSWERS_OF_GRADIENTS))
-        return EQF_OK;
+    if (!eqf__host_has_formula(target)) return EQF_OK;
     const size_t width = ctx->device->vector_width;
-    seed_problem t = {.ctx = ctx, .target = target, .width = width, .num_blocks = (BATCH + width - 1) / width};
+    seed_problem t = {.base = {.ctx = ctx,
+                               .topic = EQF__TOPIC_ENERGY_SEED,
+                               .answers = EQF__ANSWERS_OF_GRADIENTS,
+                               .programs = {energy_seed->program},
+                               .plain = eqf__plain_width(ctx),
+                               .make = make},
+                      .ctx = ctx,
+                      .energy_seed = energy_seed,
+                      .target = target,
+                      .width = width,
+                      .num_blocks = (BATCH + width - 1) / width};
     t.num_dof = (size_t)target->num_particles * target->space_dim;
-    const eqf_status status = check_seeds(checker, &t, energy_seed);
-    if (status == EQF_OK) eqf__check_done(checker, energy_seed->program, EQF__ANSWERS_OF_GRADIENTS);
+    const eqf_status status = eqf__check(checker, &t.base);
     seed_problem_clear(&t);
     return status;
 }

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "check.h"
+#include "answers.h"
 #include "host_potential.h"
 #include "host_reference.h"
 #include "potential.h"
@@ -25,64 +25,87 @@ static double force_error(const eqf_potential_options *potential, const float *h
     return fabs((values[0] - values[1]) / (2 * step) - along) / (sqrt(norm) + 1);
 }
 
-/* x [N*D], h_x and force [BATCH, N*D]: scratch. */
-static eqf_status check_energies(eqf__checker *checker, const eqf_potential_options *potential, eqf__program *program,
-                                 double *x, float *h_x, float *force) {
-    eqf_context *ctx = checker->ctx;
-    const size_t num_dof = (size_t)potential->num_particles * potential->space_dim;
+typedef struct potential_problem {
+    eqf__problem base;
+    const eqf_potential_options *potential;
+    size_t num_dof;
+    double *x;          /* scratch [N*D] */
+    float *h_x, *force; /* [BATCH, N*D] */
     float energy[BATCH];
-    eqf__answer of_energies = {"energies", 0, 1e-4, eqf__plain_width(ctx)};
-    eqf__answer of_forces = {"forces", 0, 1e-3, eqf__plain_width(ctx)};
+} potential_problem;
+
+static eqf_status make(eqf__problem *problem, bool *can_tell_out) {
+    potential_problem *t = (potential_problem *)problem;
+    (void)can_tell_out;
+    t->x = eqf__alloc(problem->ctx, t->num_dof, sizeof *t->x, "the known answers");
+    t->h_x = eqf__alloc(problem->ctx, BATCH * t->num_dof, sizeof *t->h_x, "the known answers");
+    t->force = eqf__alloc(problem->ctx, BATCH * t->num_dof, sizeof *t->force, "the known answers");
+    if (t->x == NULL || t->h_x == NULL || t->force == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     for (unsigned b = 0; b < BATCH; b++) {
-        eqf__host_lattice(potential, b, x);
-        for (size_t c = 0; c < num_dof; c++) h_x[b * num_dof + c] = (float)x[c];
+        eqf__host_lattice(t->potential, b, t->x);
+        for (size_t c = 0; c < t->num_dof; c++) t->h_x[b * t->num_dof + c] = (float)t->x[c];
     }
-    eqf__check_begin(checker);
-    EQF__TRY(eqf__potential_evaluate(ctx, potential, BATCH, h_x, energy, force));
+    return EQF_OK;
+}
+
+/* Forces come with them. */
+EQF__ANSWER(energies) {
+    potential_problem *t = (potential_problem *)problem;
+    EQF__TRY(eqf__potential_evaluate(problem->ctx, t->potential, BATCH, t->h_x, t->energy, t->force));
     for (unsigned b = 0; b < BATCH; b++) {
-        for (size_t c = 0; c < num_dof; c++) x[c] = h_x[b * num_dof + c];
-        const double expected = eqf__host_energy(potential, x), scale = 1 + fabs(expected) + potential->num_particles;
-        of_energies.error = eqf__host_worse(of_energies.error, fabs(expected - (double)energy[b]) / scale);
-        of_forces.error =
-            eqf__host_worse(of_forces.error, force_error(potential, h_x + b * num_dof, force + b * num_dof, x));
+        for (size_t c = 0; c < t->num_dof; c++) t->x[c] = t->h_x[b * t->num_dof + c];
+        const double expected = eqf__host_energy(t->potential, t->x),
+                     scale = 1 + fabs(expected) + t->potential->num_particles;
+        *error_out = eqf__host_worse(*error_out, fabs(expected - (double)t->energy[b]) / scale);
     }
-    EQF__TRY(eqf__check_report(checker, &of_energies, 1, &program));
-    return eqf__check_report(checker, &of_forces, 1, &program);
+    return EQF_OK;
+}
+
+EQF__ANSWER(forces) {
+    potential_problem *t = (potential_problem *)problem;
+    for (unsigned b = 0; b < BATCH; b++)
+        *error_out = eqf__host_worse(
+            *error_out, force_error(t->potential, t->h_x + b * t->num_dof, t->force + b * t->num_dof, t->x));
+    return EQF_OK;
 }
 
 eqf_status eqf__check_potential(eqf__checker *checker, const eqf_potential_options *potential) {
     eqf_context *ctx = checker->ctx;
-    eqf__program *program;
     if (!eqf__host_has_formula(potential)) return EQF_OK;
-    EQF__TRY(eqf__potential_program(ctx, potential, &program));
-    if (!eqf__check_is_due(checker, program, EQF__ANSWERS_OF_VALUES)) return EQF_OK;
-    const size_t num_dof = (size_t)potential->num_particles * potential->space_dim;
-    double *x = eqf__alloc(ctx, num_dof, sizeof *x, "the known answers");
-    float *h_x = eqf__alloc(ctx, BATCH * num_dof, sizeof *h_x, "the known answers");
-    float *force = eqf__alloc(ctx, BATCH * num_dof, sizeof *force, "the known answers");
-    eqf_status status = x == NULL || h_x == NULL || force == NULL
-                            ? EQF_ERROR_OUT_OF_MEMORY
-                            : check_energies(checker, potential, program, x, h_x, force);
-    if (status == EQF_OK) eqf__check_done(checker, program, EQF__ANSWERS_OF_VALUES);
-    free(x);
-    free(h_x);
-    free(force);
+    potential_problem t = {
+        .base = {.ctx = ctx, .topic = EQF__TOPIC_POTENTIAL, .answers = EQF__ANSWERS_OF_VALUES, .make = make},
+        .potential = potential,
+        .num_dof = (size_t)potential->num_particles * potential->space_dim};
+    EQF__TRY(eqf__potential_program(ctx, potential, &t.base.programs[0]));
+    t.base.plain = eqf__plain_width(ctx);
+    const eqf_status status = eqf__check(checker, &t.base);
+    free(t.x);
+    free(t.h_x);
+    free(t.force);
     return status;
 }
 
-eqf_status eqf__check_chains(eqf__checker *checker, const eqf_potential_options *potential, eqf__program *program,
-                             size_t num_samples, const float *x, const float *energies) {
-    if (!eqf__host_has_formula(potential) || !eqf__check_is_due(checker, program, EQF__ANSWERS_OF_VALUES))
-        return EQF_OK;
+/* ---- Chains
+ * --------------------------------------------------------------------------------------------------------------- */
+
+typedef struct chains_problem {
+    eqf__problem base;
+    const eqf_potential_options *potential;
+    size_t num_samples;
+    const float *x, *energies; /* [num_samples, N, D], [num_samples]: what the chains say */
+} chains_problem;
+
+EQF__ANSWER(chains) {
+    const chains_problem *t = (const chains_problem *)problem;
+    const eqf_potential_options *potential = t->potential;
     const size_t num_dof = (size_t)potential->num_particles * potential->space_dim;
-    eqf__answer answer = {"energies of the chains", 0, 1e-3, eqf__plain_width(checker->ctx)};
-    double *h_x = eqf__alloc(checker->ctx, num_dof, sizeof *h_x, "the known answers");
+    double *h_x = eqf__alloc(problem->ctx, num_dof, sizeof *h_x, "the known answers");
     if (h_x == NULL) return EQF_ERROR_OUT_OF_MEMORY;
-    for (size_t b = 0; b < num_samples && b < MOST_CHAINS; b++) {
-        for (size_t c = 0; c < num_dof; c++) h_x[c] = x[b * num_dof + c];
+    for (size_t b = 0; b < t->num_samples && b < MOST_CHAINS; b++) {
+        for (size_t c = 0; c < num_dof; c++) h_x[c] = t->x[b * num_dof + c];
         const double expected = eqf__host_energy(potential, h_x);
-        answer.error = eqf__host_worse(answer.error, fabs(expected - (double)energies[b]) /
-                                                         (1 + fabs(expected) + potential->num_particles));
+        *error_out = eqf__host_worse(*error_out, fabs(expected - (double)t->energies[b]) /
+                                                     (1 + fabs(expected) + potential->num_particles));
         /* They are handed over with their centre of mass at 0. */
         for (unsigned d = 0; d < potential->space_dim; d++) {
             double sum = 0, size = 1;
@@ -90,11 +113,24 @@ eqf_status eqf__check_chains(eqf__checker *checker, const eqf_potential_options 
                 sum += h_x[c];
                 size += fabs(h_x[c]);
             }
-            answer.error = eqf__host_worse(answer.error, fabs(sum) / size);
+            *error_out = eqf__host_worse(*error_out, fabs(sum) / size);
         }
     }
     free(h_x);
-    EQF__TRY(eqf__check_report(checker, &answer, 1, &program));
-    eqf__check_done(checker, program, EQF__ANSWERS_OF_VALUES);
     return EQF_OK;
+}
+
+eqf_status eqf__check_chains(eqf__checker *checker, const eqf_potential_options *potential, eqf__program *program,
+                             size_t num_samples, const float *x, const float *energies) {
+    chains_problem t = {.base = {.ctx = checker->ctx,
+                                 .topic = EQF__TOPIC_CHAINS,
+                                 .answers = EQF__ANSWERS_OF_VALUES,
+                                 .programs = {program},
+                                 .has_begun = true},
+                        .potential = potential,
+                        .num_samples = num_samples,
+                        .x = x,
+                        .energies = energies};
+    t.base.plain = eqf__plain_width(checker->ctx);
+    return eqf__host_has_formula(potential) ? eqf__check(checker, &t.base) : EQF_OK;
 }

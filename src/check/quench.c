@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "check.h"
+#include "answers.h"
 #include "host_potential.h"
 #include "host_reference.h"
 #include "quench.h"
@@ -11,8 +11,9 @@ enum { BATCH = 3, STEPS = 24, LAUNCH_STEPS = 10 };
 /* Steps longer than any run takes, but cut sooner: within the few of them descents turn, and some are cut. */
 static const double stretch = 4.0, cut = 0.3;
 
-/* Off the host's descent of sample b from h_x [N*D], which ends there, at most; 0 where rounding decides what comes of it, as between
- * particles that fly through each other: the host asks itself from a start that is moved by little. near [N*D]: scratch. */
+/* Off the host's descent of sample b from h_x [N*D], which ends there, at most; 0 where rounding decides what comes
+ * of it, as between particles that fly through each other: the host asks itself from a start that is moved by
+ * little. near [N*D]: scratch. */
 static eqf_status descent_error(const eqf__quench *run, size_t b, double tolerance, double *h_x, double *near,
                                 double *error_out) {
     const size_t n = run->num_dof;
@@ -33,8 +34,8 @@ static eqf_status descent_error(const eqf__quench *run, size_t b, double toleran
     return EQF_OK;
 }
 
-/* Off the same differences of forces on the host, at x [N*D], relative to the largest element; force [2, N*D] and matrix [N*D, N*D]:
- * scratch. */
+/* Off the same differences of forces on the host, at x [N*D], relative to the largest element; force [2, N*D] and
+ * matrix [N*D, N*D]: scratch. */
 static double hessian_error(const eqf__quench *run, double *x, double *force, double *matrix) {
     const size_t n = run->num_dof;
     const double step = run->scales->difference * run->length;
@@ -57,71 +58,93 @@ static double hessian_error(const eqf__quench *run, double *x, double *force, do
     return error;
 }
 
-/* Descents from lattices, step by step as the host does them; energies and the first Hessian where they end on the device.
- * work: [2 + N*D, N*D]. */
-static eqf_status check_descents(eqf__checker *checker, eqf__quench *run, double *work) {
-    const size_t n = run->num_dof, indices[BATCH] = {0, 1, 2};
-    const char *plain = run->V > 1 ? eqf__plain_width(run->ctx) : "";
-    eqf__answer of_descents = {"descents", 0, run->is_double ? 1e-8 : 1e-4, plain};
-    eqf__answer of_energies = {"energies", 0, run->is_double ? 1e-12 : 1e-4, plain};
-    eqf__answer of_hessians = {"curvatures", 0, run->is_double ? 1e-6 : 1e-2, plain};
+/* A run of its own of the program that is asked about. */
+typedef struct descents_problem {
+    eqf__problem base;
+    eqf_quench_options options;
+    eqf__quench run;
+    double *numbers; /* [BATCH + 2 + N*D, N*D]: where the descents end, and scratch */
+    double energies[BATCH], gradient_norms[BATCH];
+    eqf_quench_result results[BATCH];
+} descents_problem;
+
+static eqf_status make(eqf__problem *problem, bool *can_tell_out) {
+    descents_problem *t = (descents_problem *)problem;
+    eqf__quench *run = &t->run;
+    const size_t n = run->num_dof;
+    (void)can_tell_out;
+    t->numbers = eqf__alloc(problem->ctx, (BATCH + 2 + n) * n, sizeof *t->numbers, "the known answers");
+    if (t->numbers == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    run->x_out = t->numbers;
+    run->energy_out = t->energies;
+    run->gradient_norm_out = t->gradient_norms;
+    run->result_out = t->results;
+    run->max_steps =
+        STEPS - 1; /* and one more, which eqf__quench_descend takes to see whether the last one was enough */
+    if (run->launch_steps > LAUNCH_STEPS) run->launch_steps = LAUNCH_STEPS;
+    run->gradient_tolerance = 0.0;
+    run->largest_time_step *= stretch;
+    run->largest_displacement *= cut;
     for (unsigned b = 0; b < BATCH; b++) eqf__host_lattice(run->potential, b, run->x_out + b * n);
     for (size_t c = 0; c < BATCH * n; c++) run->x_out[c] = (float)run->x_out[c];
-    eqf__check_begin(checker);
+    EQF__TRY(eqf__quench_create_kernels(run));
+    return eqf__quench_create_buffers(run);
+}
+
+/* From lattices, step by step as the host does them. */
+EQF__ANSWER(descents) {
+    descents_problem *t = (descents_problem *)problem;
+    eqf__quench *run = &t->run;
+    const size_t n = run->num_dof, indices[BATCH] = {0, 1, 2};
+    double *h_x = t->numbers + BATCH * n, *near = h_x + n;
     EQF__TRY(eqf__quench_upload(run, BATCH, indices));
     EQF__TRY(eqf__quench_descend(run, BATCH));
     EQF__TRY(eqf__quench_collect(run, BATCH, indices));
     for (unsigned b = 0; b < BATCH; b++) {
-        double error = 0, *h_x = work, *near = work + n;
+        double error = 0;
         eqf__host_lattice(run->potential, b, h_x);
         for (size_t c = 0; c < n; c++) h_x[c] = (float)h_x[c];
-        EQF__TRY(descent_error(run, b, of_descents.tolerance, h_x, near, &error));
-        of_descents.error = eqf__host_worse(of_descents.error, error);
-        const double energy = eqf__host_energy(run->potential, run->x_out + b * n);
-        error = fabs(energy - run->energy_out[b]) / (1 + fabs(energy) + run->num_particles);
-        of_energies.error = eqf__host_worse(of_energies.error, error);
+        EQF__TRY(descent_error(run, b, problem->tolerance, h_x, near, &error));
+        *error_out = eqf__host_worse(*error_out, error);
     }
-    EQF__TRY(eqf__check_report(checker, &of_descents, 1, &run->steps.program));
-    EQF__TRY(eqf__check_report(checker, &of_energies, 1, &run->steps.program));
-    EQF__TRY(eqf__quench_first_hessian(run));
-    of_hessians.error = hessian_error(run, run->x_out, work, work + 2 * n);
-    return eqf__check_report(checker, &of_hessians, 1, &run->steps.program);
+    return EQF_OK;
 }
 
-/* The program of `asked`, in a run of its own. */
-static eqf_status run_descents(eqf__checker *checker, const eqf__quench *asked) {
-    eqf_context *ctx = checker->ctx;
-    const eqf_quench_options options = EQF_QUENCH_OPTIONS_INIT;
-    eqf_quench_result results[BATCH];
-    double energies[BATCH], gradient_norms[BATCH];
-    const size_t n = asked->num_dof;
-    double *numbers = eqf__alloc(ctx, (BATCH + 2 + n) * n, sizeof *numbers, "the known answers");
-    if (numbers == NULL) return EQF_ERROR_OUT_OF_MEMORY;
-    eqf__quench run;
-    eqf__quench_begin(ctx, asked->potential, &options, asked->is_double, BATCH, &run);
-    run.x_out = numbers;
-    run.energy_out = energies;
-    run.gradient_norm_out = gradient_norms;
-    run.result_out = results;
-    run.max_steps =
-        STEPS - 1; /* and one more, which eqf__quench_descend takes to see whether the last one was enough */
-    if (run.launch_steps > LAUNCH_STEPS) run.launch_steps = LAUNCH_STEPS;
-    run.gradient_tolerance = 0.0;
-    run.largest_time_step *= stretch;
-    run.largest_displacement *= cut;
-    eqf_status status = eqf__quench_create_kernels(&run);
-    if (status == EQF_OK) status = eqf__quench_create_buffers(&run);
-    if (status == EQF_OK) status = check_descents(checker, &run, numbers + BATCH * n);
-    eqf__quench_clear(&run);
-    free(numbers);
-    return status;
+/* Where the descents end. */
+EQF__ANSWER(descent_energies) {
+    const eqf__quench *run = &((descents_problem *)problem)->run;
+    for (unsigned b = 0; b < BATCH; b++) {
+        const double energy = eqf__host_energy(run->potential, run->x_out + b * run->num_dof);
+        *error_out =
+            eqf__host_worse(*error_out, fabs(energy - run->energy_out[b]) / (1 + fabs(energy) + run->num_particles));
+    }
+    return EQF_OK;
+}
+
+/* Of the first one. */
+EQF__ANSWER(curvatures) {
+    descents_problem *t = (descents_problem *)problem;
+    const size_t n = t->run.num_dof;
+    double *work = t->numbers + BATCH * n;
+    EQF__TRY(eqf__quench_first_hessian(&t->run));
+    *error_out = hessian_error(&t->run, t->run.x_out, work, work + 2 * n);
+    return EQF_OK;
 }
 
 eqf_status eqf__check_quench(eqf__checker *checker, const eqf__quench *asked) {
-    eqf__program *program = asked->steps.program;
-    if (!eqf__host_has_formula(asked->potential) || !eqf__check_is_due(checker, program, EQF__ANSWERS_OF_VALUES))
-        return EQF_OK;
-    EQF__TRY(run_descents(checker, asked));
-    eqf__check_done(checker, program, EQF__ANSWERS_OF_VALUES);
-    return EQF_OK;
+    eqf_context *ctx = checker->ctx;
+    if (!eqf__host_has_formula(asked->potential)) return EQF_OK;
+    descents_problem t = {.base = {.ctx = ctx,
+                                   .topic = EQF__TOPIC_DESCENTS,
+                                   .answers = EQF__ANSWERS_OF_VALUES,
+                                   .has = asked->is_double ? EQF__IN_DOUBLE : EQF__IN_FLOAT,
+                                   .programs = {asked->steps.program},
+                                   .make = make},
+                          .options = EQF_QUENCH_OPTIONS_INIT};
+    eqf__quench_begin(ctx, asked->potential, &t.options, asked->is_double, BATCH, &t.run);
+    t.base.plain = t.run.V > 1 ? eqf__plain_width(ctx) : "";
+    const eqf_status status = eqf__check(checker, &t.base);
+    eqf__quench_clear(&t.run);
+    free(t.numbers);
+    return status;
 }

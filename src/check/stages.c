@@ -1,9 +1,10 @@
-/* Known answers of what stages of training add: places and losses of flow matching, the pieces of path gradients, weighed adjoints. */
+/* Known answers of what stages of training add: places and losses of flow matching, the pieces of path gradients,
+ * weighed adjoints. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
+#include "answers.h"
 #include "host_reference.h"
 
 enum { NUM_BLOCKS = 2, MAX_ARRAYS = 8 };
@@ -79,7 +80,7 @@ static void compare(double *worst, double expected, float got) {
 
 static const cl_uint blocks = NUM_BLOCKS;
 
-/* ---- Flow matching ------------------------------------------------------------------------------------------------------ */
+/* ---- Flow matching ----------------------------------------------------------------------------------------------- */
 
 static eqf_status ask_matching(array_set *set, eqf__program *program, double *worst) {
     enum { LATENTS, DATA, X, VELOCITY, TIMES, WEIGHT, VALUE, ERROR };
@@ -117,7 +118,7 @@ static eqf_status ask_matching(array_set *set, eqf__program *program, double *wo
     return EQF_OK;
 }
 
-/* ---- Weighed adjoints --------------------------------------------------------------------------------------------------- */
+/* ---- Weighed adjoints -------------------------------------------------------------------------------------------- */
 
 static eqf_status ask_weighted(array_set *set, eqf__program *program, double *worst) {
     enum { ADJOINT_X, ADJOINT_LOG_DET, FACTOR };
@@ -131,7 +132,7 @@ static eqf_status ask_weighted(array_set *set, eqf__program *program, double *wo
     return EQF_OK;
 }
 
-/* ---- Path gradients ----------------------------------------------------------------------------------------------------- */
+/* ---- Path gradients ---------------------------------------------------------------------------------------------- */
 
 /* Times, what a solve starts from, and its stages. */
 static eqf_status ask_path_forward(array_set *set, eqf__program *program, double *worst) {
@@ -224,52 +225,76 @@ static eqf_status ask_path_reverse(array_set *set, eqf__program *program, double
     return EQF_OK;
 }
 
-/* ---- All of them --------------------------------------------------------------------------------------------------------- */
+/* ---- All of them ------------------------------------------------------------------------------------------------- */
+
+typedef struct stages_problem {
+    eqf__problem base;
+    const eqf__stage_programs *programs;
+} stages_problem;
 
 /* Arrays anew for each question. */
-typedef enum question { MATCHING, WEIGHTED, PATH_FORWARD, PATH_SEED, PATH_REVERSE } question;
-
-static eqf_status ask(const eqf__stage_programs *programs, question which, eqf__program *program, array_set *set,
-                      double *worst) {
-    const size_t num_dof = (size_t)programs->num_particles * programs->space_dim;
-    static const unsigned sizes[][2] = {
-        {4, 4}, {1, 2}, {4, 3}, {2, 4}, {4, 0}}; /* states and numbers of each question */
-    EQF__TRY(fill(set->ctx, num_dof, sizes[which][0], sizes[which][1], set));
-    switch (which) {
-        case MATCHING: return ask_matching(set, program, worst);
-        case WEIGHTED: return ask_weighted(set, program, worst);
-        case PATH_FORWARD: return ask_path_forward(set, program, worst);
-        case PATH_SEED: return ask_path_seed(set, program, programs->num_particles, programs->space_dim, worst);
-        case PATH_REVERSE: return ask_path_reverse(set, program, worst);
-    }
-    return EQF_OK;
+static eqf_status begin(const eqf__problem *problem, unsigned num_states, unsigned num_numbers, array_set *set_out) {
+    const eqf__stage_programs *programs = ((const stages_problem *)problem)->programs;
+    return fill(problem->ctx, (size_t)programs->num_particles * programs->space_dim, num_states, num_numbers, set_out);
 }
 
-static eqf_status run(eqf__checker *checker, const eqf__stage_programs *programs, question which,
-                      eqf__program *program) {
-    static const char *const names[] = {"pairs of flow matching", "weighed samples", "stages of paths",
-                                        "seeds of paths", "reversed stages of paths"};
-    array_set set = {.ctx = checker->ctx};
-    eqf__answer answer = {names[which], 0, 1e-5, eqf__plain_width(checker->ctx)};
-    eqf__check_begin(checker);
-    const eqf_status status = ask(programs, which, program, &set, &answer.error);
+EQF__ANSWER(matching) {
+    array_set set = {.num_arrays = 0};
+    eqf_status status = begin(problem, 4, 4, &set);
+    if (status == EQF_OK) status = ask_matching(&set, problem->programs[0], error_out);
     clear(&set);
-    return status != EQF_OK ? status : eqf__check_report(checker, &answer, 1, &program);
+    return status;
+}
+
+EQF__ANSWER(weighted) {
+    array_set set = {.num_arrays = 0};
+    eqf_status status = begin(problem, 1, 2, &set);
+    if (status == EQF_OK) status = ask_weighted(&set, problem->programs[0], error_out);
+    clear(&set);
+    return status;
+}
+
+EQF__ANSWER(path_stages) {
+    array_set set = {.num_arrays = 0};
+    eqf_status status = begin(problem, 4, 3, &set);
+    if (status == EQF_OK) status = ask_path_forward(&set, problem->programs[0], error_out);
+    clear(&set);
+    return status;
+}
+
+EQF__ANSWER(path_seeds) {
+    const eqf__stage_programs *programs = ((const stages_problem *)problem)->programs;
+    array_set set = {.num_arrays = 0};
+    eqf_status status = begin(problem, 2, 4, &set);
+    if (status == EQF_OK)
+        status = ask_path_seed(&set, problem->programs[0], programs->num_particles, programs->space_dim, error_out);
+    clear(&set);
+    return status;
+}
+
+EQF__ANSWER(path_reverse) {
+    array_set set = {.num_arrays = 0};
+    eqf_status status = begin(problem, 4, 0, &set);
+    if (status == EQF_OK) status = ask_path_reverse(&set, problem->programs[0], error_out);
+    clear(&set);
+    return status;
 }
 
 eqf_status eqf__check_stages(eqf__checker *checker, const eqf__stage_programs *programs) {
     const struct {
         eqf__program *program;
-        question first, last;
-    } parts[] = {{programs->matching, MATCHING, MATCHING},
-                 {programs->weighted, WEIGHTED, WEIGHTED},
-                 {programs->path, PATH_FORWARD, PATH_REVERSE}};
+        eqf__topic topic;
+    } parts[] = {{programs->matching, EQF__TOPIC_MATCHING},
+                 {programs->weighted, EQF__TOPIC_WEIGHTED},
+                 {programs->path, EQF__TOPIC_PATH}};
     for (size_t p = 0; p < sizeof parts / sizeof parts[0]; p++) {
-        if (parts[p].program == NULL || !eqf__check_is_due(checker, parts[p].program, EQF__ANSWERS_OF_GRADIENTS))
-            continue;
-        for (unsigned q = parts[p].first; q <= parts[p].last; q++)
-            EQF__TRY(run(checker, programs, (question)q, parts[p].program));
-        eqf__check_done(checker, parts[p].program, EQF__ANSWERS_OF_GRADIENTS);
+        stages_problem t = {.base = {.ctx = checker->ctx,
+                                     .topic = parts[p].topic,
+                                     .answers = EQF__ANSWERS_OF_GRADIENTS,
+                                     .programs = {parts[p].program},
+                                     .plain = eqf__plain_width(checker->ctx)},
+                            .programs = programs};
+        if (parts[p].program != NULL) EQF__TRY(eqf__check(checker, &t.base));
     }
     return EQF_OK;
 }

@@ -2,9 +2,9 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "answers.h"
 #include "augment.h"
 #include "budget.h"
-#include "check.h"
 #include "host_reference.h"
 #include "solve.h"
 
@@ -32,7 +32,17 @@ static void twin_clear(twin *pair) {
     eqf__buffer_destroy(&pair->d);
 }
 
-/* ---- Batches ------------------------------------------------------------------------------------------------------------- */
+typedef struct training_problem {
+    eqf__problem base;
+    const eqf__training_kernels *kernels;
+} training_problem;
+
+static const eqf__training_kernels *kernels_of(const eqf__problem *problem) {
+    return ((const training_problem *)problem)->kernels;
+}
+
+/* ---- Batches
+ * ------------------------------------------------------------------------------------------------------------- */
 
 enum { NUM_ROWS = 5, NUM_EPOCHS = 3, NUM_DRAWN = NUM_ROWS * NUM_EPOCHS, HALF_BITS = 2 };
 
@@ -59,17 +69,16 @@ static eqf_status check_batches(eqf_context *ctx, const eqf__training_kernels *k
     return EQF_OK;
 }
 
-static eqf_status run_batches(eqf__checker *checker, const eqf__training_kernels *kernels) {
+EQF__ANSWER(batches) {
     twin rows = {0}, drawn = {0};
-    eqf__answer answer = {"batches", 0, 0, eqf__plain_width(checker->ctx)};
-    eqf__check_begin(checker);
-    eqf_status status = check_batches(checker->ctx, kernels, &rows, &drawn, &answer.error);
+    const eqf_status status = check_batches(problem->ctx, kernels_of(problem), &rows, &drawn, error_out);
     twin_clear(&rows);
     twin_clear(&drawn);
-    return status != EQF_OK ? status : eqf__check_report(checker, &answer, 1, &kernels->gather->program);
+    return status;
 }
 
-/* ---- The optimizer ------------------------------------------------------------------------------------------------------- */
+/* ---- The optimizer
+ * ------------------------------------------------------------------------------------------------------- */
 
 enum { NUM_PARAMS = 37 }; /* not a multiple of what a work-item takes, nor of V but 1 */
 enum { PARAMS, FIRST_MOMENT, SECOND_MOMENT, AVERAGE, GRADIENT, TOTAL, SUMS, RECORDS, FAILED, NUM_ARRAYS };
@@ -151,20 +160,19 @@ static eqf_status check_optimizer(eqf_context *ctx, const eqf__training_kernels 
     return EQF_OK;
 }
 
-static eqf_status run_optimizer(eqf__checker *checker, const eqf__training_kernels *kernels) {
+EQF__ANSWER(optimizer) {
+    const eqf__training_kernels *kernels = kernels_of(problem);
     twin arrays[NUM_ARRAYS] = {{0}};
-    eqf__answer answer = {"steps of the optimizer", 0, 1e-5, eqf__plain_width(checker->ctx)};
-    eqf__program *program = kernels->measure->program;
     eqf__kernel update; /* of its own: the training may have another optimizer */
-    EQF__TRY(eqf__kernel_create(checker->ctx, program, "adam_update", &update));
-    eqf__check_begin(checker);
-    eqf_status status = check_optimizer(checker->ctx, kernels, &update, arrays, &answer.error);
+    EQF__TRY(eqf__kernel_create(problem->ctx, kernels->measure->program, "adam_update", &update));
+    const eqf_status status = check_optimizer(problem->ctx, kernels, &update, arrays, error_out);
     for (unsigned a = 0; a < NUM_ARRAYS; a++) twin_clear(&arrays[a]);
     eqf__kernel_destroy(&update);
-    return status != EQF_OK ? status : eqf__check_report(checker, &answer, 1, &program);
+    return status;
 }
 
-/* ---- Augmentation -------------------------------------------------------------------------------------------------------- */
+/* ---- Augmentation
+ * -------------------------------------------------------------------------------------------------------- */
 
 enum { NUM_AUGMENTED = 3 };
 
@@ -192,32 +200,34 @@ static eqf_status check_augmentation(eqf_context *ctx, const eqf__training_kerne
     return status;
 }
 
-static eqf_status run_augmentation(eqf__checker *checker, const eqf__training_kernels *kernels) {
-    eqf_context *ctx = checker->ctx;
+EQF__ANSWER(augmentation) {
+    const eqf__training_kernels *kernels = kernels_of(problem);
     twin x = {0};
-    eqf__answer answer = {"augmented configurations", 0, 1e-5, eqf__plain_width(ctx)};
-    const size_t num_dof = (size_t)kernels->num_particles * kernels->space_dim;
-    double *h_x = eqf__alloc(ctx, num_dof, sizeof *h_x, "the known answers");
-    eqf__check_begin(checker);
-    eqf_status status =
-        h_x == NULL ? EQF_ERROR_OUT_OF_MEMORY : check_augmentation(ctx, kernels, h_x, &x, &answer.error);
+    double *h_x =
+        eqf__alloc(problem->ctx, (size_t)kernels->num_particles * kernels->space_dim, sizeof *h_x, "the known answers");
+    const eqf_status status =
+        h_x == NULL ? EQF_ERROR_OUT_OF_MEMORY : check_augmentation(problem->ctx, kernels, h_x, &x, error_out);
     twin_clear(&x);
     free(h_x);
-    return status != EQF_OK ? status : eqf__check_report(checker, &answer, 1, &kernels->augment->program);
+    return status;
 }
 
-/* ---- All of them --------------------------------------------------------------------------------------------------------- */
+/* ---- All of them
+ * --------------------------------------------------------------------------------------------------------- */
+
+static eqf_status check(eqf__checker *checker, const eqf__training_kernels *kernels, eqf__topic topic,
+                        eqf__program *program) {
+    training_problem t = {.base = {.ctx = checker->ctx,
+                                   .topic = topic,
+                                   .answers = EQF__ANSWERS_OF_GRADIENTS,
+                                   .programs = {program},
+                                   .plain = eqf__plain_width(checker->ctx)},
+                          .kernels = kernels};
+    return eqf__check(checker, &t.base);
+}
 
 eqf_status eqf__check_training(eqf__checker *checker, const eqf__training_kernels *kernels) {
-    eqf__program *of_steps = kernels->measure->program;
-    eqf__program *of_augment = kernels->augment != NULL ? kernels->augment->program : NULL;
-    if (eqf__check_is_due(checker, of_steps, EQF__ANSWERS_OF_GRADIENTS)) {
-        EQF__TRY(run_batches(checker, kernels));
-        EQF__TRY(run_optimizer(checker, kernels));
-        eqf__check_done(checker, of_steps, EQF__ANSWERS_OF_GRADIENTS);
-    }
-    if (of_augment == NULL || !eqf__check_is_due(checker, of_augment, EQF__ANSWERS_OF_GRADIENTS)) return EQF_OK;
-    EQF__TRY(run_augmentation(checker, kernels));
-    eqf__check_done(checker, of_augment, EQF__ANSWERS_OF_GRADIENTS);
-    return EQF_OK;
+    EQF__TRY(check(checker, kernels, EQF__TOPIC_STEP, kernels->measure->program));
+    if (kernels->augment == NULL) return EQF_OK;
+    return check(checker, kernels, EQF__TOPIC_AUGMENT, kernels->augment->program);
 }

@@ -90,7 +90,7 @@ static eqf_status compare_aligned(comparison *c, eqf_set_distance *out) {
     return status;
 }
 
-/* ---- The call ----------------------------------------------------------------------------------------------------------- */
+/* ---- The call ---------------------------------------------------------------------------------------------------- */
 
 /* Sets of configurations as the caller gave them. */
 typedef struct given_sets {

@@ -1,5 +1,5 @@
-/* 2-Wasserstein distances of two sets of equal size: of numbers, where the sorted ones belong to each other, and of configurations, by the
- * assignment of least cost. */
+/* 2-Wasserstein distances of two sets of equal size: of numbers, where the sorted ones belong to each other, and of
+ * configurations, by the assignment of least cost. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +26,7 @@ double eqf__line_distance(const eqf__labelled *a, const eqf__pool *of_a, unsigne
     return sum;
 }
 
-/* ---- Configurations ---------------------------------------------------------------------------------------------------- */
+/* ---- Configurations ---------------------------------------------------------------------------------------------- */
 
 eqf_status eqf__aligned_squares(eqf_context *ctx, unsigned num_particles, unsigned space_dim, const eqf__pool *a,
                                 const eqf__pool *b, unsigned num_starts, uint64_t seed, double *work_done,
@@ -77,8 +77,8 @@ void eqf__transport_clear(eqf__transport *transport) {
     transport->indices = NULL;
 }
 
-/* Between uniform distributions on n points each some best plan moves whole points: W2^2 = (1/n) min over permutations p of
- * sum_i d(a_i, b_p(i))^2. */
+/* Between uniform distributions on n points each some best plan moves whole points: W2^2 = (1/n) min over permutations
+ * p of sum_i d(a_i, b_p(i))^2. */
 double eqf__aligned_distance_of_halves(const eqf__transport *transport, const float *squares, const eqf__pool *a,
                                        unsigned char half_a, const eqf__pool *b, unsigned char half_b, size_t count) {
     size_t next = 0;

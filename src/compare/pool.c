@@ -1,4 +1,5 @@
-/* Pools: a random choice of a set's configurations, with their energies and pair distances in ascending order, and random splits of it. */
+/* Pools: a random choice of a set's configurations, with their energies and pair distances in ascending order, and
+ * random splits of it. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

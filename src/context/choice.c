@@ -7,7 +7,7 @@
 
 #include "devices.h"
 
-/* ---- The best --------------------------------------------------------------------------------------------------------- */
+/* ---- The best ---------------------------------------------------------------------------------------------------- */
 
 static bool is_usable(const eqf_device_info *info) {
     return info->is_available && info->has_compiler && info->max_allocation_bytes > 0;
@@ -86,7 +86,7 @@ void eqf__devices_mark(eqf__device *devices, size_t num_devices) {
     }
 }
 
-/* ---- By name ---------------------------------------------------------------------------------------------------------- */
+/* ---- By name ----------------------------------------------------------------------------------------------------- */
 
 static bool contains(const char *text, const char *part) {
     size_t length = strlen(part);
@@ -98,7 +98,8 @@ static bool contains(const char *text, const char *part) {
     return false;
 }
 
-/* PCI vendors: https://pcisig.com/membership/member-companies. A CPU's id says nothing (platforms/README.md): its names decide. */
+/* PCI vendors: https://pcisig.com/membership/member-companies. A CPU's id says nothing (platforms/README.md): its names
+ * decide. */
 static bool is_of_vendor(const eqf_device_info *info, const char *selector, bool *is_vendor_out) {
     static const struct {
         const char *selector;
@@ -125,7 +126,8 @@ static bool is_selected(const eqf_device_info *info, const char *selector) {
     bool is_vendor;
     const bool fits = is_of_vendor(info, selector, &is_vendor);
     if (is_vendor) return fits;
-    return contains(info->name, selector) || contains(info->vendor, selector) || contains(info->platform_name, selector);
+    return contains(info->name, selector) || contains(info->vendor, selector) ||
+           contains(info->platform_name, selector);
 }
 
 static bool is_automatic(const char *selector) {
@@ -133,7 +135,8 @@ static bool is_automatic(const char *selector) {
 }
 
 /* Of those that fit, the one that "auto" would take if there were no others; NULL if none fits. */
-static const eqf__device *choose(const eqf__device *devices, size_t num_devices, const char *selector, size_t *num_fit_out) {
+static const eqf__device *choose(const eqf__device *devices, size_t num_devices, const char *selector,
+                                 size_t *num_fit_out) {
     const bool by_probe = has_all_probes(devices, num_devices);
     const eqf__device *best = NULL;
     *num_fit_out = 0;
@@ -189,13 +192,15 @@ eqf_status eqf_context_open_device(eqf_context *ctx, const char *selector) {
         if (num_fit > 1) eqf__log(ctx, EQF_LOG_INFO, "%zu devices fit '%s'", num_fit, selector);
         status = open_device(ctx, found);
     } else if (is_automatic(selector)) {
-        status = eqf__fail(ctx, EQF_ERROR_NO_DEVICE, "%s cannot be used: %s", devices[0].info.name, devices[0].info.choice_reason);
+        status = eqf__fail(ctx, EQF_ERROR_NO_DEVICE, "%s cannot be used: %s", devices[0].info.name,
+                           devices[0].info.choice_reason);
     } else if (is_index(selector)) {
-        status = eqf__fail(ctx, EQF_ERROR_NO_DEVICE, "there is no device %s: 'eqf_device_list' lists the %zu here, from 0", selector,
-                           num_devices);
+        status =
+            eqf__fail(ctx, EQF_ERROR_NO_DEVICE, "there is no device %s: 'eqf_device_list' lists the %zu here, from 0",
+                      selector, num_devices);
     } else {
-        status = eqf__fail(ctx, EQF_ERROR_NO_DEVICE, "no device matches '%s': 'eqf_device_list' lists the %zu here", selector,
-                           num_devices);
+        status = eqf__fail(ctx, EQF_ERROR_NO_DEVICE, "no device matches '%s': 'eqf_device_list' lists the %zu here",
+                           selector, num_devices);
     }
     free(devices);
     return status;

@@ -61,7 +61,7 @@ void eqf_context_destroy(eqf_context **ctx) {
     *ctx = NULL;
 }
 
-/* ---- Its device ------------------------------------------------------------------------------------------------------- */
+/* ---- Its device -------------------------------------------------------------------------------------------------- */
 
 eqf_status eqf__device_get(eqf_context *ctx, eqf__device **device_out) {
     *device_out = NULL;

@@ -76,7 +76,8 @@ static eqf_status describe(eqf_context *ctx, cl_platform_id ocl_platform, eqf__d
 static double stored_probe(eqf_context *ctx, const eqf_device_info *info) {
     char *text = eqf__store_load(ctx, info, EQF__STORE_PROBE);
     double gflops = 0;
-    if (text != NULL && (sscanf(text, "fma_gflops = %lf", &gflops) != 1 || !(gflops > 0) || !isfinite(gflops))) gflops = 0;
+    if (text != NULL && (sscanf(text, "fma_gflops = %lf", &gflops) != 1 || !(gflops > 0) || !isfinite(gflops)))
+        gflops = 0;
     free(text);
     return gflops;
 }
@@ -86,17 +87,19 @@ static eqf_status fail_without_platforms(eqf_context *ctx) {
     char broken[512];
     unsigned num_files;
     if (eqf__loader_find_broken(broken, sizeof broken, &num_files))
-        return eqf__fail(ctx, EQF_ERROR_NO_PLATFORM, "no OpenCL implementation works: %s; install that driver again, or remove the file",
-                         broken);
-    return eqf__fail(ctx, EQF_ERROR_NO_PLATFORM,
-                     "no OpenCL implementation is installed%s: install one, on Debian for example pocl-opencl-icd (any CPU), or "
-                     "your GPU vendor's driver",
-                     getenv("OCL_ICD_VENDORS") != NULL ? " where OCL_ICD_VENDORS points" : "");
+        return eqf__fail(ctx, EQF_ERROR_NO_PLATFORM,
+                         "no OpenCL implementation works: %s; install that driver again, or remove the file", broken);
+    return eqf__fail(
+        ctx, EQF_ERROR_NO_PLATFORM,
+        "no OpenCL implementation is installed%s: install one, on Debian for example pocl-opencl-icd (any CPU), or "
+        "your GPU vendor's driver",
+        getenv("OCL_ICD_VENDORS") != NULL ? " where OCL_ICD_VENDORS points" : "");
 }
 
 static eqf_status fail_without_devices(eqf_context *ctx, const char *empty_platforms) {
     const bool has_rusticl = strstr(empty_platforms, "rusticl") != NULL;
-    return eqf__fail(ctx, EQF_ERROR_NO_DEVICE, "OpenCL is installed (%s) but offers no device: %s; for CPUs install pocl-opencl-icd",
+    return eqf__fail(ctx, EQF_ERROR_NO_DEVICE,
+                     "OpenCL is installed (%s) but offers no device: %s; for CPUs install pocl-opencl-icd",
                      empty_platforms,
                      has_rusticl ? "rusticl wants its driver named, RUSTICL_ENABLE=iris (Intel), radeonsi (AMD) or "
                                    "llvmpipe (for tests)"
@@ -188,8 +191,8 @@ eqf_status eqf_device_get_profile(eqf_context *ctx, unsigned index, eqf_device_p
     if (profile == NULL) {
         status = EQF_ERROR_OUT_OF_MEMORY;
     } else if (index >= num_devices) {
-        status = eqf__fail(ctx, EQF_ERROR_NO_DEVICE, "there is no device %u: 'eqf_device_list' lists the %zu here", index,
-                           num_devices);
+        status = eqf__fail(ctx, EQF_ERROR_NO_DEVICE, "there is no device %u: 'eqf_device_list' lists the %zu here",
+                           index, num_devices);
     } else {
         eqf__profile_facts facts;
         char name[64], *tuning = eqf__store_load(ctx, &devices[index].info, EQF__STORE_TUNING);
@@ -228,7 +231,8 @@ eqf_status eqf__device_find(eqf_context *ctx, cl_device_id id, eqf__device *devi
     memset(device_out, 0, sizeof *device_out); /* a part of a device is in no list */
     device_out->id = id;
     device_out->info.struct_size = sizeof device_out->info;
-    EQF__OCL(ctx, clGetDeviceInfo(id, CL_DEVICE_PLATFORM, sizeof device_out->ocl_platform, &device_out->ocl_platform, NULL),
+    EQF__OCL(ctx,
+             clGetDeviceInfo(id, CL_DEVICE_PLATFORM, sizeof device_out->ocl_platform, &device_out->ocl_platform, NULL),
              "while its platform was asked for");
     return describe(ctx, device_out->ocl_platform, device_out);
 }

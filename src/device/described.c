@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* ---- The file ------------------------------------------------------------------------------------------------------------ */
+/* ---- The file ---------------------------------------------------------------------------------------------------- */
 
 typedef enum value_kind { TEXT, COUNT, UNSIGNED, WORDS, FLAG, TYPE, OF_COMPILERS } value_kind;
 
@@ -53,8 +53,10 @@ enum { NUM_KEYS = sizeof description_keys / sizeof description_keys[0] };
 #undef INFO
 #undef FACT
 
-static const char *const type_names[] = {
-    [EQF_DEVICE_CPU] = "cpu", [EQF_DEVICE_GPU] = "gpu", [EQF_DEVICE_ACCELERATOR] = "accelerator", [EQF_DEVICE_OTHER] = "other"};
+static const char *const type_names[] = {[EQF_DEVICE_CPU] = "cpu",
+                                         [EQF_DEVICE_GPU] = "gpu",
+                                         [EQF_DEVICE_ACCELERATOR] = "accelerator",
+                                         [EQF_DEVICE_OTHER] = "other"};
 enum { NUM_TYPES = sizeof type_names / sizeof type_names[0] };
 
 static bool read_count(const char *text, uint64_t most, uint64_t *count_out) {
@@ -117,13 +119,13 @@ eqf_status eqf__description_read(eqf_context *ctx, const char *name, const char 
         size_t k = 0;
         while (k < NUM_KEYS && strcmp(description_keys[k].key, line.key) != 0) k++;
         if (k == NUM_KEYS)
-            return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s:%u: '%s' is no key of a device's description", name, line.number,
-                             line.key);
+            return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s:%u: '%s' is no key of a device's description", name,
+                             line.number, line.key);
         const description_key *key = &description_keys[k];
         char *target = (key->is_fact ? (char *)facts_out : (char *)info_out) + key->offset;
         if (is_given[k] || !store_value(key, line.value, target))
-            return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s:%u: '%s = %s' is there twice, or no value of that key", name, line.number,
-                             line.key, line.value);
+            return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s:%u: '%s = %s' is there twice, or no value of that key", name,
+                             line.number, line.key, line.value);
         is_given[k] = true;
     }
     for (size_t k = 0; k < NUM_KEYS; k++)
@@ -138,7 +140,7 @@ eqf_status eqf__description_read(eqf_context *ctx, const char *name, const char 
     return EQF_OK;
 }
 
-/* ---- The device ----------------------------------------------------------------------------------------------------------- */
+/* ---- The device -------------------------------------------------------------------------------------------------- */
 
 static eqf_status fill(eqf_context *ctx, const char *path, const char *folder, eqf__device *device) {
     unsigned char *bytes;
@@ -171,7 +173,7 @@ eqf_status eqf__device_open_described(eqf_context *ctx, const char *path, const 
     return EQF_OK;
 }
 
-/* ---- Buffers -------------------------------------------------------------------------------------------------------------- */
+/* ---- Buffers ----------------------------------------------------------------------------------------------------- */
 
 bool eqf__is_described(const void *handle) {
     return ((uintptr_t)handle & 1) != 0;

@@ -1,18 +1,21 @@
-/* A device that a file describes and no driver offers: the library chooses layouts and assembles programs for it as for a real one, and
- * writes them into a folder, for compilers that run without the hardware (tests/vendors.sh). It computes nothing: launches do nothing, and
- * buffers, in the host's memory, hold what was written into them or zeros. So it is never in the list of devices, no selector and no public
- * function opens it, and nothing that comes out of it is a result. */
+/* A device that a file describes and no driver offers: the library chooses layouts and assembles programs for it as for
+ * a real one, and writes them into a folder, for compilers that run without the hardware (tests/vendors.sh). It
+ * computes nothing: launches do nothing, and buffers, in the host's memory, hold what was written into them or zeros.
+ * So it is never in the list of devices, no selector and no public function opens it, and nothing that comes out of it
+ * is a result. */
 #ifndef EQF_DESCRIBED_H
 #define EQF_DESCRIBED_H
 
 #include "profile.h"
 
-/* A text of the format of profiles (platforms/README.md has the keys). name: what messages call it. Errors: FORMAT with name and line. */
+/* A text of the format of profiles (platforms/README.md has the keys). name: what messages call it. Errors: FORMAT with
+ * name and line. */
 eqf_status eqf__description_read(eqf_context *ctx, const char *name, const char *text, eqf_device_info *info_out,
                                  eqf__profile_facts *facts_out);
 
-/* Opens the device that the file describes, with the profile that such a device gets here (no stored tuning). Programs are written when the
- * context is destroyed, as folder/<program>[-2, -3 ...].cl; the folder exists. Errors: INVALID_ARGUMENT (a device is open), IO, FORMAT. */
+/* Opens the device that the file describes, with the profile that such a device gets here (no stored tuning). Programs
+ * are written when the context is destroyed, as folder/<program>[-2, -3 ...].cl; the folder exists. Errors:
+ * INVALID_ARGUMENT (a device is open), IO, FORMAT. */
 eqf_status eqf__device_open_described(eqf_context *ctx, const char *path, const char *folder);
 
 /* A handle of a described device has its lowest bit set: a driver's are pointers to aligned memory. */

@@ -35,7 +35,8 @@ static bool is_broken(const char *path, char *text, size_t size) {
             if (*c == '\n') *c = ' ';
         return true;
     }
-    const bool has_entry = dlsym(handle, "clGetExtensionFunctionAddress") != NULL || dlsym(handle, "clIcdGetPlatformIDsKHR") != NULL;
+    const bool has_entry =
+        dlsym(handle, "clGetExtensionFunctionAddress") != NULL || dlsym(handle, "clIcdGetPlatformIDsKHR") != NULL;
     dlclose(handle);
     if (!has_entry) snprintf(text, size, "%s names %s, which is no OpenCL driver", path, library);
     return !has_entry;

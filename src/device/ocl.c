@@ -55,8 +55,8 @@ eqf_status eqf__ocl_fail(eqf_context *ctx, cl_int error, const char *what) {
         case CL_DEVICE_NOT_AVAILABLE:
             if (ctx->device != NULL) ctx->device->is_lost = true;
             return eqf__fail(ctx, EQF_ERROR_DEVICE,
-                             "%s was lost %s (%s): the system's log says why; nothing computed since is kept", device, what,
-                             eqf__ocl_error_name(error));
+                             "%s was lost %s (%s): the system's log says why; nothing computed since is kept", device,
+                             what, eqf__ocl_error_name(error));
         case CL_MEM_OBJECT_ALLOCATION_FAILURE:
         case CL_OUT_OF_RESOURCES:
             return eqf__fail(ctx, EQF_ERROR_DEVICE_MEMORY,
@@ -77,17 +77,19 @@ eqf_status eqf__ocl_fail_after_kernels(eqf_context *ctx, cl_int error, const cha
         return eqf__ocl_fail(ctx, error, what);
     /* Drivers report a kernel that a watchdog killed or that touched foreign memory only here. */
     ctx->device->is_lost = true;
-    return eqf__fail(ctx, EQF_ERROR_DEVICE,
-                     "%s stopped working %s (%s): a kernel was killed, by a time limit or for lack of memory; nothing computed "
-                     "since is kept: use a smaller batch, or eqf_context_set_profile launch_iterations=20000",
-                     ctx->device->info.name, what, eqf__ocl_error_name(error));
+    return eqf__fail(
+        ctx, EQF_ERROR_DEVICE,
+        "%s stopped working %s (%s): a kernel was killed, by a time limit or for lack of memory; nothing computed "
+        "since is kept: use a smaller batch, or eqf_context_set_profile launch_iterations=20000",
+        ctx->device->info.name, what, eqf__ocl_error_name(error));
 }
 
 eqf_status eqf__device_check_process(eqf_context *ctx) {
     if (ctx->device == NULL || ctx->device->process_id == (long)getpid()) return EQF_OK;
     return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED,
-                     "this context was made in process %ld, of which process %ld is a copy (fork), and OpenCL does not survive that: make "
-                     "the first context after the fork, or start processes anew (Python: multiprocessing's 'spawn')",
+                     "this context was made in process %ld, of which process %ld is a copy (fork), and OpenCL does not "
+                     "survive that: make the first context after the fork, or start processes anew (Python: "
+                     "multiprocessing's 'spawn')",
                      ctx->device->process_id, (long)getpid());
 }
 
@@ -153,7 +155,8 @@ eqf_status eqf__buffer_read(eqf_context *ctx, cl_mem buffer, size_t offset, size
     return error == CL_SUCCESS ? EQF_OK : eqf__ocl_fail_after_kernels(ctx, error, "while copying from the device");
 }
 
-eqf_status eqf__buffer_copy(eqf_context *ctx, cl_mem from, size_t from_offset, cl_mem to, size_t to_offset, size_t num_bytes) {
+eqf_status eqf__buffer_copy(eqf_context *ctx, cl_mem from, size_t from_offset, cl_mem to, size_t to_offset,
+                            size_t num_bytes) {
     if (num_bytes == 0 || ctx->device->described != NULL) return EQF_OK;
     EQF__TRY(eqf__device_check_process(ctx));
     EQF__OCL(ctx, clEnqueueCopyBuffer(ctx->device->queue, from, to, from_offset, to_offset, num_bytes, 0, NULL, NULL),
@@ -161,13 +164,14 @@ eqf_status eqf__buffer_copy(eqf_context *ctx, cl_mem from, size_t from_offset, c
     return EQF_OK;
 }
 
-eqf_status eqf__buffer_copy_rows(eqf_context *ctx, cl_mem from, size_t from_bytes, cl_mem to, size_t row_bytes, size_t num_rows) {
+eqf_status eqf__buffer_copy_rows(eqf_context *ctx, cl_mem from, size_t from_bytes, cl_mem to, size_t row_bytes,
+                                 size_t num_rows) {
     const size_t origin[3] = {0, 0, 0}, region[3] = {row_bytes, num_rows, 1};
     if (num_rows == 0 || ctx->device->described != NULL) return EQF_OK;
     EQF__TRY(eqf__device_check_process(ctx));
     EQF__OCL(ctx,
-             clEnqueueCopyBufferRect(ctx->device->queue, from, to, origin, origin, region, from_bytes, 0, row_bytes, 0, 0, NULL,
-                                     NULL),
+             clEnqueueCopyBufferRect(ctx->device->queue, from, to, origin, origin, region, from_bytes, 0, row_bytes, 0,
+                                     0, NULL, NULL),
              "while rows were copied");
     return EQF_OK;
 }

@@ -20,17 +20,22 @@ typedef struct eqf__device {
     unsigned num_partials; /* work-items that accumulate gradients: fixed per device class, so that results do
                                   not depend on the thread count */
     size_t max_work_items; /* that a launch over many small turns uses; SIZE_MAX: as many as turns */
-    size_t local_size;     /* work-items a group where a kernel has no wish of its own; 0: what the driver prefers for it */
-    /* One sample a work-group instead of V samples a work-item (cl/integrator/rk4_group.cl); what has no such kernels takes no notice. */
+    /* work-items a group where a kernel has no wish of its own; 0: what the driver prefers for it */
+    size_t local_size;
+    /* One sample a work-group instead of V samples a work-item (cl/integrator/rk4_group.cl); what has no such kernels
+     * takes no notice. */
     unsigned group_size;              /* work-items of the group; 0: never */
     unsigned group_min_particles;     /* fewest particles for which it is taken */
-    unsigned group_staging_particles; /* fewest for which a stage's table is copied to local memory first, where it fits */
-    uint64_t launch_iterations; /* most loop turns of a work-item, or of a group that shares a sample, in one launch; 0: none */
+    /* fewest for which a stage's table is copied to local memory first, where it fits */
+    unsigned group_staging_particles;
+    /* most loop turns of a work-item, or of a group that shares a sample, in one launch; 0: none */
+    uint64_t launch_iterations;
     unsigned table_cells;       /* first resolution of a field's table */
     bool is_lost;               /* it stopped working: nothing of it is believed or kept */
     bool is_last_resort;        /* auto takes it only where nothing else is */
     char build_options[256];
-    char *described; /* the folder that takes the programs of a device without a driver (described.h); NULL: a real device */
+    /* the folder that takes the programs of a device without a driver (described.h); NULL: a real device */
+    char *described;
     bool has_gemm; /* CLBlast has this device's parameters and passed its check (src/dynamics/gemm.c) */
 } eqf__device;
 
@@ -45,7 +50,8 @@ eqf_status eqf__device_find(eqf_context *ctx, cl_device_id id, eqf__device *devi
 
 /* OpenCL code -> status, with the code's name in the message. what: what was being done, for people. */
 eqf_status eqf__ocl_fail(eqf_context *ctx, cl_int error, const char *what);
-/* The same for waiting and reading, where the fate of kernels shows: a device that is gone, or a kernel that was killed. */
+/* The same for waiting and reading, where the fate of kernels shows: a device that is gone, or a kernel that was
+ * killed. */
 eqf_status eqf__ocl_fail_after_kernels(eqf_context *ctx, cl_int error, const char *what);
 const char *eqf__ocl_error_name(cl_int error);
 #define EQF__OCL(ctx, call, what)                                                        \
@@ -63,8 +69,10 @@ void eqf__buffer_destroy(cl_mem *buffer);
 eqf_status eqf__buffer_write(eqf_context *ctx, cl_mem buffer, size_t offset, size_t num_bytes, const void *h_data);
 eqf_status eqf__buffer_read(eqf_context *ctx, cl_mem buffer, size_t offset, size_t num_bytes, void *h_data);
 /* On the device, in the queue's order. */
-eqf_status eqf__buffer_copy(eqf_context *ctx, cl_mem from, size_t from_offset, cl_mem to, size_t to_offset, size_t num_bytes);
+eqf_status eqf__buffer_copy(eqf_context *ctx, cl_mem from, size_t from_offset, cl_mem to, size_t to_offset,
+                            size_t num_bytes);
 /* The first row_bytes of num_rows rows, from_bytes from one to the next, become rows without gaps. */
-eqf_status eqf__buffer_copy_rows(eqf_context *ctx, cl_mem from, size_t from_bytes, cl_mem to, size_t row_bytes, size_t num_rows);
+eqf_status eqf__buffer_copy_rows(eqf_context *ctx, cl_mem from, size_t from_bytes, cl_mem to, size_t row_bytes,
+                                 size_t num_rows);
 
 #endif

@@ -15,7 +15,7 @@ enum {
     AMD_WAVEFRONT_WIDTH = 0x4043
 };
 
-/* ---- Keys -------------------------------------------------------------------------------------------------------------- */
+/* ---- Keys -------------------------------------------------------------------------------------------------------- */
 
 typedef enum value_kind { VALUE_COUNT, VALUE_FLAG, VALUE_OPTIONS } value_kind;
 typedef struct key_rule {
@@ -45,8 +45,9 @@ enum { NUM_KEYS = sizeof key_rules / sizeof key_rules[0] };
 _Static_assert((int)NUM_KEYS <= (int)EQF_PROFILE_MAX_VALUES, "every key has a place in eqf_device_profile");
 
 static const char known_keys[] =
-    "build_option, vector_width, num_partials, max_work_items_per_unit, max_work_items_least, launch_iterations, local_size, "
-    "group_size, group_min_particles, group_staging_particles, local_memory, native_sqrt, table_cells, last_resort";
+    "build_option, vector_width, num_partials, max_work_items_per_unit, max_work_items_least, launch_iterations, "
+    "local_size, group_size, group_min_particles, group_staging_particles, local_memory, native_sqrt, table_cells, "
+    "last_resort";
 
 static bool parse_count(const char *text, uint64_t *count_out) {
     if (!isdigit((unsigned char)text[0])) return false;
@@ -84,14 +85,15 @@ static eqf_status check_value(eqf_context *ctx, const char *place, const key_rul
         case VALUE_COUNT: break;
     }
     if (!parse_count(value, &count) || count < rule->low || count > rule->high)
-        return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s: %s is a whole number from %llu to %llu, not '%s'", place, rule->key,
-                         (unsigned long long)rule->low, (unsigned long long)rule->high, value);
+        return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s: %s is a whole number from %llu to %llu, not '%s'", place,
+                         rule->key, (unsigned long long)rule->low, (unsigned long long)rule->high, value);
     if (rule->allowed != NULL && !is_in_list(rule->allowed, value))
-        return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s: %s is one of %s, not '%s'", place, rule->key, rule->allowed, value);
+        return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s: %s is one of %s, not '%s'", place, rule->key, rule->allowed,
+                         value);
     return EQF_OK;
 }
 
-/* ---- Text -------------------------------------------------------------------------------------------------------------- */
+/* ---- Text -------------------------------------------------------------------------------------------------------- */
 
 static void copy_trimmed(char *target, size_t size, const char *begin, size_t length) {
     while (length > 0 && isspace((unsigned char)*begin)) begin++, length--;
@@ -150,8 +152,8 @@ static const char *const level_names[EQF__PROFILE_NUM_LEVELS] = {"generic", "cla
 static const char *const type_names[] = {"cpu", "gpu", "accelerator", "other"};
 
 /* One match line against the facts. */
-static eqf_status match(eqf_context *ctx, const char *place, const eqf__profile_line *line, const eqf__profile_facts *facts,
-                        bool *fits) {
+static eqf_status match(eqf_context *ctx, const char *place, const eqf__profile_line *line,
+                        const eqf__profile_facts *facts, bool *fits) {
     const char *what = line->key + strlen("match."), *value = line->value;
     uint64_t number = 0;
     const bool is_number = parse_count(value, &number);
@@ -203,7 +205,7 @@ static eqf_status check_fit(eqf_context *ctx, const char *name, const char *text
     return has_level ? EQF_OK : eqf__fail(ctx, EQF_ERROR_FORMAT, "%s: 'level = ...' is missing", name);
 }
 
-/* ---- Values ------------------------------------------------------------------------------------------------------------- */
+/* ---- Values ------------------------------------------------------------------------------------------------------ */
 
 const char *eqf__profile_get(const eqf_device_profile *profile, const char *key) {
     for (unsigned v = 0; v < profile->num_values; v++)
@@ -211,7 +213,8 @@ const char *eqf__profile_get(const eqf_device_profile *profile, const char *key)
     return "";
 }
 
-static eqf_status set_value(eqf_context *ctx, const char *place, const eqf__profile_line *line, eqf_device_profile *profile) {
+static eqf_status set_value(eqf_context *ctx, const char *place, const eqf__profile_line *line,
+                            eqf_device_profile *profile) {
     const key_rule *rule = NULL;
     for (size_t k = 0; k < NUM_KEYS; k++)
         if (strcmp(key_rules[k].key, line->key) == 0) rule = &key_rules[k];
@@ -242,7 +245,8 @@ static eqf_status set_value(eqf_context *ctx, const char *place, const eqf__prof
 }
 
 /* "issue.NAME", "issue.NAME.versions|guard|source" */
-static eqf_status set_issue(eqf_context *ctx, const char *place, const eqf__profile_line *line, eqf_device_profile *profile) {
+static eqf_status set_issue(eqf_context *ctx, const char *place, const eqf__profile_line *line,
+                            eqf_device_profile *profile) {
     const char *name = line->key + strlen("issue."), *field = strchr(name, '.');
     const size_t length = field != NULL ? (size_t)(field - name) : strlen(name);
     eqf_driver_issue *issue = NULL;
@@ -266,7 +270,8 @@ static eqf_status set_issue(eqf_context *ctx, const char *place, const eqf__prof
     if (issue != NULL && strcmp(field, ".source") == 0) target = issue->source, size = sizeof issue->source;
     if (target == NULL || strlen(line->value) >= size)
         return eqf__fail(ctx, EQF_ERROR_FORMAT,
-                         "%s: '%s' does not follow its issue, or is not one of versions, guard, source", place, line->key);
+                         "%s: '%s' does not follow its issue, or is not one of versions, guard, source", place,
+                         line->key);
     memcpy(target, line->value, strlen(line->value) + 1);
     return EQF_OK;
 }
@@ -295,7 +300,7 @@ eqf_status eqf__profile_apply_text(eqf_context *ctx, const char *name, const cha
     return EQF_OK;
 }
 
-/* ---- Versions ----------------------------------------------------------------------------------------------------------- */
+/* ---- Versions ---------------------------------------------------------------------------------------------------- */
 
 static int compare_versions(const char *version, const char *bound) {
     for (;;) {
@@ -324,7 +329,7 @@ static void drop_other_versions(const char *driver_version, eqf_device_profile *
     profile->num_issues = kept;
 }
 
-/* ---- The chain ---------------------------------------------------------------------------------------------------------- */
+/* ---- The chain --------------------------------------------------------------------------------------------------- */
 
 static unsigned device_count(cl_device_id id, cl_device_info what, unsigned otherwise) {
     cl_uint value = 0;
@@ -369,11 +374,13 @@ eqf_status eqf__profile_resolve(eqf_context *ctx, const eqf__profile_facts *fact
         if (eqf__profile_apply_text(ctx, "eqf_device_store_tuning", tuning_text, 0, NULL, &tuned, NULL) == EQF_OK)
             *profile_out = tuned;
         else
-            eqf__log(ctx, EQF_LOG_WARNING, "the stored tuning of %s is damaged and not used (%s): run eqf_device_store_tuning again",
+            eqf__log(ctx, EQF_LOG_WARNING,
+                     "the stored tuning of %s is damaged and not used (%s): run eqf_device_store_tuning again",
                      facts->name, ctx->error);
     }
     if (ctx->profile_text != NULL)
-        EQF__TRY(eqf__profile_apply_text(ctx, "eqf_context_set_profile", ctx->profile_text, 0, NULL, profile_out, NULL));
+        EQF__TRY(
+            eqf__profile_apply_text(ctx, "eqf_context_set_profile", ctx->profile_text, 0, NULL, profile_out, NULL));
     drop_other_versions(facts->driver_version, profile_out);
     return EQF_OK;
 }
@@ -435,7 +442,8 @@ eqf_status eqf_context_set_profile(eqf_context *ctx, const char *assignment) {
     free(profile);
     if (status != EQF_OK) return status == EQF_ERROR_FORMAT ? EQF_ERROR_INVALID_ARGUMENT : status;
     if (!has_value)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "'%.80s' is no profile value; keys are %s", assignment, known_keys);
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "'%.80s' is no profile value; keys are %s", assignment,
+                         known_keys);
     const size_t before = ctx->profile_text != NULL ? strlen(ctx->profile_text) : 0;
     char *text = realloc(ctx->profile_text, before + strlen(assignment) + 2);
     if (text == NULL) return eqf__fail(ctx, EQF_ERROR_OUT_OF_MEMORY, "not enough memory for the profile");

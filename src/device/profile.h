@@ -35,21 +35,23 @@ typedef struct eqf__profile_facts {
 } eqf__profile_facts;
 void eqf__profile_read_facts(const eqf__device *device, eqf__profile_facts *facts_out);
 
-/* One text of the format. With facts, applies it if it is of that level and fits them; without (tuning, --set-profile), applies every
- * line, and it may have neither level nor match. *is_used_out (or NULL): it was applied. Errors: FORMAT with name and line. */
+/* One text of the format. With facts, applies it if it is of that level and fits them; without (tuning, --set-profile),
+ * applies every line, and it may have neither level nor match. *is_used_out (or NULL): it was applied. Errors: FORMAT
+ * with name and line. */
 eqf_status eqf__profile_apply_text(eqf_context *ctx, const char *name, const char *text, eqf__profile_level level,
                                    const eqf__profile_facts *facts, eqf_device_profile *profile, bool *is_used_out);
 
-/* The chain for a device: embedded files by level, this machine's tuning, then the context's own settings. name_out: the most particular
- * embedded file. */
+/* The chain for a device: embedded files by level, this machine's tuning, then the context's own settings. name_out:
+ * the most particular embedded file. */
 eqf_status eqf__profile_resolve(eqf_context *ctx, const eqf__profile_facts *facts, const char *tuning_text,
                                 eqf_device_profile *profile_out, char name_out[64]);
 
-/* Profile of what has these facts -> the device's fields and info.profile_name. Errors: FORMAT (a file of platforms/ lacks a key). */
+/* Profile of what has these facts -> the device's fields and info.profile_name. Errors: FORMAT (a file of platforms/
+ * lacks a key). */
 eqf_status eqf__profile_apply(eqf_context *ctx, const eqf__profile_facts *facts, eqf__device *device);
 
-/* The text format: the next "key = value  # reason" of *text, with the indented comment lines below it. False at the end; a line that is
- * neither gives key "". *number counts lines, from 0 before the first call. */
+/* The text format: the next "key = value  # reason" of *text, with the indented comment lines below it. False at the
+ * end; a line that is neither gives key "". *number counts lines, from 0 before the first call. */
 typedef struct eqf__profile_line {
     char key[64], value[224], reason[384];
     unsigned number;
@@ -58,7 +60,8 @@ bool eqf__profile_next_line(const char **text, unsigned *number, eqf__profile_li
 
 /* Value of a key, "" if there is none. */
 const char *eqf__profile_get(const eqf_device_profile *profile, const char *key);
-/* A version lies in "FIRST..LAST". Versions are compared number by number, as far as the bound goes: 3.1.5 is in "..3.1". */
+/* A version lies in "FIRST..LAST". Versions are compared number by number, as far as the bound goes: 3.1.5 is in
+ * "..3.1". */
 bool eqf__profile_version_fits(const char *driver_version, const char *range);
 
 #endif

@@ -1,20 +1,23 @@
-/* What this machine has learnt of its devices, kept in the user's cache: one small text file per device, driver and kind. */
+/* What this machine has learnt of its devices, kept in the user's cache: one small text file per device, driver and
+ * kind. */
 #ifndef EQF_STORE_H
 #define EQF_STORE_H
 
 #include "ocl.h"
 
-/* The folder of the user's cache, NULL if there is none or if it is not this user's alone: what stands there is run as native code and
- * believed. The reason is said once a context. The folder need not exist yet. */
+/* The folder of the user's cache, NULL if there is none or if it is not this user's alone: what stands there is run as
+ * native code and believed. The reason is said once a context. The folder need not exist yet. */
 const char *eqf__cache_folder(eqf_context *ctx);
 /* The same, made if need be: for writing. */
 const char *eqf__cache_folder_make(eqf_context *ctx);
 
 typedef enum eqf__store_kind { EQF__STORE_PROBE, EQF__STORE_TUNING } eqf__store_kind;
 
-/* The text stored for the device and its present driver, NULL if there is none (or no cache, or a file that others can write to). The caller frees it. */
+/* The text stored for the device and its present driver, NULL if there is none (or no cache, or a file that others can
+ * write to). The caller frees it. */
 char *eqf__store_load(eqf_context *ctx, const eqf_device_info *info, eqf__store_kind kind);
-/* Replaces it; text NULL removes it. path_out (or NULL) [1200]: the file. Errors: IO, NOT_FOUND (there is no cache to keep it in). */
+/* Replaces it; text NULL removes it. path_out (or NULL) [1200]: the file. Errors: IO, NOT_FOUND (there is no cache to
+ * keep it in). */
 eqf_status eqf__store_save(eqf_context *ctx, const eqf_device_info *info, eqf__store_kind kind, const char *text,
                            char *path_out);
 

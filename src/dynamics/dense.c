@@ -4,13 +4,13 @@
 
 #include "dense_internal.h"
 
-/* Most columns (samples times directions and one) of a tile: on CPUs a tile's matrices stay in the last cache level, GPUs want to be
- * filled. */
+/* Most columns (samples times directions and one) of a tile: on CPUs a tile's matrices stay in the last cache level,
+ * GPUs want to be filled. */
 static const size_t cpu_tile_columns = 8192, gpu_tile_columns = 131072;
 /* Samples of a tile are a multiple of this: of every V, and of the tiles that matrix products are cut into. */
 static const size_t cpu_sample_multiple = 16, gpu_sample_multiple = 64;
 
-/* ---- Parameters ---------------------------------------------------------------------------------------------------------- */
+/* ---- Parameters -------------------------------------------------------------------------------------------------- */
 
 static eqf_status check_params(eqf__field *field) {
     eqf_context *ctx = field->ctx;
@@ -55,7 +55,7 @@ static eqf_status dense_contract(eqf__field *field, cl_mem d_grad, cl_mem d_grad
     return EQF_OK;
 }
 
-/* ---- Life ------------------------------------------------------------------------------------------------------------- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 static void dense_destroy(eqf__field *field) {
     dense_state *state = field->state;
@@ -151,8 +151,9 @@ static eqf_status init_params(eqf_context *ctx, const eqf_dynamics_options *opti
 }
 
 /* Where the network's units are not saturated. */
-static bool problem(const eqf_dynamics_options *options, unsigned num_particles, bool has_step_control,
-                    eqf__field_problem *problem_out) {
+static bool problem(const eqf_dynamics_options *options, unsigned num_particles, unsigned space_dim,
+                    bool has_step_control, eqf__field_problem *problem_out) {
+    (void)space_dim;
     (void)options;
     (void)num_particles;
     (void)has_step_control;
@@ -161,7 +162,8 @@ static bool problem(const eqf_dynamics_options *options, unsigned num_particles,
 }
 
 const eqf__dynamics_kind eqf__dense_kind = {
-    .info = EQF__DYNAMICS_INFO(.name = "dense", .title = "the black-box baseline", .has_estimates = true, .is_batched = true),
+    .info = EQF__DYNAMICS_INFO(.name = "dense", .title = "the black-box baseline", .has_estimates = true,
+                               .is_batched = true),
     .forms = EQF__FORM_BATCHED,
     .host_velocity = eqf__host_dense_velocity,
     .problem = problem,

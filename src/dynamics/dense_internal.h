@@ -1,5 +1,5 @@
-/* The dense field's inside: what holds its layers (dense.c) and what takes tiles of a batch through them (dense_tiles.c). Equations and
- * layouts: cl/dynamics/dense.clh. */
+/* The dense field's inside: what holds its layers (dense.c) and what takes tiles of a batch through them
+ * (dense_tiles.c). Equations and layouts: cl/dynamics/dense.clh. */
 #ifndef EQF_DENSE_INTERNAL_H
 #define EQF_DENSE_INTERNAL_H
 
@@ -64,8 +64,8 @@ eqf_status eqf__dense_create_way(eqf__field *field, dense_way *way, eqf__program
 void eqf__dense_release_memory(dense_state *state);
 
 /* The batched form's verbs (field.h). */
-eqf_status eqf__dense_evaluate(eqf__field *field, const eqf__noise *noise, size_t num_blocks, cl_mem d_x, cl_mem d_times,
-                               cl_mem d_velocity, cl_mem d_divergence);
+eqf_status eqf__dense_evaluate(eqf__field *field, const eqf__noise *noise, size_t num_blocks, cl_mem d_x,
+                               cl_mem d_times, cl_mem d_velocity, cl_mem d_divergence);
 eqf_status eqf__dense_vjp(eqf__field *field, const eqf__noise *noise, size_t num_blocks, cl_mem d_x, cl_mem d_times,
                           cl_mem d_adjoint_velocity, cl_mem d_adjoint_divergence, cl_mem d_adjoint_x, cl_mem d_grad);
 

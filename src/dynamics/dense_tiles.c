@@ -1,4 +1,5 @@
-/* The dense field's batched verbs: layers as matrix products over all samples and directions at once, tile after tile of the batch. */
+/* The dense field's batched verbs: layers as matrix products over all samples and directions at once, tile after tile
+ * of the batch. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,7 +9,7 @@ static const char *const kernel_names[NUM_KERNELS] = {
     "dense_inputs",           "dense_activate", "dense_outputs",        "dense_output_adjoints",
     "dense_activate_reverse", "dense_values",   "dense_input_adjoints", "dense_add_gradient"};
 
-/* ---- Memory ----------------------------------------------------------------------------------------------------------- */
+/* ---- Memory ------------------------------------------------------------------------------------------------------ */
 
 void eqf__dense_release_memory(dense_state *state) {
     cl_mem *buffers[] = {&state->d_inputs,        &state->d_outputs,       &state->d_adjoints[0], &state->d_adjoints[1],
@@ -78,7 +79,7 @@ static eqf_status ensure_memory(eqf__field *field, size_t num_samples, bool has_
     return EQF_OK;
 }
 
-/* ---- A tile of the batch ------------------------------------------------------------------------------------------------ */
+/* ---- A tile of the batch ----------------------------------------------------------------------------------------- */
 
 /* Blocks block_begin ... of num_blocks, in num_samples columns a direction. */
 typedef struct dense_tile {
@@ -90,7 +91,8 @@ typedef struct dense_tile {
 static bool next_tile(const dense_state *state, const dense_way *way, size_t num_blocks, size_t *next_block_ref,
                       dense_tile *tile_out) {
     if (*next_block_ref >= num_blocks) return false;
-    const size_t left = eqf__dense_round_up((num_blocks - *next_block_ref) * state->vector_width, state->sample_multiple);
+    const size_t left =
+        eqf__dense_round_up((num_blocks - *next_block_ref) * state->vector_width, state->sample_multiple);
     const size_t num_samples = left < state->most_samples ? left : state->most_samples;
     tile_out->way = way;
     tile_out->block_begin = (cl_uint)*next_block_ref;
@@ -118,11 +120,11 @@ eqf_status eqf__dense_create_way(eqf__field *field, dense_way *way, eqf__program
     static const char *const files[] = {"common/real.clh",    "common/philox.clh", "common/random.clh",
                                         "dynamics/dense.clh", "dynamics/dense.cl", NULL};
     char defines[256];
-    snprintf(
-        defines, sizeof defines,
-        "-D N=%u -D D=%u -D NUM_DIRECTIONS=%zu -D FEATURES_IN=%zu -D FEATURES_OUT=%zu -D DIVERGENCE=%d -D ACTIVATION=%d",
-        field->num_particles, field->space_dim, way->num_directions, state->layers[0].in_padded,
-        state->layers[state->num_layers - 1].out_padded, (int)field->divergence, (int)field->options.activation);
+    snprintf(defines, sizeof defines,
+             "-D N=%u -D D=%u -D NUM_DIRECTIONS=%zu -D FEATURES_IN=%zu -D FEATURES_OUT=%zu -D DIVERGENCE=%d -D "
+             "ACTIVATION=%d",
+             field->num_particles, field->space_dim, way->num_directions, state->layers[0].in_padded,
+             state->layers[state->num_layers - 1].out_padded, (int)field->divergence, (int)field->options.activation);
     eqf__program *program;
     EQF__TRY(eqf__program_get(ctx, "dense", files, defines, &program));
     for (size_t k = 0; k < NUM_KERNELS; k++)

@@ -20,7 +20,8 @@ eqf_status eqf__field_create(eqf_context *ctx, unsigned num_particles, unsigned 
             "a %s field has its divergence in closed form and no estimate of it: use EQF_DIVERGENCE_EXACT",
             kind->info.name);
     if (eqf__is_double(&needs->real) && !kind->info.has_double)
-        return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED, "double precision is for radial fields: this model has another");
+        return eqf__fail(ctx, EQF_ERROR_UNSUPPORTED, "a %s field has no double precision: use EQF_PRECISION_FLOAT",
+                         kind->info.name);
     eqf__field *field = eqf__alloc(ctx, 1, sizeof *field, "the field");
     if (field == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     field->ctx = ctx;
@@ -85,6 +86,6 @@ eqf_status eqf__field_prepare(eqf__field *field, bool check) {
 eqf_status eqf__field_set_resolution(eqf__field *field, unsigned resolution) {
     if (field->kind->set_resolution != NULL) return field->kind->set_resolution(field, resolution);
     if (resolution == 0) return EQF_OK;
-    return eqf__fail(field->ctx, EQF_ERROR_FORMAT, "a %s field has no table, of %u cells or other", field->kind->info.name,
-                     resolution);
+    return eqf__fail(field->ctx, EQF_ERROR_FORMAT, "a %s field has no table, of %u cells or other",
+                     field->kind->info.name, resolution);
 }

@@ -4,19 +4,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- Tuned parameters ------------------------------------------------------------------------------------------------- */
+/* ---- Tuned parameters -------------------------------------------------------------------------------------------- */
 
 typedef struct gemm_parameter {
     const char *kernel, *name;
     size_t value;
 } gemm_parameter;
 
-/* CPUs with PoCL. CLBlast 1.5.3 knows no tuned values for them and falls back to ones for GPUs: work-groups that share tiles through local
- * memory, which PoCL turns into loops around every barrier. Here a work-group is one work-item that keeps a tile of 16 x 8 results in
- * registers and reads A and B where they are. The sizes of a dense field, 7168 x 128 x 128, on two cores of an AMD EPYC (AVX2), PoCL 3.1:
- * 6.8 GFLOP/s with CLBlast's own values, 52-81 with these; `eqflow bench` measures it where you are (docs/benchmarks.md).
- * GemmRoutine: always the kernel that is tuned here, never the one for small matrices: one summation order.
- * The rest is never run; it is compiled all the same, and small tiles make that short (a cold first call: 12 s before, 6-7 s now). */
+/* CPUs with PoCL. CLBlast 1.5.3 knows no tuned values for them and falls back to ones for GPUs: work-groups that share
+ * tiles through local memory, which PoCL turns into loops around every barrier. Here a work-group is one work-item that
+ * keeps a tile of 16 x 8 results in registers and reads A and B where they are. The sizes of a dense field, 7168 x 128
+ * x 128, on two cores of an AMD EPYC (AVX2), PoCL 3.1: 6.8 GFLOP/s with CLBlast's own values, 52-81 with these; `eqflow
+ * bench` measures it where you are (docs/benchmarks.md). GemmRoutine: always the kernel that is tuned here, never the
+ * one for small matrices: one summation order. The rest is never run; it is compiled all the same, and small tiles make
+ * that short (a cold first call: 12 s before, 6-7 s now). */
 static const gemm_parameter cpu_parameters[] = {
     {"Xgemm", "GEMMK", 0},
     {"Xgemm", "KREG", 1},
@@ -89,7 +90,7 @@ static eqf_status override_parameters(eqf_context *ctx, const gemm_parameter *pa
     return EQF_OK;
 }
 
-/* ---- Products --------------------------------------------------------------------------------------------------------- */
+/* ---- Products ---------------------------------------------------------------------------------------------------- */
 
 eqf_status eqf__gemm(eqf_context *ctx, size_t num_m, size_t num_n, size_t num_k, cl_mem d_a, cl_mem d_b, cl_mem d_c) {
     if (ctx->device->described != NULL) return EQF_OK;
@@ -100,7 +101,7 @@ eqf_status eqf__gemm(eqf_context *ctx, size_t num_m, size_t num_n, size_t num_k,
     return EQF_OK;
 }
 
-/* ---- The check before first use ------------------------------------------------------------------------------------------ */
+/* ---- The check before first use ---------------------------------------------------------------------------------- */
 
 enum { CHECK_M = 48, CHECK_N = 32, CHECK_K = 80 };
 

@@ -1,5 +1,6 @@
-/* The message field on the host in double, straight from docs/method.md, section 9, for known answers: the velocity from its equations, its
- * divergence from differences of the velocity, which are good to eight digits. Nothing of it is shared with the device's tape. */
+/* The message field on the host in double, straight from docs/method.md, section 9, for known answers: the velocity
+ * from its equations, its divergence from differences of the velocity, which are good to eight digits. Nothing of it is
+ * shared with the device's tape. */
 #include "host_message.h"
 
 #include <math.h>
@@ -256,7 +257,8 @@ bool eqf__host_message_velocity(const eqf__host_field *field, const double *x, d
     const double step = 1e-5;
     *divergence_out = 0;
     memcpy(near, x, step_dof * sizeof *near);
-    for (size_t c = 0; c < step_dof; c++) {
+    const size_t num_moved = field->is_symmetric ? D : step_dof;
+    for (size_t c = 0; c < num_moved; c++) {
         for (int side = 0; side < 2; side++) {
             near[c] = x[c] + (side ? step : -step);
             velocity(&s, near, t, sides + (size_t)side * step_dof);
@@ -264,6 +266,7 @@ bool eqf__host_message_velocity(const eqf__host_field *field, const double *x, d
         near[c] = x[c];
         *divergence_out += (sides[step_dof + c] - sides[c]) / (2 * step);
     }
+    *divergence_out *= (double)step_dof / (double)num_moved;
     velocity(&s, x, t, velocity_out);
     free(memory);
     return true;

@@ -13,19 +13,21 @@ typedef struct eqf__field_problem {
     double side;        /* half the side of the box in which configurations lie */
     double share;       /* of the start values' size, for parameters and what is added to them */
     size_t num_weights; /* of the parameters, those that share scales too */
+    /* The host's formula takes long: it is asked for one symmetric configuration (eqf__host_field.is_symmetric). */
+    bool is_large;
 } eqf__field_problem;
 
 typedef struct eqf__dynamics_kind {
-    eqf_dynamics_kind_info info; /* has_double: its stage form can be had in double */
+    eqf_dynamics_kind_info info; /* has_double: its stage or batched form can be had in double */
     unsigned forms;              /* set of EQF__FORM_ */
     const eqf_option *options;   /* the kind's rows, over eqf_dynamics_options */
     /* ---- Known answers (src/check). NULL: the host has no formula of it. */
     eqf__host_velocity_function host_velocity;
     /* A small problem in which float32 shows what is wrong; false: the host's formula is not for these options. */
-    bool (*problem)(const eqf_dynamics_options *options, unsigned num_particles, bool has_step_control,
-                    eqf__field_problem *problem_out);
-    /* ---- Parameters, on the host (src/model). check: what the rows cannot say, NULL: nothing; errors: INVALID_ARGUMENT with the option's
-     * name. */
+    bool (*problem)(const eqf_dynamics_options *options, unsigned num_particles, unsigned space_dim,
+                    bool has_step_control, eqf__field_problem *problem_out);
+    /* ---- Parameters, on the host (src/model). check: what the rows cannot say, NULL: nothing; errors:
+     * INVALID_ARGUMENT with the option's name. */
     eqf_status (*check)(eqf_context *ctx, const eqf_dynamics_options *options);
     /* Fills slices_out [EQF__MOST_SLICES] and gives num_params. */
     size_t (*layout)(const eqf_dynamics_options *options, size_t num_dof, eqf_param_slice *slices_out,
@@ -33,7 +35,8 @@ typedef struct eqf__dynamics_kind {
     /* Start values [num_params]. */
     eqf_status (*init_params)(eqf_context *ctx, const eqf_dynamics_options *options, size_t num_dof, uint64_t seed,
                               float *params_out);
-    /* ---- On the device: eqf__field_ functions of these names. create leaves what it has made to destroy if it fails. */
+    /* ---- On the device: eqf__field_ functions of these names. create leaves what it has made to destroy if it
+     * fails. */
     eqf_status (*create)(eqf__field *field, const eqf__field_needs *needs);
     void (*destroy)(eqf__field *field);
     eqf_status (*prepare)(eqf__field *field, bool check);

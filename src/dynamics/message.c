@@ -1,4 +1,5 @@
-/* The message field's host side: tapes, scratch memory and launches. Equations: docs/method.md, section 9; kernels: cl/dynamics/message.cl. */
+/* The message field's host side: tapes, scratch memory and launches. Equations: docs/method.md, section 9; kernels:
+ * cl/dynamics/message.cl. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,8 +11,8 @@
 
 /* Scratch memory that a launch may take; it holds a slice for each block in flight. */
 static const size_t most_scratch_bytes = (size_t)512 << 20;
-/* Slices: of a gradient, whose partial sums are one a slice, so that their number is fixed; and of anything else. Many more than a CPU has
- * threads, so that all of them end about together. */
+/* Slices: of a gradient, whose partial sums are one a slice, so that their number is fixed; and of anything else. Many
+ * more than a CPU has threads, so that all of them end about together. */
 static const size_t cpu_gradient_slices = 32, gpu_gradient_slices = 128, cpu_slices = 64, gpu_slices = 4096;
 
 typedef struct device_tape {
@@ -42,7 +43,7 @@ static size_t slice_bytes(const eqf__field *field, size_t slice_size) {
     return slice_size * field->real.vector_width * field->real.size;
 }
 
-/* ---- Tapes ----------------------------------------------------------------------------------------------------------------- */
+/* ---- Tapes ------------------------------------------------------------------------------------------------------- */
 
 static void release_tape(device_tape *tape) {
     eqf__buffer_destroy(&tape->d_words);
@@ -84,7 +85,7 @@ static eqf_status ensure_scratch(eqf__field *field, size_t slice_size, size_t *n
     return EQF_OK;
 }
 
-/* ---- Programs ------------------------------------------------------------------------------------------------------------- */
+/* ---- Programs ---------------------------------------------------------------------------------------------------- */
 
 static eqf_status build_program(eqf__field *field, bool has_reverse, eqf__program **program_out) {
     eqf_context *ctx = field->ctx;
@@ -100,14 +101,14 @@ static eqf_status build_program(eqf__field *field, bool has_reverse, eqf__progra
     char defines[640], name[32];
     eqf__real_defines(&field->real, defines, sizeof defines);
     const size_t length = strlen(defines);
-    snprintf(
-        defines + length, sizeof defines - length,
-        "-D N=%u -D D=%u -D K=%u -D H=%u -D M=%u -D E=%u -D R=%u -D FILTERS=%u -D ADJOINTS=%uu -D AT_R=%uu -D AT_RHO=%uu "
-        "-D AT_D=%uu -D AT_F=%uu -D AT_F1=%uu -D AT_E=%uu -D AT_E1=%uu -D AT_E2=%uu -D AT_X=%uu -D AT_T=%uu -D GROUP_SIZE=%u%s",
-        field->num_particles, field->space_dim, shape->num_radial, shape->num_scalars, shape->num_vectors,
-        shape->num_edge, shape->num_reduced, shape->num_filters, memory.size, memory.r, memory.rho, memory.d, memory.f,
-        memory.f1, memory.e, memory.e1, memory.e2, memory.x, memory.times, state->group_size,
-        has_reverse ? " -D HAS_REVERSE" : "");
+    snprintf(defines + length, sizeof defines - length,
+             "-D N=%u -D D=%u -D K=%u -D H=%u -D M=%u -D E=%u -D R=%u -D FILTERS=%u -D ADJOINTS=%uu -D AT_R=%uu -D "
+             "AT_RHO=%uu -D AT_D=%uu -D AT_F=%uu -D AT_F1=%uu -D AT_E=%uu -D AT_E1=%uu -D AT_E2=%uu -D AT_X=%uu -D "
+             "AT_T=%uu -D GROUP_SIZE=%u%s",
+             field->num_particles, field->space_dim, shape->num_radial, shape->num_scalars, shape->num_vectors,
+             shape->num_edge, shape->num_reduced, shape->num_filters, memory.size, memory.r, memory.rho, memory.d,
+             memory.f, memory.f1, memory.e, memory.e1, memory.e2, memory.x, memory.times, state->group_size,
+             has_reverse ? " -D HAS_REVERSE" : "");
     snprintf(name, sizeof name, "message%s%s", has_reverse ? "_reverse" : "", field->real.suffix);
     return eqf__program_get(ctx, name, files, defines, program_out);
 }
@@ -121,7 +122,7 @@ static eqf_status ensure_reverse(eqf__field *field) {
     return eqf__kernel_create(field->ctx, program, "message_run", &state->run_reverse);
 }
 
-/* ---- Verbs ----------------------------------------------------------------------------------------------------------------- */
+/* ---- Verbs ------------------------------------------------------------------------------------------------------- */
 
 static eqf_status launch_piece(eqf__field *field, const device_tape *tape, const eqf__message_piece *piece,
                                const launch_buffers *buffers, cl_uint first_block, cl_uint num_blocks) {
@@ -149,7 +150,8 @@ static eqf_status launch_piece(eqf__field *field, const device_tape *tape, const
                        EQF__REAL_ARG(&field->real, spacing), EQF__ARG(first_block), EQF__ARG(num_blocks));
 }
 
-/* So many blocks at a time as there are slices; slice n of a gradient gets blocks n, n + num_slices, ... in this order. */
+/* So many blocks at a time as there are slices; slice n of a gradient gets blocks n, n + num_slices, ... in this
+ * order. */
 static eqf_status run_tape(eqf__field *field, const device_tape *tape, size_t num_slices, size_t num_blocks,
                            const launch_buffers *buffers) {
     for (size_t first = 0; first < num_blocks; first += num_slices) {
@@ -205,7 +207,7 @@ static eqf_status message_contract(eqf__field *field, cl_mem d_grad, cl_mem d_gr
                        EQF__ARG(num_slices), EQF__ARG(num_params));
 }
 
-/* ---- Parameters ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Parameters -------------------------------------------------------------------------------------------------- */
 
 static eqf_status message_prepare(eqf__field *field, bool check) {
     eqf_context *ctx = field->ctx;
@@ -221,7 +223,7 @@ static eqf_status message_prepare(eqf__field *field, bool check) {
     return status;
 }
 
-/* ---- Life ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 static void message_destroy(eqf__field *field) {
     message_state *state = field->state;
@@ -304,17 +306,25 @@ static eqf_status message_create(eqf__field *field, const eqf__field_needs *need
     return eqf__buffer_create(ctx, field->num_params * field->real.size, NULL, "the parameters", &field->d_params);
 }
 
-/* Within the filters' reach. Not for fields of which the host, whose divergence is 2 N D velocities, would take seconds. */
-static bool problem(const eqf_dynamics_options *options, unsigned num_particles, bool has_step_control,
-                    eqf__field_problem *problem_out) {
+/* Within the filters' reach. On the host the divergence is 2 N D velocities: where that would take seconds the problem
+ * is large, and it is 2 D of them; where those do, and on a line, where no configuration is symmetric enough, there are
+ * no answers. */
+static bool problem(const eqf_dynamics_options *options, unsigned num_particles, unsigned space_dim,
+                    bool has_step_control, eqf__field_problem *problem_out) {
     (void)has_step_control;
-    *problem_out = (eqf__field_problem){.side = 0.2 * options->distance_max, .share = 0.5};
     const double N = num_particles, H = options->num_scalars, M = options->num_vectors, E = options->num_edge;
-    return N * N * N * (H + 3 * M + E) * (H + E + options->num_distance) * options->num_hops <= 1e7;
+    const double operations = N * N * (H + 3 * M + E) * (H + E + options->num_distance) * options->num_hops;
+    const bool is_large = N * operations > 1e7;
+    *problem_out = (eqf__field_problem){.side = 0.2 * options->distance_max, .share = 0.5};
+    if (is_large) /* many particles together make a lively field of what training starts from */
+        *problem_out = (eqf__field_problem){
+            .side = 0.35 * options->distance_max, .share = 1, .num_weights = SIZE_MAX, .is_large = true};
+    return !is_large || (space_dim > 1 && operations <= 2e8);
 }
 
 const eqf__dynamics_kind eqf__message_kind = {
-    .info = EQF__DYNAMICS_INFO(.name = "message", .title = "deep and many-body", .is_equivariant = true, .is_batched = true),
+    .info = EQF__DYNAMICS_INFO(.name = "message", .title = "deep and many-body", .is_equivariant = true,
+                               .has_double = true, .is_batched = true),
     .forms = EQF__FORM_BATCHED,
     .host_velocity = eqf__host_message_velocity,
     .problem = problem,

@@ -1,5 +1,5 @@
-/* What the two files that write tapes share: where the tensors of the message field lie (shapes: cl/dynamics/message.clh), and how instructions
- * are written. */
+/* What the two files that write tapes share: where the tensors of the message field lie (shapes:
+ * cl/dynamics/message.clh), and how instructions are written. */
 #ifndef EQF_MESSAGE_INTERNAL_H
 #define EQF_MESSAGE_INTERNAL_H
 

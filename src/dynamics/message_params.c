@@ -21,7 +21,7 @@ const eqf_option eqf__message_options[] = {
                 .help = "largest centre of the Gaussians in distance"),
     EQF__OPTIONS_END};
 
-/* ---- Slices ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Slices ------------------------------------------------------------------------------------------------------ */
 
 /* Names of hops 1 ... 8. */
 #define HOP_NAMES(noun)                                                                                               \

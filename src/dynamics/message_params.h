@@ -1,4 +1,5 @@
-/* The flat parameter vector of the message field (docs/method.md, section 9): matrices [outputs, inputs], row-major, all trained. */
+/* The flat parameter vector of the message field (docs/method.md, section 9): matrices [outputs, inputs], row-major,
+ * all trained. */
 #ifndef EQF_MESSAGE_PARAMS_H
 #define EQF_MESSAGE_PARAMS_H
 
@@ -12,7 +13,8 @@ enum {
     EQF__MESSAGE_MAX_SLICES = 10 + 7 * EQF__MESSAGE_MAX_HOPS
 };
 
-/* The letters of docs/method.md, and where each matrix begins in the vector. Of a hop: [l], l = 1 ... L; 0 is not used. */
+/* The letters of docs/method.md, and where each matrix begins in the vector. Of a hop: [l], l = 1 ... L; 0 is not
+ * used. */
 typedef struct eqf__message_shape {
     unsigned num_hops, num_scalars, num_vectors, num_edge, num_reduced, num_radial; /* L, H, M, E, R, K */
     unsigned num_filters;                             /* rows of all filters: H + M + (L-1)(H + 3M) + 2E */

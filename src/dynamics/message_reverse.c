@@ -1,4 +1,5 @@
-/* The reverse of a tape: for each instruction, last first, those that carry the adjoints of what it writes to what it reads. */
+/* The reverse of a tape: for each instruction, last first, those that carry the adjoints of what it writes to what it
+ * reads. */
 #include <string.h>
 
 #include "message_internal.h"
@@ -57,7 +58,7 @@ static void reverse_dense(eqf__message_writer *writer, unsigned k, const cl_uint
     }
 }
 
-/* ---- Hops ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Hops -------------------------------------------------------------------------------------------------------- */
 
 static void reverse_activate(eqf__message_writer *writer, unsigned k, const cl_uint *a) {
     AGAIN(writer, ACTIVATE_REVERSE, num_particles(writer) * num_scalars(writer), k, a);
@@ -86,7 +87,7 @@ static void reverse_sum_vectors(eqf__message_writer *writer, unsigned k, const c
     /* w held U u before: its adjoint goes on to it as it is */
 }
 
-/* ---- Rows of derivatives ------------------------------------------------------------------------------------------------------- */
+/* ---- Rows of derivatives ----------------------------------------------------------------------------------------- */
 
 static void reverse_activate_rows(eqf__message_writer *writer, unsigned k, const cl_uint *a) {
     AGAIN(writer, ACTIVATE_ROWS_REVERSE, num_particles(writer) * num_scalars(writer), k, a);
@@ -120,7 +121,7 @@ static void reverse_sum_vector_rows(eqf__message_writer *writer, unsigned k, con
     AGAIN(writer, SUM_VECTOR_ROWS_REVERSE_GEOMETRY, num_particles(writer) * num_particles(writer), k, a);
 }
 
-/* ---- Read-out ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- Read-out ---------------------------------------------------------------------------------------------------- */
 
 static void reverse_edge_invariants(eqf__message_writer *writer, unsigned k, const cl_uint *a) {
     const eqf__message_places *places = &writer->places;

@@ -5,7 +5,7 @@
 
 #include "message_internal.h"
 
-/* ---- Instructions ---------------------------------------------------------------------------------------------------------- */
+/* ---- Instructions ------------------------------------------------------------------------------------------------ */
 
 cl_uint *eqf__message_tape_add(eqf_context *ctx, eqf__message_tape *tape) {
     if (tape->num_instructions == tape->capacity) {
@@ -52,7 +52,7 @@ static void emit_product(eqf__message_writer *writer, unsigned source, size_t nu
     eqf__message_emit_dense(writer, source, &dense);
 }
 
-/* ---- Values ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Values ------------------------------------------------------------------------------------------------------ */
 
 static void write_pairs(eqf__message_writer *writer) {
     const eqf__message_shape *shape = writer->shape;
@@ -136,7 +136,7 @@ static void write_readout(eqf__message_writer *writer) {
     emit_product(writer, 0, N, H, M, places->h_n, stride->hn, places->gate_out, stride->m, shape->at_gate_out, 0, 0);
 }
 
-/* ---- Rows of derivatives with respect to the source's position ------------------------------------------------------------------- */
+/* ---- Rows of derivatives with respect to the source's position --------------------------------------------------- */
 
 static void write_first_rows(eqf__message_writer *writer, unsigned k) {
     const eqf__message_shape *shape = writer->shape;
@@ -155,7 +155,8 @@ static void write_conversion(eqf__message_writer *writer, unsigned k, unsigned k
               (cl_uint)from, (cl_uint)from_stride, (cl_uint)to, (cl_uint)to_stride);
 }
 
-/* From the rows of hop l - 1: A h, B h, V u, sums over neighbours, and what of the update's input comes from h; U u is added to w. */
+/* From the rows of hop l - 1: A h, B h, V u, sums over neighbours, and what of the update's input comes from h; U u is
+ * added to w. */
 static void write_row_sums(eqf__message_writer *writer, unsigned k, unsigned l) {
     const eqf__message_shape *shape = writer->shape;
     const eqf__message_strides *stride = &writer->strides;
@@ -231,7 +232,7 @@ static void write_readout_rows(eqf__message_writer *writer, unsigned k) {
     emit_product(writer, k, D, H, M, places->dh_n, stride->hn, places->dgate_out, stride->m, shape->at_gate_out, 0, 0);
 }
 
-/* ---- Edges of the source -------------------------------------------------------------------------------------------------------- */
+/* ---- Edges of the source ----------------------------------------------------------------------------------------- */
 
 static void write_edges(eqf__message_writer *writer, unsigned k) {
     const eqf__message_shape *shape = writer->shape;
@@ -259,7 +260,7 @@ static void write_edges(eqf__message_writer *writer, unsigned k) {
               last->u, places->gate_out, last->du, places->dgate_out, places->v, places->div, has_gradient);
 }
 
-/* ---- Whole tapes ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Whole tapes ------------------------------------------------------------------------------------------------- */
 
 static void clear_adjoints(eqf__message_writer *writer, unsigned k, unsigned begin, unsigned end) {
     EQF__EMIT(writer, CLEAR, end - begin, k, writer->places.memory.size + begin);

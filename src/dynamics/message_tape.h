@@ -1,13 +1,14 @@
-/* Tapes of the message field: its evaluation, or evaluation and reverse, as a list of instructions that cl/dynamics/message.cl walks through
- * (cl/dynamics/message_ops.clh). The reverse of an instruction is written from the instruction itself. */
+/* Tapes of the message field: its evaluation, or evaluation and reverse, as a list of instructions that
+ * cl/dynamics/message.cl walks through (cl/dynamics/message_ops.clh). The reverse of an instruction is written from the
+ * instruction itself. */
 #ifndef EQF_MESSAGE_TAPE_H
 #define EQF_MESSAGE_TAPE_H
 
 #include "message_params.h"
 #include "ocl.h"
 
-/* Addresses in a slice of the scratch memory, in numbers of V lanes; cl/dynamics/message.clh has the shapes. Behind `size` lie as many for the
- * adjoints. */
+/* Addresses in a slice of the scratch memory, in numbers of V lanes; cl/dynamics/message.clh has the shapes. Behind
+ * `size` lie as many for the adjoints. */
 typedef struct eqf__message_memory {
     unsigned x, times, r, rho, d, e, e1, e2, f, f1; /* the kernel's defines */
     unsigned source;                                /* from here on, what belongs to one source particle */
@@ -40,8 +41,8 @@ eqf_status eqf__message_tape_create(eqf_context *ctx, const eqf__message_shape *
                                     unsigned space_dim, bool is_shared, bool has_divergence,
                                     eqf__message_reverse reverse, eqf__message_tape *tape_out);
 size_t eqf__message_tape_bytes(const eqf__message_tape *tape);
-/* Cuts the tape into launches within the device's budget (src/program/budget.h), for groups of group_size work-items: instructions that take
- * more become several. The caller frees *pieces_out. Errors: OUT_OF_MEMORY, UNSUPPORTED. */
+/* Cuts the tape into launches within the device's budget (src/program/budget.h), for groups of group_size work-items:
+ * instructions that take more become several. The caller frees *pieces_out. Errors: OUT_OF_MEMORY, UNSUPPORTED. */
 eqf_status eqf__message_tape_cut(eqf_context *ctx, const eqf__message_shape *shape, unsigned num_particles,
                                  unsigned space_dim, unsigned group_size, eqf__message_tape *tape,
                                  eqf__message_piece **pieces_out, size_t *num_pieces_out);

@@ -1,4 +1,5 @@
-/* The radial field on the host: its kernels' lives and the forms that integrators use. Equations: cl/dynamics/radial.clh. */
+/* The radial field on the host: its kernels' lives and the forms that integrators use. Equations:
+ * cl/dynamics/radial.clh. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +8,7 @@
 #include "radial_internal.h"
 #include "radial_params.h"
 
-/* ---- Life ------------------------------------------------------------------------------------------------------------- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 /* What depends on the table's resolution. */
 static void release_resolution(eqf__radial_state *state) {
@@ -52,7 +53,7 @@ eqf_status eqf__radial_program(eqf__field *field, const char *name, const char *
     return eqf__program_get(field->ctx, full_name, files, defines, program_out);
 }
 
-/* ---- Forms ------------------------------------------------------------------------------------------------------------- */
+/* ---- Forms ------------------------------------------------------------------------------------------------------- */
 
 /* Files, sizes and defines of the stage and the group form. */
 static void describe_forms(eqf__field *field, bool has_table) {
@@ -181,8 +182,9 @@ static eqf_status init_params(eqf_context *ctx, const eqf_dynamics_options *opti
 }
 
 /* Within the Gaussians' reach; smaller velocities for many particles, as they add up. */
-static bool problem(const eqf_dynamics_options *options, unsigned num_particles, bool has_step_control,
-                    eqf__field_problem *problem_out) {
+static bool problem(const eqf_dynamics_options *options, unsigned num_particles, unsigned space_dim,
+                    bool has_step_control, eqf__field_problem *problem_out) {
+    (void)space_dim;
     problem_out->side = 0.3 * options->distance_max;
     problem_out->share = fmin(1, 4.0 / num_particles) * (has_step_control ? 0.5 : 1);
     problem_out->num_weights = (size_t)options->num_distance * options->num_time;
@@ -190,7 +192,8 @@ static bool problem(const eqf_dynamics_options *options, unsigned num_particles,
 }
 
 const eqf__dynamics_kind eqf__radial_kind = {
-    .info = EQF__DYNAMICS_INFO(.name = "radial", .title = "the paper's", .is_equivariant = true, .has_table = true, .has_double = true),
+    .info = EQF__DYNAMICS_INFO(.name = "radial", .title = "the paper's", .is_equivariant = true, .has_table = true,
+                               .has_double = true),
     .forms = EQF__FORM_STAGE | EQF__FORM_GROUP | EQF__FORM_ANY_TIME,
     .host_velocity = eqf__host_radial_velocity,
     .problem = problem,

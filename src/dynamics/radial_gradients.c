@@ -1,4 +1,5 @@
-/* From gradients of the radial field's stages to gradients of its parameters. Equations: cl/dynamics/radial_gradients.cl. */
+/* From gradients of the radial field's stages to gradients of its parameters. Equations:
+ * cl/dynamics/radial_gradients.cl. */
 #include "radial_internal.h"
 
 void eqf__radial_release_gradient_parts(eqf__radial_state *state) {

@@ -1,12 +1,13 @@
-/* The radial field's inside: radial.c (life, forms), radial_stages.c (parameters to stages), radial_gradients.c (and back),
- * radial_any_time.c. */
+/* The radial field's inside: radial.c (life, forms), radial_stages.c (parameters to stages), radial_gradients.c (and
+ * back), radial_any_time.c. */
 #ifndef EQF_RADIAL_INTERNAL_H
 #define EQF_RADIAL_INTERNAL_H
 
 #include "field.h"
 #include "real.h"
 
-/* Table resolution: doubled from the profile's first until the error is small; beyond the last, Gaussians are summed directly. */
+/* Table resolution: doubled from the profile's first until the error is small; beyond the last, Gaussians are summed
+ * directly. */
 #define EQF__RADIAL_LOWEST_NUM_FINE 256u
 #define EQF__RADIAL_LAST_NUM_FINE 4096u
 
@@ -16,8 +17,8 @@ typedef struct eqf__radial_state {
     eqf__group_form group;
     eqf__any_time_form any_time;
     unsigned num_fine, num_coarse;
-    unsigned
-        k_at_once; /* Gaussians that one work-item contracts: all where it has vectors, else 1, scalar devices having many items */
+    /* Gaussians that one work-item contracts: all where it has vectors, else 1, scalar devices having many items */
+    unsigned k_at_once;
     size_t num_cells, num_cell_blocks, num_point_blocks, stage_size, widths_padded;
     bool has_gradient;
     cl_mem d_time_basis, d_coefficients, d_gaussians, d_geometry;

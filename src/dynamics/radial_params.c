@@ -10,7 +10,8 @@
 
 static const char *const layouts[] = {[EQF_RADIAL_UNIFORM] = "uniform", [EQF_RADIAL_DENSE_CORE] = "dense_core", NULL};
 
-/* Presets and lengths of the potential choose all but the first two: no flags. The two widths are of the uniform layout. */
+/* Presets and lengths of the potential choose all but the first two: no flags. The two widths are of the uniform
+ * layout. */
 const eqf_option eqf__radial_options[] = {
     EQF__OPTION(eqf_dynamics_options, num_distance, UNSIGNED, .initial = 50, .low = 1, .high = 4096,
                 .help = "Gaussians in distance"),

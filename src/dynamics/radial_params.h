@@ -24,8 +24,8 @@ typedef enum eqf__radial_slice {
 
 extern const eqf_option eqf__radial_options[];
 
-/* What the rows cannot say: widths that the layout uses. Errors: INVALID_ARGUMENT with the option's name. The functions below expect
- * checked options. */
+/* What the rows cannot say: widths that the layout uses. Errors: INVALID_ARGUMENT with the option's name. The functions
+ * below expect checked options. */
 eqf_status eqf__radial_check(eqf_context *ctx, const eqf_dynamics_options *options);
 
 /* Fills slices_out (indexed by eqf__radial_slice) and gives num_params; names are static. */

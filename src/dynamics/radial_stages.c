@@ -1,5 +1,5 @@
-/* The radial field's stages: coefficients at the stage times and the interpolation table, whose resolution follows its error. Equations:
- * cl/dynamics/radial_stages.cl. */
+/* The radial field's stages: coefficients at the stage times and the interpolation table, whose resolution follows its
+ * error. Equations: cl/dynamics/radial_stages.cl. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -26,10 +26,10 @@ eqf_status eqf__radial_create_stage_kernels(eqf__field *field) {
     return eqf__kernel_create(ctx, program, "radial_check", &state->check);
 }
 
-/* ---- Parameters -> stage data ------------------------------------------------------------------------------------------ */
+/* ---- Parameters -> stage data ------------------------------------------------------------------------------------ */
 
-/* Fine cells reach beyond the last narrow Gaussian, where the normaliser gives out steeply; the authors' dense core has wide ones outside.
- * 8 significant bits, so that cell widths have no more and index * width is exact on the device. */
+/* Fine cells reach beyond the last narrow Gaussian, where the normaliser gives out steeply; the authors' dense core has
+ * wide ones outside. 8 significant bits, so that cell widths have no more and index * width is exact on the device. */
 static double fine_range(const eqf_dynamics_options *options) {
     double range = options->layout == EQF_RADIAL_DENSE_CORE ? 0.5 * options->distance_max : 1.5 * options->distance_max;
     int exponent;
@@ -90,8 +90,8 @@ static eqf_status measure_error(eqf__field *field, double *error_out) {
     return status;
 }
 
-/* Doubles the resolution while that helps. A doubling divides the table's own error by eight; once it no longer halves the difference, what
- * is left is the rounding of the direct sums that it is measured against. */
+/* Doubles the resolution while that helps. A doubling divides the table's own error by eight; once it no longer halves
+ * the difference, what is left is the rounding of the direct sums that it is measured against. */
 eqf_status eqf__radial_prepare_stages(eqf__field *field, bool check) {
     eqf__radial_state *state = field->state;
     double error_before = INFINITY;
@@ -121,7 +121,7 @@ eqf_status eqf__radial_prepare_stages(eqf__field *field, bool check) {
     }
 }
 
-/* ---- Loop turns ------------------------------------------------------------------------------------------------------------ */
+/* ---- Loop turns -------------------------------------------------------------------------------------------------- */
 
 static size_t divide_up(size_t count, size_t by) {
     return (count + by - 1) / by;

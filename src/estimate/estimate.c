@@ -3,10 +3,7 @@
 #include "eqflow/estimate.h"
 
 #include <math.h>
-#include <stdbool.h>
 #include <stdlib.h>
-
-#include <Random123/philox.h>
 
 #include "base.h"
 #include "estimate.h"
@@ -26,8 +23,7 @@ eqf_status eqf_estimate_log_weights(size_t num, const float *energy, const float
     return EQF_OK;
 }
 
-/* The largest log-weight, by which all are shifted. NON_FINITE for NaN, +inf, or if every weight is zero. */
-static eqf_status find_shift(size_t num, const double *log_weights, double *shift_out) {
+eqf_status eqf__largest_log_weight(size_t num, const double *log_weights, double *shift_out) {
     double shift = -INFINITY;
     for (size_t b = 0; b < num; b++) {
         if (isnan(log_weights[b]) || log_weights[b] == INFINITY) return EQF_ERROR_NON_FINITE;
@@ -41,7 +37,7 @@ static eqf_status find_shift(size_t num, const double *log_weights, double *shif
 eqf_status eqf_estimate_weights(size_t num, const double *log_weights, eqf_weight_summary *summary_out) {
     if (num == 0 || log_weights == NULL || summary_out == NULL) return EQF_ERROR_INVALID_ARGUMENT;
     double shift;
-    eqf_status status = find_shift(num, log_weights, &shift);
+    eqf_status status = eqf__largest_log_weight(num, log_weights, &shift);
     if (status != EQF_OK) return status;
 
     double sum = 0.0, sum_of_squares = 0.0;
@@ -78,9 +74,8 @@ eqf_status eqf_estimate_mean(size_t num, const double *values, double *mean_out,
     return isfinite(mean) && isfinite(*standard_error_out) ? EQF_OK : EQF_ERROR_NON_FINITE;
 }
 
-/* sum w f / sum w and the sum of the shifted weights. */
-static eqf_status reweighted_mean(size_t num, const double *log_weights, const double *values, double shift,
-                                  double *mean_out, double *sum_of_weights_out) {
+eqf_status eqf__reweighted_mean(size_t num, const double *log_weights, const double *values, double shift,
+                                double *mean_out, double *sum_of_weights_out) {
     double sum = 0.0, sum_of_weights = 0.0;
     for (size_t b = 0; b < num; b++) {
         double weight = exp(log_weights[b] - shift);
@@ -99,8 +94,8 @@ eqf_status eqf_estimate_reweighted_mean(size_t num, const double *log_weights, c
     if (num == 0 || log_weights == NULL || values == NULL || mean_out == NULL || standard_error_out == NULL)
         return EQF_ERROR_INVALID_ARGUMENT;
     double shift, mean, sum_of_weights;
-    eqf_status status = find_shift(num, log_weights, &shift);
-    if (status == EQF_OK) status = reweighted_mean(num, log_weights, values, shift, &mean, &sum_of_weights);
+    eqf_status status = eqf__largest_log_weight(num, log_weights, &shift);
+    if (status == EQF_OK) status = eqf__reweighted_mean(num, log_weights, values, shift, &mean, &sum_of_weights);
     if (status != EQF_OK) return status;
 
     double sum_of_squares = 0.0;
@@ -115,149 +110,13 @@ eqf_status eqf_estimate_reweighted_mean(size_t num, const double *log_weights, c
     return isfinite(*standard_error_out) ? EQF_OK : EQF_ERROR_NON_FINITE;
 }
 
-/* An index below num from 64 random bits; 53 of them decide, so that num up to 2^53 is drawn evenly. */
-static size_t index_from_words(uint32_t high, uint32_t low, size_t num) {
-    double uniform = (double)((((uint64_t)high << 32) | low) >> 11) * 0x1p-53;
-    size_t index = (size_t)(uniform * (double)num);
-    return index < num ? index : num - 1;
-}
-
-/* Sums over one resample: num draws with replacement. The last two have weights of the tail drawn anew from what was fitted to it: so large
- * ones are there that this sample happens not to have, but another would. */
-typedef struct resample_sums {
-    double weights, squared_weights, weighted_values;
-    double smooth_weights, smooth_squared_weights;
-} resample_sums;
-
-/* Weight number `draw` of a resample, of which weight was drawn. */
-static double smooth_weight(const eqf__weight_tail *tail, double weight, uint64_t seed, uint64_t draw,
-                            unsigned resample) {
-    if (!(weight > tail->threshold)) return weight;
-    philox4x32_key_t key = {{(uint32_t)seed, (uint32_t)(seed >> 32)}};
-    philox4x32_ctr_t counter = {{(uint32_t)draw, (uint32_t)(draw >> 32), resample, EQF__STREAM_TAIL}};
-    philox4x32_ctr_t words = philox4x32(counter, key);
-    const uint64_t bits = ((uint64_t)words.v[0] << 32) | words.v[1];
-    return eqf__weight_tail_draw(tail, ((double)(bits >> 11) + 0.5) * 0x1p-53);
-}
-
-/* exp(log_weights [num] - shift), once for all resamples; the caller frees it. NULL: out of memory. */
-static double *shifted_weights(size_t num, const double *log_weights, double shift) {
-    double *weights = num <= SIZE_MAX / sizeof *weights ? malloc(num * sizeof *weights) : NULL;
-    for (size_t b = 0; weights != NULL && b < num; b++) weights[b] = exp(log_weights[b] - shift);
-    return weights;
-}
-
-/* values and tail may be NULL. */
-static resample_sums draw_resample(size_t num, const double *weights, const double *values,
-                                   const eqf__weight_tail *tail, uint64_t seed, unsigned resample) {
-    philox4x32_key_t key = {{(uint32_t)seed, (uint32_t)(seed >> 32)}};
-    resample_sums sums = {0.0, 0.0, 0.0, 0.0, 0.0};
-    for (size_t draw = 0; draw < num; draw += 2) {
-        uint64_t pair = draw / 2;
-        philox4x32_ctr_t counter = {{(uint32_t)pair, (uint32_t)(pair >> 32), resample, EQF__STREAM_BOOTSTRAP}};
-        philox4x32_ctr_t words = philox4x32(counter, key);
-        size_t last = num - draw < 2 ? 1 : 2;
-        for (size_t k = 0; k < last; k++) {
-            size_t b = index_from_words(words.v[2 * k], words.v[2 * k + 1], num);
-            double weight = weights[b];
-            if (weight == 0.0) continue;
-            if (values != NULL) sums.weighted_values += weight * values[b];
-            sums.weights += weight;
-            sums.squared_weights += weight * weight;
-            if (tail == NULL) continue;
-            const double smooth = smooth_weight(tail, weight, seed, draw + k, resample);
-            sums.smooth_weights += smooth;
-            sums.smooth_squared_weights += smooth * smooth;
-        }
-    }
-    return sums;
-}
-
-/* Welford's running variance. */
-typedef struct running_variance {
-    size_t num;
-    double mean, sum_of_squares;
-} running_variance;
-
-static void add_value(running_variance *running, double value) {
-    double step = value - running->mean;
-    running->num++;
-    running->mean += step / (double)running->num;
-    running->sum_of_squares += step * (value - running->mean);
-}
-
-static double standard_deviation(const running_variance *running) {
-    return sqrt(running->sum_of_squares / (double)(running->num - 1));
-}
-
-eqf_status eqf_estimate_reweighted_bootstrap(size_t num, const double *log_weights, const double *values,
-                                             unsigned num_resamples, uint64_t seed, double *mean_out,
-                                             double *standard_error_out) {
-    if (num == 0 || num_resamples < 2 || log_weights == NULL || values == NULL || mean_out == NULL ||
-        standard_error_out == NULL)
-        return EQF_ERROR_INVALID_ARGUMENT;
-    double shift, mean, sum_of_weights;
-    eqf_status status = find_shift(num, log_weights, &shift);
-    if (status == EQF_OK) status = reweighted_mean(num, log_weights, values, shift, &mean, &sum_of_weights);
-    if (status != EQF_OK) return status;
-
-    double *weights = shifted_weights(num, log_weights, shift);
-    if (weights == NULL) return EQF_ERROR_OUT_OF_MEMORY;
-    running_variance means = {0, 0.0, 0.0};
-    for (unsigned resample = 0; resample < num_resamples; resample++) {
-        resample_sums sums = draw_resample(num, weights, values, NULL, seed, resample);
-        /* A resample that caught no weight has no mean; it is left out. */
-        if (sums.weights > 0.0) add_value(&means, sums.weighted_values / sums.weights);
-    }
-    free(weights);
-    if (means.num < 2) return EQF_ERROR_NON_FINITE;
-    *mean_out = mean;
-    *standard_error_out = standard_deviation(&means);
-    return isfinite(*standard_error_out) ? EQF_OK : EQF_ERROR_NON_FINITE;
-}
-
-eqf_status eqf_estimate_weights_bootstrap(size_t num, const double *log_weights, unsigned num_resamples, uint64_t seed,
-                                          double *log_z_standard_error_out, double *ess_fraction_standard_error_out) {
-    if (num == 0 || num_resamples < 2 || log_weights == NULL || log_z_standard_error_out == NULL ||
-        ess_fraction_standard_error_out == NULL)
-        return EQF_ERROR_INVALID_ARGUMENT;
-    double shift;
-    eqf_status status = find_shift(num, log_weights, &shift);
-    if (status != EQF_OK) return status;
-    double *weights = shifted_weights(num, log_weights, shift);
-    if (weights == NULL) return EQF_ERROR_OUT_OF_MEMORY;
-    running_variance log_z = {0, 0.0, 0.0};
-    eqf__weight_tail tail;
-    eqf__weight_tail_fit(num, weights, &tail);
-    double sum = 0.0, sum_of_squares = 0.0, squares = 0.0;
-    for (size_t b = 0; b < num; b++) {
-        sum += weights[b];
-        sum_of_squares += weights[b] * weights[b];
-    }
-    const double ess_fraction = sum * sum / sum_of_squares / (double)num;
-    for (unsigned resample = 0; resample < num_resamples; resample++) {
-        resample_sums sums = draw_resample(num, weights, NULL, &tail, seed, resample);
-        if (!(sums.weights > 0.0)) continue;
-        add_value(&log_z, log(sums.weights));
-        /* About the estimate, not about the resamples' mean: an estimate without its largest weights is too large. */
-        const double change =
-            sums.smooth_weights * sums.smooth_weights / sums.smooth_squared_weights / (double)num - ess_fraction;
-        squares += change * change;
-    }
-    free(weights);
-    if (log_z.num < 2) return EQF_ERROR_NON_FINITE;
-    *log_z_standard_error_out = standard_deviation(&log_z);
-    *ess_fraction_standard_error_out = sqrt(squares / (double)log_z.num);
-    return EQF_OK;
-}
-
 eqf_status eqf_estimate_histogram(size_t num, const double *values, const double *log_weights, double low, double high,
                                   size_t num_bins, double *density_out) {
     if (num == 0 || num_bins == 0 || values == NULL || density_out == NULL || !(low < high) || !isfinite(high - low))
         return EQF_ERROR_INVALID_ARGUMENT;
     double shift = 0.0;
     if (log_weights != NULL) {
-        eqf_status status = find_shift(num, log_weights, &shift);
+        eqf_status status = eqf__largest_log_weight(num, log_weights, &shift);
         if (status != EQF_OK) return status;
     }
     double bin_width = (high - low) / (double)num_bins, sum_of_weights = 0.0;
@@ -306,7 +165,7 @@ eqf_status eqf_estimate_histogram_with_error(size_t num, size_t num_values, cons
         return EQF_ERROR_INVALID_ARGUMENT;
     double shift = 0.0;
     if (log_weights != NULL) {
-        eqf_status status = find_shift(num, log_weights, &shift);
+        eqf_status status = eqf__largest_log_weight(num, log_weights, &shift);
         if (status != EQF_OK) return status;
     }
     bin_sums *bins = calloc(num_bins, sizeof *bins);

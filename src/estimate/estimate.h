@@ -13,8 +13,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Weights above threshold are threshold + (generalised Pareto of this scale and shape): P(excess > y) = (1 + shape y / scale)^(-1 / shape).
- * threshold INFINITY: nothing is known of a tail. */
+#include "eqflow/status.h"
+
+/* The largest log-weight, by which all are shifted. NON_FINITE for NaN, +inf, or if every weight is zero. */
+eqf_status eqf__largest_log_weight(size_t num, const double *log_weights, double *largest_out);
+/* sum w f / sum w and the sum of the weights, each times exp(-shift). */
+eqf_status eqf__reweighted_mean(size_t num, const double *log_weights, const double *values, double shift,
+                                double *mean_out, double *sum_of_weights_out);
+
+/* Weights above threshold are threshold + (generalised Pareto of this scale and shape): P(excess > y) = (1 + shape y /
+ * scale)^(-1 / shape). threshold INFINITY: nothing is known of a tail. */
 typedef struct eqf__weight_tail {
     double threshold, scale, shape;
 } eqf__weight_tail;

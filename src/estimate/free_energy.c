@@ -40,7 +40,8 @@ eqf_status eqf_free_energy_bar(size_t num_forward, const double *forward_work, s
     EQF__TRY(check_work(num_forward, forward_work, &low, &high, 1));
     EQF__TRY(check_work(num_reverse, reverse_work, &low, &high, -1));
     if (!(low <= high)) return EQF_ERROR_NON_FINITE; /* nothing but infinities */
-    /* The sum of forward terms grows with the difference, that of reverse ones falls: bisection between bounds that hold for sure. */
+    /* The sum of forward terms grows with the difference, that of reverse ones falls: bisection between bounds that
+     * hold for sure. */
     const double ratio = log((double)num_forward / (double)num_reverse);
     low -= fabs(ratio) + 40;
     high += fabs(ratio) + 40;

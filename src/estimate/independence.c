@@ -42,7 +42,8 @@ eqf_status eqf_estimate_independence_chain(size_t num, const double *log_weights
     return EQF_OK;
 }
 
-/* The standard error of a series' mean from the means of its batches (Flegal and Jones, Annals of Statistics 38 (2010) 1034): NaN if it is short. */
+/* The standard error of a series' mean from the means of its batches (Flegal and Jones, Annals of Statistics 38 (2010)
+ * 1034): NaN if it is short. */
 static double batch_error(size_t num, const double *series) {
     enum { NUM_BATCHES = 30 };
     const size_t length = num / NUM_BATCHES;

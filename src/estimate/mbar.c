@@ -1,4 +1,5 @@
-/* MBAR: self-consistent equations, solved by Newton's method on their convex function (Shirts and Chodera 2008, appendix C). */
+/* MBAR: self-consistent equations, solved by Newton's method on their convex function (Shirts and Chodera 2008,
+ * appendix C). */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,7 +74,8 @@ static void measure(mbar *m) {
         for (unsigned l = k + 1; l < num_states; l++) m->overlap[k * num_states + l] = m->overlap[l * num_states + k];
 }
 
-/* One Newton step on the states that have samples, f_0's kept; halved until the function falls. False: no step was better. */
+/* One Newton step on the states that have samples, f_0's kept; halved until the function falls. False: no step was
+ * better. */
 static bool step_newton(mbar *m, double *hessian, double *value) {
     const unsigned num_states = m->num_states;
     unsigned first = 0;
@@ -119,7 +121,8 @@ static eqf_status solve(mbar *m, double *hessian) {
         value = evaluate(m);
     }
     for (unsigned turn = 0; turn < 200 && change > 1e-11; turn++) {
-        /* Where no step of Newton's is better, rounding of the function hides what is left: the equations themselves go on. */
+        /* Where no step of Newton's is better, rounding of the function hides what is left: the equations themselves go
+         * on. */
         change = step_newton(m, hessian, &value) ? largest_step(m) : iterate(m);
         value = evaluate(m);
         if (!isfinite(value)) return EQF_ERROR_NON_FINITE;
@@ -129,8 +132,8 @@ static eqf_status solve(mbar *m, double *hessian) {
     return change < 1e-7 ? EQF_OK : EQF_ERROR_NON_FINITE;
 }
 
-/* Theta = V S (1 - S V^T N V S)^+ S V^T with W = U S V^T (their equation D6), here from the eigenvectors of W^T W; the error of a difference is
- * sqrt(Theta_ii + Theta_jj - 2 Theta_ij). work: [4 K K + K]. */
+/* Theta = V S (1 - S V^T N V S)^+ S V^T with W = U S V^T (their equation D6), here from the eigenvectors of W^T W; the
+ * error of a difference is sqrt(Theta_ii + Theta_jj - 2 Theta_ij). work: [4 K K + K]. */
 static void find_errors(const mbar *m, double *work, double *standard_errors_out) {
     const unsigned num_states = m->num_states;
     const size_t square = (size_t)num_states * num_states;

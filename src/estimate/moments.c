@@ -22,7 +22,8 @@ static double variance_of(moment_sums s) {
     return s.second / s.weights - mean_of(s) * mean_of(s);
 }
 
-/* The largest log-weight and the centre that values are measured from; NON_FINITE as in eqf_estimate_reweighted_mean. */
+/* The largest log-weight and the centre that values are measured from; NON_FINITE as in
+ * eqf_estimate_reweighted_mean. */
 static eqf_status find_origin(size_t num, const double *log_weights, const double *values, double *shift_out,
                               double *centre_out) {
     double shift = log_weights != NULL ? -INFINITY : 0, weights = 0, sum = 0;

@@ -1,6 +1,6 @@
-/* The tail of importance weights: a generalised Pareto distribution fitted to the largest (Pickands, Annals of Statistics 3 (1975) 119), by
- * the estimator of Zhang and Stephens, Technometrics 51 (2009) 316, with the tail's size and the weak prior on its shape of Vehtari et al.,
- * "Pareto smoothed importance sampling" (JMLR 25 (2024)). */
+/* The tail of importance weights: a generalised Pareto distribution fitted to the largest (Pickands, Annals of
+ * Statistics 3 (1975) 119), by the estimator of Zhang and Stephens, Technometrics 51 (2009) 316, with the tail's size
+ * and the weak prior on its shape of Vehtari et al., "Pareto smoothed importance sampling" (JMLR 25 (2024)). */
 #include <math.h>
 #include <stdlib.h>
 

@@ -23,6 +23,8 @@ static void forget_all(eqf_evaluation_figures *f) {
         NAN;
     f->free_energy_difference = f->mean_energy_model = f->mean_energy_data = NAN;
     f->mean_energy_reweighted = f->mean_energy_reweighted_standard_error = f->log_prob_invariance_error = NAN;
+    f->reverse_kl = f->reverse_kl_standard_error = f->ess_fraction_data = f->ess_fraction_data_standard_error = NAN;
+    f->above_data_fraction = f->float_log_prob_error = f->jacobian_error = NAN;
     for (int kind = 0; kind < EQF_NUM_SYMMETRIES; kind++) f->changes[kind] = (eqf_log_prob_change){NAN, NAN};
     f->round_trip = (eqf_round_trip){NAN, NAN};
 }
@@ -44,6 +46,7 @@ static eqf_status measure(const eqf__evaluated *of, size_t num_round_trip, eqf_e
     if (status == EQF_OK) status = eqf__evaluate_samples(of, flow, result);
     if (status == EQF_OK) status = eqf_flow_step_statistics(flow, &result->steps);
     if (status == EQF_OK) status = eqf__evaluate_invariance(of, flow, result);
+    if (status == EQF_OK) status = eqf__evaluate_in_double(of, flow, result);
     if (status == EQF_OK && num_round_trip > 0)
         status = eqf_flow_round_trip(flow, eqf_seed_for(of->seed, "round trip"), num_round_trip,
                                      &result->figures.round_trip);
@@ -61,6 +64,13 @@ static eqf_status check(const eqf__evaluated *of, const eqf_evaluation_options *
     if (options->num_samples < 2)
         return eqf__fail(of->ctx, EQF_ERROR_INVALID_ARGUMENT,
                          "num_samples of the evaluation is %zu: it must be 2 or more", options->num_samples);
+    if (options->max_samples != 0 && options->max_samples < options->num_samples)
+        return eqf__fail(of->ctx, EQF_ERROR_INVALID_ARGUMENT,
+                         "max_samples is %zu: it must be num_samples, %zu, or more", options->max_samples,
+                         options->num_samples);
+    if (!(options->ess_error > 0 && options->ess_error < 1))
+        return eqf__fail(of->ctx, EQF_ERROR_INVALID_ARGUMENT, "ess_error is %g: it must be above 0 and below 1",
+                         options->ess_error);
     if (of->num_data == 0) return eqf__fail(of->ctx, EQF_ERROR_INVALID_ARGUMENT, "there are no data to evaluate on");
     return EQF_OK;
 }
@@ -78,6 +88,8 @@ eqf_status eqf_evaluate(eqf_context *ctx, const eqf_model *model, const eqf_eval
     eqf__evaluated of = {.ctx = ctx, .model = model, .seed = o.seed, .num_data = num_data, .x = x};
     of.target = o.target != NULL ? o.target : &made->potential;
     EQF__TRY(check(&of, &o));
+    of.max_samples = o.max_samples != 0 ? o.max_samples : o.num_samples;
+    of.ess_error = o.ess_error;
     of.num_dof = (size_t)made->potential.num_particles * made->potential.space_dim;
     eqf_evaluation *result = eqf__alloc(ctx, 1, sizeof *result, "the evaluation");
     if (result == NULL) return EQF_ERROR_OUT_OF_MEMORY;
@@ -97,7 +109,7 @@ eqf_status eqf_evaluate(eqf_context *ctx, const eqf_model *model, const eqf_eval
         eqf_evaluation_destroy(&result);
         return status;
     }
-    eqf__evaluation_compare(result);
+    eqf__evaluation_compare(&of, result);
     *evaluation_out = result;
     return EQF_OK;
 }
@@ -114,7 +126,7 @@ void eqf_evaluation_destroy(eqf_evaluation **evaluation) {
     *evaluation = NULL;
 }
 
-/* ---- Looking ---------------------------------------------------------------------------------------------------------- */
+/* ---- Looking ----------------------------------------------------------------------------------------------------- */
 
 const eqf_evaluation_figures *eqf_evaluation_figures_of(const eqf_evaluation *evaluation) {
     return evaluation != NULL ? &evaluation->figures : NULL;

@@ -24,25 +24,33 @@ typedef struct eqf__evaluated {
     const eqf_model *model;
     const eqf_potential_options *target;
     uint64_t seed;
-    size_t num_data, num_dof;
+    size_t num_data, num_dof, max_samples;
+    double ess_error;
     const float *x; /* [num_data, N*D] */
 } eqf__evaluated;
 
 void eqf__evaluation_warn(eqf_evaluation *result, eqf_warning_kind kind, double value, double limit, const char *format,
                           ...) EQF__PRINTF(5, 6);
 
-/* Of num things, shared by the ranks: log_prob_out [num] of x [num, N*D]; samples; energies. label: the stage, as progress tells it. */
+/* Of num things, shared by the ranks: log_prob_out [num] of x [num, N*D]; samples; energies. label: the stage, as
+ * progress tells it. */
 eqf_status eqf__shared_log_prob(const eqf__evaluated *of, eqf_flow *flow, const char *label, size_t num, const float *x,
                                 float *log_prob_out);
-eqf_status eqf__shared_sample(const eqf__evaluated *of, eqf_flow *flow, uint64_t seed, size_t num, float *x_out,
-                              float *log_prob_out);
+eqf_status eqf__shared_sample(const eqf__evaluated *of, eqf_flow *flow, uint64_t seed, size_t first_sample, size_t num,
+                              float *x_out, float *log_prob_out);
 eqf_status eqf__shared_energy(const eqf__evaluated *of, size_t num, const float *x, float *energy_out);
 
 eqf_status eqf__evaluate_data(const eqf__evaluated *of, eqf_flow *flow, eqf_evaluation *result);
 eqf_status eqf__evaluate_samples(const eqf__evaluated *of, eqf_flow *flow, eqf_evaluation *result);
 eqf_status eqf__evaluate_invariance(const eqf__evaluated *of, eqf_flow *flow, eqf_evaluation *result);
+/* Of a flow in double precision; of others nothing. */
+eqf_status eqf__evaluate_in_double(const eqf__evaluated *of, eqf_flow *flow, eqf_evaluation *result);
 /* The warnings that compare figures. */
-void eqf__evaluation_compare(eqf_evaluation *result);
+void eqf__evaluation_compare(const eqf__evaluated *of, eqf_evaluation *result);
+/* How large an error of the ESS may be. */
+double eqf__ess_error_limit(const eqf__evaluated *of, const eqf_evaluation_figures *figures);
+
+enum { EQF__NUM_RESAMPLES = 200 };
 
 /* Mean of num floats in double; NaN if one is not finite, and their number. */
 double eqf__finite_mean(size_t num, const float *values, size_t *num_bad_out);

@@ -37,8 +37,21 @@ static eqf_status measure_refined_nll(const eqf__evaluated *of, double *values, 
     return status;
 }
 
-/* KL(target || model), where ln Z is known, in two ways. NLL - entropy has the noise of the data's energies, which the mean of
- * ln p - ln q over the same data, ln p = -u - ln Z, has not. nlls [num_data] of the data. */
+/* The ESS as the data see it. nlls [num_data] of the data. */
+static eqf_status measure_forward_ess(const eqf__evaluated *of, const double *nlls, eqf_evaluation *result) {
+    eqf_evaluation_figures *f = &result->figures;
+    double *log_weights = eqf__alloc(of->ctx, of->num_data, sizeof *log_weights, "the weights");
+    if (log_weights == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    for (size_t b = 0; b < of->num_data; b++) log_weights[b] = nlls[b] - (double)result->data_energies[b];
+    if (eqf_estimate_forward_ess(of->num_data, log_weights, EQF__NUM_RESAMPLES, eqf_seed_for(of->seed, "bootstrap"),
+                                 &f->ess_fraction_data, &f->ess_fraction_data_standard_error) != EQF_OK)
+        f->ess_fraction_data = f->ess_fraction_data_standard_error = NAN;
+    free(log_weights);
+    return EQF_OK;
+}
+
+/* KL(target || model), where ln Z is known, in two ways. NLL - entropy has the noise of the data's energies, which the
+ * mean of ln p - ln q over the same data, ln p = -u - ln Z, has not. nlls [num_data] of the data. */
 static void measure_kl(const eqf__evaluated *of, double *nlls, eqf_evaluation *result) {
     eqf_evaluation_figures *f = &result->figures;
     f->kl = f->nll - f->entropy;
@@ -78,6 +91,7 @@ eqf_status eqf__evaluate_data(const eqf__evaluated *of, eqf_flow *flow, eqf_eval
     if (status == EQF_OK) status = measure_nll(of, flow, "nll", nlls, &f->nll, &f->nll_standard_error);
     if (status == EQF_OK) status = measure_refined_nll(of, refined, result);
     if (status == EQF_OK) status = eqf__shared_energy(of, of->num_data, of->x, result->data_energies);
+    if (status == EQF_OK) status = measure_forward_ess(of, nlls, result);
     if (status == EQF_OK) describe(of, nlls, result);
     free(nlls);
     free(refined);

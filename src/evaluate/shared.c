@@ -24,11 +24,12 @@ eqf_status eqf__shared_log_prob(const eqf__evaluated *of, eqf_flow *flow, const 
     return status != EQF_OK ? status : gather(of->ctx, num, sizeof *log_prob_out, log_prob_out);
 }
 
-eqf_status eqf__shared_sample(const eqf__evaluated *of, eqf_flow *flow, uint64_t seed, size_t num, float *x_out,
-                              float *log_prob_out) {
+eqf_status eqf__shared_sample(const eqf__evaluated *of, eqf_flow *flow, uint64_t seed, size_t first_sample, size_t num,
+                              float *x_out, float *log_prob_out) {
     size_t first, count;
     eqf__share(of->ctx, num, &first, &count);
-    EQF__TRY(eqf_flow_sample(flow, seed, first, count, x_out + first * of->num_dof, log_prob_out + first));
+    EQF__TRY(
+        eqf_flow_sample(flow, seed, first_sample + first, count, x_out + first * of->num_dof, log_prob_out + first));
     EQF__TRY(gather(of->ctx, num, of->num_dof * sizeof *x_out, x_out));
     return gather(of->ctx, num, sizeof *log_prob_out, log_prob_out);
 }

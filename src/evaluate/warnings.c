@@ -9,9 +9,10 @@
 static const double refinement_tolerance = 0.01; /* nats between nll and nll_refined */
 static const double invariance_tolerance = 1e-4; /* nats */
 static const double dominant_weight = 0.05;      /* of the total: one sample decides the averages */
-/* ESS from too few samples misleads: docs/method.md, section 7. */
-static const size_t few_samples = 10000, few_samples_low_ess = 100000;
-static const double low_ess = 0.5;
+static const size_t few_samples = 10000;         /* ESS from too few misleads: docs/method.md, section 7 */
+/* The two ESS disagree where they differ by more than this many standard errors, and than the error that an ESS may
+ * have. */
+static const double most_errors = 3;
 
 const char *eqf_warning_kind_name(eqf_warning_kind kind) {
 #define NAME(name, text) #name,
@@ -72,8 +73,9 @@ static void compare_entropy(eqf_evaluation *result) {
             f->nll_refined, f->entropy);
 }
 
-static void compare_weights(eqf_evaluation *result) {
+static void compare_weights(const eqf__evaluated *of, eqf_evaluation *result) {
     const eqf_evaluation_figures *f = &result->figures;
+    const double limit = eqf__ess_error_limit(of, f), error = f->ess_fraction_standard_error;
     if (f->max_weight_fraction > dominant_weight)
         eqf__evaluation_warn(
             result, EQF_WARNING_DOMINANT_WEIGHT, f->max_weight_fraction, dominant_weight,
@@ -84,13 +86,32 @@ static void compare_weights(eqf_evaluation *result) {
         eqf__evaluation_warn(result, EQF_WARNING_FEW_SAMPLES, (double)f->num_samples, (double)few_samples,
                              "%zu samples are too few for an effective sample size; use num_samples %zu or more",
                              f->num_samples, few_samples);
-    else if (f->ess_fraction < low_ess && f->num_samples < few_samples_low_ess)
-        eqf__evaluation_warn(result, EQF_WARNING_UNCERTAIN_ESS, (double)f->num_samples, (double)few_samples_low_ess,
-                             "an effective sample size below %g is uncertain from %zu samples; use num_samples %zu",
-                             low_ess, f->num_samples, few_samples_low_ess);
+    else if (error > limit)
+        eqf__evaluation_warn(result, EQF_WARNING_UNCERTAIN_ESS, error, limit,
+                             "the effective sample size, %.2g, is uncertain by %.2g (more than %.2g) from %zu samples; "
+                             "allow more of them (max_samples %.2g)",
+                             f->ess_fraction, error, limit, f->num_samples,
+                             fmax(2, error / limit * error / limit) * (double)f->num_samples);
 }
 
-void eqf__evaluation_compare(eqf_evaluation *result) {
+/* Samples cannot tell of what the model misses, data can; and data that are no equilibrium of the target show here
+ * too. */
+static void compare_ess(const eqf__evaluated *of, eqf_evaluation *result) {
+    const eqf_evaluation_figures *f = &result->figures;
+    const double difference = f->ess_fraction - f->ess_fraction_data;
+    const double limit =
+        fmax(most_errors * hypot(f->ess_fraction_standard_error, f->ess_fraction_data_standard_error), of->ess_error);
+    if (fabs(difference) > limit)
+        eqf__evaluation_warn(
+            result, EQF_WARNING_ESS_DISAGREES, difference, limit,
+            "the effective sample size is %.3g of the model's samples and %.3g from the data (their errors: %.2g, "
+            "%.2g): "
+            "%s, or the data are not equilibrium samples of the target",
+            f->ess_fraction, f->ess_fraction_data, f->ess_fraction_standard_error, f->ess_fraction_data_standard_error,
+            difference > 0 ? "the model misses a part of the target" : "the samples have weights that the data do not");
+}
+
+void eqf__evaluation_compare(const eqf__evaluated *of, eqf_evaluation *result) {
     const eqf_evaluation_figures *f = &result->figures;
     if (result->steps.num_failed > 0)
         eqf__evaluation_warn(result, EQF_WARNING_FAILED_SOLVES, (double)result->steps.num_failed, 0,
@@ -108,5 +129,6 @@ void eqf__evaluation_compare(eqf_evaluation *result) {
             has_step_control(result)
                 ? ": rounding decides which steps are accepted; a lower rtol makes this smaller"
                 : "");
-    compare_weights(result);
+    compare_weights(of, result);
+    compare_ess(of, result);
 }

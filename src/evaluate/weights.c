@@ -1,11 +1,10 @@
 /* Samples of the model, reweighted to the target. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "eqflow/estimate.h"
 #include "evaluation.h"
-
-enum { NUM_RESAMPLES = 200 };
 
 double eqf_free_energy_difference(double log_z, double prior_scale, unsigned num_particles, unsigned space_dim) {
     const double half_log_2_pi = 0.91893853320467274178;
@@ -22,8 +21,18 @@ double eqf__finite_mean(size_t num, const float *values, size_t *num_bad_out) {
     return *num_bad_out > 0 ? NAN : sum / (double)num;
 }
 
-/* energies [num_samples]: those of the samples, in double. */
-static void weigh(const eqf__evaluated *of, double *energies, eqf_evaluation *result) {
+/* Mean of ln q - ln p over the samples. Infinite, and so not had, where one of them has no weight at all. */
+static void measure_reverse_kl(size_t num, const double *log_weights, double *values, eqf_evaluation_figures *f) {
+    double mean, error;
+    const bool is_known = isfinite(f->known_log_z);
+    for (size_t b = 0; b < num; b++) values[b] = -log_weights[b];
+    if (eqf_estimate_mean(num, values, &mean, &error) != EQF_OK) return;
+    f->reverse_kl = mean + (is_known ? f->known_log_z : f->log_z);
+    f->reverse_kl_standard_error = hypot(error, is_known ? f->known_log_z_error : f->log_z_standard_error);
+}
+
+/* values [num_samples]: room. False, with a warning: there are no weights. */
+static bool weigh(const eqf__evaluated *of, double *values, eqf_evaluation *result) {
     eqf_evaluation_figures *f = &result->figures;
     const size_t num = f->num_samples;
     eqf_weight_summary summary = EQF_WEIGHT_SUMMARY_INIT;
@@ -33,46 +42,88 @@ static void weigh(const eqf__evaluated *of, double *energies, eqf_evaluation *re
         eqf__evaluation_warn(
             result, EQF_WARNING_NO_WEIGHTS, NAN, NAN,
             "no importance weights: log-densities of samples are not finite, or no sample has any weight");
-        return;
+        return false;
     }
     f->ess_fraction = summary.ess_fraction;
     f->max_weight_fraction = summary.max_weight_fraction;
     f->log_z = summary.log_z;
     f->free_energy_difference = eqf_prior_log_z(eqf_model_options_of(of->model)) - summary.log_z;
     const uint64_t seed = eqf_seed_for(of->seed, "bootstrap");
-    if (eqf_estimate_weights_bootstrap(num, result->log_weights, NUM_RESAMPLES, seed, &f->log_z_standard_error,
+    if (eqf_estimate_weights_bootstrap(num, result->log_weights, EQF__NUM_RESAMPLES, seed, &f->log_z_standard_error,
                                        &f->ess_fraction_standard_error) != EQF_OK)
         f->log_z_standard_error = f->ess_fraction_standard_error = NAN;
-    for (size_t b = 0; b < num; b++) energies[b] = result->sample_energies[b];
-    if (eqf_estimate_reweighted_bootstrap(num, result->log_weights, energies, NUM_RESAMPLES, seed,
+    measure_reverse_kl(num, result->log_weights, values, f);
+    for (size_t b = 0; b < num; b++) values[b] = result->sample_energies[b];
+    if (eqf_estimate_reweighted_bootstrap(num, result->log_weights, values, EQF__NUM_RESAMPLES, seed,
                                           &f->mean_energy_reweighted,
                                           &f->mean_energy_reweighted_standard_error) != EQF_OK)
         f->mean_energy_reweighted = f->mean_energy_reweighted_standard_error = NAN;
+    return true;
+}
+
+/* *items, of which the first num_used stay, with room for num. */
+static eqf_status enlarge(eqf_context *ctx, size_t num_used, size_t num, size_t item_size, const char *what,
+                          void **items) {
+    void *larger = eqf__alloc(ctx, num, item_size, what);
+    if (larger == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    if (num_used > 0) memcpy(larger, *items, num_used * item_size);
+    free(*items);
+    *items = larger;
+    return EQF_OK;
+}
+
+#define ENLARGE(ctx, num_used, num, items, item_size, what)                               \
+    do {                                                                                  \
+        void *own = (items);                                                              \
+        const eqf_status enlarged = enlarge(ctx, num_used, num, (item_size), what, &own); \
+        (items) = own;                                                                    \
+        if (enlarged != EQF_OK) return enlarged;                                          \
+    } while (0)
+
+/* From num_drawn samples to figures.num_samples: a seed's first samples are the same whatever their number. */
+static eqf_status draw(const eqf__evaluated *of, eqf_flow *flow, size_t num_drawn, eqf_evaluation *result) {
+    const size_t num = result->figures.num_samples, num_new = num - num_drawn;
+    ENLARGE(of->ctx, num_drawn, num, result->samples, of->num_dof * sizeof(float), "the samples");
+    ENLARGE(of->ctx, num_drawn, num, result->sample_energies, sizeof(float), "the energies");
+    ENLARGE(of->ctx, num_drawn, num, result->sample_log_probs, sizeof(float), "the log-densities");
+    ENLARGE(of->ctx, 0, num, result->log_weights, sizeof(double), "the weights");
+    float *x = result->samples + num_drawn * of->num_dof;
+    EQF__TRY(eqf__shared_sample(of, flow, eqf_seed_for(of->seed, "evaluate"), num_drawn, num_new, x,
+                                result->sample_log_probs + num_drawn));
+    return eqf__shared_energy(of, num_new, x, result->sample_energies + num_drawn);
+}
+
+static void describe_energies(const eqf__evaluated *of, eqf_evaluation *result) {
+    eqf_evaluation_figures *f = &result->figures;
+    size_t num_bad, num_above = 0;
+    float highest = -INFINITY;
+    f->mean_energy_model = eqf__finite_mean(f->num_samples, result->sample_energies, &num_bad);
+    if (num_bad > 0)
+        eqf__evaluation_warn(result, EQF_WARNING_SAMPLE_ENERGY, (double)num_bad, 0,
+                             "%zu of %zu samples of the model have no finite energy", num_bad, f->num_samples);
+    for (size_t b = 0; b < of->num_data; b++) highest = fmaxf(highest, result->data_energies[b]);
+    for (size_t b = 0; b < f->num_samples; b++) num_above += !(result->sample_energies[b] <= highest);
+    f->above_data_fraction = (double)num_above / (double)f->num_samples;
+}
+
+double eqf__ess_error_limit(const eqf__evaluated *of, const eqf_evaluation_figures *figures) {
+    return fmin(of->ess_error, 0.5 * figures->ess_fraction);
 }
 
 eqf_status eqf__evaluate_samples(const eqf__evaluated *of, eqf_flow *flow, eqf_evaluation *result) {
-    const size_t num = result->figures.num_samples;
-    size_t num_bad;
-    double *energies = eqf__alloc(of->ctx, num, sizeof *energies, "the energies");
-    result->samples = eqf__alloc(of->ctx, num, of->num_dof * sizeof(float), "the samples");
-    result->sample_energies = eqf__alloc(of->ctx, num, sizeof(float), "the energies");
-    result->sample_log_probs = eqf__alloc(of->ctx, num, sizeof(float), "the log-densities");
-    result->log_weights = eqf__alloc(of->ctx, num, sizeof(double), "the weights");
-    eqf_status status = energies == NULL || result->samples == NULL || result->sample_energies == NULL ||
-                                result->sample_log_probs == NULL || result->log_weights == NULL
-                            ? EQF_ERROR_OUT_OF_MEMORY
-                            : EQF_OK;
-    if (status == EQF_OK)
-        status = eqf__shared_sample(of, flow, eqf_seed_for(of->seed, "evaluate"), num, result->samples,
-                                    result->sample_log_probs);
-    if (status == EQF_OK) status = eqf__shared_energy(of, num, result->samples, result->sample_energies);
-    if (status == EQF_OK) {
-        weigh(of, energies, result);
-        result->figures.mean_energy_model = eqf__finite_mean(num, result->sample_energies, &num_bad);
-        if (num_bad > 0)
-            eqf__evaluation_warn(result, EQF_WARNING_SAMPLE_ENERGY, (double)num_bad, 0,
-                                 "%zu of %zu samples of the model have no finite energy", num_bad, num);
+    eqf_evaluation_figures *f = &result->figures;
+    for (size_t num_drawn = 0;;) {
+        EQF__TRY(draw(of, flow, num_drawn, result));
+        double *values = eqf__alloc(of->ctx, f->num_samples, sizeof *values, "the energies");
+        if (values == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+        const bool has_weights = weigh(of, values, result);
+        free(values);
+        num_drawn = f->num_samples;
+        if (!has_weights || num_drawn >= of->max_samples ||
+            f->ess_fraction_standard_error <= eqf__ess_error_limit(of, f))
+            break;
+        f->num_samples = num_drawn <= of->max_samples / 2 ? 2 * num_drawn : of->max_samples;
     }
-    free(energies);
-    return status;
+    describe_energies(of, result);
+    return EQF_OK;
 }

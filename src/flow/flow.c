@@ -87,3 +87,19 @@ eqf_status eqf_flow_energy_gradient(eqf_flow *flow, const eqf_potential_options 
     if (status != EQF_OK || loss_out == NULL) return status;
     return EQF__WRITE(ctx, EQF_ENERGY_LOSS_INIT, &loss, loss_out);
 }
+
+eqf_status eqf_flow_velocity_vjp(eqf_flow *flow, double t, size_t batch_size, const float *x,
+                                 const float *adjoint_velocity, const float *adjoint_divergence, float *adjoint_x_out,
+                                 float *gradient_out) {
+    EQF__NOT_NULL(NULL, flow);
+    if (batch_size > 0) EQF__NOT_NULL(flow->ctx, x);
+    if (batch_size > 0) EQF__NOT_NULL(flow->ctx, adjoint_velocity);
+    if (eqf__is_double(&flow->solver->real))
+        return eqf__fail(flow->ctx, EQF_ERROR_UNSUPPORTED,
+                         "a flow in double precision has no gradients: use float32 for them");
+    EQF__TRY(flow->solver->verbs->check_time(flow->solver, t));
+    eqf__checker checker = eqf__checker_of(flow->ctx);
+    EQF__TRY(eqf__check_vjp(&checker, flow));
+    return eqf__flow_velocity_vjp(flow, t, batch_size, x, adjoint_velocity, adjoint_divergence, adjoint_x_out,
+                                  gradient_out);
+}

@@ -1,4 +1,5 @@
-/* How closely prior -> data -> prior returns, and how many steps that takes: RK4 backward is no exact inverse of RK4 forward. */
+/* How closely prior -> data -> prior returns, and how many steps that takes: RK4 backward is no exact inverse of RK4
+ * forward. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,9 +8,11 @@
 
 enum { CHUNK = 1024, MOST_REFINEMENT = 4 };
 
-/* What one chunk takes: latents, configurations and latents that came back [CHUNK, N*D], log_dets there and back [CHUNK]. */
+/* What one chunk takes: latents, configurations and latents that came back [CHUNK, N*D], log_dets there and back
+ * [CHUNK]; one latent in double [N*D]. */
 typedef struct trip {
     float *z, *x, *back, *log_det, *log_det_back;
+    double *wide;
 } trip;
 
 /* value, or error where that is larger or not a number. */
@@ -17,15 +20,16 @@ static double worse(double error, double value) {
     return isnan(error) || error >= value ? error : value;
 }
 
-/* The log-density of x as its sampling gives it, log_prior(z) - log_det, and as its way back gives it, log_prior(z') + log_det': their
- * difference, in which the prior's constant cancels. */
+static double prior_log_prob(const eqf_flow *flow, const float *z, double *wide) {
+    for (size_t c = 0; c < flow->num_dof; c++) wide[c] = (double)z[c];
+    return flow->prior.kind->host_log_prob(&flow->prior.options, wide);
+}
+
+/* The log-density of x as its way back gives it, log_prior(z') + log_det', less the one that its sampling gives,
+ * log_prior(z) - log_det; here log_det' is that of the way back. */
 static double log_prob_difference(const eqf_flow *flow, const trip *t, size_t b) {
-    const float *z = t->z + b * flow->num_dof, *back = t->back + b * flow->num_dof;
-    const double scale = flow->prior.scale;
-    double change = 0;
-    for (size_t c = 0; c < flow->num_dof; c++)
-        change += ((double)back[c] - (double)z[c]) * ((double)back[c] + (double)z[c]);
-    return 0.5 * change / (scale * scale) - (double)t->log_det[b] - (double)t->log_det_back[b];
+    const double there = prior_log_prob(flow, t->z + b * flow->num_dof, t->wide) - (double)t->log_det[b];
+    return prior_log_prob(flow, t->back + b * flow->num_dof, t->wide) + (double)t->log_det_back[b] - there;
 }
 
 static eqf_status take_trip(eqf_flow *flow, uint64_t seed, size_t first, size_t count, const trip *t,
@@ -46,8 +50,13 @@ eqf_status eqf_flow_round_trip(eqf_flow *flow, uint64_t seed, size_t num_samples
     EQF__NOT_NULL(flow->ctx, error_out);
     const size_t num_dof = flow->num_dof;
     float *memory = eqf__alloc(flow->ctx, 3 * CHUNK * num_dof + 2 * CHUNK, sizeof *memory, "the round trip");
-    if (memory == NULL) return EQF_ERROR_OUT_OF_MEMORY;
-    trip t = {.z = memory, .x = memory + CHUNK * num_dof, .back = memory + 2 * CHUNK * num_dof};
+    double *wide = eqf__alloc(flow->ctx, num_dof, sizeof *wide, "the round trip");
+    if (memory == NULL || wide == NULL) {
+        free(memory);
+        free(wide);
+        return EQF_ERROR_OUT_OF_MEMORY;
+    }
+    trip t = {.z = memory, .x = memory + CHUNK * num_dof, .back = memory + 2 * CHUNK * num_dof, .wide = wide};
     t.log_det = memory + 3 * CHUNK * num_dof;
     t.log_det_back = t.log_det + CHUNK;
     eqf_status status = EQF_OK;
@@ -61,6 +70,7 @@ eqf_status eqf_flow_round_trip(eqf_flow *flow, uint64_t seed, size_t num_samples
     }
     eqf__progress_close(flow->ctx);
     free(memory);
+    free(wide);
     return status;
 }
 

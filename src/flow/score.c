@@ -1,5 +1,5 @@
-/* The model's score, the gradient of its log-density by x: docs/method.md, section 7. The reverse solve of the likelihood gives it, with each
- * sample's share in the mean divided out again. */
+/* The model's score, the gradient of its log-density by x: docs/method.md, section 7. The reverse solve of the
+ * likelihood gives it, with each sample's share in the mean divided out again. */
 #include "solve.h"
 
 enum { SCORE_CHUNK = 2048 }; /* configurations whose checkpoints are held at once */

@@ -1,4 +1,5 @@
-/* The way from prior to data, step by step: RK4 (integrator/rk4.clh has the scheme) on the host in double, with the device's field in float32. */
+/* The way from prior to data, step by step: RK4 (integrator/rk4.clh has the scheme) on the host in double, with the
+ * device's field in float32. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -24,7 +24,8 @@ static bool folder_of_code(char out[MAX_PATH]) {
     Dl_info about;
     if (dladdr(&inside, &about) == 0 || about.dli_fname == NULL) return false;
     /* A program that was started by its bare name is not known by its path. */
-    char *path = strchr(about.dli_fname, '/') != NULL ? realpath(about.dli_fname, NULL) : realpath("/proc/self/exe", NULL);
+    char *path =
+        strchr(about.dli_fname, '/') != NULL ? realpath(about.dli_fname, NULL) : realpath("/proc/self/exe", NULL);
     char *slash = path != NULL ? strrchr(path, '/') : NULL;
     if (slash != NULL) *slash = '\0';
     const bool is_known = slash != NULL && strlen(path) < MAX_PATH;
@@ -54,7 +55,8 @@ eqf_status eqf_gallery_folder(eqf_context *ctx, char **folder_out) {
     for (size_t i = 0; found == NULL && i < sizeof known / sizeof known[0]; i++)
         if (is_folder(known[i])) found = known[i];
     if (found == NULL)
-        return eqf__fail(ctx, EQF_ERROR_NOT_FOUND, "no gallery of models is installed here: set EQFLOW_GALLERY to its folder");
+        return eqf__fail(ctx, EQF_ERROR_NOT_FOUND,
+                         "no gallery of models is installed here: set EQFLOW_GALLERY to its folder");
     *folder_out = realpath(found, NULL);
     if (*folder_out == NULL) *folder_out = eqf__strdup(ctx, found);
     return *folder_out != NULL ? EQF_OK : EQF_ERROR_OUT_OF_MEMORY;
@@ -69,7 +71,8 @@ typedef struct names {
 
 static eqf_status add_name(eqf_context *ctx, names *list, const char *file) {
     const size_t length = strlen(file), end = strlen(extension);
-    if (file[0] == '.' || length <= end || length - end >= MAX_NAME || strcmp(file + length - end, extension) != 0) return EQF_OK;
+    if (file[0] == '.' || length <= end || length - end >= MAX_NAME || strcmp(file + length - end, extension) != 0)
+        return EQF_OK;
     if (list->num == list->capacity) {
         const size_t capacity = 2 * list->capacity + 16;
         void *texts = realloc(list->texts, capacity * sizeof list->texts[0]);
@@ -100,7 +103,8 @@ static eqf_status read_names(eqf_context *ctx, const char *folder, names *list) 
 }
 
 /* One block: the entries, and behind them for each its name and its path. */
-static eqf_status make_entries(eqf_context *ctx, const char *folder, const names *list, eqf_gallery_entry **entries_out) {
+static eqf_status make_entries(eqf_context *ctx, const char *folder, const names *list,
+                               eqf_gallery_entry **entries_out) {
     const size_t path_size = strlen(folder) + 1 + MAX_NAME + sizeof extension, size = MAX_NAME + path_size;
     eqf_gallery_entry *entries = eqf__alloc(ctx, list->num, sizeof *entries + size, "the gallery's list");
     if (entries == NULL) return EQF_ERROR_OUT_OF_MEMORY;
@@ -152,7 +156,8 @@ static size_t distance(const char *a, const char *b) {
 }
 
 /* The up to three nearest names, nearest first, of equals the first in order. */
-static eqf_status fail_unknown(eqf_context *ctx, const char *folder, const char *name, const eqf_gallery_entry *entries, size_t num) {
+static eqf_status fail_unknown(eqf_context *ctx, const char *folder, const char *name, const eqf_gallery_entry *entries,
+                               size_t num) {
     enum { NUM_NEAREST = 3 };
     char text[NUM_NEAREST * (MAX_NAME + 2)] = "";
     size_t last_distance = 0, last = 0;
@@ -171,8 +176,8 @@ static eqf_status fail_unknown(eqf_context *ctx, const char *folder, const char 
         snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s", n > 0 ? ", " : "", entries[best].name);
     }
     if (num == 0) return eqf__fail(ctx, EQF_ERROR_NOT_FOUND, "the gallery %.700s holds no model", folder);
-    return eqf__fail(ctx, EQF_ERROR_NOT_FOUND, "the gallery has no model '%.80s'; the nearest names: %s (all: eqflow gallery)", name,
-                     text);
+    return eqf__fail(ctx, EQF_ERROR_NOT_FOUND,
+                     "the gallery has no model '%.80s'; the nearest names: %s (all: eqflow gallery)", name, text);
 }
 
 eqf_status eqf_gallery_find(eqf_context *ctx, const char *name, char **path_out) {

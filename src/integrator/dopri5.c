@@ -154,8 +154,8 @@ static eqf_status dopri5_reverse(eqf__solver *solver, const eqf__noise *noise, e
     (void)tape;
     const size_t num_blocks = eqf__solver_blocks(solver, way_back->batch_size), num_dof = eqf__solver_dof(solver);
     const size_t grad_bytes = dopri5->engine->grad_count(dopri5) * sizeof(float);
-    /* Against the sense of the solve. Samples are integrated with adjoints of their own size, not their share of the mean: steps must not
-     * depend on the batch. */
+    /* Against the sense of the solve. Samples are integrated with adjoints of their own size, not their share of the
+     * mean: steps must not depend on the batch. */
     const float size = (float)way_back->batch_size, share = 1.0f / size;
     const eqf__dopri5_run run = {.system = system,
                                  .noise = noise,

@@ -1,6 +1,7 @@
-/* Dormand-Prince 5(4): trajectories whose steps each sample chooses for itself, and the continuous adjoint along them (optimise, then
- * discretise). Equations: cl/integrator/dormand_prince.cl and its two .clh. dopri5.c has what both forms of a field share; how steps are
- * taken is an engine: by lanes (dopri5_lanes.c) or batch by batch (dopri5_batched.c). */
+/* Dormand-Prince 5(4): trajectories whose steps each sample chooses for itself, and the continuous adjoint along them
+ * (optimise, then discretise). Equations: cl/integrator/dormand_prince.cl and its two .clh. dopri5.c has what both
+ * forms of a field share; how steps are taken is an engine: by lanes (dopri5_lanes.c) or batch by batch
+ * (dopri5_batched.c). */
 #ifndef EQF_DOPRI5_H
 #define EQF_DOPRI5_H
 
@@ -21,7 +22,8 @@ typedef struct eqf__dopri5_system {
     cl_uint turns_per_launch;         /* of lanes: tries of a step, within the device's budget */
 } eqf__dopri5_system;
 
-/* A run of all samples from system->d_state on, against or with time; the reverse's adjoints and the place of its gradient. */
+/* A run of all samples from system->d_state on, against or with time; the reverse's adjoints and the place of its
+ * gradient. */
 typedef struct eqf__dopri5_run {
     eqf__dopri5_system *system;
     const eqf__noise *noise;

@@ -1,5 +1,5 @@
-/* Dormand-Prince 5(4) for fields that are evaluated batch by batch: the loop over steps runs on the host, the choice of each sample's steps
- * on the device. Equations: cl/integrator/dormand_prince_batched.cl. */
+/* Dormand-Prince 5(4) for fields that are evaluated batch by batch: the loop over steps runs on the host, the choice of
+ * each sample's steps on the device. Equations: cl/integrator/dormand_prince_batched.cl. */
 #include "dopri5.h"
 
 #include <stdlib.h>

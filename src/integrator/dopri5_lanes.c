@@ -11,8 +11,8 @@ enum { MOST_TURNS = 512 };
 enum { PARTIALS_OF_VECTORS = 64, PARTIALS_OF_SCALARS = 4096 };
 static const size_t most_partial_bytes = (size_t)256 << 20;
 
-/* Loop turns of one work-item in one try of a step, counted from cl/integrator/dormand_prince.cl as if no loop were unrolled; a loop of n
- * turns counts n + 1. Too few here is silently wrong on llvmpipe: flow.budget compares. */
+/* Loop turns of one work-item in one try of a step, counted from cl/integrator/dormand_prince.cl as if no loop were
+ * unrolled; a loop of n turns counts n + 1. Too few here is silently wrong on llvmpipe: flow.budget compares. */
 static size_t turns_of_try(const eqf__any_time_turns *field, size_t state_size, bool is_adjoint) {
     const size_t over_state = state_size + 1, stages = STAGES_PER_STEP, earlier_stages = stages * (stages + 1) / 2;
     const size_t slope = (is_adjoint ? field->vjp : field->velocity) + 2 * over_state;

@@ -6,10 +6,10 @@
 
 #include "budget.h"
 
-/* ---- Layouts ----------------------------------------------------------------------------------------------------------- */
+/* ---- Layouts ----------------------------------------------------------------------------------------------------- */
 
-/* What the kernels of groups keep in local memory beside a stage's table, in bytes, at most: the field's part, five states (of a
- * reverse step its stages' and an adjoint), two numbers a work-item. */
+/* What the kernels of groups keep in local memory beside a stage's table, in bytes, at most: the field's part, five
+ * states (of a reverse step its stages' and an adjoint), two numbers a work-item. */
 static size_t group_local_bytes(const eqf__field *field, size_t group_size) {
     const size_t state = (size_t)field->num_particles * field->space_dim;
     return (field->group->local_size(field, group_size) + 5 * state + 2 * group_size) * sizeof(float);
@@ -70,10 +70,10 @@ static bool fits_group(const eqf__rk4 *rk4, const eqf__kernel *kernel, unsigned 
     return false;
 }
 
-/* ---- Launch budget ------------------------------------------------------------------------------------------------------- */
+/* ---- Launch budget ----------------------------------------------------------------------------------------------- */
 
-/* Loop turns of one work-item in one RK4 step, counted from the text of the kernels as if no loop were unrolled: what llvmpipe limits, and a
- * measure of the time that a watchdog sees. */
+/* Loop turns of one work-item in one RK4 step, counted from the text of the kernels as if no loop were unrolled: what
+ * llvmpipe limits, and a measure of the time that a watchdog sees. */
 typedef struct step_turns {
     size_t forward, reverse;
 } step_turns;
@@ -89,8 +89,8 @@ static size_t divide_up(size_t count, size_t by) {
     return (count + by - 1) / by;
 }
 
-/* The same where a group shares the pairs. llvmpipe counts the turns of all vectors of a group together, and its vectors have 4 work-items
- * or more. */
+/* The same where a group shares the pairs. llvmpipe counts the turns of all vectors of a group together, and its
+ * vectors have 4 work-items or more. */
 static step_turns group_turns_per_step(const eqf__field *field, size_t group_size) {
     const eqf__stage_turns turns = field->group->turns(field, group_size);
     const size_t owned = divide_up((size_t)field->num_particles * field->space_dim, group_size);
@@ -120,7 +120,7 @@ static eqf_status set_budget(eqf__rk4 *rk4) {
     return EQF_OK;
 }
 
-/* ---- Life ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 static eqf_status create_forward(eqf__rk4 *rk4, unsigned group_size) {
     eqf__program *program;
@@ -167,7 +167,7 @@ static void rk4_destroy(eqf__solver *solver) {
     free(rk4);
 }
 
-/* ---- Solves -------------------------------------------------------------------------------------------------------------- */
+/* ---- Solves ------------------------------------------------------------------------------------------------------ */
 
 /* Work-items of a forward launch: one a block, or a group for each sample of a block. */
 static size_t num_items(const eqf__rk4 *rk4, size_t num_blocks) {
@@ -291,7 +291,7 @@ static eqf_status rk4_field_at(eqf__solver *solver, const eqf__noise *noise, dou
                        EQF__ARG(field->stage->d_shared), EQF__ARG(blocks), EQF__ARG(stage_index));
 }
 
-/* ---- The solver ------------------------------------------------------------------------------------------------------------ */
+/* ---- The solver -------------------------------------------------------------------------------------------------- */
 
 static const eqf__solver_verbs verbs = {
     .solve = rk4_solve,

@@ -7,11 +7,11 @@
 typedef struct eqf__rk4 {
     eqf__solver base;
     unsigned num_partials; /* of a gradient */
-    /* Layout, chosen by the device's profile: 0, a work-item carries a block; else a work-group of so many carries a sample. Both read and
-     * write the same arrays, and give the same numbers up to rounding. */
+    /* Layout, chosen by the device's profile: 0, a work-item carries a block; else a work-group of so many carries a
+     * sample. Both read and write the same arrays, and give the same numbers up to rounding. */
     unsigned group_size, reverse_group_size;
-    /* Within the device's launch budget: steps of a forward launch; steps, and blocks (of groups: samples) one after the other, of a reverse
-     * launch. */
+    /* Within the device's launch budget: steps of a forward launch; steps, and blocks (of groups: samples) one after
+     * the other, of a reverse launch. */
     size_t steps_per_launch, reverse_steps, reverse_blocks;
     cl_mem d_nothing; /* stands in for checkpoints where none are kept */
     eqf__kernel forward, adjoint, at_stage;

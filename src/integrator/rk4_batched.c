@@ -7,7 +7,7 @@
 typedef struct rk4_batched {
     eqf__solver base;
     cl_mem d_nothing;  /* stands in for checkpoints where none are kept */
-    size_t state_size; /* floats of a block's state: N D V */
+    size_t state_size; /* numbers of a block's state: N D V */
     size_t max_blocks;
     bool has_reverse;
     /* [max_blocks][N*D][V]; y[1 ... 3], difference, adjoint_k, from_later and total for the reverse only */
@@ -16,12 +16,13 @@ typedef struct rk4_batched {
     eqf__kernel set_times, begin, stage, end, reach, difference, stage_adjoint, add;
 } rk4_batched;
 
-/* Stage s of a step: where it lies in half steps, its weight, and the way from its slope to the next stage, in steps. */
+/* Stage s of a step: where it lies in half steps, its weight, and the way from its slope to the next stage, in
+ * steps. */
 static const unsigned rk4_offset[4] = {0, 1, 1, 2};
-static const float rk4_weight[4] = {1.0f / 6.0f, 1.0f / 3.0f, 1.0f / 3.0f, 1.0f / 6.0f};
-static const float rk4_reach[4] = {0.5f, 0.5f, 1.0f, 0.0f};
+static const double rk4_weight[4] = {1.0 / 6, 1.0 / 3, 1.0 / 3, 1.0 / 6};
+static const double rk4_reach[4] = {0.5, 0.5, 1, 0};
 
-/* ---- Life ------------------------------------------------------------------------------------------------------------- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 static void release_memory(rk4_batched *batched) {
     cl_mem *buffers[] = {&batched->d_y[0],       &batched->d_y[1],
@@ -49,10 +50,13 @@ static void batched_destroy(eqf__solver *solver) {
 
 static eqf_status create_kernels(eqf_context *ctx, const eqf__field *field, rk4_batched *batched) {
     static const char *const files[] = {"common/real.clh", "integrator/rk4_batched.cl", NULL};
-    char defines[64];
-    snprintf(defines, sizeof defines, "-D DOF=%u", field->num_particles * field->space_dim);
+    char defines[128], name[32];
+    eqf__real_defines(&field->real, defines, sizeof defines);
+    const size_t length = strlen(defines);
+    snprintf(defines + length, sizeof defines - length, "-D DOF=%u", field->num_particles * field->space_dim);
+    snprintf(name, sizeof name, "rk4_batched%s", field->real.suffix);
     eqf__program *program;
-    EQF__TRY(eqf__program_get(ctx, "rk4_batched", files, defines, &program));
+    EQF__TRY(eqf__program_get(ctx, name, files, defines, &program));
     EQF__TRY(eqf__kernel_create(ctx, program, "rk4_set_times", &batched->set_times));
     EQF__TRY(eqf__kernel_create(ctx, program, "rk4_begin", &batched->begin));
     EQF__TRY(eqf__kernel_create(ctx, program, "rk4_stage", &batched->stage));
@@ -64,8 +68,8 @@ static eqf_status create_kernels(eqf_context *ctx, const eqf__field *field, rk4_
 }
 
 static eqf_status create_memory(rk4_batched *batched, size_t num_blocks, bool has_reverse) {
-    const size_t state = num_blocks * batched->state_size * sizeof(float);
-    const size_t numbers = num_blocks * batched->base.real.vector_width * sizeof(float);
+    const size_t size = batched->base.real.size, state = num_blocks * batched->state_size * size;
+    const size_t numbers = num_blocks * batched->base.real.vector_width * size;
     const struct {
         cl_mem *buffer;
         size_t num_bytes;
@@ -102,7 +106,7 @@ static eqf_status ensure_memory(rk4_batched *batched, size_t num_blocks, bool ha
     return EQF_OK;
 }
 
-/* ---- One evaluation ------------------------------------------------------------------------------------------------------ */
+/* ---- One evaluation ---------------------------------------------------------------------------------------------- */
 
 /* STEP_STAGE of cl/integrator/rk4.clh: stage s of a step, in half steps from t = 0. */
 static unsigned step_stage(unsigned num_steps, int sign, unsigned step, unsigned s) {
@@ -110,13 +114,15 @@ static unsigned step_stage(unsigned num_steps, int sign, unsigned step, unsigned
 }
 
 static eqf_status set_times(rk4_batched *batched, unsigned num_steps, unsigned stage, size_t num_blocks) {
-    const cl_float t = (cl_float)((double)stage / (2.0 * num_steps));
+    const eqf__real *real = &batched->base.real;
+    const eqf__real_argument t = eqf__real_value(real, (double)stage / (2.0 * num_steps));
     const cl_uint blocks = (cl_uint)num_blocks;
-    return EQF__LAUNCH(batched->base.ctx, &batched->set_times, num_blocks, 0, EQF__ARG(batched->d_times), EQF__ARG(t),
-                       EQF__ARG(blocks));
+    return EQF__LAUNCH(batched->base.ctx, &batched->set_times, num_blocks, 0, EQF__ARG(batched->d_times),
+                       EQF__REAL_ARG(real, t), EQF__ARG(blocks));
 }
 
-/* k and div at stage `stage`. The field is the trajectory's, which only looks at it; an evaluation uses its scratch memory. */
+/* k and div at stage `stage`. The field is the trajectory's, which only looks at it; an evaluation uses its scratch
+ * memory. */
 static eqf_status evaluate(rk4_batched *batched, const eqf__noise *noise, unsigned stage, size_t num_blocks, cl_mem d_y,
                            cl_mem d_k, cl_mem d_div) {
     eqf__field *field = batched->base.field;
@@ -124,7 +130,7 @@ static eqf_status evaluate(rk4_batched *batched, const eqf__noise *noise, unsign
     return field->batched->evaluate(field, noise, num_blocks, d_y, batched->d_times, d_k, d_div);
 }
 
-/* ---- Solves -------------------------------------------------------------------------------------------------------------- */
+/* ---- Solves ------------------------------------------------------------------------------------------------------ */
 
 static eqf_status batched_solve(eqf__solver *solver, const eqf__noise *noise, eqf_direction direction,
                                 size_t num_samples, cl_mem d_x, cl_mem d_log_det, const eqf__tape *tape) {
@@ -133,7 +139,9 @@ static eqf_status batched_solve(eqf__solver *solver, const eqf__noise *noise, eq
     const size_t num_blocks = eqf__solver_blocks(solver, num_samples);
     const unsigned num_steps = solver->num_steps;
     const int sign = direction == EQF_PRIOR_TO_DATA ? 1 : -1;
-    const cl_float h = (cl_float)sign / (cl_float)num_steps;
+    const eqf__real *real = &solver->real;
+    const double step_size = (double)sign / num_steps;
+    const eqf__real_argument h = eqf__real_value(real, step_size);
     const cl_uint blocks = (cl_uint)num_blocks, has_checkpoints = tape != NULL;
     if (num_blocks == 0) return EQF_OK;
     EQF__TRY(ensure_memory(batched, num_blocks, false));
@@ -143,15 +151,18 @@ static eqf_status batched_solve(eqf__solver *solver, const eqf__noise *noise, eq
                              EQF__ARG(batched->d_sum), EQF__ARG(batched->d_div_sum), EQF__ARG(checkpoints),
                              EQF__ARG(has_checkpoints), EQF__ARG(step), EQF__ARG(blocks)));
         for (unsigned s = 0; s < 4; s++) {
-            const cl_float weight = rk4_weight[s], reach = h * rk4_reach[s];
+            const eqf__real_argument weight = eqf__real_value(real, rk4_weight[s]);
+            const eqf__real_argument reach = eqf__real_value(real, step_size * rk4_reach[s]);
             EQF__TRY(evaluate(batched, noise, step_stage(num_steps, sign, step, s), num_blocks, batched->d_y[0],
                               batched->d_k, batched->d_div));
             EQF__TRY(EQF__LAUNCH(ctx, &batched->stage, num_blocks, 0, EQF__ARG(d_x), EQF__ARG(batched->d_k),
                                  EQF__ARG(batched->d_div), EQF__ARG(batched->d_y[0]), EQF__ARG(batched->d_sum),
-                                 EQF__ARG(batched->d_div_sum), EQF__ARG(weight), EQF__ARG(reach), EQF__ARG(blocks)));
+                                 EQF__ARG(batched->d_div_sum), EQF__REAL_ARG(real, weight), EQF__REAL_ARG(real, reach),
+                                 EQF__ARG(blocks)));
         }
         EQF__TRY(EQF__LAUNCH(ctx, &batched->end, num_blocks, 0, EQF__ARG(d_x), EQF__ARG(batched->d_sum),
-                             EQF__ARG(d_log_det), EQF__ARG(batched->d_div_sum), EQF__ARG(h), EQF__ARG(blocks)));
+                             EQF__ARG(d_log_det), EQF__ARG(batched->d_div_sum), EQF__REAL_ARG(real, h),
+                             EQF__ARG(blocks)));
     }
     return EQF_OK;
 }
@@ -165,7 +176,7 @@ static eqf_status recompute_step(rk4_batched *batched, const eqf__noise *noise, 
     const size_t num_bytes = num_blocks * batched->state_size * sizeof(float);
     EQF__TRY(eqf__buffer_copy(ctx, tape->d_checkpoints, step * num_bytes, batched->d_y[0], 0, num_bytes));
     for (unsigned s = 0; s < 3; s++) {
-        const cl_float reach = h * rk4_reach[s];
+        const cl_float reach = h * (cl_float)rk4_reach[s];
         cl_mem d_k = s == 1 ? batched->d_difference : batched->d_k;
         cl_mem d_div = s == 1 ? batched->d_div_difference : batched->d_div;
         EQF__TRY(evaluate(batched, noise, step_stage(batched->base.num_steps, sign, step, s), num_blocks,
@@ -187,7 +198,7 @@ static eqf_status reverse_step(rk4_batched *batched, const eqf__noise *noise, in
     const cl_uint blocks = (cl_uint)num_blocks;
     EQF__TRY(recompute_step(batched, noise, sign, step, num_blocks, tape, way_back));
     for (unsigned s = 4; s-- > 0;) {
-        const cl_float share = h * rk4_weight[s], reach = h * rk4_reach[s];
+        const cl_float share = h * (cl_float)rk4_weight[s], reach = h * (cl_float)rk4_reach[s];
         const cl_int pull_sign = s == 1 ? 1 : s == 2 ? -1 : 0;
         EQF__TRY(EQF__LAUNCH(ctx, &batched->stage_adjoint, num_blocks, 0, EQF__ARG(way_back->d_adjoint_x),
                              EQF__ARG(way_back->d_adjoint_log_det), EQF__ARG(way_back->d_weight),
@@ -228,7 +239,7 @@ static eqf_status batched_field_at(eqf__solver *solver, const eqf__noise *noise,
     return evaluate(batched, noise, eqf__rk4_stage_at(solver, t), num_blocks, d_x, d_velocity, d_divergence);
 }
 
-/* ---- The solver ---------------------------------------------------------------------------------------------------------- */
+/* ---- The solver -------------------------------------------------------------------------------------------------- */
 
 static void batched_tape_sizes(const eqf__solver *solver, size_t max_blocks, eqf__tape *tape_out,
                                size_t *checkpoint_bytes_out) {

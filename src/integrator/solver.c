@@ -5,7 +5,7 @@
 #include "dopri5.h"
 #include "kinds.h"
 
-/* ---- The table ----------------------------------------------------------------------------------------------------------- */
+/* ---- The table --------------------------------------------------------------------------------------------------- */
 
 enum { MOST_FORMS = 2, MOST_STEPS = 100000 };
 
@@ -43,7 +43,8 @@ static const integrator dopri5 = {
              .name = "dopri5",
              .title = "Dormand-Prince 5(4)",
              .has_step_control = true},
-    .refusal = "dopri5 needs a field that can be evaluated at any time, and this model's cannot: use EQF_INTEGRATOR_RK4",
+    .refusal =
+        "dopri5 needs a field that can be evaluated at any time, and this model's cannot: use EQF_INTEGRATOR_RK4",
     .check = check_dopri5,
     .forms = {{EQF__FORM_ANY_TIME, eqf__dopri5_create}, {EQF__FORM_BATCHED, eqf__dopri5_batched_create}},
 };
@@ -93,7 +94,7 @@ unsigned eqf__integrator_form(eqf_integrator_method method, unsigned forms) {
     return f < MOST_FORMS ? find(method)->forms[f].form : 0;
 }
 
-/* ---- Life ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 /* The numbers that the solver computes in. */
 static eqf_status choose_real(eqf_context *ctx, const integrator *row, eqf_precision precision, eqf__real *real_out) {
@@ -169,7 +170,7 @@ eqf_status eqf__solver_prepare_gradient(eqf__solver *solver) {
     return stage != NULL && stage->prepare_gradient != NULL ? stage->prepare_gradient(solver->field) : EQF_OK;
 }
 
-/* ---- Tapes --------------------------------------------------------------------------------------------------------------- */
+/* ---- Tapes ------------------------------------------------------------------------------------------------------- */
 
 eqf_status eqf__tape_create(eqf__solver *solver, size_t max_blocks, eqf__tape *tape_out) {
     size_t checkpoint_bytes = 0;

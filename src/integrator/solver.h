@@ -1,6 +1,7 @@
-/* A solver takes samples along the flow of a field, prior -> data or back, and adds up log_det on the way. This is all that the flow knows
- * of integrators: which there are is one table (solver.c), and each is a file or two of its own that says which form of a field it uses.
- * State is blocked: configurations [num_blocks][N*D][V], one number a sample [num_blocks][V]; both of the solver's `real`. */
+/* A solver takes samples along the flow of a field, prior -> data or back, and adds up log_det on the way. This is all
+ * that the flow knows of integrators: which there are is one table (solver.c), and each is a file or two of its own
+ * that says which form of a field it uses. State is blocked: configurations [num_blocks][N*D][V], one number a sample
+ * [num_blocks][V]; both of the solver's `real`. */
 #ifndef EQF_SOLVER_H
 #define EQF_SOLVER_H
 
@@ -28,8 +29,8 @@ typedef struct eqf__way_back {
 } eqf__way_back;
 
 typedef struct eqf__solver_verbs {
-    /* d_x in place, d_log_det += the integral of the divergence along the way; NaN in both for samples that were not finished. tape: what
-     * the way back needs is kept there; NULL: there will be none. */
+    /* d_x in place, d_log_det += the integral of the divergence along the way; NaN in both for samples that were not
+     * finished. tape: what the way back needs is kept there; NULL: there will be none. */
     eqf_status (*solve)(eqf__solver *solver, const eqf__noise *noise, eqf_direction direction, size_t num_samples,
                         cl_mem d_x, cl_mem d_log_det, const eqf__tape *tape);
     /* The field at time t; d_velocity may be d_x. */
@@ -67,8 +68,8 @@ eqf_integrator_method eqf__integrator_with_step_control(void);
 /* The form that a method, one that there is, uses of a field that has `forms` (set of EQF__FORM_); 0: none. */
 unsigned eqf__integrator_form(eqf_integrator_method method, unsigned forms);
 
-/* options are checked and whole: num_steps is not 0. Errors: INVALID_ARGUMENT, UNSUPPORTED (a field without the form that the integrator
- * needs, or the device without the precision), those of the field and the device. */
+/* options are checked and whole: num_steps is not 0. Errors: INVALID_ARGUMENT, UNSUPPORTED (a field without the form
+ * that the integrator needs, or the device without the precision), those of the field and the device. */
 eqf_status eqf__solver_create(eqf_context *ctx, unsigned num_particles, unsigned space_dim,
                               const eqf_dynamics_options *dynamics, const eqf_flow_options *options,
                               const float *params, eqf__solver **solver_out);
@@ -86,7 +87,7 @@ eqf_status eqf__solver_prepare_gradient(eqf__solver *solver);
 eqf_status eqf__tape_create(eqf__solver *solver, size_t max_blocks, eqf__tape *tape_out);
 void eqf__tape_clear(eqf__tape *tape);
 
-/* ---- For solvers ------------------------------------------------------------------------------------------------------- */
+/* ---- For solvers ------------------------------------------------------------------------------------------------- */
 
 /* Partial gradients start at zero. */
 eqf_status eqf__tape_begin(eqf__solver *solver, const eqf__tape *tape);
@@ -98,8 +99,8 @@ static inline size_t eqf__solver_dof(const eqf__solver *solver) {
     return (size_t)solver->field->num_particles * solver->field->space_dim;
 }
 
-/* Rows of the table: each makes *solver_out from a field that has its form, which the solver then owns. On failure nothing is left but
- * the field. */
+/* Rows of the table: each makes *solver_out from a field that has its form, which the solver then owns. On failure
+ * nothing is left but the field. */
 eqf_status eqf__rk4_create(eqf__field *field, const eqf_flow_options *options, eqf__solver **solver_out);
 eqf_status eqf__rk4_batched_create(eqf__field *field, const eqf_flow_options *options, eqf__solver **solver_out);
 eqf_status eqf__dopri5_create(eqf__field *field, const eqf_flow_options *options, eqf__solver **solver_out);

@@ -5,8 +5,8 @@
 #include "base.h"
 #include "eqflow/array.h"
 
-/* Configuration b: values [N, D] -> x_out [N, D], centred in double before it is rounded: a large common offset costs no digits.
- * *offset_out: the length of what was subtracted. Errors: FORMAT, with path and b. */
+/* Configuration b: values [N, D] -> x_out [N, D], centred in double before it is rounded: a large common offset costs
+ * no digits. *offset_out: the length of what was subtracted. Errors: FORMAT, with path and b. */
 eqf_status eqf__centre_configuration(eqf_context *ctx, const char *path, size_t b, unsigned num_particles,
                                      unsigned space_dim, double *values, float *x_out, double *offset_out);
 

@@ -20,18 +20,30 @@ eqf_status eqf__json_text(eqf_context *ctx, const json_t *json, char **text_out,
     return EQF_OK;
 }
 
-/* Jansson 2.14 does not tell a wrong text from too little memory: a string it has no room for is "expected" a word later. What is wrong with
- * the text is wrong the second time too, in the same place, and memory can be asked for. */
-eqf_status eqf__json_parse(eqf_context *ctx, const char *path, const char *what, const char *text, size_t num_bytes, json_t **json_out) {
+/* Jansson 2.14 does not tell a wrong text from too little memory, and may not tell at all: a digit or a letter that it
+ * has no room for is left out, and what follows may well be JSON. So memory is asked for first, and the text is read
+ * twice: what does not come out the same the second time, value or error, was no property of the text. */
+eqf_status eqf__json_parse(eqf_context *ctx, const char *path, const char *what, const char *text, size_t num_bytes,
+                           json_t **json_out) {
     json_error_t error = {.text = ""}, again = {.text = ""};
-    *json_out = json_loadb(text, num_bytes, JSON_REJECT_DUPLICATES, &error);
-    if (*json_out != NULL) return EQF_OK;
+    json_t *first = NULL, *second = NULL;
+    *json_out = NULL;
     void *room = malloc(8 * num_bytes + (1 << 20));
     const bool has_room = room != NULL;
     free(room);
-    if (has_room) *json_out = json_loadb(text, num_bytes, JSON_REJECT_DUPLICATES, &again);
+    if (has_room) {
+        first = json_loadb(text, num_bytes, JSON_REJECT_DUPLICATES, &error);
+        second = json_loadb(text, num_bytes, JSON_REJECT_DUPLICATES, &again);
+    }
+    const bool is_wrong = first == NULL && second == NULL && error.text[0] != '\0' &&
+                          error.position == again.position && strcmp(error.text, again.text) == 0;
+    if (first != NULL && second != NULL && json_equal(first, second)) {
+        *json_out = first;
+        first = NULL;
+    }
+    json_decref(first);
+    json_decref(second);
     if (*json_out != NULL) return EQF_OK;
-    if (!has_room || error.text[0] == '\0' || error.position != again.position || strcmp(error.text, again.text) != 0)
-        return eqf__fail(ctx, EQF_ERROR_OUT_OF_MEMORY, "not enough memory to read %s", path);
-    return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s is not %s (%s)", path, what, error.text);
+    if (is_wrong) return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s is not %s (%s)", path, what, error.text);
+    return eqf__fail(ctx, EQF_ERROR_OUT_OF_MEMORY, "not enough memory to read %s", path);
 }

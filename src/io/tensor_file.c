@@ -294,8 +294,8 @@ eqf_status eqf__tensor_file_parse(eqf_context *ctx, const char *path, const unsi
     if (length > num_bytes - LENGTH_BYTES) return fail_format(ctx, path, "it is truncated within its header");
     size_t start = LENGTH_BYTES + (size_t)length;
     json_t *header;
-    EQF__TRY(eqf__json_parse(ctx, path, "a usable safetensors file: damaged header", (const char *)bytes + LENGTH_BYTES, (size_t)length,
-                             &header));
+    EQF__TRY(eqf__json_parse(ctx, path, "a usable safetensors file: damaged header", (const char *)bytes + LENGTH_BYTES,
+                             (size_t)length, &header));
     eqf_status status = take_header(ctx, path, header, bytes + start, num_bytes - start, file_out);
     json_decref(header);
     if (status != EQF_OK) eqf__tensor_file_clear(file_out);

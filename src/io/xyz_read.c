@@ -1,5 +1,6 @@
-/* Extended XYZ in (https://github.com/libAtoms/extxyz): frames of a count, a comment line with Properties=..., and a line for each particle. What ASE, OVITO
- * and VMD write; without Properties, a name and three coordinates, as plain XYZ has it. */
+/* Extended XYZ in (https://github.com/libAtoms/extxyz): frames of a count, a comment line with Properties=..., and a
+ * line for each particle. What ASE, OVITO and VMD write; without Properties, a name and three coordinates, as plain XYZ
+ * has it. */
 #include <ctype.h>
 #include <float.h>
 #include <locale.h>
@@ -196,9 +197,10 @@ eqf_status eqf__xyz_parse_configurations(eqf_context *ctx, const char *path, con
     return EQF_OK;
 }
 
-/* ---- Numbers of the frames ----------------------------------------------------------------------------------------------- */
+/* ---- Numbers of the frames --------------------------------------------------------------------------------------- */
 
-/* Where the text of key=value begins in a comment line: keys stand at its start or after white space, outside quotes. */
+/* Where the text of key=value begins in a comment line: keys stand at its start or after white space, outside
+ * quotes. */
 static const char *find_value(const char *begin, const char *end, const char *key) {
     const size_t length = strlen(key);
     bool is_quoted = false, is_start = true;

@@ -50,7 +50,7 @@ eqf_status eqf__batch_unpack(const eqf__batch *batch, size_t count, cl_mem d_blo
                        EQF__ARG(d_rows), EQF__ARG(batch_size), EQF__ARG(num_dof));
 }
 
-/* ---- Precisions --------------------------------------------------------------------------------------------------------- */
+/* ---- Precisions -------------------------------------------------------------------------------------------------- */
 
 static bool is_of_device(const eqf__batch *batch, eqf__array array) {
     return (array.twofold != NULL) == eqf__is_double(&batch->real);
@@ -91,7 +91,7 @@ static eqf_status read_numbers(eqf__batch *batch, size_t num, cl_mem d_values, e
     return EQF_OK;
 }
 
-/* ---- Chunks ------------------------------------------------------------------------------------------------------------- */
+/* ---- Chunks ------------------------------------------------------------------------------------------------------ */
 
 eqf_status eqf__batch_upload(eqf__batch *batch, size_t count, eqf__array rows) {
     EQF__TRY(write_numbers(batch, count * batch->num_dof, rows, batch->d_rows));

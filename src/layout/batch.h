@@ -1,4 +1,5 @@
-/* A batch on its way: rows [B, N*D] of the host become blocks [num_blocks][N*D][V] of the device and come back, chunk after chunk. */
+/* A batch on its way: rows [B, N*D] of the host become blocks [num_blocks][N*D][V] of the device and come back, chunk
+ * after chunk. */
 #ifndef EQF_BATCH_H
 #define EQF_BATCH_H
 
@@ -48,7 +49,8 @@ static inline size_t eqf__batch_next(eqf__batch *batch, size_t num, size_t done)
 /* Layout alone: d_rows and d_blocked are the caller's. */
 eqf_status eqf__batch_pack(const eqf__batch *batch, size_t count, cl_mem d_rows, cl_mem d_blocked);
 eqf_status eqf__batch_unpack(const eqf__batch *batch, size_t count, cl_mem d_blocked, cl_mem d_rows);
-/* A chunk of the host's rows into d_x, and back from d_blocked. Rounded where the host's precision is not the device's. */
+/* A chunk of the host's rows into d_x, and back from d_blocked. Rounded where the host's precision is not the
+ * device's. */
 eqf_status eqf__batch_upload(eqf__batch *batch, size_t count, eqf__array rows);
 eqf_status eqf__batch_download(eqf__batch *batch, size_t count, cl_mem d_blocked, eqf__array rows_out);
 /* One number a sample, if it is wanted. */

@@ -10,4 +10,9 @@ eqf_status eqf__mcmc_sample(eqf__checker *checker, const eqf_potential_options *
                             const eqf_mcmc_options *options, size_t num_samples, float *x_out, float *energy_out,
                             eqf_mcmc_diagnostics *diagnostics_out);
 
+/* eqf_replica_sample, of which the checker hears. */
+eqf_status eqf__replica_sample(eqf__checker *checker, const eqf_potential_options *potential,
+                               const eqf_replica_options *options, size_t num_samples, float *x_out, float *energy_out,
+                               eqf_replica_diagnostics *diagnostics_out);
+
 #endif

@@ -1,4 +1,5 @@
-/* What a run says of itself: do its chains agree, how many samples are they worth, and does anything hold the particles together? */
+/* What a run says of itself: do its chains agree, how many samples are they worth, and does anything hold the particles
+ * together? */
 #include <math.h>
 #include <stdlib.h>
 
@@ -59,7 +60,7 @@ static double whole_run_r_hat(const mcmc_plan *plan, const double *series, size_
     return r_hat;
 }
 
-/* ---- Does anything hold the particles together? --------------------------------------------------------------------------- */
+/* ---- Does anything hold the particles together? ------------------------------------------------------------------ */
 
 /* Mean square distance of a particle from the centre of mass of x [N*D]. */
 static double square_radius(const mcmc_run *run, const float *x) {
@@ -73,8 +74,9 @@ static double square_radius(const mcmc_run *run, const float *x) {
     return squares / N;
 }
 
-/* By how much the square radius of gyration is larger in the last half of each chain's kept configurations than in the first, over all
- * chains, and the standard error of that: a chain's two halves are compared with each other, and chains are independent. */
+/* By how much the square radius of gyration is larger in the last half of each chain's kept configurations than in the
+ * first, over all chains, and the standard error of that: a chain's two halves are compared with each other, and chains
+ * are independent. */
 static eqf_status measure_growth(const mcmc_run *run, size_t num_samples, const float *x,
                                  eqf_mcmc_diagnostics *diagnostics) {
     const size_t num_chains = run->plan.num_chains, num_kept = num_samples / num_chains, half = num_kept / 2;
@@ -106,8 +108,9 @@ static eqf_status measure_growth(const mcmc_run *run, size_t num_samples, const 
     return EQF_OK;
 }
 
-/* exp(-u) can be normalised in the direction in which all particles fly apart only if u grows there faster than (N-1) D ln r, and in that
- * in which one leaves faster than D ln r: asked between a thousand and ten thousand times the radius of gyration. */
+/* exp(-u) can be normalised in the direction in which all particles fly apart only if u grows there faster than (N-1) D
+ * ln r, and in that in which one leaves faster than D ln r: asked between a thousand and ten thousand times the radius
+ * of gyration. */
 static eqf_status ask_far_away(mcmc_run *run, const float *x, eqf_mcmc_diagnostics *diagnostics) {
     const unsigned N = run->num_particles, D = run->num_dof / N;
     const double near = 1e3, far = 1e4, length = fmax(sqrt(square_radius(run, x)), 1e-6);

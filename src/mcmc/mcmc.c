@@ -38,7 +38,8 @@ unsigned eqf__mcmc_clip(size_t value, size_t first, size_t count) {
     return value <= first ? 0 : value - first < count ? (unsigned)(value - first) : (unsigned)count;
 }
 
-/* Chains are counted over all ranks, and random numbers are drawn by that count: who runs a chain makes no difference. */
+/* Chains are counted over all ranks, and random numbers are drawn by that count: who runs a chain makes no
+ * difference. */
 static eqf_status take_share(mcmc_run *run) {
     eqf_context *ctx = run->ctx;
     const mcmc_plan *plan = &run->plan;

@@ -48,6 +48,9 @@ eqf_status eqf__mcmc_check_options(eqf_context *ctx, const eqf_mcmc_options *opt
 eqf_status eqf__mcmc_make_plan(eqf_context *ctx, const eqf_potential_options *potential,
                                const eqf_mcmc_options *options, size_t num_samples, mcmc_plan *plan);
 
+/* Sweeps that a launch can have, MAX_LAUNCH_SWEEPS at most; UNSUPPORTED where it is none. */
+eqf_status eqf__mcmc_launch_sweeps(eqf_context *ctx, const eqf_potential_options *potential, unsigned *sweeps_out);
+
 /* value - first, clipped to 0 ... count. */
 unsigned eqf__mcmc_clip(size_t value, size_t first, size_t count);
 /* items [num] of the first num chains, of which each rank has those of its own chains, complete on all. */

@@ -36,12 +36,17 @@ static uint64_t iterations_per_sweep(const eqf_potential_options *potential) {
     return 1 + num_particles * (num_particles + 2) * turns * energy;
 }
 
+eqf_status eqf__mcmc_launch_sweeps(eqf_context *ctx, const eqf_potential_options *potential, unsigned *sweeps_out) {
+    *sweeps_out = (unsigned)eqf__budget_units(ctx, iterations_per_sweep(potential), 0, MAX_LAUNCH_SWEEPS);
+    return *sweeps_out > 0 ? EQF_OK : eqf__budget_refuse(ctx, "sweep", potential->num_particles, "");
+}
+
 static unsigned min_unsigned(unsigned a, unsigned b) {
     return a < b ? a : b;
 }
 
-/* Few long chains cost less burn-in than many short ones and let R-hat speak. The device has no say: the same seed gives the same chains
- * everywhere. (A GPU is busy with thousands; who asks for few samples of one gives --chains.) */
+/* Few long chains cost less burn-in than many short ones and let R-hat speak. The device has no say: the same seed
+ * gives the same chains everywhere. (A GPU is busy with thousands; who asks for few samples of one gives --chains.) */
 static unsigned default_num_chains(size_t num_samples) {
     size_t wanted = num_samples / DEFAULT_KEPT;
     if (wanted < DEFAULT_MIN_CHAINS) wanted = DEFAULT_MIN_CHAINS;
@@ -76,8 +81,7 @@ eqf_status eqf__mcmc_make_plan(eqf_context *ctx, const eqf_potential_options *po
             ctx, EQF_ERROR_INVALID_ARGUMENT,
             "%zu samples from %u chains need more than 4294967295 sweeps: use more chains or less thinning",
             num_samples, wanted);
-    plan->launch_sweeps = (unsigned)eqf__budget_units(ctx, iterations_per_sweep(potential), 0, MAX_LAUNCH_SWEEPS);
-    if (plan->launch_sweeps == 0) return eqf__budget_refuse(ctx, "sweep", potential->num_particles, "");
+    EQF__TRY(eqf__mcmc_launch_sweeps(ctx, potential, &plan->launch_sweeps));
     plan->num_series_chains = min_unsigned(wanted, MAX_SERIES_CHAINS);
     plan->num_series_blocks = (plan->num_series_chains + V - 1) / V;
     uint64_t series_steps = (uint64_t)plan->num_kept * plan->thinning / SERIES_INTERVAL;

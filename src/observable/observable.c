@@ -64,8 +64,8 @@ static double legendre(unsigned degree, double z) {
 }
 
 /* Q_l of all bonds together (Steinhardt, Nelson and Ronchetti, Phys. Rev. B 28 (1983) 784, equation 1.3):
- * Q_l^2 = 4 pi / (2l + 1) sum_m |mean over bonds of Y_lm|^2, which by the addition theorem is the mean over pairs of bonds of
- * P_l(cos of the angle between them). A bond joins two neighbours; no bond: 0. */
+ * Q_l^2 = 4 pi / (2l + 1) sum_m |mean over bonds of Y_lm|^2, which by the addition theorem is the mean over pairs of
+ * bonds of P_l(cos of the angle between them). A bond joins two neighbours; no bond: 0. */
 static double bond_order(const configuration *c, unsigned degree) {
     const unsigned num_particles = c->num_particles;
     double(*bonds)[3] = malloc((size_t)num_particles * num_particles / 2 * sizeof *bonds + sizeof *bonds);
@@ -147,7 +147,7 @@ eqf_status eqf_observable_evaluate(eqf_context *ctx, const eqf_observable *obser
     return EQF_OK;
 }
 
-/* ---- Own texts ------------------------------------------------------------------------------------------------------------ */
+/* ---- Own texts --------------------------------------------------------------------------------------------------- */
 
 eqf_status eqf_observable_evaluate_text(eqf_context *ctx, const eqf_potential_options *of, size_t num, const float *x,
                                         double *values_out) {
@@ -182,7 +182,7 @@ eqf_status eqf_observable_evaluate_text(eqf_context *ctx, const eqf_potential_op
     return status;
 }
 
-/* ---- Pairs ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Pairs ------------------------------------------------------------------------------------------------------- */
 
 /* Volume of the ball of radius r: 2r, pi r^2, 4/3 pi r^3. */
 static double ball(unsigned space_dim, double r) {

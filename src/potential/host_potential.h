@@ -12,7 +12,8 @@ bool eqf__host_has_formula(const eqf_potential_options *potential);
 /* Reduced energy of x [N, D] and its force = -grad, force_out [N, D]. */
 double eqf__host_energy(const eqf_potential_options *potential, const double *x);
 void eqf__host_force(const eqf_potential_options *potential, const double *x, double *force_out);
-/* A configuration to ask for: particles on a cubic lattice at the distance that the potential likes, each a little off its place. */
+/* A configuration to ask for: particles on a cubic lattice at the distance that the potential likes, each a little off
+ * its place. */
 void eqf__host_lattice(const eqf_potential_options *potential, unsigned sample, double *x_out);
 
 #endif

@@ -1,8 +1,8 @@
 /* Morse particles in a harmonic trap:
  *   U = depth sum over i<j of [ (1 - exp(-width (d - r_min)))^2 - 1 ] + 0.5 trap_strength sum_i |x_i - x_com|^2
- * (Morse, Phys. Rev. 34, 57, 1929). What matters is the range width r_min: 6 has the curvature of Lennard-Jones at the minimum, 14 is short
- * like that of C60 molecules, 3 long like that of sodium (Doye and Wales, J. Chem. Soc. Faraday Trans. 93, 4233, 1997).
- * Kernel text: cl/potential/morse.clh. */
+ * (Morse, Phys. Rev. 34, 57, 1929). What matters is the range width r_min: 6 has the curvature of Lennard-Jones at the
+ * minimum, 14 is short like that of C60 molecules, 3 long like that of sodium (Doye and Wales, J. Chem. Soc. Faraday
+ * Trans. 93, 4233, 1997). Kernel text: cl/potential/morse.clh. */
 #include <math.h>
 
 #include "potential_kinds.h"

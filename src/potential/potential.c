@@ -28,8 +28,8 @@ static void evaluation_clear(evaluation *work) {
     eqf__buffer_destroy(&work->result_blocked);
 }
 
-/* A configuration's energy and force are a work-item's: pairs and their coordinates, and passes over all coordinates. A user's text may
- * loop otherwise, but is likely to be such a sum. */
+/* A configuration's energy and force are a work-item's: pairs and their coordinates, and passes over all coordinates. A
+ * user's text may loop otherwise, but is likely to be such a sum. */
 static eqf_status check_budget(eqf_context *ctx, const eqf_potential_options *potential) {
     const uint64_t N = potential->num_particles, D = potential->space_dim;
     if (eqf__budget_units(ctx, N * (N - 1) / 2 * (2 * D + 1) + 4 * N * D, 0, 1) > 0) return EQF_OK;

@@ -1,4 +1,5 @@
-/* The kinds of potential, one row each in a file of its own. To add one: docs/extending.md. Nothing else in the library compares kinds. */
+/* The kinds of potential, one row each in a file of its own. To add one: docs/extending.md. Nothing else in the library
+ * compares kinds. */
 #ifndef EQF_POTENTIAL_KINDS_H
 #define EQF_POTENTIAL_KINDS_H
 
@@ -37,8 +38,8 @@ typedef struct eqf__potential_kind {
     const char *kernel_file; /* of cl/: pair_energy and pair_slope; NULL: the text in the options */
     const char *sum_file;    /* of cl/: what makes the promises of a potential from that */
     bool has_trap;           /* trap_strength holds the particles together: at 0 they may fly apart */
-    /* Energy of a pair at distance d and its derivative by d, temperature and trap left out: the twin of the kernel file in double. NULL:
-     * the host knows no formula, and there are no known answers. */
+    /* Energy of a pair at distance d and its derivative by d, temperature and trap left out: the twin of the kernel
+     * file in double. NULL: the host knows no formula, and there are no known answers. */
     void (*pair)(const eqf_potential_options *potential, double d, double *energy_out, double *slope_out);
     void (*scales)(const eqf_potential_options *potential, eqf__potential_scales *scales_out);
     /* What the rows cannot say; NULL: nothing. Errors: INVALID_ARGUMENT. */

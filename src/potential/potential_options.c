@@ -20,7 +20,8 @@ eqf_status eqf_potential_check(eqf_context *ctx, const eqf_potential_options *po
                          (unsigned)potential->kind);
     EQF__TRY(eqf__options_check(ctx, eqf__potential_common_options, what, potential));
     EQF__TRY(eqf__options_check(ctx, own->options, what, potential));
-    /* Constants of other kinds have no meaning here, but may be in the model file, where NaN and infinity have no place. */
+    /* Constants of other kinds have no meaning here, but may be in the model file, where NaN and infinity have no
+     * place. */
     for (unsigned kind = 0; (other = eqf__potential_kind_of((eqf_potential_kind)kind)) != NULL; kind++)
         EQF__TRY(eqf__options_check_finite(ctx, other->options, what, potential));
     return own->check != NULL ? own->check(ctx, potential) : EQF_OK;

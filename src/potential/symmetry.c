@@ -1,4 +1,5 @@
-/* What a potential does not change under: asked of the text itself, on the device, for what a user wrote is known to nobody else. */
+/* What a potential does not change under: asked of the text itself, on the device, for what a user wrote is known to
+ * nobody else. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,7 +71,8 @@ static void multiply(const symmetry_test *test, double matrix[MAX_SPACE_DIM][MAX
         }
 }
 
-/* Any order but the one there is (Fisher and Yates). A rotation of the order would not do: a closed chain has that symmetry. */
+/* Any order but the one there is (Fisher and Yates). A rotation of the order would not do: a closed chain has that
+ * symmetry. */
 static void permute(symmetry_test *test, unsigned *order, const double *x, double *x_out) {
     const unsigned N = test->num_particles, D = test->space_dim;
     bool is_new = false;

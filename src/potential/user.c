@@ -1,4 +1,5 @@
-/* A potential that is OpenCL C text of the user's own (docs/potentials.md). Kernel text around it: cl/potential/user.clh. */
+/* A potential that is OpenCL C text of the user's own (docs/potentials.md). Kernel text around it:
+ * cl/potential/user.clh. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,7 +88,8 @@ static const char *source_problem(const char *source) {
     if (is_empty) return "it is empty";
     /* A model holds its potential whole, and what would be read lies on the machine of whoever opens it. */
     if (eqf__source_reads_files(source) != NULL)
-        return "it includes other files (#include and its like, or asm, even in a comment): put all of it into one text";
+        return "it includes other files (#include and its like, or asm, even in a comment): put all of it into one "
+               "text";
     return (size_t)(text - (const unsigned char *)source) > EQF_POTENTIAL_MAX_SOURCE ? "it is longer than 262144 bytes"
                                                                                      : NULL;
 }

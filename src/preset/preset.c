@@ -6,58 +6,71 @@
 #include "base.h"
 
 /* What the presets have in common: see eqf_training_options. */
-#define TRAINING(batch, steps, rate, penalty, noise, interval, cap)                                                   \
-    {.struct_size = sizeof(eqf_training_options), .batch_size = batch, .num_steps = steps, .learning_rate = rate, .data_noise = noise,                \
-     .final_learning_rate_fraction = 0.02, .num_warmup_steps = 100, .clip_norm = 10.0, .average_decay = 0.995,        \
-     .integration_penalty = penalty, .validation_interval = interval, .field_evaluation = EQF_FIELD_TABLE,            \
-     .nll_weight_start = 1.0, .nll_weight_end = 1.0, .num_generated = batch, .energy_cap = cap,                       \
-     .num_held_out_generated = 16 * (batch), .adaptive = EQF_ADAPTIVE_OPTIONS_INIT}
+#define TRAINING(batch, steps, rate, penalty, noise, interval, cap)                                                  \
+    {                                                                                                                \
+        .struct_size = sizeof(eqf_training_options), .batch_size = batch, .num_steps = steps, .learning_rate = rate, \
+        .data_noise = noise, .final_learning_rate_fraction = 0.02, .num_warmup_steps = 100, .clip_norm = 10.0,       \
+        .average_decay = 0.995, .integration_penalty = penalty, .validation_interval = interval,                     \
+        .field_evaluation = EQF_FIELD_TABLE, .nll_weight_start = 1.0, .nll_weight_end = 1.0, .num_generated = batch, \
+        .energy_cap = cap, .num_held_out_generated = 16 * (batch), .adaptive = EQF_ADAPTIVE_OPTIONS_INIT             \
+    }
 #define TRAINING_DW2 &(const eqf_training_options)TRAINING(256, 4000, 1e-2, 10.0, 0.045, 200, (double)INFINITY)
 #define TRAINING_DW4 &(const eqf_training_options)TRAINING(256, 4000, 5e-3, 1.0, 0.045, 200, (double)INFINITY)
 #define TRAINING_LJ13 &(const eqf_training_options)TRAINING(256, 4000, 5e-3, 0.1, 0.005, 200, 100.0)
+#define TRAINING_LJ38 &(const eqf_training_options)TRAINING(64, 2000, 5e-3, 0.1, 0.005, 100, 300.0)
 #define TRAINING_LJ55 &(const eqf_training_options)TRAINING(64, 2000, 5e-3, 0.1, 0.005, 100, 500.0)
 
 /* A small data set is seen at most so many times, more only fits its noise; but never fewer steps than this. */
 static const double max_epochs = 1000;
 static const uint64_t min_steps = 500;
 
-/* The presets' data_noise is for so many samples and shrinks as the width of a kernel density estimate along one distance does, n^(-1/5)
- * (Silverman 1986, section 3.4). Without it a flow ends in a cliff behind the last sample: dw2 on ten draws of 1000, KL .028 on average
- * and .058 at most without noise, .008 and .012 with it; dw4 on three draws, 1.01 and .94. */
+/* The presets' data_noise is for so many samples and shrinks as the width of a kernel density estimate along one
+ * distance does, n^(-1/5) (Silverman 1986, section 3.4). Without it a flow ends in a cliff behind the last sample: dw2
+ * on ten draws of 1000, KL .028 on average and .058 at most without noise, .008 and .012 with it; dw4 on three draws,
+ * 1.01 and .94. */
 static const double num_train_of_noise = 1000;
 
 /* Koehler et al. 2020, section 5: 0.9 (d-4)^4 - 4 (d-4)^2, no linear term. */
-#define DOUBLE_WELL(particles, dims)                                                                     \
-    {.struct_size = sizeof(eqf_potential_options), .kind = EQF_POTENTIAL_DOUBLE_WELL, .num_particles = particles, .space_dim = dims,     \
-     .temperature = 1.0, .distance_offset = 4.0, .quadratic = -4.0, .quartic = 0.9}
+#define DOUBLE_WELL(particles, dims)                                                                                 \
+    {                                                                                                                \
+        .struct_size = sizeof(eqf_potential_options), .kind = EQF_POTENTIAL_DOUBLE_WELL, .num_particles = particles, \
+        .space_dim = dims, .temperature = 1.0, .distance_offset = 4.0, .quadratic = -4.0, .quartic = 0.9             \
+    }
 /* epsilon 2 is what "every ordered pair once" in the authors' code amounts to, and what the published data follow. */
-#define LENNARD_JONES(particles)                                                                         \
-    {.struct_size = sizeof(eqf_potential_options), .kind = EQF_POTENTIAL_LENNARD_JONES, .num_particles = particles, .space_dim = 3,      \
-     .temperature = 1.0, .epsilon = 2.0, .r_min = 1.0, .trap_strength = 1.0}
+#define LENNARD_JONES(particles)                                                                                       \
+    {                                                                                                                  \
+        .struct_size = sizeof(eqf_potential_options), .kind = EQF_POTENTIAL_LENNARD_JONES, .num_particles = particles, \
+        .space_dim = 3, .temperature = 1.0, .epsilon = 2.0, .r_min = 1.0, .trap_strength = 1.0                         \
+    }
 
-/* width r_min = 6: at its minimum a pair is as stiff as a Lennard-Jones one, 72 depth / r_min^2 (Doye and Wales, J. Chem. Soc. Faraday
- * Trans. 93, 4233, 1997). Depth and trap are those of lj13. */
-#define MORSE(particles)                                                                                                  \
-    {.struct_size = sizeof(eqf_potential_options), .kind = EQF_POTENTIAL_MORSE, .num_particles = particles, .space_dim = 3, \
-     .temperature = 1.0, .depth = 2.0, .width = 6.0, .r_min = 1.0, .trap_strength = 1.0}
+/* width r_min = 6: at its minimum a pair is as stiff as a Lennard-Jones one, 72 depth / r_min^2 (Doye and Wales, J.
+ * Chem. Soc. Faraday Trans. 93, 4233, 1997). Depth and trap are those of lj13. */
+#define MORSE(particles)                                                                                       \
+    {                                                                                                          \
+        .struct_size = sizeof(eqf_potential_options), .kind = EQF_POTENTIAL_MORSE, .num_particles = particles, \
+        .space_dim = 3, .temperature = 1.0, .depth = 2.0, .width = 6.0, .r_min = 1.0, .trap_strength = 1.0     \
+    }
 
 /* The authors' fields: 50 Gaussians in distance, 10 in time. The dense core brings its own widths. */
-#define RADIAL_FIELD(how, largest, gamma)                                                                                 \
-    {.struct_size = sizeof(eqf_dynamics_options), .kind = EQF_DYNAMICS_RADIAL, .num_distance = 50, .num_time = 10,         \
-     .layout = how, .distance_max = largest, .distance_gamma = gamma, .time_gamma = 0.3, .width = 128, .depth = 2}
+#define RADIAL_FIELD(how, largest, gamma)                                                                             \
+    {                                                                                                                 \
+        .struct_size = sizeof(eqf_dynamics_options), .kind = EQF_DYNAMICS_RADIAL, .num_distance = 50, .num_time = 10, \
+        .layout = how, .distance_max = largest, .distance_gamma = gamma, .time_gamma = 0.3, .width = 128, .depth = 2  \
+    }
 #define DOUBLE_WELL_FIELD RADIAL_FIELD(EQF_RADIAL_UNIFORM, 8.0, 0.5)
 #define LENNARD_JONES_FIELD RADIAL_FIELD(EQF_RADIAL_DENSE_CORE, 16.0, 0.3)
 
 /* Unit Gaussian prior, RK4 with 20 steps. */
-#define MODEL(name, of_potential, field)                                                                                  \
-    &(const eqf_model_options) {                                                                                          \
-        .struct_size = sizeof(eqf_model_options), .preset = name, .potential = of_potential, .prior_scale = 1.0,          \
-        .dynamics = field, .integrator = EQF_INTEGRATOR_OPTIONS_INIT                                                      \
+#define MODEL(name, of_potential, field)                                                                         \
+    &(const eqf_model_options) {                                                                                 \
+        .struct_size = sizeof(eqf_model_options), .preset = name, .potential = of_potential, .prior_scale = 1.0, \
+        .dynamics = field, .integrator = EQF_INTEGRATOR_OPTIONS_INIT                                             \
     }
 
 static const eqf_mcmc_options default_chains = EQF_MCMC_OPTIONS_INIT;
 
-/* Known figures: docs/method.md, section 6. dw2 by quadrature; dw4 and lj13 by the Bennett acceptance ratio. */
+/* Known figures: docs/method.md, section 6. dw2 by quadrature; dw4 and lj13 by the Bennett acceptance ratio. Minima:
+ * docs/minima.md. */
 static const eqf_preset presets[] = {
     {.struct_size = sizeof(eqf_preset),
      .name = "dw2",
@@ -70,7 +83,8 @@ static const eqf_preset presets[] = {
      .entropy_error = 0.00001,
      .log_z = 7.26039,
      .log_z_error = 0.00001,
-     .mean_energy = -3.8707},
+     .mean_energy = -3.8707,
+     .minimum_energy = -40.0 / 9.0},
     {.struct_size = sizeof(eqf_preset),
      .name = "dw4",
      .title = "4 particles in a plane, double-well pairs",
@@ -82,7 +96,8 @@ static const eqf_preset presets[] = {
      .entropy_error = 0.003,
      .log_z = 29.668,
      .log_z_error = 0.0014,
-     .mean_energy = -22.542},
+     .mean_energy = -22.542,
+     .minimum_energy = -25.7922},
     {.struct_size = sizeof(eqf_preset),
      .name = "lj13",
      .title = "13 Lennard-Jones particles in a harmonic trap",
@@ -94,7 +109,21 @@ static const eqf_preset presets[] = {
      .entropy_error = 0.03,
      .log_z = 59.892,
      .log_z_error = 0.014,
-     .mean_energy = -42.945},
+     .mean_energy = -42.945,
+     .minimum_energy = -83.089644},
+    {.struct_size = sizeof(eqf_preset),
+     .name = "lj38",
+     .title = "38 Lennard-Jones particles in a harmonic trap",
+     .model = MODEL("lj38", LENNARD_JONES(38), LENNARD_JONES_FIELD),
+     .training = TRAINING_LJ38,
+     .mcmc = &default_chains,
+     .default_num_train = 20000,
+     .entropy = NAN,
+     .entropy_error = NAN,
+     .log_z = NAN,
+     .log_z_error = NAN,
+     .mean_energy = NAN,
+     .minimum_energy = -311.594627},
     {.struct_size = sizeof(eqf_preset),
      .name = "lj55",
      .title = "55 Lennard-Jones particles in a harmonic trap",
@@ -106,7 +135,8 @@ static const eqf_preset presets[] = {
      .entropy_error = NAN,
      .log_z = NAN,
      .log_z_error = NAN,
-     .mean_energy = NAN},
+     .mean_energy = NAN,
+     .minimum_energy = -491.641269},
     {.struct_size = sizeof(eqf_preset),
      .name = "morse13",
      .title = "13 Morse particles in a harmonic trap",
@@ -118,7 +148,8 @@ static const eqf_preset presets[] = {
      .entropy_error = NAN,
      .log_z = NAN,
      .log_z_error = NAN,
-     .mean_energy = NAN},
+     .mean_energy = NAN,
+     .minimum_energy = NAN},
 };
 
 const eqf_preset *eqf_presets(size_t *num_presets_out) {
@@ -180,7 +211,7 @@ eqf_status eqf_preset_for_potential(eqf_context *ctx, const eqf_potential_option
     if (eqf_potential_kind_describe(potential->kind)->has_text) /* its scale is unknown */
         own->training.energy_cap = (double)INFINITY;
     own->preset.entropy = own->preset.entropy_error = own->preset.log_z = own->preset.log_z_error = NAN;
-    own->preset.mean_energy = NAN;
+    own->preset.mean_energy = own->preset.minimum_energy = NAN;
     *preset_out = &own->preset;
     return EQF_OK;
 }

@@ -20,6 +20,7 @@ static const recipe recipes[] = {
     {"dw2", 2.0, 8, 24, 2, 12, 12, 6000, 120, 256, 512, 5e-5},
     {"dw4", 2.0, 8, 24, 3, 16, 12, 40000, 120, 256, 512, 5e-5},
     {"lj13", 0.7, 6, 32, 3, 16, 12, 50000, 60, 256, 128, 2e-4},
+    {"lj38", 1.0, 8, 32, 2, 16, 12, 8000, 0, 64, 64, 1e-4},
     {"lj55", 1.1, 8, 32, 2, 16, 12, 6000, 0, 64, 64, 1e-4},
     {NULL, 0, 0, 32, 3, 16, 12, 10000, 0, 256, 256, 2e-4}, /* any other system; 0: as its preset says */
 };
@@ -41,7 +42,8 @@ unsigned eqf_preset_recipe(const eqf_preset *preset, eqf_dynamics_kind kind,
     return num;
 }
 
-/* Flow matching: SOAP at the rate of its authors' order, a long average, and pairs that are as near as they can be had. */
+/* Flow matching: SOAP at the rate of its authors' order, a long average, and pairs that are as near as they can be
+ * had. */
 static void set_matching(const recipe *row, eqf_dynamics_kind kind, eqf_training_options *options) {
     options->objective = EQF_OBJECTIVE_FLOW_MATCHING;
     options->num_steps = row->matching_steps;
@@ -62,7 +64,8 @@ static void set_matching(const recipe *row, eqf_dynamics_kind kind, eqf_training
     options->pairing = field != NULL && field->is_equivariant ? EQF_PAIRING_EQUIVARIANT : EQF_PAIRING_MINIBATCH;
 }
 
-/* Likelihood after flow matching: path gradients, whose data must be those of the target without noise, in a few large batches. */
+/* Likelihood after flow matching: path gradients, whose data must be those of the target without noise, in a few large
+ * batches. */
 static void set_likelihood(const recipe *row, eqf_training_options *options) {
     options->gradient = EQF_GRADIENT_PATH;
     options->num_steps = row->likelihood_steps;

@@ -26,7 +26,8 @@ void eqf__prior_clear(eqf__prior *prior);
 /* Samples first_sample ... of the stream seed into d_x [num_blocks][N*D][V]. */
 eqf_status eqf__prior_sample(const eqf__prior *prior, uint64_t seed, uint64_t first_sample, size_t num_blocks,
                              cl_mem d_x);
-/* Adds mean-free normals of that standard deviation to d_x; numbers first_position ... of the stream seed, none of them the prior's. */
+/* Adds mean-free normals of that standard deviation to d_x; numbers first_position ... of the stream seed, none of them
+ * the prior's. */
 eqf_status eqf__prior_add_noise(const eqf__prior *prior, uint64_t seed, uint64_t first_position, double scale,
                                 size_t num_blocks, cl_mem d_x);
 eqf_status eqf__prior_centre(const eqf__prior *prior, size_t num_blocks, cl_mem d_x);
@@ -38,11 +39,13 @@ eqf_status eqf__prior_score(const eqf__prior *prior, size_t num_blocks, cl_mem d
 eqf_status eqf__prior_add_log_det(const eqf__prior *prior, size_t num_blocks, cl_mem d_log_prob, cl_mem d_log_det,
                                   double sign);
 
-/* d_sums[place], d_sums[place + 1] = sums over samples of weight times value and of weight times error, within the launch budget. */
+/* d_sums[place], d_sums[place + 1] = sums over samples of weight times value and of weight times error, within the
+ * launch budget. */
 eqf_status eqf__prior_sum_losses(const eqf__prior *prior, size_t num_blocks, cl_mem d_value, cl_mem d_error,
                                  cl_mem d_weight, cl_mem d_sums, unsigned place);
 
-/* Start of the reverse solve for the mean negative log-likelihood of batch_size samples, after data -> prior: cl/prior/prior.cl. */
+/* Start of the reverse solve for the mean negative log-likelihood of batch_size samples, after data -> prior:
+ * cl/prior/prior.cl. */
 eqf_status eqf__prior_seed_nll(const eqf__prior *prior, size_t batch_size, cl_mem d_z, cl_mem d_log_det,
                                cl_mem d_adjoint_z, cl_mem d_adjoint_log_det, cl_mem d_weight, cl_mem d_nll,
                                cl_mem d_error);

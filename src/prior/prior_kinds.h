@@ -1,5 +1,5 @@
-/* The kinds of prior, one row each. To add one: docs/extending.md. A prior is a density of scale prior_scale on the configurations [N, D] whose
- * centre of mass is at 0; N and D are those of the model's potential. */
+/* The kinds of prior, one row each. To add one: docs/extending.md. A prior is a density of scale prior_scale on the
+ * configurations [N, D] whose centre of mass is at 0; N and D are those of the model's potential. */
 #ifndef EQF_PRIOR_KINDS_H
 #define EQF_PRIOR_KINDS_H
 
@@ -14,8 +14,8 @@ typedef struct eqf__prior_kind {
     /* -D constants of that file, beginning with a space; NULL: it has none. */
     void (*write_defines)(const eqf_model_options *options, char *text, size_t size);
     double (*log_z)(const eqf_model_options *options); /* -log_prob(0) */
-    /* The same in double on the host: sample number `sample` of the stream seed, z_out [N*D + 4], the last four are scratch; and the log-density
-     * of z [N*D], whose differences are the gradients that kernels are compared with. */
+    /* The same in double on the host: sample number `sample` of the stream seed, z_out [N*D + 4], the last four are
+     * scratch; and the log-density of z [N*D], whose differences are the gradients that kernels are compared with. */
     void (*host_sample)(const eqf_model_options *options, uint64_t seed, uint64_t sample, double *z_out);
     double (*host_log_prob)(const eqf_model_options *options, const double *z);
 } eqf__prior_kind;

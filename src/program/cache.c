@@ -1,4 +1,5 @@
-/* One file an entry: a text header of fixed size, the names of kernels that had run, the binary. Written whole or not at all. */
+/* One file an entry: a text header of fixed size, the names of kernels that had run, the binary. Written whole or not
+ * at all. */
 #define _XOPEN_SOURCE 700 /* fstatat, unlinkat */
 
 #include "cache.h"
@@ -19,16 +20,7 @@
 #include "program.h"
 #include "store.h"
 
-enum { FORMAT_VERSION = 2, MAX_ENTRIES = 512, MAX_TOTAL_MIB = 256, PATH_SIZE = 1200 };
-
-typedef struct entry_header {
-    char magic[8]; /* "EQFCACHE" */
-    uint32_t format_version, kernels_size;
-    uint64_t binary_size;
-    char key[65], program[32], device[128], driver[128];
-    char digest[65]; /* SHA-256 of this header, the digest zero, then kernel names and binary */
-    char padding[2];
-} entry_header;
+enum { MAX_ENTRIES = 512, MAX_TOTAL_MIB = 256, PATH_SIZE = 1200 };
 
 static const char magic[8] = {'E', 'Q', 'F', 'C', 'A', 'C', 'H', 'E'};
 
@@ -64,10 +56,11 @@ void eqf__cache_key(const eqf__device *device, const char *source, const char *o
     hexadecimal(digest, key_out);
 }
 
-static void digest_of(const entry_header *header, const void *bytes, size_t num_bytes, char out[EQF__CACHE_KEY_SIZE]) {
+void eqf__cache_digest(const eqf__cache_header *header, const void *bytes, size_t num_bytes,
+                       char out[EQF__CACHE_KEY_SIZE]) {
     SHA2_CTX sha;
     uint8_t digest[SHA256_DIGEST_LENGTH];
-    entry_header blank = *header;
+    eqf__cache_header blank = *header;
     memset(blank.digest, 0, sizeof blank.digest);
     SHA256Init(&sha);
     SHA256Update(&sha, (const uint8_t *)&blank, sizeof blank);
@@ -84,16 +77,25 @@ static bool entry_path(eqf_context *ctx, const char *key, char path[PATH_SIZE]) 
     return length > 0 && length < PATH_SIZE;
 }
 
-static bool header_fits(const entry_header *header, const char *key, size_t num_bytes) {
-    return memcmp(header->magic, magic, sizeof magic) == 0 && header->format_version == FORMAT_VERSION &&
+static bool header_fits(const eqf__cache_header *header, const char *key, size_t num_bytes) {
+    return memcmp(header->magic, magic, sizeof magic) == 0 && header->format_version == EQF__CACHE_FORMAT &&
            strncmp(header->key, key, sizeof header->key) == 0 && header->kernels_size > 0 &&
            header->binary_size <= num_bytes && header->kernels_size <= num_bytes &&
            sizeof *header + header->kernels_size + header->binary_size == num_bytes;
 }
 
-/* Reads and checks an entry; NULL if it cannot be read, or is not whole: *is_damaged_out. The returned memory is the file, payload at
- * sizeof(entry_header). */
-static unsigned char *read_entry(eqf_context *ctx, const char *key, entry_header *header, bool *is_damaged_out) {
+bool eqf__cache_parse(const unsigned char *bytes, size_t num_bytes, const char *key, eqf__cache_header *header_out) {
+    char digest[EQF__CACHE_KEY_SIZE];
+    if (num_bytes <= sizeof *header_out) return false;
+    memcpy(header_out, bytes, sizeof *header_out);
+    eqf__cache_digest(header_out, bytes + sizeof *header_out, num_bytes - sizeof *header_out, digest);
+    return header_fits(header_out, key, num_bytes) && strncmp(digest, header_out->digest, sizeof digest) == 0 &&
+           bytes[sizeof *header_out + header_out->kernels_size - 1] == '\0';
+}
+
+/* Reads and checks an entry; NULL if it cannot be read, or is not whole: *is_damaged_out. The returned memory is the
+ * file, payload at sizeof(eqf__cache_header). */
+static unsigned char *read_entry(eqf_context *ctx, const char *key, eqf__cache_header *header, bool *is_damaged_out) {
     char name[EQF__CACHE_KEY_SIZE + 4],
         saved_error[sizeof ctx->error]; /* a missing entry is no error of the caller's */
     snprintf(name, sizeof name, "%s.bin", key);
@@ -104,28 +106,21 @@ static unsigned char *read_entry(eqf_context *ctx, const char *key, entry_header
     memcpy(ctx->error, saved_error, sizeof saved_error);
     *is_damaged_out = false;
     if (status != EQF_OK) return NULL;
-    char digest[EQF__CACHE_KEY_SIZE];
-    if (num_bytes > sizeof *header) {
-        memcpy(header, bytes, sizeof *header);
-        digest_of(header, bytes + sizeof *header, num_bytes - sizeof *header, digest);
-        if (header_fits(header, key, num_bytes) && strncmp(digest, header->digest, sizeof digest) == 0 &&
-            bytes[sizeof *header + header->kernels_size - 1] == '\0')
-            return bytes;
-    }
+    if (eqf__cache_parse(bytes, num_bytes, key, header)) return bytes;
     free(bytes);
     *is_damaged_out = true;
     return NULL;
 }
 
 /* The key says so already; what stands in the header must not say otherwise. */
-static bool is_of_device(const entry_header *header, const eqf_device_info *info) {
+static bool is_of_device(const eqf__cache_header *header, const eqf_device_info *info) {
     return strncmp(header->device, info->name, sizeof header->device - 1) == 0 &&
            strncmp(header->driver, info->driver_version, sizeof header->driver - 1) == 0;
 }
 
 unsigned char *eqf__cache_load(eqf_context *ctx, const char *key, size_t *num_bytes_out, char **kernels_out) {
     char path[PATH_SIZE];
-    entry_header header;
+    eqf__cache_header header;
     *kernels_out = NULL;
     if (!entry_path(ctx, key, path) || access(path, F_OK) != 0) return NULL;
     bool is_damaged;
@@ -153,7 +148,7 @@ unsigned char *eqf__cache_load(eqf_context *ctx, const char *key, size_t *num_by
     return bytes;
 }
 
-/* ---- Files beside the entries ------------------------------------------------------------------------------------------------ */
+/* ---- Files beside the entries ------------------------------------------------------------------------------------ */
 
 /* What a writer that was killed leaves behind (src/base/file.c). */
 static bool is_temporary_name(const char *name) {
@@ -177,8 +172,8 @@ static int latest_first(const void *a, const void *b) {
                                                      : strcmp(left->name, right->name);
 }
 
-/* They need no program beside them, as some drivers give no binary away: they have the same limit of their own. Temporary files of a
- * day ago are a killed writer's. */
+/* They need no program beside them, as some drivers give no binary away: they have the same limit of their own.
+ * Temporary files of a day ago are a killed writer's. */
 static void remove_stray_files(eqf_context *ctx) {
     const char *folder = eqf__cache_folder(ctx);
     DIR *directory = folder != NULL ? opendir(folder) : NULL;
@@ -210,7 +205,7 @@ static void remove_stray_files(eqf_context *ctx) {
     free(files);
 }
 
-/* ---- Known answers ---------------------------------------------------------------------------------------------------------- */
+/* ---- Known answers ----------------------------------------------------------------------------------------------- */
 
 static bool answers_path(eqf_context *ctx, const char *key, char path[PATH_SIZE]) {
     if (!entry_path(ctx, key, path)) return false;
@@ -227,8 +222,20 @@ static int answers_text(const char *key, const char *name, unsigned answers, cha
     return snprintf(text, 192, "known answers passed: %.31s%s %s\n", name, answer_words[answers], key);
 }
 
+unsigned eqf__cache_parse_answers(const char *text, const char *key) {
+    char rest[192];
+    unsigned found = 0;
+    if (strncmp(text, "known answers passed: ", 22) != 0) return 0;
+    const char *after_name = text + 22 + strcspn(text + 22, " \n");
+    for (unsigned answers = EQF__ANSWERS_OF_VALUES | EQF__ANSWERS_OF_GRADIENTS; answers > 0 && found == 0; answers--) {
+        snprintf(rest, sizeof rest, "%s %s\n", answer_words[answers], key);
+        if (strcmp(after_name, rest) == 0) found = answers; /* whole, and of this program */
+    }
+    return found;
+}
+
 unsigned eqf__cache_checked(eqf_context *ctx, const char *key) {
-    char path[PATH_SIZE], name[EQF__CACHE_KEY_SIZE + 8], rest[192], saved_error[sizeof ctx->error];
+    char path[PATH_SIZE], name[EQF__CACHE_KEY_SIZE + 8], saved_error[sizeof ctx->error];
     if (!answers_path(ctx, key, path) || access(path, F_OK) != 0) return 0;
     snprintf(name, sizeof name, "%s.known", key);
     unsigned char *bytes;
@@ -238,15 +245,7 @@ unsigned eqf__cache_checked(eqf_context *ctx, const char *key) {
     const eqf_status status = eqf__own_file_read(ctx, ctx->cache_path, name, &bytes, &num_bytes);
     memcpy(ctx->error, saved_error, sizeof saved_error);
     if (status != EQF_OK) return 0;
-    const char *text = (const char *)bytes;
-    if (strncmp(text, "known answers passed: ", 22) == 0) {
-        const char *after_name = text + 22 + strcspn(text + 22, " \n");
-        for (unsigned answers = EQF__ANSWERS_OF_VALUES | EQF__ANSWERS_OF_GRADIENTS; answers > 0 && found == 0;
-             answers--) {
-            snprintf(rest, sizeof rest, "%s %s\n", answer_words[answers], key);
-            if (strcmp(after_name, rest) == 0) found = answers; /* whole, and of this program */
-        }
-    }
+    found = eqf__cache_parse_answers((const char *)bytes, key);
     free(bytes);
     return found;
 }
@@ -303,17 +302,17 @@ void eqf__cache_store(eqf_context *ctx, const char *key, const char *name, const
     if (payload == NULL) return;
     memcpy(payload, kernels, kernels_size);
     memcpy(payload + kernels_size, bytes, num_bytes);
-    entry_header header;
+    eqf__cache_header header;
     memset(&header, 0, sizeof header);
     memcpy(header.magic, magic, sizeof magic);
-    header.format_version = FORMAT_VERSION;
+    header.format_version = EQF__CACHE_FORMAT;
     header.kernels_size = (uint32_t)kernels_size;
     header.binary_size = num_bytes;
     snprintf(header.key, sizeof header.key, "%s", key);
     snprintf(header.program, sizeof header.program, "%s", name);
     snprintf(header.device, sizeof header.device, "%s", ctx->device->info.name);
     snprintf(header.driver, sizeof header.driver, "%s", ctx->device->info.driver_version);
-    digest_of(&header, payload, payload_size, header.digest);
+    eqf__cache_digest(&header, payload, payload_size, header.digest);
 
     memcpy(saved_error, ctx->error, sizeof saved_error);
     const eqf_status status = write_file(ctx, path, &header, sizeof header, payload, payload_size);
@@ -323,7 +322,7 @@ void eqf__cache_store(eqf_context *ctx, const char *key, const char *name, const
     memcpy(ctx->error, saved_error, sizeof saved_error); /* no failure of the cache is one of the caller's */
 }
 
-/* ---- Public ------------------------------------------------------------------------------------------------------------ */
+/* ---- Public ------------------------------------------------------------------------------------------------------ */
 
 const char *eqf_cache_path(const eqf_context *ctx) {
     return ctx == NULL || ctx->cache_path == NULL ? "" : ctx->cache_path;
@@ -343,7 +342,7 @@ static bool is_entry_name(const char *name) {
 static void describe_entry(eqf_context *ctx, const char *name, listing how, eqf_cache_entry *entry) {
     char path[PATH_SIZE];
     struct stat file;
-    entry_header header;
+    eqf__cache_header header;
     memset(entry, 0, sizeof *entry);
     snprintf(entry->key, sizeof entry->key, "%.64s", name);
     if (!entry_path(ctx, entry->key, path) || stat(path, &file) != 0) return;
@@ -406,7 +405,8 @@ static void remove_other_files(const eqf_context *ctx) {
     DIR *directory = opendir(eqf_cache_path(ctx));
     if (directory == NULL) return;
     for (struct dirent *file; (file = readdir(directory)) != NULL;)
-        if (is_temporary_name(file->d_name) || is_answers_name(file->d_name)) unlinkat(dirfd(directory), file->d_name, 0);
+        if (is_temporary_name(file->d_name) || is_answers_name(file->d_name))
+            unlinkat(dirfd(directory), file->d_name, 0);
     closedir(directory);
 }
 

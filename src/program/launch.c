@@ -88,7 +88,8 @@ const char *eqf__launches_noted(const eqf_context *ctx) {
 static void note_for_checks(const eqf_context *ctx, const eqf__kernel *kernel) {
     char *noted = ctx->launches, entry[160];
     if (noted == NULL) return;
-    const int size = snprintf(entry, sizeof entry, "%s%s:%s", noted[0] != '\0' ? " " : "", kernel->program->name, kernel->name);
+    const int size =
+        snprintf(entry, sizeof entry, "%s%s:%s", noted[0] != '\0' ? " " : "", kernel->program->name, kernel->name);
     const size_t length = strlen(noted), skipped = noted[0] != '\0';
     for (const char *found = noted; (found = strstr(found, entry + skipped)) != NULL; found++) {
         const char after = found[size - (int)skipped];
@@ -134,7 +135,7 @@ eqf_status eqf__fill_zero(eqf_context *ctx, cl_mem buffer, size_t num_bytes) {
     if (num_bytes == 0 || ctx->device->described != NULL) return EQF_OK;
     EQF__TRY(eqf__device_check_process(ctx));
     EQF__OCL(ctx, clEnqueueFillBuffer(ctx->device->queue, buffer, &zero, sizeof zero, 0, num_bytes, 0, NULL, NULL),
-             "while a buffer was cleared");
+             "while a buffer was set to 0");
     return EQF_OK;
 }
 

@@ -22,7 +22,7 @@ struct eqf__programs {
     kept_text *texts;
 };
 
-/* ---- Text ------------------------------------------------------------------------------------------------------------- */
+/* ---- Text -------------------------------------------------------------------------------------------------------- */
 
 typedef struct text_buffer {
     char *text;
@@ -94,9 +94,10 @@ static eqf_status assemble(eqf_context *ctx, const char *const *files, char **so
     return EQF_OK;
 }
 
-/* ---- Building --------------------------------------------------------------------------------------------------------- */
+/* ---- Building ---------------------------------------------------------------------------------------------------- */
 
-/* Saves source and log where the message can point to; the first line of the log that speaks of an error goes into the message. */
+/* Saves source and log where the message can point to; the first line of the log that speaks of an error goes into the
+ * message. */
 static eqf_status report_build_failure(eqf_context *ctx, const char *name, const char *source, const char *options,
                                        cl_program id, cl_int error) {
     const eqf__device *device = ctx->device;
@@ -113,7 +114,8 @@ static eqf_status report_build_failure(eqf_context *ctx, const char *name, const
             snprintf(first, sizeof first, "%.*s", (int)strcspn(line, "\n"), line);
         }
     }
-    /* Clang's guess at a name that it does not know ("did you mean 'true'?") misleads where the name is a constant that was not given. */
+    /* Clang's guess at a name that it does not know ("did you mean 'true'?") misleads where the name is a constant that
+     * was not given. */
     const char *name_in_log = strstr(first, "undeclared identifier '");
     char unknown[96] = "", *guess = strstr(first, "; did you mean");
     if (name_in_log != NULL && strncmp(name, "potential", 9) == 0) {
@@ -180,8 +182,8 @@ static cl_program build_cached(eqf_context *ctx, eqf__program *program) {
     return NULL;
 }
 
-/* Drivers such as PoCL finish a kernel only when it is first launched, so the binary is taken at the end, and again when kernels ran that it
- * does not hold. */
+/* Drivers such as PoCL finish a kernel only when it is first launched, so the binary is taken at the end, and again
+ * when kernels ran that it does not hold. */
 static void store_program(eqf_context *ctx, const eqf__program *program) {
     if (program->launched_kernels[0] == '\0' || program->key[0] == '\0' || ctx->cache_path == NULL ||
         ctx->cache_path[0] == '\0')
@@ -211,8 +213,8 @@ static void store_program(eqf_context *ctx, const eqf__program *program) {
     free(bytes);
 }
 
-/* Text, options and the kernels that were launched, with the size of their groups, as a file in a described device's folder: the compiler's
- * input as it stands, the rest in comments. */
+/* Text, options and the kernels that were launched, with the size of their groups, as a file in a described device's
+ * folder: the compiler's input as it stands, the rest in comments. */
 static eqf_status write_program(eqf_context *ctx, const eqf__program *program) {
     unsigned number =
         1; /* of the programs that have this name, in the order of their making: the list has the newest first */
@@ -246,7 +248,8 @@ static bool names_files(const char *options) {
     return false;
 }
 
-/* The key is that of all that is compiled: text that reads files, or options that name some, has none and is kept nowhere. */
+/* The key is that of all that is compiled: text that reads files, or options that name some, has none and is kept
+ * nowhere. */
 static void make_key(eqf_context *ctx, eqf__program *program) {
     const char *reads = ctx->kernel_path != NULL ? eqf__source_reads_files(program->source) : NULL;
     if (reads == NULL && names_files(program->options)) reads = "a build option";
@@ -348,7 +351,7 @@ void eqf__programs_destroy(eqf_context *ctx) {
         eqf__program *next = program->next;
         clock_gettime(CLOCK_MONOTONIC, &now);
         if (!is_said && now.tv_sec > start.tv_sec + 1) { /* a driver may compile all that was not launched, too */
-            eqf__log(ctx, EQF_LOG_WARNING, "storing the kernels that were built, so that the next start is fast");
+            eqf__log(ctx, EQF_LOG_INFO, "storing the kernels that were built, so that the next start is fast");
             is_said = true;
         }
         if (ctx->device->described != NULL)
@@ -368,7 +371,7 @@ void eqf__programs_destroy(eqf_context *ctx) {
     ctx->programs = NULL;
 }
 
-/* ---- Known answers ---------------------------------------------------------------------------------------------------- */
+/* ---- Known answers ----------------------------------------------------------------------------------------------- */
 
 bool eqf__program_is_checked(const eqf__program *program, eqf__answers answers) {
     return (program->checked & answers) != 0;

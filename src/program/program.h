@@ -17,9 +17,9 @@ eqf_status eqf__program_get(eqf_context *ctx, const char *name, const char *cons
  * is its name, the same for the same text, valid as long as the context. For text that comes at run time. */
 eqf_status eqf__program_keep_text(eqf_context *ctx, const char *text, const char **file_out);
 
-/* Known answers (src/check): a program's first results are compared with what the host works out before they count. That they were right
- * is kept with the program cache, without one in this context. A program may hold kernels that only gradients need: they are checked when
- * the first gradient is asked for. */
+/* Known answers (src/check): a program's first results are compared with what the host works out before they count.
+ * That they were right is kept with the program cache, without one in this context. A program may hold kernels that
+ * only gradients need: they are checked when the first gradient is asked for. */
 typedef enum eqf__answers { EQF__ANSWERS_OF_VALUES = 1, EQF__ANSWERS_OF_GRADIENTS = 2 } eqf__answers;
 bool eqf__program_is_checked(const eqf__program *program, eqf__answers answers);
 void eqf__program_set_checked(eqf_context *ctx, eqf__program *program, eqf__answers answers);
@@ -29,7 +29,8 @@ const char *eqf__plain_width(const eqf_context *ctx);
 
 /* Notes from now on which kernels are launched, and forgets what was noted before. */
 void eqf__launches_note(eqf_context *ctx);
-/* What was launched since, each kernel once in the order of its first launch: "program:kernel program:kernel". Valid until the next note. */
+/* What was launched since, each kernel once in the order of its first launch: "program:kernel program:kernel". Valid
+ * until the next note. */
 const char *eqf__launches_noted(const eqf_context *ctx);
 void eqf__launches_forget(eqf_context *ctx);
 

@@ -1,5 +1,5 @@
-/* Descents on the device: what cl/minima/quench.cl holds of a chunk of configurations, launched and read back. Rounds, starts and what is
- * made of the results are in src/minima. */
+/* Descents on the device: what cl/minima/quench.cl holds of a chunk of configurations, launched and read back. Rounds,
+ * starts and what is made of the results are in src/minima. */
 #ifndef EQF_QUENCH_H
 #define EQF_QUENCH_H
 
@@ -66,8 +66,8 @@ double eqf__quench_take_hessian(eqf__quench *run, size_t block, size_t lane);
 /* The Hessian of the first configuration in the blocks, in h_matrix. */
 eqf_status eqf__quench_first_hessian(eqf__quench *run);
 
-/* num_steps steps of FIRE (cl/minima/quench.cl has the rules and their source) from rest on the host, x [N, D] in place; gradient_norm_out:
- * before the last step. Of potentials whose formula the host knows. False: out of memory. */
+/* num_steps steps of FIRE (cl/minima/quench.cl has the rules and their source) from rest on the host, x [N, D] in
+ * place; gradient_norm_out: before the last step. Of potentials whose formula the host knows. False: out of memory. */
 bool eqf__host_quench(const eqf_potential_options *potential, unsigned num_steps, double largest_time_step,
                       double largest_displacement, double *x, double *gradient_norm_out);
 

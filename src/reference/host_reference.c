@@ -24,7 +24,7 @@ static void gaussians(unsigned count, const double *centers, const double *log_g
     }
 }
 
-/* ---- The radial field --------------------------------------------------------------------------------------------- */
+/* ---- The radial field -------------------------------------------------------------------------------------------- */
 
 /* What phi is made of at one time t: sum over k of (R_k(d) + c_k^2) weights_k + bias. */
 typedef struct radial_at_time {
@@ -84,7 +84,7 @@ bool eqf__host_radial_velocity(const eqf__host_field *field, const double *x, do
     return true;
 }
 
-/* ---- The dense field ---------------------------------------------------------------------------------------------- */
+/* ---- The dense field --------------------------------------------------------------------------------------------- */
 
 void eqf__host_centre(unsigned num_particles, unsigned space_dim, double *x) {
     for (unsigned a = 0; a < space_dim; a++) {
@@ -193,7 +193,7 @@ bool eqf__host_dense_velocity(const eqf__host_field *field, const double *x, dou
     return is_good;
 }
 
-/* ---- The flow ----------------------------------------------------------------------------------------------------- */
+/* ---- The flow ---------------------------------------------------------------------------------------------------- */
 
 bool eqf__host_transform(const eqf__host_field *field, bool is_prior_to_data, unsigned num_steps, const double *x,
                          double *x_out, double *log_det_out, double *error_out) {
@@ -280,7 +280,14 @@ void eqf__host_augment(unsigned num_particles, unsigned space_dim, uint64_t seed
     }
 }
 
-/* ---- Numbers ------------------------------------------------------------------------------------------------------ */
+/* ---- Numbers ----------------------------------------------------------------------------------------------------- */
+
+void eqf__host_words(uint64_t seed, const uint32_t counter[4], uint32_t words_out[4]) {
+    const philox4x32_ctr_t c = {{counter[0], counter[1], counter[2], counter[3]}};
+    const philox4x32_key_t key = {{(uint32_t)seed, (uint32_t)(seed >> 32)}};
+    const philox4x32_ctr_t words = philox4x32(c, key);
+    for (unsigned w = 0; w < 4; w++) words_out[w] = words.v[w];
+}
 
 double eqf__host_number(unsigned counter, unsigned stream) {
     philox4x32_ctr_t c = {{counter, stream, 0, 0}};

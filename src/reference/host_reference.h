@@ -20,6 +20,8 @@ struct eqf__host_field {
     unsigned num_particles, space_dim;
     const eqf_dynamics_options *options;
     const double *params;
+    /* Of message fields: x is such that all particles are alike, so that the divergence is N times that of one. */
+    bool is_symmetric;
     /* Of dense fields: how the divergence is had, and the noise of an estimate, that of one sample. */
     eqf_divergence divergence;
     uint64_t noise_seed, noise_sample;
@@ -43,9 +45,12 @@ void eqf__host_four_normals(uint64_t seed, uint64_t sample, uint32_t number, uin
 /* What training adds to configuration number position; noise_out has room for 3 numbers more. */
 void eqf__host_data_noise(unsigned num_particles, unsigned space_dim, double scale, uint64_t seed, uint64_t position,
                           double *noise_out);
-/* The rotation or reflection and the permutation of cl/train/augment.cl that configuration number `position` gets: x [N, D] in place. */
+/* The rotation or reflection and the permutation of cl/train/augment.cl that configuration number `position` gets: x
+ * [N, D] in place. */
 void eqf__host_augment(unsigned num_particles, unsigned space_dim, uint64_t seed, uint64_t position, double *x);
 
+/* The four words that random_words of cl/common/random.clh gives. */
+void eqf__host_words(uint64_t seed, const uint32_t counter[4], uint32_t words_out[4]);
 /* Uniform on (-1, 1) from a counter: parameters and configurations of known answers. */
 double eqf__host_number(unsigned counter, unsigned stream);
 /* The larger, NaN if one of them is: no error hides behind a comparison. */

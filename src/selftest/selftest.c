@@ -1,5 +1,5 @@
-/* Every kernel that the device would use, against known answers: flows of each kind of field and each form, potentials, chains, descents, what
- * training adds. The answers are those of src/check; here they are all asked. */
+/* Every kernel that the device would use, against known answers: flows of each kind of field and each form, potentials,
+ * chains, descents, what training adds. The answers are those of src/check; here they are all asked. */
 #include "eqflow/selftest.h"
 
 #include <math.h>
@@ -12,7 +12,7 @@
 #include "selftest_internal.h"
 #include "solve.h"
 
-/* ---- Flows --------------------------------------------------------------------------------------------------------------- */
+/* ---- Flows ------------------------------------------------------------------------------------------------------- */
 
 enum { NUM_PARTICLES = 3, SPACE_DIM = 2, NUM_STEPS = 4 };
 
@@ -47,15 +47,16 @@ static bool is_used(const eqf__device *device, const eqf__dynamics_kind *kind, e
     const unsigned form = eqf__integrator_form(method, kind->forms);
     if (form == 0) return false;
     if (way->is_table && !(kind->info.has_table && form == EQF__FORM_STAGE)) return false;
-    if (way->is_double && !(device->info.has_fp64 && kind->info.has_double &&
-                            eqf_integrator_method_describe(method)->has_double))
+    if (way->is_double &&
+        !(device->info.has_fp64 && kind->info.has_double && eqf_integrator_method_describe(method)->has_double))
         return false;
     if (way->is_group && !(device->group_size > 0 && form == EQF__FORM_STAGE && (kind->forms & EQF__FORM_GROUP)))
         return false;
     return way->divergence == EQF_DIVERGENCE_EXACT || kind->info.has_estimates;
 }
 
-/* Every row that the tables of kinds and methods have for this device: gives how many, the row number `index` in row_out. */
+/* Every row that the tables of kinds and methods have for this device: gives how many, the row number `index` in
+ * row_out. */
 static size_t find_row(const eqf__device *device, size_t index, flow_row *row_out) {
     size_t num = 0;
     const eqf__dynamics_kind *kind;
@@ -71,7 +72,10 @@ static size_t find_row(const eqf__device *device, size_t index, flow_row *row_ou
                 if (way->is_double) row_out->precision = EQF_PRECISION_DOUBLE;
                 if (kind->info.has_table && !way->is_table) row_out->evaluation = EQF_FIELD_DIRECT;
                 snprintf(row_out->name, sizeof row_out->name, "%s%s, %s%s", kind->info.name,
-                         !kind->info.has_table ? "" : way->is_table ? ", table" : ", direct", info->name, way->suffix);
+                         !kind->info.has_table ? ""
+                         : way->is_table       ? ", table"
+                                               : ", direct",
+                         info->name, way->suffix);
             }
     return num;
 }
@@ -114,12 +118,14 @@ static eqf_status check_flow(eqf__checker *checker, const flow_row *row, eqf_pri
     eqf_status status = eqf__flow_build(ctx, model, &options, &flow);
     if (status == EQF_OK) status = eqf__check_flow(checker, flow, EQF__ANSWERS_OF_VALUES);
     if (status == EQF_OK) status = eqf__check_flow(checker, flow, EQF__ANSWERS_OF_GRADIENTS);
+    if (status == EQF_OK && row->precision == EQF_PRECISION_FLOAT && flow->field->batched == NULL)
+        status = eqf__check_vjp(checker, flow); /* by batches it is the gradients' own */
     eqf_flow_destroy(&flow);
     eqf_model_destroy(&model);
     return status;
 }
 
-/* A flow with each other prior, whose kernels these are all. */
+/* A flow with each other prior: all kernels of the prior. */
 static eqf_status run_priors(eqf__checker *checker) {
     static const flow_row row = {.kind = EQF_DYNAMICS_RADIAL, .evaluation = EQF_FIELD_DIRECT};
     const eqf_prior_kind_info *prior;
@@ -131,7 +137,7 @@ static eqf_status run_priors(eqf__checker *checker) {
     return EQF_OK;
 }
 
-/* ---- All of it ----------------------------------------------------------------------------------------------------------- */
+/* ---- All of it --------------------------------------------------------------------------------------------------- */
 
 /* What is wrong so that no answer comes is an answer too; other failures end the run. */
 static eqf_status take(eqf__checker *checker, eqf_status status) {

@@ -1,4 +1,5 @@
-/* Discretise, then optimise: the loss and the exact gradient of the discretised flow (Koehler, Klein and Noe, ICML 2020). */
+/* Discretise, then optimise: the loss and the exact gradient of the discretised flow (Koehler, Klein and Noe, ICML
+ * 2020). */
 #include <math.h>
 #include <string.h>
 

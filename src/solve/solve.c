@@ -6,7 +6,7 @@
 
 #include "solve.h"
 
-/* ---- Life ------------------------------------------------------------------------------------------------------------- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 static eqf_status create_parts(eqf_flow *flow, const eqf_model *model, const eqf_flow_options *options) {
     const eqf_model_options *made = eqf_model_options_of(model);
@@ -80,7 +80,7 @@ void eqf_flow_reset_step_statistics(eqf_flow *flow) {
     memset(&flow->solver->statistics, 0, sizeof flow->solver->statistics);
 }
 
-/* ---- Launches ---------------------------------------------------------------------------------------------------------- */
+/* ---- Launches ---------------------------------------------------------------------------------------------------- */
 
 eqf_status eqf__flow_launch_solve(eqf_flow *flow, const eqf__noise *noise, eqf_direction direction, size_t num_samples,
                                   cl_mem d_x, cl_mem d_log_det) {
@@ -95,7 +95,7 @@ eqf_status eqf__flow_launch_log_prob(eqf_flow *flow, const eqf__noise *noise, si
                                d_log_prob);
 }
 
-/* ---- Chunk after chunk ------------------------------------------------------------------------------------------------- */
+/* ---- Chunk after chunk ------------------------------------------------------------------------------------------- */
 
 eqf_status eqf__flow_launch_sample(eqf_flow *flow, uint64_t seed, uint64_t first, size_t count) {
     const size_t blocks = eqf__solver_blocks(flow->solver, count);
@@ -149,7 +149,7 @@ eqf_status eqf__flow_transform(eqf_flow *flow, eqf_direction direction, size_t b
     return EQF_OK;
 }
 
-/* ---- What the caller sees ---------------------------------------------------------------------------------------------- */
+/* ---- What the caller sees ---------------------------------------------------------------------------------------- */
 
 static eqf_status check_is_double(const eqf_flow *flow) {
     if (eqf__is_double(&flow->solver->real)) return EQF_OK;

@@ -1,5 +1,5 @@
-/* A flow is a prior, a field and a solver. This is its inside, for what is built on it: no program is checked here (src/check), and the
- * public calls that check first are in src/flow. */
+/* A flow is a prior, a field and a solver. This is its inside, for what is built on it: no program is checked here
+ * (src/check), and the public calls that check first are in src/flow. */
 #ifndef EQF_SOLVE_H
 #define EQF_SOLVE_H
 
@@ -7,8 +7,8 @@
 #include "prior.h"
 #include "solver.h"
 
-/* Places in eqf__gradient_workspace.d_sums: means over the batch; the second pair is that of the energy-based loss, the third that of
- * flow matching, whose error is 0, the fourth of the log-dispersion. */
+/* Places in eqf__gradient_workspace.d_sums: means over the batch; the second pair is that of the energy-based loss, the
+ * third that of flow matching, whose error is 0, the fourth of the log-dispersion. */
 enum {
     EQF__SUM_NLL,
     EQF__SUM_NLL_ERROR,
@@ -59,12 +59,14 @@ eqf_status eqf__flow_set_params(eqf_flow *flow, const float *params, bool *has_c
 
 eqf_status eqf__gradient_workspace_create(eqf_flow *flow, size_t batch_size, eqf__gradient_workspace *workspace_out);
 void eqf__gradient_workspace_clear(eqf__gradient_workspace *workspace);
-/* Launches all of one evaluation on workspace->d_x (packed, centred); nothing is read back. Sets the first two of d_sums. */
+/* Launches all of one evaluation on workspace->d_x (packed, centred); nothing is read back. Sets the first two of
+ * d_sums. */
 eqf_status eqf__flow_launch_gradient(eqf_flow *flow, eqf__gradient_workspace *workspace, size_t batch_size,
                                      double integration_penalty);
 /* The kernel that starts the reverse solve of the energy-based loss (cl/potential/energy_seed.cl), for one target. */
 eqf_status eqf__energy_seed_create(eqf_context *ctx, const eqf_potential_options *target, eqf__kernel *energy_seed_out);
-/* The same for the energy-based loss: workspace->d_x holds latents z, energy_cap may be infinite. Sets the last two of d_sums. */
+/* The same for the energy-based loss: workspace->d_x holds latents z, energy_cap may be infinite. Sets the last two of
+ * d_sums. */
 eqf_status eqf__flow_launch_energy_gradient(eqf_flow *flow, const eqf__kernel *energy_seed,
                                             eqf__gradient_workspace *workspace, size_t batch_size, double energy_cap,
                                             double integration_penalty);
@@ -85,5 +87,12 @@ eqf_status eqf__flow_nll_gradient(eqf_flow *flow, double integration_penalty, si
 eqf_status eqf__flow_energy_gradient(eqf_flow *flow, const eqf__kernel *energy_seed, double energy_cap,
                                      double integration_penalty, size_t batch_size, const float *z,
                                      eqf_energy_loss *loss_out, float *gradient_out);
+/* eqf_flow_velocity_vjp of a flow in float32, at a time that it has. */
+eqf_status eqf__flow_velocity_vjp(eqf_flow *flow, double t, size_t batch_size, const float *x,
+                                  const float *adjoint_velocity, const float *adjoint_divergence, float *adjoint_x_out,
+                                  float *gradient_out);
+/* Its programs, built: the field's, NULL where it has none of its own, and that of the product's kernel, NULL where
+ * the field's has it. */
+eqf_status eqf__flow_vjp_programs(eqf_flow *flow, eqf__program **field_out, eqf__program **own_out);
 
 #endif

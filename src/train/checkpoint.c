@@ -82,7 +82,8 @@ static eqf_status copy_history(eqf_trainer *trainer, double **rows_out, size_t *
     return EQF_OK;
 }
 
-/* Of the counts before it and all else in the file. A damaged number would go on as a training that diverges. history NULL: none. */
+/* Of the counts before it and all else in the file. A damaged number would go on as a training that diverges. history
+ * NULL: none. */
 static uint64_t checksum_of(const eqf_trainer *trainer, const uint64_t *counts, const double *numbers,
                             const void *const vectors[NUM_VECTORS], const void *history, size_t num_rows) {
     uint64_t hash = eqf__hash(EQF__HASH_START, counts, COUNT_CHECKSUM * sizeof *counts);
@@ -219,14 +220,24 @@ static eqf_status restore(eqf_trainer *trainer, const char *path, const eqf__ten
     return restore_history(trainer, path, history);
 }
 
+eqf_status eqf__trainer_restore_bytes(eqf_trainer *trainer, const char *path, const unsigned char *bytes,
+                                      size_t num_bytes) {
+    eqf__tensor_file file;
+    EQF__TRY(eqf__tensor_file_parse(trainer->ctx, path, bytes, num_bytes, &file));
+    eqf_status status = restore(trainer, path, &file);
+    eqf__tensor_file_clear(&file);
+    return status;
+}
+
 eqf_status eqf_trainer_restore_checkpoint(eqf_trainer *trainer, const char *path) {
     EQF__NOT_NULL(NULL, trainer);
     EQF__NOT_NULL(trainer->ctx, path);
     if (trainer->step > 0)
         return eqf__fail(trainer->ctx, EQF_ERROR_INVALID_ARGUMENT, "a checkpoint is restored before the first step");
-    eqf__tensor_file file;
-    EQF__TRY(eqf__tensor_file_read(trainer->ctx, path, &file));
-    eqf_status status = restore(trainer, path, &file);
-    eqf__tensor_file_clear(&file);
+    unsigned char *bytes;
+    size_t num_bytes;
+    EQF__TRY(eqf__tensor_file_bytes(trainer->ctx, path, &bytes, &num_bytes));
+    const eqf_status status = eqf__trainer_restore_bytes(trainer, path, bytes, num_bytes);
+    free(bytes);
     return status;
 }

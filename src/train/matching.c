@@ -19,7 +19,8 @@ struct eqf__matching {
     cl_mem d_times;                       /* [blocks][V] */
     size_t num_held_out;
     float *held_out_latents,
-        *held_out_data; /* [num_held_out, N, D]: this rank's share, the same each time; NULL before the first measurement */
+        /* [num_held_out, N, D]: this rank's share, the same each time; NULL before the first measurement */
+        *held_out_data;
 };
 
 static size_t num_blocks_of(const eqf_trainer *trainer, size_t count) {
@@ -91,7 +92,8 @@ void eqf__matching_destroy(eqf_trainer *trainer) {
     trainer->matching = NULL;
 }
 
-/* Pairs [count, N, D] on the device, at the times of positions first ... of that seed; first_in_batch and batch_size place the times. */
+/* Pairs [count, N, D] on the device, at the times of positions first ... of that seed; first_in_batch and batch_size
+ * place the times. */
 static eqf_status upload(eqf_trainer *trainer, uint64_t seed, uint64_t first, size_t first_in_batch, size_t batch_size,
                          size_t count, const float *latents, const float *data) {
     eqf_context *ctx = trainer->ctx;
@@ -150,7 +152,7 @@ eqf_status eqf__matching_launch(eqf_trainer *trainer, size_t count) {
     return field->batched->contract(field, w->tape.d_grad_shared, w->d_gradient);
 }
 
-/* ---- What is held out ---------------------------------------------------------------------------------------------------- */
+/* ---- What is held out -------------------------------------------------------------------------------------------- */
 
 /* How often held-out data come in the pairs: often enough that their latents and times vary. */
 static size_t num_held_out_pairs(const eqf_trainer *trainer) {

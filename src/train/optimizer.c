@@ -6,7 +6,7 @@
 #include "soap.h"
 #include "train_internal.h"
 
-/* ---- Adam, on the device: cl/train/adam.cl ------------------------------------------------------------------------------- */
+/* ---- Adam, on the device: cl/train/adam.cl ----------------------------------------------------------------------- */
 
 static eqf_status adam_create(eqf_trainer *trainer) {
     eqf_context *ctx = trainer->ctx;
@@ -62,7 +62,7 @@ static eqf_status adam_write(eqf_trainer *trainer, const float *state) {
     return eqf__buffer_write(trainer->ctx, trainer->adam->d_second_moment, 0, n * sizeof(float), state + n);
 }
 
-/* ---- SOAP, on the host: soap.c ------------------------------------------------------------------------------------------- */
+/* ---- SOAP, on the host: soap.c ----------------------------------------------------------------------------------- */
 
 static eqf_status soap_create(eqf_trainer *trainer) {
     return eqf__soap_create(trainer->ctx, trainer->model, &trainer->soap);
@@ -123,7 +123,7 @@ static eqf_status soap_write(eqf_trainer *trainer, const float *state) {
     return EQF_OK;
 }
 
-/* ---- The table ---------------------------------------------------------------------------------------------------------- */
+/* ---- The table --------------------------------------------------------------------------------------------------- */
 
 const eqf__optimizer eqf__optimizers[EQF__NUM_OPTIMIZERS] = {
     [EQF_OPTIMIZER_ADAM] = {"adam", adam_create, adam_destroy, adam_step, adam_state_size, adam_read, adam_write},

@@ -11,9 +11,10 @@
 #include "host_reference.h"
 #include "prior_kinds.h"
 
-/* ---- The sequence of data ------------------------------------------------------------------------------------------------ */
+/* ---- The sequence of data ---------------------------------------------------------------------------------------- */
 
-/* The finaliser of splitmix64 (Steele, Lea and Flood 2014): as good as random, and a map of its own for every argument. */
+/* The finaliser of splitmix64 (Steele, Lea and Flood 2014): as good as random, and a map of its own for every
+ * argument. */
 static uint64_t mix(uint64_t number) {
     number += 0x9e3779b97f4a7c15u;
     number = (number ^ (number >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -21,8 +22,9 @@ static uint64_t mix(uint64_t number) {
     return number ^ (number >> 31);
 }
 
-/* The row at that position: each epoch of num positions has every row once, in an order of its own. A Feistel network on the smallest even
- * number of bits that holds num, walked until it lands inside (Black and Rogaway 2002), as in cl/train/batch.cl. */
+/* The row at that position: each epoch of num positions has every row once, in an order of its own. A Feistel network
+ * on the smallest even number of bits that holds num, walked until it lands inside (Black and Rogaway 2002), as in
+ * cl/train/batch.cl. */
 static size_t row_at(uint64_t seed, uint64_t position, size_t num) {
     const uint64_t epoch = mix(seed ^ mix(position / num));
     unsigned half_bits = 1;
@@ -41,7 +43,7 @@ static size_t row_at(uint64_t seed, uint64_t position, size_t num) {
     return (size_t)place;
 }
 
-/* ---- Pairs --------------------------------------------------------------------------------------------------------------- */
+/* ---- Pairs ------------------------------------------------------------------------------------------------------- */
 
 /* Working memory of one thread. */
 typedef struct pair_maker {
@@ -83,7 +85,8 @@ static eqf_status maker_create(eqf_context *ctx, const eqf__pairing_options *opt
     return EQF_OK;
 }
 
-/* What it costs to carry latent z to datum x: |z - x|^2 of the nearest copy of x where copies are free and few enough to look at. */
+/* What it costs to carry latent z to datum x: |z - x|^2 of the nearest copy of x where copies are free and few enough
+ * to look at. */
 static double cost_of(const pair_maker *m, const double *z, const double *x) {
     const double distance =
         m->options->kind == EQF_PAIRING_EQUIVARIANT ? eqf__aligned_distance(m->alignment, z, x) : NAN;
@@ -144,7 +147,7 @@ eqf_status eqf__pairs_make(eqf_context *ctx, const eqf__pairing_options *options
     return EQF_OK;
 }
 
-/* ---- Threads ------------------------------------------------------------------------------------------------------------- */
+/* ---- Threads ----------------------------------------------------------------------------------------------------- */
 
 enum { MAX_THREADS = 8, SLOTS_A_THREAD = 2 };
 

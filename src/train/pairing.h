@@ -1,5 +1,5 @@
-/* Pairs of latents and data for flow matching, made in host threads while the device trains. A pair depends on seed and position alone, and
- * on the group of positions that it is made in: results do not depend on the number of threads. */
+/* Pairs of latents and data for flow matching, made in host threads while the device trains. A pair depends on seed and
+ * position alone, and on the group of positions that it is made in: results do not depend on the number of threads. */
 #ifndef EQF_PAIRING_H
 #define EQF_PAIRING_H
 
@@ -16,8 +16,8 @@ typedef struct eqf__pairing_options {
     uint64_t seed;
 } eqf__pairing_options;
 
-/* num_pairs pairs of positions first ... first + num_pairs - 1 of the endless sequence of data that seed shuffles: data_out and latents_out
- * [num_pairs, N, D], centred; of data [num, N, D]. Errors: OUT_OF_MEMORY. */
+/* num_pairs pairs of positions first ... first + num_pairs - 1 of the endless sequence of data that seed shuffles:
+ * data_out and latents_out [num_pairs, N, D], centred; of data [num, N, D]. Errors: OUT_OF_MEMORY. */
 eqf_status eqf__pairs_make(eqf_context *ctx, const eqf__pairing_options *options, size_t num, const float *data,
                            uint64_t first, size_t num_pairs, float *latents_out, float *data_out);
 
@@ -29,7 +29,8 @@ typedef struct eqf__pairing eqf__pairing;
 eqf_status eqf__pairing_create(eqf_context *ctx, const eqf__pairing_options *options, size_t num, const float *data,
                                size_t batch_size, size_t first, size_t num_pairs, unsigned num_threads,
                                eqf__pairing **pairing_out);
-/* Waits for that batch; after the first, the batch is the one after the last. The arrays [num_pairs, N, D] are valid until the next call. */
+/* Waits for that batch; after the first, the batch is the one after the last. The arrays [num_pairs, N, D] are valid
+ * until the next call. */
 eqf_status eqf__pairing_take(eqf__pairing *pairing, uint64_t batch, const float **latents_out, const float **data_out);
 void eqf__pairing_destroy(eqf__pairing **pairing);
 

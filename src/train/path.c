@@ -1,16 +1,20 @@
-/* Path gradients of the Kullback-Leibler divergence in both directions (Vaitl et al., ICML 2022 and ICLR 2024). With q the model's density,
- * u the reduced energy of the target and s = grad log q, along a trajectory from the prior to the data
+/* Path gradients of the Kullback-Leibler divergence in both directions (Vaitl et al., ICML 2022 and ICLR 2024). With q
+ * the model's density, u the reduced energy of the target and s = grad log q, along a trajectory from the prior to the
+ * data
  *     dx/dt = v     ds/dt = -(dv/dx)^T s - grad div v,  s(0) = grad log prior     d log q/dt = -div v
- * and with d = s(1) + grad u(x(1)) the gradient is the mean of d^T dx(1)/dtheta, the reverse pass of the solve of x with d as its seed:
+ * and with d = s(1) + grad u(x(1)) the gradient is the mean of d^T dx(1)/dtheta, the reverse pass of the solve of x
+ * with d as its seed:
  *     z from the prior: of KL(model || target);   z from a datum by a solve backward: of KL(target || model).
- * Where the model is the target d is zero at every x, and with it the gradient's variance. Data must be equilibrium samples of u. The reverse
- * pass is that of the discretised solve of x; s is solved beside x by the same steps. Fields are evaluated batch by batch. */
+ * Where the model is the target d is zero at every x, and with it the gradient's variance. Data must be equilibrium
+ * samples of u. The reverse pass is that of the discretised solve of x; s is solved beside x by the same steps. Fields
+ * are evaluated batch by batch. */
 #include <math.h>
 #include <stdlib.h>
 
 #include "train_internal.h"
 
-/* Stage s of a step: where it lies in half steps, its weight, and the way from its slope to the next stage, in steps. */
+/* Stage s of a step: where it lies in half steps, its weight, and the way from its slope to the next stage, in
+ * steps. */
 static const unsigned rk4_offset[4] = {0, 1, 1, 2};
 static const float rk4_weight[4] = {1.0f / 6.0f, 1.0f / 3.0f, 1.0f / 3.0f, 1.0f / 6.0f};
 static const float rk4_reach[4] = {0.5f, 0.5f, 1.0f, 0.0f};
@@ -86,7 +90,7 @@ void eqf__path_destroy(eqf_trainer *trainer) {
     trainer->path = NULL;
 }
 
-/* ---- Solves ------------------------------------------------------------------------------------------------------------- */
+/* ---- Solves ------------------------------------------------------------------------------------------------------ */
 
 /* A batch on its way. */
 typedef struct path_batch {

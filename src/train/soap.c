@@ -8,7 +8,8 @@ enum { LONGEST_SIDE = 128, FIRST_STEPS = 20, STEPS_A_BASIS = 10 };
 static const double beta_1 = 0.95, beta_2 = 0.98, epsilon = 1e-8, relative_epsilon = 1e-4;
 static const float beta_covariance = 0.98f;
 
-/* Loops over the innermost index only, each element by itself and without fused multiplication: wider registers change no bit. */
+/* Loops over the innermost index only, each element by itself and without fused multiplication: wider registers change
+ * no bit. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__linux__) && \
     !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
@@ -37,7 +38,7 @@ struct eqf__soap {
     double *wide;   /* [LONGEST_SIDE (LONGEST_SIDE + 4)] */
 };
 
-/* ---- Life ------------------------------------------------------------------------------------------------------------- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 static bool is_matrix(const eqf_param_slice *slice) {
     return slice->num_dims == 2 && slice->shape[0] > 1 && slice->shape[1] > 1 &&
@@ -121,7 +122,7 @@ float *eqf__soap_state(eqf__soap *soap, size_t *count_out) {
     return soap->state;
 }
 
-/* ---- Matrices, row-major ------------------------------------------------------------------------------------------------- */
+/* ---- Matrices, row-major ----------------------------------------------------------------------------------------- */
 
 /* c [m, n] = a [m, k] b [k, n]; with is_sum = beta c + (1 - beta) a b. */
 WIDE static void multiply(unsigned m, unsigned k, unsigned n, const float *restrict a, const float *restrict b,
@@ -186,10 +187,10 @@ static void update_covariances(eqf__soap *soap, const soap_slice *slice, bool is
     }
 }
 
-/* ---- Bases -------------------------------------------------------------------------------------------------------------- */
+/* ---- Bases ------------------------------------------------------------------------------------------------------- */
 
-/* q [n, n] becomes the orthogonal factor of itself: Householder's reflections, which stay orthogonal where columns depend on each other.
- * wide [n (n + 4)]. */
+/* q [n, n] becomes the orthogonal factor of itself: Householder's reflections, which stay orthogonal where columns
+ * depend on each other. wide [n (n + 4)]. */
 static void orthonormalise(unsigned n, double *wide, float *q) {
     double *a = wide, *scale = wide + (size_t)n * n; /* a: columns of q as rows, reflections below its diagonal */
     for (unsigned i = 0; i < n; i++)
@@ -208,8 +209,8 @@ static void orthonormalise(unsigned n, double *wide, float *q) {
             for (unsigned i = k; i < n; i++) other[i] -= scale[k] * dot * v[i];
         }
     }
-    /* Q's columns: the reflections of the unit vectors, last first; a column's sign is that which keeps it near the one before: R's diagonal
-     * is made positive. */
+    /* Q's columns: the reflections of the unit vectors, last first; a column's sign is that which keeps it near the one
+     * before: R's diagonal is made positive. */
     double *column = scale + n, *sign = column + n;
     for (unsigned k = 0; k < n; k++) sign[k] = scale[k] != 0 && a[(size_t)k * n + k] < 0 ? 1 : -1;
     for (unsigned j = 0; j < n; j++) {
@@ -225,7 +226,8 @@ static void orthonormalise(unsigned n, double *wide, float *q) {
     }
 }
 
-/* order_out [n]: columns of the basis by the variance that the gradient has along them, largest first; a stable insertion. */
+/* order_out [n]: columns of the basis by the variance that the gradient has along them, largest first; a stable
+ * insertion. */
 static void sort_by_variance(unsigned n, const float *basis, const float *image, unsigned *order_out) {
     double variance[LONGEST_SIDE];
     for (unsigned j = 0; j < n; j++) {
@@ -240,8 +242,8 @@ static void sort_by_variance(unsigned n, const float *basis, const float *image,
     }
 }
 
-/* One step of subspace iteration: basis = orthonormal(covariance basis), columns in order of variance. squares [n, n], unless the side is left
- * as it is: what each old direction has of each new one, squared, (Q_old^T Q_new)_ij^2. */
+/* One step of subspace iteration: basis = orthonormal(covariance basis), columns in order of variance. squares [n, n],
+ * unless the side is left as it is: what each old direction has of each new one, squared, (Q_old^T Q_new)_ij^2. */
 static void improve_basis(eqf__soap *soap, const soap_side *side, float *squares) {
     const unsigned n = side->n;
     unsigned order[LONGEST_SIDE];
@@ -256,8 +258,9 @@ static void improve_basis(eqf__soap *soap, const soap_side *side, float *squares
     for (size_t c = 0; c < (size_t)n * n; c++) squares[c] *= squares[c];
 }
 
-/* New bases. The first moment turns with them; the second, variances, as those of numbers that do not depend on each other: Vyas et al. leave
- * it as it is, and a direction that was quiet may then meet a large first moment, which throws training off in its first steps. */
+/* New bases. The first moment turns with them; the second, variances, as those of numbers that do not depend on each
+ * other: Vyas et al. leave it as it is, and a direction that was quiet may then meet a large first moment, which throws
+ * training off in its first steps. */
 static void improve_bases(eqf__soap *soap, soap_slice *slice) {
     const unsigned m = slice->rows, n = slice->columns;
     float *squares = soap->work[3], *turned = soap->work[1], *transposed = soap->work[2];
@@ -276,7 +279,7 @@ static void improve_bases(eqf__soap *soap, soap_slice *slice) {
     rotate(soap, slice, false, slice->first);
 }
 
-/* ---- Steps -------------------------------------------------------------------------------------------------------------- */
+/* ---- Steps ------------------------------------------------------------------------------------------------------- */
 
 /* x, the gradient in the eigenbasis, becomes Adam's update there. */
 WIDE static void adam(size_t count, float correction_1, float correction_2, float small, float *restrict first,
@@ -289,8 +292,8 @@ WIDE static void adam(size_t count, float correction_1, float correction_2, floa
     }
 }
 
-/* Directions in which there is no gradient, such as that of a mean that the field takes away, hold rounding errors of the others, a ten
- * millionth of them: what is much smaller than the rest counts as nothing. */
+/* Directions in which there is no gradient, such as that of a mean that the field takes away, hold rounding errors of
+ * the others, a ten millionth of them: what is much smaller than the rest counts as nothing. */
 static float smallest_deviation(size_t count, float correction_2, const float *second) {
     double sum = 0;
     for (size_t i = 0; i < count; i++) sum += (double)second[i];

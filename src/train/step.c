@@ -1,4 +1,5 @@
-/* One step: the terms' gradients become one, it is measured, and the optimizer moves the parameters; then what was measured is added up. */
+/* One step: the terms' gradients become one, it is measured, and the optimizer moves the parameters; then what was
+ * measured is added up. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +16,8 @@ static eqf_status launch_blend(eqf_trainer *trainer, double weight, cl_uint is_f
                        EQF__ARG(is_first), EQF__ARG(num_trained));
 }
 
-/* The gradient in trainer->d_gradient and the sums of the workspace, over all ranks: each has weighted its part. One message: the gradient
- * and, behind it, the sums. */
+/* The gradient in trainer->d_gradient and the sums of the workspace, over all ranks: each has weighted its part. One
+ * message: the gradient and, behind it, the sums. */
 static eqf_status sum_over_ranks(eqf_trainer *trainer) {
     eqf_context *ctx = trainer->ctx;
     const size_t n = trainer->num_trained;
@@ -80,8 +81,8 @@ static eqf_status launch_terms(eqf_trainer *trainer, cl_uint *terms_out, cl_mem 
     return EQF_OK;
 }
 
-/* The largest norm that the gradient may have: clip_norm, or clip_ratio times its running norm if that is less, which costs a wait for the
- * device. A step's share in the running norm is what it has after clipping. */
+/* The largest norm that the gradient may have: clip_norm, or clip_ratio times its running norm if that is less, which
+ * costs a wait for the device. A step's share in the running norm is what it has after clipping. */
 static eqf_status choose_clip_norm(eqf_trainer *trainer, cl_uint record, double *clip_norm_out) {
     const eqf_training_options *o = &trainer->options;
     static const double decay = 0.98;

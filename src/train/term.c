@@ -1,4 +1,5 @@
-/* The losses as terms of one sum, a row each: what is drawn, how it is solved, what it is called and what is held out for it. */
+/* The losses as terms of one sum, a row each: what is drawn, how it is solved, what it is called and what is held out
+ * for it. */
 #include <float.h>
 #include <math.h>
 #include <stddef.h>
@@ -25,7 +26,7 @@ uint64_t eqf__noise_seed(const eqf_training_options *options, eqf__noise_purpose
     return mixed ^ (mixed >> 31);
 }
 
-/* ---- Likelihood of data ------------------------------------------------------------------------------------------------- */
+/* ---- Likelihood of data ------------------------------------------------------------------------------------------ */
 
 static double weight_of_nll(const eqf_training_options *o, double nll_weight) {
     return o->objective == EQF_OBJECTIVE_LIKELIHOOD ? nll_weight : 0;
@@ -82,7 +83,8 @@ static eqf_status held_out_nlls(eqf_trainer *trainer, size_t num, double *nlls_o
 }
 
 /* The mean NLL of the held-out data, and the one that models are chosen by: without the worst sample, where that is a
- * hundredth of them or less. One outlier, which costs a flow with thin tails tens of nats, would prefer a model that has hardly learnt. */
+ * hundredth of them or less. One outlier, which costs a flow with thin tails tens of nats, would prefer a model that
+ * has hardly learnt. */
 static eqf_status measure_nll(eqf_trainer *trainer, double *nll_out, double *choosing_nll_out) {
     const size_t num = eqf__num_validated(trainer);
     double *nlls = eqf__alloc(trainer->ctx, num, sizeof *nlls, "log-densities");
@@ -103,7 +105,7 @@ static bool has_held_out(const eqf_trainer *trainer) {
     return trainer->num_held_out > 0 && trainer->options.objective == EQF_OBJECTIVE_LIKELIHOOD;
 }
 
-/* ---- Free energy of the model ------------------------------------------------------------------------------------------- */
+/* ---- Free energy of the model ------------------------------------------------------------------------------------ */
 
 static double weight_of_energy(const eqf_training_options *o, double nll_weight) {
     return o->objective == EQF_OBJECTIVE_LIKELIHOOD ? 1.0 - nll_weight : 0;
@@ -130,8 +132,8 @@ static eqf_status launch_energy(eqf_trainer *trainer, size_t count) {
                                             o->energy_cap, o->integration_penalty);
 }
 
-/* Mean of u + log_prob over samples of the model, with energies capped as in training. The noise is the same each time, so that two
- * measurements differ by what the model learnt. */
+/* Mean of u + log_prob over samples of the model, with energies capped as in training. The noise is the same each time,
+ * so that two measurements differ by what the model learnt. */
 static eqf_status measure_energy(eqf_trainer *trainer, double *free_energy_out, double *choosing_out) {
     eqf_context *ctx = trainer->ctx;
     const eqf_training_options *o = &trainer->options;
@@ -163,7 +165,7 @@ static bool has_energy(const eqf_trainer *trainer) {
     return eqf__has_term(&trainer->options, EQF__TERM_ENERGY);
 }
 
-/* ---- Flow matching ------------------------------------------------------------------------------------------------------ */
+/* ---- Flow matching ----------------------------------------------------------------------------------------------- */
 
 static double weight_of_matching(const eqf_training_options *o, double nll_weight) {
     (void)nll_weight;
@@ -174,7 +176,7 @@ static bool has_held_out_pairs(const eqf_trainer *trainer) {
     return trainer->num_held_out > 0 && trainer->options.objective == EQF_OBJECTIVE_FLOW_MATCHING;
 }
 
-/* ---- Log-dispersion ------------------------------------------------------------------------------------------------------ */
+/* ---- Log-dispersion ---------------------------------------------------------------------------------------------- */
 
 static double weight_of_dispersion(const eqf_training_options *o, double nll_weight) {
     (void)nll_weight;
@@ -185,7 +187,7 @@ static bool has_held_out_dispersion(const eqf_trainer *trainer) {
     return trainer->num_held_out > 0 && eqf__has_term(&trainer->options, EQF__TERM_DISPERSION);
 }
 
-/* ---- The table ---------------------------------------------------------------------------------------------------------- */
+/* ---- The table --------------------------------------------------------------------------------------------------- */
 
 #define COLUMNS(training, held) offsetof(eqf_history_row, training), offsetof(eqf_history_row, held)
 const eqf__term eqf__terms[EQF__NUM_TERMS] = {

@@ -64,10 +64,10 @@ struct eqf_trainer {
     eqf__kernel gather, measure, blend;
     eqf__kernel augment, energy_seed; /* where the options ask for them */
     const eqf__optimizer *optimizer;
-    eqf__matching *matching;     /* where the stage matches flows; else NULL */
-    eqf__path *path;             /* where the stage uses path gradients; else NULL */
+    eqf__matching *matching; /* where the stage matches flows; else NULL */
+    eqf__path *path;         /* where the stage uses path gradients; else NULL */
     eqf__weighted *weighted; /* where the host weighs samples; else NULL */
-    eqf__adam *adam;             /* the state of the optimizer that is used; the other NULL */
+    eqf__adam *adam;         /* the state of the optimizer that is used; the other NULL */
     eqf__soap *soap;
     /* Where it stands */
     uint64_t step, best_step;
@@ -84,7 +84,7 @@ struct eqf_trainer {
     double learning_rate;
 };
 
-/* ---- Options ------------------------------------------------------------------------------------------------------------ */
+/* ---- Options ----------------------------------------------------------------------------------------------------- */
 
 eqf_status eqf__training_options_check(eqf_context *ctx, const eqf_training_options *options);
 
@@ -96,7 +96,7 @@ double eqf__scheduled_learning_rate(const eqf_training_options *options, uint64_
 /* The likelihood's weight in the loss; the free energy has the rest. */
 double eqf__scheduled_nll_weight(const eqf_training_options *options, uint64_t step);
 
-/* ---- Terms -------------------------------------------------------------------------------------------------------------- */
+/* ---- Terms ------------------------------------------------------------------------------------------------------- */
 
 /* This rank's part of a batch; alone: all of it. */
 typedef struct eqf__batch_share {
@@ -131,16 +131,17 @@ bool eqf__has_term(const eqf_training_options *options, eqf__term_kind kind);
 eqf_status eqf__terms_create(eqf_trainer *trainer);
 void eqf__terms_destroy(eqf_trainer *trainer);
 
-/* ---- Steps -------------------------------------------------------------------------------------------------------------- */
+/* ---- Steps ------------------------------------------------------------------------------------------------------- */
 
-/* d_records[record] = what a step measured (cl/train/adam.cl), of d_gradient [num] and d_sums, within the launch budget. Bit k of terms:
- * the loss had term k in this step. */
+/* d_records[record] = what a step measured (cl/train/adam.cl), of d_gradient [num] and d_sums, within the launch
+ * budget. Bit k of terms: the loss had term k in this step. */
 eqf_status eqf__trainer_measure(const eqf_trainer *trainer, cl_mem d_gradient, cl_mem d_sums, cl_mem d_records,
                                 unsigned record, cl_mem d_failed, cl_uint terms, size_t num);
 
 /* Launches the next step, whose record is number `record` of those in flight. */
 eqf_status eqf__trainer_step(eqf_trainer *trainer, size_t record);
-/* Reads the records of the last num_records steps and adds them to the totals. Errors: NON_FINITE; the trainer then stands at that step. */
+/* Reads the records of the last num_records steps and adds them to the totals. Errors: NON_FINITE; the trainer then
+ * stands at that step. */
 eqf_status eqf__trainer_collect(eqf_trainer *trainer, size_t num_records);
 
 /* One step's numbers for an optimizer. */
@@ -172,7 +173,7 @@ struct eqf__adam {
     eqf__kernel update;
 };
 
-/* ---- Stages ------------------------------------------------------------------------------------------------------------- */
+/* ---- Stages ------------------------------------------------------------------------------------------------------ */
 
 /* The step that comes next, counted from the stage's first. */
 static inline uint64_t eqf__stage_step(const eqf_trainer *trainer) {
@@ -181,7 +182,13 @@ static inline uint64_t eqf__stage_step(const eqf_trainer *trainer) {
 /* Sets up all that depends on the stage's options, with the best parameters so far; the optimizer's state is zero. */
 eqf_status eqf__trainer_enter_stage(eqf_trainer *trainer, unsigned stage);
 
-/* ---- Flow matching ------------------------------------------------------------------------------------------------------ */
+/* The state of a file's bytes; path is what messages call it. Errors as of eqf_trainer_restore_checkpoint; the
+ * trainer is then good for nothing but to be destroyed. */
+eqf_status eqf__trainer_restore_bytes(eqf_trainer *trainer, const char *path, const unsigned char *bytes,
+                                      size_t num_bytes);
+
+/* ---- Flow matching
+ * ------------------------------------------------------------------------------------------------------ */
 
 eqf_status eqf__matching_create(eqf_trainer *trainer);
 void eqf__matching_destroy(eqf_trainer *trainer);
@@ -189,15 +196,15 @@ eqf_status eqf__matching_draw(eqf_trainer *trainer, const eqf__batch_share *shar
 eqf_status eqf__matching_launch(eqf_trainer *trainer, size_t count);
 eqf_status eqf__matching_measure(eqf_trainer *trainer, double *mean_out, double *choosing_out);
 
-/* ---- Path gradients ----------------------------------------------------------------------------------------------------- */
+/* ---- Path gradients ---------------------------------------------------------------------------------------------- */
 
 eqf_status eqf__path_create(eqf_trainer *trainer);
 void eqf__path_destroy(eqf_trainer *trainer);
-/* Loss and path gradient of the batch in workspace.d_x: data (EQF_DATA_TO_PRIOR, their nll) or latents (their images' free energy), at the
- * place of the term in d_sums. */
+/* Loss and path gradient of the batch in workspace.d_x: data (EQF_DATA_TO_PRIOR, their nll) or latents (their images'
+ * free energy), at the place of the term in d_sums. */
 eqf_status eqf__path_launch(eqf_trainer *trainer, eqf_direction direction, size_t count, unsigned place);
 
-/* ---- Weighed samples ----------------------------------------------------------------------------------------------------- */
+/* ---- Weighed samples --------------------------------------------------------------------------------------------- */
 
 eqf_status eqf__weighted_create(eqf_trainer *trainer);
 void eqf__weighted_destroy(eqf_trainer *trainer);
@@ -206,7 +213,8 @@ eqf_status eqf__capped_nll_launch(eqf_trainer *trainer, size_t count);
 eqf_status eqf__dispersion_launch(eqf_trainer *trainer, size_t count);
 eqf_status eqf__dispersion_measure(eqf_trainer *trainer, double *mean_out, double *choosing_out);
 
-/* Seeds of their own for the model's samples and for pairs, so that none of them comes again in `eqf_flow_sample` with the same seed. */
+/* Seeds of their own for the model's samples and for pairs, so that none of them comes again in `eqf_flow_sample` with
+ * the same seed. */
 typedef enum eqf__noise_purpose {
     EQF__NOISE_TRAINING = 1,
     EQF__NOISE_HELD_OUT = 2,
@@ -217,8 +225,8 @@ uint64_t eqf__noise_seed(const eqf_training_options *options, eqf__noise_purpose
 /* Held-out samples that a measurement takes. */
 size_t eqf__num_validated(const eqf_trainer *trainer);
 
-/* Known answers (src/check) of the programs that the stage uses, as they are assembled now, unless they are known to be right: SELF_TEST if
- * one is wrong. */
+/* Known answers (src/check) of the programs that the stage uses, as they are assembled now, unless they are known to be
+ * right: SELF_TEST if one is wrong. */
 eqf_status eqf__trainer_check(const eqf_trainer *trainer);
 /* The program of batches and of the optimizer. */
 eqf_status eqf__training_program(eqf_context *ctx, eqf__program **program_out);
@@ -230,10 +238,10 @@ eqf_status eqf__path_program(eqf_context *ctx, unsigned num_particles, unsigned 
 /* The workspace anew, large enough for the batches of all terms. */
 eqf_status eqf__trainer_create_workspace(eqf_trainer *trainer);
 
-/* ---- Validation --------------------------------------------------------------------------------------------------------- */
+/* ---- Validation -------------------------------------------------------------------------------------------------- */
 
-/* Measures the averaged parameters on what is held out and keeps them if they are the best. The field's table is checked, and may be
- * refined, here. */
+/* Measures the averaged parameters on what is held out and keeps them if they are the best. The field's table is
+ * checked, and may be refined, here. */
 eqf_status eqf__trainer_validate(eqf_trainer *trainer);
 eqf_status eqf__trainer_add_history(eqf_trainer *trainer);
 /* NaN for a mean over no steps. */

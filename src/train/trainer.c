@@ -16,7 +16,7 @@ static double now_seconds(void) {
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-/* ---- Life ------------------------------------------------------------------------------------------------------------- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 /* Kernels that all stages share. */
 eqf_status eqf__training_program(eqf_context *ctx, eqf__program **program_out) {
@@ -79,7 +79,8 @@ eqf_status eqf__trainer_check(const eqf_trainer *trainer) {
     EQF__TRY(eqf__check_flow(&checker, trainer->flow, EQF__ANSWERS_OF_VALUES));
     EQF__TRY(eqf__check_flow(&checker, trainer->flow, EQF__ANSWERS_OF_GRADIENTS));
     EQF__TRY(eqf__check_training(&checker, &kernels));
-    eqf__stage_programs programs = {.num_particles = trainer->flow->num_particles, .space_dim = trainer->flow->space_dim};
+    eqf__stage_programs programs = {.num_particles = trainer->flow->num_particles,
+                                    .space_dim = trainer->flow->space_dim};
     const size_t num_dof = trainer->flow->num_dof;
     if (trainer->matching != NULL) EQF__TRY(eqf__matching_program(trainer->ctx, num_dof, &programs.matching));
     if (trainer->weighted != NULL) EQF__TRY(eqf__weighted_program(trainer->ctx, num_dof, &programs.weighted));
@@ -267,7 +268,7 @@ void eqf_trainer_destroy(eqf_trainer **trainer) {
     *trainer = NULL;
 }
 
-/* ---- What the caller sees ------------------------------------------------------------------------------------------------ */
+/* ---- What the caller sees ---------------------------------------------------------------------------------------- */
 
 static const char *stage_name(const eqf_training_options *options) {
     const char *name = NULL;
@@ -332,7 +333,8 @@ static eqf_status advance(eqf_trainer *trainer, uint64_t max_steps) {
         for (; trainer->step < target && num_records < EQF__MAX_STEPS_IN_FLIGHT; num_records++)
             EQF__TRY(eqf__trainer_step(trainer, num_records));
         EQF__TRY(eqf__trainer_collect(trainer, num_records));
-        if (trainer->step < target) EQF__TRY(eqf__progress(trainer->ctx, "train", (double)trainer->step, (double)target));
+        if (trainer->step < target)
+            EQF__TRY(eqf__progress(trainer->ctx, "train", (double)trainer->step, (double)target));
     }
     if (trainer->step > trainer->stage_begin && (trainer->step == next_validation || trainer->step == stage_end)) {
         eqf__progress_hold(trainer->ctx, true); /* a measurement that is left out would change what comes after it */

@@ -5,8 +5,8 @@
 
 #include "train_internal.h"
 
-/* What the best model is chosen by: the loss, without penalty, with the weights that training ends with. NaN where a part of it is not
- * measured; values [EQF__NUM_TERMS]. */
+/* What the best model is chosen by: the loss, without penalty, with the weights that training ends with. NaN where a
+ * part of it is not measured; values [EQF__NUM_TERMS]. */
 static double held_out_loss(const eqf_trainer *trainer, const double *values) {
     double loss = 0;
     for (unsigned k = 0; k < EQF__NUM_TERMS; k++) {

@@ -1,11 +1,13 @@
-/* Likelihoods whose samples the host weighs, between the solve and its way back: the adjoints of sample b are scaled by a factor f_b.
+/* Likelihoods whose samples the host weighs, between the solve and its way back: the adjoints of sample b are scaled by
+ * a factor f_b.
  *
  * The log-dispersion (Richter et al., NeurIPS 2020, there log-variance; Vaitl et al. 2025): over a batch of data
  *     dispersion = mean of (w - mean of w)^2,   w = log q(x) + u(x)
- * zero where the model q is the target, whose ln Z drops out, and whatever density the data have. Its gradient is the mean of
- * 2 (w - mean of w) d log q / d params: f = -2 (w - mean of w).
+ * zero where the model q is the target, whose ln Z drops out, and whatever density the data have. Its gradient is the
+ * mean of 2 (w - mean of w) d log q / d params: f = -2 (w - mean of w).
  *
- * A cap on samples: f = cap / (nll - mean of nll) where that is less than 1, so that one trajectory gone astray does not decide a step. */
+ * A cap on samples: f = cap / (nll - mean of nll) where that is less than 1, so that one trajectory gone astray does
+ * not decide a step. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -54,7 +56,8 @@ void eqf__weighted_destroy(eqf_trainer *trainer) {
     trainer->weighted = NULL;
 }
 
-/* energies [count] of the batch in workspace.d_x: the kernel that seeds the energy-based loss, told that prior and log_det are 0. */
+/* energies [count] of the batch in workspace.d_x: the kernel that seeds the energy-based loss, told that prior and
+ * log_det are 0. */
 static eqf_status read_energies(eqf_trainer *trainer, size_t count) {
     const eqf__gradient_workspace *w = &trainer->workspace;
     const size_t num_bytes = num_numbers(trainer, count) * sizeof(float);

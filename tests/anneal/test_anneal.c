@@ -1,5 +1,5 @@
-/* Annealing: weights and resampling against their definitions, the score against differences of the double reference, ln Z and mean energy
- * against quadrature. */
+/* Annealing: weights and resampling against their definitions, the score against differences of the double reference,
+ * ln Z and mean energy against quadrature. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +7,7 @@
 #include "anneal.h"
 #include "support.h"
 
-/* ---- Weights ------------------------------------------------------------------------------------------------------------- */
+/* ---- Weights ----------------------------------------------------------------------------------------------------- */
 
 /* Systematic resampling gives each walker its expected number of copies, rounded up or down. */
 static void test_resampling(void **state) {
@@ -55,7 +55,7 @@ static void test_weights(void **state) {
     eqf__walkers_clear(&walkers);
 }
 
-/* ---- The score ----------------------------------------------------------------------------------------------------------- */
+/* ---- The score --------------------------------------------------------------------------------------------------- */
 
 static void test_score(void **state) {
     (void)state;
@@ -115,10 +115,10 @@ static void test_score(void **state) {
     }
 }
 
-/* ---- Known integrals -------------------------------------------------------------------------------------------------------- */
+/* ---- Known integrals --------------------------------------------------------------------------------------------- */
 
-/* Three particles on a line, mean-free: two free coordinates a, b along orthonormal directions. ln Z and mean energy by the trapezoid rule, which is
- * exact to rounding for a smooth function that dies out. */
+/* Three particles on a line, mean-free: two free coordinates a, b along orthonormal directions. ln Z and mean energy by
+ * the trapezoid rule, which is exact to rounding for a smooth function that dies out. */
 static void integrate_three(const eqf_potential_options *potential, double *log_z_out, double *mean_energy_out) {
     const double step = 0.02, reach = 12, floor_energy = -12 / potential->temperature;
     double z = 0, energy = 0;
@@ -264,7 +264,7 @@ static void test_from_samples(void **state) {
     free(energy);
 }
 
-/* ---- Refusals -------------------------------------------------------------------------------------------------------------- */
+/* ---- Refusals ---------------------------------------------------------------------------------------------------- */
 
 static void test_refusals(void **state) {
     (void)state;

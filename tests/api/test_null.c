@@ -1,5 +1,6 @@
-/* Every public function with NULL for each of its pointers in turn: INVALID_ARGUMENT and a line where the header does not allow it, success
- * where it does, never a crash. The list of functions is made from the headers (cmake/ListApi.cmake): one without a row fails the test. */
+/* Every public function with NULL for each of its pointers in turn: INVALID_ARGUMENT and a line where the header does
+ * not allow it, success where it does, never a crash. The list of functions is made from the headers
+ * (cmake/ListApi.cmake): one without a row fails the test. */
 #include "eqflow/opencl.h"
 
 #include <stdio.h>
@@ -61,7 +62,7 @@ static void ignore(void *user, const eqf_selftest_result *result) {
 
 static const eqf_model *model_of_flow;
 
-/* ---- Calls ------------------------------------------------------------------------------------------------------------ */
+/* ---- Calls ------------------------------------------------------------------------------------------------------- */
 
 CALL_AND_DESTROY(eqf_annealer_create, 4, eqf_annealer, p[0], p[1], p[2], p[3], p[4])
 CALL_AND_DESTROY(eqf_annealer_create_from_samples, 6, eqf_annealer, p[0], p[1], NUM, p[3], p[4], p[5], p[6])
@@ -118,6 +119,7 @@ CALL(eqf_estimate_mean, NUM, p[1], p[2], p[3])
 CALL(eqf_estimate_reweighted_mean, NUM, p[1], p[2], p[3], p[4])
 CALL(eqf_estimate_reweighted_bootstrap, NUM, p[1], p[2], 8, 1, p[5], p[6])
 CALL(eqf_estimate_weights_bootstrap, NUM, p[1], 8, 1, p[4], p[5])
+CALL(eqf_estimate_forward_ess, NUM, p[1], 8, 1, p[4], p[5])
 CALL(eqf_estimate_independence_chain, NUM, p[1], 1, p[3], p[4])
 CALL(eqf_estimate_chain_mean, NUM, p[1], p[2], p[3])
 CALL(eqf_estimate_autocorrelation_time, 1, NUM, p[2], p[3])
@@ -151,7 +153,8 @@ CALL(eqf_flow_transform, p[0], EQF_PRIOR_TO_DATA, NUM, p[3], p[4], p[5])
 CALL(eqf_flow_round_trip, p[0], 1, NUM, p[3])
 CALL(eqf_flow_choose_steps, p[0], p[1], p[2], 1, NUM, p[5], p[6], p[7])
 CALL(eqf_flow_velocity, p[0], 0.0, NUM, p[3], p[4], p[5])
-CALL(eqf_flow_trajectory, p[0], eqf_model_options_of(model_of_flow)->integrator.num_steps, NUM, p[3], 2, p[5], p[6], p[7])
+CALL(eqf_flow_trajectory, p[0], eqf_model_options_of(model_of_flow)->integrator.num_steps, NUM, p[3], 2, p[5], p[6],
+     p[7])
 CALL(eqf_flow_nll_gradient, p[0], 0.1, NUM, p[3], p[4], p[5], p[6])
 CALL(eqf_flow_energy_gradient, p[0], p[1], 100.0, 0.1, NUM, p[5], p[6], p[7])
 CALL(eqf_flow_prior_log_prob, p[0], NUM, p[2], p[3])
@@ -159,6 +162,7 @@ CALL(eqf_flow_prior_sample, p[0], 1, 0, NUM, p[4])
 CALL(eqf_flow_step_statistics, p[0], p[1])
 CALL_VOID(eqf_flow_reset_step_statistics, p[0])
 CALL(eqf_mcmc_sample, p[0], p[1], p[2], NUM, p[4], p[5], p[6])
+CALL(eqf_replica_sample, p[0], p[1], p[2], 1, p[4], p[5], p[6])
 CALL(eqf_minima_quench, p[0], p[1], p[2], NUM, p[4], p[5], p[6], p[7], p[8], p[9])
 CALL(eqf_minima_random_starts, p[0], p[1], 1, 0, NUM, p[5])
 CALL_AND_FREE(eqf_minima_group, 7, p[0], p[1], p[2], NUM, p[4], p[5], p[6], p[7], p[8], p[9])
@@ -196,12 +200,14 @@ CALL_AND_FREE(eqf_potential_read_source, 2, p[0], p[1], p[2])
 CALL(eqf_potential_verify, p[0], p[1], p[2])
 CALL_WITHOUT_STATUS(eqf_presets, p[0])
 CALL_WITHOUT_STATUS(eqf_preset_find, p[0])
+CALL_WITHOUT_STATUS(eqf_preset_minimum_structure, p[0], p[1])
 CALL_WITHOUT_STATUS(eqf_preset_matches, p[0], p[1])
 CALL(eqf_preset_training_options, p[0], 100, p[2])
 CALL_AND_FREE(eqf_preset_for_potential, 2, p[0], p[1], p[2])
 /* The whole takes a minute: with a context a part stands for it. */
 static eqf_status call_eqf_selftest(void *const p[]) {
-    return p[0] == NULL ? eqf_selftest(NULL, ignore, p[2]) : eqf_selftest_of(p[0], "training", p[1] != NULL ? ignore : NULL, p[2]);
+    return p[0] == NULL ? eqf_selftest(NULL, ignore, p[2])
+                        : eqf_selftest_of(p[0], "training", p[1] != NULL ? ignore : NULL, p[2]);
 }
 CALL(eqf_selftest_of, p[0], "training", p[2] != NULL ? ignore : NULL, p[3])
 CALL_AND_DESTROY(eqf_trainer_create, 7, eqf_trainer, p[0], p[1], p[2], NUM, p[4], NUM, p[6], p[7])
@@ -239,7 +245,7 @@ static eqf_status call_eqf_context_open_device(void *const *p) {
     return status;
 }
 
-/* ---- Arguments -------------------------------------------------------------------------------------------------------- */
+/* ---- Arguments --------------------------------------------------------------------------------------------------- */
 
 typedef struct fixture {
     eqf_context *ctx;
@@ -326,7 +332,7 @@ static void tear_down(fixture *f) {
     unlink(f->out);
 }
 
-/* ---- The test --------------------------------------------------------------------------------------------------------- */
+/* ---- The test ---------------------------------------------------------------------------------------------------- */
 
 typedef struct declared {
     const char *name, *pointers; /* as ListApi.cmake writes them */
@@ -350,7 +356,8 @@ static void call(fixture *f, const row *r, void *const arguments[MAX_PARAMETERS]
     num_calls++;
     const bool has_line = expected != EQF_OK && arguments[0] != NULL && r->rule[0] == '!' &&
                           (arguments[0] == f->ctx || arguments[0] == f->flow || arguments[0] == f->trainer) &&
-                          r->call != call_eqf_context_open_device && r->call != call_eqf_context_open_opencl && r->call != call_eqf_context_set_profile;
+                          r->call != call_eqf_context_open_device && r->call != call_eqf_context_open_opencl &&
+                          r->call != call_eqf_context_set_profile;
     if (has_line) eqf_model_load(f->ctx, "/nowhere/at/all", &(eqf_model *){NULL}); /* another message, to be replaced */
     const eqf_status status = r->call(arguments);
     const char *line = eqf_context_error(f->ctx);
@@ -392,6 +399,11 @@ static void test_null(void **state) {
     static eqf_anneal_options anneal_options = EQF_ANNEAL_OPTIONS_INIT;
     static eqf_comparison_options comparison_options = EQF_COMPARISON_OPTIONS_INIT;
     static eqf_comparison comparison = EQF_COMPARISON_INIT;
+    static eqf_replica_options replica_options = EQF_REPLICA_OPTIONS_INIT;
+    static eqf_replica_diagnostics replicas = EQF_REPLICA_DIAGNOSTICS_INIT;
+    replica_options.num_temperatures = replica_options.num_ladders = 2;
+    replica_options.num_burn_in = replica_options.thinning = 10;
+    replica_options.highest_temperature = 100;
     static eqf_frame_value frame_value = {"energy", NULL};
     static eqf_anneal_state anneal_state = EQF_ANNEAL_STATE_INIT;
     static eqf_anneal_result anneal_result = EQF_ANNEAL_RESULT_INIT;
@@ -510,6 +522,7 @@ static void test_null(void **state) {
         ROW(eqf_estimate_reweighted_mean, ".!!!!", _, wide_x, wide_x, u, v),
         ROW(eqf_estimate_reweighted_bootstrap, ".!!..!!", _, wide_x, wide_x, _, _, u, v),
         ROW(eqf_estimate_weights_bootstrap, ".!..!!", _, wide_x, _, _, u, v),
+        ROW(eqf_estimate_forward_ess, ".!..!!", _, wide_x, _, _, u, v),
         ROW(eqf_estimate_independence_chain, ".!.!!", _, wide_x, _, f.sizes[1], u),
         ROW(eqf_estimate_chain_mean, ".!!!", _, f.sizes[0], wide_x, &chain),
         ROW(eqf_estimate_autocorrelation_time, "..!!", _, _, wide_x, u),
@@ -549,6 +562,7 @@ static void test_null(void **state) {
         ROW(eqf_flow_step_statistics, "!!", f.flow, &statistics),
         ROW(eqf_flow_reset_step_statistics, "~", f.flow),
         ROW(eqf_mcmc_sample, "!!o.!oo", ctx, potential, &mcmc_options, _, a, b, &diagnostics),
+        ROW(eqf_replica_sample, "!!!.!oo", ctx, potential, &replica_options, _, x, a, &replicas),
         ROW(eqf_minima_quench, "!!o.!!oo!o", ctx, potential, &quench_options, _, x, quenched_x, quenched_energy, w,
             f.results, &quench_summary),
         ROW(eqf_minima_random_starts, "o!...!", ctx, potential, _, _, _, a),
@@ -588,6 +602,7 @@ static void test_null(void **state) {
         ROW(eqf_potential_verify, "!!o", ctx, potential, u),
         ROW(eqf_presets, "~", f.sizes[1]),
         ROW(eqf_preset_find, "~", preset_name),
+        ROW(eqf_preset_minimum_structure, "~~", preset, a),
         ROW(eqf_preset_matches, "~~", preset, potential),
         ROW(eqf_preset_training_options, "!.!", preset, _, &few),
         ROW(eqf_preset_for_potential, "o!!", ctx, potential, &f.pointer),

@@ -77,7 +77,8 @@ static void test_pieces_change_no_bit(void **state) {
     eqf_model_destroy(&model);
 }
 
-/* Every long call ends with INTERRUPTED when the callback says so at its first chance and at a later one, and works afterwards. */
+/* Every long call ends with INTERRUPTED when the callback says so at its first chance and at a later one, and works
+ * afterwards. */
 static void test_each_call_ends(void **state) {
     (void)state;
     eqf_context *ctx = test_context();

@@ -1,5 +1,5 @@
-/* The vector-Jacobian product of the velocity against differences of eqf_flow_velocity: by coordinates and by parameters, for every form
- * of a field. */
+/* The vector-Jacobian product of the velocity against differences of eqf_flow_velocity: by coordinates and by
+ * parameters, for every form of a field. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

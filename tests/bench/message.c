@@ -1,6 +1,6 @@
 /* Times the verbs of the message field, in milliseconds a sample:  bench_message [N D L H M E R K batch rounds V]
- * The defaults are lj13's. Processor time of all threads, not wall time: what else runs on the machine adds little. The verbs are timed in
- * turns, and the least of the rounds is given. */
+ * The defaults are lj13's. Processor time of all threads, not wall time: what else runs on the machine adds little. The
+ * verbs are timed in turns, and the least of the rounds is given. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -80,8 +80,8 @@ int main(int argc, char **argv) {
             if (verb < 2)
                 ok(ctx, field->batched->evaluate(field, NULL, blocks, d_x, d_times, d_v, verb == 1 ? d_div : NULL));
             else
-                ok(ctx, field->batched->vjp(field, NULL, blocks, d_x, d_times, d_v, verb > 2 ? d_div : NULL, d_adjoint_x,
-                                            verb < 4 ? d_grad : NULL));
+                ok(ctx, field->batched->vjp(field, NULL, blocks, d_x, d_times, d_v, verb > 2 ? d_div : NULL,
+                                            d_adjoint_x, verb < 4 ? d_grad : NULL));
             ok(ctx, eqf__finish(ctx));
             const double seconds = now() - begin;
             if (round <= 1 || seconds < best[verb]) best[verb] = seconds; /* the first builds */

@@ -12,7 +12,8 @@ num_checks=0
 num_failed=0
 children=""
 
-# The machine's ICD files may name drivers that are gone, of which the program speaks: tests see a folder of those that load.
+# The machine's ICD files may name drivers that are gone, of which the program speaks: tests see a folder of those that
+# load.
 machine_vendors=/etc/OpenCL/vendors
 if [ -z "${OCL_ICD_VENDORS:-}" ] && [ -d "$machine_vendors" ]; then
     vendors=$(mktemp -d "${TMPDIR:-/tmp}/eqflow-vendors-XXXXXX")

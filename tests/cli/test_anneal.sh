@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# eqflow anneal as a user types it: known figures from a start that is useless by itself, files, repeats, every way to mistype it.
+# eqflow anneal as a user types it: known figures from a start that is useless by itself, files, repeats, every way to
+# mistype it.
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh" "$1"
 

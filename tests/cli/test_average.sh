@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# eqflow average as a user types it: figures against what is known, scans, weights, own observables, tables, every way to mistype it.
+# eqflow average as a user types it: figures against what is known, scans, weights, own observables, tables, every way
+# to mistype it.
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh" "$1"
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Every bad input: one line on stderr, its documented exit code (docs/errors.md), nothing overwritten, nothing left behind.
+# Every bad input: one line on stderr, its documented exit code (docs/errors.md), nothing overwritten, nothing left
+# behind.
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh" "$1"
 
@@ -35,7 +36,8 @@ for command in "log-prob good.safetensors -o out.npy" "evaluate good.safetensors
         expect 3 "$file.npy" "$eqflow" $command --data $file.npy
     done
 done
-# Larger than memory, mostly a hole, and none of ours: refused by its beginning. (Elsewhere, as the files here are summed.)
+# Larger than memory, mostly a hole, and none of ours: refused by its beginning. (Elsewhere, as the files here are
+# summed.)
 giant=$(mktemp "${TMPDIR:-/tmp}/eqflow-giant-XXXXXX")
 echo 'A trajectory of another program' >"$giant"
 if truncate -s 200G "$giant" 2>/dev/null; then

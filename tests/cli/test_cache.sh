@@ -62,7 +62,8 @@ succeed "$eqflow" cache clear --json
 succeed "$eqflow" cache clear
 grep -q '^0 programs removed' stdout && pass || fail "second clear: $(cat stdout)"
 
-# A folder or a file that others can write to is no cache: its code would run. Said once; nothing is read, stored or removed there.
+# A folder or a file that others can write to is no cache: its code would run. Said once; nothing is read, stored or
+# removed there.
 succeed "$eqflow" data dw2 -n 100 -o x.npy --burn-in 10 --thinning 1 --quiet
 data=("$eqflow" data dw2 -n 100 -o y.npy --burn-in 10 --thinning 1)
 not_used() { # WHY

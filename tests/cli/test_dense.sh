@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The dense field as a user types it: train, sample, log-prob, evaluate, both ways to the divergence, every way to mistype it.
+# The dense field as a user types it: train, sample, log-prob, evaluate, both ways to the divergence, every way to
+# mistype it.
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh" "$1"
 
@@ -40,7 +41,8 @@ done
 # A radial model has no estimate.
 succeed "$eqflow" train dw2 --num-train 100 --steps 2 --batch-size 16 --integration-steps 4 -o radial.safetensors --quiet
 expect 2 'closed form' "$eqflow" sample radial.safetensors -n 5 -o y.npy --divergence gaussian
-# The noise of an estimate follows a configuration's number, not the pieces in which the work is done: their sizes follow the clock.
+# The noise of an estimate follows a configuration's number, not the pieces in which the work is done: their sizes
+# follow the clock.
 { for _ in $(seq 1024); do f4_configurations | head -c 16 && f4_configurations | head -c 16; done; } | npy '<f4' False '(2048, 2, 2)' alike.npy
 succeed "$eqflow" log-prob a.safetensors --data alike.npy -o alike_log_prob.npy --divergence rademacher --quiet
 tail -c 8192 alike_log_prob.npy | head -c 4096 >first_piece

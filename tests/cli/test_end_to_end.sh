@@ -10,7 +10,7 @@ grep -q '"is_chosen": true' stdout && pass || fail "devices --json chooses none"
 succeed "$eqflow" selftest --only "radial, table" --json
 grep -q '^  "has_passed": true' stdout && pass || fail "selftest --json: $(tail -3 stdout)"
 
-# ---- data: known energies, and eps one flag away ----------------------------------------------------------------------
+# ---- data: known energies, and eps one flag away ---------------------------------------------------------------------
 succeed "$eqflow" data dw2 -n 5000 -o dw2.npy --seed 1 --json
 [ -s stderr ] && fail "data --json speaks on stderr: $(cat stderr)"
 within "$(json mean_energy stdout)" -3.95 -3.79 "mean energy of dw2 (quadrature: -3.8707)"
@@ -25,7 +25,7 @@ within "$(json mean_energy stdout)" -3.5 4.5 "mean energy of lj13 with epsilon 1
 succeed "$eqflow" data dw2 --particles 3 --space-dim 1 -n 64 -o three.npy --json
 if [ "$(json num_particles stdout)" = 3 ] && [ "$(json space_dim stdout)" = 1 ]; then pass; else fail "sizes by flag"; fi
 
-# ---- train ------------------------------------------------------------------------------------------------------------
+# ---- train -----------------------------------------------------------------------------------------------------------
 succeed "$eqflow" train dw2 --data dw2.npy -o model.safetensors --steps 300 --batch-size 128 --seed 1 --json
 within "$(json held_out_nll stdout)" 3.2 3.6 "held-out NLL of dw2 (entropy 3.3897)"
 within "$(json num_held_out stdout)" 500 500 "held-out samples"
@@ -43,7 +43,7 @@ within "$(json num_held_out stdout)" 2 4 "held-out samples of 12"
 succeed "$eqflow" train dw2 --data dw2.npy -o direct.safetensors --steps 3 --batch-size 16 --field-evaluation direct --json
 succeed "$eqflow" train lj13 --data eps1.npy --epsilon 1 -o eps1.safetensors --steps 2 --batch-size 16 --json
 
-# ---- sample -----------------------------------------------------------------------------------------------------------
+# ---- sample ----------------------------------------------------------------------------------------------------------
 succeed "$eqflow" sample model.safetensors -n 1000 -o x.npy --log-prob lp.npy --xyz x.xyz --seed 5 --json
 within "$(json ess_fraction stdout)" 0.5 1 "ESS of samples"
 if [ "$(size_of x.npy)" -eq $((128 + 1000 * 4 * 4)) ] && [ "$(size_of lp.npy)" -eq $((128 + 1000 * 4)) ]; then
@@ -78,10 +78,11 @@ succeed "$eqflow" log-prob model.safetensors --data moved.npy -o lp_moved.npy --
 if grep -q 'centred.*moved.npy' stderr; then pass; else fail "no note about centring: $(cat stderr)"; fi
 same lp_c.npy lp_moved.npy "centred data"
 
-# ---- evaluate ---------------------------------------------------------------------------------------------------------
+# ---- evaluate --------------------------------------------------------------------------------------------------------
 succeed "$eqflow" evaluate model.safetensors -n 10000 --report report.html --seed 2 --json
 cp stdout evaluation.json
 for key in nll nll_standard_error nll_without_constant nll_refined entropy kl kl_standard_error kl_direct kl_direct_standard_error ess_fraction max_weight_fraction log_z \
+    reverse_kl reverse_kl_standard_error ess_fraction_data ess_fraction_data_standard_error above_data_fraction \
     log_z_standard_error mean_energy_model mean_energy_reweighted mean_energy_data num_samples num_data \
     log_prob_invariance_error; do
     case $(json $key evaluation.json) in
@@ -110,6 +111,13 @@ done
 within "$(json num_data evaluation.json)" 10000 10000 "num_data"
 if grep -q 'NaN\|Infinity\|: nan\|: inf' evaluation.json; then fail "JSON holds what is no JSON"; else pass; fi
 same model.safetensors kept.safetensors "evaluate leaves the model alone"
+
+succeed "$eqflow" evaluate model.safetensors -n 100 --max-samples 1e6 --ess-error 0.03 --json --quiet
+within "$(json ess_fraction_standard_error stdout)" 0 0.03 "error of an effective sample size whose samples grow"
+within "$(awk -v n="$(json num_samples stdout)" 'BEGIN { while (n > 100) n /= 2; print n }')" 100 100 "samples, doubled from 100"
+within "$(json num_data stdout)" 100 100 "num_data, as many as -n"
+expect 2 '--max-samples 50: must be at least -n, 100' "$eqflow" evaluate model.safetensors -n 100 --max-samples 50
+expect 2 '--ess-error 0: must be at least' "$eqflow" evaluate model.safetensors -n 100 --ess-error 0
 
 # The report: one file, nothing fetched, seven pictures, drawn configurations, a light for each certificate, the figures.
 if [ "$(head -c 15 report.html)" = "<!DOCTYPE html>" ] && grep -q '</html>' report.html; then pass; else fail "report.html"; fi

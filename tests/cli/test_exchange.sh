@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Configurations with energies and weights beside them: .npy and extended XYZ of every command that has them, read again by `average` (and by
-# ASE, where python3 has it); models weighed at another temperature; every way to mistype it.
+# Configurations with energies and weights beside them: .npy and extended XYZ of every command that has them, read again
+# by `average` (and by ASE, where python3 has it); models weighed at another temperature; every way to mistype it.
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh" "$1"
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Planted faults are caught: wrong kernels, kernels that do not compile, damaged and foreign cache entries, devices that lie or go away.
+# Planted faults are caught: wrong kernels, kernels that do not compile, damaged and foreign cache entries, devices that
+# lie or go away.
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh" "$1"
 export XDG_CACHE_HOME=$work/cache TMPDIR=$work POCL_CACHE_DIR=${POCL_CACHE_DIR:-$HOME/.cache/pocl/kcache}
@@ -15,7 +16,8 @@ succeed sample
 cp x.npy good.npy
 [ "$(find "$cache" -name '*.known' | wc -l)" -ge 5 ] && pass || fail "known answers were not kept: $(ls "$cache")"
 
-# refused CODE PATTERN COMMAND...: that exit code, one line of ours (drivers add theirs) like the pattern, and no samples written.
+# refused CODE PATTERN COMMAND...: that exit code, one line of ours (drivers add theirs) like the pattern, and no
+# samples written.
 refused() {
     local code=$1 pattern=$2 got
     shift 2
@@ -74,7 +76,8 @@ refused 8 "kernel program 'radial_gradients' $names_all" \
 [ ! -e n.safetensors ] && pass || fail "a model of wrong gradients was written"
 
 # ---- The same of what else gives results: the dense field, dopri5 and its adjoint, quenches, what training adds ----
-# caught FILE SED PROGRAM COMMAND...: planted in FILE, the command stops, names that program and the driver, and leaves no model.
+# caught FILE SED PROGRAM COMMAND...: planted in FILE, the command stops, names that program and the driver, and leaves
+# no model.
 caught() {
     local file=$1 fault=$2 program=$3
     shift 3

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The gallery: listed, found by name by every command that reads a model, cards shown and true; a misspelt name answered in one line.
+# The gallery: listed, found by name by every command that reads a model, cards shown and true; a misspelt name answered
+# in one line.
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh" "$1"
 

@@ -160,7 +160,8 @@ for delay in 0.2 0.4 0.6 0.8; do
     rm -rf cold cold-pocl
 done
 
-# So do those in which nothing asks for signals: here a bootstrap over all samples, which takes half a minute and more on any machine.
+# So do those in which nothing asks for signals: here a bootstrap over all samples, which takes half a minute and more
+# on any machine.
 "$eqflow" boltzmann whole.safetensors -n 4e6 -o long.npy --quiet >stdout 2>stderr </dev/null &
 child=$!
 children="$children $child"

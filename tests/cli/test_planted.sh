@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# A wrong sign or factor in each file of cl/, one after the other: `eqflow selftest` must fail on every one of them, and on none without.
+# A wrong sign or factor in each file of cl/, one after the other: `eqflow selftest` must fail on every one of them, and
+# on none without.
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh" "$1"
 "$eqflow" devices >/dev/null 2>&1 || skip "no OpenCL device"
@@ -70,9 +71,12 @@ planted integrator/dormand_prince_tableau.clh 'radial, direct, dopri5' 's/FRACTI
 planted integrator/dormand_prince_forward.clh 'radial, direct, dopri5' 's/slope\[c\] \*= direction/slope[c] *= -direction/'
 planted integrator/dormand_prince_adjoint.clh 'radial, direct, dopri5' 's/-direction \* weight \* adjoint_log_det/direction * weight * adjoint_log_det/'
 planted integrator/dormand_prince_batched.cl 'dense, dopri5' 's/direction \* load_lanes(OWN(velocity/-direction * load_lanes(OWN(velocity/'
+planted integrator/field_vjp.cl 'radial, direct, rk4' 's/k\[c\] = load_lanes(adjoint_velocity/k[c] = -load_lanes(adjoint_velocity/'
+planted integrator/field_vjp_any_time.cl 'radial, direct, dopri5' 's/k\[c\] = load_lanes(adjoint_velocity/k[c] = -load_lanes(adjoint_velocity/'
 planted integrator/dormand_prince_rows.cl 'radial, direct, dopri5' 's/value += load_lanes(own)/value -= load_lanes(own) + 1/'
 
 planted mcmc/metropolis.cl potentials 's/mean += x\[i/mean -= x[i/'
+planted mcmc/replica.cl potentials 's/exp2_clamped(fmin(change \* factor/exp2_clamped(fmin(change * -factor/'
 planted minima/quench.cl potentials 's/x\[c\] - step_back/x[c] + step_back/'
 planted potential/double_well.clh potentials 's/DW_QUARTIC)/-DW_QUARTIC)/'
 planted potential/lennard_jones.clh potentials 's/s \* (s - 2.0f))/s * (s + 2.0f))/'

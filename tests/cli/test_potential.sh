@@ -109,7 +109,8 @@ for macro in N D real; do
     fi
     rm -f "$(sed -n 's/.*log and source: //p' stderr)"
 done
-# An index far out of range ends the process, on CPU devices; a line says where to look. (Sanitizers have their own to say.)
+# An index far out of range ends the process, on CPU devices; a line says where to look. (Sanitizers have their own to
+# say.)
 if ! ldd "$eqflow" | grep -qi asan && "$eqflow" devices | grep -q '^ *\* .*\(pthread\|cpu\)'; then
     sed 's/return sum/return x[1 << 28]/' morse.cl >outside.cl
     if cmp -s outside.cl morse.cl; then fail "no index was put out of range"; fi

@@ -21,6 +21,18 @@ narrow=$(json mean_log_prob stdout)
 within "$(awk -v a="$wide" -v b="$narrow" 'BEGIN { print a - b }')" -1e-4 1e-4 "float's log-density less double's"
 succeed "$eqflow" evaluate m.safetensors --data data.npy -n 64 --precision double --json --quiet
 within "$(json nll stdout)" "$(awk -v a="$wide" 'BEGIN { print -a - 2 }')" "$(awk -v a="$wide" 'BEGIN { print -a + 2 }')" "nll in double"
+within "$(json float_log_prob_error stdout)" 1e-9 1e-4 "float32 against double, nats"
+within "$(json jacobian_error stdout)" 0 1e-4 "double against the map's own Jacobian, nats"
+succeed "$eqflow" evaluate m.safetensors --data data.npy -n 64 --precision double --json --quiet --integration-steps 160
+within "$(json jacobian_error stdout)" 0 1e-8 "the same with steps enough"
+succeed "$eqflow" evaluate m.safetensors --data data.npy -n 64 --json --quiet
+if grep -q jacobian_error stdout; then fail "a certificate of double without it"; else pass; fi
+# The message field too.
+succeed "$eqflow" train dw2 --field message --num-hops 2 --num-scalars 8 --num-vectors 3 --num-edge 6 --num-reduced 2 --num-distance 8 --data data.npy -o message.safetensors --steps 2 --batch-size 16 --quiet
+succeed "$eqflow" evaluate message.safetensors --data data.npy -n 64 --precision double --json --quiet --integration-steps 40
+within "$(json float_log_prob_error stdout)" 1e-9 1e-4 "message field: float32 against double, nats"
+within "$(json jacobian_error stdout)" 0 1e-6 "message field: double against the map's own Jacobian, nats"
+succeed "$eqflow" sample message.safetensors -n 5 -o y.npy --precision double --quiet
 succeed "$eqflow" selftest --only double
 grep -Eq 'ok +radial, direct, rk4, double: log-densities' stdout && pass || fail "selftest says nothing of double: $(cat stdout)"
 finish

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Device profiles: shown with their origin, set for a run, refused in words; every guard that platforms/ names is a test.
+# Device profiles: shown with their origin, set for a run, refused in words; every guard that platforms/ names is a
+# test.
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh" "$1"
 export EQFLOW_CACHE=off

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Names that promise another format, misspelt options, closed pipes, names that are no UTF-8, constants that were forgotten, two runs of
-# one model, hints that work.
+# Names that promise another format, misspelt options, closed pipes, names that are no UTF-8, constants that were
+# forgotten, two runs of one model, hints that work.
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh" "$1"
 

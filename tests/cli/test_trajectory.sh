@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# eqflow trajectory as a user types it: the last frame is the sample, log-densities follow, files, every way to mistype it.
+# eqflow trajectory as a user types it: the last frame is the sample, log-densities follow, files, every way to mistype
+# it.
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh" "$1"
 

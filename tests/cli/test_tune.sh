@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# eqflow tune: measures, rejects what is wrong, keeps the best per device and driver; later runs use it and give the same bits.
+# eqflow tune: measures, rejects what is wrong, keeps the best per device and driver; later runs use it and give the
+# same bits.
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh" "$1"
 export XDG_CACHE_HOME=$work/cache POCL_CACHE_DIR=${POCL_CACHE_DIR:-$HOME/.cache/pocl/kcache}

@@ -1,5 +1,5 @@
-/* Distances of sets against computations of another kind: quantiles by counting, all assignments, all rotations by a fine grid, all splits;
- * what must not change them, what must; and SciPy's assignment, where python3 has it. */
+/* Distances of sets against computations of another kind: quantiles by counting, all assignments, all rotations by a
+ * fine grid, all splits; what must not change them, what must; and SciPy's assignment, where python3 has it. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,8 +49,8 @@ static double w2_by_counting(size_t num, const double *a, const double *b) {
     return sqrt(sum);
 }
 
-/* Of three particles in a plane: all permutations, a mirror or none, all angles of a grid, the best of them made better by bisection of the
- * interval around it. */
+/* Of three particles in a plane: all permutations, a mirror or none, all angles of a grid, the best of them made better
+ * by bisection of the interval around it. */
 static double square_at(const float *z, const float *x, const unsigned *order, int sign, double angle) {
     double square = 0;
     for (unsigned i = 0; i < DW_N; i++) {

@@ -1,4 +1,5 @@
-/* Devices that a file describes: the format, the profile that each of platforms/ gets, and the programs that come of one. */
+/* Devices that a file describes: the format, the profile that each of platforms/ gets, and the programs that come of
+ * one. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,10 +19,11 @@ static eqf_context *new_context(void) {
     return ctx;
 }
 
-static const char whole[] = "name = Made up 9000  # a comment\nvendor = Nobody\ndriver_version = 1.2\nplatform_name = Made up CL\n"
-                            "type = gpu\nvendor_id = 0x1002\ncompute_units = 7\nmax_clock_mhz = 1000\n"
-                            "global_memory_bytes = 8589934592\nmax_allocation_bytes = 4294967296\nlocal_memory_bytes = 65536\n"
-                            "max_work_group_size = 256\nhas_fp64 = no\nwavefront_width = 32\ncompiler = none\ntarget = none\n";
+static const char whole[] =
+    "name = Made up 9000  # a comment\nvendor = Nobody\ndriver_version = 1.2\nplatform_name = Made up CL\n"
+    "type = gpu\nvendor_id = 0x1002\ncompute_units = 7\nmax_clock_mhz = 1000\n"
+    "global_memory_bytes = 8589934592\nmax_allocation_bytes = 4294967296\nlocal_memory_bytes = 65536\n"
+    "max_work_group_size = 256\nhas_fp64 = no\nwavefront_width = 32\ncompiler = none\ntarget = none\n";
 
 static void test_values(void **state) {
     (void)state;
@@ -70,7 +72,7 @@ static void test_refused(void **state) {
     refuse("nonsense\n", NULL, "no key");
 }
 
-/* ---- Those of platforms/ ------------------------------------------------------------------------------------------------------ */
+/* ---- Those of platforms/ ----------------------------------------------------------------------------------------- */
 
 /* What a device is expected to get: its vendor's layout. */
 static const struct {
@@ -96,7 +98,7 @@ static void test_platforms(void **state) {
     }
 }
 
-/* ---- Programs ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Programs ---------------------------------------------------------------------------------------------------- */
 
 static void test_programs(void **state) {
     (void)state;
@@ -138,7 +140,8 @@ static void test_programs(void **state) {
 
     char *first = (char *)test_read_bytes(test_path("layout.cl"), &num_bytes);
     char *second = (char *)test_read_bytes(test_path("layout-2.cl"), &num_bytes);
-    assert_non_null(strstr(first, "// options: -cl-std=CL1.2 -D UNROLLED_STATE=48 -D V=1 -D N=4 -D D=2\n// launched: unpack=48 \n#line 1 \"cl/common/real.clh\""));
+    assert_non_null(strstr(first, "// options: -cl-std=CL1.2 -D UNROLLED_STATE=48 -D V=1 -D N=4 -D D=2\n// launched: "
+                                  "unpack=48 \n#line 1 \"cl/common/real.clh\""));
     assert_non_null(strstr(second, "-D N=5"));
     assert_non_null(strstr(first, "__kernel void unpack("));
     free(first);
@@ -156,7 +159,8 @@ static void test_hidden(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_values), cmocka_unit_test(test_refused), cmocka_unit_test(test_platforms),
-                                       cmocka_unit_test(test_programs), cmocka_unit_test(test_hidden)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_values), cmocka_unit_test(test_refused),
+                                       cmocka_unit_test(test_platforms), cmocka_unit_test(test_programs),
+                                       cmocka_unit_test(test_hidden)};
     return cmocka_run_group_tests(tests, NULL, test_folder_teardown);
 }

@@ -1,4 +1,5 @@
-/* The message field on the device against the double-precision reference: velocities, divergences, and the reverse of both. */
+/* The message field on the device against the double-precision reference: velocities, divergences, and the reverse of
+ * both. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,8 @@ typedef struct message_case {
     size_t batch_size;
 } message_case;
 
-/* Odd sizes, sizes that are no multiple of a tile, and as many particles as lj13 has. Few: each is two programs to build. */
+/* Odd sizes, sizes that are no multiple of a tile, and as many particles as lj13 has. Few: each is two programs to
+ * build. */
 static const message_case cases[] = {
     {2, 1, 1, 4, 2, 3, 1, 5, 1}, {3, 3, 1, 12, 6, 8, 4, 10, 5}, {4, 2, 3, 12, 6, 10, 3, 12, 19},
     {2, 3, 4, 5, 3, 4, 2, 6, 9}, {13, 3, 2, 7, 1, 5, 2, 9, 3},  {13, 3, 3, 12, 4, 8, 4, 10, 3},
@@ -41,9 +43,10 @@ static const char *name_of(const message_case *c) {
     return name;
 }
 
-/* ---- Blocks ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Blocks ------------------------------------------------------------------------------------------------------ */
 
-/* values [B, size] to blocks [num_blocks][size][V]; padding repeats the last sample, or is `pad` where that is finite. */
+/* values [B, size] to blocks [num_blocks][size][V]; padding repeats the last sample, or is `pad` where that is
+ * finite. */
 static void write_blocks(const fixture *f, cl_mem buffer, size_t size, const double *values, double pad) {
     float *blocked = test_floats(f->num_blocks * size * f->V);
     for (size_t b = 0; b < f->num_blocks * f->V; ++b)
@@ -67,7 +70,7 @@ static double *read_blocks(const fixture *f, cl_mem buffer, size_t size) {
     return values;
 }
 
-/* ---- Fixture ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Fixture ----------------------------------------------------------------------------------------------------- */
 
 /* Start values times `liveliness`, and the last layers as large as the others: every term of the field counts. */
 static eqf_model *lively_model(eqf_context *ctx, const message_case *c, double liveliness, uint64_t seed) {
@@ -178,7 +181,7 @@ static void evaluate(fixture *f, bool has_divergence, double **velocity_out, dou
     if (has_divergence) *divergence_out = read_blocks(f, f->d_divergence, 1);
 }
 
-/* ---- Values ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- Values ------------------------------------------------------------------------------------------------------ */
 
 /* Errors relative to the largest velocity, and of the divergence relative to that and the largest divergence. */
 static bool check_values(const message_case *c, uint64_t seed) {
@@ -220,7 +223,7 @@ static void test_values(void **state) {
     assert_true(is_good);
 }
 
-/* ---- Reverse --------------------------------------------------------------------------------------------------------------------- */
+/* ---- Reverse ----------------------------------------------------------------------------------------------------- */
 
 static double relative_norm(size_t count, const double *values, const double *expected) {
     double difference = 0.0, norm = 1e-300;
@@ -334,10 +337,10 @@ static void test_reverse(void **state) {
     assert_true(is_good);
 }
 
-/* ---- Layouts ------------------------------------------------------------------------------------------------------------------- */
+/* ---- Layouts ----------------------------------------------------------------------------------------------------- */
 
-/* Everything again with one sample a work-item and with a work-group a sample; and in as many launches as a small budget makes of it, with the
- * same bits. */
+/* Everything again with one sample a work-item and with a work-group a sample; and in as many launches as a small
+ * budget makes of it, with the same bits. */
 static void test_layouts(void **state) {
     (void)state;
     static const struct {
@@ -395,7 +398,7 @@ static void test_budget(void **state) {
     }
 }
 
-/* ---- Edges ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- Edges ------------------------------------------------------------------------------------------------------- */
 
 /* Particles in one place or far apart are finite; a sample that is not finite spoils itself alone. */
 static void test_edges(void **state) {

@@ -192,8 +192,8 @@ static void histogram_errors_are_those_of_means(void **state) {
     free(log_weights);
 }
 
-/* Weights w = u^-shape, u uniform: a Pareto tail. E w = 1/(1 - shape), E w^2 = 1/(1 - 2 shape). The largest weights decide the effective
- * sample size, and most samples lack them; the error must say so. */
+/* Weights w = u^-shape, u uniform: a Pareto tail. E w = 1/(1 - shape), E w^2 = 1/(1 - 2 shape). The largest weights
+ * decide the effective sample size, and most samples lack them; the error must say so. */
 static void ess_errors_cover_heavy_tails(void **state) {
     (void)state;
     enum { NUM = 4000, NUM_SEEDS = 60 };

@@ -140,6 +140,49 @@ static void gaussian_reweighting_matches_its_integrals(void **state) {
     free(values);
 }
 
+/* The same ESS from samples of the target: w = exp(-x^2/(2 s^2)) / q over x ~ N(0, s^2), whose mean times that of 1/w
+ * is its inverse; and what the model's samples cannot know: a target of two equal peaks of which the model has one with
+ * all but a share of its weight. */
+static void forward_ess_matches_its_integral(void **state) {
+    (void)state;
+    enum { NUM = 20000, SEEDS = 12 };
+    const double s = 0.8, fraction = s * s * sqrt(2.0 / (s * s) - 1.0);
+    double *log_weights = doubles(NUM), value, error, again;
+    unsigned num_covered = 0;
+    for (unsigned seed = 0; seed < SEEDS; seed++) {
+        test_rng rng = {seed};
+        for (size_t b = 0; b < NUM; b++) {
+            double x = s * test_normal(&rng);
+            log_weights[b] = 700.0 - x * x / (2.0 * s * s) + x * x / 2.0; /* a constant changes nothing */
+        }
+        assert_int_equal(eqf_estimate_forward_ess(NUM, log_weights, 100, 7, &value, &error), EQF_OK);
+        check("forward ESS", value, fraction, fmax(4.0 * error, 0.002));
+        num_covered += fabs(value - fraction) < 2 * error;
+    }
+    print_message("%u of %u within two errors\n", num_covered, SEEDS);
+    assert_true(num_covered >= 9);
+    assert_true(error > 1e-4 && error < 0.01);
+    assert_int_equal(eqf_estimate_forward_ess(NUM, log_weights, 100, 7, &again, &error), EQF_OK);
+    check("same seed, same value", again, value, 0.0);
+
+    /* Peaks too far apart to overlap, shares 1/2 of the target, 1 - a and a of the model: w = 1/2/(1 - a) or 1/2/a,
+     * mean w = (1/(1 - a) + 1/a)/4, mean 1/w = 1, so ESS = 4 a (1 - a). */
+    const double a = 0.001;
+    for (size_t b = 0; b < NUM; b++) log_weights[b] = log(b % 2 ? 0.5 / a : 0.5 / (1 - a));
+    assert_int_equal(eqf_estimate_forward_ess(NUM, log_weights, 100, 7, &value, &error), EQF_OK);
+    check("a peak missed", value, 4 * a * (1 - a), 1e-9);
+
+    const double equal[] = {3.0, 3.0, 3.0}, zero[] = {0.0, -INFINITY}, wide[] = {-2000.0, 2000.0};
+    assert_int_equal(eqf_estimate_forward_ess(3, equal, 10, 1, &value, &error), EQF_OK);
+    check("equal weights", value, 1.0, 1e-12);
+    check("their error", error, 0.0, 1e-12);
+    assert_int_equal(eqf_estimate_forward_ess(2, zero, 10, 1, &value, &error), EQF_ERROR_NON_FINITE);
+    assert_int_equal(eqf_estimate_forward_ess(2, wide, 10, 1, &value, &error), EQF_OK);
+    check("weights that no double holds", value, 0.0, 0.0);
+    assert_int_equal(eqf_estimate_forward_ess(3, equal, 1, 1, &value, &error), EQF_ERROR_INVALID_ARGUMENT);
+    free(log_weights);
+}
+
 static void bootstrap_ignores_values_at_weight_zero(void **state) {
     (void)state;
     /* An odd count, and resamples that catch no weight at all. */
@@ -215,6 +258,7 @@ int main(void) {
         cmocka_unit_test(few_weights_match_the_formulas),
         cmocka_unit_test(weights_without_meaning_are_refused),
         cmocka_unit_test(gaussian_reweighting_matches_its_integrals),
+        cmocka_unit_test(forward_ess_matches_its_integral),
         cmocka_unit_test(bootstrap_ignores_values_at_weight_zero),
         cmocka_unit_test(mean_matches_the_formula),
         cmocka_unit_test(histogram_counts_inside_and_outside),

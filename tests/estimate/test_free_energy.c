@@ -1,4 +1,5 @@
-/* BAR and MBAR: harmonic oscillators, whose free energies are known; errors against the spread of repeats; pymbar's numbers where it is there. */
+/* BAR and MBAR: harmonic oscillators, whose free energies are known; errors against the spread of repeats; pymbar's
+ * numbers where it is there. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -159,7 +160,7 @@ static void test_symmetric(void **state) {
     assert_false(eqf__symmetric_solve(2, zeros, right));
 }
 
-/* ---- pymbar ----------------------------------------------------------------------------------------------------------------- */
+/* ---- pymbar ------------------------------------------------------------------------------------------------------ */
 
 static void write_numbers(const char *path, const oscillators *o) {
     FILE *file = fopen(path, "w");

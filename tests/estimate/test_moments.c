@@ -14,7 +14,8 @@ static void draw(test_rng *rng, double memory, double *values) {
     }
 }
 
-/* Normal numbers of mean 3 and variance 4, independent or with a memory: the errors cover, as often as normal ones do. */
+/* Normal numbers of mean 3 and variance 4, independent or with a memory: the errors cover, as often as normal ones
+ * do. */
 static void test_errors(void **state) {
     (void)state;
     static double values[NUM];

@@ -31,7 +31,8 @@ succeed "$extended" data dw2 --help
 if grep -q -- '--reach X .*Gaussian core' stdout; then pass; else fail "no flag --reach"; fi
 expect 2 '--reach has no meaning here.*double well' "$extended" data dw2 --reach 2 -n 4 -o x.npy
 
-# The prior: its known answers, its flags, its place in the model file. Samples of any prior, weighed, give the target's ln Z.
+# The prior: its known answers, its flags, its place in the model file. Samples of any prior, weighed, give the target's
+# ln Z.
 if grep -Eq "ok .*Student's t: scores of the prior" stdout.selftest; then pass; else fail "selftest does not check Student's t: $(cat stdout.selftest)"; fi
 expect 2 '--degrees has no meaning here: this is --prior mean_free_gaussian' "$extended" train dw2 --degrees 4 -o n.safetensors
 expect 2 '--degrees 2: must be at least 3 and at most 64' "$extended" train dw2 --prior student_t --degrees 2 -o n.safetensors

@@ -3,13 +3,15 @@
  *   lost        the third reading of a buffer finds the device gone
  *   killed      the third reading, or waiting, finds that a kernel was killed
  *   flipped     the third reading has the sign of its numbers changed
- *   nan         the third reading is full of NaN */
+ *   nan         the third reading is full of NaN
+ *   slow-store  a program's binary takes as many seconds as EQFLOW_FAULT_AT says, whatever signals come */
 #define _GNU_SOURCE
 #define CL_TARGET_OPENCL_VERSION 120
 #include <CL/cl.h>
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static int fault_is(const char *name) {
     const char *fault = getenv("EQFLOW_FAULT");
@@ -57,4 +59,17 @@ CL_API_ENTRY cl_int CL_API_CALL clEnqueueReadBuffer(cl_command_queue queue, cl_m
         }
     }
     return code;
+}
+
+CL_API_ENTRY cl_int CL_API_CALL clGetProgramInfo(cl_program program, cl_program_info what, size_t size, void *value,
+                                                 size_t *size_out) {
+    cl_int (*call)(cl_program, cl_program_info, size_t, void *, size_t *);
+    *(void **)&call = real("clGetProgramInfo");
+    if (fault_is("slow-store") && what == CL_PROGRAM_BINARIES) {
+        const char *at = getenv("EQFLOW_FAULT_AT");
+        const time_t end = time(NULL) + (at != NULL ? strtol(at, NULL, 10) : 3);
+        const struct timespec moment = {0, 20000000};
+        while (time(NULL) < end) nanosleep(&moment, NULL);
+    }
+    return call(program, what, size, value, size_out);
 }

@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <Random123/philox.h>
-
 #include "support.h"
 
 static const double tolerance = 1e-9; /* nats and lengths, relative above 1 */
@@ -37,23 +35,6 @@ static eqf_flow *make_flow(eqf_context *ctx, const eqf_model *model) {
     eqf_flow *flow;
     TEST_OK(ctx, eqf_flow_create(ctx, model, &options, &flow));
     return flow;
-}
-
-/* z of the prior's stream, straight from the definition: Philox 4x32-10 (Salmon et al. 2011), Box and Muller, mean
- * removed. */
-static void reference_latents(const test_system *system, double scale, uint64_t seed, uint64_t sample, double *z) {
-    const unsigned N = system->num_particles, D = system->space_dim;
-    for (unsigned c = 0; c < N * D; c++) {
-        philox4x32_ctr_t counter = {{(uint32_t)sample, (uint32_t)(sample >> 32), c / 4, 0x7072696fu}};
-        philox4x32_key_t key = {{(uint32_t)seed, (uint32_t)(seed >> 32)}};
-        philox4x32_ctr_t words = philox4x32(counter, key);
-        const unsigned pair = c % 4 / 2;
-        const double radius = sqrt(-2.0 * log(((words.v[2 * pair] >> 9) + 0.5) / 8388608.0));
-        const double angle = 2.0 * acos(-1.0) * ((words.v[2 * pair + 1] >> 9) + 0.5) / 8388608.0;
-        z[c] = radius * (c % 2 ? sin(angle) : cos(angle));
-    }
-    test_center(N, D, z);
-    for (unsigned c = 0; c < N * D; c++) z[c] *= scale;
 }
 
 static void test_against_reference(void **state) {
@@ -95,7 +76,7 @@ static void test_against_reference(void **state) {
             TEST_OK(ctx, eqf_flow_sample_double(flow, seed, first, batch, sample, log_prob));
             double *z = calloc(num_dof, sizeof *z);
             for (size_t b = 0; b < batch; ++b) {
-                reference_latents(system, 0.7, seed, first + b, z);
+                test_latents(system->num_particles, system->space_dim, 0.7, seed, first + b, z);
                 const double prior = ref_prior_log_prob(system->num_particles, system->space_dim, 0.7, z);
                 const double value = prior - ref_transform(&reference, EQF_PRIOR_TO_DATA, z, expected, NULL);
                 test_compare(&worst, b, fabs(log_prob[b] - value) / fmax(1.0, fabs(value)));

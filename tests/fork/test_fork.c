@@ -1,4 +1,5 @@
-/* A context does not survive a fork: the child is told so in words, instead of waiting for threads that it does not have. */
+/* A context does not survive a fork: the child is told so in words, instead of waiting for threads that it does not
+ * have. */
 #define _XOPEN_SOURCE 700
 
 #include <signal.h>
@@ -85,6 +86,7 @@ static void test_child_without_device(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_child_without_device), cmocka_unit_test(test_child_is_refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_child_without_device),
+                                       cmocka_unit_test(test_child_is_refused)};
     return cmocka_run_group_tests_name("fork.fork", tests, NULL, test_context_teardown);
 }

@@ -52,7 +52,9 @@ static size_t make_seed(uint8_t *seed, size_t capacity, int has_checksum) {
     options.dynamics.num_distance = 2;
     options.dynamics.num_time = 1;
     eqf_model *model;
-    const eqf_history_row row = {sizeof row, 100, 1.5, 2.0, 3.0, (double)NAN, 0.5, 1e-3, (double)NAN, (double)NAN, (double)NAN, (double)NAN, (double)NAN, (double)NAN, {0}};
+    const eqf_history_row row = {sizeof row,  100,         1.5,         2.0,         3.0,
+                                 (double)NAN, 0.5,         1e-3,        (double)NAN, (double)NAN,
+                                 (double)NAN, (double)NAN, (double)NAN, (double)NAN, {0}};
     char path[] = "/tmp/eqflow-fuzz-XXXXXX";
     int fd = mkstemp(path);
     FUZZ_REQUIRE(fd >= 0);

@@ -4,7 +4,7 @@
 set -u
 cd "${1:?the source tree is missing}" || exit 1
 num_wrong=0
-most_lines=570 # of a file
+most_lines=620 # of a file
 most_of_function=60
 
 wrong() {
@@ -35,7 +35,8 @@ for enum in "potential eqf_potential_kind EQF_POTENTIAL_" "model eqf_dynamics_ki
 done
 [ "$num_kinds" -ge 9 ] || wrong "only $num_kinds kinds were found in the headers"
 
-# ---- Short files and functions; a comment above may say why one is not: "Longer than 450 lines: ...", "Longer than 60 lines: ..." ----
+# ---- Short files and functions; a comment above may say why one is not: "Longer than 450 lines: ...", "Longer than 60
+# lines: ..." ----
 
 while read -r file; do
     num=$(wc -l <"$file")
@@ -55,6 +56,12 @@ long_functions=$(find src apps -name '*.c' -exec awk -v most="$most_of_function"
     /^}/ { if (start && FNR - start + 1 > most && !has_reason && /^}$/) print FILENAME ":" start ": " FNR - start + 1 " lines, " most " may be"
            start = 0; has_reason = 0 }' {} +)
 while read -r line; do [ -z "$line" ] || wrong "$line"; done <<<"$long_functions"
+
+# ---- Lines, of C and kernels ----
+
+while read -r line; do [ -z "$line" ] || wrong "$line"; done < <(
+    find src include apps cl tests -name '*.[ch]' -o -name '*.cl' -o -name '*.clh' | sort | xargs awk '
+    length($0) > 120 { print FILENAME ":" FNR ": " length($0) " columns, 120 may be" }')
 
 [ "$num_wrong" -eq 0 ] || { echo "$num_wrong rules are broken"; exit 1; }
 echo "$num_kinds kinds, $(find src apps -name '*.[ch]' | wc -l) files: all rules are kept"

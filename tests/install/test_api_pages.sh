@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The reference pages made from the headers: Doxygen warns of nothing, and every function has a description, in XML and as a page of section 3.
+# The reference pages made from the headers: Doxygen warns of nothing, and every function has a description, in XML and
+# as a page of section 3.
 # shellcheck source=../cli/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../cli/lib.sh" "$1"
 

@@ -42,8 +42,8 @@ elif "$CXX" -std=c++17 -Wall -Wextra -Wno-missing-field-initializers -Werror -I 
 else
     fail "initializers as C++17: $(head -5 messages)"
 fi
-# Programs written against the headers of 0.1: its README's as it was, a wider one after the mechanical changes that CHANGELOG.md lists. The
-# wider one needs those changes, so that the list cannot grow stale unnoticed.
+# Programs written against the headers of 0.1: its README's as it was, a wider one after the mechanical changes that
+# CHANGELOG.md lists. The wider one needs those changes, so that the list cannot grow stale unnoticed.
 sed -f "$source_root/tests/install/from_0_1.sed" "$source_root/tests/install/wide_0_1.c" >wide.c
 cp "$source_root/tests/install/readme_0_1.c" readme.c
 for program in readme wide; do

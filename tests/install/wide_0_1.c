@@ -1,5 +1,6 @@
-/* A program as it was written against the headers of eqflow 0.1 (revision 822ff18), touching what has changed since. It is no example:
- * tests/install/test_headers.sh applies from_0_1.sed, the mechanical changes that CHANGELOG.md lists, and compiles it. */
+/* A program as it was written against the headers of eqflow 0.1 (revision 822ff18), touching what has changed since. It
+ * is no example: tests/install/test_headers.sh applies from_0_1.sed, the mechanical changes that CHANGELOG.md lists,
+ * and compiles it. */
 #include <eqflow/eqflow.h>
 #include <stdio.h>
 
@@ -40,10 +41,13 @@ static eqf_status look(eqf_context *ctx, const eqf_model *model, const float *x)
     if (status != EQF_OK) return status;
     status = eqf_flow_nll_gradient(flow, 0.1, 16, x, &loss, NULL, NULL);
     if (status == EQF_OK)
-        status = eqf_flow_energy_gradient(flow, &eqf_model_options_of(model)->potential, 100.0, 0.1, 16, x, &energy_loss, NULL);
+        status = eqf_flow_energy_gradient(flow, &eqf_model_options_of(model)->potential, 100.0, 0.1, 16, x,
+                                          &energy_loss, NULL);
     eqf_flow_step_statistics(flow, &statistics);
     if (status == EQF_OK) status = eqf_context_device(ctx, &device);
-    if (status == EQF_OK) printf("%s: nll %g, free energy %g, %u solves\n", device.name, loss.nll, energy_loss.free_energy, (unsigned)statistics.num_samples);
+    if (status == EQF_OK)
+        printf("%s: nll %g, free energy %g, %u solves\n", device.name, loss.nll, energy_loss.free_energy,
+               (unsigned)statistics.num_samples);
     eqf_flow_destroy(&flow);
     return status;
 }
@@ -70,7 +74,9 @@ int main(void) {
     if (status == EQF_OK) status = look(ctx, model, &x[0][0][0]);
     if (status == EQF_OK) status = eqf_estimate_log_weights(16, energy, energy, log_weights);
     if (status == EQF_OK) status = eqf_estimate_weights(16, log_weights, &summary);
-    if (status == EQF_OK) printf("%u steps, %u presets, ESS %g, R-hat %g\n", preset->model.integrator.num_steps, (unsigned)num_presets, summary.ess, diagnostics.split_r_hat);
+    if (status == EQF_OK)
+        printf("%u steps, %u presets, ESS %g, R-hat %g\n", preset->model.integrator.num_steps, (unsigned)num_presets,
+               summary.ess, diagnostics.split_r_hat);
     if (status != EQF_OK) fprintf(stderr, "%s\n", eqf_context_error(ctx));
     eqf_model_destroy(&model);
     eqf_context_destroy(&ctx);

@@ -196,8 +196,9 @@ static void test_budget(void **state) {
             test_assert_groups(flow, 8);
             if (turn == 1) {
                 print_message("%s: %zu steps a launch, in reverse %zu steps of %zu samples\n",
-                              test_evaluation_name((eqf_field_evaluation)evaluation), eqf__rk4_of(flow->solver)->steps_per_launch,
-                              eqf__rk4_of(flow->solver)->reverse_steps, eqf__rk4_of(flow->solver)->reverse_blocks);
+                              test_evaluation_name((eqf_field_evaluation)evaluation),
+                              eqf__rk4_of(flow->solver)->steps_per_launch, eqf__rk4_of(flow->solver)->reverse_steps,
+                              eqf__rk4_of(flow->solver)->reverse_blocks);
                 assert_true(eqf__rk4_of(flow->solver)->reverse_steps < 20); /* cut indeed */
             }
             TEST_OK(ctx, eqf_flow_log_prob(flow, B, x, turn ? log_prob_by_many : log_prob, NULL));

@@ -7,6 +7,7 @@
 #include <jansson.h>
 
 #include "base.h"
+#include "json_text.h"
 #include "tensor_file.h"
 
 static eqf_context ctx; /* files need no device */
@@ -176,6 +177,63 @@ static void *few_allocations(size_t size) {
     return ++num_allocations >= failing ? NULL : malloc(size);
 }
 
+static void *one_allocation_fails(size_t size) {
+    return ++num_allocations == failing ? NULL : malloc(size);
+}
+
+/* Jansson drops the digits and letters that it finds no memory for, and goes on: what is read is the text, or an
+ * error. */
+static void test_memory_short_once(void **state) {
+    (void)state;
+    static const char text[] = "{\"a number of many digits\":0.12345678901234567,\"and a text that outgrows its first "
+                               "room\":[1,2,3,4,5,6,7,8]}";
+    const char *path = test_path("once.safetensors");
+    assert_int_equal(eqf__tensor_file_write(&ctx, path, text, NUM_TENSORS, tensors), EQF_OK);
+    json_set_alloc_funcs(one_allocation_fails, free);
+    unsigned num_failed = 0;
+    for (failing = 1, num_allocations = failing; num_allocations >= failing; failing++) {
+        eqf__tensor_file file;
+        num_allocations = 0;
+        const eqf_status status = eqf__tensor_file_read(&ctx, path, &file);
+        if (status == EQF_OK) {
+            assert_string_equal(file.metadata_json, text);
+            eqf__tensor_file_clear(&file);
+        } else {
+            num_failed++;
+            if (status != EQF_ERROR_OUT_OF_MEMORY) fail_msg("allocation %u: %s", failing, eqf_context_error(&ctx));
+        }
+    }
+    for (failing = 1, num_allocations = failing; num_allocations >= failing; failing++) {
+        json_t *json;
+        num_allocations = 0;
+        if (eqf__json_parse(&ctx, path, "JSON", text, sizeof text - 1, &json) != EQF_OK) continue;
+        assert_true(json_real_value(json_object_get(json, "a number of many digits")) == 0.12345678901234567);
+        assert_int_equal(json_array_size(json_object_get(json, "and a text that outgrows its first room")), 8);
+        json_decref(json);
+    }
+    json_set_alloc_funcs(malloc, free);
+    print_message("%u allocations failed the reading\n", num_failed);
+    assert_true(num_failed > 10);
+}
+
+/* As many bytes of history as a long training may write, more than the 16 MiB that the first version could read. */
+static void test_long_header(void **state) {
+    (void)state;
+    const char *path = test_path("long.safetensors");
+    const size_t length = ((size_t)17 << 20) + 5;
+    char *text = malloc(length + 1);
+    assert_non_null(text);
+    memset(text, 'h', length);
+    text[length] = '\0';
+    assert_int_equal(eqf__tensor_file_write(&ctx, path, text, NUM_TENSORS, tensors), EQF_OK);
+    eqf__tensor_file file;
+    assert_int_equal(eqf__tensor_file_read(&ctx, path, &file), EQF_OK);
+    assert_string_equal(file.metadata_json, text);
+    assert_int_equal(file.num_tensors, NUM_TENSORS);
+    eqf__tensor_file_clear(&file);
+    free(text);
+}
+
 /* Too little memory says nothing about the file: it must not be called damaged. */
 static void test_out_of_memory(void **state) {
     (void)state;
@@ -205,9 +263,10 @@ static void test_out_of_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_write_errors),  cmocka_unit_test(test_lying_headers),
-        cmocka_unit_test(test_foreign_file),  cmocka_unit_test(test_every_truncation),
+        cmocka_unit_test(test_memory_short_once), cmocka_unit_test(test_long_header),
+        cmocka_unit_test(test_out_of_memory),     cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_write_errors),      cmocka_unit_test(test_lying_headers),
+        cmocka_unit_test(test_foreign_file),      cmocka_unit_test(test_every_truncation),
     };
     return cmocka_run_group_tests(tests, NULL, test_folder_teardown);
 }

@@ -55,7 +55,7 @@ static void test_numbers_and_locale(void **state) {
     free(bytes);
 }
 
-/* ---- Reading ------------------------------------------------------------------------------------------------------------- */
+/* ---- Reading ----------------------------------------------------------------------------------------------------- */
 
 static eqf_status read_text(const char *text, unsigned num_particles, unsigned space_dim, eqf_array *array_out,
                             double *offset_out) {
@@ -88,7 +88,8 @@ static void test_frames_of_others(void **state) {
     (void)state;
     eqf_array x;
     double offset;
-    /* Coordinates behind other columns, a lattice with blanks, a time, ends of lines as Windows has them, empty lines at the end. */
+    /* Coordinates behind other columns, a lattice with blanks, a time, ends of lines as Windows has them, empty lines
+     * at the end. */
     const char *extended =
         "2\r\nLattice=\"9 0 0 0 9 0 0 0 9\" Properties=species:S:1:id:I:1:forces:R:3:pos:R:3 Time=3\r\n"
         "Ar 7 9 9 9 1 2 3\r\nAr 8 9 9 9 3 2 1\r\n\r\n  \n";

@@ -439,9 +439,9 @@ static void unbound_particles_are_seen(void **state) {
         options.thinning = 100;
         sampled result = sample(ctx, &potential, &options, 640);
         const eqf_mcmc_diagnostics *d = &result.diagnostics;
-        print_message("%s, trap %g: radius of gyration %.3g, grows by %.3g +- %.3g, unbound %d, dissociation %.3g\n", cases[k].system,
-                      cases[k].trap, d->radius_of_gyration, d->radius_growth, d->radius_growth_standard_error, d->is_unbound,
-                      d->dissociation_energy);
+        print_message("%s, trap %g: radius of gyration %.3g, grows by %.3g +- %.3g, unbound %d, dissociation %.3g\n",
+                      cases[k].system, cases[k].trap, d->radius_of_gyration, d->radius_growth,
+                      d->radius_growth_standard_error, d->is_unbound, d->dissociation_energy);
         assert_int_equal(d->is_unbound, cases[k].is_unbound);
         if (cases[k].is_unbound) {
             assert_true(fabs(d->dissociation_energy) < 1e-3 && d->mean_energy > -1.0);
@@ -463,7 +463,8 @@ static void growth_of_the_radius_is_seen(void **state) {
     options.num_burn_in = 8;
     options.thinning = 5;
     sampled result = sample(test_context(), &potential, &options, 640);
-    print_message("growth %.3g +- %.3g\n", result.diagnostics.radius_growth, result.diagnostics.radius_growth_standard_error);
+    print_message("growth %.3g +- %.3g\n", result.diagnostics.radius_growth,
+                  result.diagnostics.radius_growth_standard_error);
     assert_true(result.diagnostics.radius_growth < -0.02);
     assert_true(result.diagnostics.radius_growth < -5.0 * result.diagnostics.radius_growth_standard_error);
     sampled_clear(&result);

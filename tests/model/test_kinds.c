@@ -1,5 +1,5 @@
-/* Tables of kinds are whole: every kind has a name of its own, options whose defaults are those of the initializers, and room in its struct;
- * each survives the model file. */
+/* Tables of kinds are whole: every kind has a name of its own, options whose defaults are those of the initializers,
+ * and room in its struct; each survives the model file. */
 #include "test_files.h"
 
 #include <math.h>
@@ -119,8 +119,8 @@ static void change(const eqf_option *rows, void *options) {
     }
 }
 
-/* Every kind of potential with every kind of dynamics: what was saved is what is loaded, option by option, and another option is another
- * hash. */
+/* Every kind of potential with every kind of dynamics: what was saved is what is loaded, option by option, and another
+ * option is another hash. */
 static void test_model_files(void **state) {
     (void)state;
     const char *path = test_path("kinds.safetensors");

@@ -45,7 +45,8 @@ static void test_create(void **state) {
 static void test_copy_and_change(void **state) {
     (void)state;
     eqf_model *model = make(3), *copy;
-    eqf_history_row row = {sizeof row, 10, 1.5, 2.0, 3.0, (double)NAN, 0.5, 1e-3, -1.0, (double)NAN, (double)NAN, (double)NAN, (double)NAN, (double)NAN, {0}};
+    eqf_history_row row = {sizeof row, 10,          1.5,         2.0,         3.0,         (double)NAN, 0.5, 1e-3,
+                           -1.0,       (double)NAN, (double)NAN, (double)NAN, (double)NAN, (double)NAN, {0}};
     for (unsigned n = 0; n < 200; n++) {
         row.step = n;
         assert_int_equal(eqf_model_add_history(&ctx, model, &row), EQF_OK);

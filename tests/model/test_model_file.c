@@ -39,10 +39,36 @@ static eqf_model *make(void) {
     options.seed = UINT64_MAX;
     eqf_model *model;
     TEST_EXPECT(&ctx, eqf_model_create(&ctx, &options, &model), EQF_OK, "");
-    const eqf_history_row rows[] = {
-        {sizeof rows[0], 0, 0.0, 1.0 / 3.0, 0.1, (double)NAN, 1e-17, 5e-3, -7.25, (double)NAN, (double)NAN, (double)NAN, (double)NAN, (double)NAN, {0}},
-        {sizeof rows[0], INT64_MAX, 1e9, -0.0, (double)INFINITY, -(double)INFINITY, (double)NAN, 4.9e-324, (double)NAN,
-         (double)INFINITY, 0.25, (double)NAN, (double)NAN, 3.5, {0}}};
+    const eqf_history_row rows[] = {{sizeof rows[0],
+                                     0,
+                                     0.0,
+                                     1.0 / 3.0,
+                                     0.1,
+                                     (double)NAN,
+                                     1e-17,
+                                     5e-3,
+                                     -7.25,
+                                     (double)NAN,
+                                     (double)NAN,
+                                     (double)NAN,
+                                     (double)NAN,
+                                     (double)NAN,
+                                     {0}},
+                                    {sizeof rows[0],
+                                     INT64_MAX,
+                                     1e9,
+                                     -0.0,
+                                     (double)INFINITY,
+                                     -(double)INFINITY,
+                                     (double)NAN,
+                                     4.9e-324,
+                                     (double)NAN,
+                                     (double)INFINITY,
+                                     0.25,
+                                     (double)NAN,
+                                     (double)NAN,
+                                     3.5,
+                                     {0}}};
     for (unsigned n = 0; n < 2; n++) assert_int_equal(eqf_model_add_history(&ctx, model, &rows[n]), EQF_OK);
     return model;
 }

@@ -1,4 +1,5 @@
-# Shared by the tests of several ranks, after ../cli/lib.sh: ranks NUMBER PROGRAM... is mpirun of the MPI the program was built with.
+# Shared by the tests of several ranks, after ../cli/lib.sh: ranks NUMBER PROGRAM... is mpirun of the MPI the program
+# was built with.
 # shellcheck shell=bash
 export POCL_MAX_PTHREAD_COUNT=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMP_NUM_THREADS=1
 launch() { # LAUNCHER NUMBER PROGRAM...

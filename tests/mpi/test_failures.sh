@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What ends several ranks: a signal to one, the death of one, a device that one loses, a wrong command, another MPI's mpirun. All
-# end at once, with the message and the code of the one, and its checkpoint goes on to the same bits.
+# What ends several ranks: a signal to one, the death of one, a device that one loses, a wrong command, another MPI's
+# mpirun. All end at once, with the message and the code of the one, and its checkpoint goes on to the same bits.
 # shellcheck source=../cli/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../cli/lib.sh" "$1"
 # shellcheck source=lib.sh

@@ -1,4 +1,5 @@
-/* Observables against shapes whose values are known, pair densities against an ideal gas, own texts against the table. */
+/* Observables against shapes whose values are known, pair densities against an ideal gas, own texts against the
+ * table. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,8 +19,8 @@ static void check(double value, double expected, double tolerance, const char *w
     assert_true(fabs(value - expected) <= tolerance);
 }
 
-/* An icosahedron around a particle: 12 corners at distance 1. Bonds of the middle alone: Q4 = 0, Q6 = .66332 (Steinhardt et al. 1983, table I);
- * the same with all bonds between corners, by the symmetry of the group. */
+/* An icosahedron around a particle: 12 corners at distance 1. Bonds of the middle alone: Q4 = 0, Q6 = .66332
+ * (Steinhardt et al. 1983, table I); the same with all bonds between corners, by the symmetry of the group. */
 static void test_icosahedron(void **state) {
     (void)state;
     float x[39] = {0};
@@ -86,7 +87,8 @@ static void test_invariance(void **state) {
     free(x);
 }
 
-/* Two particles whose distance is uniform in a ball of radius 1: the density is that of one particle in the ball, whatever the bin. */
+/* Two particles whose distance is uniform in a ball of radius 1: the density is that of one particle in the ball,
+ * whatever the bin. */
 static void test_pair_density(void **state) {
     (void)state;
     enum { NUM = 40000, BINS = 5 };

@@ -1,4 +1,5 @@
-/* The Morse kind against figures from elsewhere, and against the same formula as a user's text (apps/examples/morse.cl). */
+/* The Morse kind against figures from elsewhere, and against the same formula as a user's text
+ * (apps/examples/morse.cl). */
 #include <math.h>
 #include <stdlib.h>
 
@@ -17,8 +18,8 @@ static void icosahedron(double x[13][3]) {
     x[12][0] = x[12][1] = x[12][2] = 0.0;
 }
 
-/* Doye and Wales, J. Chem. Soc. Faraday Trans. 93, 4233 (1997): the icosahedron of 13 at rho0 = 6 has -42.439863, at 10 -39.662975, at 14
- * -37.258877 times the depth. */
+/* Doye and Wales, J. Chem. Soc. Faraday Trans. 93, 4233 (1997): the icosahedron of 13 at rho0 = 6 has -42.439863, at 10
+ * -39.662975, at 14 -37.258877 times the depth. */
 static void test_known_minima(void **state) {
     (void)state;
     eqf_context *ctx = test_context();

@@ -1,9 +1,11 @@
-/* Each symmetry is found, and each one that is missing: unlike particles, a direction in space, handedness, a place in space. */
+/* Each symmetry is found, and each one that is missing: unlike particles, a direction in space, handedness, a place in
+ * space. */
 #include <stdio.h>
 
 #include "support.h"
 
-/* Springs to the centre of mass, the same in all directions unless a macro says otherwise; no gradient is asked for here. */
+/* Springs to the centre of mass, the same in all directions unless a macro says otherwise; no gradient is asked for
+ * here. */
 static const char springs[] =
     "#ifndef STIFFNESS\n#define STIFFNESS(i, d) 1\n#endif\n"
     "#ifndef EXTRA\n#define EXTRA 0\n#endif\n"
@@ -12,7 +14,8 @@ static const char springs[] =
     "    for (int d = 0; d < D; d++) {\n"
     "        centre[d] = 0;\n"
     "        for (int i = 0; i < N; i++) centre[d] += x[i * D + d] / N;\n"
-    "        for (int i = 0; i < N; i++) sum += STIFFNESS(i, d) * (x[i * D + d] - centre[d]) * (x[i * D + d] - centre[d]);\n"
+    "        for (int i = 0; i < N; i++) sum += STIFFNESS(i, d) * (x[i * D + d] - centre[d]) * (x[i * D + d] - "
+    "centre[d]);\n"
     "    }\n"
     "    return sum + EXTRA;\n"
     "}\n"

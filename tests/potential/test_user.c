@@ -207,7 +207,8 @@ static void test_like_built_in(void **state) {
         "real energy(const real *x) { real u = 0; for (uint i = 0; i < N; i++) for (uint j = 0; j < i; j++) { real s = "
         "0; for (uint d = 0; d < D; d++) { real r = x[i*D+d] - x[j*D+d]; s += r * r; } real q = 1 / (s * s * s);\n"
         "u += depth * q * (q - 2) + k / (2 * N) * s; } return u; }\n"
-        "void energy_gradient(const real *x, real *g) { for (uint c = 0; c < N * D; c++) g[c] = 0; for (uint i = 0; i < "
+        "void energy_gradient(const real *x, real *g) { for (uint c = 0; c < N * D; c++) g[c] = 0; for (uint i = 0; i "
+        "< "
         "N; i++) for (uint j = 0; j < i; j++) { real s = 0; for (uint d = 0; d < D; d++) { real r = x[i*D+d] - "
         "x[j*D+d]; s += r * r; } real q = 1 / (s * s * s), f = -12 * depth * q * (q - 1) / s + k / N; for (uint d = 0; "
         "d < D; d++) { real r = x[i*D+d] - x[j*D+d]; g[i*D+d] += f * r; g[j*D+d] -= f * r; } } }\n";

@@ -22,12 +22,13 @@ static void test_names_and_sizes(void **state) {
         {"dw2", 2, 2, EQF_POTENTIAL_DOUBLE_WELL},
         {"dw4", 4, 2, EQF_POTENTIAL_DOUBLE_WELL},
         {"lj13", 13, 3, EQF_POTENTIAL_LENNARD_JONES},
+        {"lj38", 38, 3, EQF_POTENTIAL_LENNARD_JONES},
         {"lj55", 55, 3, EQF_POTENTIAL_LENNARD_JONES},
         {"morse13", 13, 3, EQF_POTENTIAL_MORSE},
     };
     size_t num_presets;
     assert_non_null(eqf_presets(&num_presets));
-    assert_int_equal(num_presets, 5);
+    assert_int_equal(num_presets, 6);
     for (size_t i = 0; i < num_presets; i++) {
         const eqf_preset *preset = eqf_preset_find(expected[i].name);
         assert_non_null(preset);
@@ -122,8 +123,8 @@ static void test_training_options_follow_data(void **state) {
     }
 }
 
-/* Recipes: message fields match flows and then maximise the likelihood; the others do the latter with the preset's options; every stage and
- * model is one that can be made. */
+/* Recipes: message fields match flows and then maximise the likelihood; the others do the latter with the preset's
+ * options; every stage and model is one that can be made. */
 static void test_recipes(void **state) {
     (void)state;
     size_t num_presets;
@@ -155,7 +156,9 @@ static void test_recipes(void **state) {
         }
     /* a small set is no larger than its batch */
     eqf_training_options options = EQF_TRAINING_OPTIONS_INIT;
-    assert_int_equal(eqf_preset_stage_options(eqf_preset_find("dw4"), EQF_DYNAMICS_MESSAGE, EQF_OBJECTIVE_FLOW_MATCHING, 20, &options), EQF_OK);
+    assert_int_equal(eqf_preset_stage_options(eqf_preset_find("dw4"), EQF_DYNAMICS_MESSAGE, EQF_OBJECTIVE_FLOW_MATCHING,
+                                              20, &options),
+                     EQF_OK);
     assert_int_equal(options.batch_size, 20);
 }
 

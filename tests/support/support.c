@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <Random123/philox.h>
+
 /* ---- Random numbers ---------------------------------------------------------------------------------------- */
 
 static uint64_t next_word(test_rng *rng) { /* splitmix64: Steele, Lea and Flood, OOPSLA 2014 */
@@ -289,6 +291,22 @@ float *test_output(size_t count) {
 void test_output_end(size_t count, const float *values) {
     for (size_t i = 0; i < GUARD; ++i)
         if (values[count + i] != untouched) fail_msg("written past the end: element %zu of %zu", count + i, count);
+}
+
+/* z of the prior's stream, straight from the definition: Philox 4x32-10 (Salmon et al. 2011), Box and Muller, mean
+ * removed. */
+void test_latents(unsigned N, unsigned D, double scale, uint64_t seed, uint64_t sample, double *z) {
+    for (unsigned c = 0; c < N * D; c++) {
+        philox4x32_ctr_t counter = {{(uint32_t)sample, (uint32_t)(sample >> 32), c / 4, 0x7072696fu}};
+        philox4x32_key_t key = {{(uint32_t)seed, (uint32_t)(seed >> 32)}};
+        philox4x32_ctr_t words = philox4x32(counter, key);
+        const unsigned pair = c % 4 / 2;
+        const double radius = sqrt(-2.0 * log(((words.v[2 * pair] >> 9) + 0.5) / 8388608.0));
+        const double angle = 2.0 * acos(-1.0) * ((words.v[2 * pair + 1] >> 9) + 0.5) / 8388608.0;
+        z[c] = radius * (c % 2 ? sin(angle) : cos(angle));
+    }
+    test_center(N, D, z);
+    for (unsigned c = 0; c < N * D; c++) z[c] *= scale;
 }
 
 /* ---- Worst errors ------------------------------------------------------------------------------------------ */

@@ -76,6 +76,10 @@ void test_stretch(unsigned num_particles, unsigned space_dim, double longest, fl
 /* Random orthogonal matrix [D, D]: a rotation, or with is_reflected a rotation and a mirror. */
 void test_orthogonal(test_rng *rng, unsigned space_dim, bool is_reflected, double *matrix_out);
 
+/* Latent number `sample` of a seed, z [N, D]. */
+void test_latents(unsigned num_particles, unsigned space_dim, double scale, uint64_t seed, uint64_t sample,
+                  double *z_out);
+
 double *test_to_double(size_t count, const float *values); /* the caller frees */
 float *test_floats(size_t count);                          /* zeroed; the caller frees */
 /* An array for count results with a guard behind it, and the check that the guard is as it was. The caller frees. */

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# kill -9 at random moments: kills.sh PROGRAM [COUNT [SEED]]     (60 kills; the seed is printed, and makes the moments again)
-# After each: every output is the old file or the new one, whole; nothing is left over; a training goes on from its checkpoint and ends
-# with the same bits as one that was never killed; the shared program cache hinders nobody.
+# kill -9 at random moments: kills.sh PROGRAM [COUNT [SEED]]     (60 kills; the seed is printed, and makes the moments
+# again) After each: every output is the old file or the new one, whole; nothing is left over; a training goes on from
+# its checkpoint and ends with the same bits as one that was never killed; the shared program cache hinders nobody.
 set -u
 eqflow=${1:?the program}
 count=${2:-60} seed=${3:-$RANDOM}

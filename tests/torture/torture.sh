@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Every fallible call fails once, for six commands: torture.sh PROGRAM FAILING-CALLS-LIBRARY [--long]
-# Class by class (memory, files, OpenCL) the k-th call fails, k = 1, 2, ... until the run does not get that far. After each run:
-# an exit code of docs/errors.md; a line of ours at the end if it is not 0; each output the old file or the new one, whole; nothing left over.
-# Short: every k up to 12 and then one in eight, one code a class. --long: every k, all codes, once and for ever.
+# Class by class (memory, files, OpenCL) the k-th call fails, k = 1, 2, ... until the run does not get that far. After
+# each run: an exit code of docs/errors.md; a line of ours at the end if it is not 0; each output the old file or the
+# new one, whole; nothing left over. Short: every k up to 12 and then one in eight, one code a class. --long: every k,
+# all codes, once and for ever.
 set -u
 eqflow=${1:?the program} library=${2:?libfailing_calls.so}
 [ "${3:-}" = --long ] && is_long=1 || is_long=0

@@ -1,5 +1,5 @@
-/* Flow matching and stages: the field's velocity alone, the loss's gradient, the known least loss of Gaussian data, and the same bits however
- * many threads make the pairs and wherever training is interrupted. */
+/* Flow matching and stages: the field's velocity alone, the loss's gradient, the known least loss of Gaussian data, and
+ * the same bits however many threads make the pairs and wherever training is interrupted. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,8 +56,8 @@ static eqf_trainer *make_trainer(eqf_context *ctx, unsigned num_stages, const eq
     eqf_model *model = make_model(ctx);
     float *x = gaussian_data(NUM_DATA);
     eqf_trainer *trainer;
-    TEST_OK(ctx, eqf_trainer_create_stages(ctx, model, num_stages, stages, NUM_DATA - NUM_HELD_OUT, x + NUM_HELD_OUT * DOF,
-                                           NUM_HELD_OUT, x, &trainer));
+    TEST_OK(ctx, eqf_trainer_create_stages(ctx, model, num_stages, stages, NUM_DATA - NUM_HELD_OUT,
+                                           x + NUM_HELD_OUT * DOF, NUM_HELD_OUT, x, &trainer));
     free(x);
     eqf_model_destroy(&model);
     return trainer;
@@ -76,7 +76,8 @@ static void assert_close(size_t count, const float *a, const float *b) {
     for (size_t i = 0; i < count; ++i) assert_true(fabs((double)a[i] - (double)b[i]) <= 1e-5 * scale);
 }
 
-/* Without the divergence a field gives the same velocities, and the same products with its Jacobians as with adjoints of 0. */
+/* Without the divergence a field gives the same velocities, and the same products with its Jacobians as with adjoints
+ * of 0. */
 static void test_velocity_alone(void **state) {
     (void)state;
     eqf_context *ctx = test_context();
@@ -106,10 +107,11 @@ static void test_velocity_alone(void **state) {
         TEST_OK(ctx, eqf__fill_zero(ctx, d_adjoint[alone], state_size * sizeof(float)));
         TEST_OK(ctx, eqf__buffer_create(ctx, grad_size * sizeof(float), NULL, "gradient", &d_grad[alone]));
         TEST_OK(ctx, eqf__fill_zero(ctx, d_grad[alone], grad_size * sizeof(float)));
-        TEST_OK(ctx, field->batched->evaluate(field, &noise, blocks, d_x, d_times, d_velocity, alone ? NULL : d_divergence));
+        TEST_OK(ctx,
+                field->batched->evaluate(field, &noise, blocks, d_x, d_times, d_velocity, alone ? NULL : d_divergence));
         velocity[alone] = read_buffer(ctx, d_velocity, state_size);
-        TEST_OK(ctx, field->batched->vjp(field, &noise, blocks, d_x, d_times, d_a, alone ? NULL : d_zero, d_adjoint[alone],
-                                         d_grad[alone]));
+        TEST_OK(ctx, field->batched->vjp(field, &noise, blocks, d_x, d_times, d_a, alone ? NULL : d_zero,
+                                         d_adjoint[alone], d_grad[alone]));
         adjoint[alone] = read_buffer(ctx, d_adjoint[alone], state_size);
         grad[alone] = read_buffer(ctx, d_grad[alone], grad_size);
         eqf__buffer_destroy(&d_adjoint[alone]);
@@ -143,7 +145,8 @@ static double loss_of(eqf_trainer *trainer, const float *params) {
     return sums[EQF__SUM_FLOW_MATCHING];
 }
 
-/* The gradient against differences along random directions; the loss itself against the pairs and the field's velocities on the host. */
+/* The gradient against differences along random directions; the loss itself against the pairs and the field's
+ * velocities on the host. */
 static void test_gradient(void **state) {
     (void)state;
     eqf_context *ctx = test_context();
@@ -187,8 +190,9 @@ static void finish(eqf_context *ctx, eqf_trainer *trainer, uint64_t cut, eqf_tra
     }
 }
 
-/* With independent pairs of Gaussians the best velocity is linear in x_t and its loss an integral: dof times the variance of x - z given
- * x_t = (1 - t) z + t x, s^2 + p^2 - (t s^2 - (1 - t) p^2)^2 / (t^2 s^2 + (1 - t)^2 p^2), over t. */
+/* With independent pairs of Gaussians the best velocity is linear in x_t and its loss an integral: dof times the
+ * variance of x - z given x_t = (1 - t) z + t x, s^2 + p^2 - (t s^2 - (1 - t) p^2)^2 / (t^2 s^2 + (1 - t)^2 p^2), over
+ * t. */
 static double least_loss(void) {
     const double s2 = data_scale * data_scale, p2 = prior_scale * prior_scale;
     double sum = 0;
@@ -228,7 +232,8 @@ static void test_least_loss(void **state) {
     eqf_trainer_destroy(&trainer);
 }
 
-/* Flow matching, then the likelihood: as it is, with other threads, and through a checkpoint in each stage and between the two. */
+/* Flow matching, then the likelihood: as it is, with other threads, and through a checkpoint in each stage and between
+ * the two. */
 static void test_stages(void **state) {
     (void)state;
     eqf_context *ctx = test_context();
@@ -274,7 +279,8 @@ static void test_stages(void **state) {
         if (first == NULL) {
             first = model;
         } else {
-            assert_memory_equal(eqf_model_params(first), eqf_model_params(model), eqf_model_num_params(model) * sizeof(float));
+            assert_memory_equal(eqf_model_params(first), eqf_model_params(model),
+                                eqf_model_num_params(model) * sizeof(float));
             eqf_model_destroy(&model);
         }
         eqf_trainer_destroy(&trainer);
@@ -300,7 +306,8 @@ static void test_refusals(void **state) {
     print_message("%s\n", eqf_context_error(ctx));
     assert_null(trainer);
     const eqf_training_options *none = NULL;
-    assert_int_equal(eqf_trainer_create_stages(ctx, model, 0, &none, 0, NULL, 0, NULL, &trainer), EQF_ERROR_INVALID_ARGUMENT);
+    assert_int_equal(eqf_trainer_create_stages(ctx, model, 0, &none, 0, NULL, 0, NULL, &trainer),
+                     EQF_ERROR_INVALID_ARGUMENT);
     eqf_model_destroy(&model);
 }
 

@@ -1,5 +1,6 @@
-/* Pairs for flow matching, on the host: assignments against all permutations, alignments against all copies and against what they must not
- * depend on, the same pairs whatever the number of threads, and the known distance of Lennard-Jones clusters. */
+/* Pairs for flow matching, on the host: assignments against all permutations, alignments against all copies and against
+ * what they must not depend on, the same pairs whatever the number of threads, and the known distance of Lennard-Jones
+ * clusters. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,7 @@
 #include "pairing.h"
 #include "support.h"
 
-/* ---- Assignment ---------------------------------------------------------------------------------------------------------- */
+/* ---- Assignment -------------------------------------------------------------------------------------------------- */
 
 /* The least total cost of rows from `row` on with the columns that are still free. */
 static double least_cost(unsigned n, const double *cost, unsigned row, unsigned taken) {
@@ -50,8 +51,8 @@ static void test_assignment_is_optimal(void **state) {
         }
 }
 
-/* A larger one: prices prove it. No exchange of two or rotation of three rows' columns pays; and it is no dearer than the diagonal that was
- * hidden in it. */
+/* A larger one: prices prove it. No exchange of two or rotation of three rows' columns pays; and it is no dearer than
+ * the diagonal that was hidden in it. */
 static void test_assignment_of_many(void **state) {
     (void)state;
     enum { N = 64 };
@@ -70,7 +71,7 @@ static void test_assignment_of_many(void **state) {
     free(cost);
 }
 
-/* ---- Alignment ----------------------------------------------------------------------------------------------------------- */
+/* ---- Alignment --------------------------------------------------------------------------------------------------- */
 
 static void random_configuration(unsigned num_particles, unsigned space_dim, uint64_t sample, double *x) {
     eqf__host_normals(num_particles, space_dim, 1.0, 77, sample, EQF__STREAM_PRIOR, x);
@@ -82,8 +83,8 @@ static double squared_distance(unsigned count, const double *a, const double *b)
     return square;
 }
 
-/* The best map beats many random ones, is orthogonal, and finds a map that is there; flat configurations, whose third singular value
- * vanishes, too. */
+/* The best map beats many random ones, is orthogonal, and finds a map that is there; flat configurations, whose third
+ * singular value vanishes, too. */
 static void test_orthogonal_map(void **state) {
     (void)state;
     for (unsigned dim = 1; dim <= 3; ++dim)
@@ -108,7 +109,8 @@ static void test_orthogonal_map(void **state) {
                 for (unsigned other = 0; other < 50; ++other) { /* of one particle more, so that labels stay */
                     double unit[9] = {0}, tried = 0;
                     for (unsigned a = 0; a < dim; ++a) unit[a * dim + a] = 1;
-                    /* rows of the unit matrix as three particles: their images are the map's columns, their labels do not matter */
+                    /* rows of the unit matrix as three particles: their images are the map's columns, their labels do
+                     * not matter */
                     eqf__host_augment(dim, dim, 5, other, unit);
                     for (unsigned i = 0; i < n; ++i)
                         for (unsigned a = 0; a < dim; ++a)
@@ -172,8 +174,9 @@ static void test_few_particles_exactly(void **state) {
         }
 }
 
-/* More particles: what comes out is a copy of what went in (same distances between particles, sorted), nearer than before; a copy of z itself
- * is found; more starts are no worse on average, and six particles come near the brute-force optimum. */
+/* More particles: what comes out is a copy of what went in (same distances between particles, sorted), nearer than
+ * before; a copy of z itself is found; more starts are no worse on average, and six particles come near the brute-force
+ * optimum. */
 static int by_value(const void *a, const void *b) {
     const double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
@@ -230,7 +233,7 @@ static void test_many_particles(void **state) {
     eqf__alignment_destroy(&alignment);
 }
 
-/* ---- Pairs --------------------------------------------------------------------------------------------------------------- */
+/* ---- Pairs ------------------------------------------------------------------------------------------------------- */
 
 enum { NUM_DATA = 30, NUM_DOF = 8, NUM_PAIRS = 20 };
 
@@ -257,7 +260,8 @@ static void fill_data(float *data) {
     }
 }
 
-/* An epoch has every datum once; pairing changes no datum's and no latent's place in the sums, and brings them nearer. */
+/* An epoch has every datum once; pairing changes no datum's and no latent's place in the sums, and brings them
+ * nearer. */
 static void test_pairs(void **state) {
     (void)state;
     eqf_context *ctx = test_context();
@@ -287,7 +291,8 @@ static void test_pairs(void **state) {
     assert_true(distance[1] < 0.8 * distance[0] && distance[2] < 0.8 * distance[1]);
 }
 
-/* Equilibrium Lennard-Jones clusters and a prior of sd .7: a prototype's mean squared distance with four starts was 5.63, and 35.8 unaligned. */
+/* Equilibrium Lennard-Jones clusters and a prior of sd .7: a prototype's mean squared distance with four starts was
+ * 5.63, and 35.8 unaligned. */
 static void test_clusters(void **state) {
     (void)state;
     eqf_context *ctx = test_context();

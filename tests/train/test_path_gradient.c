@@ -1,5 +1,6 @@
-/* Path gradients: the mean is that of the discretised flow's exact gradient, in both directions, and the variance falls as the flow comes near
- * its target. A dense field, and two particles on a spring: equilibrium is a Gaussian, which a small field can reach. */
+/* Path gradients: the mean is that of the discretised flow's exact gradient, in both directions, and the variance falls
+ * as the flow comes near its target. A dense field, and two particles on a spring: equilibrium is a Gaussian, which a
+ * small field can reach. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,10 +73,10 @@ static void improve(eqf_context *ctx, eqf_model **model, const float *x, uint64_
     eqf_trainer_destroy(&trainer);
 }
 
-/* Gradients of NUM_BATCHES batches projected on random directions: means_out and variances_out [NUM_PROJECTIONS] of a batch's, and all of
- * them, projections_out [NUM_BATCHES][NUM_PROJECTIONS]; the mean loss is returned. */
-static double gradients_of(eqf_context *ctx, const eqf_model *model, const float *x, eqf_gradient gradient, bool is_energy,
-                           double *projections_out, double *variance_out) {
+/* Gradients of NUM_BATCHES batches projected on random directions: means_out and variances_out [NUM_PROJECTIONS] of a
+ * batch's, and all of them, projections_out [NUM_BATCHES][NUM_PROJECTIONS]; the mean loss is returned. */
+static double gradients_of(eqf_context *ctx, const eqf_model *model, const float *x, eqf_gradient gradient,
+                           bool is_energy, double *projections_out, double *variance_out) {
     const eqf_training_options options = options_of(gradient, is_energy);
     const eqf__term_kind kind = is_energy ? EQF__TERM_ENERGY : EQF__TERM_NLL;
     eqf_trainer *trainer;
@@ -149,8 +150,10 @@ static void test_mean_and_variance(void **state) {
             loss[1] = gradients_of(ctx, model, x, EQF_GRADIENT_PATH, is_energy, projections[1], &variance[1]);
             const double deviation = largest_deviation(projections[0], projections[1]);
             ratio[is_energy][s] = variance[1] / variance[0];
-            print_message("%s, %u steps: loss %.4f, path %.4f; means (%.3g long) differ by %.2f standard errors; variance dto %.3g, path "
-                          "%.3g\n", is_energy ? "energy" : "nll", (unsigned)steps[s], loss[0], loss[1],
+            print_message("%s, %u steps: loss %.4f, path %.4f; means (%.3g long) differ by %.2f standard errors; "
+                          "variance dto %.3g, path "
+                          "%.3g\n",
+                          is_energy ? "energy" : "nll", (unsigned)steps[s], loss[0], loss[1],
                           norm_of_means(projections[0]), deviation, variance[0], variance[1]);
             assert_true(deviation < 4); /* the largest of 6: by chance once in 2500 */
             assert_true(fabs(loss[0] - loss[1]) < 2e-3 * (1 + fabs(loss[0])));
@@ -195,7 +198,8 @@ static void test_training_and_cap(void **state) {
     TEST_OK(ctx, eqf__terms[EQF__TERM_NLL].draw(trainer, &share));
     TEST_OK(ctx, eqf__terms[EQF__TERM_NLL].launch(trainer, share.count));
     float *gradient = test_floats(trainer->num_trained);
-    TEST_OK(ctx, eqf__buffer_read(ctx, trainer->workspace.d_gradient, 0, trainer->num_trained * sizeof(float), gradient));
+    TEST_OK(ctx,
+            eqf__buffer_read(ctx, trainer->workspace.d_gradient, 0, trainer->num_trained * sizeof(float), gradient));
     double square = 0;
     for (size_t i = 0; i < trainer->num_trained; ++i) square += (double)gradient[i] * gradient[i];
     assert_true(square > 0 && sqrt(square) < 0.05);

@@ -1,4 +1,5 @@
-/* SOAP on the host: steps that do not depend on the axes in which the parameters are written, orthonormal eigenbases, Adam for vectors. */
+/* SOAP on the host: steps that do not depend on the axes in which the parameters are written, orthonormal eigenbases,
+ * Adam for vectors. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,8 +52,8 @@ static void test_vectors(void **state) {
     eqf_model_destroy(&model);
 }
 
-/* f(W) = sum over ij of curvature_i curvature_j (U^T W V)_ij^2 / 2 for the first slice W [rows, columns], in axes that are turned by
- * reflections U and V. Gradient out; returns f. */
+/* f(W) = sum over ij of curvature_i curvature_j (U^T W V)_ij^2 / 2 for the first slice W [rows, columns], in axes that
+ * are turned by reflections U and V. Gradient out; returns f. */
 static double turned_bowl(unsigned rows, unsigned columns, bool is_turned, const float *w, float *gradient) {
     double u[64], v[8], uu = 0, vv = 0, *y = calloc((size_t)rows * columns, sizeof *y), value = 0;
     for (unsigned i = 0; i < rows; ++i) u[i] = eqf__host_number(i, 3), uu += u[i] * u[i];
@@ -82,7 +83,8 @@ static double turned_bowl(unsigned rows, unsigned columns, bool is_turned, const
     return value;
 }
 
-/* Where one of two runs of SOAP ends, or of Adam, which is SOAP told that the matrix is a vector; from a start of the same value. */
+/* Where one of two runs of SOAP ends, or of Adam, which is SOAP told that the matrix is a vector; from a start of the
+ * same value. */
 static double end_of(bool is_turned, bool is_adam) {
     eqf_context *ctx = test_context();
     eqf_model *model = make_model(40);
@@ -117,11 +119,13 @@ static double end_of(bool is_turned, bool is_adam) {
 static void test_axes(void **state) {
     (void)state;
     const double along = end_of(false, false), turned = end_of(true, false), adam = end_of(true, true);
-    print_message("a bowl of condition 1e4 after 400 steps: %.2e along the axes, %.2e turned; Adam, turned %.2e\n", along, turned, adam);
+    print_message("a bowl of condition 1e4 after 400 steps: %.2e along the axes, %.2e turned; Adam, turned %.2e\n",
+                  along, turned, adam);
     assert_true(turned < 0.1 * adam && turned < 10 * along + 1e-6);
 }
 
-/* After gradients of a known covariance the bases diagonalise it, and are orthonormal; also where the gradients have few ranks. */
+/* After gradients of a known covariance the bases diagonalise it, and are orthonormal; also where the gradients have
+ * few ranks. */
 static void test_bases(void **state) {
     (void)state;
     eqf_context *ctx = test_context();
@@ -158,8 +162,8 @@ static void test_bases(void **state) {
                 if (a != b) off = fmax(off, fabs(element));
                 if (a == b) trace += element;
             }
-        print_message("%u ranks: basis orthonormal within %.1e, covariance diagonal within %.1e of its trace\n", ranks, worst,
-                      off / trace);
+        print_message("%u ranks: basis orthonormal within %.1e, covariance diagonal within %.1e of its trace\n", ranks,
+                      worst, off / trace);
         assert_true(worst < 1e-6 && off < 0.02 * trace && trace > 0);
         eqf__soap_destroy(&soap);
     }
@@ -169,6 +173,7 @@ static void test_bases(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_vectors), cmocka_unit_test(test_axes), cmocka_unit_test(test_bases)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_vectors), cmocka_unit_test(test_axes),
+                                       cmocka_unit_test(test_bases)};
     return cmocka_run_group_tests(tests, NULL, test_context_teardown);
 }

@@ -1,5 +1,6 @@
-/* Samples that the host weighs. The log-dispersion: its value from log-densities and energies, its gradient against differences, zero where the model is the target, and a
- * training that makes it fall. The cap on samples: gradients of single samples, added up by hand. */
+/* Samples that the host weighs. The log-dispersion: its value from log-densities and energies, its gradient against
+ * differences, zero where the model is the target, and a training that makes it fall. The cap on samples: gradients of
+ * single samples, added up by hand. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -53,7 +54,8 @@ static eqf_training_options make_options(void) {
 static eqf_trainer *make_trainer(eqf_context *ctx, const eqf_model *model, const float *x) {
     const eqf_training_options options = make_options();
     eqf_trainer *trainer;
-    TEST_OK(ctx, eqf_trainer_create(ctx, model, &options, NUM_DATA - NUM_HELD_OUT, x + NUM_HELD_OUT * DOF, NUM_HELD_OUT, x, &trainer));
+    TEST_OK(ctx, eqf_trainer_create(ctx, model, &options, NUM_DATA - NUM_HELD_OUT, x + NUM_HELD_OUT * DOF, NUM_HELD_OUT,
+                                    x, &trainer));
     return trainer;
 }
 
@@ -121,7 +123,8 @@ static void check_kind(eqf_dynamics_kind kind) {
     while (!now.is_done) {
         TEST_OK(ctx, eqf_trainer_advance(trainer, 5, &now));
         if (now.step == 20) first = now.held_out_dispersion;
-        if (isfinite(now.dispersion)) assert_true(fabs(now.loss - (now.nll + 0.5 * now.dispersion)) < 1e-3 * fabs(now.loss));
+        if (isfinite(now.dispersion))
+            assert_true(fabs(now.loss - (now.nll + 0.5 * now.dispersion)) < 1e-3 * fabs(now.loss));
     }
     print_message("held out %.4f at step 20, %.4f at the end\n", first, now.held_out_dispersion);
     assert_true(now.held_out_dispersion < first && isfinite(now.held_out_nll));
@@ -141,7 +144,8 @@ static void test_radial(void **state) {
     check_kind(EQF_DYNAMICS_RADIAL);
 }
 
-/* Gradients of single samples with the factors of the cap add up to that of the batch; a cap that nothing reaches changes no bit. */
+/* Gradients of single samples with the factors of the cap add up to that of the batch; a cap that nothing reaches
+ * changes no bit. */
 static void test_cap(void **state) {
     (void)state;
     eqf_context *ctx = test_context();
@@ -199,6 +203,7 @@ static void test_cap(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_dense), cmocka_unit_test(test_radial), cmocka_unit_test(test_cap)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_dense), cmocka_unit_test(test_radial),
+                                       cmocka_unit_test(test_cap)};
     return cmocka_run_group_tests(tests, NULL, test_context_teardown);
 }

@@ -1,6 +1,7 @@
-/* assemble DESCRIPTION FOLDER [CASES]: every program that the library assembles for the device that a file describes (src/device/described.h), one
- * folder a case below FOLDER; with CASES only of those whose name begins so ("lj13.radial"). The verbs run on a few samples; what they
- * compute means nothing. Last line: how many cases there were. */
+/* assemble DESCRIPTION FOLDER [CASES]: every program that the library assembles for the device that a file describes
+ * (src/device/described.h), one folder a case below FOLDER; with CASES only of those whose name begins so
+ * ("lj13.radial"). The verbs run on a few samples; what they compute means nothing. Last line: how many cases there
+ * were. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,28 +21,29 @@ typedef struct target {
 } target;
 
 /* A user's potential of four particles in a plane, with all that such a text may use. */
-static const char user_text[] = "real energy(const real *x) {\n"
-                                "    real sum = 0;\n"
-                                "    for (uint i = 0; i < N; i++)\n"
-                                "        for (uint j = 0; j < i; j++) {\n"
-                                "            real s = 0;\n"
-                                "            for (uint d = 0; d < D; d++) s += (x[i * D + d] - x[j * D + d]) * (x[i * D + d] - x[j * D + d]);\n"
-                                "            sum += stiffness * (s - 1) * (s - 1);\n"
-                                "        }\n"
-                                "    return sum;\n"
-                                "}\n"
-                                "void energy_gradient(const real *x, real *gradient) {\n"
-                                "    for (uint c = 0; c < N * D; c++) gradient[c] = 0;\n"
-                                "    for (uint i = 0; i < N; i++)\n"
-                                "        for (uint j = 0; j < N; j++) {\n"
-                                "            real s = 0;\n"
-                                "            for (uint d = 0; d < D; d++) s += (x[i * D + d] - x[j * D + d]) * (x[i * D + d] - x[j * D + d]);\n"
-                                "            for (uint d = 0; d < D; d++)\n"
-                                "                gradient[i * D + d] += 4 * stiffness * (s - 1) * (x[i * D + d] - x[j * D + d]);\n"
-                                "        }\n"
-                                "}\n";
+static const char user_text[] =
+    "real energy(const real *x) {\n"
+    "    real sum = 0;\n"
+    "    for (uint i = 0; i < N; i++)\n"
+    "        for (uint j = 0; j < i; j++) {\n"
+    "            real s = 0;\n"
+    "            for (uint d = 0; d < D; d++) s += (x[i * D + d] - x[j * D + d]) * (x[i * D + d] - x[j * D + d]);\n"
+    "            sum += stiffness * (s - 1) * (s - 1);\n"
+    "        }\n"
+    "    return sum;\n"
+    "}\n"
+    "void energy_gradient(const real *x, real *gradient) {\n"
+    "    for (uint c = 0; c < N * D; c++) gradient[c] = 0;\n"
+    "    for (uint i = 0; i < N; i++)\n"
+    "        for (uint j = 0; j < N; j++) {\n"
+    "            real s = 0;\n"
+    "            for (uint d = 0; d < D; d++) s += (x[i * D + d] - x[j * D + d]) * (x[i * D + d] - x[j * D + d]);\n"
+    "            for (uint d = 0; d < D; d++)\n"
+    "                gradient[i * D + d] += 4 * stiffness * (s - 1) * (x[i * D + d] - x[j * D + d]);\n"
+    "        }\n"
+    "}\n";
 
-/* ---- Cases: what a user can ask for, each with a context of its own --------------------------------------------------------- */
+/* ---- Cases: what a user can ask for, each with a context of its own ---------------------------------------------- */
 
 #define TRY(call)                                 \
     do {                                          \
@@ -151,7 +153,8 @@ static eqf_status train_step(target *t, eqf_dynamics_kind kind, eqf_training_opt
     TRY(eqf_model_create(t->ctx, &model_options, &model));
     eqf_status status = eqf_trainer_create(t->ctx, model, &options, BATCH, t->x, BATCH, t->x, &trainer);
     if (status == EQF_OK) status = eqf_trainer_advance(trainer, 1, &state);
-    if (status == EQF_ERROR_NON_FINITE && trainer != NULL) status = EQF_OK; /* records of zeros say that the step failed */
+    /* records of zeros say that the step failed */
+    if (status == EQF_ERROR_NON_FINITE && trainer != NULL) status = EQF_OK;
     eqf_trainer_destroy(&trainer);
     eqf_model_destroy(&model);
     return status;
@@ -199,6 +202,17 @@ static eqf_status chains(target *t) {
     return eqf_mcmc_sample(t->ctx, &t->potential, &options, NUM_GENERATED, x, u, &diagnostics);
 }
 
+static eqf_status ladders(target *t) {
+    eqf_replica_options options = EQF_REPLICA_OPTIONS_INIT;
+    options.num_temperatures = 2;
+    options.highest_temperature = 2 * t->potential.temperature;
+    options.num_ladders = NUM_GENERATED / 2;
+    options.num_burn_in = 20;
+    options.thinning = 10;
+    float x[NUM_GENERATED * MAX_DOF];
+    return eqf_replica_sample(t->ctx, &t->potential, &options, NUM_GENERATED / 2, x, NULL, NULL);
+}
+
 static eqf_status quench(target *t, eqf_quench_precision precision) {
     eqf_quench_options options = EQF_QUENCH_OPTIONS_INIT;
     options.precision = precision;
@@ -244,12 +258,13 @@ static const struct {
     {"train-path", train_path, true},
     {"energy", energy, false},
     {"mcmc", chains, false},
+    {"replica", ladders, false},
     {"minima", minima, false},
     {"minima-double", minima_double, false},
     {"probe", probe, true},
 };
 
-/* ---- All of them ------------------------------------------------------------------------------------------------------------- */
+/* ---- All of them ------------------------------------------------------------------------------------------------- */
 
 static int fail(const char *what, const eqf_context *ctx) {
     fprintf(stderr, "assemble: %s: %s\n", what, ctx != NULL ? eqf_context_error(ctx) : "no context");
@@ -275,7 +290,8 @@ static int run_case(const char *description, const char *folder, target *t, cons
     if (eqf_context_create(&options, &t->ctx) != EQF_OK) return fail("eqf_context_create", NULL);
     eqf_status status = eqf__device_open_described(t->ctx, description, path);
     if (status == EQF_OK) status = cases[number].run(t);
-    /* A device's limit of launches may be too small for a step: the library says so, and there is no such program to compile. */
+    /* A device's limit of launches may be too small for a step: the library says so, and there is no such program to
+     * compile. */
     if (status == EQF_ERROR_UNSUPPORTED) printf("refused: %s: %s\n", name, eqf_context_error(t->ctx));
     const int code = status == EQF_OK || status == EQF_ERROR_UNSUPPORTED ? 0 : fail(path, t->ctx);
     eqf_context_destroy(&t->ctx);
@@ -296,7 +312,8 @@ int main(int argc, char **argv) {
             t.potential.kind = EQF_POTENTIAL_USER;
             t.potential.source = user_text;
             t.potential.length = 1;
-            if (eqf_potential_set_constant(NULL, &t.potential, "stiffness", 2) != EQF_OK) return fail("stiffness", NULL);
+            if (eqf_potential_set_constant(NULL, &t.potential, "stiffness", 2) != EQF_OK)
+                return fail("stiffness", NULL);
         }
         t.num_dof = (size_t)t.potential.num_particles * t.potential.space_dim;
         place(&t);

@@ -55,7 +55,7 @@ def size(text):
     return int(re.sub(r"\D", "", text) or 0)
 
 
-# ---- Compilers: each is made for a device, compiles a text, and gives {kernel: figures} --------------------------------------
+# ---- Compilers: each is made for a device, compiles a text, and gives {kernel: figures} ------------------------------
 
 
 class Clang:
@@ -255,7 +255,7 @@ class Ocloc:
 COMPILERS = {"ptxas": Ptxas, "amdgcn": Amdgcn, "ocloc": Ocloc}
 
 
-# ---- Programs -----------------------------------------------------------------------------------------------------------------
+# ---- Programs --------------------------------------------------------------------------------------------------------
 
 
 def read_programs(folder):
@@ -303,7 +303,7 @@ def compile_one(compiler, program, folder):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-# ---- Figures -------------------------------------------------------------------------------------------------------------------
+# ---- Figures ---------------------------------------------------------------------------------------------------------
 
 
 def read_ceilings(vendor):
@@ -395,7 +395,7 @@ def check_device(path, arguments, rows, needed):
     return len(programs), num_kernels, complaints, compiler.name
 
 
-# ---- The table -----------------------------------------------------------------------------------------------------------------
+# ---- The table -------------------------------------------------------------------------------------------------------
 
 SHOWN = ["h200", "mi300x", "rx6900", "rx7900", "arc-a770"]
 

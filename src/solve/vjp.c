@@ -1,5 +1,5 @@
-/* The vector-Jacobian product of the field at one time, whatever its forms: what programs need that differentiate through the velocity
- * themselves. */
+/* The vector-Jacobian product of the field at one time, whatever its forms: what programs need that differentiate
+ * through the velocity themselves. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,11 +33,10 @@ static void clear(vjp *v) {
     free(v->sums);
 }
 
-/* ---- The forms ---------------------------------------------------------------------------------------------------------- */
+/* ---- The forms --------------------------------------------------------------------------------------------------- */
 
-static eqf_status open_stage(vjp *v) {
-    eqf_context *ctx = v->flow->ctx;
-    eqf__field *field = v->flow->field;
+static eqf_status stage_program(const eqf_flow *flow, eqf__program **program_out) {
+    const eqf__field *field = flow->field;
     const eqf__stage_form *form = field->stage;
     const char *files[8] = {"common/real.clh"};
     char defines[sizeof form->defines + 128];
@@ -47,8 +46,15 @@ static eqf_status open_stage(vjp *v) {
     eqf__real_defines(&field->real, defines, sizeof defines);
     const size_t length = strlen(defines);
     snprintf(defines + length, sizeof defines - length, "%s", form->defines);
+    return eqf__program_get(flow->ctx, "field_vjp", files, defines, program_out);
+}
+
+static eqf_status open_stage(vjp *v) {
+    eqf_context *ctx = v->flow->ctx;
+    eqf__field *field = v->flow->field;
+    const eqf__stage_form *form = field->stage;
     eqf__program *program;
-    EQF__TRY(eqf__program_get(ctx, "field_vjp", files, defines, &program));
+    EQF__TRY(stage_program(v->flow, &program));
     EQF__TRY(eqf__kernel_create(ctx, program, "field_vjp_at_stage", &v->kernel));
     if (form->prepare_gradient != NULL) EQF__TRY(form->prepare_gradient(field));
     v->num_partials = ctx->device->num_partials;
@@ -68,12 +74,17 @@ static eqf_status launch_stage(vjp *v, size_t num_blocks, cl_mem d_x) {
     return field->stage->contract(field, v->d_grad, v->d_grad_shared, v->num_partials, v->d_gradient);
 }
 
+static eqf_status any_time_program(const eqf_flow *flow, eqf__program **program_out) {
+    const eqf__any_time_form *form = flow->field->any_time;
+    const char *const files[] = {"common/real.clh", form->file, "integrator/field_vjp_any_time.cl", NULL};
+    return eqf__program_get(flow->ctx, "field_vjp_any_time", files, form->defines, program_out);
+}
+
 static eqf_status open_any_time(vjp *v) {
     eqf_context *ctx = v->flow->ctx;
     const eqf__field *field = v->flow->field;
-    const char *const files[] = {"common/real.clh", field->any_time->file, "integrator/field_vjp_any_time.cl", NULL};
     eqf__program *program;
-    EQF__TRY(eqf__program_get(ctx, "field_vjp_any_time", files, field->any_time->defines, &program));
+    EQF__TRY(any_time_program(v->flow, &program));
     EQF__TRY(eqf__kernel_create(ctx, program, "field_vjp_at_time", &v->kernel));
     v->num_partials = ctx->device->num_partials < 64 ? ctx->device->num_partials : 64;
     v->grad_bytes = v->num_partials * field->any_time->grad_size * field->real.vector_width * sizeof(float);
@@ -106,7 +117,7 @@ static eqf_status launch_batched(vjp *v, const eqf__noise *noise, size_t num_blo
     return field->batched->contract(field, v->d_grad, v->d_gradient);
 }
 
-/* ---- Chunks -------------------------------------------------------------------------------------------------------------- */
+/* ---- Chunks ------------------------------------------------------------------------------------------------------ */
 
 static eqf_status write_times(vjp *v, size_t num_lanes) {
     float *times = eqf__alloc(v->flow->ctx, num_lanes, sizeof *times, "the times");
@@ -184,18 +195,24 @@ static eqf_status run(vjp *v, size_t batch_size, const float *x, const float *ad
     return EQF_OK;
 }
 
-eqf_status eqf_flow_velocity_vjp(eqf_flow *flow, double t, size_t batch_size, const float *x,
-                                 const float *adjoint_velocity, const float *adjoint_divergence, float *adjoint_x_out,
-                                 float *gradient_out) {
-    EQF__NOT_NULL(NULL, flow);
-    if (batch_size > 0) EQF__NOT_NULL(flow->ctx, x);
-    if (batch_size > 0) EQF__NOT_NULL(flow->ctx, adjoint_velocity);
-    if (eqf__is_double(&flow->solver->real))
-        return eqf__fail(flow->ctx, EQF_ERROR_UNSUPPORTED,
-                         "a flow in double precision has no gradients: use float32 for them");
-    EQF__TRY(flow->solver->verbs->check_time(flow->solver, t));
+eqf_status eqf__flow_velocity_vjp(eqf_flow *flow, double t, size_t batch_size, const float *x,
+                                  const float *adjoint_velocity, const float *adjoint_divergence, float *adjoint_x_out,
+                                  float *gradient_out) {
     vjp v = {.flow = flow, .t = t};
     const eqf_status status = run(&v, batch_size, x, adjoint_velocity, adjoint_divergence, adjoint_x_out, gradient_out);
     clear(&v);
     return status;
+}
+
+eqf_status eqf__flow_vjp_programs(eqf_flow *flow, eqf__program **field_out, eqf__program **own_out) {
+    eqf__field *field = flow->field;
+    *own_out = NULL;
+    if (field->batched != NULL) {
+        *field_out = field->batched->program;
+        return EQF_OK;
+    }
+    EQF__TRY(field->any_time != NULL ? any_time_program(flow, own_out) : stage_program(flow, own_out));
+    if (field->stage != NULL && field->stage->prepare_gradient != NULL) EQF__TRY(field->stage->prepare_gradient(field));
+    *field_out = field->any_time != NULL ? field->any_time->program : field->stage->gradient_program;
+    return EQF_OK;
 }

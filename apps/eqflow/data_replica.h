@@ -1,0 +1,30 @@
+/* eqflow data --replicas: equilibrium samples by replica exchange in temperature. */
+#ifndef DATA_REPLICA_H
+#define DATA_REPLICA_H
+
+#include "eqflow/preset.h"
+#include "options.h"
+
+typedef struct replica_flags {
+    uint64_t num_temperatures, num_ladders, exchange_interval;
+    bool is_num_temperatures_set, is_num_ladders_set, is_exchange_interval_set, is_highest_set;
+    double highest;
+    const char *start, *each_path, *ladder_path;
+} replica_flags;
+
+/* What the command's own flags say. */
+typedef struct replica_request {
+    size_t num;
+    const char *path, *energies_path;
+    unsigned num_burn_in, thinning; /* 0: the preset's */
+} replica_request;
+
+/* --replicas and what goes with it; gives the number of options. */
+size_t replica_options(replica_flags *flags, cli_option options_out[]);
+/* Was something given that needs --replicas? Then that is missing. */
+exit_code replica_check(cli_app *app, const replica_flags *flags);
+/* Samples, writes and prints. */
+exit_code replica_make(cli_app *app, const replica_flags *flags, const replica_request *request,
+                       const eqf_preset *preset);
+
+#endif

@@ -1,0 +1,12 @@
+/* For libFuzzer: its own mutations, and most of the time their repair. */
+#include "target.h"
+
+size_t LLVMFuzzerMutate(uint8_t *bytes, size_t num_bytes, size_t capacity);
+size_t LLVMFuzzerCustomMutator(uint8_t *bytes, size_t num_bytes, size_t capacity, unsigned seed);
+
+size_t LLVMFuzzerCustomMutator(uint8_t *bytes, size_t num_bytes, size_t capacity, unsigned seed) {
+    const size_t num_seed_bytes = seed % 61 == 0 || num_bytes < 2 ? fuzz_seed(bytes, capacity) : 0;
+    if (num_seed_bytes > 0) num_bytes = num_seed_bytes;
+    num_bytes = LLVMFuzzerMutate(bytes, num_bytes, capacity);
+    return seed / 64 % 8 == 0 ? num_bytes : fuzz_repair(bytes, num_bytes, capacity);
+}
