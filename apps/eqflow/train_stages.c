@@ -25,6 +25,8 @@ typedef struct stage_key {
 static const stage_key keys[] = {
     {"steps", KEY_COUNT, AT(num_steps), 1, 1e12, NULL, "optimizer steps"},
     {"batch", KEY_SIZE, AT(batch_size), 1, 1 << 24, NULL, "samples a step"},
+    {"sub-batch", KEY_SIZE, AT(sub_batch_size), 0, 1 << 24, NULL,
+     "samples solved at once, to save memory; 0: a whole batch"},
     {"generated", KEY_SIZE, AT(num_generated), 1, 1 << 24, NULL, "samples of the model a step, of energy and mixture"},
     {"lr", KEY_NUMBER, AT(learning_rate), DBL_MIN, DBL_MAX, NULL, "learning rate at its highest"},
     {"final-fraction", KEY_NUMBER, AT(final_learning_rate_fraction), 0, 1, NULL, "of it, where the cosine ends"},

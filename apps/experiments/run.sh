@@ -27,6 +27,8 @@ Experiments:
                    samples fall into?
   dto-otd          two gradients, three divergences: what do they cost, and what
                    do they give?
+  message          a deep many-body field, hop by hop: likelihood, samples, cost,
+                   beside what is published
 
 Options:
       --quick          small sizes: a minute or so on a laptop; shows how,
@@ -35,7 +37,8 @@ Options:
                        --quick EXPERIMENT-quick]
       --systems LIST   of dw2, dw4, lj13 [by experiment]
       --fields LIST    of radial, dense, augmented (dense, trained on augmented
-                       batches) [by experiment]
+                       batches); of message: radial, message-1, message-2,
+                       message-3 (hops) [by experiment]
       --sizes LIST     numbers of training samples [by experiment]
       --seeds N        repetitions, each with data, start and batches of its own
                        [by experiment]
@@ -137,9 +140,9 @@ while [ $# -gt 0 ]; do
     shift
 done
 case $name in
-invariance | data-efficiency | boltzmann | metastable | dto-otd) ;;
-'') fail 2 "EXPERIMENT is missing: invariance, data-efficiency, boltzmann, metastable or dto-otd; see $me --help" ;;
-*) fail 2 "unknown experiment '$name': must be invariance, data-efficiency, boltzmann, metastable or dto-otd" ;;
+invariance | data-efficiency | boltzmann | metastable | dto-otd | message) ;;
+'') fail 2 "EXPERIMENT is missing: invariance, data-efficiency, boltzmann, metastable, dto-otd or message; see $me --help" ;;
+*) fail 2 "unknown experiment '$name': must be invariance, data-efficiency, boltzmann, metastable, dto-otd or message" ;;
 esac
 check_options
 # shellcheck source=/dev/null

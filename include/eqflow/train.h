@@ -95,6 +95,10 @@ typedef struct eqf_training_options {
     double sample_cap;
     /* of EQF_GRADIENT_PATH: largest |grad log q + grad u| of a sample; 0: none */
     double path_cap;
+    /* Samples that are solved at once: a batch is solved in parts of so many, one after the other, and their gradients
+     * are added in this order, for batches that do not fit into memory. 0: all at once. Not with the log-dispersion or
+     * sample_cap, which look at all of a batch. */
+    size_t sub_batch_size;
 } eqf_training_options;
 #define EQF_TRAINING_OPTIONS_INIT                                                                                      \
     {                                                                                                                  \

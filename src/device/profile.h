@@ -57,6 +57,8 @@ typedef struct eqf__profile_line {
     unsigned number;
 } eqf__profile_line;
 bool eqf__profile_next_line(const char **text, unsigned *number, eqf__profile_line *line);
+/* Appends more to target [size], after a blank; nothing where there is no room. */
+void eqf__profile_append(char *target, size_t size, const char *more);
 
 /* Value of a key, "" if there is none. */
 const char *eqf__profile_get(const eqf_device_profile *profile, const char *key);

@@ -1,5 +1,4 @@
 /* The dense field's host side: its layers, their weights on the device, and its row. */
-#include <math.h>
 #include <stdlib.h>
 
 #include "dense_internal.h"
@@ -12,21 +11,9 @@ static const size_t cpu_sample_multiple = 16, gpu_sample_multiple = 64;
 
 /* ---- Parameters -------------------------------------------------------------------------------------------------- */
 
-static eqf_status check_params(eqf__field *field) {
-    eqf_context *ctx = field->ctx;
-    float *params = eqf__alloc(ctx, field->num_params, sizeof *params, "the parameters");
-    if (params == NULL) return EQF_ERROR_OUT_OF_MEMORY;
-    eqf_status status = eqf__buffer_read(ctx, field->d_params, 0, field->num_params * sizeof *params, params);
-    for (size_t n = 0; n < field->num_params && status == EQF_OK; n++)
-        if (!isfinite(params[n]))
-            status = eqf__fail(ctx, EQF_ERROR_NON_FINITE, "the field's parameters give non-finite velocities");
-    free(params);
-    return status;
-}
-
 static eqf_status dense_prepare(eqf__field *field, bool check) {
     dense_state *state = field->state;
-    if (check) EQF__TRY(check_params(field));
+    (void)check;
     for (unsigned l = 0; l < state->num_layers; l++) {
         const dense_layer *layer = &state->layers[l];
         const cl_uint at_weights = (cl_uint)layer->at_weights, at_bias = (cl_uint)layer->at_bias;
@@ -163,7 +150,7 @@ static bool problem(const eqf_dynamics_options *options, unsigned num_particles,
 
 const eqf__dynamics_kind eqf__dense_kind = {
     .info = EQF__DYNAMICS_INFO(.name = "dense", .title = "the black-box baseline", .has_estimates = true,
-                               .is_batched = true),
+                               .is_batched = true, EQF__EXACT_STEPS),
     .forms = EQF__FORM_BATCHED,
     .host_velocity = eqf__host_dense_velocity,
     .problem = problem,

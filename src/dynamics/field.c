@@ -51,36 +51,37 @@ void eqf__field_destroy(eqf__field **field) {
     *field = NULL;
 }
 
-/* Parameters as double. They are checked here: the float field shows what is not finite when its table is measured. */
 static eqf_status write_wide(eqf__field *field, const float *params) {
     double *wide = eqf__alloc(field->ctx, field->num_params, sizeof *wide, "the parameters");
     if (wide == NULL) return EQF_ERROR_OUT_OF_MEMORY;
-    bool is_finite = true;
-    for (size_t i = 0; i < field->num_params; i++) {
-        wide[i] = (double)params[i];
-        is_finite = is_finite && isfinite(params[i]);
-    }
+    for (size_t i = 0; i < field->num_params; i++) wide[i] = (double)params[i];
     const eqf_status status =
-        is_finite ? eqf__buffer_write(field->ctx, field->d_params, 0, field->num_params * sizeof *wide, wide)
-                  : eqf__fail(field->ctx, EQF_ERROR_NON_FINITE, "the field's parameters are not finite");
+        eqf__buffer_write(field->ctx, field->d_params, 0, field->num_params * sizeof *wide, wide);
     free(wide);
     return status;
 }
 
+static eqf_status prepare(eqf__field *field, bool check) {
+    return field->kind->prepare != NULL ? field->kind->prepare(field, check) : EQF_OK;
+}
+
 eqf_status eqf__field_set_params(eqf__field *field, const float *params, bool *has_changed_out) {
     char defines[sizeof field->stage->defines] = "";
+    for (size_t i = 0; i < field->num_params; i++)
+        if (!isfinite(params[i]))
+            return eqf__fail(field->ctx, EQF_ERROR_NON_FINITE, "the field's parameters are not finite");
     if (field->stage != NULL) memcpy(defines, field->stage->defines, sizeof defines);
     if (eqf__is_double(&field->real))
         EQF__TRY(write_wide(field, params));
     else
         EQF__TRY(eqf__buffer_write(field->ctx, field->d_params, 0, field->num_params * sizeof *params, params));
-    EQF__TRY(field->kind->prepare(field, true));
+    EQF__TRY(prepare(field, true));
     *has_changed_out = field->stage != NULL && strcmp(defines, field->stage->defines) != 0;
     return EQF_OK;
 }
 
 eqf_status eqf__field_prepare(eqf__field *field, bool check) {
-    return field->kind->prepare(field, check);
+    return prepare(field, check);
 }
 
 eqf_status eqf__field_set_resolution(eqf__field *field, unsigned resolution) {

@@ -1,6 +1,5 @@
 /* The message field's host side: tapes, scratch memory and launches. Equations: docs/method.md, section 9; kernels:
  * cl/dynamics/message.cl. */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -207,22 +206,6 @@ static eqf_status message_contract(eqf__field *field, cl_mem d_grad, cl_mem d_gr
                        EQF__ARG(num_slices), EQF__ARG(num_params));
 }
 
-/* ---- Parameters -------------------------------------------------------------------------------------------------- */
-
-static eqf_status message_prepare(eqf__field *field, bool check) {
-    eqf_context *ctx = field->ctx;
-    if (!check || eqf__is_double(&field->real))
-        return EQF_OK; /* parameters in double were checked when they were written */
-    float *params = eqf__alloc(ctx, field->num_params, sizeof *params, "the parameters");
-    if (params == NULL) return EQF_ERROR_OUT_OF_MEMORY;
-    eqf_status status = eqf__buffer_read(ctx, field->d_params, 0, field->num_params * sizeof *params, params);
-    for (size_t n = 0; n < field->num_params && status == EQF_OK; n++)
-        if (!isfinite(params[n]))
-            status = eqf__fail(ctx, EQF_ERROR_NON_FINITE, "the field's parameters are not finite");
-    free(params);
-    return status;
-}
-
 /* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 static void message_destroy(eqf__field *field) {
@@ -245,11 +228,7 @@ static eqf_status create_kernels(eqf__field *field) {
     EQF__TRY(build_program(field, false, &state->form.program));
     EQF__TRY(eqf__kernel_create(ctx, state->form.program, "message_run", &state->run));
     if (state->group_size > 1) {
-        size_t most;
-        EQF__OCL(ctx,
-                 clGetKernelWorkGroupInfo(state->run.id, ctx->device->id, CL_KERNEL_WORK_GROUP_SIZE, sizeof most, &most,
-                                          NULL),
-                 "while a kernel was asked for its largest group");
+        const size_t most = eqf__kernel_largest_group(ctx, &state->run);
         if (most < state->group_size) state->group_size = most > 0 ? (unsigned)most : 1;
     }
     return EQF_OK;
@@ -293,6 +272,7 @@ static eqf_status message_create(eqf__field *field, const eqf__field_needs *need
     size_t num_slices;
     field->num_params = eqf__message_layout(&field->options, 0, slices, &num_slices, &field->num_trained);
     eqf__message_shape_of(&field->options, &state->shape);
+    state->form.is_divergence_costly = true; /* eight times the velocity's for lj13 */
     state->form.evaluate = message_evaluate;
     state->form.vjp = message_vjp;
     state->form.contract = message_contract;
@@ -324,7 +304,10 @@ static bool problem(const eqf_dynamics_options *options, unsigned num_particles,
 
 const eqf__dynamics_kind eqf__message_kind = {
     .info = EQF__DYNAMICS_INFO(.name = "message", .title = "deep and many-body", .is_equivariant = true,
-                               .has_double = true, .is_batched = true),
+                               .has_double = true, .is_batched = true,
+                               /* Steps are dear; the largest error of a log-density stays far below the spread of
+                                * weights. */
+                               .coordinate_tolerance = 1e-3, .log_prob_tolerance = 5e-3),
     .forms = EQF__FORM_BATCHED,
     .host_velocity = eqf__host_message_velocity,
     .problem = problem,
@@ -333,5 +316,4 @@ const eqf__dynamics_kind eqf__message_kind = {
     .init_params = eqf__message_init_params,
     .create = message_create,
     .destroy = message_destroy,
-    .prepare = message_prepare,
 };

@@ -111,20 +111,28 @@ eqf_status eqf_estimate_reweighted_bootstrap(size_t num, const double *log_weigh
     return isfinite(*standard_error_out) ? EQF_OK : EQF_ERROR_NON_FINITE;
 }
 
-eqf_status eqf_estimate_weights_bootstrap(size_t num, const double *log_weights, unsigned num_resamples, uint64_t seed,
-                                          double *log_z_standard_error_out, double *ess_fraction_standard_error_out) {
-    if (num == 0 || num_resamples < 2 || log_weights == NULL || log_z_standard_error_out == NULL ||
-        ess_fraction_standard_error_out == NULL)
-        return EQF_ERROR_INVALID_ARGUMENT;
-    double shift;
-    eqf_status status = eqf__largest_log_weight(num, log_weights, &shift);
-    if (status != EQF_OK) return status;
-    double *weights = shifted_weights(num, log_weights, shift);
-    if (weights == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+static int ascending(const void *a, const void *b) {
+    const double left = *(const double *)a, right = *(const double *)b;
+    return (left > right) - (left < right);
+}
+
+/* The error whose double 95 % of the changes [num] stay within; it sorts them. The mean square would hang on the few
+ * resamples with the very largest weights, of which a tail without a variance has ever larger ones. */
+static double error_of_changes(size_t num, double *changes) {
+    for (size_t i = 0; i < num; i++) changes[i] = fabs(changes[i]);
+    qsort(changes, num, sizeof *changes, ascending);
+    return 0.5 * changes[(size_t)(0.95 * (double)(num - 1) + 0.5)];
+}
+
+/* memory [num_resamples]. About the estimate, not about the resamples' mean: an estimate without its largest weights is
+ * too large. */
+static eqf_status bootstrap_weights(size_t num, const double *weights, unsigned num_resamples, uint64_t seed,
+                                    double *memory, double *log_z_standard_error_out,
+                                    double *ess_fraction_standard_error_out) {
     running_variance log_z = {0, 0.0, 0.0};
     eqf__weight_tail tail;
     eqf__weight_tail_fit(num, weights, &tail);
-    double sum = 0.0, sum_of_squares = 0.0, squares = 0.0;
+    double sum = 0.0, sum_of_squares = 0.0;
     for (size_t b = 0; b < num; b++) {
         sum += weights[b];
         sum_of_squares += weights[b] * weights[b];
@@ -133,17 +141,31 @@ eqf_status eqf_estimate_weights_bootstrap(size_t num, const double *log_weights,
     for (unsigned resample = 0; resample < num_resamples; resample++) {
         resample_sums sums = draw_resample(num, weights, NULL, &tail, seed, resample);
         if (!(sums.weights > 0.0)) continue;
-        add_value(&log_z, log(sums.weights));
-        /* About the estimate, not about the resamples' mean: an estimate without its largest weights is too large. */
-        const double change =
+        memory[log_z.num] =
             sums.smooth_weights * sums.smooth_weights / sums.smooth_squared_weights / (double)num - ess_fraction;
-        squares += change * change;
+        add_value(&log_z, log(sums.weights));
     }
-    free(weights);
     if (log_z.num < 2) return EQF_ERROR_NON_FINITE;
     *log_z_standard_error_out = standard_deviation(&log_z);
-    *ess_fraction_standard_error_out = sqrt(squares / (double)log_z.num);
+    *ess_fraction_standard_error_out = error_of_changes(log_z.num, memory);
     return EQF_OK;
+}
+
+eqf_status eqf_estimate_weights_bootstrap(size_t num, const double *log_weights, unsigned num_resamples, uint64_t seed,
+                                          double *log_z_standard_error_out, double *ess_fraction_standard_error_out) {
+    if (num == 0 || num_resamples < 2 || log_weights == NULL || log_z_standard_error_out == NULL ||
+        ess_fraction_standard_error_out == NULL)
+        return EQF_ERROR_INVALID_ARGUMENT;
+    double shift;
+    EQF__TRY(eqf__largest_log_weight(num, log_weights, &shift));
+    double *weights = shifted_weights(num, log_weights, shift), *memory = malloc(num_resamples * sizeof *memory);
+    const eqf_status status = weights == NULL || memory == NULL
+                                  ? EQF_ERROR_OUT_OF_MEMORY
+                                  : bootstrap_weights(num, weights, num_resamples, seed, memory,
+                                                      log_z_standard_error_out, ess_fraction_standard_error_out);
+    free(weights);
+    free(memory);
+    return status;
 }
 
 /* ---- Samples of the target --------------------------------------------------------------------------------------- */
@@ -173,11 +195,11 @@ static forward_means draw_forward(size_t num, const double *weights, const doubl
     return means;
 }
 
-/* memory [2 num]: weights and their inverses. */
+/* memory [2 num + num_resamples]: weights, their inverses, changes. */
 static eqf_status forward_ess(size_t num, const double *log_weights, double largest, double smallest, double *memory,
                               unsigned num_resamples, uint64_t seed, double *ess_fraction_out,
                               double *standard_error_out) {
-    double *weights = memory, *inverses = memory + num, squares = 0.0;
+    double *weights = memory, *inverses = memory + num, *changes = inverses + num;
     const double scale =
         exp(smallest - largest); /* 0: the weights differ by more than a double holds, and so does the ESS */
     forward_means means = {0.0, 0.0};
@@ -195,11 +217,10 @@ static eqf_status forward_ess(size_t num, const double *log_weights, double larg
     eqf__weight_tail_fit(num, inverses, &inverse_tail);
     for (unsigned resample = 0; resample < num_resamples; resample++) {
         const forward_means drawn = draw_forward(num, weights, inverses, &tail, &inverse_tail, seed, resample);
-        const double change = scale / (drawn.weights * drawn.inverse_weights) - ess_fraction;
-        squares += change * change;
+        changes[resample] = scale / (drawn.weights * drawn.inverse_weights) - ess_fraction;
     }
     *ess_fraction_out = ess_fraction;
-    *standard_error_out = sqrt(squares / (double)num_resamples);
+    *standard_error_out = error_of_changes(num_resamples, changes);
     return EQF_OK;
 }
 
@@ -211,7 +232,7 @@ eqf_status eqf_estimate_forward_ess(size_t num, const double *log_weights, unsig
     EQF__TRY(eqf__largest_log_weight(num, log_weights, &largest));
     for (size_t b = 0; b < num; b++) smallest = fmin(smallest, log_weights[b]);
     if (smallest == -INFINITY) return EQF_ERROR_NON_FINITE; /* no sample of the target */
-    double *memory = num <= SIZE_MAX / sizeof *memory / 2 ? malloc(2 * num * sizeof *memory) : NULL;
+    double *memory = num <= SIZE_MAX / sizeof *memory / 4 ? malloc((2 * num + num_resamples) * sizeof *memory) : NULL;
     if (memory == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     const eqf_status status = forward_ess(num, log_weights, largest, smallest, memory, num_resamples, seed,
                                           ess_fraction_out, standard_error_out);

@@ -13,7 +13,7 @@ struct eqf__matching {
     eqf__pairing_options options;
     eqf__pairing *pairing;
     eqf__kernel place, seed;
-    size_t max_samples;                   /* of a batch */
+    size_t max_samples;                   /* of a batch, or of its parts */
     cl_mem d_rows;                        /* [max_samples, N*D] */
     cl_mem d_latents, d_data, d_velocity; /* [blocks][N*D][V] */
     cl_mem d_times;                       /* [blocks][V] */
@@ -43,10 +43,10 @@ static eqf_status create_parts(eqf_trainer *trainer, eqf__matching *m) {
     EQF__TRY(eqf__kernel_create(ctx, program, "matching_place", &m->place));
     EQF__TRY(eqf__kernel_create(ctx, program, "matching_seed", &m->seed));
     const eqf__batch_share share = eqf__share_of(trainer, trainer->options.batch_size);
-    m->max_samples = share.count;
-    const size_t blocks = num_blocks_of(trainer, share.count), numbers = blocks * flow->vector_width * sizeof(float);
+    m->max_samples = eqf__part_of(trainer, share.count);
+    const size_t blocks = num_blocks_of(trainer, m->max_samples), numbers = blocks * flow->vector_width * sizeof(float);
     const size_t state = numbers * flow->num_dof;
-    EQF__TRY(eqf__buffer_create(ctx, share.count * flow->num_dof * sizeof(float), NULL, "the pairs", &m->d_rows));
+    EQF__TRY(eqf__buffer_create(ctx, m->max_samples * flow->num_dof * sizeof(float), NULL, "the pairs", &m->d_rows));
     EQF__TRY(eqf__buffer_create(ctx, state, NULL, "the pairs", &m->d_latents));
     EQF__TRY(eqf__buffer_create(ctx, state, NULL, "the pairs", &m->d_data));
     EQF__TRY(eqf__buffer_create(ctx, state, NULL, "the pairs", &m->d_velocity));
@@ -116,10 +116,12 @@ static eqf_status upload(eqf_trainer *trainer, uint64_t seed, uint64_t first, si
 
 eqf_status eqf__matching_draw(eqf_trainer *trainer, const eqf__batch_share *share) {
     const uint64_t step = eqf__stage_step(trainer);
+    const size_t first_of_rank = eqf__share_of(trainer, trainer->options.batch_size).first;
+    const size_t skipped = (share->first - first_of_rank) * trainer->flow->num_dof;
     const float *latents, *data;
     EQF__TRY(eqf__pairing_take(trainer->matching->pairing, step, &latents, &data));
     return upload(trainer, trainer->matching->options.seed, step * trainer->options.batch_size + share->first,
-                  share->first, trainer->options.batch_size, share->count, latents, data);
+                  share->first, trainer->options.batch_size, share->count, latents + skipped, data + skipped);
 }
 
 /* Velocities at the pairs' places, and from them the losses and the adjoints, which take the velocities' place. */

@@ -29,6 +29,9 @@ eqf_status eqf__training_options_check(eqf_context *ctx, const eqf_training_opti
          "the weight of the log-dispersion must be a number >= 0"},
         {isfinite(o->sample_cap) && o->sample_cap >= 0, "the cap on samples must be a number >= 0 (0: none)"},
         {isfinite(o->path_cap) && o->path_cap >= 0, "the cap of path gradients must be a number >= 0 (0: none)"},
+        {o->sub_batch_size <= ((size_t)1 << 24), "the sub-batch size must be 0 (all of a batch) ... 16777216"},
+        {o->sub_batch_size == 0 || (o->dispersion_weight == 0 && o->sample_cap == 0),
+         "the log-dispersion and the cap on samples look at a whole batch: they cannot be had with a sub-batch size"},
         {o->validation_interval >= 1, "the validation interval must be at least 1 step"},
         {o->nll_weight_start >= 0 && o->nll_weight_start <= 1 && o->nll_weight_end >= 0 && o->nll_weight_end <= 1,
          "the likelihood's weights at start and end must be in [0, 1]"},
@@ -83,7 +86,8 @@ static uint64_t fingerprint_options(uint64_t hash, const eqf_training_options *o
                                o->pairing_group,
                                o->num_pairing_starts};
     hash = eqf__hash(hash, numbers, sizeof numbers);
-    return eqf__hash(hash, counts, sizeof counts);
+    hash = eqf__hash(hash, counts, sizeof counts);
+    return o->sub_batch_size == 0 ? hash : eqf__hash(hash, &o->sub_batch_size, sizeof o->sub_batch_size);
 }
 
 uint64_t eqf__trainer_fingerprint(const eqf_trainer *trainer, const float *x) {

@@ -29,8 +29,8 @@ typedef struct eqf__pairing eqf__pairing;
 eqf_status eqf__pairing_create(eqf_context *ctx, const eqf__pairing_options *options, size_t num, const float *data,
                                size_t batch_size, size_t first, size_t num_pairs, unsigned num_threads,
                                eqf__pairing **pairing_out);
-/* Waits for that batch; after the first, the batch is the one after the last. The arrays [num_pairs, N, D] are valid
- * until the next call. */
+/* Waits for that batch; after the first, the batch is the last again or the one after it. The arrays
+ * [num_pairs, N, D] are valid until the next call. */
 eqf_status eqf__pairing_take(eqf__pairing *pairing, uint64_t batch, const float **latents_out, const float **data_out);
 void eqf__pairing_destroy(eqf__pairing **pairing);
 

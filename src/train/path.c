@@ -50,12 +50,8 @@ static eqf_status create_parts(eqf_trainer *trainer, eqf__path *path) {
     EQF__TRY(eqf__path_program(ctx, flow->num_particles, flow->space_dim, &program));
     for (size_t k = 0; k < NUM_KERNELS; k++)
         EQF__TRY(eqf__kernel_create(ctx, program, kernel_names[k], &path->kernels[k]));
-    size_t largest = 0;
-    for (unsigned t = 0; t < EQF__NUM_TERMS; t++) {
-        const size_t count = eqf__share_of(trainer, eqf__terms[t].batch_size(&trainer->options)).count;
-        if (eqf__has_term(&trainer->options, t) && count > largest) largest = count;
-    }
-    const size_t numbers = num_blocks_of(trainer, largest) * (size_t)flow->vector_width * sizeof(float);
+    const size_t numbers =
+        num_blocks_of(trainer, eqf__largest_solve(trainer)) * (size_t)flow->vector_width * sizeof(float);
     for (size_t b = 0; b < NUM_BUFFERS; b++)
         EQF__TRY(eqf__buffer_create(ctx, b < TIMES ? numbers * flow->num_dof : numbers, NULL, "path gradients",
                                     &path->buffers[b]));

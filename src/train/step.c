@@ -7,13 +7,13 @@
 #include "budget.h"
 #include "train_internal.h"
 
-/* trainer->d_gradient = or += weight times the workspace's. */
-static eqf_status launch_blend(eqf_trainer *trainer, double weight, cl_uint is_first) {
+/* d_total [num] = or += weight times d_values. */
+static eqf_status launch_blend(eqf_trainer *trainer, cl_mem d_total, cl_mem d_values, size_t num, double weight,
+                               cl_uint is_first) {
     cl_float scale = (cl_float)weight;
-    cl_uint num_trained = (cl_uint)trainer->num_trained;
-    return EQF__LAUNCH(trainer->ctx, &trainer->blend, (trainer->num_trained + 15) / 16, 0,
-                       EQF__ARG(trainer->d_gradient), EQF__ARG(trainer->workspace.d_gradient), EQF__ARG(scale),
-                       EQF__ARG(is_first), EQF__ARG(num_trained));
+    cl_uint count = (cl_uint)num;
+    return EQF__LAUNCH(trainer->ctx, &trainer->blend, (num + 15) / 16, 0, EQF__ARG(d_total), EQF__ARG(d_values),
+                       EQF__ARG(scale), EQF__ARG(is_first), EQF__ARG(count));
 }
 
 /* The gradient in trainer->d_gradient and the sums of the workspace, over all ranks: each has weighted its part. One
@@ -60,24 +60,61 @@ static cl_uint terms_of_step(const eqf_trainer *trainer, uint64_t step, double w
     return terms;
 }
 
-/* Loss and gradient of all terms and ranks; *d_gradient_out holds the gradient, the workspace the sums. */
+/* What becomes of a term's gradient and sums. */
+typedef struct blending {
+    bool has_gradients; /* several are added up in trainer->d_gradient */
+    bool has_sums;      /* and in trainer->d_sums */
+    cl_uint is_first, is_first_sum;
+} blending;
+
+/* A term's share of the batch, all at once or part by part. */
+static eqf_status launch_term(eqf_trainer *trainer, unsigned k, double weight, blending *blend) {
+    const eqf__term *term = &eqf__terms[k];
+    eqf__gradient_workspace *w = &trainer->workspace;
+    const size_t batch_size = term->batch_size(&trainer->options);
+    const eqf__batch_share share = eqf__share_of(trainer, batch_size);
+    const size_t most = eqf__part_of(trainer, share.count);
+    for (size_t done = 0; done < share.count || done == 0; done += most) {
+        const size_t left = share.count - done, count = left < most ? left : most;
+        const eqf__batch_share part = {share.first + done, count, (double)count / (double)batch_size};
+        EQF__TRY(term->draw(trainer, &part));
+        EQF__TRY(term->launch(trainer, count));
+        if (blend->has_gradients)
+            EQF__TRY(launch_blend(trainer, trainer->d_gradient, w->d_gradient, trainer->num_trained,
+                                  part.fraction * weight, blend->is_first));
+        blend->is_first = 0;
+        if (blend->has_sums) { /* of which the term wrote its own pair: all others are 0 */
+            EQF__TRY(launch_blend(trainer, trainer->d_sums, w->d_sums, EQF__NUM_SUMS,
+                                  (double)count / (double)share.count, blend->is_first_sum));
+            EQF__TRY(eqf__fill_zero(trainer->ctx, w->d_sums, EQF__NUM_SUMS * sizeof(float)));
+            blend->is_first_sum = 0;
+        }
+        if (most == 0) break;
+    }
+    return EQF_OK;
+}
+
+/* Loss and gradient of all terms, their parts and ranks; *d_gradient_out holds the gradient, the workspace the sums. */
 static eqf_status launch_terms(eqf_trainer *trainer, cl_uint *terms_out, cl_mem *d_gradient_out) {
     double weights[EQF__NUM_TERMS];
     const cl_uint terms = *terms_out = terms_of_step(trainer, eqf__stage_step(trainer), weights);
     const bool has_ranks = eqf__num_ranks(trainer->ctx) > 1;
-    bool is_blended = has_ranks; /* a single term of weight 1 needs no sum */
-    for (unsigned k = 0; k < EQF__NUM_TERMS; k++) is_blended = is_blended || (weights[k] > 0 && weights[k] != 1);
-    cl_uint is_first = 1;
+    blending blend = {
+        .has_gradients = has_ranks, .is_first = 1, .is_first_sum = 1}; /* a term of weight 1 needs no sum */
     for (unsigned k = 0; k < EQF__NUM_TERMS; k++) {
-        if ((terms >> k & 1) == 0) continue;
-        const eqf__batch_share share = eqf__share_of(trainer, eqf__terms[k].batch_size(&trainer->options));
-        EQF__TRY(eqf__terms[k].draw(trainer, &share));
-        EQF__TRY(eqf__terms[k].launch(trainer, share.count));
-        if (is_blended) EQF__TRY(launch_blend(trainer, share.fraction * weights[k], is_first));
-        is_first = 0;
+        if (!(weights[k] > 0)) continue;
+        const size_t count = eqf__share_of(trainer, eqf__terms[k].batch_size(&trainer->options)).count;
+        blend.has_sums = blend.has_sums || eqf__part_of(trainer, count) < count;
+        blend.has_gradients = blend.has_gradients || blend.has_sums || weights[k] != 1;
     }
+    cl_mem d_sums = trainer->workspace.d_sums;
+    const size_t sums_size = EQF__NUM_SUMS * sizeof(float);
+    if (blend.has_sums) EQF__TRY(eqf__fill_zero(trainer->ctx, d_sums, sums_size));
+    for (unsigned k = 0; k < EQF__NUM_TERMS; k++)
+        if (terms >> k & 1) EQF__TRY(launch_term(trainer, k, weights[k], &blend));
+    if (blend.has_sums) EQF__TRY(eqf__buffer_copy(trainer->ctx, trainer->d_sums, 0, d_sums, 0, sums_size));
     if (has_ranks) EQF__TRY(sum_over_ranks(trainer));
-    *d_gradient_out = is_blended ? trainer->d_gradient : trainer->workspace.d_gradient;
+    *d_gradient_out = blend.has_gradients ? trainer->d_gradient : trainer->workspace.d_gradient;
     return EQF_OK;
 }
 

@@ -14,6 +14,16 @@ eqf__batch_share eqf__share_of(const eqf_trainer *trainer, size_t num) {
     return share;
 }
 
+size_t eqf__largest_solve(const eqf_trainer *trainer) {
+    size_t largest = 0;
+    for (unsigned k = 0; k < EQF__NUM_TERMS; k++) {
+        const size_t count = eqf__share_of(trainer, eqf__terms[k].batch_size(&trainer->options)).count;
+        const size_t part = eqf__part_of(trainer, count);
+        if (eqf__has_term(&trainer->options, k) && part > largest) largest = part;
+    }
+    return largest;
+}
+
 static size_t num_blocks_of(const eqf_trainer *trainer, size_t batch_size) {
     return (batch_size + trainer->flow->vector_width - 1) / trainer->flow->vector_width;
 }

@@ -60,7 +60,8 @@ struct eqf_trainer {
     cl_mem d_records;  /* [EQF__MAX_STEPS_IN_FLIGHT][EQF__RECORD_SIZE] */
     cl_mem d_failed;   /* [1] uint */
     cl_mem d_carry;    /* [V]: of the measurement */
-    cl_mem d_gradient; /* [num_trained]: of all terms, where the loss has several */
+    cl_mem d_gradient; /* [num_trained]: of all terms and parts of a batch, where there are several */
+    cl_mem d_sums;     /* [EQF__NUM_SUMS]: of parts of a batch */
     eqf__kernel gather, measure, blend;
     eqf__kernel augment, energy_seed; /* where the options ask for them */
     const eqf__optimizer *optimizer;
@@ -104,6 +105,13 @@ typedef struct eqf__batch_share {
     double fraction; /* of the batch */
 } eqf__batch_share;
 eqf__batch_share eqf__share_of(const eqf_trainer *trainer, size_t num);
+/* Samples that are solved at once at most: the largest share of all terms, or sub_batch_size. */
+size_t eqf__largest_solve(const eqf_trainer *trainer);
+/* Of a share that is solved at once: sub_batch_size, or all of it. */
+static inline size_t eqf__part_of(const eqf_trainer *trainer, size_t count) {
+    const size_t most = trainer->options.sub_batch_size;
+    return most > 0 && most < count ? most : count;
+}
 
 typedef struct eqf__term {
     const char *name;                       /* of its history column, and held_out_<name> beside it */
@@ -112,7 +120,7 @@ typedef struct eqf__term {
     /* Given that of the likelihood among the two parts of EQF_OBJECTIVE_LIKELIHOOD. */
     double (*weight)(const eqf_training_options *options, double nll_weight);
     size_t (*batch_size)(const eqf_training_options *options);
-    /* Draws the share's part of the batch of this step into workspace.d_x. */
+    /* Draws the share's part of the batch of this step into workspace.d_x; in parts, in their order. */
     eqf_status (*draw)(eqf_trainer *trainer, const eqf__batch_share *share);
     /* Launches loss and gradient of count drawn samples: workspace.d_gradient, and its pair of workspace.d_sums. */
     eqf_status (*launch)(eqf_trainer *trainer, size_t count);

@@ -113,13 +113,8 @@ eqf_status eqf__trainer_enter_stage(eqf_trainer *trainer, unsigned stage) {
 }
 
 eqf_status eqf__trainer_create_workspace(eqf_trainer *trainer) {
-    size_t batch_size = 0;
-    for (unsigned k = 0; k < EQF__NUM_TERMS; k++) {
-        const size_t count = eqf__share_of(trainer, eqf__terms[k].batch_size(&trainer->options)).count;
-        if (eqf__has_term(&trainer->options, k) && count > batch_size) batch_size = count;
-    }
     eqf__gradient_workspace_clear(&trainer->workspace);
-    return eqf__gradient_workspace_create(trainer->flow, batch_size, &trainer->workspace);
+    return eqf__gradient_workspace_create(trainer->flow, eqf__largest_solve(trainer), &trainer->workspace);
 }
 
 /* What all stages share. */
@@ -145,6 +140,7 @@ static eqf_status create_state(eqf_trainer *trainer, size_t num_dof, const float
     EQF__TRY(eqf__buffer_create(ctx, trainer->num_train * row, x, "the training data", &trainer->d_data));
     EQF__TRY(eqf__buffer_create(ctx, state_bytes, NULL, "the average", &trainer->d_average));
     EQF__TRY(eqf__buffer_create(ctx, state_bytes, trainer->h_scratch, "the gradient", &trainer->d_gradient));
+    EQF__TRY(eqf__buffer_create(ctx, EQF__NUM_SUMS * sizeof(float), NULL, "the loss", &trainer->d_sums));
     EQF__TRY(eqf__buffer_create(ctx, sizeof zeros, zeros, "the records", &trainer->d_records));
     EQF__TRY(eqf__buffer_create(ctx, sizeof(cl_uint), zeros, "a flag", &trainer->d_failed));
     trainer->half_bits = 1;
@@ -253,7 +249,7 @@ void eqf_trainer_destroy(eqf_trainer **trainer) {
     eqf_trainer *dying = *trainer;
     leave_stage(dying);
     cl_mem *buffers[] = {&dying->d_data,   &dying->d_average,  &dying->d_records,
-                         &dying->d_failed, &dying->d_gradient, &dying->d_carry};
+                         &dying->d_failed, &dying->d_gradient, &dying->d_carry, &dying->d_sums};
     for (size_t b = 0; b < sizeof buffers / sizeof buffers[0]; b++) eqf__buffer_destroy(buffers[b]);
     eqf__kernel *kernels[] = {&dying->gather, &dying->measure, &dying->blend};
     for (size_t k = 0; k < sizeof kernels / sizeof kernels[0]; k++) eqf__kernel_destroy(kernels[k]);

@@ -36,6 +36,11 @@ for name in invariance data-efficiency boltzmann metastable dto-otd; do
     succeed "$run" $name $small -o $name || { cat stderr; finish; }
     outputs $name $name
 done
+# shellcheck disable=SC2086
+succeed "$run" message $small --fields radial,message-1 --systems dw2 -o message || { cat stderr; finish; }
+outputs message message
+rows message/table.csv 2
+if awk -F, 'NR > 1 && !($40 > 0) { bad = 1 } END { exit bad }' message/table.csv; then pass; else fail "samples a second: $(cat message/table.csv)"; fi
 rows invariance/table.csv 12
 rows data-efficiency/table.csv 6
 rows boltzmann/table.csv 4
