@@ -27,8 +27,8 @@ Experiments:
                    samples fall into?
   dto-otd          two gradients, three divergences: what do they cost, and what
                    do they give?
-  message          a deep many-body field, hop by hop: likelihood, samples, cost,
-                   beside what is published
+  message          a deep many-body field, hop by hop: likelihood, samples,
+                   cost, beside what is published
 
 Options:
       --quick          small sizes: a minute or so on a laptop; shows how,
