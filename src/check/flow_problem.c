@@ -65,9 +65,12 @@ static void choose_configurations(eqf__flow_problem *t) {
     }
     for (size_t c = 0; c < EQF__FLOW_BATCH * flow->num_dof; c++) t->h_x[c] = t->x[c] = (float)t->h_x[c];
     if (!eqf__is_double(&flow->solver->real)) return;
-    for (unsigned b = 0; b < EQF__FLOW_BATCH;
-         b++) /* float32 left the centre a rounding away from 0, which double sees */
-        eqf__host_centre(flow->num_particles, flow->space_dim, t->h_x + b * flow->num_dof);
+    /* float32 left the centre a rounding away from 0, and the ring as far from its symmetry, which double sees. */
+    for (unsigned b = 0; b < EQF__FLOW_BATCH; b++) {
+        double *h_x = t->h_x + b * flow->num_dof;
+        if (t->of_field.is_large && b == 0) place_on_ring(t, h_x);
+        eqf__host_centre(flow->num_particles, flow->space_dim, h_x);
+    }
 }
 
 eqf_status eqf__flow_twin_velocity(const eqf__flow_problem *t, double time, const double *x, double *velocity_out,
