@@ -185,19 +185,13 @@ exit_code app_open(cli_app *app) {
 }
 
 const char *app_keep(cli_app *app, char *text) {
-    if (!text) return NULL;
-    char **texts = realloc(app->texts, (app->num_texts + 1) * sizeof *texts);
-    if (!texts) return text; /* kept by the process instead */
-    app->texts = texts;
-    app->texts[app->num_texts++] = text;
+    if (text && app->num_texts < CLI_KEPT_MAX) app->texts[app->num_texts++] = text; /* else the process keeps it */
     return text;
 }
 
 void app_clear(cli_app *app) {
     eqf_context_destroy(&app->ctx);
     for (size_t i = 0; i < app->num_texts; i++) free(app->texts[i]);
-    free(app->texts);
-    app->texts = NULL;
     app->num_texts = 0;
 }
 

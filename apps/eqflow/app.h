@@ -17,6 +17,9 @@ typedef struct cli_list {
     size_t num_texts;
 } cli_list;
 
+/* More than the options, operands and lists of any command. */
+enum { CLI_KEPT_MAX = 512 };
+
 typedef struct cli_app {
     int argc; /* the whole command line, the program's name first */
     const char **argv;
@@ -31,7 +34,7 @@ typedef struct cli_app {
     eqf_context *ctx;
     struct cli_progress *watching; /* the bar that calls of the library move; NULL: none, and no signal stops them */
     bool has_progress_line; /* the cursor stands on a progress bar */
-    char **texts;           /* option values that live as long as the app */
+    char *texts[CLI_KEPT_MAX]; /* option values that live as long as the app */
     size_t num_texts;
 } cli_app;
 

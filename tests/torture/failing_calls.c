@@ -55,6 +55,7 @@ __attribute__((constructor)) static void begin(void) {
     is_for_ever = mode != NULL && strcmp(mode, "forever") == 0;
     snprintf(class_name, sizeof class_name, "%s", name != NULL ? name : "");
     dl_iterate_phdr(add_ranges, NULL);
+    unsetenv("LD_PRELOAD"); /* a driver's linker is not looked at */
     is_ready = 1;
 }
 
@@ -85,33 +86,49 @@ static int fails(const char *of_class, const void *caller) {
 
 /* ---- Memory ---- */
 
-extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);
-
+/* The next one behind this library: the C library's, or a sanitizer's (torture.sh puts that behind us). dlsym needs no memory where it
+ * succeeds. */
 void *malloc(size_t size) {
-    if (!fails("memory", CALLER)) return __libc_malloc(size);
-    errno = ENOMEM;
-    return NULL;
+    static void *(*call)(size_t);
+    if (fails("memory", CALLER)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    if (call == NULL) REAL(call, "malloc");
+    return call(size);
 }
+extern void *__libc_calloc(size_t, size_t);
 void *calloc(size_t count, size_t size) {
-    if (!fails("memory", CALLER)) return __libc_calloc(count, size);
-    errno = ENOMEM;
-    return NULL;
+    static void *(*call)(size_t, size_t);
+    static int is_asking;
+    if (fails("memory", CALLER)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    if (call == NULL && is_asking) return __libc_calloc(count, size);
+    is_asking = 1;
+    if (call == NULL) REAL(call, "calloc");
+    return call(count, size);
 }
 void *realloc(void *memory, size_t size) {
-    if (!fails("memory", CALLER)) return __libc_realloc(memory, size);
-    errno = ENOMEM;
-    return NULL;
+    static void *(*call)(void *, size_t);
+    if (fails("memory", CALLER)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    if (call == NULL) REAL(call, "realloc");
+    return call(memory, size);
 }
 
 /* ---- Files ---- */
 
-#define FAIL_FILE(result)       \
+#define FAIL_FILE(result)        \
     if (fails("file", CALLER)) { \
-        errno = code;           \
-        return result;          \
+        errno = code;            \
+        return result;           \
     }
 
-#define FAIL_OPENING(result)                               \
+#define FAIL_OPENING(result)                              \
     if (fails("file", CALLER) || fails("open", CALLER)) { \
         errno = code;                                     \
         return result;                                    \
@@ -202,29 +219,30 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*
 
 /* ---- OpenCL ---- */
 
-#define CL_CALL(name, parameters, arguments)                  \
-    CL_API_ENTRY cl_int CL_API_CALL name parameters {         \
-        cl_int(*call) parameters;                             \
-        if (fails("opencl", CALLER)) return code;             \
-        REAL(call, #name);                                    \
-        return call arguments;                                \
+#define CL_CALL(name, parameters, arguments)          \
+    CL_API_ENTRY cl_int CL_API_CALL name parameters { \
+        cl_int(*call) parameters;                     \
+        if (fails("opencl", CALLER)) return code;     \
+        REAL(call, #name);                            \
+        return call arguments;                        \
     }
-#define CL_MAKER(type, name, parameters, arguments)           \
-    CL_API_ENTRY type CL_API_CALL name parameters {           \
-        type(*call) parameters;                               \
-        if (fails("opencl", CALLER)) {                        \
-            if (error != NULL) *error = code;                 \
-            return NULL;                                      \
-        }                                                     \
-        REAL(call, #name);                                    \
-        return call arguments;                                \
+#define CL_MAKER(type, name, parameters, arguments) \
+    CL_API_ENTRY type CL_API_CALL name parameters { \
+        type(*call) parameters;                     \
+        if (fails("opencl", CALLER)) {              \
+            if (error != NULL) *error = code;       \
+            return NULL;                            \
+        }                                           \
+        REAL(call, #name);                          \
+        return call arguments;                      \
     }
 CL_CALL(clGetPlatformIDs, (cl_uint num, cl_platform_id *ids, cl_uint *num_out), (num, ids, num_out))
 CL_CALL(clGetDeviceIDs,
         (cl_platform_id platform, cl_device_type type, cl_uint num, cl_device_id *ids, cl_uint *num_out),
         (platform, type, num, ids, num_out))
-CL_CALL(clBuildProgram, (cl_program program, cl_uint num, const cl_device_id *ids, const char *options,
-                         void(CL_CALLBACK *notify)(cl_program, void *), void *user),
+CL_CALL(clBuildProgram,
+        (cl_program program, cl_uint num, const cl_device_id *ids, const char *options,
+         void(CL_CALLBACK *notify)(cl_program, void *), void *user),
         (program, num, ids, options, notify, user))
 CL_CALL(clGetKernelWorkGroupInfo,
         (cl_kernel kernel, cl_device_id id, cl_kernel_work_group_info what, size_t size, void *value, size_t *size_out),

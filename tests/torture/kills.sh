@@ -18,7 +18,7 @@ num_bad=0 num_killed=0 num_ended=0
 "$eqflow" data dw2 -n 400 -o x.npy --quiet >/dev/null || exit 77
 train=(train dw2 --data x.npy --steps 400 --batch-size 64 --checkpoint-interval 0 --integration-steps 10 --quiet)
 "$eqflow" "${train[@]}" -o m.safetensors >/dev/null || exit 1
-names=(data train sample evaluate boltzmann minima)
+names=(data train sample evaluate boltzmann minima anneal average trajectory log-prob)
 command_of() {
     case $1 in
         data) echo "data dw2 -n 2000 --burn-in 400 --thinning 40 -o out1.npy --energies out2.npy --quiet" ;;
@@ -27,6 +27,10 @@ command_of() {
         evaluate) echo "evaluate m.safetensors --data x.npy -n 2000 --report out1.html --quiet" ;;
         boltzmann) echo "boltzmann m.safetensors -n 20000 -o out1.npy --energies out2.npy --quiet" ;;
         minima) echo "minima m.safetensors -n 40 --xyz out1.xyz --quiet" ;;
+        anneal) echo "anneal m.safetensors -n 256 --pilot 64 --repeats 4 -o out1.npy --energies out2.npy --log-weights out3.npy --xyz out4.xyz --quiet" ;;
+        average) echo "average x.npy --preset dw2 --equal-weights --blocks 10 --scan temperature=0.9:1.1:3 --table out1.csv --pairs out2.csv --quiet" ;;
+        trajectory) echo "trajectory m.safetensors -n 2000 --frames 11 -o out1.npy --log-prob out2.npy --animation out3.svg --quiet" ;;
+        log-prob) echo "log-prob m.safetensors --data x.npy -o out1.npy --quiet" ;;
     esac
 }
 bad() {

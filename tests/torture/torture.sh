@@ -1,12 +1,29 @@
 #!/usr/bin/env bash
-# Every fallible call fails once, for six commands: torture.sh PROGRAM FAILING-CALLS-LIBRARY [--long]
-# Class by class (memory, files, OpenCL) the k-th call fails, k = 1, 2, ... until the run does not get that far. After
-# each run: an exit code of docs/errors.md; a line of ours at the end if it is not 0; each output the old file or the
-# new one, whole; nothing left over. Short: every k up to 12 and then one in eight, one code a class. --long: every k,
-# all codes, once and for ever.
+# Every fallible call fails once, for six commands: torture.sh PROGRAM FAILING-CALLS-LIBRARY [--long|--few]
+# [COMMAND...] Class by class (memory, files, OpenCL) the k-th call fails, k = 1, 2, ... until the run does not get
+# that far. After each run: an exit code of docs/errors.md; a line of ours at the end if it is not 0; each output the
+# old file or the new one, whole; nothing left over. Short: every k up to 12 and then one in eight, one code a class.
+# --long: every k, all codes, once and for ever. --few: a third of short. A PROGRAM built with -DEQFLOW_SANITIZE=ON
+# (the library is one built without) must not lose memory either, nor touch what is not its own; what drivers lose is
+# suppressed (tests/support/lsan.supp).
 set -u
 eqflow=${1:?the program} library=${2:?libfailing_calls.so}
-[ "${3:-}" = --long ] && is_long=1 || is_long=0
+is_long=0 is_few=0
+case ${3:-} in
+    --long) is_long=1 ;;
+    --few) is_few=1 ;;
+esac
+shift $(($# < 3 ? $# : 3))
+commands=("$@")
+[ ${#commands[@]} -gt 0 ] || commands=(data train sample evaluate boltzmann minima)
+preload=$library
+sanitizer=$(ldd "$eqflow" | awk '/libasan/ { print $3; exit }')
+if [ -n "$sanitizer" ]; then
+    preload="$library $sanitizer"
+    export ASAN_OPTIONS=verify_asan_link_order=0:exitcode=99:allocator_may_return_null=1
+    LSAN_OPTIONS=suppressions=$(cd "$(dirname "${BASH_SOURCE[0]}")/../support" && pwd)/lsan.supp:print_suppressions=0
+    export LSAN_OPTIONS UBSAN_OPTIONS=print_stacktrace=1
+fi
 export LC_ALL=C EQFLOW_DEVICE=${EQFLOW_DEVICE:-auto}
 work=$(mktemp -d "${TMPDIR:-/tmp}/eqflow-torture-XXXXXX")
 trap 'cd /; rm -rf "$work"' EXIT
@@ -50,7 +67,7 @@ run_one() { # name class mode code k; false: it did not get that far
     name=$1 class=$2 mode=$3 code=$4 k=$5
     for file in good/out*; do echo old >"${file#good/}"; done
     # shellcheck disable=SC2046
-    timeout 120 env LD_PRELOAD="$library" EQFLOW_TORTURE_CLASS="$class" EQFLOW_TORTURE_MODE="$mode" EQFLOW_TORTURE_CODE="$code" EQFLOW_TORTURE_AT="$k" \
+    timeout 120 env LD_PRELOAD="$preload" EQFLOW_TORTURE_CLASS="$class" EQFLOW_TORTURE_MODE="$mode" EQFLOW_TORTURE_CODE="$code" EQFLOW_TORTURE_AT="$k" \
         EQFLOW_TORTURE_COUNT="$work/count" "$eqflow" $(command_of "$name") --quiet >stdout 2>stderr </dev/null
     status=$?
     num_runs=$((num_runs + 1))
@@ -58,7 +75,9 @@ run_one() { # name class mode code k; false: it did not get that far
     # Jansson 2.14 asserts, in its own reader, that it finds memory.
     if [ $status -eq 134 ] && [ "$class" = memory ] && grep -q 'lex_scan_string: Assertion' stderr && tail -1 stderr | grep -q '^eqflow'; then
         :
-    elif [ $status -gt 8 ]; then
+    elif grep -Eq 'ERROR: (Address|Leak)Sanitizer|runtime error:' stderr; then
+        bad "exit code $status: $(grep -E -m1 -A12 'ERROR: (Address|Leak)Sanitizer|runtime error:' stderr)"
+    elif [ $status -gt 9 ]; then
         bad "exit code $status"
     elif [ $status -ne 0 ] && ! tail -1 stderr | grep -q '^eqflow'; then
         bad "exit code $status without a line"
@@ -84,13 +103,14 @@ sweep() { # name class mode code
     while run_one "$1" "$2" "$3" "$4" "$k"; do
         step=1
         [ $is_long -eq 0 ] && [ "$k" -ge 12 ] && step=$((k / 8 + 8))
+        [ $is_few -eq 1 ] && [ "$k" -ge 4 ] && step=$((k / 3 + 8))
         k=$((k + step))
         [ "$num_bad" -gt 30 ] && break
     done
     echo "$1, $2 $3 code $4: up to call $k"
 }
 
-for each in data train sample evaluate boltzmann minima; do
+for each in "${commands[@]}"; do
     mkdir -p good && rm -f good/*
     # shellcheck disable=SC2046
     for _ in 1 2; do "$eqflow" $(command_of $each) --quiet >/dev/null 2>stderr || { cat stderr; exit 1; }; done
