@@ -503,7 +503,8 @@ static void test_double(void **state) {
     assert_true(is_good);
 }
 
-int main(void) {
+int main(int argc, char **argv) { /* test_portability_tiny [NAME]: the tests whose names match, "test_message" */
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_potentials),     cmocka_unit_test(test_monte_carlo), cmocka_unit_test(test_flow),
         cmocka_unit_test(test_groups),         cmocka_unit_test(test_training),    cmocka_unit_test(test_adaptive),
