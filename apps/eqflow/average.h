@@ -15,6 +15,7 @@ typedef struct average_flags {
     const char *data_path, *preset_name, *log_weights_path, *scan_text;
     const char *table_path, *pairs_path, *histograms_path;
     cli_list observables, texts, text_constants; /* of the last: "NAME=X" */
+    cli_list with;                               /* "NAME=VALUE:FILE" */
     uint64_t num_blocks, num_bins;
     double neighbours, pair_range;
     bool is_neighbours_set, is_pair_range_set, has_equal_weights;
@@ -27,6 +28,9 @@ typedef struct column {
     double *values; /* [num] */
 } column;
 
+/* What --with adds (average_combine.c). */
+typedef struct combined combined;
+
 typedef struct averages {
     /* whose equilibrium, or whose energies in the weights, the configurations are of */
     eqf_potential_options potential;
@@ -37,6 +41,7 @@ typedef struct averages {
     const char *weights_are;              /* "equal", or the file they are of */
     column columns[MOST_OBSERVABLES + 1]; /* the energy first */
     size_t num_columns;
+    combined *combined; /* NULL: one set */
 } averages;
 
 /* A constant of the potential that takes num values from first to last. */
@@ -57,6 +62,20 @@ exit_code scan_parse(cli_app *app, const char *text, scan_range *scan_out);
  * what NAME may be. */
 exit_code scan_run(cli_app *app, const average_flags *flags, averages *a, const scan_range *scan,
                    const cli_option *options, size_t num_options, cli_output *output);
+
+/* Sets the scanned constant: one of the command line's flags, or a constant of an own potential. */
+exit_code average_set_constant(cli_app *app, const scan_range *scan, double value, const cli_option *options,
+                               size_t num_options, const average_flags *flags, eqf_potential_options *potential);
+
+/* --with: reads its sets into a->x, after the command's own; weighs all of them, once energies can be computed; mean and variance with errors
+ * that solve for the weights again without each block; what there was. */
+exit_code average_read_sets(cli_app *app, const average_flags *flags, averages *a);
+exit_code average_weigh_sets(cli_app *app, const average_flags *flags, const cli_option *options, size_t num_options,
+                             averages *a);
+exit_code average_combined_moments(cli_app *app, const averages *a, const double *log_weights, const double *values,
+                                   eqf_moments *moments);
+void average_print_sets(const averages *a, cli_output *output);
+void average_combined_clear(averages *a);
 
 /* --pairs and --histograms, where they are asked for. */
 exit_code average_write_pairs(cli_app *app, const average_flags *flags, const averages *a);

@@ -45,8 +45,7 @@ exit_code scan_parse(cli_app *app, const char *text, scan_range *scan_out) {
     return EXIT_CODE_OK;
 }
 
-/* Sets the scanned constant: one of the command line's flags, or a constant of an own potential. */
-static exit_code set_scanned(cli_app *app, const scan_range *scan, double value, const cli_option *options,
+exit_code average_set_constant(cli_app *app, const scan_range *scan, double value, const cli_option *options,
                              size_t num_options, const average_flags *flags, eqf_potential_options *potential) {
     for (size_t o = 0; o < num_options; o++) {
         if (options[o].kind != OPTION_NUMBER || !options[o].name || strcmp(options[o].name, scan->name) != 0) continue;
@@ -65,7 +64,7 @@ static exit_code set_scanned(cli_app *app, const scan_range *scan, double value,
         const eqf_status status = eqf_potential_set_constant(app->ctx, potential, scan->name, value);
         return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_COMPUTE);
     }
-    return app_fail(app, EXIT_CODE_USAGE, "--scan %s: the potential has no constant of this name", scan->name);
+    return app_fail(app, EXIT_CODE_USAGE, "%s: the potential has no constant of this name", scan->name);
 }
 
 /* One line for people: the energy at a point. */
@@ -117,7 +116,7 @@ static exit_code run_points(cli_app *app, const average_flags *flags, averages *
     for (size_t k = 0; k < scan->num && code == EXIT_CODE_OK; k++) {
         const double value = scan->first + (scan->last - scan->first) * (double)k / (double)(scan->num - 1);
         eqf_potential_options potential = a->potential;
-        code = set_scanned(app, scan, value, options, num_options, flags, &potential);
+        code = average_set_constant(app, scan, value, options, num_options, flags, &potential);
         if (code == EXIT_CODE_OK) code = reweigh(app, a, &potential, energy, log_weights);
         for (size_t b = 0; b < a->num && code == EXIT_CODE_OK; b++) energies[b] = energy[b];
         a->columns[0].values = energies;

@@ -12,6 +12,7 @@ static void clear(averages *a) {
     eqf_array_clear(&a->x);
     free(a->energy);
     free(a->log_weights);
+    average_combined_clear(a);
     for (size_t c = 0; c < a->num_columns; c++) free(a->columns[c].values);
 }
 
@@ -37,7 +38,7 @@ static exit_code read_log_weights(cli_app *app, const average_flags *flags, aver
     a->log_weights = app_alloc(app, a->num, sizeof *a->log_weights, "the weights");
     if (!a->log_weights) return EXIT_CODE_DEVICE;
     for (size_t b = 0; b < a->num; b++) a->log_weights[b] = 0;
-    if (flags->has_equal_weights) return EXIT_CODE_OK;
+    if (flags->has_equal_weights || a->combined) return EXIT_CODE_OK;
     const char *path = flags->log_weights_path ? flags->log_weights_path : flags->data_path;
     eqf_array array = EQF_ARRAY_INIT;
     const eqf_status status = flags->log_weights_path
@@ -138,6 +139,7 @@ static exit_code evaluate_columns(cli_app *app, const average_flags *flags, aver
 exit_code average_moments(cli_app *app, const average_flags *flags, const averages *a, const double *log_weights,
                           size_t column_index, eqf_moments *moments) {
     *moments = (eqf_moments)EQF_MOMENTS_INIT;
+    if (a->combined) return average_combined_moments(app, a, log_weights, a->columns[column_index].values, moments);
     size_t num_blocks = (size_t)flags->num_blocks < a->num ? (size_t)flags->num_blocks : a->num;
     const eqf_status status =
         eqf_estimate_moments(a->num, log_weights, a->columns[column_index].values, num_blocks, moments);
@@ -161,6 +163,7 @@ static exit_code print_averages(cli_app *app, const average_flags *flags, const 
         return app_fail(app, EXIT_CODE_FAILURE, "no configuration has any weight");
     output_count(output, "num_samples", "configurations", a->num);
     output_text(output, "log_weights", "weights", a->weights_are);
+    average_print_sets(a, output);
     output_number(output, "ess_fraction", "effective sample size (fraction)", weights.ess_fraction, NULL);
     output_number(output, "max_weight_fraction", "largest weight (fraction of all)", weights.max_weight_fraction, NULL);
     json_t *all = json_object();
@@ -208,6 +211,8 @@ static exit_code check_flags(cli_app *app, const average_flags *flags, scan_rang
                               {"--potential", flags->system.potential_path, false}};
     exit_code code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses);
     if (code == EXIT_CODE_OK) code = scan_parse(app, flags->scan_text, scan_out);
+    if (code == EXIT_CODE_OK && flags->with.num_texts > 0 && flags->log_weights_path)
+        code = app_fail(app, EXIT_CODE_USAGE, "--with combines sets without weights of their own: it excludes --log-weights");
     if (code == EXIT_CODE_OK && flags->has_equal_weights && flags->log_weights_path)
         code = app_fail(app, EXIT_CODE_USAGE, "--equal-weights and --log-weights exclude each other");
     if (code == EXIT_CODE_OK && flags->table_path && scan_out->num == 0)
@@ -248,10 +253,12 @@ static exit_code average(cli_app *app, average_flags *flags, const scan_range *s
     a.num = code == EXIT_CODE_OK ? a.x.shape[0] : 0;
     if (code == EXIT_CODE_OK && a.num < 2)
         code = app_fail(app, EXIT_CODE_INPUT, "%s: an average needs 2 configurations", flags->data_path);
+    if (code == EXIT_CODE_OK) code = average_read_sets(app, flags, &a);
     if (code == EXIT_CODE_OK) code = read_log_weights(app, flags, &a);
     if (code == EXIT_CODE_OK) code = app_open(app);
     if (code == EXIT_CODE_OK) code = system_verify(app, &a.potential);
     if (code == EXIT_CODE_OK) code = evaluate_columns(app, flags, &a);
+    if (code == EXIT_CODE_OK) code = average_weigh_sets(app, flags, options, num_options, &a);
     if (code == EXIT_CODE_OK) code = average_write_pairs(app, flags, &a);
     if (code == EXIT_CODE_OK) code = average_write_histograms(app, flags, &a);
     if (code == EXIT_CODE_OK) code = print_all(app, flags, &a, scan, options, num_options);
@@ -273,6 +280,12 @@ static size_t observable_options(average_flags *flags, cli_option options_out[])
          .value = &flags->log_weights_path,
          .default_text = "log_weight of the XYZ",
          .help = "logarithms of their weights, [B]; without any all weigh the same"},
+        {.kind = OPTION_LIST,
+         .name = "with",
+         .argument = "NAME=X:FILE",
+         .value = &flags->with,
+         .help = "configurations made at another value of a constant, such as temperature=1.2:x.npy, weighed together with FILE's by "
+                 "MBAR; up to 16 times"},
         {.kind = OPTION_FLAG,
          .name = "equal-weights",
          .value = &flags->has_equal_weights,
@@ -367,6 +380,7 @@ exit_code cmd_average(cli_app *app) {
         .operands = operands,
         .examples = "  eqflow average lj13.npy --preset lj13 --scan temperature=0.8:1.2:9\n"
                     "  eqflow average walkers.npy --preset lj13 --log-weights lw.npy\n"
+                    "  eqflow average t0.npy --preset lj13 --with temperature=1.2:t1.npy\n"
                     "  eqflow average x.npy --preset dw4 --observable-text mine.cl --pairs g.csv\n",
         .print_more = print_observables,
     };

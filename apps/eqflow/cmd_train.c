@@ -19,9 +19,6 @@
 
 static const double slice_seconds = 0.2;  /* between looks at signals and the clock */
 static const double save_seconds = 2;     /* between model files of an improving model */
-/* Of prior -> data -> prior, a coordinate and a log-density: half of the promised 1e-4, as samples that were not tried
- * may do a little worse. */
-static const eqf_round_trip chosen_round_trip = {5e-5, 5e-5};
 static const size_t num_round_trips = 1000;
 
 /* ---- Options of the model ----------------------------------------------------- */
@@ -125,23 +122,26 @@ static const train_steps not_measured = {0, {NAN, NAN}};
 /* Unless the command line decides, the model gets as many integration steps as bring prior -> data -> prior back. */
 static exit_code choose_steps(cli_app *app, const train_flags *flags, const eqf_training_options *options,
                               eqf_model *model, train_steps *steps_out) {
-    const unsigned trained_steps = eqf_model_options_of(model)->integrator.num_steps;
+    const eqf_model_options *of_model = eqf_model_options_of(model);
+    const eqf_dynamics_kind_info *field = eqf_dynamics_kind_describe(of_model->dynamics.kind);
+    const eqf_round_trip tolerance = {field->coordinate_tolerance, field->log_prob_tolerance};
+    const unsigned trained_steps = of_model->integrator.num_steps;
     *steps_out = not_measured;
     steps_out->num_steps = trained_steps;
     if (flags->is_integration_steps_set) return EXIT_CODE_OK;
     eqf_flow_options flow_options = EQF_FLOW_OPTIONS_INIT;
     flow_options.field_evaluation = options->field_evaluation;
-    if (eqf_dynamics_kind_describe(eqf_model_options_of(model)->dynamics.kind)->has_estimates) {
+    if (field->has_estimates) {
         flow_options.divergence = EQF_DIVERGENCE_RADEMACHER; /* the cheapest: positions do not depend on it */
     }
     cli_progress progress;
     progress_wait(&progress, app, "choosing the integration steps");
     eqf_status status =
         eqf_flow_choose_steps(app->ctx, model, &flow_options, app_seed_for(app->seed, "round trip"), num_round_trips,
-                              &chosen_round_trip, &steps_out->num_steps, &steps_out->error);
+                              &tolerance, &steps_out->num_steps, &steps_out->error);
     progress_end(&progress);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
-    if (!(steps_out->error.coordinate <= chosen_round_trip.coordinate)) {
+    if (!(steps_out->error.coordinate <= tolerance.coordinate)) {
         if (isfinite(steps_out->error.coordinate)) {
             app_warn(app,
                      "prior -> data -> prior comes back within %.1e only, with %u integration steps: train longer or "

@@ -50,6 +50,41 @@ __kernel void rk4_end(__global real *x, __global const real *sum, __global real 
                 fma((realv)h, load_lanes(div_sum + AT_SAMPLE), load_lanes(total + AT_SAMPLE)));
 }
 
+/* ---- The divergence integrated apart ------------------------------------------------------------------------------ */
+
+/* End of a step: before = x, x += h sum. */
+__kernel void rk4_node(__global real *x, __global const real *sum, __global real *before, real h, uint num_blocks) {
+    uint block = get_global_id(0);
+    if (block >= num_blocks) return;
+    for (uint c = 0; c < DOF; c++) {
+        const realv value = load_lanes(x + AT(c));
+        store_lanes(before + AT(c), value);
+        store_lanes(x + AT(c), fma((realv)h, load_lanes(sum + AT(c)), value));
+    }
+}
+
+/* Halfway through the step, by the cubic that has places and velocities of both ends: y = (before + x)/2 + h/8 (k_before - k). */
+__kernel void rk4_middle(__global const real *before, __global const real *x, __global const real *k_before,
+                         __global const real *k, __global real *y, real h, uint num_blocks) {
+    uint block = get_global_id(0);
+    if (block >= num_blocks) return;
+    const real eighth = REAL(0.125) * h;
+    for (uint c = 0; c < DOF; c++) {
+        const realv centre = REAL(0.5) * (load_lanes(before + AT(c)) + load_lanes(x + AT(c)));
+        store_lanes(y + AT(c), fma((realv)eighth, load_lanes(k_before + AT(c)) - load_lanes(k + AT(c)), centre));
+    }
+}
+
+/* Simpson's rule: total += h/6 (div_before + 4 div_middle + div). */
+__kernel void rk4_simpson(__global real *total, __global const real *div_before, __global const real *div_middle,
+                          __global const real *div, real h, uint num_blocks) {
+    uint block = get_global_id(0);
+    if (block >= num_blocks) return;
+    const realv ends = load_lanes(div_before + AT_SAMPLE) + load_lanes(div + AT_SAMPLE);
+    const realv sum = fma((realv)REAL(4.0), load_lanes(div_middle + AT_SAMPLE), ends);
+    store_lanes(total + AT_SAMPLE, fma((realv)(h / REAL(6.0)), sum, load_lanes(total + AT_SAMPLE)));
+}
+
 /* ---- Reverse ----------------------------------------------------------------------------------------------------- */
 
 /* y_next = x + reach k. */

@@ -65,9 +65,12 @@ static void choose_configurations(eqf__flow_problem *t) {
     }
     for (size_t c = 0; c < EQF__FLOW_BATCH * flow->num_dof; c++) t->h_x[c] = t->x[c] = (float)t->h_x[c];
     if (!eqf__is_double(&flow->solver->real)) return;
-    for (unsigned b = 0; b < EQF__FLOW_BATCH;
-         b++) /* float32 left the centre a rounding away from 0, which double sees */
-        eqf__host_centre(flow->num_particles, flow->space_dim, t->h_x + b * flow->num_dof);
+    /* float32 left the centre a rounding away from 0, and the ring as far from its symmetry, which double sees. */
+    for (unsigned b = 0; b < EQF__FLOW_BATCH; b++) {
+        double *h_x = t->h_x + b * flow->num_dof;
+        if (t->of_field.is_large && b == 0) place_on_ring(t, h_x);
+        eqf__host_centre(flow->num_particles, flow->space_dim, h_x);
+    }
 }
 
 eqf_status eqf__flow_twin_velocity(const eqf__flow_problem *t, double time, const double *x, double *velocity_out,
@@ -141,6 +144,9 @@ static eqf_status make_problem(eqf__flow_problem *t) {
                                  .params = t->params,
                                  .noise_seed = noise_seed,
                                  .divergence = flow->field->divergence};
+    /* Gradients are those of RK4 with the divergence at its stages. */
+    t->field.is_divergence_apart = t->base.answers == EQF__ANSWERS_OF_VALUES && !eqf__is_adaptive(flow) &&
+                                   flow->field->batched != NULL && flow->field->batched->is_divergence_costly;
     memcpy(t->start, eqf_model_params(t->model), eqf_model_num_params(t->model) * sizeof *t->start);
     choose_configurations(t);
     return eqf__flow_set_share(t, 1);

@@ -87,6 +87,7 @@ typedef struct eqf__any_time_form {
 typedef struct eqf__batched_form {
     size_t grad_size; /* floats of a gradient by the parameters in the field's own layout */
     eqf__program *program;
+    bool is_divergence_costly; /* several times the velocity's cost: solvers then evaluate it at fewer places */
     /* Velocity and divergence (the estimate of it that the field's `divergence` asks for); d_velocity may be d_x.
      * d_divergence NULL: the velocity alone, which costs much less. */
     eqf_status (*evaluate)(eqf__field *field, const eqf__noise *noise, size_t num_blocks, cl_mem d_x, cl_mem d_times,

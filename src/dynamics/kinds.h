@@ -43,6 +43,8 @@ typedef struct eqf__dynamics_kind {
     eqf_status (*set_resolution)(eqf__field *field, unsigned resolution); /* NULL: there is no table */
 } eqf__dynamics_kind;
 
+/* Tolerances: half of the promised 1e-4, as samples that were not tried may do a little worse. */
+#define EQF__EXACT_STEPS .coordinate_tolerance = 5e-5, .log_prob_tolerance = 5e-5
 /* A row's info. */
 #define EQF__DYNAMICS_INFO(...) \
     { .struct_size = sizeof(eqf_dynamics_kind_info), __VA_ARGS__ }

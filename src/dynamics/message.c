@@ -228,11 +228,7 @@ static eqf_status create_kernels(eqf__field *field) {
     EQF__TRY(build_program(field, false, &state->form.program));
     EQF__TRY(eqf__kernel_create(ctx, state->form.program, "message_run", &state->run));
     if (state->group_size > 1) {
-        size_t most;
-        EQF__OCL(ctx,
-                 clGetKernelWorkGroupInfo(state->run.id, ctx->device->id, CL_KERNEL_WORK_GROUP_SIZE, sizeof most, &most,
-                                          NULL),
-                 "while a kernel was asked for its largest group");
+        const size_t most = eqf__kernel_largest_group(ctx, &state->run);
         if (most < state->group_size) state->group_size = most > 0 ? (unsigned)most : 1;
     }
     return EQF_OK;
@@ -276,6 +272,7 @@ static eqf_status message_create(eqf__field *field, const eqf__field_needs *need
     size_t num_slices;
     field->num_params = eqf__message_layout(&field->options, 0, slices, &num_slices, &field->num_trained);
     eqf__message_shape_of(&field->options, &state->shape);
+    state->form.is_divergence_costly = true; /* eight times the velocity's for lj13 */
     state->form.evaluate = message_evaluate;
     state->form.vjp = message_vjp;
     state->form.contract = message_contract;
@@ -307,7 +304,10 @@ static bool problem(const eqf_dynamics_options *options, unsigned num_particles,
 
 const eqf__dynamics_kind eqf__message_kind = {
     .info = EQF__DYNAMICS_INFO(.name = "message", .title = "deep and many-body", .is_equivariant = true,
-                               .has_double = true, .is_batched = true),
+                               .has_double = true, .is_batched = true,
+                               /* Steps are dear; the largest error of a log-density stays far below the spread of
+                                * weights. */
+                               .coordinate_tolerance = 1e-3, .log_prob_tolerance = 5e-3),
     .forms = EQF__FORM_BATCHED,
     .host_velocity = eqf__host_message_velocity,
     .problem = problem,

@@ -193,7 +193,7 @@ static bool problem(const eqf_dynamics_options *options, unsigned num_particles,
 
 const eqf__dynamics_kind eqf__radial_kind = {
     .info = EQF__DYNAMICS_INFO(.name = "radial", .title = "the paper's", .is_equivariant = true, .has_table = true,
-                               .has_double = true),
+                               .has_double = true, EQF__EXACT_STEPS),
     .forms = EQF__FORM_STAGE | EQF__FORM_GROUP | EQF__FORM_ANY_TIME,
     .host_velocity = eqf__host_radial_velocity,
     .problem = problem,

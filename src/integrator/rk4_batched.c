@@ -13,7 +13,9 @@ typedef struct rk4_batched {
     /* [max_blocks][N*D][V]; y[1 ... 3], difference, adjoint_k, from_later and total for the reverse only */
     cl_mem d_y[4], d_k, d_sum, d_difference, d_adjoint_k, d_from_later, d_total;
     cl_mem d_times, d_div, d_div_sum, d_div_difference, d_adjoint_div; /* [max_blocks][V] */
-    eqf__kernel set_times, begin, stage, end, reach, difference, stage_adjoint, add;
+    /* Where the divergence is integrated apart: x before the step; velocities and divergences at this node and the next. */
+    cl_mem d_before, d_k_node[2], d_div_node[2];
+    eqf__kernel set_times, begin, stage, end, node, middle, simpson, reach, difference, stage_adjoint, add;
 } rk4_batched;
 
 /* Stage s of a step: where it lies in half steps, its weight, and the way from its slope to the next stage, in
@@ -25,14 +27,16 @@ static const double rk4_reach[4] = {0.5, 0.5, 1, 0};
 /* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 static void release_memory(rk4_batched *batched) {
-    cl_mem *buffers[] = {&batched->d_y[0],       &batched->d_y[1],
-                         &batched->d_y[2],       &batched->d_y[3],
-                         &batched->d_k,          &batched->d_sum,
-                         &batched->d_difference, &batched->d_adjoint_k,
-                         &batched->d_from_later, &batched->d_total,
-                         &batched->d_times,      &batched->d_div,
-                         &batched->d_div_sum,    &batched->d_div_difference,
-                         &batched->d_adjoint_div};
+    cl_mem *buffers[] = {&batched->d_y[0],        &batched->d_y[1],
+                         &batched->d_y[2],        &batched->d_y[3],
+                         &batched->d_k,           &batched->d_sum,
+                         &batched->d_difference,  &batched->d_adjoint_k,
+                         &batched->d_from_later,  &batched->d_total,
+                         &batched->d_times,       &batched->d_div,
+                         &batched->d_div_sum,     &batched->d_div_difference,
+                         &batched->d_adjoint_div, &batched->d_before,
+                         &batched->d_k_node[0],   &batched->d_k_node[1],
+                         &batched->d_div_node[0], &batched->d_div_node[1]};
     for (size_t b = 0; b < sizeof buffers / sizeof buffers[0]; b++) eqf__buffer_destroy(buffers[b]);
     batched->max_blocks = 0;
     batched->has_reverse = false;
@@ -41,8 +45,9 @@ static void release_memory(rk4_batched *batched) {
 static void batched_destroy(eqf__solver *solver) {
     rk4_batched *batched = (rk4_batched *)solver;
     release_memory(batched);
-    eqf__kernel *kernels[] = {&batched->set_times, &batched->begin,      &batched->stage,         &batched->end,
-                              &batched->reach,     &batched->difference, &batched->stage_adjoint, &batched->add};
+    eqf__kernel *kernels[] = {&batched->set_times,  &batched->begin,         &batched->stage,   &batched->end,
+                              &batched->node,       &batched->middle,        &batched->simpson, &batched->reach,
+                              &batched->difference, &batched->stage_adjoint, &batched->add};
     for (size_t k = 0; k < sizeof kernels / sizeof kernels[0]; k++) eqf__kernel_destroy(kernels[k]);
     eqf__buffer_destroy(&batched->d_nothing);
     free(batched);
@@ -61,10 +66,17 @@ static eqf_status create_kernels(eqf_context *ctx, const eqf__field *field, rk4_
     EQF__TRY(eqf__kernel_create(ctx, program, "rk4_begin", &batched->begin));
     EQF__TRY(eqf__kernel_create(ctx, program, "rk4_stage", &batched->stage));
     EQF__TRY(eqf__kernel_create(ctx, program, "rk4_end", &batched->end));
+    EQF__TRY(eqf__kernel_create(ctx, program, "rk4_node", &batched->node));
+    EQF__TRY(eqf__kernel_create(ctx, program, "rk4_middle", &batched->middle));
+    EQF__TRY(eqf__kernel_create(ctx, program, "rk4_simpson", &batched->simpson));
     EQF__TRY(eqf__kernel_create(ctx, program, "rk4_reach", &batched->reach));
     EQF__TRY(eqf__kernel_create(ctx, program, "rk4_difference", &batched->difference));
     EQF__TRY(eqf__kernel_create(ctx, program, "rk4_stage_adjoint", &batched->stage_adjoint));
     return eqf__kernel_create(ctx, program, "rk4_add", &batched->add);
+}
+
+static bool has_nodes(const rk4_batched *batched) {
+    return batched->base.field->batched->is_divergence_costly;
 }
 
 static eqf_status create_memory(rk4_batched *batched, size_t num_blocks, bool has_reverse) {
@@ -73,19 +85,31 @@ static eqf_status create_memory(rk4_batched *batched, size_t num_blocks, bool ha
     const struct {
         cl_mem *buffer;
         size_t num_bytes;
-        bool is_for_reverse;
+        enum { ALWAYS, REVERSE, NODES } use;
     } needed[] = {
-        {&batched->d_y[0], state, false},         {&batched->d_k, state, false},
-        {&batched->d_sum, state, false},          {&batched->d_times, numbers, false},
-        {&batched->d_div, numbers, false},        {&batched->d_div_sum, numbers, false},
-        {&batched->d_y[1], state, true},          {&batched->d_y[2], state, true},
-        {&batched->d_y[3], state, true},          {&batched->d_difference, state, true},
-        {&batched->d_adjoint_k, state, true},     {&batched->d_from_later, state, true},
-        {&batched->d_total, state, true},         {&batched->d_div_difference, numbers, true},
-        {&batched->d_adjoint_div, numbers, true},
+        {&batched->d_y[0], state, ALWAYS},
+        {&batched->d_k, state, ALWAYS},
+        {&batched->d_sum, state, ALWAYS},
+        {&batched->d_times, numbers, ALWAYS},
+        {&batched->d_div, numbers, ALWAYS},
+        {&batched->d_div_sum, numbers, ALWAYS},
+        {&batched->d_y[1], state, REVERSE},
+        {&batched->d_y[2], state, REVERSE},
+        {&batched->d_y[3], state, REVERSE},
+        {&batched->d_difference, state, REVERSE},
+        {&batched->d_adjoint_k, state, REVERSE},
+        {&batched->d_from_later, state, REVERSE},
+        {&batched->d_total, state, REVERSE},
+        {&batched->d_div_difference, numbers, REVERSE},
+        {&batched->d_adjoint_div, numbers, REVERSE},
+        {&batched->d_before, state, NODES},
+        {&batched->d_k_node[0], state, NODES},
+        {&batched->d_k_node[1], state, NODES},
+        {&batched->d_div_node[0], numbers, NODES},
+        {&batched->d_div_node[1], numbers, NODES},
     };
     for (size_t b = 0; b < sizeof needed / sizeof needed[0]; b++)
-        if (has_reverse || !needed[b].is_for_reverse)
+        if (needed[b].use == ALWAYS || (needed[b].use == REVERSE ? has_reverse : has_nodes(batched)))
             EQF__TRY(eqf__buffer_create(batched->base.ctx, needed[b].num_bytes, NULL, "the integrator's stages",
                                         needed[b].buffer));
     return EQF_OK;
@@ -121,7 +145,7 @@ static eqf_status set_times(rk4_batched *batched, unsigned num_steps, unsigned s
                        EQF__REAL_ARG(real, t), EQF__ARG(blocks));
 }
 
-/* k and div at stage `stage`. The field is the trajectory's, which only looks at it; an evaluation uses its scratch
+/* k and div (NULL: not wanted) at stage `stage`. The field is the trajectory's, which only looks at it; an evaluation uses its scratch
  * memory. */
 static eqf_status evaluate(rk4_batched *batched, const eqf__noise *noise, unsigned stage, size_t num_blocks, cl_mem d_y,
                            cl_mem d_k, cl_mem d_div) {
@@ -131,6 +155,59 @@ static eqf_status evaluate(rk4_batched *batched, const eqf__noise *noise, unsign
 }
 
 /* ---- Solves ------------------------------------------------------------------------------------------------------ */
+
+/* The three stages after the first, whose velocity is that of the node, and the step. */
+static eqf_status step_to_node(rk4_batched *batched, const eqf__noise *noise, int sign, unsigned step,
+                               size_t num_blocks, cl_mem d_x, cl_mem d_k_node, cl_mem d_div_node) {
+    eqf_context *ctx = batched->base.ctx;
+    const unsigned num_steps = batched->base.num_steps;
+    const eqf__real *real = &batched->base.real;
+    const eqf__real_argument h = eqf__real_value(real, (double)sign / num_steps);
+    const cl_uint blocks = (cl_uint)num_blocks, has_checkpoints = 0;
+    EQF__TRY(EQF__LAUNCH(ctx, &batched->begin, num_blocks, 0, EQF__ARG(d_x), EQF__ARG(batched->d_y[0]),
+                         EQF__ARG(batched->d_sum), EQF__ARG(batched->d_div_sum), EQF__ARG(batched->d_nothing),
+                         EQF__ARG(has_checkpoints), EQF__ARG(step), EQF__ARG(blocks)));
+    for (unsigned s = 0; s < 4; s++) {
+        const eqf__real_argument weight = eqf__real_value(real, rk4_weight[s]);
+        const eqf__real_argument reach = eqf__real_value(real, sign * rk4_reach[s] / num_steps);
+        const cl_mem d_k = s > 0 ? batched->d_k : d_k_node;
+        if (s > 0)
+            EQF__TRY(evaluate(batched, noise, step_stage(num_steps, sign, step, s), num_blocks, batched->d_y[0],
+                              batched->d_k, NULL));
+        EQF__TRY(EQF__LAUNCH(ctx, &batched->stage, num_blocks, 0, EQF__ARG(d_x), EQF__ARG(d_k), EQF__ARG(d_div_node),
+                             EQF__ARG(batched->d_y[0]), EQF__ARG(batched->d_sum), EQF__ARG(batched->d_div_sum),
+                             EQF__REAL_ARG(real, weight), EQF__REAL_ARG(real, reach), EQF__ARG(blocks)));
+    }
+    return EQF__LAUNCH(ctx, &batched->node, num_blocks, 0, EQF__ARG(d_x), EQF__ARG(batched->d_sum),
+                       EQF__ARG(batched->d_before), EQF__REAL_ARG(real, h), EQF__ARG(blocks));
+}
+
+/* The same trajectory with the divergence at two places a step instead of four, by Simpson's rule on the ends of the step and
+ * its middle (the cubic's, wrong by O(h^4)): also of fourth order. docs/method.md, section 9. */
+static eqf_status solve_by_nodes(rk4_batched *batched, const eqf__noise *noise, int sign, size_t num_blocks, cl_mem d_x,
+                                 cl_mem d_log_det) {
+    eqf_context *ctx = batched->base.ctx;
+    const unsigned num_steps = batched->base.num_steps;
+    const eqf__real *real = &batched->base.real;
+    const eqf__real_argument h = eqf__real_value(real, (double)sign / num_steps);
+    const cl_uint blocks = (cl_uint)num_blocks;
+    EQF__TRY(evaluate(batched, noise, step_stage(num_steps, sign, 0, 0), num_blocks, d_x, batched->d_k_node[0],
+                      batched->d_div_node[0]));
+    for (unsigned step = 0; step < num_steps; step++) {
+        const cl_mem d_k = batched->d_k_node[step % 2], d_div = batched->d_div_node[step % 2];
+        const cl_mem d_k_next = batched->d_k_node[(step + 1) % 2], d_div_next = batched->d_div_node[(step + 1) % 2];
+        EQF__TRY(step_to_node(batched, noise, sign, step, num_blocks, d_x, d_k, d_div));
+        EQF__TRY(evaluate(batched, noise, step_stage(num_steps, sign, step, 3), num_blocks, d_x, d_k_next, d_div_next));
+        EQF__TRY(EQF__LAUNCH(ctx, &batched->middle, num_blocks, 0, EQF__ARG(batched->d_before), EQF__ARG(d_x),
+                             EQF__ARG(d_k), EQF__ARG(d_k_next), EQF__ARG(batched->d_y[0]), EQF__REAL_ARG(real, h),
+                             EQF__ARG(blocks)));
+        EQF__TRY(evaluate(batched, noise, step_stage(num_steps, sign, step, 1), num_blocks, batched->d_y[0],
+                          batched->d_k, batched->d_div));
+        EQF__TRY(EQF__LAUNCH(ctx, &batched->simpson, num_blocks, 0, EQF__ARG(d_log_det), EQF__ARG(d_div),
+                             EQF__ARG(batched->d_div), EQF__ARG(d_div_next), EQF__REAL_ARG(real, h), EQF__ARG(blocks)));
+    }
+    return EQF_OK;
+}
 
 static eqf_status batched_solve(eqf__solver *solver, const eqf__noise *noise, eqf_direction direction,
                                 size_t num_samples, cl_mem d_x, cl_mem d_log_det, const eqf__tape *tape) {
@@ -145,6 +222,7 @@ static eqf_status batched_solve(eqf__solver *solver, const eqf__noise *noise, eq
     const cl_uint blocks = (cl_uint)num_blocks, has_checkpoints = tape != NULL;
     if (num_blocks == 0) return EQF_OK;
     EQF__TRY(ensure_memory(batched, num_blocks, false));
+    if (has_nodes(batched) && tape == NULL) return solve_by_nodes(batched, noise, sign, num_blocks, d_x, d_log_det);
     const cl_mem checkpoints = tape != NULL ? tape->d_checkpoints : batched->d_nothing;
     for (cl_uint step = 0; step < num_steps; step++) {
         EQF__TRY(EQF__LAUNCH(ctx, &batched->begin, num_blocks, 0, EQF__ARG(d_x), EQF__ARG(batched->d_y[0]),

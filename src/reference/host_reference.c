@@ -195,36 +195,57 @@ bool eqf__host_dense_velocity(const eqf__host_field *field, const double *x, dou
 
 /* ---- The flow ---------------------------------------------------------------------------------------------------- */
 
-bool eqf__host_transform(const eqf__host_field *field, bool is_prior_to_data, unsigned num_steps, const double *x,
-                         double *x_out, double *log_det_out, double *error_out) {
+/* The divergence's integral over one step from before to x, whose velocities are k_before and k: docs/method.md, section 9. y, k: scratch. */
+static bool simpson(const eqf__host_field *field, double t, double h, const double *before, const double *x, double *y,
+                    double *k, double *integral_out) {
+    const unsigned num_dof = field->num_particles * field->space_dim;
+    double *k_before = k, *k_after = k + num_dof, div_before, div_middle, div;
+    if (!field->velocity(field, before, t, k_before, &div_before) || !field->velocity(field, x, t + h, k_after, &div))
+        return false;
+    for (unsigned c = 0; c < num_dof; c++)
+        y[c] = 0.5 * (before[c] + x[c]) + h / 8 * (k_before[c] - k_after[c]);
+    if (!field->velocity(field, y, t + 0.5 * h, k_before, &div_middle)) return false;
+    *integral_out = h / 6 * (div_before + 4 * div_middle + div);
+    return true;
+}
+
+/* One step of RK4 of x in place; log_det and error grow. memory: 6 N D numbers. */
+static bool rk4_step(const eqf__host_field *field, double t, double h, double *x, double *memory, double *log_det,
+                     double *error) {
     static const double reach[4] = {0.5, 0.5, 1, 0}, weight[4] = {1. / 6, 1. / 3, 1. / 3, 1. / 6},
                         offset[4] = {0, .5, .5, 1};
     const unsigned num_dof = field->num_particles * field->space_dim;
+    double *before = memory, *y = memory + num_dof, *k = memory + 2 * (size_t)num_dof, div[4], integral = 0;
+    memcpy(before, x, num_dof * sizeof *x);
+    memcpy(y, x, num_dof * sizeof *y);
+    for (unsigned s = 0; s < 4; s++) {
+        if (!field->velocity(field, y, t + h * offset[s], k + s * num_dof, &div[s])) return false;
+        for (unsigned c = 0; c < num_dof; c++) y[c] = x[c] + h * reach[s] * k[s * num_dof + c];
+        integral += h * weight[s] * div[s];
+    }
+    double square = pow(div[1] - div[2], 2);
+    for (unsigned c = 0; c < num_dof; c++) {
+        square += pow(k[num_dof + c] - k[2 * num_dof + c], 2);
+        for (unsigned s = 0; s < 4; s++) x[c] += h * weight[s] * k[s * num_dof + c];
+    }
+    *error += fabs(h) * square;
+    if (field->is_divergence_apart && !simpson(field, t, h, before, x, y, k, &integral)) return false;
+    *log_det += integral;
+    return true;
+}
+
+bool eqf__host_transform(const eqf__host_field *field, bool is_prior_to_data, unsigned num_steps, const double *x,
+                         double *x_out, double *log_det_out, double *error_out) {
+    const unsigned num_dof = field->num_particles * field->space_dim;
     const double h = (is_prior_to_data ? 1.0 : -1.0) / num_steps, start = is_prior_to_data ? 0 : 1;
-    double *y = calloc(5 * (size_t)num_dof, sizeof *y), div[4]; /* y, k [4] */
-    if (y == NULL) return false;
-    double *k[4] = {y + num_dof, y + 2 * num_dof, y + 3 * num_dof, y + 4 * num_dof};
+    double *memory = calloc(6 * (size_t)num_dof, sizeof *memory);
+    bool is_good = memory != NULL;
     memmove(x_out, x, num_dof * sizeof *x);
     *error_out = *log_det_out = 0;
-    for (unsigned step = 0; step < num_steps; step++) {
-        memcpy(y, x_out, num_dof * sizeof *y);
-        for (unsigned s = 0; s < 4; s++) {
-            if (!field->velocity(field, y, start + h * (step + offset[s]), k[s], &div[s])) {
-                free(y);
-                return false;
-            }
-            for (unsigned c = 0; c < num_dof; c++) y[c] = x_out[c] + h * reach[s] * k[s][c];
-            *log_det_out += h * weight[s] * div[s];
-        }
-        double square = pow(div[1] - div[2], 2);
-        for (unsigned c = 0; c < num_dof; c++) {
-            square += pow(k[1][c] - k[2][c], 2);
-            for (unsigned s = 0; s < 4; s++) x_out[c] += h * weight[s] * k[s][c];
-        }
-        *error_out += fabs(h) * square;
-    }
-    free(y);
-    return true;
+    for (unsigned step = 0; step < num_steps && is_good; step++)
+        is_good = rk4_step(field, start + h * step, h, x_out, memory, log_det_out, error_out);
+    free(memory);
+    return is_good;
 }
 
 void eqf__host_four_normals(uint64_t seed, uint64_t sample, uint32_t number, uint32_t stream, double out[4]) {

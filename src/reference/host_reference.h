@@ -25,6 +25,7 @@ struct eqf__host_field {
     /* Of dense fields: how the divergence is had, and the noise of an estimate, that of one sample. */
     eqf_divergence divergence;
     uint64_t noise_seed, noise_sample;
+    bool is_divergence_apart; /* integrated by Simpson's rule over each step's ends and middle, not by RK4's stages */
 };
 
 bool eqf__host_radial_velocity(const eqf__host_field *field, const double *x, double t, double *velocity_out,

@@ -49,6 +49,27 @@ else
     fail "annealed $(json mean_energy annealed), averaged $(value energy mean stdout)"
 fi
 
+# Two temperatures together by MBAR: what lies between them, against quadrature (u/T of a pair in the plane), and their difference in free energy.
+succeed "$eqflow" data dw2 -n 2000 --temperature 3 --burn-in 500 --thinning 50 --seed 2 -o hot.npy --quiet
+succeed run x.npy --with temperature=3:hot.npy --scan temperature=1:3:5 --table with.csv --observable mean_distance --blocks 20 --json
+at() { awk -F, -v t="$1" -v c="$2" '$1 == t { print $c }' with.csv; }
+check_at() { # TEMPERATURE MEAN VARIANCE
+    within "$(awk -v v="$(at "$1" 3)" -v e="$(at "$1" 4)" -v m="$2" 'BEGIN { d = (v - m) / e; print d < 0 ? -d : d }')" 0 4 "mean at T = $1, errors off"
+    within "$(awk -v v="$(at "$1" 5)" -v e="$(at "$1" 6)" -v m="$3" 'BEGIN { d = (v - m) / e; print d < 0 ? -d : d }')" 0 4 "variance at T = $1, errors off"
+    within "$(at "$1" 4)" 0.003 0.04 "its error"
+}
+check_at 1 -3.870727 0.634698
+check_at 1.5 -2.381241 0.547960
+check_at 2 -1.662649 0.441335
+check_at 3 -0.986907 0.304432
+within "$(sed -n 's/^ *"free_energy": \(2[^,]*\),*$/\1/p' stdout)" 2.27 2.43 "free energy at T = 3 minus that at T = 1 (2.3479)"
+# One set with itself in two halves is that set.
+succeed run hot.npy --temperature 3 --observable mean_distance --json
+cp stdout alone
+succeed run hot.npy --temperature 3 --with temperature=3:hot.npy --observable mean_distance --json
+within "$(value energy mean stdout)" "$(awk -v v="$(value energy mean alone)" 'BEGIN { print v - 1e-6 }')" \
+    "$(awk -v v="$(value energy mean alone)" 'BEGIN { print v + 1e-6 }')" "a set with itself"
+
 refuse() { # CODE PATTERN ARGUMENTS...
     local code=$1 pattern=$2
     shift 2
@@ -62,6 +83,11 @@ refuse 2 'is no number' x.npy --preset dw2 --scan temperature=1:2:many
 refuse 2 'whole number from 2' x.npy --preset dw2 --scan temperature=1:2:1
 refuse 2 'no constant of this name' x.npy --preset dw2 --scan colour=1:2:3
 refuse 2 'NAME=NUMBER' x.npy --preset dw2 --observable-text mine.cl --observable-constant factor
+refuse 2 'give NAME=VALUE:FILE' x.npy --preset dw2 --with temperature=3
+refuse 2 'is no number' x.npy --preset dw2 --with temperature=hot:hot.npy
+refuse 2 'no constant of this name' x.npy --preset dw2 --with colour=3:hot.npy
+refuse 3 'no such file' x.npy --preset dw2 --with temperature=3:none.npy
+refuse 2 'excludes --log-weights' x.npy --preset dw2 --with temperature=3:hot.npy --log-weights lw.npy
 refuse 2 'belongs to --scan' x.npy --preset dw2 --table t.csv
 refuse 2 'would overwrite' x.npy --preset dw2 --pairs x.npy
 refuse 3 'numbers, but there are' x.npy --preset dw2 --log-weights w.npy

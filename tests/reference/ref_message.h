@@ -79,7 +79,8 @@ void ref_message_gradient(const ref_message *message, double t, const double *x,
 
 /* ---- The flow ---- */
 
-/* RK4 with num_steps equal steps; the divergence by the closed-form rules. */
+/* RK4 with num_steps equal steps; the divergence by the closed-form rules, integrated by Simpson's rule over each step;
+ * for the loss and its gradients by RK4's own stages. */
 typedef struct ref_message_flow {
     const ref_message *message; /* the holder's */
     unsigned num_steps;

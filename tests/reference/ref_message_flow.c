@@ -67,16 +67,35 @@ static void do_step(const ref_message_flow *flow, step *s, double *x, double *lo
     }
 }
 
+/* The integral of the divergence over a step from before to x by Simpson's rule: its ends, and the middle of the cubic that has places and
+ * velocities of both ends (docs/method.md, section 9). */
+static double simpson(const ref_message_flow *flow, const step *s, const double *before, const double *x) {
+    size_t num_dof = num_dof_of(flow);
+    double *after = zeros(num_dof), *middle = zeros(num_dof);
+    ref_message_velocity(flow->message, s->t + s->h, x, after);
+    for (size_t c = 0; c < num_dof; ++c)
+        middle[c] = 0.5 * (before[c] + x[c]) + s->h / 8.0 * (s->k[0][c] - after[c]);
+    double sum = s->divergence[0] + 4.0 * ref_message_closed_divergence(flow->message, s->t + 0.5 * s->h, middle) +
+                 ref_message_closed_divergence(flow->message, s->t + s->h, x);
+    free(after);
+    free(middle);
+    return s->h / 6.0 * sum;
+}
+
 double ref_message_transform(const ref_message_flow *flow, eqf_direction direction, const double *x_in, double *x_out,
                              double *integration_error_out) {
-    double log_det = 0.0, error = 0.0, start = direction == EQF_PRIOR_TO_DATA ? 0.0 : 1.0;
+    double log_det = 0.0, of_stages = 0.0, error = 0.0, start = direction == EQF_PRIOR_TO_DATA ? 0.0 : 1.0;
     step s = make_step(num_dof_of(flow));
+    double *before = zeros(num_dof_of(flow));
     s.h = (direction == EQF_PRIOR_TO_DATA ? 1.0 : -1.0) / flow->num_steps;
     memmove(x_out, x_in, num_dof_of(flow) * sizeof *x_out);
     for (unsigned n = 0; n < flow->num_steps; ++n) {
         s.t = start + n * s.h;
-        do_step(flow, &s, x_out, &log_det, &error);
+        memcpy(before, x_out, num_dof_of(flow) * sizeof *before);
+        do_step(flow, &s, x_out, &of_stages, &error);
+        log_det += simpson(flow, &s, before, x_out);
     }
+    free(before);
     if (integration_error_out) *integration_error_out = error;
     free_step(&s);
     return log_det;
