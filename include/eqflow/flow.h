@@ -167,9 +167,10 @@ eqf_status eqf_flow_nll_gradient(eqf_flow *flow, double integration_penalty, siz
                                  float *adjoint_x_out);
 
 /* The score, grad_x log_prob, of configurations x [B, N, D], which are centred first: score_out [B, N, D] (mean-free),
- * with log_prob_out [B] and the latents z_out [B, N, D] or NULL. Of a message field log_prob_out is that of the loss, which
- * differs from eqf_flow_log_prob by both integration errors (docs/method.md, section 9). What is not finite spoils its
- * own sample only. Costs about what a gradient does. Errors: INVALID_ARGUMENT, UNSUPPORTED (double precision), those of the device. */
+ * with log_prob_out [B] and the latents z_out [B, N, D] or NULL. Of a message field log_prob_out is that of the loss,
+ * which differs from eqf_flow_log_prob by both integration errors (docs/method.md, section 9). What is not finite
+ * spoils its own sample only. Costs about what a gradient does. Errors: INVALID_ARGUMENT, UNSUPPORTED (double
+ * precision), those of the device. */
 eqf_status eqf_flow_score(eqf_flow *flow, size_t batch_size, const float *x, float *log_prob_out, float *z_out,
                           float *score_out);
 

@@ -195,7 +195,8 @@ bool eqf__host_dense_velocity(const eqf__host_field *field, const double *x, dou
 
 /* ---- The flow ---------------------------------------------------------------------------------------------------- */
 
-/* The divergence's integral over one step from before to x, whose velocities are k_before and k: docs/method.md, section 9. y, k: scratch. */
+/* The divergence's integral over one step from before to x, whose velocities are k_before and k: docs/method.md,
+ * section 9. y, k: scratch. */
 static bool simpson(const eqf__host_field *field, double t, double h, const double *before, const double *x, double *y,
                     double *k, double *integral_out) {
     const unsigned num_dof = field->num_particles * field->space_dim;
