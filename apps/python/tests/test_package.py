@@ -63,7 +63,7 @@ def test_every_public_function_is_declared():
 
 
 def test_import_is_quick():
-    code = "import time, numpy; t = time.perf_counter(); import eqflow; print(time.perf_counter() - t)"
+    code = "import time, numpy; t = time.process_time(); import eqflow; print(time.process_time() - t)"  # of CPU: other load does not count
     seconds = min(float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout) for _ in range(3))
     assert seconds < 0.2
 
