@@ -7,3 +7,19 @@ if(DOXYGEN_PROGRAM)
   add_custom_target(docs-api COMMAND ${CMAKE_COMMAND} -E make_directory ${api_folder}
                     COMMAND ${DOXYGEN_PROGRAM} ${PROJECT_BINARY_DIR}/Doxyfile VERBATIM)
 endif()
+
+# The whole documentation as a site with search: cmake --build build --target docs-site; then build/site/index.html. The C reference is part of
+# it where there is Doxygen. What is built is installed, and so is part of the packages.
+find_package(Python3 QUIET COMPONENTS Interpreter)
+if(Python3_FOUND)
+  add_custom_target(docs-site COMMAND ${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/docs/site/build.py --output ${PROJECT_BINARY_DIR}/site
+                    --c-api ${api_folder}/html VERBATIM)
+  if(TARGET docs-api)
+    add_dependencies(docs-site docs-api)
+  endif()
+  if(BUILD_TESTING)
+    add_test(NAME docs.site COMMAND ${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/docs/site/build.py --output ${PROJECT_BINARY_DIR}/site-of-test)
+    set_tests_properties(docs.site PROPERTIES LABELS docs TIMEOUT 600 SKIP_RETURN_CODE 77)
+  endif()
+endif()
+install(DIRECTORY ${PROJECT_BINARY_DIR}/site/ DESTINATION ${CMAKE_INSTALL_DOCDIR}/html OPTIONAL)

@@ -11,6 +11,8 @@ if [ $# -lt 1 ] || [ "$1" = -h ] || [ "$1" = --help ]; then
     exit 2
 fi
 folder=$(mktemp -d)
+own=$(cd "$(dirname "${BASH_SOURCE[0]}")/../apps/examples" && pwd)/morse.cl
+own_options=(--particles 5 --space-dim 3 --constant depth=2 --constant steepness=3 --constant r_min=1 --constant trap=1)
 trap 'rm -rf "$folder"' EXIT
 
 # case NAME FILE... -- COMMAND: runs the command (its first word is a command of eqflow) and prints a sum for each file it wrote; with the file
@@ -76,7 +78,12 @@ run_all() {
     use_model dense dense.rk4 dw4
     use_model dense dense.dopri5 dw4 --integrator dopri5
     use_model dense dense.rademacher dw4 --divergence rademacher
+    # A potential of the user's own: samples, training on its energy, minima.
+    run_case data.own own.npy own_e.npy -- data --potential "$own" "${own_options[@]}" -n 200 --seed 7 -o own.npy --energies own_e.npy
+    run_case train.own own.safetensors -- train --potential "$own" "${own_options[@]}" --data own.npy --loss mixture --prior-scale 0.5 --integration-steps 20 --steps 10 --seed 5 -o own.safetensors
+    run_case minima.own stdout -- minima --potential "$own" "${own_options[@]}" -n 50 --seed 1 --json
     # Answers.
+    run_case chain.dw4 chain.npy chain_e.npy -- boltzmann dw4.safetensors -n 2000 --seed 3 -o chain.npy --energies chain_e.npy
     run_case minima.dw4 stdout -- minima dw4 -n 200 --seed 1 --json
     run_case minima.lj13 stdout -- minima lj13 --epsilon 1 --trap 0 -n 64 --seed 1 --json
     run_case minima.float stdout -- minima dw4 -n 100 --float --seed 1 --json

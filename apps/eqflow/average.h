@@ -67,8 +67,8 @@ exit_code scan_run(cli_app *app, const average_flags *flags, averages *a, const 
 exit_code average_set_constant(cli_app *app, const scan_range *scan, double value, const cli_option *options,
                                size_t num_options, const average_flags *flags, eqf_potential_options *potential);
 
-/* --with: reads its sets into a->x, after the command's own; weighs all of them, once energies can be computed; mean and variance with errors
- * that solve for the weights again without each block; what there was. */
+/* --with: reads its sets into a->x, after the command's own; weighs all of them, once energies can be computed; mean
+ * and variance with errors that solve for the weights again without each block; what there was. */
 exit_code average_read_sets(cli_app *app, const average_flags *flags, averages *a);
 exit_code average_weigh_sets(cli_app *app, const average_flags *flags, const cli_option *options, size_t num_options,
                              averages *a);

@@ -1,5 +1,6 @@
-/* eqflow average --with: sets made at several values of a constant, weighed together by MBAR (Shirts and Chodera, J. Chem. Phys. 129 (2008)
- * 124105): to the state u a sample x of any of K sets has the weight exp(-u(x)) / sum_k N_k exp(f_k - u_k(x)), with f_k from all of them. */
+/* eqflow average --with: sets made at several values of a constant, weighed together by MBAR (Shirts and Chodera, J.
+ * Chem. Phys. 129 (2008) 124105): to the state u a sample x of any of K sets has the weight exp(-u(x)) / sum_k N_k
+ * exp(f_k - u_k(x)), with f_k from all of them. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,10 +49,10 @@ static exit_code parse(cli_app *app, const char *text, combined *c) {
     return EXIT_CODE_OK;
 }
 
-/* ---- The sets in one ----------------------------------------------------------------------------------------------------------- */
+/* ---- The sets in one --------------------------------------------------------------------------------------------- */
 
-/* Sets one into the other, each at its own even pace: a contiguous block of the whole is a contiguous block of every set, as the jackknife
- * wants it. */
+/* Sets one into the other, each at its own even pace: a contiguous block of the whole is a contiguous block of every
+ * set, as the jackknife wants it. */
 static void interleave(combined *c, const eqf_array *sets, size_t row, float *x) {
     size_t next[MOST_SETS] = {0};
     for (size_t n = 0;; n++) {
@@ -104,7 +105,7 @@ exit_code average_read_sets(cli_app *app, const average_flags *flags, averages *
     return code;
 }
 
-/* ---- Weights ------------------------------------------------------------------------------------------------------------------------- */
+/* ---- Weights ----------------------------------------------------------------------------------------------------- */
 
 static exit_code evaluate_states(cli_app *app, const average_flags *flags, const cli_option *options,
                                  size_t num_options, averages *a) {
@@ -182,7 +183,7 @@ exit_code average_weigh_sets(cli_app *app, const average_flags *flags, const cli
     return code;
 }
 
-/* ---- Averages -------------------------------------------------------------------------------------------------------------------------- */
+/* ---- Averages ---------------------------------------------------------------------------------------------------- */
 
 /* Weighted mean and variance about the mean; false if nothing has weight. */
 static bool weighted_moments(size_t num, const double *log_weights, const double *change, const double *base,

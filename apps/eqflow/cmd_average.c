@@ -212,7 +212,8 @@ static exit_code check_flags(cli_app *app, const average_flags *flags, scan_rang
     exit_code code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses);
     if (code == EXIT_CODE_OK) code = scan_parse(app, flags->scan_text, scan_out);
     if (code == EXIT_CODE_OK && flags->with.num_texts > 0 && flags->log_weights_path)
-        code = app_fail(app, EXIT_CODE_USAGE, "--with combines sets without weights of their own: it excludes --log-weights");
+        code = app_fail(app, EXIT_CODE_USAGE,
+                        "--with combines sets without weights of their own: it excludes --log-weights");
     if (code == EXIT_CODE_OK && flags->has_equal_weights && flags->log_weights_path)
         code = app_fail(app, EXIT_CODE_USAGE, "--equal-weights and --log-weights exclude each other");
     if (code == EXIT_CODE_OK && flags->table_path && scan_out->num == 0)
@@ -284,7 +285,8 @@ static size_t observable_options(average_flags *flags, cli_option options_out[])
          .name = "with",
          .argument = "NAME=X:FILE",
          .value = &flags->with,
-         .help = "configurations made at another value of a constant, such as temperature=1.2:x.npy, weighed together with FILE's by "
+         .help = "configurations made at another value of a constant, such as temperature=1.2:x.npy, weighed together "
+                 "with FILE's by "
                  "MBAR; up to 16 times"},
         {.kind = OPTION_FLAG,
          .name = "equal-weights",

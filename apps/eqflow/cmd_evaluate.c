@@ -17,6 +17,8 @@
 #include "flow_flags.h"
 #include "output.h"
 #include "report.h"
+#include "report_lights.h"
+#include "report_strip.h"
 #include "sample_files.h"
 #include "system.h"
 #include "words.h"
@@ -216,6 +218,9 @@ static exit_code make_report(cli_app *app, const evaluate_flags *flags, const eq
     snprintf(title, sizeof title, "%s — equivariant flow evaluated", options->preset[0] ? options->preset : "eqflow");
     snprintf(subtitle, sizeof subtitle, "%s · %s", preset ? preset->title : "own system", flags->model_path);
     const eqf_history_row *history = eqf_model_history(model, &num_history);
+    report_light lights[REPORT_MAX_LIGHTS];
+    report_strip strip;
+    report_strip_make(app, model, &flags->flow_options, &strip);
     const report_content content = {
         .title = title,
         .subtitle = subtitle,
@@ -229,6 +234,12 @@ static exit_code make_report(cli_app *app, const evaluate_flags *flags, const eq
         .origins = origins,
         .num_warnings = result->num_warnings,
         .warnings = result->warnings,
+        .num_lights = report_fill_lights(result->figures, lights),
+        .lights = lights,
+        .num_strip = strip.num,
+        .num_strip_frames = REPORT_STRIP_FRAMES,
+        .x_strip = strip.x,
+        .strip_times = strip.times,
         .num_data = result->figures->num_data,
         .x_data = x_data,
         .energy_data = eqf_evaluation_data_energies(result->of),
@@ -242,7 +253,9 @@ static exit_code make_report(cli_app *app, const evaluate_flags *flags, const eq
         .entropy = result->figures->entropy,
         .known_log_z = result->figures->known_log_z,
     };
-    return report_write(app, flags->report_path, &content);
+    const exit_code code = report_write(app, flags->report_path, &content);
+    free(strip.x);
+    return code;
 }
 
 /* ---- The command ------------------------------------------------------------------------------ */

@@ -16,7 +16,7 @@
 enum { DEFAULT_NUM_STARTS = 1000 };
 
 typedef struct minima_flags {
-    const char *source, *preset, *xyz;
+    const char *source, *preset, *xyz, *each, *quenched;
     uint64_t num, num_rows, max_steps;
     double tolerance, distance_tolerance;
     bool has_num, has_random_starts, is_float;
@@ -31,6 +31,7 @@ typedef struct quenched {
     double *x;                 /* [num, N, D] */
     double *energy;            /* [num] */
     eqf_quench_result *result; /* [num] */
+    size_t *minimum_of;        /* [num]: index in minima; EQF_NO_MINIMUM: none */
     eqf_quench_summary summary;
     eqf_minimum *minima; /* [num_minima], lowest first */
     size_t num_minima;
@@ -41,6 +42,7 @@ static void quenched_clear(quenched *work) {
     free(work->x);
     free(work->energy);
     free(work->result);
+    free(work->minimum_of);
     eqf_free(work->minima);
 }
 
@@ -168,7 +170,8 @@ static exit_code quench(cli_app *app, const minima_flags *flags, quenched *work)
     work->x = app_alloc(app, work->num, sizeof(double) * num_dof, "that many configurations");
     work->energy = work->x ? app_alloc(app, work->num, sizeof *work->energy, "the energies") : NULL;
     work->result = work->energy ? app_alloc(app, work->num, sizeof *work->result, "the results") : NULL;
-    if (!work->result) return EXIT_CODE_DEVICE;
+    work->minimum_of = work->result ? app_alloc(app, work->num, sizeof *work->minimum_of, "the results") : NULL;
+    if (!work->minimum_of) return EXIT_CODE_DEVICE;
     quench_watch watch = {.app = app};
     eqf_quench_options options = EQF_QUENCH_OPTIONS_INIT;
     options.precision = flags->is_float ? EQF_QUENCH_FLOAT : EQF_QUENCH_BEST;
@@ -185,7 +188,7 @@ static exit_code quench(cli_app *app, const minima_flags *flags, quenched *work)
     eqf_minima_group_options grouping = EQF_MINIMA_GROUP_OPTIONS_INIT;
     grouping.distance_tolerance = flags->distance_tolerance;
     status = eqf_minima_group(app->ctx, &work->potential, &grouping, work->num, work->x, work->energy, work->result,
-                              &work->minima, &work->num_minima, NULL);
+                              &work->minima, &work->num_minima, work->minimum_of);
     return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_COMPUTE);
 }
 
@@ -208,6 +211,44 @@ static exit_code write_xyz(cli_app *app, const quenched *work, const char *path)
     }
     free(x);
     free(energy);
+    return code;
+}
+
+/* The ends of the descents as float32 [num, N, D]. */
+static exit_code write_quenched(cli_app *app, const quenched *work, const char *path) {
+    const size_t num_values = work->num * work->potential.num_particles * work->potential.space_dim;
+    float *x = app_alloc(app, num_values, sizeof *x, "the quenched configurations");
+    if (!x) return EXIT_CODE_DEVICE;
+    for (size_t i = 0; i < num_values; i++) x[i] = (float)work->x[i];
+    const eqf_array array = work_configurations(x, work->num, &work->potential);
+    const eqf_status status = eqf_array_write_npy(app->ctx, path, &array);
+    free(x);
+    return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_WRITE);
+}
+
+/* One row a configuration, in their order; minima count from 1, as they are printed. */
+static exit_code write_each(cli_app *app, const quenched *work, const char *path) {
+    char *text = NULL;
+    size_t size = 0;
+    FILE *stream = open_memstream(&text, &size);
+    if (!stream) return app_fail(app, EXIT_CODE_DEVICE, "out of memory for %s", path);
+    fputs("configuration,minimum,energy,result\n", stream);
+    for (size_t b = 0; b < work->num; b++) {
+        fprintf(stream, "%zu,", b);
+        if (work->minimum_of[b] < work->num_minima) fprintf(stream, "%zu", work->minimum_of[b] + 1);
+        fprintf(stream, ",%.12g,%s\n", work->energy[b], eqf_quench_result_text(work->result[b]));
+    }
+    exit_code code = fclose(stream) == 0 ? EXIT_CODE_OK : app_fail(app, EXIT_CODE_DEVICE, "out of memory for %s", path);
+    if (code == EXIT_CODE_OK) code = files_write(app, path, text, size);
+    free(text);
+    return code;
+}
+
+static exit_code write_files(cli_app *app, const minima_flags *flags, const quenched *work) {
+    exit_code code = EXIT_CODE_OK;
+    if (flags->xyz) code = write_xyz(app, work, flags->xyz);
+    if (code == EXIT_CODE_OK && flags->each) code = write_each(app, work, flags->each);
+    if (code == EXIT_CODE_OK && flags->quenched) code = write_quenched(app, work, flags->quenched);
     return code;
 }
 
@@ -250,6 +291,8 @@ static exit_code print_result(cli_app *app, const minima_flags *flags, const que
     exit_code code = output_begin(&output, app);
     if (code != EXIT_CODE_OK) return code;
     output_text(&output, "xyz_output", flags->xyz ? "extended XYZ in" : NULL, flags->xyz);
+    output_text(&output, "each_output", flags->each ? "the minimum of each in" : NULL, flags->each);
+    output_text(&output, "quenched_output", flags->quenched ? "ends of the descents in" : NULL, flags->quenched);
     output_count(&output, "num_configurations", "configurations", work->num);
     output_count(&output, "num_minima", "distinct minima", work->num_minima);
     output_count(&output, "num_at_minima", "at a minimum", summary->counts[EQF_QUENCH_MINIMUM]);
@@ -294,6 +337,10 @@ static size_t own_options(minima_flags *flags, cli_option options_out[]) {
          .help = "the potential of FILE.npy"},
         {.kind = OPTION_TEXT, .name = "xyz", .argument = "FILE.xyz", .value = &flags->xyz,
          .help = "where one configuration of each minimum goes, lowest first"},
+        {.kind = OPTION_TEXT, .name = "each", .argument = "FILE.csv", .value = &flags->each,
+         .help = "where the number and energy of each configuration's minimum go"},
+        {.kind = OPTION_TEXT, .name = "quenched", .argument = "FILE.npy", .value = &flags->quenched,
+         .help = "where the ends of all descents go, float32 [B, N, D]"},
         {.kind = OPTION_NUMBER, .name = "tolerance", .argument = "X", .value = &flags->tolerance,
          .default_text = "from potential and precision", .low = 1e-12, .high = 1e6,
          .help = "quench until the gradient's norm is below this, kT per length"},
@@ -335,14 +382,19 @@ exit_code cmd_minima(cli_app *app) {
     flags.source = words[0];
     if ((code = app_create_context(app)) != EXIT_CODE_OK) return code;
     const files_use uses[] = {{"--xyz", flags.xyz, FILES_WRITTEN},
+                              {"--each", flags.each, FILES_WRITTEN},
+                              {"--quenched", flags.quenched, FILES_NUMPY},
                               {"the input", flags.source, FILES_READ},
                               {"--potential", flags.system.potential_path, FILES_READ}};
     if ((code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses)) != EXIT_CODE_OK) return code;
-    if ((code = files_check_writable(app, flags.xyz, "the minima")) != EXIT_CODE_OK) return code;
+    if ((code = files_check_writable(app, flags.xyz, "the minima")) != EXIT_CODE_OK ||
+        (code = files_check_writable(app, flags.each, "the minimum of each")) != EXIT_CODE_OK ||
+        (code = files_check_writable(app, flags.quenched, "the ends of the descents")) != EXIT_CODE_OK)
+        return code;
     quenched work = {.summary = EQF_QUENCH_SUMMARY_INIT};
     code = make_starts(app, &flags, &work);
     if (code == EXIT_CODE_OK) code = quench(app, &flags, &work);
-    if (code == EXIT_CODE_OK && flags.xyz) code = write_xyz(app, &work, flags.xyz);
+    if (code == EXIT_CODE_OK) code = write_files(app, &flags, &work);
     if (code == EXIT_CODE_OK) {
         tell_of_doubts(app, &flags, &work.summary);
         code = print_result(app, &flags, &work);

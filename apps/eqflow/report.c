@@ -12,7 +12,10 @@
 
 #include "files.h"
 #include "plot.h"
+#include "report_configurations.h"
 #include "report_histograms.h"
+#include "report_lights.h"
+#include "report_weights.h"
 #include "text.h"
 
 /* Colours of Okabe and Ito, told apart with any colour vision; lines differ in dash and width besides. */
@@ -215,6 +218,13 @@ static const char style[] =
     "@media(max-width:640px){.figures tr{display:grid;grid-template-columns:1fr auto;padding:.35rem 0;"
     "border-top:1px solid var(--line)}.figures tr:first-child{border-top:0}.figures td{border:0;padding:.1rem 1rem}"
     ".figures td:nth-child(3){grid-column:1/-1}.figures td:empty{display:none}}"
+    ".lights{list-style:none;margin:0;padding:.4rem 0}.lights li{display:grid;grid-template-columns:1.6rem minmax(9rem,13rem) 1fr;gap:.2rem .8rem;"
+    "padding:.5rem 1rem;border-top:1px solid var(--line)}.lights li:first-child{border-top:0}.lights svg{width:1.3rem;height:1.3rem;margin-top:.15rem}"
+    ".lights b{font-weight:600}.lights small{display:block;color:var(--soft);font-size:.9rem}"
+    "@media(max-width:560px){.lights li{grid-template-columns:1.6rem 1fr}.lights li>span{grid-column:2}}"
+    ".particles{width:100%;height:auto;display:block}.particles circle{fill:var(--accent);stroke:var(--card);stroke-width:.8}"
+    ".particles .bonds{stroke:var(--soft);stroke-opacity:.55;fill:none}.particles .panel{fill:none;stroke:var(--line)}"
+    ".particles text{fill:var(--soft);font-size:12px;text-anchor:middle}"
     "footer{color:var(--soft);font-size:.85rem;margin-top:2rem}@media print{body{background:#fff}"
     "figure,.tile,.card{break-inside:avoid}}";
 
@@ -293,7 +303,7 @@ static void print_top(FILE *html, const report_content *report) {
 
 /* ---- All together ----------------------------------------------------------------------------- */
 
-enum { NUM_PICTURES = 5 };
+enum { NUM_PICTURES = 8 };
 
 static exit_code make_script(const report_content *report, size_t index, report_picture *picture) {
     picture_histogram *histogram = calloc(1, sizeof *histogram);
@@ -316,7 +326,10 @@ static exit_code make_script(const report_content *report, size_t index, report_
                 code = report_weight_histogram(report, histogram);
                 print_weights(script, histogram);
                 break;
-            case 3: print_curve(script, report, nll_curve(report)); break;
+            case 3: report_print_scatter(script, report, COLOUR_MODEL); break;
+            case 4: report_print_running_log_z(script, report, COLOUR_REWEIGHTED); break;
+            case 5: report_print_running_ess(script, report, COLOUR_REWEIGHTED); break;
+            case 6: print_curve(script, report, nll_curve(report)); break;
             default: print_curve(script, report, free_energy_curve(report)); break;
         }
         picture->outside = histogram->model_outside;
@@ -328,9 +341,9 @@ static exit_code make_script(const report_content *report, size_t index, report_
 }
 
 static bool has_picture(const report_content *report, size_t index) {
-    if (index == 2) return isfinite(report->log_z);
-    if (index == 3) return has_curve(report, nll_curve(report));
-    if (index == 4) return has_curve(report, free_energy_curve(report));
+    if (index >= 2 && index <= 5) return isfinite(report->log_z);
+    if (index == 6) return has_curve(report, nll_curve(report));
+    if (index == 7) return has_curve(report, free_energy_curve(report));
     return true;
 }
 
@@ -352,6 +365,21 @@ static exit_code print_pictures(cli_app *app, FILE *html, const report_content *
          .y_label = "probability density (1/nat)",
          .caption = "w = exp(−u(x)) / q(x) for samples x of the model. The narrower around 0, the larger the "
                     "effective sample size."},
+        {.name = "weights-energy",
+         .title = "Weights against energy",
+         .x_label = "reduced energy u (kT)",
+         .y_label = "ln w − ln Z (nats)",
+         .caption = "Each dot a sample of the model. Of a perfect flow all lie on the line; those above it are drawn too rarely."},
+        {.name = "running-log-z",
+         .title = "ln Z as samples come in",
+         .x_label = "samples",
+         .y_label = "ln Z",
+         .caption = "It should settle. Jumps upwards are samples of large weight that were missing until then."},
+        {.name = "running-ess",
+         .title = "Effective sample size as samples come in",
+         .x_label = "samples",
+         .y_label = "fraction of the samples",
+         .caption = "It should stay level. A fall with more samples: the largest weights had not been seen."},
         {.name = "training",
          .title = "Training",
          .x_label = "optimizer step",
@@ -395,7 +423,9 @@ exit_code report_write(cli_app *app, const char *path, const report_content *rep
     FILE *html = open_memstream(&text, &size);
     if (!html) return app_fail(app, EXIT_CODE_DEVICE, "out of memory for the report");
     print_top(html, report);
-    exit_code code = print_pictures(app, html, report);
+    report_print_lights(html, report);
+    exit_code code = report_print_configurations(html, report) ? EXIT_CODE_OK : app_fail(app, EXIT_CODE_DEVICE, "out of memory for the report");
+    if (code == EXIT_CODE_OK) code = print_pictures(app, html, report);
     fputs("<h2>Figures</h2>\n", html);
     print_table(html, "figures", report->num_figures, report->figures);
     fputs("<h2>How it was made</h2>\n", html);

@@ -10,6 +10,13 @@ typedef struct report_row {
     char label[64], value[4096], note[200];
 } report_row;
 
+/* One certificate as a traffic light: what was measured, and what to do. */
+typedef enum report_colour { REPORT_GREEN, REPORT_YELLOW, REPORT_RED } report_colour;
+typedef struct report_light {
+    report_colour colour;
+    char name[64], value[160], advice[320];
+} report_light;
+
 typedef struct report_content {
     const char *title, *subtitle;
     unsigned num_particles, space_dim;
@@ -21,12 +28,17 @@ typedef struct report_content {
     const report_row *origins;
     size_t num_warnings;
     char *const *warnings;
+    size_t num_lights;
+    const report_light *lights;
     size_t num_data;
     const float *x_data, *energy_data; /* [num_data, N, D], [num_data] */
     size_t num_samples;
     const float *x_model, *energy_model; /* [num_samples, N, D], [num_samples] */
     const double *log_weights;           /* [num_samples] */
     double log_z;                        /* of those weights; NaN: no reweighted curves */
+    size_t num_strip, num_strip_frames; /* samples, and times of the way from prior to data; 0: none */
+    const float *x_strip;               /* [num_strip_frames, num_strip, N, D] */
+    const double *strip_times;          /* [num_strip_frames] */
     size_t num_history;
     const eqf_history_row *history;
     double entropy, known_log_z; /* the floors of the training curves; NaN: not drawn */

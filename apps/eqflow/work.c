@@ -72,13 +72,15 @@ exit_code work_check_finite(cli_app *app, size_t num, size_t num_dof, const floa
 }
 
 exit_code work_log_prob(cli_app *app, eqf_flow *flow, const eqf_potential_options *system, const char *label,
-                        size_t num, const float *x, float *log_prob_out) {
+                        size_t num, const float *x, float *log_prob_out, float *z_out) {
     cli_progress progress;
     const work_share own = begin_share(app, &progress, label, num);
-    const exit_code code = finish(app, &progress,
-                                  eqf_flow_log_prob_part(flow, own.first, own.count, x + own.first * num_dof_of(system),
-                                                         log_prob_out + own.first, NULL));
-    return code == EXIT_CODE_OK ? gather(app, num, sizeof(float), log_prob_out) : code;
+    const size_t num_dof = num_dof_of(system);
+    exit_code code = finish(app, &progress,
+                            eqf_flow_log_prob_part(flow, own.first, own.count, x + own.first * num_dof, log_prob_out + own.first,
+                                                   z_out ? z_out + own.first * num_dof : NULL));
+    if (code == EXIT_CODE_OK) code = gather(app, num, sizeof(float), log_prob_out);
+    return code == EXIT_CODE_OK && z_out ? gather(app, num, sizeof(float) * num_dof, z_out) : code;
 }
 
 exit_code work_round_trip(cli_app *app, eqf_flow *flow, const eqf_flow_options *options, eqf_round_trip *error_out) {

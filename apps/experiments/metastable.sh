@@ -83,7 +83,7 @@ tabulate() {
 draw() {
     local system record source loss separator list=(${systems//,/ }) dash few index count
     {
-        echo "set multiplot layout 1,${#list[@]}; set key below horizontal"
+        echo "set multiplot layout 1,${#list[@]}; set bmargin 10; set key at graph 0.5, graph -0.24 center top horizontal maxrows 4"
         for system in "${list[@]}"; do
             few=$(figures "minima-$system-random" 'if .num_minima <= 10 then "yes" else "no" end')
             echo "set title '$system: $samples samples quenched'"

@@ -12,37 +12,52 @@ usage() {
     echo "Usage: $me EXPERIMENT" '[options]'
     cat <<'USAGE'
 
-Trains, measures and draws all that answers one question; leaves table.csv, table.md, EXPERIMENT.svg and .png. Steps that
-are done are not done again: after Ctrl-C or a crash the same command goes on where it stopped.
+Trains, measures and draws all that answers one question; leaves table.csv,
+table.md, EXPERIMENT.svg and .png. Steps that are done are not done again: after
+Ctrl-C or a crash the same command goes on where it stopped.
 
 Experiments:
-  invariance       do log-densities change under rotation, reflection, translation, permutation?
-  data-efficiency  likelihood and effective sample size against the number of training samples
-  boltzmann        trained on samples and energy: are energies reweighted without bias?
-  metastable       trained around one minimum: how many distinct minima do the samples fall into?
-  dto-otd          two gradients, three divergences: what do they cost, and what do they give?
-  message          a deep many-body field, hop by hop: likelihood, samples, cost, beside what is published
+  invariance       do log-densities change under rotation, reflection,
+                   translation, permutation?
+  data-efficiency  likelihood and effective sample size against the number of
+                   training samples
+  boltzmann        trained on samples and energy: are energies reweighted
+                   without bias?
+  metastable       trained around one minimum: how many distinct minima do the
+                   samples fall into?
+  dto-otd          two gradients, three divergences: what do they cost, and what
+                   do they give?
+  message          a deep many-body field, hop by hop: likelihood, samples,
+                   cost, beside what is published
 
 Options:
-      --quick          small sizes: a minute or so on a laptop; shows how, proves little
-  -o, --output FOLDER  where everything goes [experiments/EXPERIMENT, with --quick EXPERIMENT-quick]
+      --quick          small sizes: a minute or so on a laptop; shows how,
+                       proves little
+  -o, --output FOLDER  where everything goes [experiments/EXPERIMENT, with
+                       --quick EXPERIMENT-quick]
       --systems LIST   of dw2, dw4, lj13 [by experiment]
-      --fields LIST    of radial, dense, augmented (dense, trained on augmented batches); of message: radial,
-                       message-1, message-2, message-3 (hops) [by experiment]
+      --fields LIST    of radial, dense, augmented (dense, trained on augmented
+                       batches); of message: radial, message-1, message-2,
+                       message-3 (hops) [by experiment]
       --sizes LIST     numbers of training samples [by experiment]
-      --seeds N        repetitions, each with data, start and batches of its own [by experiment]
+      --seeds N        repetitions, each with data, start and batches of its own
+                       [by experiment]
       --steps N        optimizer steps of each training [by experiment]
-      --dense-steps N  those of dense fields, whose steps cost far more [by experiment]
+      --dense-steps N  those of dense fields, whose steps cost far more
+                       [by experiment]
       --batch-size N   training samples a step [by experiment]
-      --samples N      samples of each model, test configurations [by experiment]
+      --samples N      samples of each model, test configurations
+                       [by experiment]
       --device DEVICE  as in eqflow --device [$EQFLOW_DEVICE, else auto]
-      --program FILE   eqflow to be used [$EQFLOW, else of build/, installed with this, in PATH]
+      --program FILE   eqflow to be used [$EQFLOW, else of build/, installed
+                       with this, in PATH]
       --dry-run        print the commands, run nothing
   -q, --quiet          no progress
   -h, --help           this text
 
-LIST is comma-separated. Exit codes are those of eqflow (docs/errors.md): 0, 1 (jq, gnuplot or eqflow is missing, or no
-picture could be drawn), 2 (usage), 4 (cannot write), 130 (interrupted); a step that fails gives its own.
+LIST is comma-separated. Exit codes are those of eqflow (docs/errors.md): 0, 1
+(jq, gnuplot or eqflow is missing, or no picture could be drawn), 2 (usage), 4
+(cannot write), 130 (interrupted); a step that fails gives its own.
 USAGE
 }
 

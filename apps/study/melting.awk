@@ -62,7 +62,7 @@ END {
         print "<path class=\"mark\" stroke-width=\"1.5\" d=\"M" fixed(x(pt[i])) " " fixed(y(pc[i] + pe[i])) "V" fixed(y(pc[i] - pe[i])) "\"/>"
         print "<circle class=\"mark\" cx=\"" fixed(x(pt[i])) "\" cy=\"" fixed(y(pc[i])) "\" r=\"3.5\"/>"
     }
-    print "<path class=\"line\" d=\"M" left + 250 " 46h28\"/><text class=\"ink\" x=\"" left + 286 "\" y=\"50\">all together by MBAR, one standard error</text>"
-    print "<circle class=\"mark\" cx=\"" left + 264 "\" cy=\"66\" r=\"3.5\"/><text class=\"ink\" x=\"" left + 286 "\" y=\"70\">each temperature alone</text>"
+    print "<path class=\"line\" d=\"M" left + 240 " 46h28\"/><text class=\"ink\" x=\"" left + 276 "\" y=\"50\">all together by MBAR, one standard error</text>"
+    print "<circle class=\"mark\" cx=\"" left + 254 "\" cy=\"66\" r=\"3.5\"/><text class=\"ink\" x=\"" left + 276 "\" y=\"70\">each temperature alone</text>"
     print "</svg>"
 }

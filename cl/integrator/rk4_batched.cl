@@ -50,7 +50,7 @@ __kernel void rk4_end(__global real *x, __global const real *sum, __global real 
                 fma((realv)h, load_lanes(div_sum + AT_SAMPLE), load_lanes(total + AT_SAMPLE)));
 }
 
-/* ---- The divergence integrated apart ------------------------------------------------------------------------------ */
+/* ---- The divergence integrated apart ----------------------------------------------------------------------------- */
 
 /* End of a step: before = x, x += h sum. */
 __kernel void rk4_node(__global real *x, __global const real *sum, __global real *before, real h, uint num_blocks) {
@@ -63,7 +63,8 @@ __kernel void rk4_node(__global real *x, __global const real *sum, __global real
     }
 }
 
-/* Halfway through the step, by the cubic that has places and velocities of both ends: y = (before + x)/2 + h/8 (k_before - k). */
+/* Halfway through the step, by the cubic that has places and velocities of both ends: y = (before + x)/2 + h/8
+ * (k_before - k). */
 __kernel void rk4_middle(__global const real *before, __global const real *x, __global const real *k_before,
                          __global const real *k, __global real *y, real h, uint num_blocks) {
     uint block = get_global_id(0);

@@ -69,6 +69,10 @@ typedef struct eqf_flow_options {
     {.struct_size = sizeof(eqf_flow_options), .field_evaluation = EQF_FIELD_TABLE, .divergence = EQF_DIVERGENCE_EXACT, \
      .method = EQF_INTEGRATOR_RK4, .adaptive = EQF_ADAPTIVE_OPTIONS_INIT, .precision = EQF_PRECISION_FLOAT}
 
+/* The options of a method, one by one: offsets in eqf_flow_options, where 0 means the default; num_steps has the model's.
+ * NULL beyond the last. */
+const eqf_option *eqf_integrator_option(eqf_integrator_method method, size_t index);
+
 /* Owns: device buffers and programs; copies what it needs of the model. Immutable but for set_params.
  * Threads: those of its context. */
 typedef struct eqf_flow eqf_flow;
@@ -167,9 +171,10 @@ eqf_status eqf_flow_nll_gradient(eqf_flow *flow, double integration_penalty, siz
                                  float *adjoint_x_out);
 
 /* The score, grad_x log_prob, of configurations x [B, N, D], which are centred first: score_out [B, N, D] (mean-free),
- * with log_prob_out [B] and the latents z_out [B, N, D] or NULL. Of a message field log_prob_out is that of the loss, which
- * differs from eqf_flow_log_prob by both integration errors (docs/method.md, section 9). What is not finite spoils its
- * own sample only. Costs about what a gradient does. Errors: INVALID_ARGUMENT, UNSUPPORTED (double precision), those of the device. */
+ * with log_prob_out [B] and the latents z_out [B, N, D] or NULL. Of a message field log_prob_out is that of the loss,
+ * which differs from eqf_flow_log_prob by both integration errors (docs/method.md, section 9). What is not finite
+ * spoils its own sample only. Costs about what a gradient does. Errors: INVALID_ARGUMENT, UNSUPPORTED (double
+ * precision), those of the device. */
 eqf_status eqf_flow_score(eqf_flow *flow, size_t batch_size, const float *x, float *log_prob_out, float *z_out,
                           float *score_out);
 

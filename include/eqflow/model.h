@@ -68,8 +68,8 @@ typedef struct eqf_dynamics_kind_info {
     bool has_table;     /* it can be read from a table (eqf_field_evaluation) */
     bool has_double;    /* it can be solved in double precision */
     bool is_batched;    /* evaluated for a batch at any times: flow matching and path gradients are for such fields */
-    /* What integration steps are chosen by (eqf_flow_choose_steps): how closely they should bring a coordinate and a log-density (nats)
-     * back from prior -> data -> prior. */
+    /* What integration steps are chosen by (eqf_flow_choose_steps): how closely they should bring a coordinate and a
+     * log-density (nats) back from prior -> data -> prior. */
     double coordinate_tolerance, log_prob_tolerance;
 } eqf_dynamics_kind_info;
 

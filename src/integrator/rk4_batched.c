@@ -13,7 +13,8 @@ typedef struct rk4_batched {
     /* [max_blocks][N*D][V]; y[1 ... 3], difference, adjoint_k, from_later and total for the reverse only */
     cl_mem d_y[4], d_k, d_sum, d_difference, d_adjoint_k, d_from_later, d_total;
     cl_mem d_times, d_div, d_div_sum, d_div_difference, d_adjoint_div; /* [max_blocks][V] */
-    /* Where the divergence is integrated apart: x before the step; velocities and divergences at this node and the next. */
+    /* Where the divergence is integrated apart: x before the step; velocities and divergences at this node and the
+     * next. */
     cl_mem d_before, d_k_node[2], d_div_node[2];
     eqf__kernel set_times, begin, stage, end, node, middle, simpson, reach, difference, stage_adjoint, add;
 } rk4_batched;
@@ -145,8 +146,8 @@ static eqf_status set_times(rk4_batched *batched, unsigned num_steps, unsigned s
                        EQF__REAL_ARG(real, t), EQF__ARG(blocks));
 }
 
-/* k and div (NULL: not wanted) at stage `stage`. The field is the trajectory's, which only looks at it; an evaluation uses its scratch
- * memory. */
+/* k and div (NULL: not wanted) at stage `stage`. The field is the trajectory's, which only looks at it; an evaluation
+ * uses its scratch memory. */
 static eqf_status evaluate(rk4_batched *batched, const eqf__noise *noise, unsigned stage, size_t num_blocks, cl_mem d_y,
                            cl_mem d_k, cl_mem d_div) {
     eqf__field *field = batched->base.field;
@@ -182,8 +183,8 @@ static eqf_status step_to_node(rk4_batched *batched, const eqf__noise *noise, in
                        EQF__ARG(batched->d_before), EQF__REAL_ARG(real, h), EQF__ARG(blocks));
 }
 
-/* The same trajectory with the divergence at two places a step instead of four, by Simpson's rule on the ends of the step and
- * its middle (the cubic's, wrong by O(h^4)): also of fourth order. docs/method.md, section 9. */
+/* The same trajectory with the divergence at two places a step instead of four, by Simpson's rule on the ends of the
+ * step and its middle (the cubic's, wrong by O(h^4)): also of fourth order. docs/method.md, section 9. */
 static eqf_status solve_by_nodes(rk4_batched *batched, const eqf__noise *noise, int sign, size_t num_blocks, cl_mem d_x,
                                  cl_mem d_log_det) {
     eqf_context *ctx = batched->base.ctx;

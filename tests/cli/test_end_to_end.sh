@@ -119,13 +119,16 @@ within "$(json num_data stdout)" 100 100 "num_data, as many as -n"
 expect 2 '--max-samples 50: must be at least -n, 100' "$eqflow" evaluate model.safetensors -n 100 --max-samples 50
 expect 2 '--ess-error 0: must be at least' "$eqflow" evaluate model.safetensors -n 100 --ess-error 0
 
-# The report: one file, nothing fetched, four pictures, the figures.
+# The report: one file, nothing fetched, seven pictures, drawn configurations, a light for each certificate, the figures.
 if [ "$(head -c 15 report.html)" = "<!DOCTYPE html>" ] && grep -q '</html>' report.html; then pass; else fail "report.html"; fi
+within "$(grep -c '<li><svg viewBox="0 0 16 16"' report.html)" 6 8 "traffic lights"
+within "$(grep -o 'class="panel"' report.html | wc -l)" 39 39 "drawn configurations: three times eight, and a strip of three by five"
+within "$(grep -o '<circle cx' report.html | wc -l)" 78 86 "particles of the drawn configurations, and lights"
 # The command is there to its end.
 if grep -q -- '--report report.html --seed 2 --json</td>' report.html; then pass; else fail "the report's command is cut"; fi
 if grep -Eq '(src|href)="(http|//|[^"#d])' report.html; then fail "the report is not self-contained"; else pass; fi
 if command -v gnuplot >/dev/null; then
-    within "$(grep -c 'src="data:image/svg+xml;base64,' report.html)" 4 4 "pictures"
+    within "$(grep -c 'src="data:image/svg+xml;base64,' report.html)" 7 7 "pictures"
 else
     echo "not tried: pictures (gnuplot is not installed)"
 fi

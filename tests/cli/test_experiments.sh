@@ -131,6 +131,7 @@ expect 1 'jq is not installed' env PATH="$work/few" bash "$run" invariance
 ln -s "$(command -v jq)" few/
 expect 1 'gnuplot is not installed' env PATH="$work/few" bash "$run" invariance
 succeed "$run" --help
+if awk 'length > 80' stdout | grep -q .; then fail "--help: wider than 80 columns: $(awk 'length > 80' stdout | head -1)"; else pass; fi
 succeed "$run" metastable --dry-run --quick
 if grep -q '^eqflow minima dw4 -n 1000 --seed 1000$' stdout; then pass; else fail "--dry-run: $(cat stdout)"; fi
 finish

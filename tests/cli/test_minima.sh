@@ -29,6 +29,14 @@ if grep -Eq '"energy": -(6\.0|5\.999999)' stdout; then pass; else fail "the tetr
 f4_configurations | npy '<f4' False '(2, 2, 2)' pairs.npy
 succeed "$eqflow" minima pairs.npy --preset dw2 --json --quiet
 within "$(json num_configurations stdout)" 2 2 "configurations of a file"
+# The minimum of each: as many rows as configurations, the counts those of the table, ends that are minima already.
+succeed "$eqflow" minima dw4 -n 200 --seed 2 --each each.csv --quenched ends.npy --json --quiet
+grep -oE '"count": [0-9]+' stdout | awk '{ print $2 }' >counts
+awk -F, 'NR > 1 && $2 != "" { n[$2]++ } END { for (m = 1; m in n; m++) print n[m] }' each.csv >counts_of_each
+same counts counts_of_each "the counts of --each and of the table"
+within "$(wc -l <each.csv)" 201 201 "lines of --each"
+succeed "$eqflow" minima ends.npy --preset dw4 --each again.csv --json --quiet
+if paste -d, each.csv again.csv | awk -F, 'NR > 1 && $2 != "" { d = $3 - $7; if ($2 != $6 || d * d > 1e-10) bad = 1 } END { exit bad }'; then pass; else fail "quenched again: $(paste -d, each.csv again.csv | head -5)"; fi
 succeed "$eqflow" minima pairs.npy --preset dw2 -n 1 --json --quiet
 within "$(json num_configurations stdout)" 1 1 "configurations of a file with -n 1"
 succeed "$eqflow" data dw2 -n 200 -o good.npy --quiet

@@ -30,6 +30,17 @@ if [ "$(grep -c '<circle' way.svg)" -eq 6 ] && grep -q '<animate' way.svg && ! g
 else
     fail "$(head -3 way.svg)"
 fi
+# The way back: latents of the samples are the first frame.
+succeed "$eqflow" log-prob m.safetensors --data x.npy -o lp.npy --latents z.npy --quiet
+succeed run -n 3 --frames 2 -o ends.npy
+values() { tail -c "$1" "$2" | od -An -v -tf4 -w4; } # the array's last bytes
+if paste <(values 48 z.npy) <(values 96 ends.npy | head -12) |
+    awk '{ d = $1 - $2; if (d * d > 1e-6) bad = 1 } END { exit bad || NR != 12 }'; then
+    pass
+else
+    fail "latents: $(values 48 z.npy | tr '\n' ' ') instead of $(values 96 ends.npy | head -12 | tr '\n' ' ')"
+fi
+expect 2 'each needs its own' "$eqflow" log-prob m.safetensors --data x.npy -o same.npy --latents same.npy
 succeed run -n 2 --frames 3 -o way.npy
 if head -c 128 way.npy | grep -q '(3, 2, 2, 2)'; then pass; else fail "$(head -c 128 way.npy)"; fi
 

@@ -67,8 +67,8 @@ static void do_step(const ref_message_flow *flow, step *s, double *x, double *lo
     }
 }
 
-/* The integral of the divergence over a step from before to x by Simpson's rule: its ends, and the middle of the cubic that has places and
- * velocities of both ends (docs/method.md, section 9). */
+/* The integral of the divergence over a step from before to x by Simpson's rule: its ends, and the middle of the cubic
+ * that has places and velocities of both ends (docs/method.md, section 9). */
 static double simpson(const ref_message_flow *flow, const step *s, const double *before, const double *x) {
     size_t num_dof = num_dof_of(flow);
     double *after = zeros(num_dof), *middle = zeros(num_dof);

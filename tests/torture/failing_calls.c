@@ -86,8 +86,8 @@ static int fails(const char *of_class, const void *caller) {
 
 /* ---- Memory ---- */
 
-/* The next one behind this library: the C library's, or a sanitizer's (torture.sh puts that behind us). dlsym needs no memory where it
- * succeeds. */
+/* The next one behind this library: the C library's, or a sanitizer's (torture.sh puts that behind us). dlsym needs no
+ * memory where it succeeds. */
 void *malloc(size_t size) {
     static void *(*call)(size_t);
     if (fails("memory", CALLER)) {

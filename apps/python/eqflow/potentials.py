@@ -86,6 +86,12 @@ class Potential:
         self._context.check(library().eqf_potential_verify(self._context.device, self._options, error))
         return error.value
 
+    def symmetry(self) -> dict[str, bool]:
+        """Which of permutation, rotation, reflection, translation leave the energy as it is; found on random configurations."""
+        found = initial(declarations.eqf_potential_symmetry)
+        self._context.check(library().eqf_potential_find_symmetry(self._context.device, self._options, found))
+        return {name: bool(getattr(found, f"has_{name}")) for name in ("permutation", "rotation", "reflection", "translation")}
+
     def mcmc(self, n: int, *, seed: int = 0, chains: int = 0, burn_in: int = 0, thinning: int = 0) -> Chains:
         """n equilibrium configurations by Metropolis Monte Carlo; 0 means the library's (or preset's) default."""
         options = initial(declarations.eqf_mcmc_options)

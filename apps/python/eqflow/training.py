@@ -26,22 +26,32 @@ def _set(struct: Any, values: dict[str, Any], what: str) -> None:
 
 
 def train(system: Union[str, Potential], data: Optional[ArrayLike] = None, *, steps: int = 0, seed: int = 0, held_out: float = 0.1,
-          num_steps: int = 0, loss: str = "nll", start: Optional[Model] = None, callback: Optional[Callable[[dict], Any]] = None,
+          num_steps: int = 0, loss: str = "nll", field: str = "radial", start: Optional[Model] = None, callback: Optional[Callable[[dict], Any]] = None,
           progress: bool = False, dynamics: Optional[dict[str, Any]] = None, context: Optional[Context] = None,
           **options: Any) -> Model:
     """Trains a flow for a preset ("dw4") or a potential and returns the best model.
 
     data: samples [B, N, D]; None makes them by Monte Carlo (loss "energy" needs none). held_out: the part that chooses the model.
-    loss: "nll" (likelihood of data), "energy" (free energy of the model, no data), "mixture". steps: optimizer steps; 0: the preset's.
+    loss: "nll" (likelihood of data), "energy" (free energy of the model, no data), "mixture", or "flow-matching" (of
+    the dense and the message field: cheap steps, then a flow that is close; Lipman et al. 2023). field: "radial", "dense" or "message". steps: optimizer steps; 0: the preset's.
     num_steps: integration steps while training. dynamics: values of eqf_dynamics_options, such as {"num_distance": 30}. options: values of
     eqf_training_options, such as batch_size, learning_rate. callback gets a dict at each validation; True ends training, and so does Ctrl-C: what
     is best so far comes back. start: a model to go on from."""
     lib, c = library(), context or default_context()
-    if loss not in ("nll", "energy", "mixture"):
-        raise ValueError("loss is 'nll', 'energy' or 'mixture'")
+    if loss not in ("nll", "energy", "mixture", "flow-matching"):
+        raise ValueError("loss is 'nll', 'energy', 'mixture' or 'flow-matching'")
+    kind = ctypes.c_int()
+    if lib.eqf_dynamics_kind_find(field.encode(), ctypes.byref(kind)) != 0:
+        raise ValueError(f"unknown field '{field}': 'radial', 'dense' or 'message'")
     target = make_potential(system, context=c) if isinstance(system, str) else system
     if not isinstance(target, Potential):
         raise TypeError("training needs a potential of the library or an OpenCL text; a Python function cannot be differentiated on the device")
+    if target._options.source:  # an own text: as the program checks it before it trains
+        target.verify()
+        lacking = [name for name, has in target.symmetry().items() if not has]
+        if lacking and field != "dense":
+            raise ValueError(f"the energy changes under {', '.join(lacking)} (unlike particles, an outer field, a box, handedness?), and no density of "
+                             "this field does: train field='dense'")
     row = lib.eqf_preset_find(target.preset.encode()) if target.preset else None
     own = ctypes.POINTER(declarations.eqf_preset)()
     if not row:
@@ -49,13 +59,20 @@ def train(system: Union[str, Potential], data: Optional[ArrayLike] = None, *, st
         row = own
     try:
         made, mcmc_n = _copy(row.contents.model.contents), row.contents.default_num_train
+        if field != "radial":
+            c.check(lib.eqf_preset_model_options(row, kind.value, made))
+            made.dynamics.kind = kind.value
         made.potential, made.seed = target._options, seed
         x = None
         if loss != "energy":
             x = configurations(data if data is not None else target.mcmc(mcmc_n, seed=seed + 1).x, target.num_particles, target.space_dim)[0]
         num = 0 if x is None else len(x)
         training = initial(declarations.eqf_training_options)
-        c.check(lib.eqf_preset_training_options(row, num, training))
+        if field == "radial" and loss != "flow-matching":
+            c.check(lib.eqf_preset_training_options(row, num, training))
+        else:
+            objective = declarations.EQF_OBJECTIVE_FLOW_MATCHING if loss == "flow-matching" else declarations.EQF_OBJECTIVE_LIKELIHOOD
+            c.check(lib.eqf_preset_stage_options(row, kind.value, objective, num, training))
     finally:
         if own:
             lib.eqf_free(own)
@@ -68,7 +85,7 @@ def train(system: Union[str, Potential], data: Optional[ArrayLike] = None, *, st
         training.num_warmup_steps = min(training.num_warmup_steps, steps // 10)
         training.validation_interval = min(training.validation_interval, max(steps // 5, 1))
     training.nll_weight_start = 0.0 if loss == "energy" else 1.0
-    training.nll_weight_end = {"nll": 1.0, "energy": 0.0, "mixture": 0.5}[loss]
+    training.nll_weight_end = {"energy": 0.0, "mixture": 0.5}.get(loss, 1.0)
     _set(training, options, "train()")
     model = ctypes.POINTER(declarations.eqf_model)()
     if start is None:

@@ -1,0 +1,16 @@
+/* The certificates of an evaluation as traffic lights. */
+#ifndef REPORT_LIGHTS_H
+#define REPORT_LIGHTS_H
+
+#include <stdio.h>
+
+#include "eqflow/evaluate.h"
+#include "report.h"
+
+enum { REPORT_MAX_LIGHTS = 8 };
+
+/* Those that the figures allow, into lights_out [REPORT_MAX_LIGHTS]; how many. */
+size_t report_fill_lights(const eqf_evaluation_figures *figures, report_light lights_out[REPORT_MAX_LIGHTS]);
+void report_print_lights(FILE *html, const report_content *report);
+
+#endif

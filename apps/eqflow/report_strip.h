@@ -1,0 +1,19 @@
+/* A few samples on their way from prior to data, for the report. */
+#ifndef REPORT_STRIP_H
+#define REPORT_STRIP_H
+
+#include "app.h"
+#include "eqflow/flow.h"
+
+enum { REPORT_STRIP_FRAMES = 5, REPORT_STRIP_SAMPLES = 3 };
+
+typedef struct report_strip {
+    size_t num; /* 0: the flow gives none */
+    float *x;   /* [frames, num, N, D]; the caller frees it */
+    double times[REPORT_STRIP_FRAMES];
+} report_strip;
+
+/* Flows that cannot be followed (double precision) give none: no failure. */
+void report_strip_make(cli_app *app, const eqf_model *model, const eqf_flow_options *options, report_strip *strip_out);
+
+#endif
