@@ -118,15 +118,22 @@ class Network:
         squares = (z * z).sum(-1).sum(-1)
         return -squares / (2 * self.scale**2) - dof * (math.log(self.scale) + 0.5 * math.log(2 * math.pi))
 
-    def solve(self, field, x, steps, sign):
-        """RK4 from t = 0 to 1 (sign 1) or back; field(x, t) gives velocity and divergence. Its end and log|det|."""
-        h, total = sign / steps, 0.0
+    def step(self, field, velocity, state, t, h):
+        """One step as src/integrator/rk4_batched.c makes it: RK4 for x; log|det| by Simpson's rule, the place in the middle
+        from the cubic through both ends. state: x, log|det| so far, velocity and divergence at x."""
+        x, total, k1, d1 = state
+        k2 = velocity(x + 0.5 * h * k1, t + 0.5 * h)
+        k3 = velocity(x + 0.5 * h * k2, t + 0.5 * h)
+        k4 = velocity(x + h * k3, t + h)
+        end = x + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+        k5, d5 = field(end, t + h)
+        _, middle = field(0.5 * (x + end) + h / 8 * (k1 - k5), t + 0.5 * h)
+        return end, total + h / 6 * (d1 + 4 * middle + d5), k5, d5
+
+    def solve(self, field, velocity, x, steps, sign):
+        """From t = 0 to 1 (sign 1) or back; field(x, t) gives velocity and divergence. Its end and log|det|."""
+        state = (x, 0.0, *field(x, 0.0 if sign > 0 else 1.0))
         for step in range(steps):
             t = step / steps if sign > 0 else 1 - step / steps
-            k1, d1 = field(x, t)
-            k2, d2 = field(x + 0.5 * h * k1, t + 0.5 * h)
-            k3, d3 = field(x + 0.5 * h * k2, t + 0.5 * h)
-            k4, d4 = field(x + h * k3, t + h)
-            x = x + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
-            total = total + h / 6 * (d1 + 2 * d2 + 2 * d3 + d4)
-        return x, total
+            state = self.step(field, velocity, state, t, sign / steps)
+        return state[0], state[1]

@@ -3,9 +3,9 @@
 
     tests/bench/message_peers.py MODEL [--eqflow PROGRAM] [--bench PROGRAM] [--jax-python P] [--torch-python P] [--rounds 3]
 
-First a check: log-densities of 4 configurations in float64, RK4 with the same steps, by each peer (divergence by automatic
-differentiation) against `eqflow log-prob --precision double`. Then speed, in turns: samples with their exact log-density by RK4
-with --steps steps in float32, by
+First a check: log-densities of 4 configurations in float64, the same steps, by each peer (divergence by automatic
+differentiation) against `eqflow log-prob --precision double`. Then speed, in turns: samples with their exact log-density with
+--steps steps of the program's integrator (four velocities and two divergences each) in float32, by
 
     eqflow   its program; what a sample costs is the difference of two runs of different -n, start-up left out
     jax      jitted, the divergence by forward mode (one jvp a coordinate, under vmap), mapped over the batch; compiled before
@@ -83,21 +83,15 @@ class Jax:
     def solve(self, net, x, steps, sign):
         key = (x.shape, str(x.dtype), steps, sign)
         if key not in self.compiled:
-            field, (h, lax) = jax_field(net, self.jax), (sign / steps, self.jax.lax)
+            field, jnp = jax_field(net, self.jax), self.jax.numpy
 
             def step(state, index):
-                y, total = state
-                t = self.jax.numpy.asarray(index / steps if sign > 0 else 1 - index / steps, dtype=y.dtype)
-                k1, d1 = field(y, t)
-                k2, d2 = field(y + 0.5 * h * k1, t + 0.5 * h)
-                k3, d3 = field(y + 0.5 * h * k2, t + 0.5 * h)
-                k4, d4 = field(y + h * k3, t + h)
-                y = y + (h / 6) * (k1 + 2 * k2 + 2 * k3 + k4)
-                return (y, total + (h / 6) * (d1 + 2 * d2 + 2 * d3 + d4)), None
+                t = jnp.asarray(index / steps if sign > 0 else 1 - index / steps, dtype=state[0].dtype)
+                return net.step(field, net.velocity, state, t, sign / steps), None
 
             def whole(y):
-                start = (y, self.jax.numpy.zeros(y.shape[0], dtype=y.dtype))
-                return lax.scan(step, start, self.jax.numpy.arange(steps))[0]
+                start = (y, jnp.zeros(y.shape[0], dtype=y.dtype), *field(y, jnp.asarray(0.0 if sign > 0 else 1.0, dtype=y.dtype)))
+                return self.jax.lax.scan(step, start, jnp.arange(steps))[0][:2]
 
             self.compiled[key] = self.jax.jit(whole)
         end, total = self.compiled[key](self.jax.numpy.asarray(x))
@@ -116,7 +110,11 @@ class Torch:
         return message_net.Network(self.torch, options, {n: self.torch.tensor(v, dtype=kind) for n, v in p.items()})
 
     def solve(self, net, x, steps, sign):
-        end, total = net.solve(torch_field(net, self.torch), self.torch.tensor(x), steps, sign)
+        def velocity(y, t):
+            with self.torch.no_grad():
+                return net.velocity(y, t)
+
+        end, total = net.solve(torch_field(net, self.torch), velocity, self.torch.tensor(x), steps, sign)
         return end.numpy(), total.numpy()
 
 
@@ -242,12 +240,12 @@ def alone(o, options, folder):
     preset, dynamics = options["preset"], options["dynamics"]
     flags = ["--num-hops", dynamics["num_hops"], "--num-scalars", dynamics["num_scalars"], "--num-vectors", dynamics["num_vectors"],
              "--num-edge", dynamics["num_edge"], "--num-reduced", dynamics["num_reduced"], "--num-distance", dynamics["num_distance"]]
-    run([o.eqflow, "data", preset, "-n", "6000", "-o", f"{folder}/train.npy", "--quiet"], o.cpu)
+    run([o.eqflow, "data", preset, "-n", "1200", "-o", f"{folder}/train.npy", "--quiet"], o.cpu)
     times, steps = [], (10, 60)
     for count in steps:
         command = [o.eqflow, "train", preset, "--data", f"{folder}/train.npy", "-o", f"{folder}/t.safetensors", "--field", "message",
                    *map(str, flags), "--stage", f"flow-matching,steps={count},batch={o.matching_batch}{o.matching}",
-                   "--validation-interval", "1000", "--quiet"]
+                   "--validation-interval", "1000", "--integration-steps", "2", "--quiet"]
         times.append(run(command, o.cpu)[1])
     result["matching"] = o.matching_batch * (steps[1] - steps[0]) / (times[1] - times[0])
     print(f"flow matching, batch {o.matching_batch}{o.matching}: {result['matching']:.0f} samples a second and core")

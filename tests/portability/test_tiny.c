@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "group_layout.h"
+#include "ref_message.h"
 
 enum { NUM = 3, NUM_STEPS = 2 };
 
@@ -417,6 +418,62 @@ static void test_user_potential(void **state) {
     assert_true(is_good);
 }
 
+/* The message field: velocities, divergences, log-densities, the gradient of the nll by all parameters. */
+static void test_message(void **state) {
+    (void)state;
+    eqf_context *ctx = test_context();
+    eqf_model_options options = test_model_options(&tiny);
+    options.integrator.num_steps = NUM_STEPS;
+    options.dynamics.kind = EQF_DYNAMICS_MESSAGE;
+    options.dynamics.num_hops = 2;
+    options.dynamics.num_scalars = 4;
+    options.dynamics.num_vectors = 2;
+    options.dynamics.num_edge = 3;
+    options.dynamics.num_reduced = 1;
+    options.dynamics.num_distance = 4;
+    options.dynamics.distance_max = 6;
+    eqf_model *model;
+    eqf_flow *flow;
+    TEST_OK(ctx, eqf_model_create(ctx, &options, &model));
+    TEST_OK(ctx, eqf_flow_create(ctx, model, NULL, &flow));
+    ref_message *message = ref_message_from_model(model);
+    const ref_message_flow reference = {message, NUM_STEPS, 1.0};
+    const size_t num_params = eqf_model_num_params(model);
+    float *x = test_configurations(&tiny, NUM, 1), velocity[NUM * 6], divergence[NUM], log_prob[NUM],
+          *gradient = test_output(num_params);
+    double *h_x = test_to_double(NUM * 6, x), expected[6], *by_params = calloc(num_params, sizeof *by_params);
+    test_worst worst = TEST_WORST_INIT(2e-5), worst_gradient = TEST_WORST_INIT(1e-3);
+    TEST_OK(ctx, eqf_flow_velocity(flow, 0.5, NUM, x, velocity, divergence));
+    TEST_OK(ctx, eqf_flow_log_prob(flow, NUM, x, log_prob, NULL));
+    for (size_t b = 0; b < NUM; ++b) {
+        const double value = ref_message_log_prob(&reference, h_x + 6 * b, NULL, NULL);
+        test_compare(&worst, b, fabs(log_prob[b] - value) / fmax(1.0, fabs(value)));
+        double expected_divergence;
+        ref_message_field(message, 0.5, h_x + 6 * b, expected, &expected_divergence);
+        test_compare(&worst, b, fabs(divergence[b] - expected_divergence) / fmax(1.0, fabs(expected_divergence)));
+        for (size_t n = 0; n < 6; ++n)
+            test_compare(&worst, b, fabs(velocity[6 * b + n] - expected[n]) / fmax(1.0, fabs(expected[n])));
+    }
+    eqf_loss loss = EQF_LOSS_INIT;
+    TEST_OK(ctx, eqf_flow_nll_gradient(flow, 0.1, NUM, x, &loss, gradient, NULL));
+    test_output_end(num_params, gradient);
+    ref_message_loss(&reference, 0.1, NUM, h_x, NULL, by_params);
+    double largest = 0.0;
+    for (size_t p = 0; p < num_params; ++p) largest = fmax(largest, fabs(by_params[p]));
+    for (size_t p = 0; p < num_params; ++p)
+        test_compare(&worst_gradient, p, fabs(gradient[p] - by_params[p]) / largest);
+    bool is_good = test_report(&worst, "message field: velocities, divergences, log-densities");
+    is_good &= test_report(&worst_gradient, "message field: gradients");
+    free(x);
+    free(h_x);
+    free(gradient);
+    free(by_params);
+    ref_message_destroy(message);
+    eqf_flow_destroy(&flow);
+    eqf_model_destroy(&model);
+    assert_true(is_good);
+}
+
 static void test_double(void **state) {
     (void)state;
     eqf_context *ctx = test_context();
@@ -446,12 +503,13 @@ static void test_double(void **state) {
     assert_true(is_good);
 }
 
-int main(void) {
+int main(int argc, char **argv) { /* test_portability_tiny [NAME]: the tests whose names match, "test_message" */
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_potentials),     cmocka_unit_test(test_monte_carlo), cmocka_unit_test(test_flow),
         cmocka_unit_test(test_groups),         cmocka_unit_test(test_training),    cmocka_unit_test(test_adaptive),
         cmocka_unit_test(test_dense),          cmocka_unit_test(test_energy),      cmocka_unit_test(test_quench),
-        cmocka_unit_test(test_user_potential), cmocka_unit_test(test_double),
+        cmocka_unit_test(test_user_potential), cmocka_unit_test(test_double),      cmocka_unit_test(test_message),
     };
     return cmocka_run_group_tests(tests, NULL, test_context_teardown);
 }
