@@ -14,7 +14,7 @@ cmake -S "$source" -B "$build" -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS="--cover
 find "$build" -name '*.gcda' -delete
 select=(-LE 'long|install')
 [ -z "$pattern" ] || select+=(-R "$pattern")
-ctest --test-dir "$build" "${select[@]}" -Q --output-log "$build/tests.log" >/dev/null 2>&1
+ctest --test-dir "$build" --parallel 2 "${select[@]}" -Q --output-log "$build/tests.log" >/dev/null 2>&1
 grep -E '% tests passed' "$build/tests.log" || true
 # gcov -t: the source with a count before each line; "#####" is a line that was not run, "-" none that could be.
 report=$build/coverage.txt

@@ -221,6 +221,50 @@ static void speak(cli_app *app, const eqf_replica_diagnostics *d) {
                  d->num_round_trips, d->num_ladders);
 }
 
+/* Is there an equilibrium at all? exp(-u) can be normalised only if u grows faster than (N-1) D ln r where all particles
+ * fly apart, and faster than D ln r where one leaves: asked between a thousand and ten thousand times the size of x
+ * [N*D], as the diagnostics of plain chains do (docs/sampling.md). potential has the highest temperature. */
+static exit_code find_bound(cli_app *app, const eqf_potential_options *potential, const float *x, bool *is_bound_out) {
+    enum { NUM_PLACES = 4 }; /* all apart, near and far; one away, near and far */
+    const unsigned N = potential->num_particles, D = potential->space_dim, num_dof = N * D;
+    const double near = 1e3, far = 1e4;
+    double squares = 0;
+    float energy[NUM_PLACES], *moved = app_alloc(app, NUM_PLACES, num_dof * sizeof *moved, "four configurations");
+    *is_bound_out = true;
+    if (!moved) return EXIT_CODE_DEVICE;
+    for (unsigned c = 0; c < num_dof; c++) squares += (double)x[c] * x[c] / N;
+    for (unsigned place = 0; place < NUM_PLACES; place++) {
+        const double factor = place % 2 == 0 ? near : far;
+        for (unsigned c = 0; c < num_dof; c++) {
+            const double away = c < D ? factor * fmax(sqrt(squares), 1e-6) : 0;
+            moved[place * num_dof + c] = (float)(place < 2 ? factor * (double)x[c] : (double)x[c] + away);
+        }
+    }
+    const eqf_status status = eqf_potential_evaluate(app->ctx, potential, NUM_PLACES, moved, energy, NULL);
+    free(moved);
+    if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
+    for (unsigned way = 0; way < 2; way++) {
+        const double needed = log(far / near) * D * (way == 0 ? N - 1 : 1);
+        const double grown = (double)energy[2 * way + 1] - (double)energy[2 * way];
+        if (isfinite(energy[2 * way]) && isfinite(energy[2 * way + 1]) && grown < needed) *is_bound_out = false;
+    }
+    return EXIT_CODE_OK;
+}
+
+static exit_code require_bound(cli_app *app, const eqf_potential_options *potential, double highest_temperature,
+                               const float *x, const char *path) {
+    eqf_potential_options hottest = *potential;
+    hottest.temperature = fmax(highest_temperature, potential->temperature);
+    bool is_bound;
+    const exit_code code = find_bound(app, &hottest, x, &is_bound);
+    if (code != EXIT_CODE_OK || is_bound) return code;
+    return app_fail(
+        app, EXIT_CODE_NO_EQUILIBRIUM,
+        "nothing holds the particles together: their energy grows too slowly with distance for an equilibrium to "
+        "exist; add a trap (--trap, or a term in the potential); the samples are in %.1000s all the same",
+        path);
+}
+
 static exit_code print_result(cli_app *app, const replica_flags *flags, const replica_request *request,
                               const eqf_preset *preset, const eqf_replica_diagnostics *d) {
     const eqf_potential_options *potential = &preset->model->potential;
@@ -250,13 +294,16 @@ static exit_code print_result(cli_app *app, const replica_flags *flags, const re
     output_number(&output, "mean_energy_standard_error", "  standard error", d->at[0].mean_energy_standard_error, NULL);
     print_ladder(&output, d);
     speak(app, d);
-    const exit_code finished = output_finish(&output);
-    if (finished != EXIT_CODE_OK || !(d->largest_start_difference > 5)) return finished;
+    return output_finish(&output);
+}
+
+static exit_code require_same_ends(cli_app *app, const eqf_replica_diagnostics *d, const char *path) {
+    if (!(d->largest_start_difference > 5)) return EXIT_CODE_OK;
     return app_fail(
         app, EXIT_CODE_NO_EQUILIBRIUM,
         "ladders that began at the start and ladders that began as gas differ by %.1f standard errors: this is not "
         "equilibrium; raise --burn-in, or --replicas; the samples are in %.1000s all the same",
-        d->largest_start_difference, request->path);
+        d->largest_start_difference, path);
 }
 
 /* ---- The run ----------------------------------------------------------------------------------------------------- */
@@ -298,6 +345,10 @@ exit_code replica_make(cli_app *app, const replica_flags *flags, const replica_r
     if (code == EXIT_CODE_OK) code = write_each(app, flags, request, potential, diagnostics.num_temperatures, x);
     if (code == EXIT_CODE_OK) code = write_ladder(app, flags, &diagnostics);
     if (code == EXIT_CODE_OK) code = print_result(app, flags, request, preset, &diagnostics);
+    if (code == EXIT_CODE_OK)
+        code = require_bound(app, potential, options.highest_temperature, x + (R - 1) * request->num * num_dof,
+                             request->path);
+    if (code == EXIT_CODE_OK) code = require_same_ends(app, &diagnostics, request->path);
     free(start);
     free(x);
     free(energy);

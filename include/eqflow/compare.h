@@ -3,6 +3,10 @@
 #ifndef EQFLOW_COMPARE_H
 #define EQFLOW_COMPARE_H
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
 #include "eqflow/potential.h"
 
 #ifdef __cplusplus

@@ -71,6 +71,9 @@ no_equilibrium 'nothing holds .*nothing was trained' "$eqflow" train lj13 --trap
 [ ! -e gas.safetensors ] && [ ! -e gas.csv ] && [ ! -e gas.safetensors.checkpoint ] && pass || fail "a model of a gas was written"
 succeed "$eqflow" train lj13 --data gas.npy -o bound.safetensors --steps 1 --batch-size 16 --quiet
 no_equilibrium 'nothing holds .*nothing was measured' "$eqflow" evaluate bound.safetensors --trap 0 -n 100 --num-data 200
+no_equilibrium 'nothing holds .*; the samples are in replicas.npy' \
+    "$eqflow" data lj13 --trap 0 --replicas 3 -n 64 -o replicas.npy --burn-in 200 --thinning 20
+[ -s replicas.npy ] && pass || fail "the samples of a gas's replicas were not written"
 # A radius that still drifts: chains that begin in a cloud of a cell a particle, and are not given the time to meet.
 rm -f drift.npy
 no_equilibrium 'radius of gyration still (grows|shrinks), .*raise --burn-in; the samples are in drift.npy' \

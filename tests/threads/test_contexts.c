@@ -1,5 +1,5 @@
-/* Two contexts in two threads: data, training, samples, log-densities and a quench at the same time give the bits of
- * one alone. Under ThreadSanitizer (tests/threads/tsan.sh) no access of ours is a race. */
+/* Two contexts in two threads: data, training, samples and log-densities at the same time give the bits of one alone.
+ * Under ThreadSanitizer (tests/threads/tsan.sh) no access of ours is a race. */
 #define _XOPEN_SOURCE 700
 
 #include <pthread.h>
