@@ -4,17 +4,32 @@
 
 #include "work.h"
 
+static const eqf_option *method_rows(unsigned kind, size_t index) {
+    return eqf_integrator_option((eqf_integrator_method)kind, index);
+}
+
 static size_t integrator_options(flow_flags *flags, cli_option options_out[]) {
+    const eqf_integrator_method_info *method;
+    size_t length = 0;
+    for (unsigned m = 0; (method = eqf_integrator_method_describe((eqf_integrator_method)m)) != NULL; m++) {
+        const bool is_adaptive = method->has_step_control;
+        option_flags_add(&flags->methods, method->name, method_rows, m);
+        if (length < sizeof flags->integrator_help)
+            length += (size_t)snprintf(flags->integrator_help + length, sizeof flags->integrator_help - length,
+                                       "%s%s (%s)", m ? " or " : "", method->name,
+                                       is_adaptive ? "adaptive, each sample its own steps" : "equal steps");
+    }
     options_out[0] = (cli_option){.kind = OPTION_TEXT, .name = "integrator", .argument = "METHOD",
-                                  .value = &flags->integrator, .default_text = "rk4",
-                                  .help = "rk4 (equal steps) or dopri5 (adaptive, each sample its own steps)"};
-    options_out[1] = (cli_option){.kind = OPTION_NUMBER, .name = "rtol", .argument = "TOLERANCE", .value = &flags->rtol,
-                                  .is_set = &flags->is_rtol_set, .low = 1e-8, .high = 0.1, .default_text = "1e-5",
-                                  .help = "of dopri5: largest relative error of a step"};
-    options_out[2] = (cli_option){.kind = OPTION_NUMBER, .name = "atol", .argument = "TOLERANCE", .value = &flags->atol,
-                                  .is_set = &flags->is_atol_set, .low = 1e-20, .high = 1, .default_text = "1e-10",
-                                  .help = "of dopri5: largest absolute error of a step"};
-    return 3;
+                                  .value = &flags->integrator, .default_text = "rk4", .help = flags->integrator_help};
+    return 1 + option_flags_options(&flags->methods, NULL, options_out + 1);
+}
+
+/* A flag that this method does not have: says which one does. */
+static exit_code fail_unfit(cli_app *app, const option_flag *flag) {
+    unsigned m = 0;
+    while (option_flags_row(flag, method_rows, m) == NULL) m++; /* it came from one */
+    return app_fail(app, EXIT_CODE_USAGE, "--%s is an option of another integrator: add --integrator %s", flag->name,
+                    eqf_integrator_method_describe((eqf_integrator_method)m)->name);
 }
 
 size_t flow_flags_options(flow_flags *flags, double max_steps, const char *steps_help, cli_option options_out[]) {
@@ -72,17 +87,21 @@ exit_code flow_flags_read(cli_app *app, const flow_flags *flags, eqf_flow_option
     if (flags->integrator && eqf_integrator_method_find(flags->integrator, &options_out->method) != EQF_OK)
         return fail_integrator(app, flags->integrator);
     const bool is_adaptive = eqf_integrator_method_describe(options_out->method)->has_step_control;
-    if (!is_adaptive && (flags->is_rtol_set || flags->is_atol_set))
-        return app_fail(app, EXIT_CODE_USAGE, "--%s is a tolerance of the adaptive integrator: add --integrator dopri5",
-                        flags->is_rtol_set ? "rtol" : "atol");
+    const option_flag *unfit;
+    for (size_t i = 0; method_rows(options_out->method, i) != NULL; i++) {
+        const eqf_option *row = method_rows(options_out->method, i);
+        if (eqf_option_get(row, options_out) == 0 && row->offset != offsetof(eqf_flow_options, num_steps))
+            eqf_option_set(row, options_out, row->initial);
+    }
+    code = option_flags_apply(app, &flags->methods, method_rows, options_out->method, options_out, &unfit);
+    if (code != EXIT_CODE_OK) return code;
+    if (unfit) return fail_unfit(app, unfit);
     if (!is_adaptive) return EXIT_CODE_OK;
     if (flags->is_num_steps_set)
         return app_fail(app, EXIT_CODE_USAGE, "--integration-steps is of rk4: dopri5 chooses its steps by --rtol");
     if (flags->field_evaluation && options_out->field_evaluation == EQF_FIELD_TABLE)
         return app_fail(app, EXIT_CODE_USAGE, "--field-evaluation table is of rk4: dopri5 has no fixed times to make "
                                               "tables of");
-    options_out->adaptive.rtol = flags->is_rtol_set ? flags->rtol : 1e-5; /* as eqflow/flow.h has them */
-    options_out->adaptive.atol = flags->is_atol_set ? flags->atol : 1e-10;
     return EXIT_CODE_OK;
 }
 

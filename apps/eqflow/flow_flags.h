@@ -3,16 +3,18 @@
 #define FLOW_FLAGS_H
 
 #include "eqflow/flow.h"
+#include "option_flags.h"
 #include "options.h"
 
 typedef struct flow_flags {
     const char *field_evaluation, *divergence, *integrator, *precision;
     uint64_t num_steps;
-    double rtol, atol;
-    bool is_num_steps_set, is_rtol_set, is_atol_set;
+    bool is_num_steps_set;
+    option_flags methods; /* of every integrator */
+    char integrator_help[160];
 } flow_flags;
 
-#define FLOW_NUM_OPTIONS 7
+#define FLOW_NUM_OPTIONS 16 /* at most */
 
 /* Writes the options into options_out [FLOW_NUM_OPTIONS]; gives their number. max_steps: the most integrator steps;
  * steps_help says what they are here. */

@@ -1,4 +1,4 @@
-/* RK4 forward: integrator/rk4.clh has the scheme and the layouts. */
+/* RK4 forward: integrator/steps.clh has the steps and the layouts. */
 /* One work-item a block. checkpoints [num_steps][num_blocks][N*D][V] receives x before each step if has_checkpoints. */
 __kernel void trajectory(__global real *x_blocked, __global real *log_det, __global const real *stages,
                          __global const real *shared, __global real *checkpoints, uint has_checkpoints, uint num_blocks,
@@ -19,11 +19,11 @@ __kernel void trajectory(__global real *x_blocked, __global real *log_det, __glo
             sum[c] = 0;
         }
         realv div_sum = 0;
-        for (uint s = 0; s < 4; s++) {
-            uint stage = STEP_STAGE(num_steps, direction, step, RK4_OFFSET(s));
+        for (uint s = 0; s < RK_STAGES; s++) {
+            uint stage = STEP_STAGE(num_steps, direction, step, RK_OFFSET(s));
             realv div;
             field_velocity(stages + (size_t)stage * STAGE_SIZE, shared, y, k, &div);
-            real weight = RK4_WEIGHT(s), reach = h * RK4_REACH(s);
+            real weight = RK_WEIGHT(s), reach = h * RK_REACH(s);
             for (uint c = 0; c < N * D; c++) {
                 sum[c] = fma((realv)weight, k[c], sum[c]);
                 y[c] = fma((realv)reach, k[c], x[c]);

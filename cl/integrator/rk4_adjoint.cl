@@ -1,8 +1,8 @@
-/* RK4 in reverse: integrator/rk4.clh has the scheme and the layouts. A program of its own, so that who only samples
+/* RK4 in reverse: integrator/steps.clh has the steps and the layouts. A program of its own, so that who only samples
  * need not build it. */
 /* The exact reverse of `trajectory` from step_end - 1 down to step_begin (discretise, then optimise), together with
  * the penalty
- *   penalty * sum over steps |h| ( |k2 - k3|^2 + (div2 - div3)^2 )
+ *   penalty * sum over steps |h| ( |k_a - k_b|^2 + (div_a - div_b)^2 ),  a, b: the pair of RK_PAIR
  * that keeps training from gaming the integrator. num_partials work-items; item p takes blocks block_begin + p, +
  * num_partials, ... below block_end in order and owns the p-th partial gradient, so sums have one order whatever
  * the number of threads.
@@ -21,7 +21,7 @@ __kernel void trajectory_adjoint(__global const real *checkpoints, __global real
     grad_stages += (size_t)partial * (2 * num_steps + 1) * GRAD_STAGE_SIZE;
     grad_shared += (size_t)partial * GRAD_SHARED_SIZE;
     const real h = (real)direction / (real)num_steps;
-    realv y[4 * N * D], difference[N * D], k[N * D], adjoint[N * D], total[N * D], from_later[N * D];
+    realv y[RK_STAGES * N * D], difference[N * D], k[N * D], adjoint[N * D], total[N * D], from_later[N * D];
     for (uint block = block_begin + partial; block < block_end; block += num_partials) {
         for (uint c = 0; c < N * D; c++) adjoint[c] = load_lanes(adjoint_x_blocked + ((size_t)block * (N * D) + c) * V);
         const realv adjoint_total = load_lanes(adjoint_log_det + (size_t)block * V);
@@ -31,19 +31,20 @@ __kernel void trajectory_adjoint(__global const real *checkpoints, __global real
             __global const real *checkpoint = checkpoints + ((size_t)step * num_blocks + block) * (N * D * V);
             for (uint c = 0; c < N * D; c++) y[c] = load_lanes(checkpoint + (size_t)c * V);
             realv div_difference = 0;
+            for (uint c = 0; c < N * D; c++) difference[c] = 0; /* of schemes without a pair */
             UNROLL_STATE
-            for (uint s = 0; s < 3; s++) {
-                uint stage = STEP_STAGE(num_steps, direction, step, RK4_OFFSET(s));
+            for (uint s = 0; s + 1 < RK_STAGES; s++) {
+                uint stage = STEP_STAGE(num_steps, direction, step, RK_OFFSET(s));
                 realv div;
                 field_velocity(stages + (size_t)stage * STAGE_SIZE, shared, y + s * (N * D), k, &div);
-                real reach = h * RK4_REACH(s);
+                real reach = h * RK_REACH(s);
                 for (uint c = 0; c < N * D; c++) y[(s + 1) * (N * D) + c] = fma((realv)reach, k[c], y[c]);
-                if (s == 1)
+                if (RK_PAIR(s) > 0)
                     for (uint c = 0; c < N * D; c++) difference[c] = k[c];
-                if (s == 1) div_difference = div;
-                if (s == 2)
+                if (RK_PAIR(s) > 0) div_difference = div;
+                if (RK_PAIR(s) < 0)
                     for (uint c = 0; c < N * D; c++) difference[c] -= k[c];
-                if (s == 2) div_difference -= div;
+                if (RK_PAIR(s) < 0) div_difference -= div;
             }
             realv square = div_difference * div_difference;
             for (uint c = 0; c < N * D; c++) {
@@ -53,10 +54,10 @@ __kernel void trajectory_adjoint(__global const real *checkpoints, __global real
             }
             error_sum = fma((realv)fabs(h), square, error_sum);
             UNROLL_STATE
-            for (uint s = 4; s-- > 0;) {
-                uint stage = STEP_STAGE(num_steps, direction, step, RK4_OFFSET(s));
-                real share = h * RK4_WEIGHT(s), reach = s == 3 ? (real)0 : h * RK4_REACH(s);
-                realv pull = s == 1 ? push : s == 2 ? -push : (realv)0;
+            for (uint s = RK_STAGES; s-- > 0;) {
+                uint stage = STEP_STAGE(num_steps, direction, step, RK_OFFSET(s));
+                real share = h * RK_WEIGHT(s), reach = s + 1 == RK_STAGES ? (real)0 : h * RK_REACH(s);
+                realv pull = RK_PAIR(s) > 0 ? push : RK_PAIR(s) < 0 ? -push : (realv)0;
                 for (uint c = 0; c < N * D; c++) {
                     k[c] = fma((realv)share, adjoint[c], fma((realv)reach, from_later[c], pull * difference[c]));
                     from_later[c] = 0;

@@ -22,15 +22,15 @@ trajectory(__global real *x_blocked, __global real *log_det, __global const real
             sum[o] = 0;
         }
         real div_sum = 0;
-        for (uint s = 0; s < 4; s++) {
-            const uint stage = STEP_STAGE(num_steps, direction, step, RK4_OFFSET(s));
+        for (uint s = 0; s < RK_STAGES; s++) {
+            const uint stage = STEP_STAGE(num_steps, direction, step, RK_OFFSET(s));
             __global const real *of_stage = stages + (size_t)stage * STAGE_SIZE;
             /* The whole group or none of it. */
             if (stage != at_hand) group_field_load(of_stage, (__local real *)sm_field);
             at_hand = stage;
             share_owned(sm_y, y);
             const real div = group_field_velocity(of_stage, shared, (__local real *)sm_field, sm_y, k);
-            const real weight = RK4_WEIGHT(s), reach = h * RK4_REACH(s);
+            const real weight = RK_WEIGHT(s), reach = h * RK_REACH(s);
             UNROLL
             for (uint o = 0; o < OWNED; o++) {
                 sum[o] = fma(weight, k[o], sum[o]);

@@ -27,23 +27,24 @@ trajectory_adjoint(__global const real *checkpoints, __global real *adjoint_x_bl
                 y[o] = COMPONENT(o) < N * D ? checkpoint[AT_SAMPLE(sample, COMPONENT(o))] : 0;
             share_owned(sm_y, y);
             real div_difference = 0;
-            for (uint s = 0; s < 3; s++) {
-                const uint stage = STEP_STAGE(num_steps, direction, step, RK4_OFFSET(s));
+            for (uint o = 0; o < OWNED; o++) difference[o] = 0; /* of schemes without a pair */
+            for (uint s = 0; s + 1 < RK_STAGES; s++) {
+                const uint stage = STEP_STAGE(num_steps, direction, step, RK_OFFSET(s));
                 __global const real *of_stage = stages + (size_t)stage * STAGE_SIZE;
                 if (stage != at_hand) group_field_load(of_stage, (__local real *)sm_field);
                 at_hand = stage;
                 const real div =
                     group_field_velocity(of_stage, shared, (__local real *)sm_field, sm_y + s * (N * D), k);
-                const real reach = h * RK4_REACH(s);
+                const real reach = h * RK_REACH(s);
                 UNROLL
                 for (uint o = 0; o < OWNED; o++) {
                     next[o] = fma(reach, k[o], y[o]);
-                    if (s == 1) difference[o] = k[o];
-                    if (s == 2) difference[o] -= k[o];
+                    if (RK_PAIR(s) > 0) difference[o] = k[o];
+                    if (RK_PAIR(s) < 0) difference[o] -= k[o];
                 }
                 share_owned(sm_y + (s + 1) * (N * D), next);
-                if (s == 1) div_difference = div;
-                if (s == 2) div_difference -= div;
+                if (RK_PAIR(s) > 0) div_difference = div;
+                if (RK_PAIR(s) < 0) div_difference -= div;
             }
             real square = 0;
             UNROLL
@@ -54,11 +55,11 @@ trajectory_adjoint(__global const real *checkpoints, __global real *adjoint_x_bl
             }
             square = fma(div_difference, div_difference, sum_over_group(sm_sums, square));
             error_sum = fma(fabs(h), square, error_sum);
-            for (uint s = 4; s-- > 0;) {
-                const uint stage = STEP_STAGE(num_steps, direction, step, RK4_OFFSET(s));
+            for (uint s = RK_STAGES; s-- > 0;) {
+                const uint stage = STEP_STAGE(num_steps, direction, step, RK_OFFSET(s));
                 __global const real *of_stage = stages + (size_t)stage * STAGE_SIZE;
-                const real share = h * RK4_WEIGHT(s), reach = s == 3 ? (real)0 : h * RK4_REACH(s);
-                const real pull = s == 1 ? push : s == 2 ? -push : (real)0;
+                const real share = h * RK_WEIGHT(s), reach = s + 1 == RK_STAGES ? (real)0 : h * RK_REACH(s);
+                const real pull = RK_PAIR(s) > 0 ? push : RK_PAIR(s) < 0 ? -push : (real)0;
                 UNROLL
                 for (uint o = 0; o < OWNED; o++)
                     k[o] = fma(share, adjoint[o], fma(reach, from_later[o], pull * difference[o]));

@@ -55,8 +55,8 @@ static eqf_loss host_loss(eqf__flow_problem *t) {
     for (unsigned b = 0; b < EQF__FLOW_BATCH; b++) {
         double log_det, error;
         t->field.noise_sample = b;
-        if (!eqf__host_transform(&t->field, false, t->host_steps, t->h_x + b * t->flow->num_dof, t->h_y, &log_det,
-                                 &error))
+        if (!eqf__host_transform(&t->field, t->scheme, false, t->host_steps, t->h_x + b * t->flow->num_dof, t->h_y,
+                                 &log_det, &error))
             log_det = error = NAN;
         loss.nll -= (prior->kind->host_log_prob(&prior->options, t->h_y) + log_det) / EQF__FLOW_BATCH;
         loss.integration_error += error / EQF__FLOW_BATCH;

@@ -180,7 +180,7 @@ static eqf_status make_twin(eqf__flow_problem *t) {
 static double solve_in(eqf__flow_problem *t, eqf_direction direction, unsigned b, unsigned num_steps, double *x_out) {
     double log_det, error;
     t->field.noise_sample = b;
-    const bool is_good = eqf__host_transform(&t->field, direction == EQF_PRIOR_TO_DATA, num_steps,
+    const bool is_good = eqf__host_transform(&t->field, t->scheme, direction == EQF_PRIOR_TO_DATA, num_steps,
                                              t->h_x + b * t->flow->num_dof, x_out, &log_det, &error);
     return is_good ? log_det : NAN;
 }
@@ -263,6 +263,7 @@ bool eqf__flow_host_velocity(eqf__flow_problem *t, unsigned b, const double *x, 
 eqf_status eqf__flow_problem_make(eqf__problem *problem, bool *can_tell_out) {
     eqf__flow_problem *t = eqf__flow_problem_of(problem);
     t->num_steps = problem_steps(t->flow);
+    t->scheme = eqf__is_adaptive(t->flow) ? &eqf__host_rk4 : t->flow->solver->scheme;
     EQF__TRY(make_problem(t));
     if (t->of_field.is_large) EQF__TRY(make_twin(t)); /* whom the host asks */
     EQF__TRY(calm_down(t, can_tell_out));

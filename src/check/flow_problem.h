@@ -32,7 +32,8 @@ typedef struct eqf__flow_problem {
     double *direction;                     /* scratch [num_trained] */
     double *h_z, log_det[EQF__FLOW_BATCH]; /* [BATCH, N*D] and log_det: the host's way back to the prior */
     eqf_loss loss;
-    unsigned num_steps, host_steps; /* of RK4, on the device and on the host */
+    const eqf__host_scheme *scheme; /* of the host's steps */
+    unsigned num_steps, host_steps; /* of equal size, on the device and on the host */
 } eqf__flow_problem;
 
 static inline eqf__flow_problem *eqf__flow_problem_of(eqf__problem *problem) {

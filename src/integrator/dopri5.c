@@ -6,29 +6,51 @@
 
 /* As in cl/integrator/dormand_prince.cl. */
 enum { CONTROL_SIZE = 8, AT_ACCEPTED = 4, AT_REJECTED = 5, AT_STATUS = 6, STATUS_DONE = 1 };
-enum { EVALUATIONS_PER_STEP = 6, DEFAULT_MAX_STEPS = 10000, MAX_MAX_STEPS = 1000000 };
+enum { EVALUATIONS_PER_STEP = 6 };
 
 /* ---- Options ----------------------------------------------------------------------------------------------------- */
 
-eqf_status eqf__dopri5_check(eqf_context *ctx, eqf_adaptive_options *options) {
-    EQF__TRY(EQF__CHECK(ctx, EQF_ADAPTIVE_OPTIONS_INIT, eqf_adaptive_options, options));
-    if (options->rtol == 0) options->rtol = 1e-5;
-    if (options->atol == 0) options->atol = 1e-10;
-    if (options->max_steps == 0) options->max_steps = DEFAULT_MAX_STEPS;
-    if (!(options->rtol >= 1e-8 && options->rtol <= 0.1))
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "rtol of the integrator is %g: it must be 1e-8 to 0.1",
-                         options->rtol);
-    if (!(options->atol >= 1e-20 && options->atol <= 1))
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "atol of the integrator is %g: it must be 1e-20 to 1",
-                         options->atol);
-    if (options->max_steps > MAX_MAX_STEPS)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "max_steps of the integrator is %u: it must be 1 to %d",
-                         options->max_steps, MAX_MAX_STEPS);
-    if (options->error_norm != EQF_ERROR_NORM_STATE_AND_LOG_DET && options->error_norm != EQF_ERROR_NORM_STATE)
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "error_norm of the integrator is %u: there is no such norm",
-                         (unsigned)options->error_norm);
-    return EQF_OK;
-}
+#define OFFSET(member) (offsetof(eqf_flow_options, adaptive) + offsetof(eqf_adaptive_options, member))
+
+static const char *const norms[] = {
+    [EQF_ERROR_NORM_STATE_AND_LOG_DET] = "state_and_log_det", [EQF_ERROR_NORM_STATE] = "state", NULL};
+
+const eqf_option eqf__dopri5_options[] = {
+    {.struct_size = sizeof(eqf_option),
+     .key = "rtol",
+     .offset = OFFSET(rtol),
+     .type = EQF_OPTION_REAL,
+     .initial = 1e-5,
+     .low = 1e-8,
+     .high = 0.1,
+     .help = "largest relative error of a step"},
+    {.struct_size = sizeof(eqf_option),
+     .key = "atol",
+     .offset = OFFSET(atol),
+     .type = EQF_OPTION_REAL,
+     .initial = 1e-10,
+     .low = 1e-20,
+     .high = 1,
+     .help = "largest absolute error of a step"},
+    {.struct_size = sizeof(eqf_option),
+     .key = "max_steps",
+     .offset = OFFSET(max_steps),
+     .type = EQF_OPTION_UNSIGNED,
+     .initial = 10000,
+     .low = 1,
+     .high = 1000000,
+     .flag = "",
+     .help = "tries of a step before a sample is given up"},
+    {.struct_size = sizeof(eqf_option),
+     .key = "error_norm",
+     .offset = OFFSET(error_norm),
+     .type = EQF_OPTION_NAME,
+     .initial = EQF_ERROR_NORM_STATE_AND_LOG_DET,
+     .names = norms,
+     .flag = "",
+     .help = "what is held below the tolerance"},
+    EQF__OPTIONS_END,
+};
 
 /* ---- Systems ----------------------------------------------------------------------------------------------------- */
 

@@ -5,6 +5,7 @@
 #ifndef EQF_DOPRI5_H
 #define EQF_DOPRI5_H
 
+#include "option.h"
 #include "solver.h"
 
 typedef struct eqf__dopri5 eqf__dopri5;
@@ -57,8 +58,7 @@ struct eqf__dopri5 {
     size_t h_control_size;
 };
 
-/* Zeros become defaults. Errors: INVALID_ARGUMENT. */
-eqf_status eqf__dopri5_check(eqf_context *ctx, eqf_adaptive_options *options);
+extern const eqf_option eqf__dopri5_options[]; /* over eqf_flow_options */
 /* The solver's inside, for tests: NULL if it is another. */
 eqf__dopri5 *eqf__dopri5_of(eqf__solver *solver);
 

@@ -42,7 +42,7 @@ static void clear_system(eqf__dopri5_system *system) {
     eqf__dopri5_batched *dying = system->batched;
     if (dying == NULL) return;
     release_buffers(dying);
-    eqf__kernel *kernels[] = {&dying->ask,   &dying->keep,         &dying->probe, &dying->begin,
+    eqf__kernel *kernels[] = {&dying->ask,    &dying->keep,         &dying->probe, &dying->begin,
                               &dying->decide, &dying->ask_gradient, &dying->move,  &dying->set_times};
     for (size_t k = 0; k < sizeof kernels / sizeof kernels[0]; k++) eqf__kernel_destroy(kernels[k]);
     free(dying);

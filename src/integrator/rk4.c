@@ -37,11 +37,12 @@ static eqf_status assemble(const eqf__rk4 *rk4, const char *name, const char *in
     const eqf__field *field = rk4->base.field;
     const bool is_group = group_size > 0;
     const char *const *of_field = is_group ? field->group->files : field->stage->files;
-    const char *files[8] = {"common/real.clh"};
+    const char *files[9] = {"common/real.clh"};
     size_t f = 1;
     if (is_group) files[f++] = "common/group.clh";
     for (size_t i = 0; of_field[i] != NULL; i++) files[f++] = of_field[i];
-    files[f++] = "integrator/rk4.clh";
+    files[f++] = rk4->scheme_file;
+    files[f++] = "integrator/steps.clh";
     files[f++] = integrator_file;
     files[f] = NULL;
     char defines[sizeof field->stage->defines + 128], full_name[64];
@@ -315,6 +316,7 @@ eqf_status eqf__rk4_create(eqf__field *field, const eqf_flow_options *options, e
     if (rk4 == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     rk4->base = (eqf__solver){
         .ctx = ctx, .verbs = &verbs, .field = field, .real = field->real, .num_steps = options->num_steps};
+    rk4->scheme_file = eqf__integrator_scheme_file(options->method);
     rk4->num_partials = ctx->device->num_partials;
     eqf_status status = eqf__buffer_create(ctx, 4, NULL, "an empty buffer", &rk4->d_nothing);
     if (status == EQF_OK) status = assemble_all(rk4);

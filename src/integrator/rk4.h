@@ -6,6 +6,7 @@
 
 typedef struct eqf__rk4 {
     eqf__solver base;
+    const char *scheme_file;
     unsigned num_partials; /* of a gradient */
     /* Layout, chosen by the device's profile: 0, a work-item carries a block; else a work-group of so many carries a
      * sample. Both read and write the same arrays, and give the same numbers up to rounding. */

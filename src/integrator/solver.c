@@ -7,34 +7,33 @@
 
 /* ---- The table --------------------------------------------------------------------------------------------------- */
 
-enum { MOST_FORMS = 2, MOST_STEPS = 100000 };
+enum { MOST_FORMS = 2 };
 
 typedef struct integrator {
     eqf_integrator_method_info info;
-    const char *refusal; /* of a field that has none of the forms */
-    /* Its options, with defaults for zeros. Errors: INVALID_ARGUMENT. */
-    eqf_status (*check)(eqf_context *ctx, eqf_flow_options *options);
+    const char *refusal;       /* of a field that has none of the forms */
+    const eqf_option *options; /* over eqf_flow_options; 0 where the default is another means the default */
+    const eqf__host_scheme *scheme;
+    const char *scheme_file; /* cl/integrator/steps.clh says what it has */
     struct {
         unsigned form; /* EQF__FORM_; 0: no more */
         eqf_status (*create)(eqf__field *field, const eqf_flow_options *options, eqf__solver **solver_out);
     } forms[MOST_FORMS]; /* what it can use, the best first */
 } integrator;
 
-static eqf_status check_rk4(eqf_context *ctx, eqf_flow_options *options) {
-    if (options->num_steps <= MOST_STEPS) return EQF_OK;
-    return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "%u integration steps are more than the %d allowed",
-                     options->num_steps, (int)MOST_STEPS);
-}
-
-static eqf_status check_dopri5(eqf_context *ctx, eqf_flow_options *options) {
-    EQF__TRY(check_rk4(ctx, options));
-    return eqf__dopri5_check(ctx, &options->adaptive);
-}
+/* Commands have flags of their own for the number of steps. */
+static const eqf_option options_of_equal_steps[] = {
+    EQF__OPTION(eqf_flow_options, num_steps, UNSIGNED, .initial = 20, .low = 1, .high = 100000, .flag = "",
+                .help = "equal steps"),
+    EQF__OPTIONS_END,
+};
 
 static const integrator rk4 = {
     .info = {.struct_size = sizeof(eqf_integrator_method_info), .name = "rk4", .title = "RK4", .has_double = true},
     .refusal = "rk4 cannot use this model's field",
-    .check = check_rk4,
+    .options = options_of_equal_steps,
+    .scheme = &eqf__host_rk4,
+    .scheme_file = "integrator/rk4.clh",
     .forms = {{EQF__FORM_STAGE, eqf__rk4_create}, {EQF__FORM_BATCHED, eqf__rk4_batched_create}},
 };
 
@@ -45,7 +44,7 @@ static const integrator dopri5 = {
              .has_step_control = true},
     .refusal =
         "dopri5 needs a field that can be evaluated at any time, and this model's cannot: use EQF_INTEGRATOR_RK4",
-    .check = check_dopri5,
+    .options = eqf__dopri5_options,
     .forms = {{EQF__FORM_ANY_TIME, eqf__dopri5_create}, {EQF__FORM_BATCHED, eqf__dopri5_batched_create}},
 };
 
@@ -76,6 +75,15 @@ eqf_status eqf_integrator_method_find(const char *name, eqf_integrator_method *m
     return EQF_OK;
 }
 
+const eqf_option *eqf_integrator_option(eqf_integrator_method method, size_t index) {
+    const integrator *row = find(method);
+    return row != NULL ? eqf__options_at(row->options, index) : NULL;
+}
+
+const char *eqf__integrator_scheme_file(eqf_integrator_method method) {
+    return find(method)->scheme_file;
+}
+
 eqf_integrator_method eqf__integrator_with_step_control(void) {
     unsigned method = 0;
     while (!find((eqf_integrator_method)method)->info.has_step_control) method++; /* there is one */
@@ -95,6 +103,14 @@ unsigned eqf__integrator_form(eqf_integrator_method method, unsigned forms) {
 }
 
 /* ---- Life -------------------------------------------------------------------------------------------------------- */
+
+/* Zeros become defaults. Errors: INVALID_ARGUMENT with the option's name. */
+static eqf_status check_options(eqf_context *ctx, const integrator *row, eqf_flow_options *options) {
+    EQF__TRY(EQF__CHECK(ctx, EQF_ADAPTIVE_OPTIONS_INIT, eqf_adaptive_options, &options->adaptive));
+    for (const eqf_option *option = row->options; option->key != NULL; option++)
+        if (eqf_option_get(option, options) == 0) eqf_option_set(option, options, option->initial);
+    return eqf__options_check(ctx, row->options, "integrator", options);
+}
 
 /* The numbers that the solver computes in. */
 static eqf_status choose_real(eqf_context *ctx, const integrator *row, eqf_precision precision, eqf__real *real_out) {
@@ -120,7 +136,7 @@ eqf_status eqf__solver_create(eqf_context *ctx, unsigned num_particles, unsigned
     if (row == NULL)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "method of the integrator is %u: there is no such method",
                          (unsigned)options->method);
-    EQF__TRY(row->check(ctx, &checked));
+    EQF__TRY(check_options(ctx, row, &checked));
     eqf__field_needs needs = {.num_stages = 2 * options->num_steps + 1,
                               .evaluation = options->field_evaluation,
                               .divergence = options->divergence};
@@ -133,10 +149,12 @@ eqf_status eqf__solver_create(eqf_context *ctx, unsigned num_particles, unsigned
     EQF__TRY(eqf__field_create(ctx, num_particles, space_dim, dynamics, &needs, &field));
     eqf_status status = eqf__field_set_params(field, params, &has_changed);
     if (status == EQF_OK) status = row->forms[f].create(field, &checked, solver_out);
-    if (status == EQF_OK)
-        (*solver_out)->method = options->method;
-    else
+    if (status != EQF_OK) {
         eqf__field_destroy(&field);
+        return status;
+    }
+    (*solver_out)->method = options->method;
+    (*solver_out)->scheme = row->scheme;
     return status;
 }
 

@@ -6,6 +6,7 @@
 #define EQF_SOLVER_H
 
 #include "field.h"
+#include "host_reference.h"
 
 typedef struct eqf__solver eqf__solver;
 
@@ -58,13 +59,18 @@ struct eqf__solver {
     eqf_integrator_method method; /* the table's row that made it */
     eqf__field *field;            /* its own */
     eqf__real real;
-    unsigned num_steps;             /* of equal size; 0: they are chosen */
+    unsigned num_steps; /* of equal size; 0: they are chosen */
+    /* Of equal steps: of the very kind that the host compares with; else the steps of its own are so fine that only
+     * what is true of the flow itself counts. */
+    const eqf__host_scheme *scheme;
     bool has_step_control;          /* for checks, whose tolerances depend on it: steps are chosen by their error */
     eqf_step_statistics statistics; /* stay 0 where all steps are equal */
 };
 
 /* Of the table: the method whose gradients are those of the continuous adjoint (OTD). */
 eqf_integrator_method eqf__integrator_with_step_control(void);
+/* Of equal steps by lanes or groups: the scheme's kernel file. */
+const char *eqf__integrator_scheme_file(eqf_integrator_method method);
 /* The form that a method, one that there is, uses of a field that has `forms` (set of EQF__FORM_); 0: none. */
 unsigned eqf__integrator_form(eqf_integrator_method method, unsigned forms);
 

@@ -195,6 +195,14 @@ bool eqf__host_dense_velocity(const eqf__host_field *field, const double *x, dou
 
 /* ---- The flow ---------------------------------------------------------------------------------------------------- */
 
+const eqf__host_scheme eqf__host_rk4 = {
+    .num_stages = 4,
+    .offset = {0, .5, .5, 1},
+    .weight = {1. / 6, 1. / 3, 1. / 3, 1. / 6},
+    .reach = {0.5, 0.5, 1, 0},
+    .pair = {1, 2},
+};
+
 /* The divergence's integral over one step from before to x, whose velocities are k_before and k: docs/method.md,
  * section 9. y, k: scratch. */
 static bool simpson(const eqf__host_field *field, double t, double h, const double *before, const double *x, double *y,
@@ -203,31 +211,29 @@ static bool simpson(const eqf__host_field *field, double t, double h, const doub
     double *k_before = k, *k_after = k + num_dof, div_before, div_middle, div;
     if (!field->velocity(field, before, t, k_before, &div_before) || !field->velocity(field, x, t + h, k_after, &div))
         return false;
-    for (unsigned c = 0; c < num_dof; c++)
-        y[c] = 0.5 * (before[c] + x[c]) + h / 8 * (k_before[c] - k_after[c]);
+    for (unsigned c = 0; c < num_dof; c++) y[c] = 0.5 * (before[c] + x[c]) + h / 8 * (k_before[c] - k_after[c]);
     if (!field->velocity(field, y, t + 0.5 * h, k_before, &div_middle)) return false;
     *integral_out = h / 6 * (div_before + 4 * div_middle + div);
     return true;
 }
 
-/* One step of RK4 of x in place; log_det and error grow. memory: 6 N D numbers. */
-static bool rk4_step(const eqf__host_field *field, double t, double h, double *x, double *memory, double *log_det,
-                     double *error) {
-    static const double reach[4] = {0.5, 0.5, 1, 0}, weight[4] = {1. / 6, 1. / 3, 1. / 3, 1. / 6},
-                        offset[4] = {0, .5, .5, 1};
+/* One step of x in place; log_det and error grow. memory: 6 N D numbers. */
+static bool take_step(const eqf__host_field *field, const eqf__host_scheme *scheme, double t, double h, double *x,
+                      double *memory, double *log_det, double *error) {
     const unsigned num_dof = field->num_particles * field->space_dim;
     double *before = memory, *y = memory + num_dof, *k = memory + 2 * (size_t)num_dof, div[4], integral = 0;
+    const double *k_a = k + scheme->pair[0] * (size_t)num_dof, *k_b = k + scheme->pair[1] * (size_t)num_dof;
     memcpy(before, x, num_dof * sizeof *x);
     memcpy(y, x, num_dof * sizeof *y);
-    for (unsigned s = 0; s < 4; s++) {
-        if (!field->velocity(field, y, t + h * offset[s], k + s * num_dof, &div[s])) return false;
-        for (unsigned c = 0; c < num_dof; c++) y[c] = x[c] + h * reach[s] * k[s * num_dof + c];
-        integral += h * weight[s] * div[s];
+    for (unsigned s = 0; s < scheme->num_stages; s++) {
+        if (!field->velocity(field, y, t + h * scheme->offset[s], k + s * num_dof, &div[s])) return false;
+        for (unsigned c = 0; c < num_dof; c++) y[c] = x[c] + h * scheme->reach[s] * k[s * num_dof + c];
+        integral += h * scheme->weight[s] * div[s];
     }
-    double square = pow(div[1] - div[2], 2);
+    double square = pow(div[scheme->pair[0]] - div[scheme->pair[1]], 2);
     for (unsigned c = 0; c < num_dof; c++) {
-        square += pow(k[num_dof + c] - k[2 * num_dof + c], 2);
-        for (unsigned s = 0; s < 4; s++) x[c] += h * weight[s] * k[s * num_dof + c];
+        square += pow(k_a[c] - k_b[c], 2);
+        for (unsigned s = 0; s < scheme->num_stages; s++) x[c] += h * scheme->weight[s] * k[s * num_dof + c];
     }
     *error += fabs(h) * square;
     if (field->is_divergence_apart && !simpson(field, t, h, before, x, y, k, &integral)) return false;
@@ -235,8 +241,8 @@ static bool rk4_step(const eqf__host_field *field, double t, double h, double *x
     return true;
 }
 
-bool eqf__host_transform(const eqf__host_field *field, bool is_prior_to_data, unsigned num_steps, const double *x,
-                         double *x_out, double *log_det_out, double *error_out) {
+bool eqf__host_transform(const eqf__host_field *field, const eqf__host_scheme *scheme, bool is_prior_to_data,
+                         unsigned num_steps, const double *x, double *x_out, double *log_det_out, double *error_out) {
     const unsigned num_dof = field->num_particles * field->space_dim;
     const double h = (is_prior_to_data ? 1.0 : -1.0) / num_steps, start = is_prior_to_data ? 0 : 1;
     double *memory = calloc(6 * (size_t)num_dof, sizeof *memory);
@@ -244,7 +250,7 @@ bool eqf__host_transform(const eqf__host_field *field, bool is_prior_to_data, un
     memmove(x_out, x, num_dof * sizeof *x);
     *error_out = *log_det_out = 0;
     for (unsigned step = 0; step < num_steps && is_good; step++)
-        is_good = rk4_step(field, start + h * step, h, x_out, memory, log_det_out, error_out);
+        is_good = take_step(field, scheme, start + h * step, h, x_out, memory, log_det_out, error_out);
     free(memory);
     return is_good;
 }

@@ -32,9 +32,16 @@ bool eqf__host_radial_velocity(const eqf__host_field *field, const double *x, do
                                double *divergence_out);
 bool eqf__host_dense_velocity(const eqf__host_field *field, const double *x, double t, double *velocity_out,
                               double *divergence_out);
-/* RK4 in num_steps steps, prior -> data or back: x_out [N, D] and log_det; error as in eqf_loss. */
-bool eqf__host_transform(const eqf__host_field *field, bool is_prior_to_data, unsigned num_steps, const double *x,
-                         double *x_out, double *log_det_out, double *error_out);
+/* An explicit Runge-Kutta scheme whose stages start from the slope of the one before: cl/integrator/steps.clh. */
+typedef struct eqf__host_scheme {
+    unsigned num_stages;                   /* 4 at most */
+    double offset[4], weight[4], reach[4]; /* of a stage: its time in steps; its weight; the way to the next stage */
+    unsigned pair[2];                      /* two stages whose slopes differ by the integration error; the same: none */
+} eqf__host_scheme;
+extern const eqf__host_scheme eqf__host_rk4;
+/* The scheme in num_steps steps, prior -> data or back: x_out [N, D] and log_det; error as in eqf_loss. */
+bool eqf__host_transform(const eqf__host_field *field, const eqf__host_scheme *scheme, bool is_prior_to_data,
+                         unsigned num_steps, const double *x, double *x_out, double *log_det_out, double *error_out);
 
 /* Streams of random numbers: cl/prior/normals.clh. */
 #define EQF__STREAM_PRIOR 0x7072696fu

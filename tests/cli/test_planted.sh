@@ -60,6 +60,7 @@ planted dynamics/message_sums.clh message 's/GET(AT_RHO_OF(k, other) + c), sum/-
 planted dynamics/message_readout.clh message 's/PUT(z + edge \* ES + ch, fma(weight, x/PUT(z + edge * ES + ch, fma(-weight, x/'
 
 planted integrator/rk4.clh 'radial, direct, rk4' 's/REAL(1.0) \/ REAL(3.0)/REAL(1.0) \/ REAL(4.0)/'
+planted integrator/steps.clh 'radial, direct, rk4' 's/2 \* (step) + (offset)/2 * (step) + 2 - (offset)/'
 planted integrator/rk4.cl 'radial, direct, rk4' 's/total = fma((realv)h, div_sum, total)/total = fma((realv)-h, div_sum, total)/'
 planted integrator/rk4_adjoint.cl 'radial, direct, rk4' 's/total\[c\] += from_later\[c\]/total[c] -= from_later[c]/'
 planted integrator/rk4_group.cl 'direct, rk4 by group' 's/total = fma(h, div_sum, total)/total = fma(-h, div_sum, total)/' "${group[@]}"

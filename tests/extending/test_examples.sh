@@ -46,6 +46,18 @@ done
 if grep -aq 'student_t[^}]*degrees[^}]*: *7' prior.safetensors; then pass; else fail "the model file has no student_t"; fi
 within "$(awk 'NR == 1 { a = $1 } NR == 2 { print a - $1 }' log_zs)" -0.05 0.05 "ln Z by one prior minus that by the other"
 
+# The integrator: its known answers, and its order, from log-densities beside those of many steps of RK4.
+if grep -Eq 'ok .*radial, direct, midpoint: gradients' stdout.selftest; then pass; else fail "selftest does not check the midpoint rule: $(cat stdout.selftest)"; fi
+succeed "$extended" data dw2 -n 50 -o few.npy --quiet
+succeed "$extended" log-prob prior.safetensors --data few.npy -o fine.npy --integration-steps 400 --quiet
+error_of() {
+    succeed "$extended" log-prob prior.safetensors --data few.npy -o coarse.npy --integrator midpoint --integration-steps "$1" --quiet
+    paste <(tail -c 200 fine.npy | od -An -v -w4 -tf4) <(tail -c 200 coarse.npy | od -An -v -w4 -tf4) |
+        awk '{ d = $1 - $2; s += d * d } END { print sqrt(s / NR) }'
+}
+within "$(awk -v a="$(error_of 8 | tail -n 1)" -v b="$(error_of 16 | tail -n 1)" 'BEGIN { print a / b }')" 3 5.5 "the midpoint rule's error at 8 steps, in those at 16"
+expect 2 'rtol is an option of another integrator: add --integrator dopri5' "$extended" log-prob prior.safetensors --data few.npy -o coarse.npy --integrator midpoint --rtol 1e-3
+
 # The field: dw2's particles are twice as far out as those of the prior, ln 2 = 0.69; few steps go part of the way.
 succeed "$extended" train dw2 --field breathing --num-train 300 --steps 60 -o model.safetensors --quiet
 within "$(tail -c 4 model.safetensors | od -An -tf4 | tr -d " ")" 0.05 0.75 "the rate"
