@@ -26,6 +26,7 @@ run_case() {
     done
     shift
     [[ $name =~ $pattern ]] || return 0
+    [ "${is_of_ranks:-no}" = no ] || [[ $1 =~ ^(data|train|sample|log-prob)$ ]] || return 0 # others run in one process
     if ! "${launcher[@]}" "$program" "$@" --quiet >"$name.stdout" 2>"$name.stderr"; then
         printf '%s FAILED: %s\n' "$name" "$(tail -n 1 "$name.stderr")"
         return 0
@@ -93,6 +94,7 @@ run_all() {
 sums_of() {
     local threads
     program=$(realpath "$1")
+    is_of_ranks=no
     for threads in 1 2; do
         launcher=(env "POCL_MAX_PTHREAD_COUNT=$threads" "XDG_CACHE_HOME=$folder/cache$2")
         mkdir -p "$folder/run$2.$threads"
@@ -101,6 +103,7 @@ sums_of() {
     if command -v mpirun >/dev/null && ldd "$program" | grep -q libmpi; then
         launcher=(env "XDG_CACHE_HOME=$folder/cache$2" mpirun --allow-run-as-root --oversubscribe -n 2)
         mkdir -p "$folder/run$2.mpi"
+        is_of_ranks=yes
         (cd "$folder/run$2.mpi" && run_all) | sed 's/^/2-ranks /'
     fi
 }

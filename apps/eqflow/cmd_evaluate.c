@@ -195,13 +195,9 @@ static size_t fill_origins(cli_app *app, const evaluate_flags *flags, const eqf_
     return num;
 }
 
-static exit_code make_report(cli_app *app, const evaluate_flags *flags, const eqf_model *model,
-                             const eqf_potential_options *target, const float *x_data, const evaluated *result) {
-    const eqf_model_options *options = eqf_model_options_of(model);
-    const eqf_preset *preset = eqf_preset_find(options->preset);
+static size_t fill_figures(const evaluated *result, report_row rows[MAX_EVALUATE_FIGURES]) {
     evaluate_figure figures[MAX_EVALUATE_FIGURES];
-    report_row tiles[4], rows[MAX_EVALUATE_FIGURES], origins[MAX_ORIGINS];
-    size_t num = evaluate_figures_list(result->figures, figures), num_rows = 0, num_history;
+    size_t num = evaluate_figures_list(result->figures, figures), num_rows = 0;
     for (size_t i = 0; i < num; i++) {
         char text[32], error[32];
         if (figures[i].is_count) {
@@ -214,6 +210,15 @@ static exit_code make_report(cli_app *app, const evaluate_flags *flags, const eq
             fill_row(&rows[num_rows++], figures[i].label, figures[i].note, "%s", output_format(figures[i].value, text));
         }
     }
+    return num_rows;
+}
+
+static exit_code make_report(cli_app *app, const evaluate_flags *flags, const eqf_model *model,
+                             const eqf_potential_options *target, const float *x_data, const evaluated *result) {
+    const eqf_model_options *options = eqf_model_options_of(model);
+    const eqf_preset *preset = eqf_preset_find(options->preset);
+    report_row tiles[4], rows[MAX_EVALUATE_FIGURES], origins[MAX_ORIGINS];
+    size_t num_history;
     char title[160], subtitle[512];
     snprintf(title, sizeof title, "%s — equivariant flow evaluated", options->preset[0] ? options->preset : "eqflow");
     snprintf(subtitle, sizeof subtitle, "%s · %s", preset ? preset->title : "own system", flags->model_path);
@@ -228,7 +233,7 @@ static exit_code make_report(cli_app *app, const evaluate_flags *flags, const eq
         .space_dim = target->space_dim,
         .num_tiles = fill_tiles(result, tiles),
         .tiles = tiles,
-        .num_figures = num_rows,
+        .num_figures = fill_figures(result, rows),
         .figures = rows,
         .num_origins = fill_origins(app, flags, model, target, result, origins),
         .origins = origins,

@@ -15,8 +15,8 @@ typedef struct log_prob_files {
 } log_prob_files;
 
 /* seconds: of the solves, without the start of the program. */
-static exit_code print_result(cli_app *app, const log_prob_files *files, size_t num, const float *log_prob, const eqf_round_trip *round_trip,
-                              double seconds) {
+static exit_code print_result(cli_app *app, const log_prob_files *files, size_t num, const float *log_prob,
+                              const eqf_round_trip *round_trip, double seconds) {
     double *finite = app_alloc(app, num, sizeof *finite, "the log-densities");
     if (!finite) return EXIT_CODE_DEVICE;
     size_t num_finite = 0;
@@ -44,8 +44,8 @@ static exit_code print_result(cli_app *app, const log_prob_files *files, size_t 
     return output_finish(&output);
 }
 
-static exit_code write_files(cli_app *app, const eqf_potential_options *potential, const log_prob_files *files, size_t num,
-                             float *log_prob, float *z) {
+static exit_code write_files(cli_app *app, const eqf_potential_options *potential, const log_prob_files *files,
+                             size_t num, float *log_prob, float *z) {
     if (!app_is_first(app)) return EXIT_CODE_OK;
     eqf_array array = EQF_ARRAY_INIT;
     array.data = log_prob;
@@ -59,7 +59,8 @@ static exit_code write_files(cli_app *app, const eqf_potential_options *potentia
     return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_WRITE);
 }
 
-static exit_code compute(cli_app *app, const eqf_model *model, const log_prob_files *files, const eqf_flow_options *options) {
+static exit_code compute(cli_app *app, const eqf_model *model, const log_prob_files *files,
+                         const eqf_flow_options *options) {
     const eqf_potential_options *potential = &eqf_model_options_of(model)->potential;
     eqf_array x = EQF_ARRAY_INIT;
     exit_code code = work_read_configurations(app, files->data, potential, &x);
@@ -115,7 +116,8 @@ exit_code cmd_log_prob(cli_app *app) {
          .help = "where the latents go that the flow takes to the configurations, float32 [B, N, D]"},
     };
     flow_flags flags;
-    size_t num_options = NUM_OWN_OPTIONS + flow_flags_options(&flags, 1e5, "integrator steps", options + NUM_OWN_OPTIONS);
+    size_t num_options =
+        NUM_OWN_OPTIONS + flow_flags_options(&flags, 1e5, "integrator steps", options + NUM_OWN_OPTIONS);
     const char *words[OPERANDS_MAX];
     exit_code code;
     if (!options_parse(app, &help, options, num_options, words, &code)) return code;

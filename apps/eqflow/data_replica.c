@@ -221,9 +221,9 @@ static void speak(cli_app *app, const eqf_replica_diagnostics *d) {
                  d->num_round_trips, d->num_ladders);
 }
 
-/* Is there an equilibrium at all? exp(-u) can be normalised only if u grows faster than (N-1) D ln r where all particles
- * fly apart, and faster than D ln r where one leaves: asked between a thousand and ten thousand times the size of x
- * [N*D], as the diagnostics of plain chains do (docs/sampling.md). potential has the highest temperature. */
+/* Is there an equilibrium at all? exp(-u) can be normalised only if u grows faster than (N-1) D ln r where all
+ * particles fly apart, and faster than D ln r where one leaves: asked between a thousand and ten thousand times the
+ * size of x [N*D], as the diagnostics of plain chains do (docs/sampling.md). potential has the highest temperature. */
 static exit_code find_bound(cli_app *app, const eqf_potential_options *potential, const float *x, bool *is_bound_out) {
     enum { NUM_PLACES = 4 }; /* all apart, near and far; one away, near and far */
     const unsigned N = potential->num_particles, D = potential->space_dim, num_dof = N * D;

@@ -218,11 +218,14 @@ static const char style[] =
     "@media(max-width:640px){.figures tr{display:grid;grid-template-columns:1fr auto;padding:.35rem 0;"
     "border-top:1px solid var(--line)}.figures tr:first-child{border-top:0}.figures td{border:0;padding:.1rem 1rem}"
     ".figures td:nth-child(3){grid-column:1/-1}.figures td:empty{display:none}}"
-    ".lights{list-style:none;margin:0;padding:.4rem 0}.lights li{display:grid;grid-template-columns:1.6rem minmax(9rem,13rem) 1fr;gap:.2rem .8rem;"
-    "padding:.5rem 1rem;border-top:1px solid var(--line)}.lights li:first-child{border-top:0}.lights svg{width:1.3rem;height:1.3rem;margin-top:.15rem}"
+    ".lights{list-style:none;margin:0;padding:.4rem 0}.lights li{display:grid;grid-template-columns:1.6rem "
+    "minmax(9rem,13rem) 1fr;gap:.2rem .8rem;"
+    "padding:.5rem 1rem;border-top:1px solid var(--line)}.lights li:first-child{border-top:0}.lights "
+    "svg{width:1.3rem;height:1.3rem;margin-top:.15rem}"
     ".lights b{font-weight:600}.lights small{display:block;color:var(--soft);font-size:.9rem}"
     "@media(max-width:560px){.lights li{grid-template-columns:1.6rem 1fr}.lights li>span{grid-column:2}}"
-    ".particles{width:100%;height:auto;display:block}.particles circle{fill:var(--accent);stroke:var(--card);stroke-width:.8}"
+    ".particles{width:100%;height:auto;display:block}.particles "
+    "circle{fill:var(--accent);stroke:var(--card);stroke-width:.8}"
     ".particles .bonds{stroke:var(--soft);stroke-opacity:.55;fill:none}.particles .panel{fill:none;stroke:var(--line)}"
     ".particles text{fill:var(--soft);font-size:12px;text-anchor:middle}"
     "footer{color:var(--soft);font-size:.85rem;margin-top:2rem}@media print{body{background:#fff}"
@@ -347,50 +350,54 @@ static bool has_picture(const report_content *report, size_t index) {
     return true;
 }
 
+static const report_picture known_pictures[NUM_PICTURES] = {
+    {.name = "energies",
+     .title = "Energies",
+     .x_label = "reduced energy u (kT)",
+     .y_label = "probability density (1/kT)",
+     .caption = "Reweighted, the model's samples should fall on the data."},
+    {.name = "distances",
+     .title = "Pair distances",
+     .x_label = "distance of two particles (length)",
+     .y_label = "probability density (1/length)",
+     .caption = "Distribution of |x<sub>i</sub> − x<sub>j</sub>| over all pairs."},
+    {.name = "weights",
+     .title = "Log-weights",
+     .x_label = "ln w − ln Z (nats)",
+     .y_label = "probability density (1/nat)",
+     .caption = "w = exp(−u(x)) / q(x) for samples x of the model. The narrower around 0, the larger the "
+                "effective sample size."},
+    {.name = "weights-energy",
+     .title = "Weights against energy",
+     .x_label = "reduced energy u (kT)",
+     .y_label = "ln w − ln Z (nats)",
+     .caption = "Each dot a sample of the model. Of a perfect flow all lie on the line; those above it are drawn "
+                "too rarely."},
+    {.name = "running-log-z",
+     .title = "ln Z as samples come in",
+     .x_label = "samples",
+     .y_label = "ln Z",
+     .caption = "It should settle. Jumps upwards are samples of large weight that were missing until then."},
+    {.name = "running-ess",
+     .title = "Effective sample size as samples come in",
+     .x_label = "samples",
+     .y_label = "fraction of the samples",
+     .caption = "It should stay level. A fall with more samples: the largest weights had not been seen."},
+    {.name = "training",
+     .title = "Training",
+     .x_label = "optimizer step",
+     .y_label = "NLL (nats)",
+     .caption = "Mean negative log-likelihood; the model is the best one on held-out samples."},
+    {.name = "free-energy",
+     .title = "Training: free energy",
+     .x_label = "optimizer step",
+     .y_label = "free energy (nats)",
+     .caption = "Mean of u + ln q over the model's own samples: KL(model ‖ target) − ln Z."},
+};
+
 static exit_code print_pictures(cli_app *app, FILE *html, const report_content *report) {
-    report_picture pictures[NUM_PICTURES] = {
-        {.name = "energies",
-         .title = "Energies",
-         .x_label = "reduced energy u (kT)",
-         .y_label = "probability density (1/kT)",
-         .caption = "Reweighted, the model's samples should fall on the data."},
-        {.name = "distances",
-         .title = "Pair distances",
-         .x_label = "distance of two particles (length)",
-         .y_label = "probability density (1/length)",
-         .caption = "Distribution of |x<sub>i</sub> − x<sub>j</sub>| over all pairs."},
-        {.name = "weights",
-         .title = "Log-weights",
-         .x_label = "ln w − ln Z (nats)",
-         .y_label = "probability density (1/nat)",
-         .caption = "w = exp(−u(x)) / q(x) for samples x of the model. The narrower around 0, the larger the "
-                    "effective sample size."},
-        {.name = "weights-energy",
-         .title = "Weights against energy",
-         .x_label = "reduced energy u (kT)",
-         .y_label = "ln w − ln Z (nats)",
-         .caption = "Each dot a sample of the model. Of a perfect flow all lie on the line; those above it are drawn too rarely."},
-        {.name = "running-log-z",
-         .title = "ln Z as samples come in",
-         .x_label = "samples",
-         .y_label = "ln Z",
-         .caption = "It should settle. Jumps upwards are samples of large weight that were missing until then."},
-        {.name = "running-ess",
-         .title = "Effective sample size as samples come in",
-         .x_label = "samples",
-         .y_label = "fraction of the samples",
-         .caption = "It should stay level. A fall with more samples: the largest weights had not been seen."},
-        {.name = "training",
-         .title = "Training",
-         .x_label = "optimizer step",
-         .y_label = "NLL (nats)",
-         .caption = "Mean negative log-likelihood; the model is the best one on held-out samples."},
-        {.name = "free-energy",
-         .title = "Training: free energy",
-         .x_label = "optimizer step",
-         .y_label = "free energy (nats)",
-         .caption = "Mean of u + ln q over the model's own samples: KL(model ‖ target) − ln Z."},
-    };
+    report_picture pictures[NUM_PICTURES];
+    memcpy(pictures, known_pictures, sizeof pictures);
     const char *problem = NULL;
     exit_code code = EXIT_CODE_OK;
     size_t num_drawn = 0;
@@ -424,7 +431,9 @@ exit_code report_write(cli_app *app, const char *path, const report_content *rep
     if (!html) return app_fail(app, EXIT_CODE_DEVICE, "out of memory for the report");
     print_top(html, report);
     report_print_lights(html, report);
-    exit_code code = report_print_configurations(html, report) ? EXIT_CODE_OK : app_fail(app, EXIT_CODE_DEVICE, "out of memory for the report");
+    exit_code code = report_print_configurations(html, report)
+                         ? EXIT_CODE_OK
+                         : app_fail(app, EXIT_CODE_DEVICE, "out of memory for the report");
     if (code == EXIT_CODE_OK) code = print_pictures(app, html, report);
     fputs("<h2>Figures</h2>\n", html);
     print_table(html, "figures", report->num_figures, report->figures);

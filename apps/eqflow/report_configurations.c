@@ -30,7 +30,8 @@ static int compare_doubles(const void *a, const void *b) {
     return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b);
 }
 
-/* Pairs nearer than this are joined by a line: 1.3 times the middle of the particles' nearest distances. scratch [N]. */
+/* Pairs nearer than this are joined by a line: 1.3 times the middle of the particles' nearest distances. scratch
+ * [N]. */
 static double bond_length(const float *x, unsigned num_particles, unsigned space_dim, double *scratch) {
     for (unsigned i = 0; i < num_particles; i++) {
         scratch[i] = INFINITY;
@@ -56,7 +57,8 @@ typedef struct drawing {
 } drawing;
 
 static void print_bonds(FILE *html, const drawing *to, const float *x) {
-    const double longest = bond_length(x, to->num_particles, to->space_dim, to->distances), scale = SIDE / (2 * to->reach);
+    const double longest = bond_length(x, to->num_particles, to->space_dim, to->distances),
+                 scale = SIDE / (2 * to->reach);
     fputs("<path class=\"bonds\" d=\"", html);
     for (unsigned i = 1; i < to->num_particles; i++) {
         for (unsigned j = 0; j < i; j++) {
@@ -66,26 +68,31 @@ static void print_bonds(FILE *html, const drawing *to, const float *x) {
                 squared += step * step;
             }
             if (!(squared < longest * longest)) continue;
-            const seen a = look_at(x + i * to->space_dim, to->space_dim), b = look_at(x + j * to->space_dim, to->space_dim);
-            fprintf(html, "M%.1f %.1fL%.1f %.1f", SIDE / 2.0 + scale * a.right, SIDE / 2.0 - scale * a.up, SIDE / 2.0 + scale * b.right,
-                    SIDE / 2.0 - scale * b.up);
+            const seen a = look_at(x + i * to->space_dim, to->space_dim),
+                       b = look_at(x + j * to->space_dim, to->space_dim);
+            fprintf(html, "M%.1f %.1fL%.1f %.1f", SIDE / 2.0 + scale * a.right, SIDE / 2.0 - scale * a.up,
+                    SIDE / 2.0 + scale * b.right, SIDE / 2.0 - scale * b.up);
         }
     }
     fputs("\"/>", html);
 }
 
-/* x [N, D] with a line of text below, its left upper corner at (left, top). What is far is drawn first, smaller and paler. */
-static void print_panel(FILE *html, const drawing *to, int left, int top, const float *x, bool has_bonds, const char *label) {
+/* x [N, D] with a line of text below, its left upper corner at (left, top). What is far is drawn first, smaller and
+ * paler. */
+static void print_panel(FILE *html, const drawing *to, int left, int top, const float *x, bool has_bonds,
+                        const char *label) {
     const double scale = SIDE / (2 * to->reach), radius = fmin(9, SIDE / (3.2 * sqrt((double)to->num_particles)) / 1.8);
-    fprintf(html, "<g transform=\"translate(%d %d)\"><rect class=\"panel\" width=\"%d\" height=\"%d\" rx=\"6\"/>", left, top, SIDE, SIDE);
+    fprintf(html, "<g transform=\"translate(%d %d)\"><rect class=\"panel\" width=\"%d\" height=\"%d\" rx=\"6\"/>", left,
+            top, SIDE, SIDE);
     if (has_bonds) print_bonds(html, to, x);
     for (unsigned i = 0; i < to->num_particles; i++) to->places[i] = look_at(x + i * to->space_dim, to->space_dim);
     qsort(to->places, to->num_particles, sizeof *to->places, compare_depth);
     for (unsigned i = 0; i < to->num_particles; i++) {
         const seen *place = &to->places[i];
         const double depth = to->space_dim < 3 ? 1 : fmin(1, fmax(0, 0.5 + place->near / (2 * to->reach)));
-        fprintf(html, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\" fill-opacity=\"%.2f\"/>", SIDE / 2.0 + scale * place->right,
-                SIDE / 2.0 - scale * place->up, radius * (0.75 + 0.35 * depth), 0.35 + 0.65 * depth);
+        fprintf(html, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\" fill-opacity=\"%.2f\"/>",
+                SIDE / 2.0 + scale * place->right, SIDE / 2.0 - scale * place->up, radius * (0.75 + 0.35 * depth),
+                0.35 + 0.65 * depth);
     }
     fprintf(html, "<text x=\"%d\" y=\"%d\">%s</text></g>\n", SIDE / 2, SIDE + 16, label);
 }
@@ -93,8 +100,9 @@ static void print_panel(FILE *html, const drawing *to, int left, int top, const 
 static void begin_figure(FILE *html, const char *name, const char *title, int columns, int rows) {
     const int width = columns * (SIDE + GAP) - GAP + 2, height = rows * (SIDE + 24) + 2;
     fprintf(html,
-            "<figure id=\"%s\"><h3>%s</h3><svg class=\"particles\" role=\"img\" aria-label=\"%s\" viewBox=\"-1 -1 %d %d\">\n", name, title,
-            title, width, height);
+            "<figure id=\"%s\"><h3>%s</h3><svg class=\"particles\" role=\"img\" aria-label=\"%s\" viewBox=\"-1 -1 %d "
+            "%d\">\n",
+            name, title, title, width, height);
 }
 
 static void end_figure(FILE *html, const char *caption) {
@@ -110,8 +118,8 @@ static double reach_of(const float *x, size_t num_values) {
 }
 
 /* The configurations `shown` [num] of x with their energies, all to one scale. */
-static void print_row(FILE *html, drawing *to, const char *name, const char *title, const char *caption, size_t num, const size_t *shown,
-                      const float *x, const float *energy) {
+static void print_row(FILE *html, drawing *to, const char *name, const char *title, const char *caption, size_t num,
+                      const size_t *shown, const float *x, const float *energy) {
     const size_t num_dof = (size_t)to->num_particles * to->space_dim;
     to->reach = 0;
     for (size_t k = 0; k < num; k++) to->reach = fmax(to->reach, reach_of(x + shown[k] * num_dof, num_dof));
@@ -120,7 +128,8 @@ static void print_row(FILE *html, drawing *to, const char *name, const char *tit
     for (size_t k = 0; k < num; k++) {
         char label[48];
         snprintf(label, sizeof label, "%.4g kT", (double)energy[shown[k]]);
-        print_panel(html, to, (int)k % NUM_COLUMNS * (SIDE + GAP), (int)k / NUM_COLUMNS * (SIDE + 24), x + shown[k] * num_dof, true, label);
+        print_panel(html, to, (int)k % NUM_COLUMNS * (SIDE + GAP), (int)k / NUM_COLUMNS * (SIDE + 24),
+                    x + shown[k] * num_dof, true, label);
     }
     end_figure(html, caption);
 }
@@ -149,19 +158,22 @@ static size_t spread(size_t num, size_t shown_out[NUM_SHOWN]) {
 
 /* A column for each frame, a row for each sample. */
 static void print_strip(FILE *html, drawing *to, const report_content *report) {
-    const size_t num_dof = (size_t)to->num_particles * to->space_dim, num = report->num_strip, frames = report->num_strip_frames;
-    to->reach = 1.25 * fmax(reach_of(report->x_strip, num * num_dof), reach_of(report->x_strip + (frames - 1) * num * num_dof, num * num_dof));
+    const size_t num_dof = (size_t)to->num_particles * to->space_dim, num = report->num_strip,
+                 frames = report->num_strip_frames;
+    to->reach = 1.25 * fmax(reach_of(report->x_strip, num * num_dof),
+                            reach_of(report->x_strip + (frames - 1) * num * num_dof, num * num_dof));
     if (!(to->reach > 0)) to->reach = 1;
     begin_figure(html, "strip", "From prior to data", (int)frames, (int)num);
     for (size_t b = 0; b < num; b++) {
         for (size_t f = 0; f < frames; f++) {
             char label[32];
             snprintf(label, sizeof label, "t = %.2f", report->strip_times[f]);
-            print_panel(html, to, (int)f * (SIDE + GAP), (int)b * (SIDE + 24), report->x_strip + (f * num + b) * num_dof, f + 1 == frames,
-                        b + 1 == num ? label : "");
+            print_panel(html, to, (int)f * (SIDE + GAP), (int)b * (SIDE + 24),
+                        report->x_strip + (f * num + b) * num_dof, f + 1 == frames, b + 1 == num ? label : "");
         }
     }
-    end_figure(html, "Samples on their way: random points at t = 0, configurations of the model at t = 1. Lines join near neighbours.");
+    end_figure(html, "Samples on their way: random points at t = 0, configurations of the model at t = 1. Lines join "
+                     "near neighbours.");
 }
 
 bool report_print_configurations(FILE *html, const report_content *report) {
@@ -173,15 +185,15 @@ bool report_print_configurations(FILE *html, const report_content *report) {
         size_t shown[NUM_SHOWN];
         fputs("<h2>Configurations</h2><div class=\"pictures\">\n", html);
         const size_t num_lowest = find_lowest(report->num_samples, report->energy_model, shown);
-        print_row(html, &to, "lowest", "Lowest energies", "The model's samples of lowest energy.", num_lowest, shown, report->x_model,
-                  report->energy_model);
+        print_row(html, &to, "lowest", "Lowest energies", "The model's samples of lowest energy.", num_lowest, shown,
+                  report->x_model, report->energy_model);
         if (report->num_strip > 0) print_strip(html, &to, report);
         const size_t num_model = spread(report->num_samples, shown);
-        print_row(html, &to, "typical", "Typical samples", "Samples of the model as they come, without weights.", num_model, shown,
-                  report->x_model, report->energy_model);
+        print_row(html, &to, "typical", "Typical samples", "Samples of the model as they come, without weights.",
+                  num_model, shown, report->x_model, report->energy_model);
         const size_t num_data = spread(report->num_data, shown);
-        print_row(html, &to, "typical-data", "Typical data", "What they should look like.", num_data, shown, report->x_data,
-                  report->energy_data);
+        print_row(html, &to, "typical-data", "Typical data", "What they should look like.", num_data, shown,
+                  report->x_data, report->energy_data);
         fputs("</div>\n", html);
     }
     free(to.places);

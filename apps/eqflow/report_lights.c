@@ -20,17 +20,20 @@ static report_light *add(report_light *light, report_colour colour, const char *
 
 /* Limits are those of the evaluation's warnings (eqflow/evaluate.h); yellow begins where its value is worth a look. */
 static size_t lights_of_integration(const eqf_evaluation_figures *f, report_light *lights) {
-    static const char *const steps[] = {"Nothing to do: likelihoods and log-densities are those of the flow, not of its integrator.",
-                                        "Near the limit: evaluate again with twice the --integration-steps (dopri5: a tenth of --rtol).",
-                                        "No likelihood here is one: use more --integration-steps (dopri5: a smaller --rtol) until both agree, "
-                                        "and train with a larger --integration-penalty."};
-    static const char *const trips[] = {"Nothing to do: a sample's log-density is the same whether it is drawn or scored.",
-                                        "Compare log-densities of sample and log-prob with care, or use more --integration-steps.",
-                                        "The integration does not resolve the flow: use more --integration-steps."};
-    static const char *const symmetry[] = {"Nothing to do: equivalent configurations have one density.",
-                                           "Rounding shows: harmless for averages; --precision double makes it smaller.",
-                                           "The model has not the symmetry of the system (a dense field never has), or rounding is too large: "
-                                           "take a radial or message field, or --precision double."};
+    static const char *const steps[] = {
+        "Nothing to do: likelihoods and log-densities are those of the flow, not of its integrator.",
+        "Near the limit: evaluate again with twice the --integration-steps (dopri5: a tenth of --rtol).",
+        "No likelihood here is one: use more --integration-steps (dopri5: a smaller --rtol) until both agree, "
+        "and train with a larger --integration-penalty."};
+    static const char *const trips[] = {
+        "Nothing to do: a sample's log-density is the same whether it is drawn or scored.",
+        "Compare log-densities of sample and log-prob with care, or use more --integration-steps.",
+        "The integration does not resolve the flow: use more --integration-steps."};
+    static const char *const symmetry[] = {
+        "Nothing to do: equivalent configurations have one density.",
+        "Rounding shows: harmless for averages; --precision double makes it smaller.",
+        "The model has not the symmetry of the system (a dense field never has), or rounding is too large: "
+        "take a radial or message field, or --precision double."};
     size_t num = 0;
     const double difference = fabs(f->nll_refined - f->nll);
     VALUE(add(&lights[num++], colour_of(difference, 0.003, 0.01), "Integration resolved", steps),
@@ -45,12 +48,16 @@ static size_t lights_of_integration(const eqf_evaluation_figures *f, report_ligh
 }
 
 static size_t lights_of_weights(const eqf_evaluation_figures *f, report_light *lights) {
-    static const char *const dominant[] = {"Nothing to do: no single sample decides.", "Look at the running pictures below: do they settle?",
-                                           "ln Z, ESS and reweighted averages hang on one sample: draw more (-n), train longer, or use eqflow anneal."};
+    static const char *const dominant[] = {
+        "Nothing to do: no single sample decides.", "Look at the running pictures below: do they settle?",
+        "ln Z, ESS and reweighted averages hang on one sample: draw more (-n), train longer, or use eqflow anneal."};
     static const char *const ess[] = {"Nothing to do: reweighted averages are worth that many independent samples.",
-                                      "Reweighting works, at a price: a better field (--field message) or eqflow anneal costs less than more samples.",
-                                      "Believe no reweighted average: the flow and the target overlap too little. Use eqflow anneal, or a better field."};
-    static const char *const number[] = {"Nothing to do.", "An ESS this low is uncertain from so few samples: use -n 100000.",
+                                      "Reweighting works, at a price: a better field (--field message) or eqflow "
+                                      "anneal costs less than more samples.",
+                                      "Believe no reweighted average: the flow and the target overlap too little. Use "
+                                      "eqflow anneal, or a better field."};
+    static const char *const number[] = {"Nothing to do.",
+                                         "An ESS this low is uncertain from so few samples: use -n 100000.",
                                          "Too few for an effective sample size: use -n 10000 or more."};
     size_t num = 0;
     VALUE(add(&lights[num++], colour_of(f->max_weight_fraction, 0.01, 0.05), "No sample dominates", dominant),
@@ -61,30 +68,35 @@ static size_t lights_of_weights(const eqf_evaluation_figures *f, report_light *l
     const report_colour enough = f->num_samples < 10000                             ? REPORT_RED
                                  : f->ess_fraction < 0.5 && f->num_samples < 100000 ? REPORT_YELLOW
                                                                                    : REPORT_GREEN;
-    VALUE(add(&lights[num++], enough, "Enough samples", number), "%zu samples of the model, %zu of the target", f->num_samples, f->num_data);
+    VALUE(add(&lights[num++], enough, "Enough samples", number), "%zu samples of the model, %zu of the target",
+          f->num_samples, f->num_data);
     return num;
 }
 
 size_t report_fill_lights(const eqf_evaluation_figures *f, report_light lights_out[REPORT_MAX_LIGHTS]) {
-    static const char *const possible[] = {"Nothing to do: the NLL is not better than it can be.",
-                                           "Within the noise of the data.",
-                                           "Better than possible: the integrator is not accurate, or the data are no equilibrium samples."};
-    static const char *const agree[] = {"Nothing to do: weights bring the model to the data.",
-                                        "More than chance would have it: compare the histograms below.",
-                                        "Data and reweighted samples are not of one distribution: too little overlap, a state that one of both "
-                                        "has not seen, or data of another temperature."};
+    static const char *const possible[] = {
+        "Nothing to do: the NLL is not better than it can be.", "Within the noise of the data.",
+        "Better than possible: the integrator is not accurate, or the data are no equilibrium samples."};
+    static const char *const agree[] = {
+        "Nothing to do: weights bring the model to the data.",
+        "More than chance would have it: compare the histograms below.",
+        "Data and reweighted samples are not of one distribution: too little overlap, a state that one of both "
+        "has not seen, or data of another temperature."};
     size_t num = lights_of_integration(f, lights_out);
     if (isfinite(f->kl)) {
         const double below = -f->kl / hypot(f->kl_standard_error, 1e-12);
         VALUE(add(&lights_out[num++], colour_of(below, 2, 3), "Likelihood possible", possible),
-              "NLL %.4f, entropy of the target %.4f: KL %.3g ± %.2g nats", f->nll, f->entropy, f->kl, f->kl_standard_error);
+              "NLL %.4f, entropy of the target %.4f: KL %.3g ± %.2g nats", f->nll, f->entropy, f->kl,
+              f->kl_standard_error);
     }
     num += lights_of_weights(f, lights_out + num);
-    if (isfinite(f->mean_energy_reweighted) && isfinite(f->mean_energy_data) && f->mean_energy_reweighted_standard_error > 0) {
-        const double off = fabs(f->mean_energy_reweighted - f->mean_energy_data) / f->mean_energy_reweighted_standard_error;
+    if (isfinite(f->mean_energy_reweighted) && isfinite(f->mean_energy_data) &&
+        f->mean_energy_reweighted_standard_error > 0) {
+        const double off =
+            fabs(f->mean_energy_reweighted - f->mean_energy_data) / f->mean_energy_reweighted_standard_error;
         VALUE(add(&lights_out[num++], colour_of(off, 3, 6), "Mean energy agrees", agree),
-              "reweighted %.5g ± %.2g kT, data %.5g kT", f->mean_energy_reweighted, f->mean_energy_reweighted_standard_error,
-              f->mean_energy_data);
+              "reweighted %.5g ± %.2g kT, data %.5g kT", f->mean_energy_reweighted,
+              f->mean_energy_reweighted_standard_error, f->mean_energy_data);
     }
     return num;
 }
@@ -100,8 +112,11 @@ void report_print_lights(FILE *html, const report_content *report) {
     fputs("<h2>Certificates</h2>\n<div class=\"card\"><ul class=\"lights\">\n", html);
     for (size_t i = 0; i < report->num_lights; i++) { /* texts of this file: nothing in them to escape */
         const report_light *light = &report->lights[i];
-        fprintf(html, "<li><svg viewBox=\"0 0 16 16\" role=\"img\" aria-label=\"%s\">%s</svg><b>%s</b><span>%s<small>%s</small></span></li>\n",
-                of_colour[light->colour].word, of_colour[light->colour].shape, light->name, light->value, light->advice);
+        fprintf(html,
+                "<li><svg viewBox=\"0 0 16 16\" role=\"img\" "
+                "aria-label=\"%s\">%s</svg><b>%s</b><span>%s<small>%s</small></span></li>\n",
+                of_colour[light->colour].word, of_colour[light->colour].shape, light->name, light->value,
+                light->advice);
     }
     fputs("</ul></div>\n", html);
 }

@@ -6,7 +6,8 @@
 void report_strip_make(cli_app *app, const eqf_model *model, const eqf_flow_options *options, report_strip *strip_out) {
     *strip_out = (report_strip){0};
     eqf_flow *flow = NULL;
-    if (options->precision == EQF_PRECISION_DOUBLE || eqf_flow_create(app->ctx, model, options, &flow) != EQF_OK) return;
+    if (options->precision == EQF_PRECISION_DOUBLE || eqf_flow_create(app->ctx, model, options, &flow) != EQF_OK)
+        return;
     const eqf_model_options *made = eqf_model_options_of(model);
     const unsigned num_steps = options->num_steps > 0 ? options->num_steps : made->integrator.num_steps;
     const size_t num_dof = eqf_flow_num_dof(flow), num = REPORT_STRIP_SAMPLES, frames = REPORT_STRIP_FRAMES;

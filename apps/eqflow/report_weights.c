@@ -32,7 +32,8 @@ static size_t run_over(const report_content *report, running rows_out[NUM_SIZES]
         const double next = first * pow((double)num / first, (double)num_rows / (NUM_SIZES - 1));
         if ((size < next && b + 1 < num) || !(sum > 0)) continue;
         const double mean = sum / size, variance = fmax(0, sum_of_squares / size - mean * mean);
-        rows_out[num_rows++] = (running){size, log(mean) + shift, sqrt(variance / size) / mean, sum * sum / sum_of_squares / size};
+        rows_out[num_rows++] =
+            (running){size, log(mean) + shift, sqrt(variance / size) / mean, sum * sum / sum_of_squares / size};
     }
     return num_rows;
 }
@@ -71,7 +72,8 @@ void report_print_running_log_z(FILE *script, const report_content *report, cons
             "EOD\nset logscale x\nset xrange [%.0f:%zu]\nset yrange [%.9g:%.9g]\n"
             "plot $running using 1:3:4 with filledcurves linecolor '%s' notitle, "
             "$running using 1:2 with lines linecolor '%s' linewidth 1.6 title 'running ln Z ± standard error'",
-            num > 0 ? rows[0].size : 1, report->num_samples + 1, low - 0.05 * (high - low), high + 0.05 * (high - low), colour, colour);
+            num > 0 ? rows[0].size : 1, report->num_samples + 1, low - 0.05 * (high - low), high + 0.05 * (high - low),
+            colour, colour);
     if (isfinite(report->known_log_z))
         fprintf(script, ", %.9g with lines linecolor '#555555' dashtype (4,4) title 'known'", report->known_log_z);
     fputc('\n', script);

@@ -1,4 +1,5 @@
-/* Pictures of a report about the weights: against the energy, and what they give as their number grows. gnuplot's commands. */
+/* Pictures of a report about the weights: against the energy, and what they give as their number grows. gnuplot's
+ * commands. */
 #ifndef REPORT_WEIGHTS_H
 #define REPORT_WEIGHTS_H
 

@@ -76,9 +76,10 @@ exit_code work_log_prob(cli_app *app, eqf_flow *flow, const eqf_potential_option
     cli_progress progress;
     const work_share own = begin_share(app, &progress, label, num);
     const size_t num_dof = num_dof_of(system);
-    exit_code code = finish(app, &progress,
-                            eqf_flow_log_prob_part(flow, own.first, own.count, x + own.first * num_dof, log_prob_out + own.first,
-                                                   z_out ? z_out + own.first * num_dof : NULL));
+    exit_code code =
+        finish(app, &progress,
+               eqf_flow_log_prob_part(flow, own.first, own.count, x + own.first * num_dof, log_prob_out + own.first,
+                                      z_out ? z_out + own.first * num_dof : NULL));
     if (code == EXIT_CODE_OK) code = gather(app, num, sizeof(float), log_prob_out);
     return code == EXIT_CODE_OK && z_out ? gather(app, num, sizeof(float) * num_dof, z_out) : code;
 }

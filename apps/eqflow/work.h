@@ -16,7 +16,8 @@ exit_code work_sample(cli_app *app, eqf_flow *flow, const eqf_potential_options 
 /* Refuses samples x [num, N*D] or log-densities [num] that are not finite: they would be written. */
 exit_code work_check_finite(cli_app *app, size_t num, size_t num_dof, const float *x, const float *log_prob);
 
-/* x [num, N, D] -> log_prob_out [num], and the latents z_out [num, N, D] or NULL. label is what the progress bar calls it. */
+/* x [num, N, D] -> log_prob_out [num], and the latents z_out [num, N, D] or NULL. label is what the progress bar calls
+ * it. */
 exit_code work_log_prob(cli_app *app, eqf_flow *flow, const eqf_potential_options *system, const char *label,
                         size_t num, const float *x, float *log_prob_out, float *z_out);
 

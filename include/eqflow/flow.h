@@ -69,8 +69,8 @@ typedef struct eqf_flow_options {
     {.struct_size = sizeof(eqf_flow_options), .field_evaluation = EQF_FIELD_TABLE, .divergence = EQF_DIVERGENCE_EXACT, \
      .method = EQF_INTEGRATOR_RK4, .adaptive = EQF_ADAPTIVE_OPTIONS_INIT, .precision = EQF_PRECISION_FLOAT}
 
-/* The options of a method, one by one: offsets in eqf_flow_options, where 0 means the default; num_steps has the model's.
- * NULL beyond the last. */
+/* The options of a method, one by one: offsets in eqf_flow_options, where 0 means the default; num_steps has the
+ * model's. NULL beyond the last. */
 const eqf_option *eqf_integrator_option(eqf_integrator_method method, size_t index);
 
 /* Owns: device buffers and programs; copies what it needs of the model. Immutable but for set_params.

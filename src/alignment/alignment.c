@@ -1,6 +1,6 @@
-/* Equivariant optimal transport between two configurations: Klein, Kraemer and Noe, NeurIPS 2023 (arXiv 2306.15030),
- * section 4, alternate the Hungarian method and the Kabsch rotation; here reflections count too, and so does every
- * permutation where there are few. */
+/* Equivariant optimal transport between two configurations. Klein, Kraemer and Noe (NeurIPS 2023, arXiv 2306.15030,
+ * section 4) alternate the Hungarian method and the Kabsch rotation. Here reflections count too, and where there are
+ * few permutations all of them are tried. */
 #include "alignment.h"
 
 #include <math.h>

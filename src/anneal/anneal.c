@@ -1,5 +1,5 @@
-/* The way from the start to the target: a pilot run chooses temperatures and step sizes, the repeats follow them
- * unchanged, so that no choice looks at the walkers whose average is taken. */
+/* The way from the start to the target. A pilot run chooses temperatures and step sizes. The repeats use them
+ * unchanged, so that no choice depends on the walkers whose average is taken. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

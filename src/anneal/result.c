@@ -1,4 +1,4 @@
-/* What the walkers say: each repeat has an unbiased estimate of Z, and averages weigh repeats by it. */
+/* What the walkers say: each repeat gives an unbiased estimate of Z, and averages weigh the repeats by it. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

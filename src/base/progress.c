@@ -1,4 +1,5 @@
-/* Long calls tell the program how far they are, between their pieces, and end there if it wishes so. */
+/* Long calls work in pieces. Between pieces they tell the program how far they are, and they stop if the program
+ * asks for it. */
 #include <time.h>
 
 #include "base.h"

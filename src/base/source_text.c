@@ -1,5 +1,5 @@
-/* Does a kernel's text read files while it is compiled? What stands in those is in no key of a cache and in no
- * model. */
+/* Finds out whether a kernel's text reads other files while it is compiled. Neither a cache key nor a model holds
+ * the content of such files. */
 #include <string.h>
 
 #include "base.h"

@@ -1,4 +1,4 @@
-/* Files without a name, of file systems that have them (Linux: O_TMPFILE, open(2)). */
+/* Files without a name, on file systems that have them (Linux: O_TMPFILE, open(2)). */
 #ifndef EQF_UNNAMED_H
 #define EQF_UNNAMED_H
 

@@ -1,4 +1,4 @@
-/* Yardsticks of the device, measured: short runs that grow until a clock can time them, the best of several. */
+/* Measures the limits of the device. Each run grows until a clock can time it; the best of several runs counts. */
 #include "eqflow/bench.h"
 
 #include <math.h>

@@ -1,5 +1,5 @@
-/* 2-Wasserstein distances of two sets of equal size: of numbers, where the sorted ones belong to each other, and of
- * configurations, by the assignment of least cost. */
+/* 2-Wasserstein distances of two sets of equal size. Sorted numbers are matched in order; configurations are matched
+ * by the assignment of least cost. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,4 @@
-/* What the OpenCL loader keeps to itself: ICD files that name a library which cannot be loaded are passed over in
- * silence. */
+/* Finds ICD files whose library cannot be loaded. The OpenCL loader passes over them in silence. */
 #ifndef EQF_LOADER_H
 #define EQF_LOADER_H
 

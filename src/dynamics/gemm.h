@@ -1,5 +1,5 @@
-/* Matrix products on the device through CLBlast, with parameters tuned where its own are far off, checked before first
- * use. */
+/* Matrix products on the device by CLBlast. Where CLBlast's own parameters are far off, tuned ones take their place.
+ * Products are checked before their first use. */
 #ifndef EQF_GEMM_H
 #define EQF_GEMM_H
 

@@ -1,4 +1,4 @@
-/* Tapes in pieces: what one launch may take of one on a device that limits the loop turns of a work-item. */
+/* Cuts tapes into pieces that one launch may run, for devices that limit the loop turns of a work-item. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
-/* The reverse of a tape: for each instruction, last first, those that carry the adjoints of what it writes to what it
- * reads. */
+/* Writes the reverse of a tape. It goes through the instructions from the last to the first. For each it writes the
+ * instructions that carry the adjoints of its results to its inputs. */
 #include <string.h>
 
 #include "message_internal.h"

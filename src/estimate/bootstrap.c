@@ -1,5 +1,5 @@
-/* Errors of weighted averages and of weights, by resampling: draws with replacement by Philox, the same for the same
- * seed. */
+/* Errors of weighted averages and of weights, by resampling: Philox draws with replacement, and the same seed gives
+ * the same draws. */
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>

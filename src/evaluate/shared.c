@@ -1,4 +1,4 @@
-/* What one sample becomes depends on nothing but its number, so ranks may share the work in any way. */
+/* A sample depends on its number alone, so ranks may share the work in any way. */
 #include <stdlib.h>
 
 #include "evaluation.h"

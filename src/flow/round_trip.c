@@ -1,5 +1,5 @@
-/* How closely prior -> data -> prior returns, and how many steps that takes: RK4 backward is no exact inverse of RK4
- * forward. */
+/* How closely prior -> data -> prior returns, and how many steps that takes. RK4 backward is not the exact inverse
+ * of RK4 forward. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* Dormand-Prince 5(4) with a work-item a block: each lane takes its own steps, in launches of many tries. */
+/* Dormand-Prince 5(4) with a work-item for each block. Each lane takes its own steps; a launch tries many of them. */
 #include "budget.h"
 #include "dopri5.h"
 

@@ -1,4 +1,5 @@
-/* RK4 with fields that are text for all samples at one time: the field and the scheme assembled into one program. */
+/* Equal steps of a scheme (cl/integrator/steps.clh) with fields that are text for all samples at one time. Field and
+ * scheme are assembled into one program. */
 #ifndef EQF_RK4_H
 #define EQF_RK4_H
 

@@ -1,4 +1,4 @@
-/* RK4 batch by batch: cl/integrator/rk4_batched.cl has the pieces, cl/integrator/rk4.clh the scheme. */
+/* RK4 batch by batch: cl/integrator/rk4_batched.cl has the pieces, cl/integrator/rk4.clh and steps.clh the scheme. */
 #include "rk4.h"
 
 #include <stdlib.h>

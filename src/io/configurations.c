@@ -1,4 +1,4 @@
-/* Which format a file of configurations has shows in its first bytes. */
+/* The first bytes of a file tell which format its configurations have. */
 #include "configurations.h"
 
 #include <float.h>

@@ -1,5 +1,5 @@
-/* What a run says of itself: do its chains agree, how many samples are they worth, and does anything hold the particles
- * together? */
+/* What a run says of itself: whether its chains agree, how many samples they are worth, and whether anything holds
+ * the particles together. */
 #include <math.h>
 #include <stdlib.h>
 

@@ -1,4 +1,5 @@
-/* Quenches on the device: descents in rounds, what is a saddle point displaced and sent down again. */
+/* Quenches on the device, in rounds of descents. A configuration that ends at a saddle point is displaced and
+ * descends again. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-/* What a potential does not change under: asked of the text itself, on the device, for what a user wrote is known to
- * nobody else. */
+/* Finds out under which operations a potential does not change. The text itself is asked, on the device: of a
+ * potential that a user wrote nothing else is known. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* Is a potential's gradient the gradient of its energy? Asked on the device, before anybody computes with it. */
+/* Is a potential's gradient the gradient of its energy? The device answers before anybody computes with it. */
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>

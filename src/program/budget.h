@@ -1,6 +1,6 @@
-/* The launch budget: how many loop turns one work-item may take in one launch. llvmpipe ends its loops silently after
- * 65,535, and a watchdog stops kernels that take too long. Who launches kernels with long loops asks here how far one
- * launch may go. */
+/* The launch budget: how many loop turns one work-item may take in one launch. llvmpipe ends its loops silently
+ * after 65,535 turns, and a watchdog stops kernels that take too long. Code that launches kernels with long loops
+ * asks here how far one launch may go. */
 #ifndef EQF_BUDGET_H
 #define EQF_BUDGET_H
 

@@ -1,5 +1,5 @@
-/* One file an entry: a text header of fixed size, the names of kernels that had run, the binary. Written whole or not
- * at all. */
+/* One file for each entry: a text header of fixed size, the names of the kernels that have run, the binary. A file
+ * is written whole or not at all. */
 #define _XOPEN_SOURCE 700 /* fstatat, unlinkat */
 
 #include "cache.h"

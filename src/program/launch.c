@@ -1,4 +1,4 @@
-/* Kernels of programs, and their launches: each is noted, for the cache and for known answers. */
+/* Kernels of programs, and their launches. Each launch is noted, for the cache and for known answers. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,4 +1,4 @@
-/* Programs: assembled from the files of cl/, built once per context, their failures explained. */
+/* Programs: assembled from the files of cl/ and built once in a context. A build that fails is explained. */
 #include "program_internal.h"
 
 #include <stdlib.h>

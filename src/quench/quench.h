@@ -1,5 +1,5 @@
-/* Descents on the device: what cl/minima/quench.cl holds of a chunk of configurations, launched and read back. Rounds,
- * starts and what is made of the results are in src/minima. */
+/* Descents on the device: they hold a chunk of configurations (cl/minima/quench.cl), launch its steps and read it
+ * back. src/minima decides on starts and rounds, and on what becomes of the results. */
 #ifndef EQF_QUENCH_H
 #define EQF_QUENCH_H
 

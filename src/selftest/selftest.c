@@ -1,5 +1,5 @@
-/* Every kernel that the device would use, against known answers: flows of each kind of field and each form, potentials,
- * chains, descents, what training adds. The answers are those of src/check; here they are all asked. */
+/* Asks every kernel that the device would use for known answers: flows of each kind of field and each form,
+ * potentials, chains, descents, what training adds. The answers are those of src/check. */
 #include "eqflow/selftest.h"
 
 #include <math.h>

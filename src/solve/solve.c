@@ -1,4 +1,4 @@
-/* The flow on host arrays: chunks go to the device, are solved there whole, and come back. */
+/* The flow on host arrays. Chunks go to the device, are solved there whole, and come back. */
 #include "eqflow/flow.h"
 
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* The vector-Jacobian product of the field at one time, whatever its forms: what programs need that differentiate
+/* The vector-Jacobian product of the field at one time, whatever its forms. Programs need it that differentiate
  * through the velocity themselves. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* One step: the terms' gradients become one, it is measured, and the optimizer moves the parameters; then what was
- * measured is added up. */
+/* One step: the gradients of the terms become one, which is measured, and the optimizer moves the parameters. Then
+ * the measurements are added up. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-/* The losses as terms of one sum, a row each: what is drawn, how it is solved, what it is called and what is held out
- * for it. */
+/* The losses as terms of one sum, one row each: what is drawn, how it is solved, what it is called, and what is held
+ * out for it. */
 #include <float.h>
 #include <math.h>
 #include <stddef.h>

@@ -59,8 +59,8 @@ if [ -n "$failing" ] && [ -e "$failing" ]; then
     mv s.npy good.npy
     # A driver that gets no thread: whatever it does then, the last line is ours.
     for k in 1 2; do
-        (ulimit -c 0 && exec env LD_PRELOAD="$failing" EQFLOW_TORTURE_CLASS=thread EQFLOW_TORTURE_MODE=forever EQFLOW_TORTURE_CODE=11 \
-            EQFLOW_TORTURE_AT=$k EQFLOW_TORTURE_COUNT="$work/count" timeout 60 "${sample[@]}") >stdout 2>stderr
+        (ulimit -c 0 && exec timeout 60 env LD_PRELOAD="$failing" EQFLOW_TORTURE_CLASS=thread EQFLOW_TORTURE_MODE=forever EQFLOW_TORTURE_CODE=11 \
+            EQFLOW_TORTURE_AT=$k EQFLOW_TORTURE_COUNT="$work/count" "${sample[@]}") >stdout 2>stderr
         code=$?
         if { [ $code -eq 0 ] && cmp -s s.npy good.npy; } || { [ $code -ne 124 ] && tail -1 stderr | grep -q '^eqflow sample: ' && [ ! -e s.npy ]; }; then
             pass
@@ -134,7 +134,7 @@ waits_for() { # PATTERN: up to a minute
     return 1
 }
 data=(data dw2 -n 20 -o y.npy --burn-in 20 --thinning 20)
-slowly 3 "${data[@]}"
+slowly 10 "${data[@]}"
 waits_for "$storing"
 if kill -0 "$child" 2>/dev/null && [ -s y.npy ] && [ -s stdout ]; then pass; else fail "said too late, or before the results were written"; fi
 wait "$child"
