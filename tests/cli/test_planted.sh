@@ -49,7 +49,7 @@ planted dynamics/radial_any_time.cl 'radial, direct, dopri5' 's/scale \*/-scale 
 planted dynamics/radial_group.clh 'table, rk4 by group' 's/g_i\[a\] += fma(q\[a\], phi.s0, along/g_i[a] += fma(q[a], phi.s0, -along/' "${group[@]}"
 planted dynamics/radial_group_direct.clh 'direct, rk4 by group' 's/grad_bias += sm_notes/grad_bias -= sm_notes/' "${group[@]}"
 planted dynamics/radial_group_table.clh 'table, rk4 by group' 's/grad_stage)\[(uint)cell\] += sum/grad_stage)[(uint)cell] -= sum/' "${group[@]}"
-planted dynamics/dense.clh 'dense, rk4' 's/e\[k \* D + axis\] = -(real)k/e[k * D + axis] = (real)k/'
+planted dynamics/dense.clh 'dense, rk4' 's/: -(real)k \* unit/: (real)k * unit/'
 planted dynamics/dense.cl 'dense, rk4' 's/fma(load_lanes(row + COLUMN(0, block)), slope, bend/fma(load_lanes(row + COLUMN(0, block)), slope, -bend/'
 
 planted dynamics/message.cl message 's/PUT(A0 + turn, (realv)0)/PUT(A0 + turn, (realv)1)/'
