@@ -68,6 +68,15 @@ _Noreturn void abort(void) {
     _exit(128 + SIGABRT);
 }
 
+#ifdef __GLIBC__
+/* The C library's assert() goes to its own abort(), past ours. */
+_Noreturn void __assert_fail(const char *assertion, const char *file, unsigned line, const char *function);
+_Noreturn void __assert_fail(const char *assertion, const char *file, unsigned line, const char *function) {
+    fprintf(stderr, "%s:%u: %s: Assertion `%s' failed.\n", file, line, function != NULL ? function : "?", assertion);
+    abort();
+}
+#endif
+
 /* The work is done, and the program is still here. */
 static void say_what_is_left(int number) {
     (void)number;
