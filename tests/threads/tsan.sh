@@ -11,7 +11,8 @@ if ! "${CC:-cc}" -fsanitize=thread "${TMPDIR:-/tmp}/tsan-probe-$$.c" -o "${TMPDI
     exit 77
 fi
 setarch=()
-if ! "${TMPDIR:-/tmp}/tsan-probe-$$" 2>/dev/null; then setarch=(setarch "$(uname -m)" -R); fi # its shadow and ASLR may collide
+# ThreadSanitizer keeps memory of its own at fixed addresses, which a random layout of memory may take.
+if ! "${TMPDIR:-/tmp}/tsan-probe-$$" 2>/dev/null; then setarch=(setarch "$(uname -m)" -R); fi
 "${setarch[@]}" "${TMPDIR:-/tmp}/tsan-probe-$$" 2>/dev/null || { echo "skipped: ThreadSanitizer does not run on this kernel"; exit 77; }
 rm -f "${TMPDIR:-/tmp}/tsan-probe-$$" "${TMPDIR:-/tmp}/tsan-probe-$$.c"
 launcher=$(command -v ccache || true)
