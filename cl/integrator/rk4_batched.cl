@@ -1,4 +1,4 @@
-/* RK4 for fields that are evaluated batch by batch: integrator/rk4.clh has the scheme, integrator/batched.c the
+/* RK4 for fields that are evaluated batch by batch: integrator/rk4.clh has the scheme, src/integrator/rk4_batched.c the
  * loop over steps and stages. The same operations in the same order as in rk4.cl and rk4_adjoint.cl. DOF = N D;
  * state is [num_blocks][DOF][V], numbers of a sample are [num_blocks][V]; one work-item a block. Defines: DOF. */
 #define AT(c) (((size_t)block * DOF + (c)) * V)

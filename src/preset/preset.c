@@ -69,6 +69,10 @@ static const double num_train_of_noise = 1000;
 
 static const eqf_mcmc_options default_chains = EQF_MCMC_OPTIONS_INIT;
 
+/* Of the target, where no independent figure is known. */
+#define NOTHING_KNOWN \
+    .entropy = NAN, .entropy_error = NAN, .log_z = NAN, .log_z_error = NAN, .mean_energy = NAN
+
 /* Known figures: docs/method.md, section 6. dw2 by quadrature; dw4 and lj13 by the Bennett acceptance ratio. Minima:
  * docs/minima.md. */
 static const eqf_preset presets[] = {
@@ -118,11 +122,7 @@ static const eqf_preset presets[] = {
      .training = TRAINING_LJ38,
      .mcmc = &default_chains,
      .default_num_train = 20000,
-     .entropy = NAN,
-     .entropy_error = NAN,
-     .log_z = NAN,
-     .log_z_error = NAN,
-     .mean_energy = NAN,
+     NOTHING_KNOWN,
      .minimum_energy = -311.594627},
     {.struct_size = sizeof(eqf_preset),
      .name = "lj55",
@@ -131,11 +131,7 @@ static const eqf_preset presets[] = {
      .training = TRAINING_LJ55,
      .mcmc = &default_chains,
      .default_num_train = 20000,
-     .entropy = NAN,
-     .entropy_error = NAN,
-     .log_z = NAN,
-     .log_z_error = NAN,
-     .mean_energy = NAN,
+     NOTHING_KNOWN,
      .minimum_energy = -491.641269},
     {.struct_size = sizeof(eqf_preset),
      .name = "morse13",
@@ -144,11 +140,7 @@ static const eqf_preset presets[] = {
      .training = TRAINING_LJ13,
      .mcmc = &default_chains,
      .default_num_train = 100000,
-     .entropy = NAN,
-     .entropy_error = NAN,
-     .log_z = NAN,
-     .log_z_error = NAN,
-     .mean_energy = NAN,
+     NOTHING_KNOWN,
      .minimum_energy = NAN},
 };
 
