@@ -141,6 +141,7 @@ bool eqf__options_are_equal(const eqf_option *rows, const void *left, const void
 
 uint64_t eqf__options_hash(uint64_t hash, const eqf_option *rows, const void *options) {
     for (; rows->key != NULL; rows++) {
+        if (rows->is_optional && eqf_option_get(rows, options) == rows->initial) continue;
         hash = eqf__hash(hash, rows->key, strlen(rows->key) + 1);
         if (rows->type == EQF_OPTION_REAL) {
             const double value = eqf_option_get(rows, options);

@@ -37,7 +37,7 @@ eqf_status eqf__options_check_finite(eqf_context *ctx, const eqf_option *rows, c
 
 bool eqf__options_are_equal(const eqf_option *rows, const void *left, const void *right);
 
-/* Feeds keys and values to a hash (eqf__hash). */
+/* Feeds keys and values to a hash (eqf__hash); an optional one at its default counts as absent, as in files. */
 uint64_t eqf__options_hash(uint64_t hash, const eqf_option *rows, const void *options);
 
 /* The number of the kind that is called `name` in a table of kinds, whose names name_of gives one by one, NULL beyond
