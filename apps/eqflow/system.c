@@ -257,7 +257,12 @@ exit_code system_verify(cli_app *app, const eqf_potential_options *potential) {
 }
 
 exit_code system_verify_for_field(cli_app *app, const eqf_potential_options *potential, eqf_dynamics_kind field) {
-    return verify(app, potential, eqf_dynamics_kind_describe(field)->is_equivariant);
+    const eqf_dynamics_kind_info *info = eqf_dynamics_kind_describe(field);
+    if (eqf_potential_num_b(potential) > 0 && !info->has_species)
+        return app_fail(app, EXIT_CODE_USAGE,
+                        "a %s field cannot tell two species apart (%u of B): train --field message, or dense",
+                        info->name, eqf_potential_num_b(potential));
+    return verify(app, potential, info->is_equivariant);
 }
 
 const char *system_element(const eqf_potential_options *potential) {
