@@ -51,8 +51,8 @@ static const double num_train_of_noise = 1000;
         .space_dim = 3, .temperature = 1.0, .depth = 2.0, .width = 6.0, .r_min = 1.0, .trap_strength = 1.0     \
     }
 
-/* The mixture of Kob and Andersen, Phys. Rev. E 51, 4626 (1995), in units of its pair AA, with r_min for their sigma, at
- * T = 1 in the trap of lj13: a droplet. */
+/* The mixture of Kob and Andersen, Phys. Rev. E 51, 4626 (1995), in units of its pair AA, with r_min for their sigma,
+ * at T = 1 in the trap of lj13: a droplet. */
 #define BINARY(particles, of_b)                                                                                      \
     {                                                                                                                \
         .struct_size = sizeof(eqf_potential_options), .kind = EQF_POTENTIAL_BINARY_LENNARD_JONES,                    \
