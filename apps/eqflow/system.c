@@ -283,7 +283,7 @@ void system_describe(const eqf_potential_options *potential, char *text, size_t 
 
 /* ---- The table of presets --------------------------------------------------------------------- */
 
-enum { LABEL_WIDTH = 26, COLUMN_WIDTH = 9 };
+enum { LABEL_WIDTH = 24, COLUMN_WIDTH = 8 };
 
 void system_print_row(FILE *stream, const char *label, system_column column, const void *user) {
     size_t num_presets;

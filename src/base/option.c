@@ -156,6 +156,7 @@ uint64_t eqf__option_hash(uint64_t hash, const eqf_option *row, const void *opti
 
 uint64_t eqf__options_hash(uint64_t hash, const eqf_option *rows, const void *options) {
     for (; rows->key != NULL; rows++) {
+        if (rows->is_optional && eqf_option_get(rows, options) == rows->initial) continue;
         hash = eqf__hash(hash, rows->key, strlen(rows->key) + 1);
         hash = eqf__option_hash(hash, rows, options);
     }

@@ -41,7 +41,7 @@ bool eqf__options_are_equal(const eqf_option *rows, const void *left, const void
 
 /* Feeds a value to a hash (eqf__hash): 8 bytes, of a double for REAL, of a count for all else. */
 uint64_t eqf__option_hash(uint64_t hash, const eqf_option *row, const void *options);
-/* Keys and values. */
+/* Keys and values; an optional one at its default counts as absent, as in files. */
 uint64_t eqf__options_hash(uint64_t hash, const eqf_option *rows, const void *options);
 
 /* The number of the kind that is called `name` in a table of kinds, whose names name_of gives one by one, NULL beyond
