@@ -110,8 +110,9 @@ eqf_status eqf__training_options_check(eqf_context *ctx, const eqf_training_opti
     EQF__TRY(eqf__options_check(ctx, rows, "training", o));
     EQF__TRY(eqf__options_check(ctx, rows_of_no_result, "training", o));
     if (o->sub_batch_size > 0 && (o->dispersion_weight != 0 || o->sample_cap != 0))
-        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
-                         "dispersion_weight and sample_cap look at a whole batch: they cannot be had with sub_batch_size");
+        return eqf__fail(
+            ctx, EQF_ERROR_INVALID_ARGUMENT,
+            "dispersion_weight and sample_cap look at a whole batch: they cannot be had with sub_batch_size");
     if (o->objective == EQF_OBJECTIVE_FLOW_MATCHING && o->pairing_group == 0)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "pairing_group must be at least 1 for flow matching");
     if (o->objective == EQF_OBJECTIVE_FLOW_MATCHING && o->is_augmented)
