@@ -62,7 +62,7 @@ static eqf_status check_descents(eqf__checker *checker, const eqf_potential_opti
     const eqf_quench_options options = EQF_QUENCH_OPTIONS_INIT;
     eqf__quench run;
     eqf__quench_begin(checker->ctx, potential, &options, is_double, 1, &run);
-    eqf_status status = eqf__quench_create_kernels(&run);
+    eqf_status status = eqf__quench_create(&run);
     if (status == EQF_OK) status = eqf__check_quench(checker, &run);
     eqf__quench_clear(&run);
     return status;
