@@ -257,11 +257,25 @@ exit_code system_verify(cli_app *app, const eqf_potential_options *potential) {
 }
 
 exit_code system_verify_for_field(cli_app *app, const eqf_potential_options *potential, eqf_dynamics_kind field) {
-    return verify(app, potential, eqf_dynamics_kind_describe(field)->is_equivariant);
+    const eqf_dynamics_kind_info *info = eqf_dynamics_kind_describe(field);
+    if (eqf_potential_num_b(potential) > 0 && !info->has_species)
+        return app_fail(app, EXIT_CODE_USAGE,
+                        "a %s field cannot tell two species apart (%u of B): train --field message, or dense",
+                        info->name, eqf_potential_num_b(potential));
+    return verify(app, potential, info->is_equivariant);
 }
 
-const char *system_element(const eqf_potential_options *potential) {
-    return eqf_potential_kind_describe(potential->kind)->element;
+eqf_status system_write_xyz(cli_app *app, const char *path, const eqf_array *x, const eqf_potential_options *potential,
+                            const char *names, size_t num_values, const eqf_frame_value *values) {
+    const eqf_potential_kind_info *kind = eqf_potential_kind_describe(potential->kind);
+    const char *comma = names ? strchr(names, ',') : NULL;
+    char element[32];
+    if (comma && eqf_potential_num_b(potential) == 0)
+        app_warn(app, "--element %s: the particles are all alike, and have the first name", names);
+    snprintf(element, sizeof element, "%.*s", comma ? (int)(comma - names) : 31, names ? names : kind->element);
+    const char *element_b = comma ? comma + 1 : kind->element_b ? kind->element_b : element;
+    return eqf_array_write_xyz_species(app->ctx, path, x, element, element_b, eqf_potential_num_b(potential),
+                                       num_values, values);
 }
 
 void system_describe(const eqf_potential_options *potential, char *text, size_t size) {
@@ -283,29 +297,32 @@ void system_describe(const eqf_potential_options *potential, char *text, size_t 
 
 /* ---- The table of presets --------------------------------------------------------------------- */
 
-enum { LABEL_WIDTH = 26, COLUMN_WIDTH = 9 };
+enum { LABEL_WIDTH = 24, COLUMN_WIDTH = 8 };
 
-void system_print_row(FILE *stream, const char *label, system_column column) {
+void system_print_row(FILE *stream, const char *label, system_column column, const void *user) {
     size_t num_presets;
     const eqf_preset *presets = eqf_presets(&num_presets);
     fprintf(stream, "  %-*s", LABEL_WIDTH - 2, label);
     for (size_t i = 0; i < num_presets; i++) {
         char text[16];
-        column(&presets[i], text);
+        column(&presets[i], user, text);
         fprintf(stream, "%*s", COLUMN_WIDTH, text);
     }
     fputc('\n', stream);
 }
 
-static void print_name(const eqf_preset *preset, char text[16]) {
+static void print_name(const eqf_preset *preset, const void *unused, char text[16]) {
+    (void)unused;
     snprintf(text, 16, "%.15s", preset->name);
 }
 
-static void print_num_particles(const eqf_preset *preset, char text[16]) {
+static void print_num_particles(const eqf_preset *preset, const void *unused, char text[16]) {
+    (void)unused;
     snprintf(text, 16, "%u", preset->model->potential.num_particles);
 }
 
-static void print_space_dim(const eqf_preset *preset, char text[16]) {
+static void print_space_dim(const eqf_preset *preset, const void *unused, char text[16]) {
+    (void)unused;
     snprintf(text, 16, "%u", preset->model->potential.space_dim);
 }
 
@@ -315,7 +332,7 @@ void system_print_heading(FILE *stream, const char *title) {
     fprintf(stream, "\n%-*s", LABEL_WIDTH, title);
     for (size_t i = 0; i < num_presets; i++) {
         char text[16];
-        print_name(&presets[i], text);
+        print_name(&presets[i], NULL, text);
         fprintf(stream, "%*s", COLUMN_WIDTH, text);
     }
     fputc('\n', stream);
@@ -342,8 +359,8 @@ static void print_flags(FILE *stream, const option_flags *flags, option_rows row
 void system_print_constants(FILE *stream) {
     system_flags flags;
     make_flags(&flags);
-    system_print_row(stream, "--particles", print_num_particles);
-    system_print_row(stream, "--space-dim", print_space_dim);
+    system_print_row(stream, "--particles", print_num_particles, NULL);
+    system_print_row(stream, "--space-dim", print_space_dim, NULL);
     print_flags(stream, &flags.common, common_rows);
     print_flags(stream, &flags.constants, rows_of);
 }

@@ -10,6 +10,7 @@ const eqf__potential_kind *eqf__potential_kind_of(eqf_potential_kind kind) {
         case EQF_POTENTIAL_LENNARD_JONES: return &eqf__lennard_jones;
         case EQF_POTENTIAL_USER: return &eqf__user_potential;
         case EQF_POTENTIAL_MORSE: return &eqf__morse;
+        case EQF_POTENTIAL_BINARY_LENNARD_JONES: return &eqf__binary_lennard_jones;
     }
     return NULL;
 }
@@ -47,6 +48,11 @@ const eqf_option *eqf_potential_common_option(size_t index) {
     return eqf__options_at(eqf__potential_common_options, index);
 }
 
+unsigned eqf_potential_num_b(const eqf_potential_options *potential) {
+    const eqf__potential_kind *row = potential != NULL ? eqf__potential_kind_of(potential->kind) : NULL;
+    return row != NULL && row->has_species ? potential->num_b : 0;
+}
+
 double eqf_potential_length(const eqf_potential_options *potential) {
     if (potential == NULL) return NAN;
     eqf__potential_scales scales;
@@ -75,6 +81,17 @@ void eqf__potential_scales_of(const eqf_potential_options *potential, eqf__poten
     eqf__potential_kind_of(potential->kind)->scales(potential, scales_out);
     scales_out->stiffness /= potential->temperature;
     if (!(scales_out->stiffness > 0.0)) scales_out->stiffness = 1.0;
+}
+
+void eqf__potential_of_species(unsigned num_particles, unsigned space_dim, unsigned num_b,
+                               eqf_potential_options *potential_out) {
+    const eqf__potential_kind *row;
+    *potential_out = (eqf_potential_options)EQF_POTENTIAL_OPTIONS_INIT;
+    potential_out->num_particles = num_particles;
+    potential_out->space_dim = space_dim;
+    potential_out->num_b = num_b;
+    for (unsigned kind = 0; num_b > 0 && (row = eqf__potential_kind_of((eqf_potential_kind)kind)) != NULL; kind++)
+        if (row->species_pair != NULL) potential_out->kind = (eqf_potential_kind)kind;
 }
 
 uint64_t eqf__potential_hash(uint64_t hash, const eqf_potential_options *potential) {

@@ -80,6 +80,7 @@ CALL(eqf_file_write, p[0], p[1], p[2], 3)
 CALL_AND_FREE(eqf_array_read_configurations, 4, p[0], p[1], 2, 2, p[4], p[5])
 CALL(eqf_array_write_xyz, p[0], p[1], p[2], p[3], p[4], p[5])
 CALL(eqf_array_write_xyz_values, p[0], p[1], p[2], p[3], 1, p[5])
+CALL(eqf_array_write_xyz_species, p[0], p[1], p[2], p[3], p[4], 1, 1, p[7])
 CALL_AND_FREE(eqf_array_read_xyz_values, 3, p[0], p[1], p[2], p[3])
 CALL(eqf_bench_probe, p[0], p[1])
 CALL(eqf_bench_remember, p[0], p[1])
@@ -195,6 +196,7 @@ CALL(eqf_flow_velocity_vjp, p[0], 0.0, NUM, p[3], p[4], p[5], p[6], p[7])
 CALL(eqf_potential_check, p[0], p[1])
 CALL(eqf_potential_find_symmetry, p[0], p[1], p[2])
 CALL_WITHOUT_STATUS(eqf_potential_length, p[0])
+CALL_WITHOUT_STATUS(eqf_potential_num_b, p[0])
 CALL(eqf_potential_evaluate, p[0], p[1], NUM, p[3], p[4], p[5])
 CALL(eqf_potential_set_constant, p[0], p[1], p[2], 1.0)
 CALL_AND_FREE(eqf_potential_read_source, 2, p[0], p[1], p[2])
@@ -478,6 +480,7 @@ static void test_null(void **state) {
         ROW(eqf_array_read_configurations, "o!..!o", ctx, f.npy, _, _, &f.read, u),
         ROW(eqf_array_write_xyz, "o!!!oo", ctx, f.out, &f.array, element, a, b),
         ROW(eqf_array_write_xyz_values, "o!!!.!", ctx, f.out, &f.array, element, _, &frame_value),
+        ROW(eqf_array_write_xyz_species, "o!!!!..!", ctx, f.out, &f.array, element, element, _, _, &frame_value),
         ROW(eqf_array_read_xyz_values, "o!!!", ctx, f.npy, element, &f.read),
         ROW(eqf_bench_probe, "!!", ctx, &yardsticks),
         ROW_GIVES(eqf_bench_remember, "!!", EQF_ERROR_NOT_FOUND, ctx, &yardsticks),
@@ -593,6 +596,7 @@ static void test_null(void **state) {
         ROW(eqf_potential_kind_find, "!!", kind_name, &kind),
         ROW(eqf_flow_velocity_vjp, "!..!!ooo", f.flow, _, _, x, x, x, a, b),
         ROW(eqf_potential_length, "~", potential),
+        ROW(eqf_potential_num_b, "~", potential),
         ROW(eqf_potential_find_symmetry, "!!!", ctx, potential, &symmetry),
         ROW(eqf_potential_check, "o!", ctx, potential),
         ROW(eqf_potential_evaluate, "!!.!oo", ctx, potential, _, x, a, b),
