@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "potential_kinds.h"
 #include "potential.h"
+#include "potential_kinds.h"
 #include "program.h"
 
 /* Constants go into kernel text as literals of the precision that the kernel computes in. */
@@ -100,6 +100,10 @@ const char *eqf__potential_kernel_file(eqf_context *ctx, const eqf_potential_opt
 
 const char *eqf__potential_sum_file(const eqf_potential_options *potential) {
     return eqf__potential_kind_of(potential->kind)->sum_file;
+}
+
+bool eqf__potential_is_pair_sum(const eqf_potential_options *potential) {
+    return strcmp(eqf__potential_sum_file(potential), "potential/pair_sum.clh") == 0;
 }
 
 eqf_status eqf__potential_program_defines(eqf_context *ctx, const eqf_potential_options *potential, char *buffer,
