@@ -9,7 +9,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 usage() {
     say "Usage: ./demo.sh [--seed SEED] [--device DEVICE]"
     say "  --seed SEED      seed of data, training and samples [default: 1]"
-    say "  --device DEVICE  as in eqflow --device: auto, cpu, gpu, an index or a part of a name [default: auto]"
+    say "  --device DEVICE  as in eqflow --device: auto, cpu, gpu, an index or a part of"
+    say "                   a name [default: auto]"
 }
 
 seed=1
@@ -45,11 +46,18 @@ esac
 
 # run WHY COMMAND...: says in words what comes, shows the command so that it can be repeated, runs it.
 run() {
-    local why=$1
-    shift
+    local line="   \$" word
     say ""
-    say "== $why"
-    say "   \$ $*"
+    fold -s -w 80 <<<"== $1"
+    shift
+    for word; do
+        if [ $((${#line} + ${#word})) -gt 76 ]; then
+            say "$line \\"
+            line="    "
+        fi
+        line+=" $word"
+    done
+    say "$line"
     "$@"
 }
 
@@ -66,9 +74,9 @@ started=$SECONDS
 
 run "The OpenCL devices of this machine" \
     $eqflow devices
-run "Equilibrium configurations of four particles with double-well pairs, by Metropolis Monte Carlo" \
+run "Equilibrium configurations of four particles, by Metropolis Monte Carlo" \
     $eqflow data dw4 -n 100000 --seed "$seed" "${device[@]}" -o $out/dw4.npy
-run "A second, independent set, which training never sees: the likelihood is measured on it" \
+run "A second set, never seen in training: the likelihood is measured on it" \
     $eqflow data dw4 -n 20000 --seed $((seed + 1)) "${device[@]}" -o $out/dw4-test.npy
 run "Training the equivariant flow on them by maximum likelihood" \
     $eqflow train dw4 --data $out/dw4.npy --seed "$seed" "${device[@]}" -o $out/dw4.safetensors
@@ -86,8 +94,9 @@ run "How much better is it? Compare the effective sample sizes" \
     --report $out/report-message.html
 
 say ""
-say "Done in $((SECONDS - started)) s. Open the reports in a browser, of the paper's radial field and of the message field:"
-say "   $PWD/$out/report.html"
-say "   $PWD/$out/report-message.html"
-say "Beside them: the models (dw4.safetensors, dw4-message.safetensors), the data (dw4.npy, dw4-test.npy), the flow's samples (samples.npy, samples.xyz)."
+say "Done in $((SECONDS - started)) s. Open the reports in a browser:"
+say "   $out/report.html          the paper's radial field"
+say "   $out/report-message.html  the message field"
+say "Beside them: the models (dw4.safetensors, dw4-message.safetensors), the data"
+say "(dw4.npy, dw4-test.npy), the flow's samples (samples.npy, samples.xyz)."
 say "docs/getting-started.md explains each step and figure."

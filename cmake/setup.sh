@@ -44,7 +44,10 @@ name_system() {
     system=$(. /etc/os-release 2>/dev/null && printf '%s %s' "${ID:-}" "${VERSION_ID:-}") || true
     case $system in
     'debian 12' | 'debian 13' | 'ubuntu 24.04') ;;
-    *) say "This is ${system:-no named system}; the names of packages are those of Debian 12 and 13 and Ubuntu 24.04." ;;
+    *)
+        say "This is ${system:-no named system}; the names of packages are those of"
+        say "Debian 12 and 13 and Ubuntu 24.04."
+        ;;
     esac
 }
 
@@ -53,7 +56,8 @@ name_system() {
 install_packages() {
     local package missing=()
     if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
-        say "This is not a Debian system: going on with what is installed. Needed (Debian names): $*"
+        say "This is not a Debian system: going on with what is installed. Needed, by Debian's"
+        fold -s -w 80 <<<"names: $*"
         say "docs/install.md has other systems' names."
         return
     fi
@@ -70,10 +74,11 @@ install_packages() {
     if [ "${#missing[@]}" -eq 0 ]; then
         return
     fi
-    say "Installing Debian packages: ${missing[*]}"
+    fold -s -w 80 <<<"Installing Debian packages: ${missing[*]}"
     if [ "$(id -u)" -ne 0 ] && ! command -v sudo >/dev/null; then
         {
-            say "error: installing needs root, and there is no sudo. As root, run this, then start again:"
+            say "error: installing needs root, and there is no sudo. As root, run this, then start"
+            say "again:"
             say "    apt-get update && apt-get install --no-install-recommends ${missing[*]}"
         } >&2
         exit 1

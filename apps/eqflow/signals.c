@@ -170,8 +170,7 @@ void signals_begin_command(const char *command) {
             "cache or of "
             "TMPDIR full?");
     prepare(&storing_line, command,
-            "the results are written; storing the kernels that were built, so that the next start is fast (Ctrl-C ends "
-            "this)");
+            "results written; storing kernels for the next start (Ctrl-C ends this)");
     is_command_running = 1;
     if (atexit(end_of_process) != 0) is_command_running = 0;
 }

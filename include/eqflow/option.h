@@ -37,6 +37,7 @@ typedef struct eqf_option {
     const char *const *names; /* NAME: NULL at the end */
     /* younger than the file's format: a file without the key means `initial`, and `initial` is not written */
     bool is_optional;
+    bool is_zero_default; /* 0, which may be out of range, stands for `initial` */
 } eqf_option;
 
 /* The value in options, the struct that the row's table is about; a NAME's is the enum's value. 64-bit counts above

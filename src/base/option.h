@@ -27,6 +27,8 @@
 const eqf_option *eqf__options_at(const eqf_option *rows, size_t index);
 
 void eqf__options_set_defaults(const eqf_option *rows, void *options);
+/* Zeros that stand for a default become it. */
+void eqf__options_fill_zeros(const eqf_option *rows, void *options);
 
 /* Every value is in its row's range. what: "radial dynamics", for the message. Errors: INVALID_ARGUMENT, names the
  * key. */
@@ -37,7 +39,9 @@ eqf_status eqf__options_check_finite(eqf_context *ctx, const eqf_option *rows, c
 
 bool eqf__options_are_equal(const eqf_option *rows, const void *left, const void *right);
 
-/* Feeds keys and values to a hash (eqf__hash). */
+/* Feeds a value to a hash (eqf__hash): 8 bytes, of a double for REAL, of a count for all else. */
+uint64_t eqf__option_hash(uint64_t hash, const eqf_option *row, const void *options);
+/* Keys and values; an optional one at its default counts as absent, as in files. */
 uint64_t eqf__options_hash(uint64_t hash, const eqf_option *rows, const void *options);
 
 /* The number of the kind that is called `name` in a table of kinds, whose names name_of gives one by one, NULL beyond

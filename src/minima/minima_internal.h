@@ -13,9 +13,9 @@ void eqf__minima_centre(unsigned num_particles, unsigned space_dim, double *x);
  * to rounding. */
 bool eqf__minima_find_way_down(size_t n, double tolerance, double *matrix, double *direction_out);
 
-/* True if a rotation or reflection, and a permutation, bring centred b [N, D] within tolerance of centred a [N, D],
- * particle by particle. work [N]. */
-bool eqf__minima_is_congruent(unsigned num_particles, unsigned space_dim, const double *a, const double *b,
-                              double tolerance, bool *work);
+/* True if a rotation or reflection, and a permutation within the species (the last num_b are of B), bring centred b [N,
+ * D] within tolerance of centred a [N, D], particle by particle. work [N]. */
+bool eqf__minima_is_congruent(unsigned num_particles, unsigned num_b, unsigned space_dim, const double *a,
+                              const double *b, double tolerance, bool *work);
 
 #endif

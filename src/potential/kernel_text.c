@@ -42,6 +42,11 @@ eqf_status eqf__define_unless_zero(eqf__define_list *list, const char *name, dou
     return (float)fmin(fabs(value), FLT_MAX) > 0.0f ? eqf__define(list, name, value) : EQF_OK;
 }
 
+void eqf__define_count(eqf__define_list *list, const char *name, unsigned value) {
+    const size_t length = strlen(list->buffer);
+    snprintf(list->buffer + length, list->size - length, " -D %s=%uu", name, value);
+}
+
 static eqf_status program_defines(eqf_context *ctx, const eqf_potential_options *potential, bool is_double,
                                   char *buffer, size_t size) {
     EQF__TRY(eqf_potential_check(ctx, potential));

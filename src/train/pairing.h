@@ -11,7 +11,7 @@ typedef struct eqf__pairing_options {
     eqf_pairing kind;
     size_t group_size;                 /* pairs among which latents are dealt to data */
     unsigned num_starts;               /* of an alignment of more than four particles */
-    unsigned num_particles, space_dim; /* the model's */
+    unsigned num_particles, space_dim, num_b; /* the model's */
     const eqf_model_options *model;    /* whose prior the latents are of; borrowed */
     uint64_t seed;
 } eqf__pairing_options;

@@ -114,7 +114,7 @@ if [ -z "$faulty" ] || [ ! -e "$faulty" ]; then
     echo "no faulty OpenCL here: the rest is not tested"
     finish
 fi
-storing='the results are written; storing the kernels that were built, so that the next start is fast'
+storing='results written; storing kernels for the next start'
 slowly() { # SECONDS COMMAND...: in the background; its process is $child
     local seconds=$1
     shift

@@ -33,7 +33,7 @@ def devices() -> list[str]:
 
     infos, num = ctypes.POINTER(declarations.eqf_device_info)(), ctypes.c_size_t()
     c = default_context()
-    c.check(library().eqf_device_list(c.pointer, infos, num))
+    c.call(library().eqf_device_list, c.pointer, infos, num)
     try:
         return [infos[i].name.decode("utf-8", "replace") for i in range(num.value)]
     finally:
@@ -51,7 +51,7 @@ def gallery() -> list[dict[str, Any]]:
 
     entries, num = ctypes.POINTER(declarations.eqf_gallery_entry)(), ctypes.c_size_t()
     c = default_context()
-    c.check(library().eqf_gallery_list(c.pointer, entries, num))
+    c.call(library().eqf_gallery_list, c.pointer, entries, num)
     try:
         found = [(entries[i].name.decode(), pathlib.Path(os.fsdecode(entries[i].model_path))) for i in range(num.value)]
     finally:
@@ -61,6 +61,7 @@ def gallery() -> list[dict[str, Any]]:
 
 
 def version() -> str:
+    """The library's, such as "0.1.0"."""
     from ._library import library
 
     return library().eqf_version().decode()

@@ -6,6 +6,7 @@ import ctypes
 import ctypes.util
 import os
 import pathlib
+import signal
 import threading
 from typing import Any, Optional
 
@@ -72,8 +73,46 @@ def initial(struct_type: Any) -> Any:
     return struct_type.from_buffer_copy(bytes.fromhex(init))
 
 
+class _Report:
+    """What a long call tells while it works, about four times a second, and what it is told: shall it stop?"""
+
+    def __init__(self) -> None:
+        self.progress: Optional["Progress"] = None
+        self.is_interrupted = False
+
+    def __call__(self, _user: Any, state: Any) -> int:
+        if self.progress is not None:
+            self.progress.to(state.contents.done, state.contents.total, (state.contents.stage or b"").decode())
+        return int(self.is_interrupted)
+
+
+class _Interrupts:
+    """SIGINT while the library works: notes it, so that the call is asked to stop, and hands it to Python's handler afterwards. Python itself looks
+    for signals only between its own instructions, and what a handler raises inside a callback from C would be lost."""
+
+    def __init__(self, report: _Report):
+        self._report, self._handler, self._frame = report, None, None
+
+    def _note(self, _number: int, frame: Any) -> None:
+        self._report.is_interrupted, self._frame = True, frame
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            handler = signal.getsignal(signal.SIGINT)
+            if callable(handler):
+                self._handler = handler
+                signal.signal(signal.SIGINT, self._note)
+
+    def __exit__(self, *_: Any) -> None:
+        if self._handler is not None:
+            signal.signal(signal.SIGINT, self._handler)
+            if self._report.is_interrupted:
+                self._handler(signal.SIGINT, self._frame)
+
+
 class Context:
-    """A device with its queue and programs. One thread at a time; close it, or use it as a context manager.
+    """A device with its queue and programs. Threads take turns: a second one waits until the first one's call has ended. Close it, or use it as a
+    context manager.
 
     device: as `eqflow --device`: "auto", "cpu", "gpu", an index, or a part of a name; None is $EQFLOW_DEVICE, else auto.
     profile: values of the device profile for experiments, such as {"vector_width": 1}."""
@@ -82,10 +121,13 @@ class Context:
         lib = library()
         self._pointer = ctypes.POINTER(declarations.eqf_context)()
         self._pid = os.getpid()
+        self._lock = threading.RLock()
+        self._report = _Report()
+        self._callback = declarations.eqf_progress_callback(self._report)  # kept: the library has its address
         options = initial(declarations.eqf_context_options)
         status = lib.eqf_context_create(options, self._pointer)
-        if status != 0:
-            raise EqflowError(_text(status), status, _name(status))
+        check_status(status)
+        self.check(lib.eqf_context_set_progress(self._pointer, self._callback, None))
         for key, value in (profile or {}).items():
             self.check(lib.eqf_context_set_profile(self._pointer, f"{key}={value}".encode()))
         self._selector = device.encode() if device is not None else None
@@ -105,9 +147,20 @@ class Context:
         """For calls on the device, which is opened at the first of them."""
         pointer = self.pointer
         if not self._is_open:
-            self.check(library().eqf_context_open_device(pointer, self._selector))
-            self._is_open = True
+            with self._lock:
+                if not self._is_open:
+                    self.check(library().eqf_context_open_device(pointer, self._selector))
+                    self._is_open = True
         return pointer
+
+    def call(self, function: Any, *arguments: Any, progress: Optional["Progress"] = None) -> None:
+        """function(*arguments), alone on this context; raises what it says if it fails. Ctrl-C ends it."""
+        with self._lock:
+            report = self._report
+            report.progress, report.is_interrupted = progress, False
+            with _Interrupts(report):
+                status = function(*arguments)
+            self.check(status)
 
     def check(self, status: int) -> None:
         """Raises what the last call said if it failed."""
@@ -118,9 +171,17 @@ class Context:
         raise kind(line.decode("utf-8", "replace") if line else _text(status), status, _name(status))
 
     def close(self) -> None:
-        if self._pointer and os.getpid() == self._pid:
-            library().eqf_context_destroy(self._pointer)
+        if self._pointer and os.getpid() == self._pid:  # a child of fork has no right to it, and the lock may be held there for ever
+            with self._lock:
+                library().eqf_context_destroy(self._pointer)
         self._pointer = ctypes.POINTER(declarations.eqf_context)()
+
+    def __del__(self) -> None:
+        """A thread's context ends with its thread, or with what was made from it if that lives longer."""
+        try:
+            self.close()
+        except Exception:  # the interpreter may be ending, or the context was never made
+            pass
 
     def __enter__(self) -> "Context":
         return self
@@ -135,6 +196,12 @@ def default_context() -> Context:
     if context is None or context._pid != os.getpid() or not context._pointer:
         context = _contexts.context = Context()
     return context
+
+
+def check_status(status: int) -> None:
+    """For functions without a context."""
+    if status != 0:
+        raise EqflowError(_text(status), status, _name(status))
 
 
 def _text(status: int) -> str:
@@ -157,9 +224,16 @@ def doubles(values: Any) -> Any:
     return None if values is None else values.ctypes.data_as(ctypes.POINTER(ctypes.c_double))
 
 
+def host_array(x: Any) -> NDArray:
+    """x as a NumPy array without a copy where that can be: NumPy's own, what has __array__ or __array_interface__, or DLPack of the host's memory."""
+    if not isinstance(x, np.ndarray) and hasattr(x, "__dlpack__") and not (hasattr(x, "__array__") or hasattr(x, "__array_interface__")):
+        return np.from_dlpack(x)
+    return np.asarray(x)
+
+
 def configurations(x: ArrayLike, num_particles: int, space_dim: int) -> tuple[NDArray[np.float32], bool]:
     """x as float32 [B, N, D], C order; True if it was one configuration [N, D]."""
-    array = np.asarray(x)
+    array = host_array(x)
     if not np.issubdtype(array.dtype, np.number) or np.issubdtype(array.dtype, np.complexfloating):
         raise ValueError("configurations are arrays of real numbers")
     is_single = array.shape == (num_particles, space_dim)
@@ -168,7 +242,7 @@ def configurations(x: ArrayLike, num_particles: int, space_dim: int) -> tuple[ND
     elif array.ndim == 2 and array.shape[1] == num_particles * space_dim:
         array = array.reshape(-1, num_particles, space_dim)
     if array.ndim != 3 or array.shape[1:] != (num_particles, space_dim):
-        raise ValueError(f"configurations of shape {np.asarray(x).shape}: expected [B, {num_particles}, {space_dim}]")
+        raise ValueError(f"configurations of shape {host_array(x).shape}: expected [B, {num_particles}, {space_dim}]")
     return np.ascontiguousarray(array, dtype=np.float32), is_single
 
 
@@ -189,25 +263,34 @@ def unbatch(values: NDArray, is_single: bool) -> Any:
 
 
 class Progress:
-    """A bar on stderr if tqdm is there and `show` is true; else nothing."""
+    """A bar on stderr if `show` is true and tqdm is there; else nothing."""
 
-    def __init__(self, total: float, label: str, show: bool):
-        self._bar = None
+    def __init__(self, label: str, show: bool):
+        self._label, self._bar, self._make = label, None, None
         if show:
             try:
                 from tqdm.auto import tqdm
 
-                self._bar = tqdm(total=total, desc=label, leave=False)
+                self._make = tqdm
             except ImportError:
                 pass
 
-    def to(self, done: float, note: str = "") -> None:
-        if self._bar is not None:
-            self._bar.n = done
-            if note:
-                self._bar.set_postfix_str(note, refresh=False)
-            self._bar.refresh()
+    def to(self, done: float, total: float, note: str = "") -> None:
+        if self._make is None:
+            return
+        if self._bar is None:
+            self._bar = self._make(total=100, desc=self._label, leave=False, bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}")
+        self._bar.n = round(100 * done / total, 1) if total > 0 else 0
+        if note:
+            self._bar.set_postfix_str(note, refresh=False)
+        self._bar.refresh()
 
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()

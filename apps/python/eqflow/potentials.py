@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _declarations as declarations
-from ._library import Context, configurations, default_context, doubles, floats, initial, library, unbatch
+from ._library import Context, Progress, configurations, default_context, doubles, floats, initial, library, unbatch
 
 
 class Chains(NamedTuple):
@@ -39,7 +39,7 @@ class Potential:
         self._texts = texts  # what the options point to
         self.preset = preset
         self._context = context or default_context()
-        self._context.check(library().eqf_potential_check(self._context.pointer, options))
+        self._context.call(library().eqf_potential_check, self._context.pointer, options)
 
     @property
     def num_particles(self) -> int:
@@ -69,7 +69,7 @@ class Potential:
         array, is_single = configurations(x, self.num_particles, self.space_dim)
         out = np.empty(len(array), np.float32)
         c = self._context
-        c.check(library().eqf_potential_evaluate(c.device, self._options, len(array), floats(array), floats(out), None))
+        c.call(library().eqf_potential_evaluate, c.device, self._options, len(array), floats(array), floats(out), None)
         return unbatch(out, is_single)
 
     def force(self, x: ArrayLike) -> Any:
@@ -77,22 +77,22 @@ class Potential:
         array, is_single = configurations(x, self.num_particles, self.space_dim)
         out = np.empty_like(array)
         c = self._context
-        c.check(library().eqf_potential_evaluate(c.device, self._options, len(array), floats(array), None, floats(out)))
+        c.call(library().eqf_potential_evaluate, c.device, self._options, len(array), floats(array), None, floats(out))
         return unbatch(out, is_single)
 
     def verify(self) -> float:
         """Compares the gradient of an own text with its energy; the worst relative deviation."""
         error = ctypes.c_double()
-        self._context.check(library().eqf_potential_verify(self._context.device, self._options, error))
+        self._context.call(library().eqf_potential_verify, self._context.device, self._options, error)
         return error.value
 
     def symmetry(self) -> dict[str, bool]:
         """Which of permutation, rotation, reflection, translation leave the energy as it is; found on random configurations."""
         found = initial(declarations.eqf_potential_symmetry)
-        self._context.check(library().eqf_potential_find_symmetry(self._context.device, self._options, found))
+        self._context.call(library().eqf_potential_find_symmetry, self._context.device, self._options, found)
         return {name: bool(getattr(found, f"has_{name}")) for name in ("permutation", "rotation", "reflection", "translation")}
 
-    def mcmc(self, n: int, *, seed: int = 0, chains: int = 0, burn_in: int = 0, thinning: int = 0) -> Chains:
+    def mcmc(self, n: int, *, seed: int = 0, chains: int = 0, burn_in: int = 0, thinning: int = 0, progress: bool = False) -> Chains:
         """n equilibrium configurations by Metropolis Monte Carlo; 0 means the library's (or preset's) default."""
         options = initial(declarations.eqf_mcmc_options)
         preset = library().eqf_preset_find(self.preset.encode()) if self.preset else None
@@ -106,29 +106,31 @@ class Potential:
         energy = np.empty(n, np.float32)
         diagnostics = initial(declarations.eqf_mcmc_diagnostics)
         c = self._context
-        c.check(library().eqf_mcmc_sample(c.device, self._options, options, n, floats(x), floats(energy), diagnostics))
+        with Progress("Monte Carlo", progress) as bar:
+            c.call(library().eqf_mcmc_sample, c.device, self._options, options, n, floats(x), floats(energy), diagnostics, progress=bar)
         names = [name for name, _ in diagnostics._fields_ if name not in ("struct_size", "reserved")]
         return Chains(x, energy, {name: getattr(diagnostics, name) for name in names})
 
-    def minima(self, x: Union[ArrayLike, int] = 1000, *, seed: int = 0) -> Minima:
+    def minima(self, x: Union[ArrayLike, int] = 1000, *, seed: int = 0, progress: bool = False) -> Minima:
         """Quenches configurations x [n, N, D], or so many random starts, and groups what is equal up to symmetry."""
         lib, c = library(), self._context
         if isinstance(x, int):
             starts = np.empty((x, self.num_particles, self.space_dim), np.float32)
-            c.check(lib.eqf_minima_random_starts(c.pointer, self._options, seed, 0, x, floats(starts)))
+            c.call(lib.eqf_minima_random_starts, c.pointer, self._options, seed, 0, x, floats(starts))
         else:
             starts, _ = configurations(x, self.num_particles, self.space_dim)
         n = len(starts)
         quenched = np.empty(starts.shape, np.float64)
         energy = np.empty(n, np.float64)
         result = (ctypes.c_int * max(n, 1))()
-        c.check(lib.eqf_minima_quench(c.device, self._options, initial(declarations.eqf_quench_options), n, floats(starts), doubles(quenched),
-                                      doubles(energy), None, result, None))
+        with Progress("quench", progress) as bar:
+            c.call(lib.eqf_minima_quench, c.device, self._options, initial(declarations.eqf_quench_options), n, floats(starts), doubles(quenched),
+                   doubles(energy), None, result, None, progress=bar)
         groups = ctypes.POINTER(declarations.eqf_minimum)()
         num_groups = ctypes.c_size_t()
         minimum_of = (ctypes.c_size_t * max(n, 1))()
-        c.check(lib.eqf_minima_group(c.pointer, self._options, initial(declarations.eqf_minima_group_options), n, doubles(quenched), doubles(energy),
-                                     result, groups, num_groups, minimum_of))
+        c.call(lib.eqf_minima_group, c.pointer, self._options, initial(declarations.eqf_minima_group_options), n, doubles(quenched), doubles(energy),
+               result, groups, num_groups, minimum_of)
         try:
             rows = [groups[g] for g in range(num_groups.value)]
             representatives = [row.representative for row in rows]
@@ -146,6 +148,7 @@ class PythonPotential:
         self.function, self.num_particles, self.space_dim = function, num_particles, space_dim
 
     def energy(self, x: ArrayLike) -> Any:
+        """[B] of x [B, N, D]: what the function gives for each."""
         array, is_single = configurations(x, self.num_particles, self.space_dim)
         return unbatch(np.array([self.function(one.astype(np.float64)) for one in array]), is_single)
 
@@ -205,5 +208,5 @@ def potential(name: str = "", *, text: Union[str, pathlib.Path, None] = None, fu
             raise TypeError(f"potential() has no option '{key}'")
         setattr(struct, key, value)
     for key, value in (constants or {}).items():
-        c.check(lib.eqf_potential_set_constant(c.pointer, struct, key.encode(), value))
+        c.call(lib.eqf_potential_set_constant, c.pointer, struct, key.encode(), value)
     return Potential(struct, texts, name, c)

@@ -102,6 +102,31 @@ def test_options_and_own_potentials():
     assert np.allclose(own.force(y), slow.force(y), rtol=1e-4, atol=1e-4)
 
 
+class OnlyDlpack:
+    """An array of another library, which has DLPack and nothing else."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __dlpack__(self, **options):
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+
+class OnlyInterface:
+    def __init__(self, array):
+        self.array, self.__array_interface__ = array, array.__array_interface__
+
+
+def test_arrays_of_others(dw4):
+    u, x = eqflow.potential("dw4"), dw4.x[:20]
+    assert np.array_equal(u.energy(OnlyDlpack(x)), u.energy(x)) and np.array_equal(u.energy(OnlyInterface(x)), u.energy(x))
+    assert np.array_equal(u.energy(x.tolist()), u.energy(x))
+    assert u.energy(x).__dlpack_device__() == (1, 0) and u.force(x).__array_interface__["shape"] == (20, 4, 2)
+
+
 def test_own_text_is_checked_before_training():
     text = "real energy(const real *x) { real s = 0; for (uint i = 0; i < N; i++) s += (i + 1) * (x[D * i] - x[D * ((i + 1) % N)]) * (x[D * i] - x[D * ((i + 1) % N)]); return s; }\n"
     gradient = """void energy_gradient(const real *x, real *g) {
@@ -208,6 +233,21 @@ def test_same_bits_as_the_program(model, tmp_path):
     assert again.preset == "dw4" and np.array_equal(again.params, model.params)
 
 
+@pytest.mark.skipif(not PROGRAM or not INCLUDE, reason="EQFLOW_PROGRAM names the program, EQFLOW_INCLUDE the headers beside README.md")
+def test_readmes_lines_give_the_programs_bits(tmp_path, monkeypatch, capsys):
+    """README's Python, run as it stands; then its models, sampled by the program."""
+    code = next(block for block in re.findall(r"```python\n(.*?)```", pathlib.Path(INCLUDE, "../README.md").read_text(), re.S) if "import eqflow" in block)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(code, names)
+    assert "dw4-message" in capsys.readouterr().out
+    for model, path in ((names["model"], "gallery:dw4-message"), (names["mine"], "dw4-python.safetensors")):
+        run("sample", path, "-n", 1000, "--seed", 1, "-o", "x.npy", "--log-prob", "p.npy", "-q")
+        x, log_prob = model.sample(1000, seed=1)
+        assert np.array_equal(x, np.load("x.npy")) and np.array_equal(log_prob, np.load("p.npy"))
+    assert np.array_equal(names["x"], names["model"].sample(1000, seed=1).x) and names["x"].shape == (1000, 4, 2)
+
+
 def test_the_gallery_is_found_by_name():
     cards = {card["name"]: card for card in eqflow.gallery()}
     assert {"dw2-radial", "dw4-radial"} <= set(cards)
@@ -228,6 +268,27 @@ def test_training_history_callback_and_end(dw4):
     assert np.isfinite(model.sample(3).log_prob).all() and len(model.history) >= 1
     with pytest.raises(TypeError, match="no option"):
         eqflow.train("dw4", dw4.x, learning_rat=1)
+
+
+def test_a_row_a_validation(dw4):
+    rows = []
+    model = eqflow.train("dw4", dw4.x, steps=100, seed=2, callback=rows.append)
+    assert [row["step"] for row in rows] == [row["step"] for row in model.history]
+    assert [row["held_out_nll"] for row in rows] == [row["held_out_nll"] for row in model.history]
+
+
+@pytest.mark.skipif(not PROGRAM, reason="EQFLOW_PROGRAM names the program")
+def test_evaluation_with_data_is_the_programs(model, dw4, tmp_path):
+    model.save(tmp_path / "m.safetensors")
+    np.save(tmp_path / "data.npy", dw4.x)
+    told = json.loads(run("evaluate", tmp_path / "m.safetensors", "--data", tmp_path / "data.npy", "-n", 1000, "--seed", 4, "--json", "-q"))
+    result = eqflow.Model.load(tmp_path / "m.safetensors").evaluate(told["num_samples"], seed=4, data=dw4.x)
+    shared = [key for key in result.figures if isinstance(told.get(key), (int, float))]
+    assert {"nll", "nll_refined", "kl_direct", "ess_fraction", "log_z", "reverse_kl", "ess_fraction_data"} <= set(shared)
+    for key in shared:
+        assert float(f"{result.figures[key]:.10g}") == told[key], key  # JSON has ten digits
+    assert len(result.warnings) == len(told["warnings"]) and result.ess_fraction == result.figures["ess_fraction"]
+    assert result.samples.x.shape == (1000, 4, 2) and result.figures["num_data"] == 1500
 
 
 def test_reweighting_and_annealing(model):
@@ -278,12 +339,54 @@ def test_threads_have_contexts_of_their_own(dw4):
     assert not errors and all(np.array_equal(results[0], results[k]) for k in results)
 
 
-def test_ctrl_c_keeps_the_best(dw4):
-    threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+def interrupt(after):
+    threading.Timer(after, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+
+def test_threads_share_a_model_in_turns(model):
+    """Two threads on one context: each gets what it would have had alone."""
+    alone, results = [model.sample(4000, seed=k) for k in range(4)], {}
+    threads = [threading.Thread(target=lambda k=k: results.update({k: [model.sample(4000, seed=k) for _ in range(3)]})) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for k in range(4):
+        assert all(np.array_equal(again.x, alone[k].x) and np.array_equal(again.log_prob, alone[k].log_prob) for again in results[k])
+
+
+def test_ctrl_c_keeps_the_best(dw4, tmp_path):
+    rows = []
     start = time.monotonic()
-    model = eqflow.train("dw4", dw4.x, steps=1000000, seed=2)
-    assert time.monotonic() - start < 30
+    model = eqflow.train("dw4", dw4.x, steps=1000000, seed=2, save=tmp_path / "best.safetensors", callback=lambda row: rows.append(row) or (len(rows) == 1 and interrupt(0.3)))
+    assert time.monotonic() - start < 60 and rows[-1]["step"] < 1000000
     assert np.isfinite(model.sample(3).log_prob).all()
+    assert np.array_equal(model.params, eqflow.Model.load(tmp_path / "best.safetensors").params)
+
+
+def test_ctrl_c_ends_a_call_inside_the_library():
+    """Not only between calls: twenty seconds of Monte Carlo end within some; the context is as good as before."""
+    u = eqflow.potential("lj13")
+    u.mcmc(10, seed=1, burn_in=1, thinning=1)  # compiled
+    interrupt(0.5)
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        u.mcmc(1000, seed=1, burn_in=100000000)
+    assert time.monotonic() - start < 30
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert np.isfinite(u.energy(u.mcmc(10, seed=1, burn_in=1, thinning=1).x)).all()
+
+
+def test_a_handler_of_ones_own_is_called_after_the_call():
+    u, calls = eqflow.potential("lj13"), []
+    before = signal.signal(signal.SIGINT, lambda *_: calls.append(1))
+    try:
+        interrupt(0.5)
+        with pytest.raises(eqflow.Interrupted):
+            u.mcmc(1000, seed=1, burn_in=100000000)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert calls == [1]
 
 
 def test_closed_things_say_so():
