@@ -1,16 +1,16 @@
 /* Metropolis Monte Carlo (Metropolis et al. 1953): V chains a work-item, chain = block * V + lane.
  * State: x_blocked [num_blocks][N*D][V]. Random numbers: Philox counter (chain, sweep, particle, stream), so a
  * trajectory does not depend on how its sweeps are cut into launches, nor on the other chains.
- * While sweeps go on, the state is in private memory or, with LOCAL_CHAINS (work-items a group, V is 1), in local memory:
- * on GPUs that is on the chip, whatever N is, where an array that a loop indexes would not be.
+ * While sweeps go on, the state is in private memory or, with LOCAL_CHAINS (work-items a group, V is 1), in local
+ * memory: on GPUs that is on the chip, whatever N is, where an array that a loop indexes would not be.
  * Defines: N, D; the file before promises potential_energy and potential_energy_change. */
 #ifdef LOCAL_CHAINS
 #define CHAIN_KERNEL __kernel __attribute__((reqd_work_group_size(LOCAL_CHAINS, 1, 1)))
 #define CHAIN_STATE(x)                            \
     __local real sm_chains[N * D * LOCAL_CHAINS]; \
     CONFIGURATION x = sm_chains + get_local_id(0)
-/* Moves of a sweep: N, which the compiler must not see, since Intel's would unroll them all and spill (a pragma does not
- * stop it). A flag is 0 or 1. */
+/* Moves of a sweep: N, which the compiler must not see, since Intel's would unroll them all and spill (a pragma does
+ * not stop it). A flag is 0 or 1. */
 #define NUM_MOVES(flag) ((flag) < 2 ? (uint)N : 0u)
 #define UNROLL_MOVES _Pragma("unroll 1")
 #define UNROLL_COPY _Pragma("unroll 4") /* AMD's compiler would have 165 numbers on their way at once, and spill */
@@ -74,8 +74,8 @@ static inline void remove_centre(CONFIGURATION x) {
         }
 }
 
-/* Particle i of each chain is offered a displacement of sd step_size in each direction, at the temperature that `factor`
- * stands for: -log2(e) T_0/T, u being reduced by T_0. Gives 1 where it is taken, else 0. */
+/* Particle i of each chain is offered a displacement of sd step_size in each direction, at the temperature that
+ * `factor` stands for: -log2(e) T_0/T, u being reduced by T_0. Gives 1 where it is taken, else 0. */
 static inline uintv metropolis_move(CONFIGURATION x, uint i, uint seed_low, uint seed_high, uintv chain, uint sweep,
                                     realv step_size, realv factor) {
     realv moved[D], uniform;
