@@ -172,7 +172,7 @@ class Amdgcn(Clang):
         with open(text, "w", encoding="utf-8") as stream:
             stream.write(f"extern const __constant int __oclc_ISA_version;\nconst __constant int __oclc_ISA_version = {number};\n")
         code, output = run([self.clang, "-x", "cl", "-target", self.triple, f"-mcpu={self.target}", "-nogpulib", "-cl-std=CL2.0", "-emit-llvm", "-c",
-                            "-mcode-object-version=none", "-o", own, text])
+                            "-mcode-object-version=4", "-o", own, text])
         if code:
             raise Skip(f"the constant of {self.target} does not compile: {output}")
         return own
