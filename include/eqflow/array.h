@@ -54,6 +54,11 @@ typedef struct eqf_frame_value {
 eqf_status eqf_array_write_xyz_values(eqf_context *ctx, const char *path, const eqf_array *x, const char *element,
                                       size_t num_values, const eqf_frame_value *values);
 
+/* The same for two species: the last num_b particles are called element_b. */
+eqf_status eqf_array_write_xyz_species(eqf_context *ctx, const char *path, const eqf_array *x, const char *element,
+                                       const char *element_b, size_t num_b, size_t num_values,
+                                       const eqf_frame_value *values);
+
 /* The number name=value of each frame of an extended XYZ file: values_out [B]; an array without elements where no frame
  * has one, or the file is no XYZ. Errors: IO, FORMAT (some frames have it and others do not, or it is no number),
  * OUT_OF_MEMORY. */

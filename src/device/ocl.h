@@ -24,15 +24,16 @@ typedef struct eqf__device {
     size_t local_size;
     /* One sample a work-group instead of V samples a work-item (cl/integrator/rk4_group.cl); what has no such kernels
      * takes no notice. */
-    unsigned group_size;              /* work-items of the group; 0: never */
-    unsigned group_min_particles;     /* fewest particles for which it is taken */
+    unsigned group_size;          /* work-items of the group; 0: never */
+    unsigned group_min_particles; /* fewest particles for which it is taken */
     /* fewest for which a stage's table is copied to local memory first, where it fits */
     unsigned group_staging_particles;
+    bool has_fast_local_memory; /* on the chip, and not the same as global memory */
     /* most loop turns of a work-item, or of a group that shares a sample, in one launch; 0: none */
     uint64_t launch_iterations;
-    unsigned table_cells;       /* first resolution of a field's table */
-    bool is_lost;               /* it stopped working: nothing of it is believed or kept */
-    bool is_last_resort;        /* auto takes it only where nothing else is */
+    unsigned table_cells; /* first resolution of a field's table */
+    bool is_lost;         /* it stopped working: nothing of it is believed or kept */
+    bool is_last_resort;  /* auto takes it only where nothing else is */
     char build_options[256];
     /* the folder that takes the programs of a device without a driver (described.h); NULL: a real device */
     char *described;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "support.h"
+#include "test_files.h"
 
 enum { MAX_PARAMETERS = 12, NUM = 20, NUM_DOF = 4, NUM_BYTES = 4096 };
 
@@ -79,6 +80,7 @@ CALL(eqf_file_write, p[0], p[1], p[2], 3)
 CALL_AND_FREE(eqf_array_read_configurations, 4, p[0], p[1], 2, 2, p[4], p[5])
 CALL(eqf_array_write_xyz, p[0], p[1], p[2], p[3], p[4], p[5])
 CALL(eqf_array_write_xyz_values, p[0], p[1], p[2], p[3], 1, p[5])
+CALL(eqf_array_write_xyz_species, p[0], p[1], p[2], p[3], p[4], 1, 1, p[7])
 CALL_AND_FREE(eqf_array_read_xyz_values, 3, p[0], p[1], p[2], p[3])
 CALL(eqf_bench_probe, p[0], p[1])
 CALL(eqf_bench_remember, p[0], p[1])
@@ -260,7 +262,7 @@ typedef struct fixture {
     eqf_trainer *trainer;
     eqf_evaluation *evaluation;
     eqf_annealer *annealer, *annealed; /* the second has taken all its steps */
-    char npy[64], text[64], out[64]; /* files: [NUM, 2, 2]; a potential's text; one to be written */
+    char npy[1024], text[1024], out[1024]; /* files: [NUM, 2, 2]; a potential's text; one to be written */
     /* results, for whoever asks */
     float floats[2][NUM_BYTES / sizeof(float)], x[NUM * NUM_DOF];
     double doubles[3][NUM_BYTES / sizeof(double)], wide_x[NUM * NUM_DOF];
@@ -271,11 +273,9 @@ typedef struct fixture {
     eqf_array array, read;
 } fixture;
 
-static void temporary(char path[64], const char *what) {
-    snprintf(path, 64, "/tmp/eqflow-null-%s-XXXXXX", what);
-    const int descriptor = mkstemp(path);
-    assert_true(descriptor >= 0);
-    close(descriptor);
+static void temporary(char path[1024], const char *what) {
+    snprintf(path, 1024, "%s", test_path(what));
+    test_write_bytes(path, "", 0);
 }
 
 static void set_up(fixture *f) {
@@ -480,6 +480,7 @@ static void test_null(void **state) {
         ROW(eqf_array_read_configurations, "o!..!o", ctx, f.npy, _, _, &f.read, u),
         ROW(eqf_array_write_xyz, "o!!!oo", ctx, f.out, &f.array, element, a, b),
         ROW(eqf_array_write_xyz_values, "o!!!.!", ctx, f.out, &f.array, element, _, &frame_value),
+        ROW(eqf_array_write_xyz_species, "o!!!!..!", ctx, f.out, &f.array, element, element, _, _, &frame_value),
         ROW(eqf_array_read_xyz_values, "o!!!", ctx, f.npy, element, &f.read),
         ROW(eqf_bench_probe, "!!", ctx, &yardsticks),
         ROW_GIVES(eqf_bench_remember, "!!", EQF_ERROR_NOT_FOUND, ctx, &yardsticks),
@@ -641,5 +642,5 @@ static void test_null(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_null)};
-    return cmocka_run_group_tests(tests, NULL, test_context_teardown);
+    return cmocka_run_group_tests(tests, NULL, test_folders_teardown);
 }
