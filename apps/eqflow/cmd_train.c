@@ -120,7 +120,7 @@ typedef struct train_steps {
 
 static const train_steps not_measured = {0, {NAN, NAN}};
 
-/* A field that is evaluated batch by batch takes N^3 operations for a divergence: of many particles fewer samples go. */
+/* A field that is evaluated batch by batch takes N^3 operations for a divergence: many particles make fewer trips. */
 static size_t count_round_trips(const eqf_model_options *options) {
     const double size = options->potential.num_particles / (double)LARGE;
     if (!eqf_dynamics_kind_describe(options->dynamics.kind)->is_batched || size <= 1) return MOST_ROUND_TRIPS;
