@@ -158,8 +158,8 @@ static eqf_status evaluate(rk4_batched *batched, const eqf__noise *noise, unsign
 /* ---- Solves ------------------------------------------------------------------------------------------------------ */
 
 /* The four stages of a step from d_x: their slopes add up in d_sum and their divergences in d_div_sum. d_k_first: the
- * first stage's slope where it is known, d_div_first its divergence; then no other divergence is evaluated, and their sum
- * means nothing. NULL: the first stage is like the others. */
+ * first stage's slope where it is known, d_div_first its divergence; then no other divergence is evaluated, and their
+ * sum means nothing. NULL: the first stage is like the others. */
 static eqf_status take_stages(rk4_batched *batched, const eqf__noise *noise, int sign, cl_uint step, size_t num_blocks,
                               cl_mem d_x, cl_mem d_k_first, cl_mem d_div_first, const eqf__tape *tape) {
     eqf_context *ctx = batched->base.ctx;
