@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # kill -9 at random moments: kills.sh PROGRAM [COUNT [SEED [FAILING-CALLS-LIBRARY [SECONDS]]]]     (60 kills, as long
-# as it takes; the seed is printed and makes the moments again) Of sixteen kills seven come by the clock while the caches are warm (start-up, computing,
-# writing), one by the clock while they are cold (building), and, with the library, four inside a random file call and
-# four inside a random OpenCL call, half of what was being written written. After each: every output is the old file or
-# the new one, whole; the program cache has no damaged entry and hinders nobody; a name that a file had on its way is
-# gone after the next run; a training goes on from its checkpoint and ends with the same bits as one that was never
-# killed.
+# as it takes; the seed is printed and makes the moments again) Of sixteen kills seven come by the clock while the
+# caches are warm (start-up, computing, writing), one by the clock while they are cold (building), and, with the
+# library, four inside a random file call and four inside a random OpenCL call, half of what was being written written.
+# After each: every output is the old file or the new one, whole; the program cache has no damaged entry and hinders
+# nobody; a name that a file had on its way is gone after the next run; a training goes on from its checkpoint and ends
+# with the same bits as one that was never killed.
 set -u
 eqflow=$(realpath "${1:?the program}")
 count=${2:-60} seed=${3:-$RANDOM} library=${4:-} limit=${5:-0}
