@@ -82,6 +82,7 @@ is_old() { # FILE
     [ "$start" = old ]
 } 2>/dev/null
 shopt -s nullglob
+SECONDS=0
 for n in $(seq "$count"); do
     name=${names[$((RANDOM % ${#names[@]}))]} kind=${kinds[$((RANDOM % ${#kinds[@]}))]}
     cache=cache
