@@ -19,7 +19,9 @@ typedef struct eqf__radial_state {
     unsigned num_fine, num_coarse;
     /* Gaussians that one work-item contracts: all where it has vectors, else 1, scalar devices having many items */
     unsigned k_at_once;
-    size_t num_cells, num_cell_blocks, num_point_blocks, stage_size, widths_padded;
+    /* Kinds of pair, 3 with two species: a stage's data are a row for each, of row_size numbers. */
+    unsigned num_kinds;
+    size_t num_cells, num_cell_blocks, num_point_blocks, row_size, stage_size, widths_padded;
     bool has_gradient;
     cl_mem d_time_basis, d_coefficients, d_gaussians, d_geometry;
     cl_mem d_basis, d_values, d_check_basis, d_check_values, d_cells, d_errors;
@@ -29,6 +31,11 @@ typedef struct eqf__radial_state {
     eqf__kernel sum, point_gradients, contract_coefficients, contract_widths, time_gradients, gradient;
     eqf__kernel any_time_constants, any_time_contract, any_time_sum;
 } eqf__radial_state;
+
+/* Rows of all stages. */
+static inline cl_uint eqf__radial_num_rows(const eqf__field *field) {
+    return field->num_stages * ((const eqf__radial_state *)field->state)->num_kinds;
+}
 
 static inline size_t eqf__radial_round_up(size_t count, size_t multiple) {
     return (count + multiple - 1) / multiple * multiple;
