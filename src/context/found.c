@@ -1,4 +1,4 @@
-/* What devices there are, what they say of themselves, and what profile they get. */
+/* Lists the devices with their properties and profiles. */
 #include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
@@ -72,7 +72,7 @@ static eqf_status describe(eqf_context *ctx, cl_platform_id ocl_platform, eqf__d
     return eqf__profile_apply(ctx, &facts, device);
 }
 
-/* GFLOP/s that eqflow devices --probe measured here; 0: none. */
+/* GFLOP/s that `eqflow devices --probe` measured on this machine; 0: not measured. */
 static double stored_probe(eqf_context *ctx, const eqf_device_info *info) {
     char *text = eqf__store_load(ctx, info, EQF__STORE_PROBE);
     double gflops = 0;
@@ -82,7 +82,7 @@ static double stored_probe(eqf_context *ctx, const eqf_device_info *info) {
     return gflops;
 }
 
-/* What was looked for and not found, in words that help. */
+/* An error that says what was not found and what to do. */
 static eqf_status fail_without_platforms(eqf_context *ctx) {
     char broken[512];
     unsigned num_files;
@@ -228,7 +228,7 @@ eqf_status eqf__device_find(eqf_context *ctx, cl_device_id id, eqf__device *devi
     if (d < num_devices) *device_out = devices[d];
     free(devices);
     if (d < num_devices) return EQF_OK;
-    memset(device_out, 0, sizeof *device_out); /* a part of a device is in no list */
+    memset(device_out, 0, sizeof *device_out); /* a sub-device is not in the list */
     device_out->id = id;
     device_out->info.struct_size = sizeof device_out->info;
     EQF__OCL(ctx,
