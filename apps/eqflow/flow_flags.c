@@ -90,7 +90,7 @@ exit_code flow_flags_read(cli_app *app, const flow_flags *flags, eqf_flow_option
     const option_flag *unfit;
     for (size_t i = 0; method_rows(options_out->method, i) != NULL; i++) {
         const eqf_option *row = method_rows(options_out->method, i);
-        if (eqf_option_get(row, options_out) == 0 && row->offset != offsetof(eqf_flow_options, num_steps))
+        if (row->is_zero_default && eqf_option_get(row, options_out) == 0)
             eqf_option_set(row, options_out, row->initial);
     }
     code = option_flags_apply(app, &flags->methods, method_rows, options_out->method, options_out, &unfit);

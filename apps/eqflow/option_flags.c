@@ -57,38 +57,64 @@ void option_flags_add(option_flags *flags, const char *title, option_rows rows, 
     for (size_t i = 0; (row = rows(kind, i)) != NULL; i++) add(flags, title, row);
 }
 
-size_t option_flags_options(option_flags *flags, const char *default_text, cli_option options_out[]) {
-    for (size_t f = 0; f < flags->num; f++) {
-        option_flag *flag = &flags->flags[f];
-        cli_option option = {.name = flag->name,
-                             .help = flag->help,
-                             .is_set = &flag->is_set,
-                             .default_text = default_text,
-                             .low = flag->low,
-                             .high = flag->high};
-        switch (flag->row->type) {
-            case EQF_OPTION_REAL:
-                option.kind = OPTION_NUMBER;
-                option.argument = "X";
-                flag->number = flag->row->initial;
-                option.value = &flag->number;
-                break;
-            case EQF_OPTION_NAME:
-                option.kind = OPTION_TEXT;
-                option.argument = "NAME";
-                flag->text = flag->row->names[(unsigned)flag->row->initial];
-                option.value = &flag->text;
-                break;
-            default:
-                option.kind = OPTION_COUNT;
-                option.argument = "N";
-                flag->count = (uint64_t)flag->row->initial;
-                option.value = &flag->count;
-                break;
-        }
-        options_out[f] = option;
+static cli_option option_of(option_flag *flag, const char *default_text) {
+    cli_option option = {.name = flag->name,
+                         .help = flag->help,
+                         .is_set = &flag->is_set,
+                         .default_text = default_text,
+                         .low = flag->low,
+                         .high = flag->high};
+    switch (flag->row->type) {
+        case EQF_OPTION_REAL:
+            option.kind = OPTION_NUMBER;
+            option.argument = "X";
+            flag->number = flag->row->initial;
+            option.value = &flag->number;
+            break;
+        case EQF_OPTION_NAME:
+            option.kind = OPTION_TEXT;
+            option.argument = "NAME";
+            flag->text = flag->row->names[(unsigned)flag->row->initial];
+            option.value = &flag->text;
+            break;
+        default:
+            option.kind = OPTION_COUNT;
+            option.argument = "N";
+            flag->count = (uint64_t)flag->row->initial;
+            option.value = &flag->count;
+            break;
     }
+    return option;
+}
+
+size_t option_flags_options(option_flags *flags, const char *default_text, cli_option options_out[]) {
+    for (size_t f = 0; f < flags->num; f++) options_out[f] = option_of(&flags->flags[f], default_text);
     return flags->num;
+}
+
+size_t option_flags_named(option_flags *flags, size_t num, const char *const names[], const char *default_text,
+                          cli_option options_out[]) {
+    size_t num_options = 0;
+    for (size_t n = 0; n < num; n++)
+        for (size_t f = 0; f < flags->num; f++)
+            if (strcmp(flags->flags[f].name, names[n]) == 0)
+                options_out[num_options++] = option_of(&flags->flags[f], default_text);
+    return num_options;
+}
+
+void option_flags_entitle(option_flags *flags, const char *name, const char *title) {
+    for (size_t f = 0; f < flags->num; f++) {
+        if (strcmp(flags->flags[f].name, name) != 0) continue;
+        snprintf(flags->flags[f].titles, sizeof flags->flags[f].titles, "%s", title);
+        describe(&flags->flags[f]);
+    }
+}
+
+const option_flag *option_flags_find(const option_flags *flags, const char *name) {
+    static const option_flag none = {.is_set = false};
+    for (size_t f = 0; f < flags->num; f++)
+        if (strcmp(flags->flags[f].name, name) == 0) return &flags->flags[f];
+    return &none;
 }
 
 const eqf_option *option_flags_row(const option_flag *flag, option_rows rows, unsigned kind) {

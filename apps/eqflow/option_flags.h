@@ -34,6 +34,13 @@ void option_flags_add(option_flags *flags, const char *title, option_rows rows, 
 /* Writes an option for each flag into options_out [flags->num]; gives their number. default_text as of cli_option;
  * NULL: the first kind's default. */
 size_t option_flags_options(option_flags *flags, const char *default_text, cli_option options_out[]);
+/* The same for the named flags alone, names [num], in this order. */
+size_t option_flags_named(option_flags *flags, size_t num, const char *const names[], const char *default_text,
+                          cli_option options_out[]);
+/* Puts another title before a flag's help. */
+void option_flags_entitle(option_flags *flags, const char *name, const char *title);
+/* The flag of that name; where there is none, one that is not set. */
+const option_flag *option_flags_find(const option_flags *flags, const char *name);
 /* The kind's row that a flag stands for; NULL if it has none. */
 const eqf_option *option_flags_row(const option_flag *flag, option_rows rows, unsigned kind);
 /* Puts the flags that were given over options, a struct of that kind. *unfit_out: the first flag that the kind does not

@@ -57,7 +57,8 @@ static size_t lights_of_weights(const eqf_evaluation_figures *f, report_light *l
                                       "Believe no reweighted average: the flow and the target overlap too little. Use "
                                       "eqflow anneal, or a better field."};
     static const char *const number[] = {"Nothing to do.",
-                                         "An ESS this low is uncertain from so few samples: use -n 100000.",
+                                         "The effective sample size is uncertain: use -n 100000 or allow more "
+                                         "with --max-samples.",
                                          "Too few for an effective sample size: use -n 10000 or more."};
     size_t num = 0;
     VALUE(add(&lights[num++], colour_of(f->max_weight_fraction, 0.01, 0.05), "No sample dominates", dominant),
@@ -65,11 +66,11 @@ static size_t lights_of_weights(const eqf_evaluation_figures *f, report_light *l
     const double effective = f->ess_fraction * (double)f->num_samples;
     VALUE(add(&lights[num++], colour_of(-f->ess_fraction, -0.5, -0.01), "Overlap with the target", ess),
           "%.0f effective samples of %zu, %.3g %%", effective, f->num_samples, 100 * f->ess_fraction);
-    const report_colour enough = f->num_samples < 10000                             ? REPORT_RED
-                                 : f->ess_fraction < 0.5 && f->num_samples < 100000 ? REPORT_YELLOW
-                                                                                   : REPORT_GREEN;
-    VALUE(add(&lights[num++], enough, "Enough samples", number), "%zu samples of the model, %zu of the target",
-          f->num_samples, f->num_data);
+    const double error = f->ess_fraction_standard_error;
+    const bool is_uncertain = (f->ess_fraction < 0.5 && f->num_samples < 100000) || error > 0.02;
+    const report_colour enough = f->num_samples < 10000 ? REPORT_RED : is_uncertain ? REPORT_YELLOW : REPORT_GREEN;
+    VALUE(add(&lights[num++], enough, "Enough samples", number),
+          "%zu samples of the model, %zu of the target: ESS ± %.2g %%", f->num_samples, f->num_data, 100 * error);
     return num;
 }
 

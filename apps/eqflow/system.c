@@ -283,29 +283,32 @@ void system_describe(const eqf_potential_options *potential, char *text, size_t 
 
 /* ---- The table of presets --------------------------------------------------------------------- */
 
-enum { LABEL_WIDTH = 26, COLUMN_WIDTH = 9 };
+enum { LABEL_WIDTH = 24, COLUMN_WIDTH = 8 };
 
-void system_print_row(FILE *stream, const char *label, system_column column) {
+void system_print_row(FILE *stream, const char *label, system_column column, const void *user) {
     size_t num_presets;
     const eqf_preset *presets = eqf_presets(&num_presets);
     fprintf(stream, "  %-*s", LABEL_WIDTH - 2, label);
     for (size_t i = 0; i < num_presets; i++) {
         char text[16];
-        column(&presets[i], text);
+        column(&presets[i], user, text);
         fprintf(stream, "%*s", COLUMN_WIDTH, text);
     }
     fputc('\n', stream);
 }
 
-static void print_name(const eqf_preset *preset, char text[16]) {
+static void print_name(const eqf_preset *preset, const void *unused, char text[16]) {
+    (void)unused;
     snprintf(text, 16, "%.15s", preset->name);
 }
 
-static void print_num_particles(const eqf_preset *preset, char text[16]) {
+static void print_num_particles(const eqf_preset *preset, const void *unused, char text[16]) {
+    (void)unused;
     snprintf(text, 16, "%u", preset->model->potential.num_particles);
 }
 
-static void print_space_dim(const eqf_preset *preset, char text[16]) {
+static void print_space_dim(const eqf_preset *preset, const void *unused, char text[16]) {
+    (void)unused;
     snprintf(text, 16, "%u", preset->model->potential.space_dim);
 }
 
@@ -315,7 +318,7 @@ void system_print_heading(FILE *stream, const char *title) {
     fprintf(stream, "\n%-*s", LABEL_WIDTH, title);
     for (size_t i = 0; i < num_presets; i++) {
         char text[16];
-        print_name(&presets[i], text);
+        print_name(&presets[i], NULL, text);
         fprintf(stream, "%*s", COLUMN_WIDTH, text);
     }
     fputc('\n', stream);
@@ -342,8 +345,8 @@ static void print_flags(FILE *stream, const option_flags *flags, option_rows row
 void system_print_constants(FILE *stream) {
     system_flags flags;
     make_flags(&flags);
-    system_print_row(stream, "--particles", print_num_particles);
-    system_print_row(stream, "--space-dim", print_space_dim);
+    system_print_row(stream, "--particles", print_num_particles, NULL);
+    system_print_row(stream, "--space-dim", print_space_dim, NULL);
     print_flags(stream, &flags.common, common_rows);
     print_flags(stream, &flags.constants, rows_of);
 }

@@ -63,8 +63,8 @@ void system_describe(const eqf_potential_options *potential, char *text, size_t 
 const char *system_element(const eqf_potential_options *potential);
 
 /* One row of the table of presets for --help: prints what one preset has under a column. */
-typedef void (*system_column)(const eqf_preset *preset, char text[16]);
-void system_print_row(FILE *stream, const char *label, system_column column);
+typedef void (*system_column)(const eqf_preset *preset, const void *user, char text[16]);
+void system_print_row(FILE *stream, const char *label, system_column column, const void *user);
 /* The heading of that table, and the constants of every preset. */
 void system_print_heading(FILE *stream, const char *title);
 void system_print_constants(FILE *stream);

@@ -10,6 +10,11 @@
 #include "train_stages.h"
 #include "work.h"
 
+/* Of the training's rows. */
+static bool is_set(const train_flags *flags, const char *name) {
+    return option_flags_find(&flags->training, name)->is_set;
+}
+
 static exit_code check_prior_scale(cli_app *app, train_flags *flags) {
     if (!flags->prior_scale) return EXIT_CODE_OK;
     flags->has_prior_scale_of_data = strcmp(flags->prior_scale, "data") == 0;
@@ -36,6 +41,11 @@ static exit_code check_energy_cap(cli_app *app, train_flags *flags) {
 static exit_code check_stages(cli_app *app, train_flags *flags, bool is_without_data) {
     if (flags->loss_name)
         return app_fail(app, EXIT_CODE_USAGE, "--stage names the loss of each stage, so it excludes --loss");
+    const char *const weights[] = {"nll-weight-start", "nll-weight-end"};
+    for (size_t w = 0; w < 2; w++)
+        if (is_set(flags, weights[w]))
+            return app_fail(app, EXIT_CODE_USAGE, "--%s is of --loss mixture: write --stage mixture,%s=X", weights[w],
+                            weights[w]);
     const exit_code code = train_stages_check(app, flags);
     if (code != EXIT_CODE_OK) return code;
     const bool needs_data = train_stages_need_data(flags);
@@ -68,8 +78,10 @@ static exit_code check_loss(cli_app *app, train_flags *flags) {
         return app_fail(app, EXIT_CODE_USAGE, "--loss %s needs samples, so it excludes --data none", flags->loss_name);
     }
     if (flags->data_path && !is_without_data && flags->loss == LOSS_ENERGY) {
-        return app_fail(app, EXIT_CODE_USAGE, "--loss energy uses no samples, so it excludes --data %s; --loss mixture "
-                                              "uses both", flags->data_path);
+        return app_fail(app, EXIT_CODE_USAGE,
+                        "--loss energy uses no samples, so it excludes --data %s; --loss mixture "
+                        "uses both",
+                        flags->data_path);
     }
     if (is_without_data) flags->data_path = NULL;
     const bool is_nll = flags->loss == LOSS_NLL, is_energy = flags->loss == LOSS_ENERGY;
@@ -80,16 +92,16 @@ static exit_code check_loss(cli_app *app, train_flags *flags) {
         {"--num-train", "--loss energy uses no samples", is_energy && flags->is_num_train_set},
         {"--held-out", "--loss energy uses no samples", is_energy && flags->is_held_out_set},
         {"--augment", "--loss energy uses no samples", is_energy && flags->is_augmented},
-        {"--data-noise", "--loss energy uses no samples", is_energy && flags->is_data_noise_set},
+        {"--data-noise", "--loss energy uses no samples", is_energy && is_set(flags, "data-noise")},
         {"--prior-scale data", "--loss energy uses no samples", is_energy && flags->has_prior_scale_of_data},
         {"--batch-size", "--loss energy draws samples of its own, --num-generated a step",
-         is_energy && flags->is_batch_size_set},
-        {"--num-generated", "--loss nll generates no samples", is_nll && flags->is_num_generated_set},
+         is_energy && is_set(flags, "batch-size")},
+        {"--num-generated", "--loss nll generates no samples", is_nll && is_set(flags, "num-generated")},
         {"--energy-cap", "--loss nll uses no energies", is_nll && flags->energy_cap},
         {"--nll-weight-start", "it weighs the parts of --loss mixture",
-         flags->loss != LOSS_MIXTURE && flags->is_nll_weight_start_set},
+         flags->loss != LOSS_MIXTURE && is_set(flags, "nll-weight-start")},
         {"--nll-weight-end", "it weighs the parts of --loss mixture",
-         flags->loss != LOSS_MIXTURE && flags->is_nll_weight_end_set},
+         flags->loss != LOSS_MIXTURE && is_set(flags, "nll-weight-end")},
     };
     for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
         if (!rules[i].is_wrong) continue;
@@ -191,16 +203,19 @@ static exit_code check_gradient(cli_app *app, train_flags *flags) {
     if (flags->gradient && !flags->is_otd && !flags->is_path && strcmp(flags->gradient, "dto") != 0)
         return app_fail(app, EXIT_CODE_USAGE, "--gradient %s: must be dto, otd or path; see eqflow train --help",
                         flags->gradient);
-    if (!flags->is_otd && (flags->is_rtol_set || flags->is_atol_set))
+    if (!flags->is_otd && (is_set(flags, "rtol") || is_set(flags, "atol")))
         return app_fail(app, EXIT_CODE_USAGE, "--%s is a tolerance of the continuous adjoint: add --gradient otd",
-                        flags->is_rtol_set ? "rtol" : "atol");
+                        is_set(flags, "rtol") ? "rtol" : "atol");
+    const option_flag *penalty = option_flags_find(&flags->training, "integration-penalty");
+    const bool has_penalty = penalty->is_set && penalty->number > 0;
     if (flags->is_path && !train_flags_is_batched(flags->field_value, fields))
         return app_fail(app, EXIT_CODE_USAGE, "--gradient path is for --field %s", fields);
-    if (flags->is_path && flags->is_integration_penalty_set && flags->integration_penalty > 0)
+    if (flags->is_path && has_penalty)
         return app_fail(app, EXIT_CODE_USAGE, "--integration-penalty is of --gradient dto, path knows none");
-    if (flags->is_otd && flags->is_integration_penalty_set && flags->integration_penalty > 0)
-        return app_fail(app, EXIT_CODE_USAGE, "--integration-penalty is of --gradient dto: the adaptive solver of otd "
-                                              "leaves no integration error to penalise");
+    if (flags->is_otd && has_penalty)
+        return app_fail(app, EXIT_CODE_USAGE,
+                        "--integration-penalty is of --gradient dto: the adaptive solver of otd "
+                        "leaves no integration error to penalise");
     if (flags->is_otd && flags->field_evaluation && flags->field_evaluation_value == EQF_FIELD_TABLE)
         return app_fail(app, EXIT_CODE_USAGE,
                         "--field-evaluation table is of --gradient dto: otd has no fixed times to "
@@ -267,7 +282,7 @@ bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_o
         .print_more = train_options_print_more,
     };
     train_flags *flags = flags_out;
-    *flags = (train_flags){.held_out = 0.1, .checkpoint_seconds = 60, .nll_weight_start = 1, .nll_weight_end = 0.5};
+    *flags = (train_flags){.held_out = 0.1, .checkpoint_seconds = 60};
     cli_option options[OPTIONS_MAX];
     const size_t num_options = train_options(flags, options);
     const char *words[OPERANDS_MAX];

@@ -11,10 +11,9 @@ typedef enum train_loss { LOSS_NLL, LOSS_ENERGY, LOSS_MIXTURE } train_loss;
 /* Everything the command line asks for; is_*_set tells an own value from the preset's. */
 typedef struct train_flags {
     const char *data_path, *model_path, *checkpoint_path, *csv_path;
-    uint64_t num_train, num_steps, batch_size, validation_interval, num_warmup_steps;
-    uint64_t integration_steps;
-    bool is_num_train_set, is_num_steps_set, is_batch_size_set, is_validation_interval_set, is_num_warmup_steps_set;
-    bool is_integration_steps_set;
+    uint64_t num_train, integration_steps;
+    bool is_num_train_set, is_integration_steps_set;
+    option_flags training; /* of the rows of a training's options */
     const char *field, *divergence;
     eqf_dynamics_kind field_value;
     char field_help[256];
@@ -23,23 +22,16 @@ typedef struct train_flags {
     char prior_help[256];
     option_flags priors; /* of every kind of prior, but for its scale */
     eqf_divergence divergence_value;
-    double learning_rate, final_fraction, integration_penalty, clip_norm, average_decay, weight_decay, data_noise;
-    bool is_learning_rate_set, is_final_fraction_set, is_integration_penalty_set, is_clip_norm_set;
-    bool is_average_decay_set, is_weight_decay_set, is_data_noise_set;
     const char *prior_scale, *field_evaluation, *gradient;
-    double rtol, atol;
-    bool is_rtol_set, is_atol_set, is_otd;
     double held_out, checkpoint_seconds, prior_scale_value;
     bool is_resumed, has_prior_scale_of_data, is_held_out_set;
     const char *loss_name, *energy_cap;
     train_loss loss;
-    double nll_weight_start, nll_weight_end, energy_cap_value;
-    bool is_nll_weight_start_set, is_nll_weight_end_set;
-    uint64_t num_generated;
-    bool is_num_generated_set, is_augmented;
+    double energy_cap_value;
+    bool is_augmented;
     eqf_field_evaluation field_evaluation_value;
     cli_list stages; /* texts of --stage */
-    bool is_loss_set, is_path;
+    bool is_loss_set, is_otd, is_path;
     system_flags system;
 } train_flags;
 

@@ -13,5 +13,7 @@ void train_options_print_more(FILE *stream);
 /* Kinds of field, one by one; NULL beyond the last. */
 const eqf_dynamics_kind_info *train_field(unsigned kind);
 const eqf_option *train_dynamics_row(unsigned kind, size_t index);
+/* Options of a stage of training; kind is 0. */
+const eqf_option *train_row(unsigned kind, size_t index);
 
 #endif

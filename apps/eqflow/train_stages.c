@@ -8,54 +8,49 @@
 #include <string.h>
 
 #include "options.h"
+#include "train_options.h"
 
-typedef enum key_kind { KEY_COUNT, KEY_SIZE, KEY_UNSIGNED, KEY_NUMBER, KEY_CHOICE } key_kind;
-
-/* A key of --stage: where its value goes, and what it may be. */
+/* A key of --stage and the library's row that it sets. */
 typedef struct stage_key {
-    const char *name;
-    key_kind kind;
-    size_t offset; /* in eqf_training_options */
-    double low, high;
-    const char *choices; /* "adam|soap": names of the values 0, 1, ... of an enumeration */
-    const char *help;
+    const char *name, *row;
 } stage_key;
 
-#define AT(member) offsetof(eqf_training_options, member)
 static const stage_key keys[] = {
-    {"steps", KEY_COUNT, AT(num_steps), 1, 1e12, NULL, "optimizer steps"},
-    {"batch", KEY_SIZE, AT(batch_size), 1, 1 << 24, NULL, "samples a step"},
-    {"sub-batch", KEY_SIZE, AT(sub_batch_size), 0, 1 << 24, NULL,
-     "samples solved at once, to save memory; 0: a whole batch"},
-    {"generated", KEY_SIZE, AT(num_generated), 1, 1 << 24, NULL, "samples of the model a step, of energy and mixture"},
-    {"lr", KEY_NUMBER, AT(learning_rate), DBL_MIN, DBL_MAX, NULL, "learning rate at its highest"},
-    {"final-fraction", KEY_NUMBER, AT(final_learning_rate_fraction), 0, 1, NULL, "of it, where the cosine ends"},
-    {"warm-up", KEY_COUNT, AT(num_warmup_steps), 0, 1e12, NULL, "steps of linear warm-up"},
-    {"optimizer", KEY_CHOICE, AT(optimizer), 0, 0, "adam|soap", ""},
-    {"gradient", KEY_CHOICE, AT(gradient), 0, 0, "dto|otd|path", "of nll, energy and mixture"},
-    {"path-cap", KEY_NUMBER, AT(path_cap), 0, DBL_MAX, NULL,
-     "largest |s + grad u| of a sample, of gradient=path; 0: none"},
-    {"sample-cap", KEY_NUMBER, AT(sample_cap), 0, DBL_MAX, NULL,
-     "nats above the mean where a sample counts less; 0: none"},
-    {"penalty", KEY_NUMBER, AT(integration_penalty), 0, DBL_MAX, NULL,
-     "weight of the integration error, of gradient=dto"},
-    {"dispersion", KEY_NUMBER, AT(dispersion_weight), 0, DBL_MAX, NULL,
-     "weight of Var[log q + u] over the data; 0: none"},
-    {"clip-norm", KEY_NUMBER, AT(clip_norm), 0, DBL_MAX, NULL, "largest gradient norm; 0: any"},
-    {"clip-ratio", KEY_NUMBER, AT(clip_ratio), 0, DBL_MAX, NULL, "the same in running norms; 0: any"},
-    {"average-decay", KEY_NUMBER, AT(average_decay), 0, 0.999999, NULL, "of the parameters' moving average; 0: none"},
-    {"weight-decay", KEY_NUMBER, AT(weight_decay), 0, DBL_MAX, NULL, "decoupled"},
-    {"data-noise", KEY_NUMBER, AT(data_noise), 0, DBL_MAX, NULL, "sd of noise on the data"},
-    {"nll-weight-start", KEY_NUMBER, AT(nll_weight_start), 0, 1, NULL, "of mixture, at the first step"},
-    {"nll-weight-end", KEY_NUMBER, AT(nll_weight_end), 0, 1, NULL, "of mixture, at the last"},
-    {"pairing", KEY_CHOICE, AT(pairing), 0, 0, "none|minibatch|equivariant", "of flow-matching"},
-    {"group", KEY_SIZE, AT(pairing_group), 1, 4096, NULL, "pairs among which latents are dealt"},
-    {"starts", KEY_UNSIGNED, AT(num_pairing_starts), 1, 1e6, NULL, "of an alignment of more than 4 particles"},
-    {"threads", KEY_UNSIGNED, AT(num_pairing_threads), 0, 8, NULL, "that make pairs; 0: as many as processors"},
-    {"interval", KEY_COUNT, AT(validation_interval), 1, 1e12, NULL, "steps between held-out measurements"},
-    {"validated", KEY_SIZE, AT(num_validated), 0, 1e12, NULL, "held-out samples of a measurement; 0: all"},
+    {"steps", "num_steps"},
+    {"batch", "batch_size"},
+    {"sub-batch", "sub_batch_size"},
+    {"generated", "num_generated"},
+    {"lr", "learning_rate"},
+    {"final-fraction", "final_learning_rate_fraction"},
+    {"warm-up", "num_warmup_steps"},
+    {"optimizer", "optimizer"},
+    {"gradient", "gradient"},
+    {"path-cap", "path_cap"},
+    {"sample-cap", "sample_cap"},
+    {"penalty", "integration_penalty"},
+    {"dispersion", "dispersion_weight"},
+    {"clip-norm", "clip_norm"},
+    {"clip-ratio", "clip_ratio"},
+    {"average-decay", "average_decay"},
+    {"weight-decay", "weight_decay"},
+    {"data-noise", "data_noise"},
+    {"nll-weight-start", "nll_weight_start"},
+    {"nll-weight-end", "nll_weight_end"},
+    {"pairing", "pairing"},
+    {"group", "pairing_group"},
+    {"starts", "num_pairing_starts"},
+    {"threads", "num_pairing_threads"},
+    {"interval", "validation_interval"},
+    {"validated", "num_validated"},
 };
 enum { NUM_KEYS = sizeof keys / sizeof keys[0] };
+
+static const eqf_option *row_of(const stage_key *key) {
+    const eqf_option *row;
+    for (size_t i = 0; (row = eqf_training_option(i)) != NULL; i++)
+        if (strcmp(row->key, key->row) == 0) break;
+    return row; /* there is one: eqflow train --help prints all */
+}
 
 /* A stage's loss. */
 typedef enum stage_loss { STAGE_FLOW_MATCHING, STAGE_NLL, STAGE_ENERGY, STAGE_MIXTURE, NUM_LOSSES } stage_loss;
@@ -77,53 +72,42 @@ static bool read_loss(const char *text, stage_loss *loss_out) {
     return false;
 }
 
-static bool read_choice(const stage_key *key, const char *value, unsigned *choice_out) {
-    const char *name = key->choices;
-    for (unsigned c = 0;; c++) {
-        const size_t length = strcspn(name, "|");
-        if (strlen(value) == length && strncmp(name, value, length) == 0) {
-            *choice_out = c;
-            return true;
-        }
-        if (name[length] == '\0') return false;
-        name += length + 1;
+/* Puts the value where the row says; false: it is no such value. */
+static bool set_value(const eqf_option *row, const char *value, eqf_training_options *options) {
+    double number = 0;
+    if (row->type == EQF_OPTION_NAME) {
+        unsigned choice = 0;
+        while (row->names[choice] != NULL && strcmp(row->names[choice], value) != 0) choice++;
+        if (row->names[choice] == NULL) return false;
+        number = choice;
+    } else if (!options_number(value, &number) || !(number >= row->low && number <= row->high) ||
+               (row->type != EQF_OPTION_REAL && number != floor(number))) {
+        return false;
     }
-}
-
-/* Puts the value where the key says; false: it is no such value. */
-static bool set_value(const stage_key *key, const char *value, eqf_training_options *options) {
-    char *at = (char *)options + key->offset;
-    if (key->kind == KEY_CHOICE) {
-        unsigned choice;
-        if (!read_choice(key, value, &choice)) return false;
-        memcpy(at, &choice, sizeof choice); /* enumerations of these headers have the size of an unsigned */
-        return true;
-    }
-    double number;
-    if (!options_number(value, &number) || !(number >= key->low && number <= key->high)) return false;
-    if (key->kind == KEY_NUMBER) {
-        memcpy(at, &number, sizeof number);
-        return true;
-    }
-    if (number != floor(number)) return false;
-    const uint64_t count = (uint64_t)number;
-    const size_t size = (size_t)number;
-    const unsigned small = (unsigned)number;
-    if (key->kind == KEY_COUNT) memcpy(at, &count, sizeof count);
-    if (key->kind == KEY_SIZE) memcpy(at, &size, sizeof size);
-    if (key->kind == KEY_UNSIGNED) memcpy(at, &small, sizeof small);
+    eqf_option_set(row, options, number);
     return true;
 }
 
+/* "adam|soap": the names of a choice, "" for numbers. */
+static void list_choices(const eqf_option *row, char text[96]) {
+    size_t length = 0;
+    text[0] = '\0';
+    for (size_t n = 0; row->type == EQF_OPTION_NAME && row->names[n] != NULL && length < 96; n++)
+        length += (size_t)snprintf(text + length, 96 - length, "%s%s", n > 0 ? "|" : "", row->names[n]);
+}
+
 static exit_code fail_value(cli_app *app, const char *text, const stage_key *key) {
-    if (key->kind == KEY_CHOICE)
+    const eqf_option *row = row_of(key);
+    char choices[96];
+    list_choices(row, choices);
+    if (choices[0] != '\0')
         return app_fail(app, EXIT_CODE_USAGE, "--stage %s: %s must be %s; see eqflow train --help", text, key->name,
-                        key->choices);
-    if (key->high >= DBL_MAX)
+                        choices);
+    if (row->high >= DBL_MAX)
         return app_fail(app, EXIT_CODE_USAGE, "--stage %s: %s must be a number%s; see eqflow train --help", text,
-                        key->name, key->low > 0 ? " > 0" : " >= 0");
+                        key->name, row->low > 0 ? " > 0" : " >= 0");
     return app_fail(app, EXIT_CODE_USAGE, "--stage %s: %s must be a%s from %g to %g; see eqflow train --help", text,
-                    key->name, key->kind == KEY_NUMBER ? " number" : " whole number", key->low, key->high);
+                    key->name, row->type == EQF_OPTION_REAL ? " number" : " whole number", row->low, row->high);
 }
 
 /* All key=value of a text into options; is_set [NUM_KEYS] tells which. */
@@ -144,7 +128,7 @@ static exit_code read_values(cli_app *app, const char *text, eqf_training_option
             memcpy(value, part + name_length + 1, length - name_length - 1);
             value[length - name_length - 1] = '\0';
         }
-        if (!has_value || !set_value(&keys[k], value, options)) return fail_value(app, text, &keys[k]);
+        if (!has_value || !set_value(row_of(&keys[k]), value, options)) return fail_value(app, text, &keys[k]);
         is_set[k] = true;
     }
     return EXIT_CODE_OK;
@@ -199,42 +183,31 @@ static void shorten(eqf_training_options *options, bool has_warmup, bool has_int
     if (!has_interval && options->validation_interval > interval) options->validation_interval = interval;
 }
 
+static bool is_flag_set(const train_flags *flags, const char *name) {
+    return option_flags_find(&flags->training, name)->is_set;
+}
+
 /* What the command line sets of a stage's options. */
-static void fill_from_flags(const cli_app *app, const train_flags *flags, eqf_training_options *options) {
-    if (flags->is_num_steps_set) {
-        options->num_steps = flags->num_steps;
-        /* A short run keeps its shape: warm-up and measurements shrink with it. */
-        uint64_t interval = flags->num_steps / 20 > 0 ? flags->num_steps / 20 : 1;
-        if (options->num_warmup_steps > flags->num_steps / 10) options->num_warmup_steps = flags->num_steps / 10;
-        if (options->validation_interval > interval) options->validation_interval = interval;
-    }
-    if (flags->is_batch_size_set) options->batch_size = (size_t)flags->batch_size;
-    if (flags->is_learning_rate_set) options->learning_rate = flags->learning_rate;
-    if (flags->is_final_fraction_set) options->final_learning_rate_fraction = flags->final_fraction;
-    if (flags->is_num_warmup_steps_set) options->num_warmup_steps = flags->num_warmup_steps;
-    if (flags->is_integration_penalty_set) options->integration_penalty = flags->integration_penalty;
-    if (flags->is_clip_norm_set) options->clip_norm = flags->clip_norm;
-    if (flags->is_average_decay_set) options->average_decay = flags->average_decay;
-    if (flags->is_weight_decay_set) options->weight_decay = flags->weight_decay;
-    if (flags->is_data_noise_set) options->data_noise = flags->data_noise;
-    if (flags->is_validation_interval_set) options->validation_interval = flags->validation_interval;
-    if (flags->field_evaluation) options->field_evaluation = flags->field_evaluation_value;
+static exit_code fill_from_flags(cli_app *app, const train_flags *flags, eqf_training_options *options) {
     const bool has_stages = flags->stages.num_texts > 0;
+    const option_flag *unfit;
+    const exit_code code = option_flags_apply(app, &flags->training, train_row, 0, options, &unfit);
+    if (code != EXIT_CODE_OK) return code;
+    if (is_flag_set(flags, "steps"))
+        shorten(options, is_flag_set(flags, "warm-up"), is_flag_set(flags, "validation-interval"));
+    if (flags->field_evaluation) options->field_evaluation = flags->field_evaluation_value;
     if (!has_stages && flags->loss == LOSS_ENERGY) options->nll_weight_start = options->nll_weight_end = 0;
     if (!has_stages && flags->loss == LOSS_MIXTURE) {
-        options->nll_weight_start = flags->nll_weight_start;
-        options->nll_weight_end = flags->nll_weight_end;
+        options->nll_weight_start = option_flags_find(&flags->training, "nll-weight-start")->number;
+        options->nll_weight_end = option_flags_find(&flags->training, "nll-weight-end")->number;
     }
-    if (flags->is_num_generated_set) options->num_generated = (size_t)flags->num_generated;
     if (flags->energy_cap) options->energy_cap = flags->energy_cap_value;
     options->is_augmented = flags->is_augmented && options->objective == EQF_OBJECTIVE_LIKELIHOOD;
     options->divergence = flags->divergence_value;
-    if (flags->gradient) options->gradient = flags->is_otd    ? EQF_GRADIENT_OTD
-                                              : flags->is_path ? EQF_GRADIENT_PATH
-                                                               : EQF_GRADIENT_DTO;
-    if (flags->is_rtol_set) options->adaptive.rtol = flags->rtol;
-    if (flags->is_atol_set) options->adaptive.atol = flags->atol;
+    if (flags->gradient)
+        options->gradient = flags->is_otd ? EQF_GRADIENT_OTD : flags->is_path ? EQF_GRADIENT_PATH : EQF_GRADIENT_DTO;
     options->seed = app->seed;
+    return EXIT_CODE_OK;
 }
 
 static exit_code add_stage(cli_app *app, const train_flags *flags, const eqf_preset *preset, size_t num_train,
@@ -244,16 +217,17 @@ static exit_code add_stage(cli_app *app, const train_flags *flags, const eqf_pre
     eqf_status status = eqf_preset_stage_options(preset, flags->field_value, objective, num_train, options);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
     if (loss != NULL) set_loss(*loss, options);
-    fill_from_flags(app, flags, options);
+    exit_code code = fill_from_flags(app, flags, options);
+    if (code != EXIT_CODE_OK) return code;
     /* each stage draws its own batches and noise; the first those that a training of one stage has */
     if (plan->num_stages > 0) options->seed = app_seed_for(app->seed + plan->num_stages, "stage");
     if (text != NULL) {
         bool is_set[NUM_KEYS] = {false};
-        const exit_code code = read_values(app, text, options, is_set);
+        code = read_values(app, text, options, is_set);
         if (code != EXIT_CODE_OK) return code;
         if (is_key_set(is_set, "steps"))
-            shorten(options, is_key_set(is_set, "warm-up") || flags->is_num_warmup_steps_set,
-                    is_key_set(is_set, "interval") || flags->is_validation_interval_set);
+            shorten(options, is_key_set(is_set, "warm-up") || is_flag_set(flags, "warm-up"),
+                    is_key_set(is_set, "interval") || is_flag_set(flags, "validation-interval"));
     }
     plan->num_stages++;
     if (options->objective == EQF_OBJECTIVE_FLOW_MATCHING) {
@@ -295,7 +269,10 @@ bool train_stages_need_data(const train_flags *flags) {
 
 void train_stages_print_help(FILE *stream) {
     fputs("\nKeys of --stage LOSS,key=value,... (LOSS: flow-matching, nll, energy, mixture)\n", stream);
-    for (unsigned k = 0; k < NUM_KEYS; k++)
-        fprintf(stream, "  %-18s %s%s%s\n", keys[k].name, keys[k].choices != NULL ? keys[k].choices : "",
-                keys[k].choices != NULL && keys[k].help[0] != '\0' ? ", " : "", keys[k].help);
+    for (unsigned k = 0; k < NUM_KEYS; k++) {
+        const eqf_option *row = row_of(&keys[k]);
+        char choices[96];
+        list_choices(row, choices);
+        fprintf(stream, "  %-18s %s%s%s\n", keys[k].name, choices, choices[0] != '\0' ? ", " : "", row->help);
+    }
 }

@@ -1,7 +1,9 @@
 /* Augmentation of a training batch: x_i <- Q x_p(i) with Q uniform (Haar) on O(D), reflections included, and p
- * uniform among the permutations of the N particles: nothing that an energy or an equivariant field could tell.
- * Defines: N, D. Philox counter (position low, high, number, STREAM_AUGMENT), key = seed, where position counts the
- * configurations that training has drawn: nothing is stored, and any step can be made again. */
+ * uniform among the permutations of the N particles within their species: nothing that an energy or an equivariant
+ * field could tell.
+ * Defines: N, D, FIRST_B: the first particle of species B, N where there is one species. Philox counter (position low,
+ * high, number, STREAM_AUGMENT), key = seed, where position counts the configurations that training has drawn: nothing
+ * is stored, and any step can be made again. */
 #define STREAM_AUGMENT 0x61756774u
 
 /* words: four random words; the low bits, of which uniform_open takes nothing, choose between rotation and
@@ -50,14 +52,14 @@ __kernel void augment(__global real *x_blocked, uint seed_low, uint seed_high, u
     uintv high = (uintv)(uint)(first >> 32) + select((uintv)0, (uintv)1, low < (uintv)(uint)first);
     uintv words[4];
 
-    /* Fisher and Yates: particle i changes places with one of 0 ... i. A word times i + 1, upper half: uneven by
-     * less than 1e-6. */
+    /* Fisher and Yates: particle i changes places with one of first ... i, its species. A word times their number,
+     * upper half: uneven by less than 1e-6. */
     for (uint i = N - 1; i > 0; i--) {
-        uint draw = N - 1 - i;
+        uint draw = N - 1 - i, first_alike = i >= FIRST_B ? FIRST_B : 0;
         if (draw % 4 == 0) random_words(seed_low, seed_high, low, high, 1 + draw / 4, STREAM_AUGMENT, words);
         uintv word = draw % 4 == 0 ? words[0] : draw % 4 == 1 ? words[1] : draw % 4 == 2 ? words[2] : words[3];
         uint partner[V];
-        store_lanes(partner, mul_hi(word, (uintv)(i + 1)));
+        store_lanes(partner, first_alike + mul_hi(word, (uintv)(i + 1 - first_alike)));
         for (uint lane = 0; lane < V; lane++)
             for (uint d = 0; d < D; d++) {
                 size_t here = (size_t)(i * D + d) * V + lane, there = (size_t)(partner[lane] * D + d) * V + lane;

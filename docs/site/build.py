@@ -34,6 +34,12 @@ NAVIGATION = [
     ("Inside", ["docs/architecture.md", "docs/conventions.md", "docs/extending.md", "docs/testing.md", "docs/reliability.md", "docs/devices.md",
                 "docs/benchmarks.md", "docs/*.md", "cl/README.md", "platforms/README.md", "CONTRIBUTING.md", "CHANGELOG.md"]),
 ]
+# Links in the dark as bright as text; the theme's own are too dark there. Signatures break where they must.
+CSS = """[data-md-color-scheme="slate"] { --md-typeset-a-color: #9fb2ff; --md-accent-fg-color: #c3ceff; }
+[data-md-color-scheme="slate"] .md-nav__link--active { color: #9fb2ff; }
+.md-typeset code { overflow-wrap: anywhere; }
+.md-typeset pre > code { overflow-wrap: normal; }
+"""
 LINK = re.compile(r"(!?\[[^\]]*\])\(([^)\s]+)\)")
 
 
@@ -113,7 +119,8 @@ def notebook_as_markdown(path):
 
 def python_reference():
     """A page of the public names of the Python package, from their docstrings."""
-    trees = [ast.parse(path.read_text()) for path in sorted((ROOT / "apps/python/eqflow").glob("*.py"))]
+    texts = [path.read_text() for path in sorted((ROOT / "apps/python/eqflow").glob("*.py"))]
+    trees = [ast.parse(text) for text in texts]
     public = set()
     for tree in trees:
         for node in tree.body:
@@ -128,6 +135,13 @@ def python_reference():
     def described(node):
         return (ast.get_docstring(node) or "").strip() + "\n"
 
+    lines_of = {node.name: text.split("\n") for tree, text in zip(trees, texts) for node in tree.body if isinstance(node, ast.ClassDef)}
+
+    def field(name, node):
+        """A member with its shape and unit, which stand in the comment behind it."""
+        _, _, comment = lines_of[name][node.lineno - 1].partition("  # ")
+        return f" - `{ast.unparse(node)}`" + (f" {comment}" if comment else "")
+
     definitions = {node.name: node for tree in trees for node in tree.body if isinstance(node, (ast.ClassDef, ast.FunctionDef))}
     for name in sorted(public, key=str.lower):
         node = definitions.get(name)
@@ -135,11 +149,13 @@ def python_reference():
             out.append(f"## {name}\n\n{signature(node, name)}\n\n{described(node)}")
         elif isinstance(node, ast.ClassDef):
             out.append(f"## {name}\n\n{described(node)}")
-            fields = [f" - `{ast.unparse(n)}`" for n in node.body if isinstance(n, ast.AnnAssign)]
+            fields = [field(name, n) for n in node.body if isinstance(n, ast.AnnAssign)]
             if fields:
                 out.append("\n".join(fields) + "\n")
             for method in node.body:
                 if isinstance(method, ast.FunctionDef) and not method.name.startswith("_"):
+                    if any(ast.unparse(d).endswith(".setter") for d in method.decorator_list):
+                        continue
                     is_property = any("property" in ast.unparse(d) for d in method.decorator_list)
                     title = f"`{name}.{method.name}`" if is_property else signature(method, f"{name}.{method.name}")
                     out.append(f"### {name}.{method.name}\n\n{title}\n\n{described(method)}")
@@ -296,8 +312,9 @@ def configuration(docs, site, nav, katex):
                 "markdown_extensions": ["tables", "fenced_code", "md_in_html", "sane_lists",
                                         {"toc": {"permalink": True}},
                                         {"pymdownx.arithmatex": {"generic": True}}]}
+    settings["extra_css"] = ["site.css"]
     if katex:
-        settings["extra_css"] = ["katex/katex.min.css"]
+        settings["extra_css"].append("katex/katex.min.css")
         settings["extra_javascript"] = ["katex/katex.min.js", "katex/contrib/auto-render.js", "katex/start.js"]
     return settings
 
@@ -331,6 +348,7 @@ def main():
         docs.mkdir()
         c_api = args.c_api if args.c_api and args.c_api.is_dir() else None
         stage(docs, c_api, problems)
+        (docs / "site.css").write_text(CSS)
         katex = pathlib.Path("/usr/share/javascript/katex")
         if katex.is_dir():
             shutil.copytree(katex, docs / "katex", ignore=shutil.ignore_patterns("*.mjs"))

@@ -40,8 +40,8 @@ typedef struct eqf_comparison {
     size_t struct_size;             /* set by EQF_COMPARISON_INIT */
     eqf_set_distance energy;        /* of reduced energies, kT; +infinity if configurations of a have none */
     eqf_set_distance pair_distance; /* of the distances of all pairs, length */
-    eqf_set_distance aligned;       /* of configurations up to rotation, reflection and permutation, length */
-    bool has_reference;             /* the floor is the reference's; else it is b's */
+    eqf_set_distance aligned; /* of configurations up to rotation, reflection and permutation within species, length */
+    bool has_reference;       /* the floor is the reference's; else it is b's */
 } eqf_comparison;
 #define EQF_COMPARISON_INIT \
     { .struct_size = sizeof(eqf_comparison) }

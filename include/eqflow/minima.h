@@ -94,10 +94,10 @@ typedef struct eqf_minimum {
 #define EQF_NO_MINIMUM ((size_t)-1)
 
 /* Groups x [B, N, D] that are equal up to translation, rotation, reflection (mirror images count as one) and
- * permutation; energy [B]; result [B] or NULL: if given, only those with EQF_QUENCH_MINIMUM are grouped. minima_out
- * (eqf_free) is sorted by energy; minimum_of_out [B] or NULL: index into minima_out, or EQF_NO_MINIMUM for a
- * configuration that is not grouped. Computed on the host.
- * Errors: INVALID_ARGUMENT, OUT_OF_MEMORY. */
+ * permutation within the potential's species; energy [B]; result [B] or NULL: if given, only those with
+ * EQF_QUENCH_MINIMUM are grouped. minima_out (eqf_free) is sorted by energy; minimum_of_out [B] or NULL: index into
+ * minima_out, or EQF_NO_MINIMUM for a configuration that is not grouped. Computed on the host. Errors:
+ * INVALID_ARGUMENT, OUT_OF_MEMORY. */
 eqf_status eqf_minima_group(eqf_context *ctx, const eqf_potential_options *potential,
                             const eqf_minima_group_options *options, size_t batch_size, const double *x,
                             const double *energy, const eqf_quench_result *result, eqf_minimum **minima_out,

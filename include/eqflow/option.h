@@ -37,6 +37,7 @@ typedef struct eqf_option {
     const char *const *names; /* NAME: NULL at the end */
     /* newer than the file's format: a file without the key means `initial`, and `initial` is not written */
     bool is_optional;
+    bool is_zero_default; /* 0, which may be out of range, stands for `initial` */
 } eqf_option;
 
 /* The option's value in the struct `options`, which the row's table describes; of a NAME the enum's value. 64-bit

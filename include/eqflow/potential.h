@@ -15,7 +15,8 @@ typedef enum eqf_potential_kind {
     EQF_POTENTIAL_DOUBLE_WELL,
     EQF_POTENTIAL_LENNARD_JONES,
     EQF_POTENTIAL_USER, /* OpenCL C text of the user's own: docs/potentials.md */
-    EQF_POTENTIAL_MORSE
+    EQF_POTENTIAL_MORSE,
+    EQF_POTENTIAL_BINARY_LENNARD_JONES /* two species of particles */
 } eqf_potential_kind;
 
 #define EQF_POTENTIAL_MAX_CONSTANTS 16
@@ -33,6 +34,8 @@ typedef struct eqf_potential_constant {
  *                               + 0.5 trap_strength sum_i |x_i - x_com|^2 }
  *   Morse:          u = (1/T) { depth sum [ (1 - exp(-width (d - r_min)))^2 - 1 ]
  *                               + 0.5 trap_strength sum_i |x_i - x_com|^2 }
+ *   binary Lennard-Jones:  Lennard-Jones with epsilon and r_min of the pair's species; the last num_b particles are of
+ *                   species B, the others of species A
  *   user:           u = (1/T) energy(x),  energy and its gradient from the text */
 typedef struct eqf_potential_options {
     size_t struct_size; /* set by EQF_POTENTIAL_OPTIONS_INIT */
@@ -49,13 +52,16 @@ typedef struct eqf_potential_options {
     unsigned num_constants;
     eqf_potential_constant constants[EQF_POTENTIAL_MAX_CONSTANTS];
     double depth, width; /* Morse */
-    unsigned char reserved[248]; /* 0: see eqflow/context.h */
+    double epsilon_aa, epsilon_ab, epsilon_bb, r_min_aa, r_min_ab, r_min_bb; /* binary Lennard-Jones */
+    unsigned num_b; /* binary Lennard-Jones and user: the last num_b particles are of species B; 0: all are alike */
+    unsigned char reserved[196]; /* 0: see eqflow/context.h */
 } eqf_potential_options;
 #define EQF_POTENTIAL_OPTIONS_INIT                                                                                    \
     {                                                                                                                 \
         .struct_size = sizeof(eqf_potential_options), .kind = EQF_POTENTIAL_DOUBLE_WELL, .num_particles = 2,          \
         .space_dim = 2, .temperature = 1.0, .distance_offset = 4.0, .linear = 0.0, .quadratic = -4.0, .quartic = 0.9, \
-        .epsilon = 2.0, .r_min = 1.0, .trap_strength = 1.0, .length = 1.0, .depth = 2.0, .width = 6.0                 \
+        .epsilon = 2.0, .r_min = 1.0, .trap_strength = 1.0, .length = 1.0, .depth = 2.0, .width = 6.0,                \
+        .epsilon_aa = 2.0, .epsilon_ab = 3.0, .epsilon_bb = 1.0, .r_min_aa = 1.0, .r_min_ab = 0.8, .r_min_bb = 0.88   \
     }
 
 /* Properties of a kind; texts are static. */
@@ -67,11 +73,12 @@ typedef struct eqf_potential_kind_info {
     const char *formula;
     const char *element; /* symbol of the particles in XYZ files */
     bool has_text;       /* the energy is OpenCL C text of the options */
+    const char *element_b; /* the same for species B; NULL: there is one species */
 } eqf_potential_kind_info;
 
 /* NULL if there is no such kind; kinds count from 0 without a gap. */
 const eqf_potential_kind_info *eqf_potential_kind_describe(eqf_potential_kind kind);
-/* "double_well", "lennard_jones", "user", "morse". NULL if unknown. */
+/* "double_well", "lennard_jones", "user", "morse", "binary_lennard_jones". NULL if unknown. */
 const char *eqf_potential_kind_name(eqf_potential_kind kind);
 /* Errors: NOT_FOUND (no context: nothing to report to). */
 eqf_status eqf_potential_kind_find(const char *name, eqf_potential_kind *kind_out);
@@ -80,6 +87,9 @@ eqf_status eqf_potential_kind_find(const char *name, eqf_potential_kind *kind_ou
 const eqf_option *eqf_potential_option(eqf_potential_kind kind, size_t index);
 /* The options that every kind has: num_particles, space_dim, temperature. NULL beyond the last. */
 const eqf_option *eqf_potential_common_option(size_t index);
+/* Number of particles of species B, which are the last ones; 0 if all particles are alike. Only particles of one species
+ * may be exchanged. */
+unsigned eqf_potential_num_b(const eqf_potential_options *potential);
 /* Typical distance of neighbours, of a potential that eqf_potential_check passes. */
 double eqf_potential_length(const eqf_potential_options *potential);
 
@@ -110,7 +120,7 @@ eqf_status eqf_potential_verify(eqf_context *ctx, const eqf_potential_options *p
 /* Operations that do not change a potential. */
 typedef struct eqf_potential_symmetry {
     size_t struct_size;    /* set by EQF_POTENTIAL_SYMMETRY_INIT */
-    bool has_permutation;  /* false e.g. for unlike particles */
+    bool has_permutation;  /* of the particles of each species (num_b) */
     bool has_rotation;     /* false e.g. in an outer field or a box */
     bool has_reflection;   /* false e.g. for handed particles */
     bool has_translation;  /* if false, no flow of eqflow fits: eqf_potential_verify refuses such a potential */

@@ -114,6 +114,9 @@ typedef struct eqf_training_options {
         .pairing = EQF_PAIRING_NONE, .pairing_group = 64, .num_pairing_starts = 4                                      \
     }
 
+/* The options, one by one: offsets in eqf_training_options. NULL beyond the last. */
+const eqf_option *eqf_training_option(size_t index);
+
 /* Owns: a flow, the data and the optimizer's state on the device. Threads: as its context. */
 typedef struct eqf_trainer eqf_trainer;
 

@@ -13,7 +13,7 @@
 enum { FEW_PARTICLES = 4, MOST_PERMUTATIONS = 24, MOST_TURNS = 20 };
 
 struct eqf__alignment {
-    unsigned num_particles, space_dim;
+    unsigned num_particles, first_b, space_dim;
     double *cost;    /* [N, N] */
     double *doubles; /* of eqf__assign */
     unsigned *indices, *columns, *kept_columns;
@@ -22,14 +22,20 @@ struct eqf__alignment {
     unsigned permutations[MOST_PERMUTATIONS][FEW_PARTICLES];
 };
 
-/* All permutations of num_particles items: the digits of a permutation's number in the factorial system are the
- * positions at which items are inserted. */
+static bool keeps_species(const eqf__alignment *a, const unsigned *order) {
+    for (unsigned i = 0; i < a->num_particles; i++)
+        if ((order[i] >= a->first_b) != (i >= a->first_b)) return false;
+    return true;
+}
+
+/* All permutations of num_particles items that keep the species: the digits of a permutation's number in the factorial
+ * system are the positions at which items are inserted. */
 static void list_permutations(eqf__alignment *a) {
     unsigned count = 1;
     for (unsigned i = 2; i <= a->num_particles; i++) count *= i;
-    a->num_permutations = count;
+    a->num_permutations = 0;
     for (unsigned p = 0; p < count; p++) {
-        unsigned rest = p, *order = a->permutations[p];
+        unsigned rest = p, *order = a->permutations[a->num_permutations];
         for (unsigned i = 0; i < a->num_particles; i++) order[i] = i;
         for (unsigned i = a->num_particles - 1; i > 0; i--) {
             const unsigned j = rest % (i + 1), kept = order[i];
@@ -37,16 +43,18 @@ static void list_permutations(eqf__alignment *a) {
             order[i] = order[j];
             order[j] = kept;
         }
+        a->num_permutations += keeps_species(a, order);
     }
 }
 
-eqf_status eqf__alignment_create(eqf_context *ctx, unsigned num_particles, unsigned space_dim,
+eqf_status eqf__alignment_create(eqf_context *ctx, unsigned num_particles, unsigned num_b, unsigned space_dim,
                                  eqf__alignment **alignment_out) {
     *alignment_out = NULL;
     eqf__alignment *a = eqf__alloc(ctx, 1, sizeof *a, "an alignment");
     if (a == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     const size_t n = num_particles, num_dof = n * space_dim;
     a->num_particles = num_particles;
+    a->first_b = num_particles - num_b;
     a->space_dim = space_dim;
     a->cost = eqf__alloc(ctx, n * n + EQF__ASSIGNMENT_DOUBLES(n) + 3 * num_dof, sizeof(double), "an alignment");
     a->indices = eqf__alloc(ctx, EQF__ASSIGNMENT_INDICES(n) + 2 * n, sizeof(unsigned), "an alignment");
@@ -266,6 +274,19 @@ static void apply(unsigned num_particles, unsigned space_dim, const double *q, c
         }
 }
 
+/* Sets columns of the `count` particles from `first` on, which are of one species. */
+static void assign(eqf__alignment *a, const double *z, unsigned first, unsigned count) {
+    const unsigned dim = a->space_dim;
+    for (unsigned i = 0; i < count; i++)
+        for (unsigned j = 0; j < count; j++) {
+            double product = 0;
+            for (unsigned c = 0; c < dim; c++) product += z[(first + i) * dim + c] * a->tried[(first + j) * dim + c];
+            a->cost[i * count + j] = -product;
+        }
+    eqf__assign(count, a->cost, a->doubles, a->indices, a->columns + first);
+    for (unsigned i = 0; i < count; i++) a->columns[first + i] += first;
+}
+
 /* Starts from the orientation of `turned`; permutation and map are improved in turns until the permutation stays the
  * same. The copy is in `tried`. Returns the sum of z_i . tried_i. */
 static double alternate(eqf__alignment *a, const double *z) {
@@ -273,13 +294,8 @@ static double alternate(eqf__alignment *a, const double *z) {
     double overlap = 0, q[9];
     memcpy(a->tried, a->turned, sizeof(double) * n * dim);
     for (unsigned turn = 0; turn < MOST_TURNS; turn++) {
-        for (unsigned i = 0; i < n; i++)
-            for (unsigned j = 0; j < n; j++) {
-                double product = 0;
-                for (unsigned c = 0; c < dim; c++) product += z[i * dim + c] * a->tried[j * dim + c];
-                a->cost[i * n + j] = -product;
-            }
-        eqf__assign(n, a->cost, a->doubles, a->indices, a->columns);
+        assign(a, z, 0, a->first_b);
+        if (a->first_b < n) assign(a, z, a->first_b, n - a->first_b);
         bool is_same = turn > 0;
         for (unsigned i = 0; i < n; i++) is_same = is_same && a->columns[i] == i;
         if (is_same) break;
@@ -309,7 +325,7 @@ double eqf__align(eqf__alignment *a, const double *z, unsigned num_starts, uint6
         double largest = -INFINITY;
         for (unsigned s = 0; s < num_starts || s == 0; s++) {
             memcpy(a->turned, x, sizeof(double) * num_dof);
-            eqf__host_augment(n, dim, seed, start + s, a->turned);
+            eqf__host_augment(n, n - a->first_b, dim, seed, start + s, a->turned);
             const double overlap = alternate(a, z);
             if (!(overlap > largest)) continue;
             largest = overlap;

@@ -1,12 +1,14 @@
-/* Finds the nearest of all rotated, reflected and relabelled copies of a configuration. */
+/* Finds the nearest of all rotated, reflected and relabelled copies of a configuration; labels change within a
+ * species only. */
 #ifndef EQF_ALIGNMENT_H
 #define EQF_ALIGNMENT_H
 
 #include "base.h"
 
-/* Working memory for configurations of one size; each thread needs its own. */
+/* Working memory for configurations of one size, whose last num_b particles are of species B; each thread needs its
+ * own. */
 typedef struct eqf__alignment eqf__alignment;
-eqf_status eqf__alignment_create(eqf_context *ctx, unsigned num_particles, unsigned space_dim,
+eqf_status eqf__alignment_create(eqf_context *ctx, unsigned num_particles, unsigned num_b, unsigned space_dim,
                                  eqf__alignment **alignment_out);
 void eqf__alignment_destroy(eqf__alignment **alignment);
 

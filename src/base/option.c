@@ -86,6 +86,11 @@ void eqf__options_set_defaults(const eqf_option *rows, void *options) {
     for (; rows->key != NULL; rows++) eqf_option_set(rows, options, rows->initial);
 }
 
+void eqf__options_fill_zeros(const eqf_option *rows, void *options) {
+    for (; rows->key != NULL; rows++)
+        if (rows->is_zero_default && eqf_option_get(rows, options) == 0) eqf_option_set(rows, options, rows->initial);
+}
+
 /* The range in words, for messages. */
 static void describe_range(const eqf_option *option, char text[80]) {
     const bool is_open_below = option->low > 0 && option->low < 1e-100, is_open_above = option->high >= DBL_MAX;
@@ -109,6 +114,7 @@ static eqf_status check_one(eqf_context *ctx, const eqf_option *option, const ch
                          what, value, option->key);
     }
     if (value >= option->low && value <= option->high) return EQF_OK;
+    if (option->is_zero_default && value == 0) return EQF_OK;
     char range[80];
     describe_range(option, range);
     return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "%s of the %s is %g: it must be %s", option->key, what, value,
@@ -139,16 +145,20 @@ bool eqf__options_are_equal(const eqf_option *rows, const void *left, const void
     return true;
 }
 
+uint64_t eqf__option_hash(uint64_t hash, const eqf_option *row, const void *options) {
+    if (row->type != EQF_OPTION_REAL) {
+        const uint64_t count = get_count(row, options);
+        return eqf__hash(hash, &count, sizeof count);
+    }
+    const double value = eqf_option_get(row, options);
+    return eqf__hash(hash, &value, sizeof value);
+}
+
 uint64_t eqf__options_hash(uint64_t hash, const eqf_option *rows, const void *options) {
     for (; rows->key != NULL; rows++) {
+        if (rows->is_optional && eqf_option_get(rows, options) == rows->initial) continue;
         hash = eqf__hash(hash, rows->key, strlen(rows->key) + 1);
-        if (rows->type == EQF_OPTION_REAL) {
-            const double value = eqf_option_get(rows, options);
-            hash = eqf__hash(hash, &value, sizeof value);
-        } else {
-            const uint64_t count = get_count(rows, options);
-            hash = eqf__hash(hash, &count, sizeof count);
-        }
+        hash = eqf__option_hash(hash, rows, options);
     }
     return hash;
 }

@@ -27,6 +27,8 @@
 const eqf_option *eqf__options_at(const eqf_option *rows, size_t index);
 
 void eqf__options_set_defaults(const eqf_option *rows, void *options);
+/* Replaces zeros that stand for a default by the default. */
+void eqf__options_fill_zeros(const eqf_option *rows, void *options);
 
 /* Checks that every value is in its row's range. what: for the message, such as "radial dynamics". Errors:
  * INVALID_ARGUMENT, names the key. */
@@ -37,7 +39,9 @@ eqf_status eqf__options_check_finite(eqf_context *ctx, const eqf_option *rows, c
 
 bool eqf__options_are_equal(const eqf_option *rows, const void *left, const void *right);
 
-/* Adds keys and values to a hash (eqf__hash). */
+/* Adds a value to a hash (eqf__hash) as 8 bytes: of a double for REAL, else of a count. */
+uint64_t eqf__option_hash(uint64_t hash, const eqf_option *row, const void *options);
+/* Adds keys and values to a hash; an optional option at its default is left out, as in files. */
 uint64_t eqf__options_hash(uint64_t hash, const eqf_option *rows, const void *options);
 
 /* Finds the kind called `name`; name_of gives the names of the kinds one by one, NULL beyond the last. Errors:

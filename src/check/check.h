@@ -76,7 +76,7 @@ eqf_status eqf__check_quench(eqf__checker *checker, const struct eqf__quench *ru
 typedef struct eqf__training_kernels {
     const eqf__kernel *gather, *blend, *measure;
     const eqf__kernel *augment;
-    unsigned num_particles, space_dim; /* of augment */
+    unsigned num_particles, space_dim, num_b; /* of augment */
 } eqf__training_kernels;
 eqf_status eqf__check_training(eqf__checker *checker, const eqf__training_kernels *kernels);
 /* Programs that stages add; NULL: not used. */

@@ -88,8 +88,7 @@ static eqf_status make(eqf__problem *problem, bool *can_tell_out) {
     run->largest_displacement *= cut;
     for (unsigned b = 0; b < BATCH; b++) eqf__host_lattice(run->potential, b, run->x_out + b * n);
     for (size_t c = 0; c < BATCH * n; c++) run->x_out[c] = (float)run->x_out[c];
-    EQF__TRY(eqf__quench_create_kernels(run));
-    return eqf__quench_create_buffers(run);
+    return eqf__quench_create(run);
 }
 
 /* Descents from lattices, compared with the host's, step by step. */
@@ -134,16 +133,17 @@ EQF__ANSWER(curvatures) {
 
 eqf_status eqf__check_quench(eqf__checker *checker, const eqf__quench *asked) {
     eqf_context *ctx = checker->ctx;
+    const bool is_double = eqf__is_double(&asked->real);
     if (!eqf__host_has_formula(asked->potential)) return EQF_OK;
     descents_problem t = {.base = {.ctx = ctx,
                                    .topic = EQF__TOPIC_DESCENTS,
                                    .answers = EQF__ANSWERS_OF_VALUES,
-                                   .has = asked->is_double ? EQF__IN_DOUBLE : EQF__IN_FLOAT,
+                                   .has = is_double ? EQF__IN_DOUBLE : EQF__IN_FLOAT,
                                    .programs = {asked->steps.program},
                                    .make = make},
                           .options = EQF_QUENCH_OPTIONS_INIT};
-    eqf__quench_begin(ctx, asked->potential, &t.options, asked->is_double, BATCH, &t.run);
-    t.base.plain = t.run.V > 1 ? eqf__plain_width(ctx) : "";
+    eqf__quench_begin(ctx, asked->potential, &t.options, is_double, BATCH, &t.run);
+    t.base.plain = t.run.real.vector_width > 1 ? eqf__plain_width(ctx) : "";
     const eqf_status status = eqf__check(checker, &t.base);
     eqf__quench_clear(&t.run);
     free(t.numbers);

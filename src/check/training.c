@@ -190,7 +190,7 @@ static eqf_status check_augmentation(eqf_context *ctx, const eqf__training_kerne
     for (size_t b = 0; status == EQF_OK && b < NUM_AUGMENTED; b++) {
         const size_t at = b / V * num_dof * V + b % V; /* number c of sample b: at + c V */
         for (size_t c = 0; c < num_dof; c++) h_x[c] = (double)before[at + c * V];
-        eqf__host_augment(kernels->num_particles, kernels->space_dim, seed, first + b, h_x);
+        eqf__host_augment(kernels->num_particles, kernels->num_b, kernels->space_dim, seed, first + b, h_x);
         for (size_t c = 0; c < num_dof; c++)
             *error_out = eqf__host_worse(*error_out, fabs(h_x[c] - (double)after[at + c * V]));
     }

@@ -62,7 +62,6 @@ static void compare_lines(comparison *c, list_of list, size_t num_each, eqf_set_
 static eqf_status compare_aligned(comparison *c, eqf_set_distance *out) {
     eqf_context *ctx = c->ctx;
     const eqf__pool *a = &c->pools[POOL_A], *b = &c->pools[POOL_B], *perfect = c->perfect;
-    const unsigned num_particles = c->potential->num_particles, space_dim = c->potential->space_dim;
     const double work = (double)a->num * (double)b->num + 0.5 * (double)perfect->num * (double)(perfect->num - 1);
     double done = 0;
     float *squares = eqf__alloc(ctx, a->num * b->num, sizeof *squares, "the aligned distances");
@@ -73,9 +72,9 @@ static eqf_status compare_aligned(comparison *c, eqf_set_distance *out) {
     eqf__progress_open(ctx, "alignments", work);
     const unsigned num_starts = c->options.num_starts;
     if (status == EQF_OK)
-        status = eqf__aligned_squares(ctx, num_particles, space_dim, a, b, num_starts, c->options.seed, &done, squares);
+        status = eqf__aligned_squares(ctx, c->potential, a, b, num_starts, c->options.seed, &done, squares);
     if (status == EQF_OK)
-        status = eqf__aligned_squares(ctx, num_particles, space_dim, perfect, perfect, num_starts,
+        status = eqf__aligned_squares(ctx, c->potential, perfect, perfect, num_starts,
                                       c->options.seed ^ UINT64_C(0x9e3779b97f4a7c15), &done, own);
     eqf__progress_close(ctx);
     for (unsigned s = 0; s < c->options.num_splits && status == EQF_OK; s++) {

@@ -35,9 +35,10 @@ void eqf__pool_split(eqf__pool *pool, size_t count, uint64_t seed, uint32_t spli
 double eqf__line_distance(const eqf__labelled *a, const eqf__pool *of_a, unsigned char half_a, const eqf__labelled *b,
                           const eqf__pool *of_b, unsigned char half_b, size_t count);
 
-/* The least squared distances between configurations of two pools over all rotations, reflections and permutations, the
- * first num of each: squares_out [a->num, b->num]. a may be b. Adds its work to *work_done, for the progress. */
-eqf_status eqf__aligned_squares(eqf_context *ctx, unsigned num_particles, unsigned space_dim, const eqf__pool *a,
+/* The least squared distances between configurations of two pools over all rotations, reflections and permutations
+ * within the potential's species, the first num of each: squares_out [a->num, b->num]. a may be b. Adds its work to
+ * *work_done, for the progress. */
+eqf_status eqf__aligned_squares(eqf_context *ctx, const eqf_potential_options *potential, const eqf__pool *a,
                                 const eqf__pool *b, unsigned num_starts, uint64_t seed, double *work_done,
                                 float *squares_out);
 /* Working memory of eqf__aligned_distance_of_halves, which gives the squared 2-Wasserstein distance of two halves of

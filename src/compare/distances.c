@@ -28,12 +28,13 @@ double eqf__line_distance(const eqf__labelled *a, const eqf__pool *of_a, unsigne
 
 /* ---- Configurations ---------------------------------------------------------------------------------------------- */
 
-eqf_status eqf__aligned_squares(eqf_context *ctx, unsigned num_particles, unsigned space_dim, const eqf__pool *a,
+eqf_status eqf__aligned_squares(eqf_context *ctx, const eqf_potential_options *potential, const eqf__pool *a,
                                 const eqf__pool *b, unsigned num_starts, uint64_t seed, double *work_done,
                                 float *squares_out) {
-    const size_t num_dof = (size_t)num_particles * space_dim;
+    const size_t num_dof = (size_t)potential->num_particles * potential->space_dim;
     eqf__alignment *alignment;
-    EQF__TRY(eqf__alignment_create(ctx, num_particles, space_dim, &alignment));
+    EQF__TRY(eqf__alignment_create(ctx, potential->num_particles, eqf_potential_num_b(potential), potential->space_dim,
+                                   &alignment));
     double *x = eqf__alloc(ctx, num_dof, sizeof *x, "a configuration");
     eqf_status status = x == NULL ? EQF_ERROR_OUT_OF_MEMORY : EQF_OK;
     for (size_t i = 0; i < a->num && status == EQF_OK; i++) {

@@ -61,11 +61,13 @@ static void draw_map(random_stream *stream, bool has_rotation, bool has_reflecti
     }
 }
 
-/* order [N]: a random permutation if is_drawn, else the identity. */
-static void draw_order(random_stream *stream, bool is_drawn, unsigned num_particles, unsigned *order) {
+/* order [N]: a random permutation within the species if is_drawn, else the identity. */
+static void draw_order(random_stream *stream, bool is_drawn, unsigned num_particles, unsigned num_b, unsigned *order) {
+    const unsigned first_b = num_particles - num_b;
     for (unsigned i = 0; i < num_particles; i++) order[i] = i;
     for (unsigned i = num_particles; i > 1 && is_drawn; i--) {
-        const unsigned j = (unsigned)(draw_uniform(stream) * i), kept = order[i - 1];
+        const unsigned first = i > first_b ? first_b : 0;
+        const unsigned j = first + (unsigned)(draw_uniform(stream) * (i - first)), kept = order[i - 1];
         order[i - 1] = order[j];
         order[j] = kept;
     }
@@ -81,7 +83,7 @@ static void transform(random_stream *stream, eqf_symmetry kind, const eqf_potent
     draw_map(stream, is_all || kind == EQF_SYMMETRY_ROTATION, is_all || kind == EQF_SYMMETRY_REFLECTION, space_dim, q);
     for (unsigned d = 0; d < space_dim && (is_all || kind == EQF_SYMMETRY_TRANSLATION); d++)
         shift[d] = draw_normal(stream);
-    draw_order(stream, is_all || kind == EQF_SYMMETRY_PERMUTATION, num_particles, order);
+    draw_order(stream, is_all || kind == EQF_SYMMETRY_PERMUTATION, num_particles, eqf_potential_num_b(target), order);
     for (unsigned i = 0; i < num_particles; i++)
         for (unsigned d = 0; d < space_dim; d++) {
             double sum = shift[d];

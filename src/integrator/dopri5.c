@@ -4,51 +4,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "integrator_options.h"
+
 /* As in cl/integrator/dormand_prince.cl. */
 enum { CONTROL_SIZE = 8, AT_ACCEPTED = 4, AT_REJECTED = 5, AT_STATUS = 6, STATUS_DONE = 1 };
 enum { EVALUATIONS_PER_STEP = 6 };
 
 /* ---- Options ----------------------------------------------------------------------------------------------------- */
 
-#define OFFSET(member) (offsetof(eqf_flow_options, adaptive) + offsetof(eqf_adaptive_options, member))
-
-static const char *const norms[] = {
+const char *const eqf__error_norm_names[] = {
     [EQF_ERROR_NORM_STATE_AND_LOG_DET] = "state_and_log_det", [EQF_ERROR_NORM_STATE] = "state", NULL};
 
 const eqf_option eqf__dopri5_options[] = {
-    {.struct_size = sizeof(eqf_option),
-     .key = "rtol",
-     .offset = OFFSET(rtol),
-     .type = EQF_OPTION_REAL,
-     .initial = 1e-5,
-     .low = 1e-8,
-     .high = 0.1,
-     .help = "largest relative error of a step"},
-    {.struct_size = sizeof(eqf_option),
-     .key = "atol",
-     .offset = OFFSET(atol),
-     .type = EQF_OPTION_REAL,
-     .initial = 1e-10,
-     .low = 1e-20,
-     .high = 1,
-     .help = "largest absolute error of a step"},
-    {.struct_size = sizeof(eqf_option),
-     .key = "max_steps",
-     .offset = OFFSET(max_steps),
-     .type = EQF_OPTION_UNSIGNED,
-     .initial = 10000,
-     .low = 1,
-     .high = 1000000,
-     .flag = "",
-     .help = "tries of a step before a sample is given up"},
-    {.struct_size = sizeof(eqf_option),
-     .key = "error_norm",
-     .offset = OFFSET(error_norm),
-     .type = EQF_OPTION_NAME,
-     .initial = EQF_ERROR_NORM_STATE_AND_LOG_DET,
-     .names = norms,
-     .flag = "",
-     .help = "what is held below the tolerance"},
+    EQF__RTOL_OPTION(eqf_flow_options),
+    EQF__ATOL_OPTION(eqf_flow_options),
+    EQF__MAX_STEPS_OPTION(eqf_flow_options),
+    EQF__ERROR_NORM_OPTION(eqf_flow_options),
     EQF__OPTIONS_END,
 };
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "dopri5.h"
+#include "integrator_options.h"
 #include "kinds.h"
 
 /* ---- The table --------------------------------------------------------------------------------------------------- */
@@ -12,7 +13,7 @@ enum { MOST_FORMS = 2 };
 typedef struct integrator {
     eqf_integrator_method_info info;
     const char *refusal;       /* of a field that has none of the forms */
-    const eqf_option *options; /* over eqf_flow_options; 0 where the default is another means the default */
+    const eqf_option *options; /* over eqf_flow_options */
     const eqf__host_scheme *scheme;
     const char *scheme_file; /* cl/integrator/steps.clh says what it has */
     struct {
@@ -21,12 +22,7 @@ typedef struct integrator {
     } forms[MOST_FORMS]; /* what it can use, the best first */
 } integrator;
 
-/* Commands have flags of their own for the number of steps. */
-static const eqf_option options_of_equal_steps[] = {
-    EQF__OPTION(eqf_flow_options, num_steps, UNSIGNED, .initial = 20, .low = 1, .high = 100000, .flag = "",
-                .help = "equal steps"),
-    EQF__OPTIONS_END,
-};
+static const eqf_option options_of_equal_steps[] = {EQF__NUM_STEPS_OPTION(eqf_flow_options), EQF__OPTIONS_END};
 
 static const integrator rk4 = {
     .info = {.struct_size = sizeof(eqf_integrator_method_info), .name = "rk4", .title = "RK4", .has_double = true},
@@ -47,6 +43,8 @@ static const integrator dopri5 = {
     .options = eqf__dopri5_options,
     .forms = {{EQF__FORM_ANY_TIME, eqf__dopri5_create}, {EQF__FORM_BATCHED, eqf__dopri5_batched_create}},
 };
+
+const char *const eqf__model_method_names[] = {[EQF_INTEGRATOR_RK4] = "rk4", NULL};
 
 /* No default: the compiler names a method that has no row (-Wswitch). */
 static const integrator *find(eqf_integrator_method method) {
@@ -107,8 +105,7 @@ unsigned eqf__integrator_form(eqf_integrator_method method, unsigned forms) {
 /* Zeros become defaults. Errors: INVALID_ARGUMENT with the option's name. */
 static eqf_status check_options(eqf_context *ctx, const integrator *row, eqf_flow_options *options) {
     EQF__TRY(EQF__CHECK(ctx, EQF_ADAPTIVE_OPTIONS_INIT, eqf_adaptive_options, &options->adaptive));
-    for (const eqf_option *option = row->options; option->key != NULL; option++)
-        if (eqf_option_get(option, options) == 0) eqf_option_set(option, options, option->initial);
+    eqf__options_fill_zeros(row->options, options);
     return eqf__options_check(ctx, row->options, "integrator", options);
 }
 

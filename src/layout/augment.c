@@ -1,10 +1,12 @@
 #include "augment.h"
 
-eqf_status eqf__augment_create(eqf_context *ctx, unsigned num_particles, unsigned space_dim, eqf__kernel *augment_out) {
+eqf_status eqf__augment_create(eqf_context *ctx, unsigned num_particles, unsigned num_b, unsigned space_dim,
+                               eqf__kernel *augment_out) {
     static const char *const files[] = {"common/real.clh", "common/philox.clh", "common/random.clh", "train/augment.cl",
                                         NULL};
     char defines[64];
-    snprintf(defines, sizeof defines, "-D N=%u -D D=%u", num_particles, space_dim);
+    snprintf(defines, sizeof defines, "-D N=%u -D D=%u -D FIRST_B=%uu", num_particles, space_dim,
+             num_particles - num_b);
     eqf__program *program;
     EQF__TRY(eqf__program_get(ctx, "augment", files, defines, &program));
     return eqf__kernel_create(ctx, program, "augment", augment_out);

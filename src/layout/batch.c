@@ -16,13 +16,14 @@ static size_t choose_chunk_size(const eqf__real *real, size_t num_dof) {
 }
 
 eqf_status eqf__batch_create(eqf_context *ctx, eqf__program *program, const eqf__real *real, size_t num_dof,
-                             eqf__batch *batch_out) {
+                             size_t most_samples, eqf__batch *batch_out) {
     memset(batch_out, 0, sizeof *batch_out);
     batch_out->ctx = ctx;
     batch_out->real = *real;
     batch_out->num_dof = num_dof;
     batch_out->chunk_size = choose_chunk_size(real, num_dof);
-    const size_t bytes = batch_out->chunk_size * num_dof * real->size; /* of whole blocks: V divides 64 */
+    if (most_samples > 0 && most_samples < batch_out->chunk_size) batch_out->chunk_size = most_samples;
+    const size_t bytes = eqf__batch_lanes(batch_out) * num_dof * real->size;
     EQF__TRY(eqf__kernel_create(ctx, program, "pack", &batch_out->pack));
     EQF__TRY(eqf__kernel_create(ctx, program, "unpack", &batch_out->unpack));
     EQF__TRY(eqf__buffer_create(ctx, bytes, NULL, "configurations", &batch_out->d_rows));

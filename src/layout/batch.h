@@ -33,13 +33,17 @@ typedef struct eqf__batch {
     void *h_other;      /* [chunk_size * N*D] of the precision that the device has not; made when wanted */
 } eqf__batch;
 
-/* program: one that has common/pack.cl. */
+/* program: one that has common/pack.cl. most_samples: that are ever packed at once; 0: not known. */
 eqf_status eqf__batch_create(eqf_context *ctx, eqf__program *program, const eqf__real *real, size_t num_dof,
-                             eqf__batch *batch_out);
+                             size_t most_samples, eqf__batch *batch_out);
 void eqf__batch_clear(eqf__batch *batch);
 
 static inline size_t eqf__num_blocks(const eqf__real *real, size_t num_samples) {
     return (num_samples + real->vector_width - 1) / real->vector_width;
+}
+/* Samples of a chunk and what fills its last block: numbers of a buffer with one number a sample. */
+static inline size_t eqf__batch_lanes(const eqf__batch *batch) {
+    return eqf__num_blocks(&batch->real, batch->chunk_size) * batch->real.vector_width;
 }
 /* Samples of the next chunk, of num of which done are done: 0 at the end. */
 static inline size_t eqf__batch_next(eqf__batch *batch, size_t num, size_t done) {

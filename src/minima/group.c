@@ -1,4 +1,4 @@
-/* Distinct minima: equal up to translation, rotation, reflection and permutation. */
+/* Distinct minima: equal up to translation, rotation, reflection and permutation within species. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,13 +17,17 @@ enum { MAX_SPACE_DIM = 3 };
 /* A search for an orthogonal map: some particles of a (anchors) are matched with particles of b, one after the
  * other. */
 typedef struct alignment {
-    unsigned num_particles, space_dim, num_anchors;
+    unsigned num_particles, first_b, space_dim, num_anchors;
     const double *a, *b; /* [N, D], centred */
     double tolerance;
     unsigned anchors[MAX_SPACE_DIM];  /* particles of a that span the space */
     unsigned partners[MAX_SPACE_DIM]; /* their images in b */
     bool *is_taken;                   /* [N], particles of b */
 } alignment;
+
+static bool is_alike(const alignment *search, unsigned i, unsigned j) {
+    return (i >= search->first_b) == (j >= search->first_b);
+}
 
 static double dot(unsigned D, const double *p, const double *q) {
     double sum = 0.0;
@@ -108,7 +112,7 @@ static bool is_match(const alignment *search) {
         double shortest = ALIGNMENT_SLACK * search->tolerance;
         for (unsigned j = 0; j < N; j++) {
             double miss = distance(D, image, search->b + j * D);
-            if (!search->is_taken[j] && miss <= shortest) {
+            if (!search->is_taken[j] && miss <= shortest && is_alike(search, i, j)) {
                 shortest = miss;
                 nearest = j;
             }
@@ -128,7 +132,8 @@ static bool match_anchor(alignment *search, unsigned level) {
     double radius = sqrt(dot(D, anchor, anchor));
     for (unsigned j = 0; j < search->num_particles; j++) {
         const double *candidate = search->b + j * D;
-        bool is_possible = fabs(sqrt(dot(D, candidate, candidate)) - radius) <= search->tolerance;
+        bool is_possible = is_alike(search, search->anchors[level], j) &&
+                           fabs(sqrt(dot(D, candidate, candidate)) - radius) <= search->tolerance;
         for (unsigned k = 0; is_possible && k < level; k++) {
             double wanted = distance(D, anchor, search->a + search->anchors[k] * D);
             double found = distance(D, candidate, search->b + search->partners[k] * D);
@@ -141,9 +146,9 @@ static bool match_anchor(alignment *search, unsigned level) {
     return false;
 }
 
-bool eqf__minima_is_congruent(unsigned num_particles, unsigned space_dim, const double *a, const double *b,
-                              double tolerance, bool *work) {
-    alignment search = {num_particles, space_dim, 0, a, b, tolerance, {0}, {0}, work};
+bool eqf__minima_is_congruent(unsigned num_particles, unsigned num_b, unsigned space_dim, const double *a,
+                              const double *b, double tolerance, bool *work) {
+    alignment search = {num_particles, num_particles - num_b, space_dim, 0, a, b, tolerance, {0}, {0}, work};
     choose_anchors(&search);
     return match_anchor(&search, 0);
 }
@@ -175,7 +180,7 @@ static void sorted_distances(unsigned N, unsigned D, const double *x, double *di
 }
 
 typedef struct grouping {
-    unsigned num_particles, space_dim;
+    unsigned num_particles, num_b, space_dim;
     const double *x, *energy;
     double energy_tolerance, distance_tolerance;
     ranked *order; /* [num_ranked] */
@@ -198,8 +203,8 @@ static bool is_same(grouping *work, size_t representative) {
             return false;
     memcpy(work->centred_representative, x, (size_t)N * D * sizeof *x);
     eqf__minima_centre(N, D, work->centred_representative);
-    return eqf__minima_is_congruent(N, D, work->centred_representative, work->centred, work->distance_tolerance,
-                                    work->is_taken);
+    return eqf__minima_is_congruent(N, work->num_b, D, work->centred_representative, work->centred,
+                                    work->distance_tolerance, work->is_taken);
 }
 
 /* Groups configurations in the order of energies, so that only the last groups can be near in energy. */
@@ -274,6 +279,7 @@ eqf_status eqf_minima_group(eqf_context *ctx, const eqf_potential_options *poten
     *minima_out = NULL;
     *num_minima_out = 0;
     grouping work = {.num_particles = potential->num_particles, .space_dim = potential->space_dim};
+    work.num_b = eqf_potential_num_b(potential);
     work.x = x;
     work.energy = energy;
     work.minimum_of = minimum_of_out;

@@ -12,9 +12,9 @@ void eqf__minima_centre(unsigned num_particles, unsigned space_dim, double *x);
  * direction_out [n] is one, with largest component 1. False: every eigenvalue is above -tolerance, up to rounding. */
 bool eqf__minima_find_way_down(size_t n, double tolerance, double *matrix, double *direction_out);
 
-/* True if a rotation or reflection and a permutation bring each particle of b [N, D] within tolerance of one of a [N,
- * D]; both are centred. work [N]. */
-bool eqf__minima_is_congruent(unsigned num_particles, unsigned space_dim, const double *a, const double *b,
-                              double tolerance, bool *work);
+/* True if a rotation or reflection and a permutation within the species (the last num_b particles are of B) bring each
+ * particle of b [N, D] within tolerance of one of a [N, D]; both are centred. work [N]. */
+bool eqf__minima_is_congruent(unsigned num_particles, unsigned num_b, unsigned space_dim, const double *a,
+                              const double *b, double tolerance, bool *work);
 
 #endif

@@ -83,7 +83,7 @@ static void part_overlaps(const eqf__quench *run, double *x) {
 
 /* Distinguishes minima from saddle points; if is_left, displaces the latter along a direction of negative curvature. */
 static eqf_status check_curvature(eqf__quench *run, size_t count, const size_t *indices, bool is_left) {
-    size_t n = run->num_dof, V = run->V, num_blocks = (count + V - 1) / V;
+    size_t n = run->num_dof, V = run->real.vector_width, num_blocks = eqf__num_blocks(&run->real, count);
     for (size_t first = 0; first < num_blocks; first += run->num_hessian_blocks) {
         size_t blocks = num_blocks - first < run->num_hessian_blocks ? num_blocks - first : run->num_hessian_blocks;
         EQF__TRY(eqf__quench_hessians(run, first, blocks));
@@ -138,9 +138,10 @@ static eqf_status measure_stiffness(eqf__quench *run) {
 
 /* indices [num_active] is reduced to those that were displaced from saddle points. */
 static eqf_status quench_round(eqf__quench *run, bool is_left, size_t *num_active, size_t *indices) {
+    const size_t most = run->batch.chunk_size; /* options->progress tells how far each launch came: no smaller pieces */
     size_t num_left = 0;
-    for (size_t first = 0; first < *num_active; first += run->chunk) {
-        size_t count = *num_active - first < run->chunk ? *num_active - first : run->chunk;
+    for (size_t first = 0; first < *num_active; first += most) {
+        size_t count = *num_active - first < most ? *num_active - first : most;
         EQF__TRY(eqf__quench_upload(run, count, indices + first));
         EQF__TRY(eqf__quench_descend(run, count));
         EQF__TRY(eqf__quench_collect(run, count, indices + first));
@@ -179,7 +180,7 @@ static eqf_status quench(eqf__quench *run, const float *x, size_t *indices) {
 }
 
 static void summarise(const eqf__quench *run, eqf_quench_summary *summary) {
-    summary->is_double = run->is_double;
+    summary->is_double = eqf__is_double(&run->real);
     summary->gradient_tolerance = run->gradient_tolerance;
     summary->num_escapes = run->num_escapes;
     for (size_t b = 0; b < run->batch_size; b++) summary->counts[run->result_out[b]]++;
@@ -215,9 +216,8 @@ eqf_status eqf_minima_quench(eqf_context *ctx, const eqf_potential_options *pote
     eqf_status status = EQF_OK;
     if (batch_size > 0) {
         size_t *indices = eqf__alloc(ctx, batch_size, sizeof *indices, "the configurations' indices");
-        status = indices == NULL ? EQF_ERROR_OUT_OF_MEMORY : eqf__quench_create_kernels(&run);
+        status = indices == NULL ? EQF_ERROR_OUT_OF_MEMORY : eqf__quench_create(&run);
         if (status == EQF_OK) status = eqf__check_quench(&checker, &run);
-        if (status == EQF_OK) status = eqf__quench_create_buffers(&run);
         if (status == EQF_OK && run.has_guessed_stiffness) status = measure_stiffness(&run);
         if (status == EQF_OK) status = quench(&run, x, indices);
         eqf__quench_clear(&run);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "eqflow/version.h"
+#include "integrator_options.h"
 #include "kinds.h"
 #include "model_internal.h"
 #include "prior_kinds.h"
@@ -27,13 +28,9 @@ static eqf_status dynamics_init_params(eqf_context *ctx, eqf_model *model) {
 
 /* ---- Making ----------------------------------------------------------------------------------- */
 
-static const char *const methods[] = {[EQF_INTEGRATOR_RK4] = "rk4", NULL}; /* others are a choice of the flow */
-
 const eqf_option eqf__model_integrator_options[] = {
-    EQF__OPTION(eqf_integrator_options, method, NAME, .initial = EQF_INTEGRATOR_RK4, .names = methods,
-                .help = "how the flow is solved"),
-    EQF__OPTION(eqf_integrator_options, num_steps, UNSIGNED, .initial = 20, .low = 1, .high = 100000,
-                .help = "equal steps"),
+    EQF__METHOD_OPTION(eqf_integrator_options),
+    EQF__NUM_STEPS_OPTION(eqf_integrator_options),
     EQF__OPTIONS_END,
 };
 

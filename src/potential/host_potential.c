@@ -6,7 +6,19 @@
 #include "potential_kinds.h"
 
 bool eqf__host_has_formula(const eqf_potential_options *potential) {
-    return eqf__potential_kind_of(potential->kind)->pair != NULL;
+    const eqf__potential_kind *kind = eqf__potential_kind_of(potential->kind);
+    return kind->pair != NULL || kind->species_pair != NULL;
+}
+
+/* Energy and slope of particles i and j at distance d. */
+static void pair_of(const eqf_potential_options *potential, unsigned i, unsigned j, double d, double *energy_out,
+                    double *slope_out) {
+    const eqf__potential_kind *kind = eqf__potential_kind_of(potential->kind);
+    const unsigned first_b = potential->num_particles - eqf_potential_num_b(potential);
+    if (kind->species_pair != NULL)
+        kind->species_pair(potential, (unsigned)(i >= first_b) + (unsigned)(j >= first_b), d, energy_out, slope_out);
+    else
+        kind->pair(potential, d, energy_out, slope_out);
 }
 
 static double distance_of(unsigned dim, const double *x, unsigned i, unsigned j) {
@@ -33,7 +45,7 @@ double eqf__host_energy(const eqf_potential_options *potential, const double *x)
     for (unsigned i = 0; i < num; i++)
         for (unsigned j = i + 1; j < num; j++) {
             double of_pair, slope;
-            kind->pair(potential, distance_of(dim, x, i, j), &of_pair, &slope);
+            pair_of(potential, i, j, distance_of(dim, x, i, j), &of_pair, &slope);
             energy += of_pair;
         }
     if (kind->has_trap) energy += 0.5 * potential->trap_strength * spread_of(num, dim, x);
@@ -52,7 +64,7 @@ void eqf__host_force(const eqf_potential_options *potential, const double *x, do
             if (j == i) continue;
             const double d = distance_of(dim, x, i, j);
             double of_pair, slope;
-            kind->pair(potential, d, &of_pair, &slope);
+            pair_of(potential, i, j, d, &of_pair, &slope);
             for (unsigned a = 0; a < dim; a++) force_out[i * dim + a] -= slope * (x[i * dim + a] - x[j * dim + a]) / d;
         }
     for (unsigned c = 0; c < num * dim; c++) force_out[c] /= potential->temperature;

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "potential_kinds.h"
 #include "potential.h"
+#include "potential_kinds.h"
 #include "program.h"
 
 /* Constants go into kernel text as literals of the precision that the kernel computes in. */
@@ -40,6 +40,11 @@ eqf_status eqf__define(eqf__define_list *list, const char *name, double value) {
 
 eqf_status eqf__define_unless_zero(eqf__define_list *list, const char *name, double value) {
     return (float)fmin(fabs(value), FLT_MAX) > 0.0f ? eqf__define(list, name, value) : EQF_OK;
+}
+
+void eqf__define_count(eqf__define_list *list, const char *name, unsigned value) {
+    const size_t length = strlen(list->buffer);
+    snprintf(list->buffer + length, list->size - length, " -D %s=%uu", name, value);
 }
 
 static eqf_status program_defines(eqf_context *ctx, const eqf_potential_options *potential, bool is_double,

@@ -1,31 +1,25 @@
 /* Potentials on the device: batches of energies and forces. */
 #include "eqflow/potential.h"
 
-#include <stdlib.h>
-
+#include "batch.h"
 #include "budget.h"
 #include "ocl.h"
 #include "potential.h"
 #include "program.h"
 
-/* Samples evaluated in one go: bounds the device memory. */
-#define CHUNK_REALS ((size_t)1 << 23)
-
 typedef struct evaluation {
     eqf__program *program;
-    eqf__kernel pack, unpack, energy, force;
-    cl_mem x, x_blocked, result, result_blocked;
+    eqf__kernel energy, force;
+    eqf__batch batch;
+    cl_mem d_energy, d_force; /* [blocks][V], [blocks][N*D][V]; NULL where not wanted */
 } evaluation;
 
 static void evaluation_clear(evaluation *work) {
-    eqf__kernel_destroy(&work->pack);
-    eqf__kernel_destroy(&work->unpack);
     eqf__kernel_destroy(&work->energy);
     eqf__kernel_destroy(&work->force);
-    eqf__buffer_destroy(&work->x);
-    eqf__buffer_destroy(&work->x_blocked);
-    eqf__buffer_destroy(&work->result);
-    eqf__buffer_destroy(&work->result_blocked);
+    eqf__batch_clear(&work->batch);
+    eqf__buffer_destroy(&work->d_energy);
+    eqf__buffer_destroy(&work->d_force);
 }
 
 /* A configuration's energy and force are a work-item's: pairs and their coordinates, and passes over all coordinates. A
@@ -45,73 +39,56 @@ eqf_status eqf__potential_program(eqf_context *ctx, const eqf_potential_options 
     return eqf__program_get(ctx, "potential", files, defines, program_out);
 }
 
-static eqf_status evaluation_prepare(eqf_context *ctx, const eqf_potential_options *potential, size_t chunk,
-                                     bool has_force, evaluation *work) {
+static eqf_status evaluation_prepare(eqf_context *ctx, const eqf_potential_options *potential, size_t batch_size,
+                                     bool has_energy, bool has_force, evaluation *work) {
     eqf__device *device;
     EQF__TRY(eqf__device_get(ctx, &device));
     EQF__TRY(check_budget(ctx, potential));
     EQF__TRY(eqf__potential_program(ctx, potential, &work->program));
-    eqf__program *program = work->program;
-    EQF__TRY(eqf__kernel_create(ctx, program, "pack", &work->pack));
-    EQF__TRY(eqf__kernel_create(ctx, program, "unpack", &work->unpack));
-    EQF__TRY(eqf__kernel_create(ctx, program, "evaluate_energy", &work->energy));
-    EQF__TRY(eqf__kernel_create(ctx, program, "evaluate_force", &work->force));
-    size_t num_dof = (size_t)potential->num_particles * potential->space_dim;
-    size_t padded = (chunk + device->vector_width - 1) / device->vector_width * device->vector_width;
-    size_t result_reals = padded * (has_force ? num_dof : 1);
-    EQF__TRY(eqf__buffer_create(ctx, padded * num_dof * sizeof(float), NULL, "the configurations", &work->x));
-    EQF__TRY(eqf__buffer_create(ctx, padded * num_dof * sizeof(float), NULL, "the configurations", &work->x_blocked));
-    EQF__TRY(eqf__buffer_create(ctx, result_reals * sizeof(float), NULL, "the energies and forces", &work->result));
-    return eqf__buffer_create(ctx, result_reals * sizeof(float), NULL, "the energies and forces",
-                              &work->result_blocked);
+    EQF__TRY(eqf__kernel_create(ctx, work->program, "evaluate_energy", &work->energy));
+    EQF__TRY(eqf__kernel_create(ctx, work->program, "evaluate_force", &work->force));
+    const eqf__real real = eqf__real_float(device);
+    const size_t num_dof = (size_t)potential->num_particles * potential->space_dim;
+    EQF__TRY(eqf__batch_create(ctx, work->program, &real, num_dof, batch_size, &work->batch));
+    const size_t bytes = eqf__batch_lanes(&work->batch) * real.size;
+    if (has_energy) EQF__TRY(eqf__buffer_create(ctx, bytes, NULL, "the energies", &work->d_energy));
+    return has_force ? eqf__buffer_create(ctx, bytes * num_dof, NULL, "the forces", &work->d_force) : EQF_OK;
 }
 
-/* x [batch_size, N*D] -> energy_out [batch_size] or NULL, force_out [batch_size, N*D] or NULL, batch_size at most a
- * chunk. */
-static eqf_status evaluate_chunk(eqf_context *ctx, const evaluation *work, cl_uint batch_size, cl_uint num_dof,
-                                 const float *x, float *energy_out, float *force_out) {
-    unsigned V = ctx->device->vector_width;
-    cl_uint num_blocks = (batch_size + V - 1) / V, one = 1;
-    EQF__TRY(eqf__buffer_write(ctx, work->x, 0, (size_t)batch_size * num_dof * sizeof(float), x));
-    EQF__TRY(EQF__LAUNCH(ctx, &work->pack, num_blocks, 0, EQF__ARG(work->x), EQF__ARG(work->x_blocked),
-                         EQF__ARG(batch_size), EQF__ARG(num_dof)));
+/* x [count, N*D] -> energy_out [count] or NULL, force_out [count, N*D] or NULL, count at most a chunk. */
+static eqf_status evaluate_chunk(eqf_context *ctx, evaluation *work, size_t count, const float *x, float *energy_out,
+                                 float *force_out) {
+    eqf__batch *batch = &work->batch;
+    cl_uint num_blocks = (cl_uint)eqf__num_blocks(&batch->real, count);
+    EQF__TRY(eqf__batch_upload(batch, count, eqf__floats(x)));
     if (energy_out != NULL) {
-        EQF__TRY(EQF__LAUNCH(ctx, &work->energy, num_blocks, 0, EQF__ARG(work->x_blocked),
-                             EQF__ARG(work->result_blocked), EQF__ARG(num_blocks)));
-        EQF__TRY(EQF__LAUNCH(ctx, &work->unpack, num_blocks, 0, EQF__ARG(work->result_blocked),
-                             EQF__ARG(work->result), EQF__ARG(batch_size), EQF__ARG(one)));
-        EQF__TRY(eqf__buffer_read(ctx, work->result, 0, (size_t)batch_size * sizeof(float), energy_out));
+        EQF__TRY(EQF__LAUNCH(ctx, &work->energy, num_blocks, 0, EQF__ARG(batch->d_x), EQF__ARG(work->d_energy),
+                             EQF__ARG(num_blocks)));
+        EQF__TRY(eqf__batch_read(batch, count, work->d_energy, eqf__floats(energy_out)));
     }
-    if (force_out != NULL) {
-        EQF__TRY(EQF__LAUNCH(ctx, &work->force, num_blocks, 0, EQF__ARG(work->x_blocked),
-                             EQF__ARG(work->result_blocked), EQF__ARG(num_blocks)));
-        EQF__TRY(EQF__LAUNCH(ctx, &work->unpack, num_blocks, 0, EQF__ARG(work->result_blocked),
-                             EQF__ARG(work->result), EQF__ARG(batch_size), EQF__ARG(num_dof)));
-        EQF__TRY(eqf__buffer_read(ctx, work->result, 0, (size_t)batch_size * num_dof * sizeof(float), force_out));
-    }
-    return EQF_OK;
+    if (force_out == NULL) return EQF_OK;
+    EQF__TRY(EQF__LAUNCH(ctx, &work->force, num_blocks, 0, EQF__ARG(batch->d_x), EQF__ARG(work->d_force),
+                         EQF__ARG(num_blocks)));
+    return eqf__batch_download(batch, count, work->d_force, eqf__floats(force_out));
 }
 
 eqf_status eqf__potential_evaluate(eqf_context *ctx, const eqf_potential_options *potential, size_t batch_size,
-                                  const float *x, float *energy_out, float *force_out) {
+                                   const float *x, float *energy_out, float *force_out) {
     EQF__NOT_NULL(ctx, ctx);
     EQF__TRY(eqf_potential_check(ctx, potential));
     if (batch_size == 0 || (energy_out == NULL && force_out == NULL)) return EQF_OK;
     if (x == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "no configurations: x is NULL");
-    size_t num_dof = (size_t)potential->num_particles * potential->space_dim;
-    size_t chunk = num_dof < CHUNK_REALS ? CHUNK_REALS / num_dof : 1;
-    if (chunk > batch_size) chunk = batch_size;
+    const size_t num_dof = (size_t)potential->num_particles * potential->space_dim;
 
     evaluation work = {0};
-    eqf_status status = evaluation_prepare(ctx, potential, chunk, force_out != NULL, &work);
-    eqf__pieces pieces = {0};
+    eqf_status status = evaluation_prepare(ctx, potential, batch_size, energy_out != NULL, force_out != NULL, &work);
     for (size_t first = 0, count; status == EQF_OK && first < batch_size; first += count) {
-        count = eqf__next_piece(ctx, &pieces, chunk, batch_size, first);
+        count = eqf__batch_next(&work.batch, batch_size, first);
         status = eqf__progress(ctx, "energies", (double)first, (double)batch_size);
         if (status == EQF_OK)
-            status = evaluate_chunk(ctx, &work, (cl_uint)count, (cl_uint)num_dof, x + first * num_dof,
-                                    energy_out == NULL ? NULL : energy_out + first,
-                                    force_out == NULL ? NULL : force_out + first * num_dof);
+            status =
+                evaluate_chunk(ctx, &work, count, x + first * num_dof, energy_out == NULL ? NULL : energy_out + first,
+                               force_out == NULL ? NULL : force_out + first * num_dof);
     }
     evaluation_clear(&work);
     return status;

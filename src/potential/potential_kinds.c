@@ -10,6 +10,7 @@ const eqf__potential_kind *eqf__potential_kind_of(eqf_potential_kind kind) {
         case EQF_POTENTIAL_LENNARD_JONES: return &eqf__lennard_jones;
         case EQF_POTENTIAL_USER: return &eqf__user_potential;
         case EQF_POTENTIAL_MORSE: return &eqf__morse;
+        case EQF_POTENTIAL_BINARY_LENNARD_JONES: return &eqf__binary_lennard_jones;
     }
     return NULL;
 }
@@ -45,6 +46,11 @@ const eqf_option *eqf_potential_option(eqf_potential_kind kind, size_t index) {
 
 const eqf_option *eqf_potential_common_option(size_t index) {
     return eqf__options_at(eqf__potential_common_options, index);
+}
+
+unsigned eqf_potential_num_b(const eqf_potential_options *potential) {
+    const eqf__potential_kind *row = potential != NULL ? eqf__potential_kind_of(potential->kind) : NULL;
+    return row != NULL && row->has_species ? potential->num_b : 0;
 }
 
 double eqf_potential_length(const eqf_potential_options *potential) {

@@ -28,6 +28,8 @@ typedef struct eqf__define_list {
 eqf_status eqf__define(eqf__define_list *list, const char *name, double value);
 /* The same, but a constant that vanishes is left undefined and its term out of the kernel: 0 * inf would be NaN. */
 eqf_status eqf__define_unless_zero(eqf__define_list *list, const char *name, double value);
+/* Appends a whole number. */
+void eqf__define_count(eqf__define_list *list, const char *name, unsigned value);
 
 /* `potential` below is a potential of that kind, and checked. */
 typedef struct eqf__potential_kind {
@@ -38,9 +40,13 @@ typedef struct eqf__potential_kind {
     const char *kernel_file; /* of cl/: pair_energy and pair_slope; NULL: the text in the options */
     const char *sum_file;    /* of cl/: what makes the promises of a potential from that */
     bool has_trap;           /* trap_strength holds the particles together: at 0 they may fly apart */
+    bool has_species;        /* num_b says which particles are alike */
     /* Energy of a pair at distance d and its derivative by d, temperature and trap left out: the twin of the kernel
      * file in double. NULL: the host knows no formula, and there are no known answers. */
     void (*pair)(const eqf_potential_options *potential, double d, double *energy_out, double *slope_out);
+    /* In its place where the pair's species matter: num_b_of_pair of the two are of species B. */
+    void (*species_pair)(const eqf_potential_options *potential, unsigned num_b_of_pair, double d, double *energy_out,
+                         double *slope_out);
     void (*scales)(const eqf_potential_options *potential, eqf__potential_scales *scales_out);
     /* What the rows cannot say; NULL: nothing. Errors: INVALID_ARGUMENT. */
     eqf_status (*check)(eqf_context *ctx, const eqf_potential_options *potential);
@@ -50,6 +56,7 @@ typedef struct eqf__potential_kind {
 
 /* The rows. */
 extern const eqf__potential_kind eqf__double_well, eqf__lennard_jones, eqf__user_potential, eqf__morse;
+extern const eqf__potential_kind eqf__binary_lennard_jones;
 
 /* A file of either of the first two kinds holds the constants of both: format 1 began so. */
 extern const eqf_option eqf__double_well_options[], eqf__lennard_jones_options[];
@@ -73,6 +80,12 @@ double eqf__potential_packed_neighbours(const eqf_potential_options *potential);
 
 /* The scales of any kind, the stiffness divided by the temperature and positive. */
 void eqf__potential_scales_of(const eqf_potential_options *potential, eqf__potential_scales *scales_out);
+/* Are num_b and the number of particles those of species? Errors: INVALID_ARGUMENT. */
+eqf_status eqf__potential_check_species(eqf_context *ctx, const eqf_potential_options *potential);
+/* The row of num_b: optional, as models with text are older than it. */
+#define EQF__SPECIES_OPTION(...)                                                                                  \
+    EQF__OPTION(eqf_potential_options, num_b, UNSIGNED, .initial = 0, .low = 0, .high = 999, .is_optional = true, \
+                .help = "particles of species B, the last ones; 0: all are alike", __VA_ARGS__)
 /* Feeds everything that the energy depends on to a hash (eqf__hash). */
 uint64_t eqf__potential_hash(uint64_t hash, const eqf_potential_options *potential);
 

@@ -10,6 +10,14 @@ const eqf_option eqf__potential_common_options[] = {
     EQF__OPTIONS_END,
 };
 
+eqf_status eqf__potential_check_species(eqf_context *ctx, const eqf_potential_options *potential) {
+    if (potential->num_b < potential->num_particles) return EQF_OK;
+    return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
+                     "num_b of the potential is %u: it must be below the number of particles, %u, so that species A "
+                     "has some",
+                     potential->num_b, potential->num_particles);
+}
+
 eqf_status eqf_potential_check(eqf_context *ctx, const eqf_potential_options *potential) {
     static const char what[] = "potential";
     if (potential == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the potential is NULL");

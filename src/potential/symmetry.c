@@ -71,20 +71,21 @@ static void multiply(const symmetry_test *test, double matrix[MAX_SPACE_DIM][MAX
         }
 }
 
-/* Any order but the one there is (Fisher and Yates). A rotation of the order would not do: a closed chain has that
- * symmetry. */
+/* Any order within the species but the one there is (Fisher and Yates). A rotation of the order would not do: a closed
+ * chain has that symmetry. */
 static void permute(symmetry_test *test, unsigned *order, const double *x, double *x_out) {
-    const unsigned N = test->num_particles, D = test->space_dim;
-    bool is_new = false;
-    while (!is_new) {
+    const unsigned N = test->num_particles, D = test->space_dim, first_b = N - eqf_potential_num_b(test->potential);
+    bool is_new = first_b == 1 && N == 2; /* one particle of each species: there is no other order */
+    do {
         for (unsigned i = 0; i < N; i++) order[i] = i;
         for (unsigned i = N - 1; i > 0; i--) {
-            const unsigned j = (unsigned)(0.5 * (draw(test) + 1.0) * (i + 1)), held = order[i];
+            const unsigned first = i >= first_b ? first_b : 0;
+            const unsigned j = first + (unsigned)(0.5 * (draw(test) + 1.0) * (i + 1 - first)), held = order[i];
             order[i] = order[j];
             order[j] = held;
         }
         for (unsigned i = 0; i < N; i++) is_new = is_new || order[i] != i;
-    }
+    } while (!is_new);
     for (unsigned i = 0; i < N; i++) memcpy(x_out + order[i] * D, x + i * D, D * sizeof *x);
 }
 

@@ -8,6 +8,7 @@
 
 static const eqf_option options[] = {
     EQF__CONSTANT(length, 1.0, 1e-30, .help = "typical distance of neighbours", .unit = "length"),
+    EQF__SPECIES_OPTION(.flag = "text-num-b"),
     EQF__OPTIONS_END,
 };
 
@@ -97,6 +98,7 @@ static const char *source_problem(const char *source) {
 static eqf_status check_user(eqf_context *ctx, const eqf_potential_options *potential) {
     if (potential->source == NULL)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the potential has no text: source is NULL");
+    EQF__TRY(eqf__potential_check_species(ctx, potential));
     const char *problem = source_problem(potential->source);
     if (problem != NULL)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the text of the potential cannot be used: %s", problem);
@@ -128,9 +130,11 @@ const eqf__potential_kind eqf__user_potential = {
              .title = "own text",
              .formula = "",
              .element = "X",
-             .has_text = true},
+             .has_text = true,
+             .element_b = "Y"},
     .options = options,
     .sum_file = "potential/user.clh",
+    .has_species = true,
     .scales = scales,
     .check = check_user,
     .define = define,

@@ -51,6 +51,15 @@ static const double num_train_of_noise = 1000;
         .space_dim = 3, .temperature = 1.0, .depth = 2.0, .width = 6.0, .r_min = 1.0, .trap_strength = 1.0     \
     }
 
+/* 8 A and 5 B. Pair AA is that of lj13; the ratios of the others to it are those of Kob and Andersen, Phys. Rev. E 51,
+ * 4626 (1995). */
+#define BINARY(particles, of_b)                                                                                      \
+    {                                                                                                                \
+        .struct_size = sizeof(eqf_potential_options), .kind = EQF_POTENTIAL_BINARY_LENNARD_JONES,                    \
+        .num_particles = particles, .space_dim = 3, .temperature = 1.0, .num_b = of_b, .epsilon_aa = 2.0,            \
+        .epsilon_ab = 3.0, .epsilon_bb = 1.0, .r_min_aa = 1.0, .r_min_ab = 0.8, .r_min_bb = 0.88, .trap_strength = 1 \
+    }
+
 /* The authors' fields: 50 Gaussians in distance, 10 in time. The dense core has its own widths. */
 #define RADIAL_FIELD(how, largest, gamma)                                                                             \
     {                                                                                                                 \
@@ -70,8 +79,7 @@ static const double num_train_of_noise = 1000;
 static const eqf_mcmc_options default_chains = EQF_MCMC_OPTIONS_INIT;
 
 /* For targets without independently known figures. */
-#define NOTHING_KNOWN \
-    .entropy = NAN, .entropy_error = NAN, .log_z = NAN, .log_z_error = NAN, .mean_energy = NAN
+#define NOTHING_KNOWN .entropy = NAN, .entropy_error = NAN, .log_z = NAN, .log_z_error = NAN, .mean_energy = NAN
 
 /* Known figures: docs/method.md, section 6. dw2 by quadrature; dw4 and lj13 by the Bennett acceptance ratio. Minima:
  * docs/minima.md. */
@@ -137,6 +145,15 @@ static const eqf_preset presets[] = {
      .name = "morse13",
      .title = "13 Morse particles in a harmonic trap",
      .model = MODEL("morse13", MORSE(13), LENNARD_JONES_FIELD),
+     .training = TRAINING_LJ13,
+     .mcmc = &default_chains,
+     .default_num_train = 100000,
+     NOTHING_KNOWN,
+     .minimum_energy = NAN},
+    {.struct_size = sizeof(eqf_preset),
+     .name = "blj13",
+     .title = "8 A and 5 B, binary Lennard-Jones particles in a harmonic trap",
+     .model = MODEL("blj13", BINARY(13, 5), LENNARD_JONES_FIELD),
      .training = TRAINING_LJ13,
      .mcmc = &default_chains,
      .default_num_train = 100000,

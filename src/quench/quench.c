@@ -11,8 +11,7 @@
 /* Most steps of one launch: progress and Ctrl-C wait for no more. */
 #define MAX_LAUNCH_STEPS 256u
 #define DEFAULT_MAX_STEPS 50000u
-/* Coordinates, and numbers of Hessians, on the device at a time. */
-#define CHUNK_REALS ((size_t)1 << 20)
+/* Numbers of Hessians on the device at a time. */
 #define HESSIAN_REALS ((size_t)1 << 22)
 /* omega dt of the stiffest mode at the largest time step: leapfrog is stable below 2. */
 #define LARGEST_PHASE 1.0
@@ -34,48 +33,15 @@ enum {
 static const eqf__quench_scales double_scales = {1e-10, 1e-15, 1e-5, 1e-6};
 static const eqf__quench_scales float_scales = {6e-8, 6e-8, 2e-3, 2e-4};
 
-/* ---- Reals of either precision ------------------------------------------------------------------------------- */
-
-static void eqf__quench_set_real(const eqf__quench *run, size_t index, double value) {
-    if (run->is_double)
-        ((double *)run->h_reals)[index] = value;
-    else
-        ((float *)run->h_reals)[index] = (float)value;
-}
-
-static double eqf__quench_get_real(const eqf__quench *run, size_t index) {
-    return run->is_double ? ((const double *)run->h_reals)[index] : (double)((const float *)run->h_reals)[index];
-}
-
-/* A real as kernel argument. */
-typedef union eqf__quench_real {
-    cl_double as_double;
-    cl_float as_float;
-} eqf__quench_real;
-
-static eqf__quench_real eqf__quench_real_of(const eqf__quench *run, double value) {
-    eqf__quench_real result;
-    if (run->is_double)
-        result.as_double = value;
-    else
-        result.as_float = (cl_float)value;
-    return result;
-}
-#define EQF__QUENCH_ARG(run, variable) ((eqf__argument){(run)->real_size, &(variable)})
-
 /* ---- Preparation --------------------------------------------------------------------------------------------- */
 
 static unsigned min_unsigned(unsigned a, unsigned b) {
     return a < b ? a : b;
 }
 
-static void set_precision(eqf__quench *run, bool is_double) {
-    const eqf__device *device = run->ctx->device;
-    run->is_double = is_double;
-    run->scales = run->is_double ? &double_scales : &float_scales;
-    run->real_size = run->is_double ? sizeof(cl_double) : sizeof(cl_float);
-    /* As many bytes a vector as in float. */
-    run->V = run->is_double && device->vector_width > 1 ? device->vector_width / 2 : device->vector_width;
+/* Number index of the reals that were read last. */
+static double get_real(const eqf__quench *run, size_t index) {
+    return eqf__is_double(&run->real) ? ((const double *)run->h_reals)[index] : ((const float *)run->h_reals)[index];
 }
 
 void eqf__quench_choose_scales(eqf__quench *run, double stiffness) {
@@ -103,79 +69,77 @@ void eqf__quench_begin(eqf_context *ctx, const eqf_potential_options *potential,
     run_out->num_particles = potential->num_particles;
     run_out->space_dim = potential->space_dim;
     run_out->num_dof = run_out->num_particles * run_out->space_dim;
-    set_precision(run_out, is_double);
+    run_out->real = is_double ? eqf__real_double(ctx->device) : eqf__real_float(ctx->device);
+    run_out->scales = is_double ? &double_scales : &float_scales;
     eqf__potential_scales scales;
     eqf__potential_scales_of(potential, &scales);
     run_out->has_guessed_stiffness = scales.is_stiffness_guessed;
     eqf__quench_choose_scales(run_out, scales.stiffness);
 }
 
-eqf_status eqf__quench_create_kernels(eqf__quench *run) {
+static eqf_status get_program(eqf__quench *run, eqf__program **program_out) {
     eqf_context *ctx = run->ctx;
+    const bool is_double = eqf__is_double(&run->real);
     char constants[EQF__POTENTIAL_DEFINES_SIZE], defines[EQF__POTENTIAL_DEFINES_SIZE + 64];
-    EQF__TRY(run->is_double ? eqf__potential_program_defines_double(ctx, run->potential, constants, sizeof constants)
-                            : eqf__potential_program_defines(ctx, run->potential, constants, sizeof constants));
-    snprintf(defines, sizeof defines, "%s -D V=%u%s", constants, run->V, run->is_double ? " -D USE_DOUBLE" : "");
+    EQF__TRY(is_double ? eqf__potential_program_defines_double(ctx, run->potential, constants, sizeof constants)
+                       : eqf__potential_program_defines(ctx, run->potential, constants, sizeof constants));
+    snprintf(defines, sizeof defines, "%s -D V=%u%s", constants, run->real.vector_width,
+             is_double ? " -D USE_DOUBLE" : "");
     const char *files[] = {"common/real.clh",     EQF__POTENTIAL_FILES(ctx, run->potential),
                            "potential/energy.cl", "minima/quench.cl",
                            "common/pack.cl",      NULL};
+    return eqf__program_get(ctx, "minima", files, defines, program_out);
+}
+
+static eqf_status create_hessians(eqf__quench *run, size_t num_blocks) {
+    const size_t one = (size_t)run->num_dof * run->num_dof * run->real.vector_width;
+    const size_t most = HESSIAN_REALS / one > 1 ? HESSIAN_REALS / one : 1;
+    run->num_hessian_blocks = (cl_uint)(most < num_blocks ? most : num_blocks);
+    return eqf__buffer_create(run->ctx, one * run->num_hessian_blocks * run->real.size, NULL, "the Hessians",
+                              &run->d_hessians);
+}
+
+eqf_status eqf__quench_create(eqf__quench *run) {
+    eqf_context *ctx = run->ctx;
     eqf__program *program;
-    EQF__TRY(eqf__program_get(ctx, "minima", files, defines, &program));
-    EQF__TRY(eqf__kernel_create(ctx, program, "pack", &run->pack));
-    EQF__TRY(eqf__kernel_create(ctx, program, "unpack", &run->unpack));
+    EQF__TRY(get_program(run, &program));
     EQF__TRY(eqf__kernel_create(ctx, program, "evaluate_energy", &run->energy));
     EQF__TRY(eqf__kernel_create(ctx, program, "quench_begin", &run->begin));
     EQF__TRY(eqf__kernel_create(ctx, program, "quench_steps", &run->steps));
-    return eqf__kernel_create(ctx, program, "quench_hessian", &run->hessian);
-}
+    EQF__TRY(eqf__kernel_create(ctx, program, "quench_hessian", &run->hessian));
+    EQF__TRY(eqf__batch_create(ctx, program, &run->real, run->num_dof, run->batch_size, &run->batch));
 
-eqf_status eqf__quench_create_buffers(eqf__quench *run) {
-    eqf_context *ctx = run->ctx;
-    size_t num_dof = run->num_dof, V = run->V;
-    run->chunk = CHUNK_REALS / num_dof;
-    if (run->chunk < V) run->chunk = V;
-    if (run->chunk > run->batch_size) run->chunk = run->batch_size;
-    size_t num_blocks = (run->chunk + V - 1) / V, hessian_reals = num_dof * num_dof * V;
-    size_t hessian_blocks = HESSIAN_REALS / hessian_reals;
-    if (hessian_blocks < 1) hessian_blocks = 1;
-    run->num_hessian_blocks = (cl_uint)(hessian_blocks < num_blocks ? hessian_blocks : num_blocks);
-    hessian_reals *= run->num_hessian_blocks;
-
-    size_t num_reals = num_blocks * V * (num_dof > NUM_CONTROLS ? num_dof : NUM_CONTROLS);
-    EQF__TRY(eqf__buffer_create(ctx, num_reals * run->real_size, NULL, "the configurations", &run->x));
-    EQF__TRY(eqf__buffer_create(ctx, num_blocks * V * num_dof * run->real_size, NULL, "the configurations",
-                                &run->x_blocked));
-    EQF__TRY(eqf__buffer_create(ctx, num_blocks * V * num_dof * run->real_size, NULL, "the velocities",
-                                &run->velocity_blocked));
-    EQF__TRY(eqf__buffer_create(ctx, num_blocks * V * NUM_CONTROLS * run->real_size, NULL, "the quench's state",
-                                &run->control_blocked));
-    EQF__TRY(eqf__buffer_create(ctx, num_blocks * V * run->real_size, NULL, "the energies", &run->energy_blocked));
-    EQF__TRY(eqf__buffer_create(ctx, hessian_reals * run->real_size, NULL, "the Hessians", &run->hessians));
+    const size_t num_dof = run->num_dof, lanes = eqf__batch_lanes(&run->batch), bytes = lanes * run->real.size;
+    EQF__TRY(eqf__buffer_create(ctx, bytes * num_dof, NULL, "the velocities", &run->d_velocity));
+    EQF__TRY(eqf__buffer_create(ctx, bytes * NUM_CONTROLS, NULL, "the quench's state", &run->d_control));
+    EQF__TRY(eqf__buffer_create(ctx, bytes, NULL, "the energies", &run->d_energy));
+    EQF__TRY(create_hessians(run, lanes / run->real.vector_width));
+    const size_t hessian_reals = num_dof * num_dof * run->real.vector_width * run->num_hessian_blocks;
+    const size_t control_reals = lanes * NUM_CONTROLS;
     run->h_reals =
-        eqf__alloc(ctx, num_reals > hessian_reals ? num_reals : hessian_reals, run->real_size, "the configurations");
-    run->h_control = eqf__alloc(ctx, run->chunk * NUM_CONTROLS, sizeof(double), "the quench's state");
+        eqf__alloc(ctx, control_reals > hessian_reals ? control_reals : hessian_reals, run->real.size, "the Hessians");
+    run->h_rows = eqf__alloc(ctx, run->batch.chunk_size * num_dof, sizeof(double), "the configurations");
+    run->h_control = eqf__alloc(ctx, run->batch.chunk_size * NUM_CONTROLS, sizeof(double), "the quench's state");
     run->h_matrix = eqf__alloc(ctx, num_dof * num_dof, sizeof(double), "the Hessian");
     run->h_direction = eqf__alloc(ctx, num_dof, sizeof(double), "a direction");
     run->h_is_reached = eqf__alloc(ctx, run->num_particles, sizeof(bool), "the particles");
-    bool is_complete = run->h_reals != NULL && run->h_control != NULL && run->h_matrix != NULL &&
+    bool is_complete = run->h_reals != NULL && run->h_rows != NULL && run->h_control != NULL && run->h_matrix != NULL &&
                        run->h_direction != NULL && run->h_is_reached != NULL;
     return is_complete ? EQF_OK : EQF_ERROR_OUT_OF_MEMORY;
 }
 
 void eqf__quench_clear(eqf__quench *run) {
-    eqf__kernel_destroy(&run->pack);
-    eqf__kernel_destroy(&run->unpack);
     eqf__kernel_destroy(&run->energy);
     eqf__kernel_destroy(&run->begin);
     eqf__kernel_destroy(&run->steps);
     eqf__kernel_destroy(&run->hessian);
-    eqf__buffer_destroy(&run->x);
-    eqf__buffer_destroy(&run->x_blocked);
-    eqf__buffer_destroy(&run->velocity_blocked);
-    eqf__buffer_destroy(&run->control_blocked);
-    eqf__buffer_destroy(&run->energy_blocked);
-    eqf__buffer_destroy(&run->hessians);
+    eqf__batch_clear(&run->batch);
+    eqf__buffer_destroy(&run->d_velocity);
+    eqf__buffer_destroy(&run->d_control);
+    eqf__buffer_destroy(&run->d_energy);
+    eqf__buffer_destroy(&run->d_hessians);
     free(run->h_reals);
+    free(run->h_rows);
     free(run->h_control);
     free(run->h_matrix);
     free(run->h_direction);
@@ -186,24 +150,24 @@ void eqf__quench_clear(eqf__quench *run) {
 
 /* indices [count]: configurations of x_out to quench; their numbers in the blocks are 0 ... count - 1. */
 eqf_status eqf__quench_upload(eqf__quench *run, size_t count, const size_t *indices) {
-    cl_uint batch_size = (cl_uint)count, num_blocks = (batch_size + run->V - 1) / run->V;
+    const size_t num_dof = run->num_dof;
+    cl_uint num_blocks = (cl_uint)eqf__num_blocks(&run->real, count);
     for (size_t b = 0; b < count; b++)
-        for (size_t c = 0; c < run->num_dof; c++)
-            eqf__quench_set_real(run, b * run->num_dof + c, run->x_out[indices[b] * run->num_dof + c]);
-    EQF__TRY(eqf__buffer_write(run->ctx, run->x, 0, count * run->num_dof * run->real_size, run->h_reals));
-    EQF__TRY(EQF__LAUNCH(run->ctx, &run->pack, num_blocks, 0, EQF__ARG(run->x), EQF__ARG(run->x_blocked),
-                         EQF__ARG(batch_size), EQF__ARG(run->num_dof)));
-    eqf__quench_real largest_time_step = eqf__quench_real_of(run, run->largest_time_step);
-    return EQF__LAUNCH(run->ctx, &run->begin, num_blocks, 0, EQF__ARG(run->velocity_blocked),
-                       EQF__ARG(run->control_blocked), EQF__ARG(num_blocks), EQF__QUENCH_ARG(run, largest_time_step));
+        memcpy(run->h_rows + b * num_dof, run->x_out + indices[b] * num_dof, num_dof * sizeof(double));
+    EQF__TRY(eqf__batch_upload(&run->batch, count, eqf__doubles(run->h_rows)));
+    eqf__real_argument largest_time_step = eqf__real_value(&run->real, run->largest_time_step);
+    return EQF__LAUNCH(run->ctx, &run->begin, num_blocks, 0, EQF__ARG(run->d_velocity), EQF__ARG(run->d_control),
+                       EQF__ARG(num_blocks), EQF__REAL_ARG(&run->real, largest_time_step));
 }
 
-/* blocked [..][num_values][V] -> h_reals [count, num_values] */
-static eqf_status download(eqf__quench *run, cl_mem blocked, cl_uint num_values, size_t count) {
-    cl_uint batch_size = (cl_uint)count, num_blocks = (batch_size + run->V - 1) / run->V;
-    EQF__TRY(EQF__LAUNCH(run->ctx, &run->unpack, num_blocks, 0, EQF__ARG(blocked), EQF__ARG(run->x),
-                         EQF__ARG(batch_size), EQF__ARG(num_values)));
-    return eqf__buffer_read(run->ctx, run->x, 0, count * num_values * run->real_size, run->h_reals);
+/* [num_blocks][NUM_CONTROLS][V] of the device -> h_control [count, NUM_CONTROLS] */
+static eqf_status read_control(eqf__quench *run, size_t count) {
+    const size_t V = run->real.vector_width, num = eqf__num_blocks(&run->real, count) * NUM_CONTROLS * V;
+    EQF__TRY(eqf__buffer_read(run->ctx, run->d_control, 0, num * run->real.size, run->h_reals));
+    for (size_t b = 0; b < count; b++)
+        for (size_t c = 0; c < NUM_CONTROLS; c++)
+            run->h_control[b * NUM_CONTROLS + c] = get_real(run, (b / V * NUM_CONTROLS + c) * V + b % V);
+    return EQF_OK;
 }
 
 static eqf_status report_progress(const eqf__quench *run, size_t num_done) {
@@ -216,26 +180,25 @@ static eqf_status report_progress(const eqf__quench *run, size_t num_done) {
 }
 
 eqf_status eqf__quench_descend(eqf__quench *run, size_t count) {
-    cl_uint num_blocks = (cl_uint)((count + run->V - 1) / run->V);
-    eqf__quench_real tolerance = eqf__quench_real_of(run, run->gradient_tolerance),
-                     time_step = eqf__quench_real_of(run, run->largest_time_step);
-    eqf__quench_real displacement = eqf__quench_real_of(run, run->largest_displacement);
+    const eqf__real *real = &run->real;
+    cl_uint num_blocks = (cl_uint)eqf__num_blocks(real, count);
+    eqf__real_argument tolerance = eqf__real_value(real, run->gradient_tolerance),
+                       time_step = eqf__real_value(real, run->largest_time_step),
+                       displacement = eqf__real_value(real, run->largest_displacement);
     /* One launch more than max_steps: it takes no step, but sees whether the last one was enough. */
     for (unsigned done = 0; done <= run->max_steps;) {
         cl_uint num_steps = min_unsigned(run->max_steps + 1 - done, run->launch_steps);
-        EQF__TRY(EQF__LAUNCH(run->ctx, &run->steps, num_blocks, 0, EQF__ARG(run->x_blocked),
-                             EQF__ARG(run->velocity_blocked), EQF__ARG(run->control_blocked), EQF__ARG(num_blocks),
-                             EQF__ARG(num_steps), EQF__QUENCH_ARG(run, tolerance), EQF__QUENCH_ARG(run, time_step),
-                             EQF__QUENCH_ARG(run, displacement)));
+        EQF__TRY(EQF__LAUNCH(run->ctx, &run->steps, num_blocks, 0, EQF__ARG(run->batch.d_x), EQF__ARG(run->d_velocity),
+                             EQF__ARG(run->d_control), EQF__ARG(num_blocks), EQF__ARG(num_steps),
+                             EQF__REAL_ARG(real, tolerance), EQF__REAL_ARG(real, time_step),
+                             EQF__REAL_ARG(real, displacement)));
         done += num_steps;
-        EQF__TRY(download(run, run->control_blocked, NUM_CONTROLS, count));
+        EQF__TRY(read_control(run, count));
         size_t num_done = 0;
-        for (size_t b = 0; b < count; b++)
-            num_done += eqf__quench_get_real(run, b * NUM_CONTROLS + CONTROL_IS_DONE) > 0.0;
+        for (size_t b = 0; b < count; b++) num_done += run->h_control[b * NUM_CONTROLS + CONTROL_IS_DONE] > 0.0;
         EQF__TRY(report_progress(run, run->num_finished + num_done));
         if (num_done == count) break;
     }
-    for (size_t n = 0; n < count * NUM_CONTROLS; n++) run->h_control[n] = eqf__quench_get_real(run, n);
     return EQF_OK;
 }
 
@@ -270,10 +233,10 @@ static bool is_dissociated(const eqf__quench *run, const double *x) {
 
 eqf_status eqf__quench_collect(eqf__quench *run, size_t count, const size_t *indices) {
     size_t num_dof = run->num_dof;
-    EQF__TRY(download(run, run->x_blocked, run->num_dof, count));
+    EQF__TRY(eqf__batch_download(&run->batch, count, run->batch.d_x, eqf__doubles(run->h_rows)));
     for (size_t b = 0; b < count; b++) {
         double *x = run->x_out + indices[b] * num_dof;
-        for (size_t c = 0; c < num_dof; c++) x[c] = eqf__quench_get_real(run, b * num_dof + c);
+        memcpy(x, run->h_rows + b * num_dof, num_dof * sizeof *x);
         const double *control = run->h_control + b * NUM_CONTROLS;
         bool is_done = control[CONTROL_IS_DONE] > 0.0;
         run->num_steps += control[CONTROL_NUM_STEPS];
@@ -283,11 +246,11 @@ eqf_status eqf__quench_collect(eqf__quench *run, size_t count, const size_t *ind
         if (run->gradient_norm_out != NULL) run->gradient_norm_out[indices[b]] = control[CONTROL_GRADIENT_NORM];
     }
     if (run->energy_out == NULL) return EQF_OK;
-    cl_uint num_blocks = (cl_uint)((count + run->V - 1) / run->V);
-    EQF__TRY(EQF__LAUNCH(run->ctx, &run->energy, num_blocks, 0, EQF__ARG(run->x_blocked), EQF__ARG(run->energy_blocked),
+    cl_uint num_blocks = (cl_uint)eqf__num_blocks(&run->real, count);
+    EQF__TRY(EQF__LAUNCH(run->ctx, &run->energy, num_blocks, 0, EQF__ARG(run->batch.d_x), EQF__ARG(run->d_energy),
                          EQF__ARG(num_blocks)));
-    EQF__TRY(download(run, run->energy_blocked, 1, count));
-    for (size_t b = 0; b < count; b++) run->energy_out[indices[b]] = eqf__quench_get_real(run, b);
+    EQF__TRY(eqf__batch_read(&run->batch, count, run->d_energy, eqf__doubles(run->h_rows)));
+    for (size_t b = 0; b < count; b++) run->energy_out[indices[b]] = run->h_rows[b];
     return EQF_OK;
 }
 
@@ -297,8 +260,8 @@ double eqf__quench_take_hessian(eqf__quench *run, size_t block, size_t lane) {
     double largest = 0.0;
     for (size_t row = 0; row < n; row++)
         for (size_t column = 0; column <= row; column++) {
-            double value = 0.5 * (eqf__quench_get_real(run, (first + row * n + column) * run->V + lane) +
-                                  eqf__quench_get_real(run, (first + column * n + row) * run->V + lane));
+            double value = 0.5 * (get_real(run, (first + row * n + column) * run->real.vector_width + lane) +
+                                  get_real(run, (first + column * n + row) * run->real.vector_width + lane));
             run->h_matrix[row * n + column] = run->h_matrix[column * n + row] = value;
             if (row == column) largest = fmax(largest, fabs(value));
         }
@@ -306,12 +269,14 @@ double eqf__quench_take_hessian(eqf__quench *run, size_t block, size_t lane) {
 }
 
 eqf_status eqf__quench_hessians(eqf__quench *run, size_t first_block, size_t num_blocks) {
+    const eqf__real *real = &run->real;
     const size_t n = run->num_dof;
     const cl_uint first = (cl_uint)first_block, count = (cl_uint)num_blocks;
-    const eqf__quench_real difference = eqf__quench_real_of(run, run->scales->difference * run->length);
-    EQF__TRY(EQF__LAUNCH(run->ctx, &run->hessian, num_blocks * n, 0, EQF__ARG(run->x_blocked), EQF__ARG(run->hessians),
-                         EQF__ARG(first), EQF__ARG(count), EQF__QUENCH_ARG(run, difference)));
-    return eqf__buffer_read(run->ctx, run->hessians, 0, num_blocks * run->V * n * n * run->real_size, run->h_reals);
+    const eqf__real_argument difference = eqf__real_value(real, run->scales->difference * run->length);
+    EQF__TRY(EQF__LAUNCH(run->ctx, &run->hessian, num_blocks * n, 0, EQF__ARG(run->batch.d_x),
+                         EQF__ARG(run->d_hessians), EQF__ARG(first), EQF__ARG(count), EQF__REAL_ARG(real, difference)));
+    return eqf__buffer_read(run->ctx, run->d_hessians, 0, num_blocks * real->vector_width * n * n * real->size,
+                            run->h_reals);
 }
 
 eqf_status eqf__quench_first_hessian(eqf__quench *run) {

@@ -3,6 +3,7 @@
 #ifndef EQF_QUENCH_H
 #define EQF_QUENCH_H
 
+#include "batch.h"
 #include "eqflow/minima.h"
 #include "program.h"
 
@@ -20,24 +21,23 @@ typedef struct eqf__quench {
     const eqf_potential_options *potential;
     const eqf_quench_options *options;
     cl_uint num_particles, space_dim, num_dof;
-    bool is_double;
+    eqf__real real;
     const eqf__quench_scales *scales;
-    unsigned V;
-    size_t real_size, chunk;    /* chunk: configurations */
     cl_uint num_hessian_blocks; /* at a time */
     unsigned max_steps, launch_steps;
     bool has_guessed_stiffness; /* measured before the first descent */
     double length, gradient_scale, gradient_tolerance, largest_time_step, largest_displacement;
-    eqf__kernel pack, unpack, energy, begin, steps, hessian;
-    cl_mem x;                           /* [chunk, N*D] and [chunk, NUM_CONTROLS]: what pack reads and unpack writes */
-    cl_mem x_blocked, velocity_blocked; /* [num_blocks][N*D][V] */
-    cl_mem control_blocked;             /* [num_blocks][NUM_CONTROLS][V] */
-    cl_mem energy_blocked;              /* [num_blocks][V] */
-    cl_mem hessians;                    /* [num_hessian_blocks][N*D][N*D][V] */
-    void *h_reals;                      /* what is on its way to or from the device */
-    double *h_control;                  /* [chunk, NUM_CONTROLS] */
-    double *h_matrix, *h_direction;     /* [N*D, N*D], [N*D] */
-    bool *h_is_reached;                 /* [N] */
+    eqf__kernel energy, begin, steps, hessian;
+    eqf__batch batch;                               /* its d_x: where the descents are, [num_blocks][N*D][V] */
+    cl_mem d_velocity;                              /* [num_blocks][N*D][V] */
+    cl_mem d_control;                               /* [num_blocks][NUM_CONTROLS][V] */
+    cl_mem d_energy;                                /* [num_blocks][V] */
+    cl_mem d_hessians;                              /* [num_hessian_blocks][N*D][N*D][V] */
+    void *h_reals;                                  /* controls or Hessians as the device has them */
+    double *h_rows;                                 /* [chunk, N*D] */
+    double *h_control;                              /* [chunk, NUM_CONTROLS] */
+    double *h_matrix, *h_direction;                 /* [N*D, N*D], [N*D] */
+    bool *h_is_reached;                             /* [N] */
     double *x_out, *energy_out, *gradient_norm_out; /* the caller's, [B, N*D], [B] or NULL, [B] or NULL */
     eqf_quench_result *result_out;
     size_t batch_size, num_finished, num_escapes;
@@ -49,8 +49,8 @@ void eqf__quench_begin(eqf_context *ctx, const eqf_potential_options *potential,
                        bool is_double, size_t batch_size, eqf__quench *run_out);
 /* Scales of a potential of that stiffness. */
 void eqf__quench_choose_scales(eqf__quench *run, double stiffness);
-eqf_status eqf__quench_create_kernels(eqf__quench *run);
-eqf_status eqf__quench_create_buffers(eqf__quench *run);
+/* Kernels and buffers; after a failure, too, clear releases what there is. */
+eqf_status eqf__quench_create(eqf__quench *run);
 void eqf__quench_clear(eqf__quench *run);
 
 /* indices [count]: configurations of x_out to quench; their numbers in the blocks are 0 ... count - 1. */

@@ -272,12 +272,14 @@ void eqf__host_data_noise(unsigned num_particles, unsigned space_dim, double sca
     eqf__host_normals(num_particles, space_dim, scale, seed, position, 0x646e6f69u, noise_out);
 }
 
-void eqf__host_augment(unsigned num_particles, unsigned space_dim, uint64_t seed, uint64_t position, double *x) {
+void eqf__host_augment(unsigned num_particles, unsigned num_b, unsigned space_dim, uint64_t seed, uint64_t position,
+                       double *x) {
     static const uint32_t stream = 0x61756774u;
+    const unsigned first_b = num_particles - num_b;
     for (unsigned i = num_particles - 1; i > 0; i--) {
-        const unsigned draw = num_particles - 1 - i;
+        const unsigned draw = num_particles - 1 - i, first = i >= first_b ? first_b : 0;
         const philox4x32_ctr_t words = words_of(seed, position, 1 + draw / 4, stream);
-        const unsigned partner = (unsigned)(((uint64_t)words.v[draw % 4] * (i + 1)) >> 32);
+        const unsigned partner = first + (unsigned)(((uint64_t)words.v[draw % 4] * (i + 1 - first)) >> 32);
         for (unsigned a = 0; a < space_dim; a++) {
             const double kept = x[i * space_dim + a];
             x[i * space_dim + a] = x[partner * space_dim + a];

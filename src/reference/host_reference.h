@@ -57,8 +57,9 @@ void eqf__host_four_normals(uint64_t seed, uint64_t sample, uint32_t number, uin
 void eqf__host_data_noise(unsigned num_particles, unsigned space_dim, double scale, uint64_t seed, uint64_t position,
                           double *noise_out);
 /* The rotation or reflection and the permutation of cl/train/augment.cl that configuration number `position` gets: x
- * [N, D] in place. */
-void eqf__host_augment(unsigned num_particles, unsigned space_dim, uint64_t seed, uint64_t position, double *x);
+ * [N, D] in place; the last num_b particles are of species B. */
+void eqf__host_augment(unsigned num_particles, unsigned num_b, unsigned space_dim, uint64_t seed, uint64_t position,
+                       double *x);
 
 /* The four words that random_words of cl/common/random.clh gives. */
 void eqf__host_words(uint64_t seed, const uint32_t counter[4], uint32_t words_out[4]);

@@ -9,7 +9,7 @@
 #include "solve.h"
 #include "train_internal.h"
 
-enum { NUM_PARTICLES = 4, SPACE_DIM = 2, NUM_DOF = NUM_PARTICLES * SPACE_DIM };
+enum { NUM_PARTICLES = 4, NUM_B = 1, SPACE_DIM = 2, NUM_DOF = NUM_PARTICLES * SPACE_DIM };
 
 /* ---- Potentials -------------------------------------------------------------------------------------------------- */
 
@@ -22,6 +22,7 @@ static eqf_potential_options potential_of(eqf_potential_kind kind) {
     options.linear = 0.5;
     options.distance_offset = 2;
     options.r_min = 0.7;
+    options.num_b = NUM_B; /* of kinds with species */
     return options;
 }
 
@@ -61,7 +62,7 @@ static eqf_status check_descents(eqf__checker *checker, const eqf_potential_opti
     const eqf_quench_options options = EQF_QUENCH_OPTIONS_INIT;
     eqf__quench run;
     eqf__quench_begin(checker->ctx, potential, &options, is_double, 1, &run);
-    eqf_status status = eqf__quench_create_kernels(&run);
+    eqf_status status = eqf__quench_create(&run);
     if (status == EQF_OK) status = eqf__check_quench(checker, &run);
     eqf__quench_clear(&run);
     return status;
@@ -97,12 +98,12 @@ static eqf_status run_training(eqf__checker *checker) {
     eqf_context *ctx = checker->ctx;
     eqf__kernel gather = {0}, blend = {0}, measure = {0}, augment = {0};
     eqf__program *program;
-    const eqf__training_kernels kernels = {&gather, &blend, &measure, &augment, NUM_PARTICLES, SPACE_DIM};
+    const eqf__training_kernels kernels = {&gather, &blend, &measure, &augment, NUM_PARTICLES, SPACE_DIM, NUM_B};
     EQF__TRY(eqf__training_program(ctx, &program));
     eqf_status status = eqf__kernel_create(ctx, program, "gather", &gather);
     if (status == EQF_OK) status = eqf__kernel_create(ctx, program, "blend_gradient", &blend);
     if (status == EQF_OK) status = eqf__kernel_create(ctx, program, "measure_step", &measure);
-    if (status == EQF_OK) status = eqf__augment_create(ctx, NUM_PARTICLES, SPACE_DIM, &augment);
+    if (status == EQF_OK) status = eqf__augment_create(ctx, NUM_PARTICLES, NUM_B, SPACE_DIM, &augment);
     if (status == EQF_OK) status = eqf__check_training(checker, &kernels);
     eqf__stage_programs programs = {.num_particles = NUM_PARTICLES, .space_dim = SPACE_DIM};
     if (status == EQF_OK) status = eqf__matching_program(ctx, NUM_PARTICLES * SPACE_DIM, &programs.matching);

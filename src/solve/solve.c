@@ -26,7 +26,7 @@ static eqf_status create_parts(eqf_flow *flow, const eqf_model *model, const eqf
     const eqf__real *real = &flow->solver->real;
     flow->vector_width = real->vector_width;
     EQF__TRY(eqf__prior_create(ctx, made, real, &flow->prior));
-    EQF__TRY(eqf__batch_create(ctx, flow->prior.program, real, flow->num_dof, &flow->batch));
+    EQF__TRY(eqf__batch_create(ctx, flow->prior.program, real, flow->num_dof, 0, &flow->batch));
     const size_t numbers = flow->batch.chunk_size * real->size;
     EQF__TRY(eqf__buffer_create(ctx, numbers, NULL, "log-densities", &flow->d_log_det));
     return eqf__buffer_create(ctx, numbers, NULL, "log-densities", &flow->d_log_prob);

@@ -71,6 +71,7 @@ eqf_status eqf__matching_create(eqf_trainer *trainer) {
                                .num_starts = o->num_pairing_starts,
                                .num_particles = flow->num_particles,
                                .space_dim = flow->space_dim,
+                               .num_b = eqf_potential_num_b(&eqf_model_options_of(trainer->model)->potential),
                                .model = eqf_model_options_of(trainer->model),
                                .seed = eqf__noise_seed(o, EQF__NOISE_PAIRS)};
     /* With more particles comparing all data with all latents is too expensive: each datum keeps its latent. */

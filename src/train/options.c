@@ -1,93 +1,132 @@
 /* Options of a training: checks, schedules, fingerprint. */
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
+#include "integrator_options.h"
 #include "kinds.h"
 #include "potential_kinds.h"
 #include "prior_kinds.h"
 #include "train_internal.h"
 
+/* ---- The table --------------------------------------------------------------------------------------------------- */
+
+#define MOST_SAMPLES ((double)(1 << 24))
+#define MOST_STEPS 1e12
+
+static const char *const evaluations[] = {[EQF_FIELD_TABLE] = "table", [EQF_FIELD_DIRECT] = "direct", NULL};
+static const char *const divergences[] = {[EQF_DIVERGENCE_EXACT] = "exact",
+                                          [EQF_DIVERGENCE_RADEMACHER] = "rademacher",
+                                          [EQF_DIVERGENCE_GAUSSIAN] = "gaussian",
+                                          NULL};
+static const char *const gradients[] = {
+    [EQF_GRADIENT_DTO] = "dto", [EQF_GRADIENT_OTD] = "otd", [EQF_GRADIENT_PATH] = "path", NULL};
+static const char *const optimizers[] = {[EQF_OPTIMIZER_ADAM] = "adam", [EQF_OPTIMIZER_SOAP] = "soap", NULL};
+static const char *const objectives[] = {
+    [EQF_OBJECTIVE_LIKELIHOOD] = "likelihood", [EQF_OBJECTIVE_FLOW_MATCHING] = "flow_matching", NULL};
+static const char *const pairings[] = {[EQF_PAIRING_NONE] = "none",
+                                       [EQF_PAIRING_MINIBATCH] = "minibatch",
+                                       [EQF_PAIRING_EQUIVARIANT] = "equivariant",
+                                       NULL};
+
+#define ROW(member, value_type, ...) EQF__OPTION(eqf_training_options, member, value_type, __VA_ARGS__)
+#define FROM_0(member, initial_value, ...) \
+    ROW(member, REAL, .initial = (initial_value), .low = 0, .high = DBL_MAX, __VA_ARGS__)
+#define FRACTION(member, initial_value, ...) \
+    ROW(member, REAL, .initial = (initial_value), .low = 0, .high = 1, __VA_ARGS__)
+
+/* The fingerprint feeds on values in this order: numbers, then counts, and an optional one only where it is not its
+ * default. New rows are optional and come last. */
+static const eqf_option rows[] = {
+    ROW(learning_rate, REAL, .initial = 5e-3, .low = DBL_MIN, .high = DBL_MAX,
+        .help = "of the optimizer, at its highest"),
+    FRACTION(final_learning_rate_fraction, 0.02, .flag = "final-fraction",
+             .help = "of the learning rate, where the cosine ends"),
+    FROM_0(weight_decay, 0, .help = "decoupled, as in AdamW"),
+    FROM_0(clip_norm, 10, .help = "largest gradient norm; 0: no clipping"),
+    ROW(average_decay, REAL, .initial = 0.995, .low = 0, .high = 0.999999,
+        .help = "of the parameters' moving average; 0: none"),
+    FROM_0(integration_penalty, 0.1, .help = "weight of the integration error in the loss"),
+    FRACTION(nll_weight_start, 1, .help = "mixture: weight of the likelihood at the first step"),
+    FRACTION(nll_weight_end, 1, .help = "mixture: at the last step, linear between"),
+    ROW(energy_cap, REAL, .initial = (double)INFINITY, .low = -DBL_MAX, .high = (double)INFINITY, .unit = "kT",
+        .help = "energies above it are flattened, so that overlaps do not drown the rest"),
+    EQF__RTOL_OPTION(eqf_training_options),
+    EQF__ATOL_OPTION(eqf_training_options),
+    FROM_0(data_noise, 0, .unit = "length", .help = "sd of noise on each coordinate, new in each batch; 0: none"),
+    FROM_0(clip_ratio, 0, .help = "largest gradient norm in running norms; 0: no clipping"),
+    FROM_0(path_cap, 0, .help = "path gradients: largest |s + grad u| of a sample; 0: any"),
+    FROM_0(dispersion_weight, 0, .help = "weight of Var[log q + u] over the data; 0: none"),
+    FROM_0(sample_cap, 0, .unit = "nat", .help = "nats above the mean where a sample counts less; 0: none"),
+
+    ROW(batch_size, SIZE, .initial = 256, .low = 1, .high = MOST_SAMPLES, .help = "samples a step"),
+    ROW(num_steps, UINT64, .initial = 4000, .low = 1, .high = MOST_STEPS, .flag = "steps", .help = "optimizer steps"),
+    ROW(num_warmup_steps, UINT64, .initial = 100, .low = 0, .high = MOST_STEPS, .flag = "warm-up",
+        .help = "steps of linear warm-up"),
+    ROW(validation_interval, UINT64, .initial = 200, .low = 1, .high = MOST_STEPS,
+        .help = "steps between held-out measurements"),
+    ROW(field_evaluation, NAME, .initial = EQF_FIELD_TABLE, .names = evaluations,
+        .help = "table (fast) or direct (every Gaussian summed)"),
+    ROW(seed, UINT64, .initial = 0, .low = 0, .high = 18446744073709551616.0, .flag = "", .help = "of the batches"),
+    ROW(num_generated, SIZE, .initial = 256, .low = 1, .high = MOST_SAMPLES,
+        .help = "energy, mixture: samples of the model a step"),
+    ROW(num_held_out_generated, SIZE, .initial = 4096, .low = 1, .high = MOST_SAMPLES, .flag = "",
+        .help = "samples of the model that measure its free energy"),
+    ROW(is_augmented, BOOL, .flag = "augment", .help = "rotate, reflect and permute each sample at random"),
+    ROW(divergence, NAME, .initial = EQF_DIVERGENCE_EXACT, .names = divergences,
+        .help = "of a dense field: exact or Hutchinson's estimate"),
+    ROW(gradient, NAME, .initial = EQF_GRADIENT_DTO, .names = gradients, .help = "of nll, energy and mixture"),
+    EQF__MAX_STEPS_OPTION(eqf_training_options),
+    EQF__ERROR_NORM_OPTION(eqf_training_options),
+    ROW(optimizer, NAME, .initial = EQF_OPTIMIZER_ADAM, .names = optimizers, .help = "of the parameters"),
+    ROW(num_validated, SIZE, .initial = 0, .low = 0, .high = MOST_STEPS,
+        .help = "held-out samples of a measurement; 0: all"),
+    ROW(objective, NAME, .initial = EQF_OBJECTIVE_LIKELIHOOD, .names = objectives, .flag = "",
+        .help = "what is minimised"),
+    ROW(pairing, NAME, .initial = EQF_PAIRING_NONE, .names = pairings, .help = "of flow-matching"),
+    ROW(pairing_group, SIZE, .initial = 64, .low = 0, .high = 4096, .help = "pairs among which latents are dealt"),
+    ROW(num_pairing_starts, UNSIGNED, .initial = 4, .low = 0, .high = 1e6,
+        .help = "of an alignment of more than 4 particles"),
+    ROW(sub_batch_size, SIZE, .initial = 0, .low = 0, .high = MOST_SAMPLES, .is_optional = true,
+        .help = "samples solved at once, to save memory; 0: a whole batch"),
+    EQF__OPTIONS_END,
+};
+
+/* No result depends on these. */
+static const eqf_option rows_of_no_result[] = {
+    ROW(num_pairing_threads, UNSIGNED, .initial = 0, .low = 0, .high = 8,
+        .help = "that make pairs; 0: as many as processors"),
+    EQF__OPTIONS_END,
+};
+enum { NUM_ROWS = sizeof rows / sizeof rows[0] - 1 };
+
+const eqf_option *eqf_training_option(size_t index) {
+    return index < NUM_ROWS ? &rows[index] : eqf__options_at(rows_of_no_result, index - NUM_ROWS);
+}
+
+/* ---- Checks ------------------------------------------------------------------------------------------------------ */
+
 eqf_status eqf__training_options_check(eqf_context *ctx, const eqf_training_options *o) {
-    const struct {
-        bool is_good;
-        const char *message;
-    } rules[] = {
-        {o->batch_size >= 1 && o->batch_size <= ((size_t)1 << 24), "the batch size must be 1 ... 16777216"},
-        {o->num_steps >= 1, "the number of training steps must be at least 1"},
-        {isfinite(o->learning_rate) && o->learning_rate > 0, "the learning rate must be a number > 0"},
-        {o->final_learning_rate_fraction >= 0 && o->final_learning_rate_fraction <= 1,
-         "the final learning rate fraction must be in [0, 1]"},
-        {isfinite(o->weight_decay) && o->weight_decay >= 0, "the weight decay must be a number >= 0"},
-        {isfinite(o->clip_norm) && o->clip_norm >= 0, "the clip norm must be a number >= 0 (0: no clipping)"},
-        {o->average_decay >= 0 && o->average_decay < 1, "the average decay must be in [0, 1)"},
-        {isfinite(o->integration_penalty) && o->integration_penalty >= 0,
-         "the integration penalty must be a number >= 0"},
-        {isfinite(o->data_noise) && o->data_noise >= 0, "the data noise must be a number >= 0"},
-        {o->gradient == EQF_GRADIENT_DTO || o->gradient == EQF_GRADIENT_OTD || o->gradient == EQF_GRADIENT_PATH,
-         "there is no such gradient"},
-        {isfinite(o->dispersion_weight) && o->dispersion_weight >= 0,
-         "the weight of the log-dispersion must be a number >= 0"},
-        {isfinite(o->sample_cap) && o->sample_cap >= 0, "the cap on samples must be a number >= 0 (0: none)"},
-        {isfinite(o->path_cap) && o->path_cap >= 0, "the cap of path gradients must be a number >= 0 (0: none)"},
-        {o->sub_batch_size <= ((size_t)1 << 24), "the sub-batch size must be 0 (all of a batch) ... 16777216"},
-        {o->sub_batch_size == 0 || (o->dispersion_weight == 0 && o->sample_cap == 0),
-         "the log-dispersion and the cap on samples look at a whole batch: they cannot be had with a sub-batch size"},
-        {o->validation_interval >= 1, "the validation interval must be at least 1 step"},
-        {o->nll_weight_start >= 0 && o->nll_weight_start <= 1 && o->nll_weight_end >= 0 && o->nll_weight_end <= 1,
-         "the likelihood's weights at start and end must be in [0, 1]"},
-        {o->num_generated >= 1 && o->num_generated <= ((size_t)1 << 24),
-         "the number of generated samples a step must be 1 ... 16777216"},
-        {o->num_held_out_generated >= 1 && o->num_held_out_generated <= ((size_t)1 << 24),
-         "the number of generated samples of a measurement must be 1 ... 16777216"},
-        {o->objective == EQF_OBJECTIVE_LIKELIHOOD || o->objective == EQF_OBJECTIVE_FLOW_MATCHING,
-         "there is no such objective"},
-        {o->pairing == EQF_PAIRING_NONE || o->pairing == EQF_PAIRING_MINIBATCH || o->pairing == EQF_PAIRING_EQUIVARIANT,
-         "there is no such pairing"},
-        {o->objective == EQF_OBJECTIVE_LIKELIHOOD || (o->pairing_group >= 1 && o->pairing_group <= 4096),
-         "the pairing group must be 1 ... 4096 pairs"},
-        {o->num_pairing_starts <= 1000000, "an alignment may have up to 1000000 starts"},
-        {o->objective == EQF_OBJECTIVE_LIKELIHOOD || !o->is_augmented,
-         "flow matching pairs each datum with a latent: it is not augmented besides"},
-        {o->optimizer == EQF_OPTIMIZER_ADAM || o->optimizer == EQF_OPTIMIZER_SOAP, "there is no such optimizer"},
-        {isfinite(o->clip_ratio) && o->clip_ratio >= 0, "the clip ratio must be a number >= 0 (0: none)"},
-        {!isnan(o->energy_cap) && o->energy_cap > -INFINITY, "the energy cap must be a number (infinity: none)"},
-    };
-    for (size_t r = 0; r < sizeof rules / sizeof rules[0]; r++)
-        if (!rules[r].is_good) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "%s", rules[r].message);
+    EQF__TRY(eqf__options_check(ctx, rows, "training", o));
+    EQF__TRY(eqf__options_check(ctx, rows_of_no_result, "training", o));
+    if (o->sub_batch_size > 0 && (o->dispersion_weight != 0 || o->sample_cap != 0))
+        return eqf__fail(
+            ctx, EQF_ERROR_INVALID_ARGUMENT,
+            "dispersion_weight and sample_cap look at a whole batch: they cannot be had with sub_batch_size");
+    if (o->objective == EQF_OBJECTIVE_FLOW_MATCHING && o->pairing_group == 0)
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "pairing_group must be at least 1 for flow matching");
+    if (o->objective == EQF_OBJECTIVE_FLOW_MATCHING && o->is_augmented)
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
+                         "flow matching pairs each datum with a latent: it is not augmented besides");
     return EQF_OK;
 }
 
+/* ---- The fingerprint --------------------------------------------------------------------------------------------- */
+
 static uint64_t fingerprint_options(uint64_t hash, const eqf_training_options *o) {
-    const double numbers[] = {o->learning_rate,    o->final_learning_rate_fraction,
-                              o->weight_decay,     o->clip_norm,
-                              o->average_decay,    o->integration_penalty,
-                              o->nll_weight_start, o->nll_weight_end,
-                              o->energy_cap,       o->adaptive.rtol,
-                              o->adaptive.atol,    o->data_noise,
-                              o->clip_ratio,       o->path_cap,
-                              o->dispersion_weight, o->sample_cap};
-    const uint64_t counts[] = {o->batch_size,
-                               o->num_steps,
-                               o->num_warmup_steps,
-                               o->validation_interval,
-                               (uint64_t)o->field_evaluation,
-                               o->seed,
-                               o->num_generated,
-                               o->num_held_out_generated,
-                               o->is_augmented,
-                               (uint64_t)o->divergence,
-                               (uint64_t)o->gradient,
-                               o->adaptive.max_steps,
-                               (uint64_t)o->adaptive.error_norm,
-                               (uint64_t)o->optimizer,
-                               o->num_validated,
-                               (uint64_t)o->objective,
-                               (uint64_t)o->pairing,
-                               o->pairing_group,
-                               o->num_pairing_starts};
-    hash = eqf__hash(hash, numbers, sizeof numbers);
-    hash = eqf__hash(hash, counts, sizeof counts);
-    return o->sub_batch_size == 0 ? hash : eqf__hash(hash, &o->sub_batch_size, sizeof o->sub_batch_size);
+    for (const eqf_option *row = rows; row->key != NULL; row++)
+        if (!row->is_optional || eqf_option_get(row, o) != row->initial) hash = eqf__option_hash(hash, row, o);
+    return hash;
 }
 
 uint64_t eqf__trainer_fingerprint(const eqf_trainer *trainer, const float *x) {

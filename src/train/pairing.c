@@ -71,7 +71,7 @@ static eqf_status maker_create(eqf_context *ctx, const eqf__pairing_options *opt
     m->indices = eqf__alloc(ctx, is_dealt ? EQF__ASSIGNMENT_INDICES(n) + n : 0, sizeof(unsigned), "pairs");
     eqf_status status = m->latents == NULL || m->cost == NULL || m->indices == NULL ? EQF_ERROR_OUT_OF_MEMORY : EQF_OK;
     if (status == EQF_OK)
-        status = eqf__alignment_create(ctx, options->num_particles, options->space_dim, &m->alignment);
+        status = eqf__alignment_create(ctx, options->num_particles, options->num_b, options->space_dim, &m->alignment);
     if (status != EQF_OK) {
         maker_clear(m);
         return status;

@@ -11,7 +11,7 @@ typedef struct eqf__pairing_options {
     eqf_pairing kind;
     size_t group_size;                 /* number of pairs within which latents are dealt to data */
     unsigned num_starts;               /* orientations from which an alignment of more than four particles begins */
-    unsigned num_particles, space_dim; /* the model's */
+    unsigned num_particles, space_dim, num_b; /* the model's */
     const eqf_model_options *model;    /* its prior gives the latents; borrowed */
     uint64_t seed;
 } eqf__pairing_options;

@@ -235,7 +235,8 @@ eqf_status eqf__terms_create(eqf_trainer *trainer) {
         EQF__TRY(eqf__energy_seed_create(trainer->ctx, potential, &trainer->energy_seed));
     if (eqf__has_term(&trainer->options, EQF__TERM_FLOW_MATCHING)) EQF__TRY(eqf__matching_create(trainer));
     if (eqf__has_term(&trainer->options, EQF__TERM_NLL) && trainer->options.is_augmented)
-        EQF__TRY(eqf__augment_create(trainer->ctx, potential->num_particles, potential->space_dim, &trainer->augment));
+        EQF__TRY(eqf__augment_create(trainer->ctx, potential->num_particles, eqf_potential_num_b(potential),
+                                     potential->space_dim, &trainer->augment));
     return EQF_OK;
 }
 

@@ -75,6 +75,7 @@ eqf_status eqf__trainer_check(const eqf_trainer *trainer) {
         .augment = trainer->augment.id != NULL ? &trainer->augment : NULL,
         .num_particles = trainer->flow->num_particles,
         .space_dim = trainer->flow->space_dim,
+        .num_b = eqf_potential_num_b(target),
     };
     EQF__TRY(eqf__check_flow(&checker, trainer->flow, EQF__ANSWERS_OF_VALUES));
     EQF__TRY(eqf__check_flow(&checker, trainer->flow, EQF__ANSWERS_OF_GRADIENTS));

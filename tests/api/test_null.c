@@ -194,6 +194,7 @@ CALL(eqf_flow_velocity_vjp, p[0], 0.0, NUM, p[3], p[4], p[5], p[6], p[7])
 CALL(eqf_potential_check, p[0], p[1])
 CALL(eqf_potential_find_symmetry, p[0], p[1], p[2])
 CALL_WITHOUT_STATUS(eqf_potential_length, p[0])
+CALL_WITHOUT_STATUS(eqf_potential_num_b, p[0])
 CALL(eqf_potential_evaluate, p[0], p[1], NUM, p[3], p[4], p[5])
 CALL(eqf_potential_set_constant, p[0], p[1], p[2], 1.0)
 CALL_AND_FREE(eqf_potential_read_source, 2, p[0], p[1], p[2])
@@ -594,6 +595,7 @@ static void test_null(void **state) {
         ROW(eqf_potential_kind_find, "!!", kind_name, &kind),
         ROW(eqf_flow_velocity_vjp, "!..!!ooo", f.flow, _, _, x, x, x, a, b),
         ROW(eqf_potential_length, "~", potential),
+        ROW(eqf_potential_num_b, "~", potential),
         ROW(eqf_potential_find_symmetry, "!!!", ctx, potential, &symmetry),
         ROW(eqf_potential_check, "o!", ctx, potential),
         ROW(eqf_potential_evaluate, "!!.!oo", ctx, potential, _, x, a, b),

@@ -54,7 +54,7 @@ expect 2 'unknown option --frob; see eqflow train --help' "$eqflow" train dw4 --
 expect 2 'unknown option -Z; see eqflow data --help' "$eqflow" data dw4 -Z
 expect 2 'PRESET is missing' "$eqflow" train
 expect 2 "unexpected argument 'dw4'" "$eqflow" train dw2 dw4 -o m.safetensors
-expect 2 "unknown preset 'dw3'; there are dw2, dw4, lj13, lj38, lj55, morse13" "$eqflow" train dw3 -o m.safetensors
+expect 2 "unknown preset 'dw3'; there are dw2, dw4, lj13, lj38, lj55, morse13, blj13" "$eqflow" train dw3 -o m.safetensors
 expect 2 "unknown preset 'dw3'" "$eqflow" data dw3 -n 10 -o x.npy
 expect 2 '-o .* is missing' "$eqflow" train dw2
 expect 2 '-n .* is missing' "$eqflow" data dw2 -o x.npy

@@ -22,6 +22,14 @@ within "$(grep -c '^  [^ ]' about)" 3 40 "lines of the longer one"
 for file in copyright changelog.gz CHANGELOG.md README.md examples/morse.cl; do
     if [ -s "unpacked/usr/share/doc/eqflow/$file" ]; then pass; else fail "no share/doc/eqflow/$file"; fi
 done
+# The site, where it was built (docs-site): what is there must be in the package, whole.
+if [ -s "$EQFLOW_BUILD/site/index.html" ]; then
+    pages=$(cd "$EQFLOW_BUILD/site" && find . -name '*.html' | wc -l)
+    packed=$(cd unpacked/usr/share/doc/eqflow/html && find . -name '*.html' | wc -l)
+    within "$packed" "$pages" "$pages" "pages of the site in the package"
+else
+    echo "no site in the build folder: not tested that the package carries it"
+fi
 if [ -z "$(find unpacked/usr/share/man -name '*.1')" ]; then pass; else fail "manual pages that are not compressed"; fi
 within "$(find unpacked/usr/share/man/man1 -name 'eqflow*.1.gz' | wc -l)" 8 40 "manual pages"
 for program in unpacked/usr/bin/*; do

@@ -40,14 +40,15 @@ static void test_potentials(void **state) {
         assert_int_equal(eqf_potential_kind_find(row->info.name, &found), EQF_OK);
         assert_int_equal(found, kind);
         assert_ptr_equal(eqf_potential_kind_describe((eqf_potential_kind)kind), &row->info);
-        assert_true(row->info.has_text == (row->pair == NULL) && row->info.has_text == (row->kernel_file == NULL));
+        assert_true(row->info.has_text == (row->pair == NULL && row->species_pair == NULL));
+        assert_true(row->info.has_text == (row->kernel_file == NULL));
         assert_non_null(row->info.title);
         assert_ptr_equal(eqf_potential_option((eqf_potential_kind)kind, 0), row->options);
         check_rows(row->options, &initial, sizeof initial);
     }
     assert_true(kind >= 3);
     assert_null(eqf_potential_option((eqf_potential_kind)kind, 0));
-    assert_null(eqf_potential_option(EQF_POTENTIAL_USER, 1));
+    assert_null(eqf_potential_option(EQF_POTENTIAL_USER, 2));
 }
 
 static void test_dynamics(void **state) {

@@ -25,10 +25,11 @@ static void test_names_and_sizes(void **state) {
         {"lj38", 38, 3, EQF_POTENTIAL_LENNARD_JONES},
         {"lj55", 55, 3, EQF_POTENTIAL_LENNARD_JONES},
         {"morse13", 13, 3, EQF_POTENTIAL_MORSE},
+        {"blj13", 13, 3, EQF_POTENTIAL_BINARY_LENNARD_JONES},
     };
     size_t num_presets;
     assert_non_null(eqf_presets(&num_presets));
-    assert_int_equal(num_presets, 6);
+    assert_int_equal(num_presets, 7);
     for (size_t i = 0; i < num_presets; i++) {
         const eqf_preset *preset = eqf_preset_find(expected[i].name);
         assert_non_null(preset);

@@ -11,10 +11,11 @@ double ref_prior_log_prob(unsigned num_particles, unsigned space_dim, double sca
     return -squared / (2.0 * scale * scale) - (num_particles - 1.0) * space_dim * (log(scale) + half_log_two_pi);
 }
 
-/* u and du/dd of one pair at distance d, temperature not yet divided out. */
-static void pair(const eqf_potential_options *potential, double d, double *energy_out, double *slope_out) {
+/* u and du/dd of one pair, num_b of species B, at distance d, temperature not yet divided out. */
+static void pair(const eqf_potential_options *potential, unsigned num_b, double d, double *energy_out,
+                 double *slope_out) {
     double e = exp(-potential->width * (d - potential->r_min));
-    double s = d - potential->distance_offset, q6 = pow(potential->r_min / d, 6.0);
+    double s = d - potential->distance_offset, q6 = pow(potential->r_min / d, 6.0), epsilon, r_min;
     switch (potential->kind) {
         case EQF_POTENTIAL_DOUBLE_WELL:
             *energy_out = potential->linear * s + potential->quadratic * s * s + potential->quartic * s * s * s * s;
@@ -27,6 +28,12 @@ static void pair(const eqf_potential_options *potential, double d, double *energ
         case EQF_POTENTIAL_MORSE:
             *energy_out = potential->depth * (pow(1.0 - e, 2.0) - 1.0);
             *slope_out = potential->depth * 2.0 * (1.0 - e) * potential->width * e;
+            return;
+        case EQF_POTENTIAL_BINARY_LENNARD_JONES:
+            epsilon = num_b == 0 ? potential->epsilon_aa : num_b == 1 ? potential->epsilon_ab : potential->epsilon_bb;
+            r_min = num_b == 0 ? potential->r_min_aa : num_b == 1 ? potential->r_min_ab : potential->r_min_bb;
+            *energy_out = epsilon * (pow(r_min / d, 12.0) - 2.0 * pow(r_min / d, 6.0));
+            *slope_out = -12.0 * epsilon / d * (pow(r_min / d, 12.0) - pow(r_min / d, 6.0));
             return;
         case EQF_POTENTIAL_USER: break;
     }
@@ -42,7 +49,8 @@ double ref_potential_energy(const eqf_potential_options *potential, const double
         for (unsigned j = i + 1; j < N; ++j) {
             double squared = 0.0, pair_energy, slope;
             for (unsigned d = 0; d < D; ++d) squared += (x[i * D + d] - x[j * D + d]) * (x[i * D + d] - x[j * D + d]);
-            pair(potential, sqrt(squared), &pair_energy, &slope);
+            const unsigned first_b = N - potential->num_b; /* 0 of species B unless the kind has them */
+            pair(potential, (i >= first_b) + (j >= first_b), sqrt(squared), &pair_energy, &slope);
             energy += pair_energy;
             for (unsigned d = 0; force_out && d < D; ++d) {
                 double along = slope * (x[i * D + d] - x[j * D + d]) / sqrt(squared);

@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "augment.h"
-#include "prior.h"
 #include "ocl.h"
+#include "prior.h"
 #include "support.h"
 
 /* Moves a batch in the blocked layout d_x; its configurations are first, first + 1, ... of the stream seed. */
@@ -92,7 +92,7 @@ static void check_distribution(unsigned N, unsigned D) {
     enum { COUNT = 20000 };
     eqf_context *ctx = test_context();
     eqf__kernel augment;
-    TEST_OK(ctx, eqf__augment_create(ctx, N, D, &augment));
+    TEST_OK(ctx, eqf__augment_create(ctx, N, 0, D, &augment));
     float *x = markers(N, D, COUNT);
     apply(ctx, &augment, 77, 0xfffff000u, COUNT, (size_t)N * D, x); /* positions across 2^32 */
     double orthogonality = 0.0, mean[3][3] = {{0}}, square[3][3] = {{0}}, fourth = 0.0, mixed = 0.0;
@@ -154,6 +154,32 @@ static void check_distribution(unsigned N, unsigned D) {
     free(where);
 }
 
+/* Of two species: each particle is at each place of its own equally often, and never at one of the other's. */
+static void test_species(void **state) {
+    (void)state;
+    enum { COUNT = 20000, N = 7, D = 3, FIRST_B = 4 };
+    eqf_context *ctx = test_context();
+    eqf__kernel augment;
+    TEST_OK(ctx, eqf__augment_create(ctx, N, N - FIRST_B, D, &augment));
+    float *x = markers(N, D, COUNT);
+    apply(ctx, &augment, 78, 0, COUNT, (size_t)N * D, x);
+    size_t places[N][N] = {{0}};
+    for (size_t b = 0; b < COUNT; ++b) {
+        double q[3][3];
+        unsigned where[N];
+        assert_true(decode(N, D, x + b * N * D, q, where));
+        for (unsigned i = 0; i < N; ++i) places[i][where[i]]++;
+    }
+    for (unsigned i = 0; i < N; ++i)
+        for (unsigned place = 0; place < N; ++place) {
+            const bool is_own = (i >= FIRST_B) == (place >= FIRST_B);
+            const double chance = !is_own ? 0.0 : i >= FIRST_B ? 1.0 / (N - FIRST_B) : 1.0 / FIRST_B;
+            assert_true(fabs((double)places[i][place] / COUNT - chance) <= 5.0 * sqrt(chance * (1.0 - chance) / COUNT));
+        }
+    free(x);
+    eqf__kernel_destroy(&augment);
+}
+
 static void test_distribution(void **state) {
     (void)state;
     check_distribution(2, 1);
@@ -177,7 +203,7 @@ static void test_energies_and_counters(void **state) {
         memcpy(turned, x, COUNT * num_dof * sizeof *x);
         memcpy(part, x + 10 * num_dof, 20 * num_dof * sizeof *x);
         eqf__kernel augment;
-        TEST_OK(ctx, eqf__augment_create(ctx, N, D, &augment));
+        TEST_OK(ctx, eqf__augment_create(ctx, N, 0, D, &augment));
         apply(ctx, &augment, 9, 1000, COUNT, num_dof, turned);
         double worst = 0.0, moved = 0.0;
         for (size_t b = 0; b < COUNT; ++b) {
@@ -228,7 +254,7 @@ static void check_noise(unsigned N, unsigned D) {
     float *start = markers(N, D, COUNT), *x = markers(N, D, COUNT), *none = markers(N, D, COUNT),
           *z = test_floats(COUNT * num_dof);
     apply_change(ctx, change_by_noise, &n, 5, 0xfffff000u, COUNT, num_dof, x); /* positions across 2^32 */
-    noise one = {&prior, 1.0}; /* on nothing: the normals themselves */
+    noise one = {&prior, 1.0};                                                 /* on nothing: the normals themselves */
     apply_change(ctx, change_by_noise, &one, 5, 0xfffff000u, COUNT, num_dof, z);
     double square = 0, fourth = 0, mean = 0, centre = 0, same = 0;
     for (size_t b = 0; b < COUNT; ++b) {
@@ -301,6 +327,7 @@ static void test_noise(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_species),
         cmocka_unit_test(test_distribution),
         cmocka_unit_test(test_energies_and_counters),
         cmocka_unit_test(test_noise),

@@ -111,7 +111,7 @@ static void test_orthogonal_map(void **state) {
                     for (unsigned a = 0; a < dim; ++a) unit[a * dim + a] = 1;
                     /* rows of the unit matrix as three particles: their images are the map's columns, their labels do
                      * not matter */
-                    eqf__host_augment(dim, dim, 5, other, unit);
+                    eqf__host_augment(dim, 0, dim, 5, other, unit);
                     for (unsigned i = 0; i < n; ++i)
                         for (unsigned a = 0; a < dim; ++a)
                             for (unsigned b = 0; b < dim; ++b)
@@ -154,7 +154,7 @@ static void test_few_particles_exactly(void **state) {
     for (unsigned dim = 1; dim <= 3; ++dim)
         for (unsigned n = 2; n <= 4; ++n) {
             eqf__alignment *alignment;
-            TEST_OK(ctx, eqf__alignment_create(ctx, n, dim, &alignment));
+            TEST_OK(ctx, eqf__alignment_create(ctx, n, 0, dim, &alignment));
             for (unsigned round = 0; round < 30; ++round) {
                 double z[16], x[16], kept[12];
                 random_configuration(n, dim, 100 + 2 * round, z);
@@ -167,7 +167,7 @@ static void test_few_particles_exactly(void **state) {
                 assert_true(fabs(aligned - expected) <= 1e-9 * (1 + expected) && aligned <= before + 1e-9);
                 assert_true(fabs(squared_distance(n * dim, z, x) - aligned) <= 1e-9);
                 /* a copy is as near as the original */
-                eqf__host_augment(n, dim, 9, round, x);
+                eqf__host_augment(n, 0, dim, 9, round, x);
                 assert_true(fabs(eqf__aligned_distance(alignment, z, x) - expected) <= 1e-9 * (1 + expected));
             }
             eqf__alignment_destroy(&alignment);
@@ -194,7 +194,7 @@ static void test_many_particles(void **state) {
     eqf_context *ctx = test_context();
     enum { N = 13, D = 3, DOF = N * D, PAIRS = N * (N - 1) / 2, NUM = 40 };
     eqf__alignment *alignment;
-    TEST_OK(ctx, eqf__alignment_create(ctx, N, D, &alignment));
+    TEST_OK(ctx, eqf__alignment_create(ctx, N, 0, D, &alignment));
     double sum[3] = {0};
     const unsigned starts[3] = {1, 4, 16};
     for (unsigned round = 0; round < NUM; ++round) {
@@ -210,14 +210,14 @@ static void test_many_particles(void **state) {
             sum[s] += distance / NUM;
         }
         memcpy(x, z, sizeof x);
-        eqf__host_augment(N, D, 21, round, x);
+        eqf__host_augment(N, 0, D, 21, round, x);
         if (round < 5) assert_true(eqf__align(alignment, z, 200, 4, 1000 * round, x) <= 1e-18 * DOF);
     }
     print_message("13 particles: mean squared distance %.3f, %.3f, %.3f with 1, 4, 16 starts\n", sum[0], sum[1],
                   sum[2]);
     assert_true(sum[1] < sum[0] && sum[2] < sum[1]);
     eqf__alignment_destroy(&alignment);
-    TEST_OK(ctx, eqf__alignment_create(ctx, 6, 2, &alignment));
+    TEST_OK(ctx, eqf__alignment_create(ctx, 6, 0, 2, &alignment));
     double excess = 0;
     for (unsigned round = 0; round < 20; ++round) {
         double z[16], x[16], kept[12];

@@ -147,7 +147,7 @@ static void test_refused(void **state) {
         options.sample_cap = n == 1 ? 5 : 0;
         assert_int_equal(eqf_trainer_create(ctx, model, &options, NUM_TRAIN, x, 0, NULL, &trainer),
                          EQF_ERROR_INVALID_ARGUMENT);
-        assert_non_null(strstr(eqf_context_error(ctx), "sub-batch size"));
+        assert_non_null(strstr(eqf_context_error(ctx), "sub_batch_size"));
     }
     eqf_model_destroy(&model);
     free(x);

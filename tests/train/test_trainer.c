@@ -386,6 +386,42 @@ static void test_failures(void **state) {
     tear_down(&f);
 }
 
+/* The rows of the options: their defaults are those of EQF_TRAINING_OPTIONS_INIT, 0 stands for a default where a row
+ * says so, and each number beyond a row's range is refused with its key. */
+static void test_option_rows(void **state) {
+    (void)state;
+    fixture f = set_up("dw2", 100);
+    const eqf_training_options initial = EQF_TRAINING_OPTIONS_INIT;
+    const eqf_option *row;
+    size_t num = 0, num_zero_defaults = 0;
+    for (; (row = eqf_training_option(num)) != NULL; num++) {
+        const double value = eqf_option_get(row, &initial);
+        num_zero_defaults += row->is_zero_default;
+        if (row->is_zero_default)
+            assert_true(value == 0);
+        else
+            assert_true(value == row->initial);
+        if (row->type == EQF_OPTION_BOOL) continue;
+        eqf_training_options options = initial;
+        const double beyond = row->type == EQF_OPTION_NAME   ? 99
+                              : row->type == EQF_OPTION_REAL ? NAN
+                              : row->low > 0                 ? 0
+                                                             : 2 * row->high;
+        if (row->is_zero_default && beyond == 0) continue;
+        if (row->high >= 1e19) continue; /* any count */
+        eqf_option_set(row, &options, beyond);
+        eqf_trainer *trainer = NULL;
+        assert_int_equal(eqf_trainer_create(f.ctx, f.model, &options, 100, f.x, 0, NULL, &trainer),
+                         EQF_ERROR_INVALID_ARGUMENT);
+        print_message("%s\n", eqf_context_error(f.ctx));
+        assert_non_null(strstr(eqf_context_error(f.ctx), row->key));
+    }
+    assert_int_equal(num, 37);
+    assert_int_equal(num_zero_defaults, 4); /* of step control */
+    assert_null(eqf_training_option(1000));
+    tear_down(&f);
+}
+
 /* NaN and infinity are refused before anything is built, with the place; in either set of data. */
 static void test_non_finite_data(void **state) {
     (void)state;
@@ -421,9 +457,10 @@ static void test_non_finite_data(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_launch_budget), cmocka_unit_test(test_adam),     cmocka_unit_test(test_same_bits),
-        cmocka_unit_test(test_learns),        cmocka_unit_test(test_failures), cmocka_unit_test(test_non_finite_data),
-        cmocka_unit_test(test_outlier),
+        cmocka_unit_test(test_launch_budget), cmocka_unit_test(test_adam),
+        cmocka_unit_test(test_same_bits),     cmocka_unit_test(test_learns),
+        cmocka_unit_test(test_failures),      cmocka_unit_test(test_non_finite_data),
+        cmocka_unit_test(test_outlier),       cmocka_unit_test(test_option_rows),
     };
     return cmocka_run_group_tests(tests, NULL, test_context_teardown);
 }

@@ -176,6 +176,13 @@ class Context:
                 library().eqf_context_destroy(self._pointer)
         self._pointer = ctypes.POINTER(declarations.eqf_context)()
 
+    def __del__(self) -> None:
+        """A thread's context ends with its thread, or with what was made from it if that lives longer."""
+        try:
+            self.close()
+        except Exception:  # the interpreter may be ending, or the context was never made
+            pass
+
     def __enter__(self) -> "Context":
         return self
 
