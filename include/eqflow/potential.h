@@ -87,8 +87,8 @@ eqf_status eqf_potential_kind_find(const char *name, eqf_potential_kind *kind_ou
 const eqf_option *eqf_potential_option(eqf_potential_kind kind, size_t index);
 /* The options that every kind has: num_particles, space_dim, temperature. NULL beyond the last. */
 const eqf_option *eqf_potential_common_option(size_t index);
-/* Number of particles of species B, which are the last ones; 0 if all particles are alike. Only particles of one species
- * may be exchanged. */
+/* Number of particles of species B, which are the last ones; 0 if all particles are alike. Only particles of one
+ * species may be exchanged. */
 unsigned eqf_potential_num_b(const eqf_potential_options *potential);
 /* Typical distance of neighbours, of a potential that eqf_potential_check passes. */
 double eqf_potential_length(const eqf_potential_options *potential);
