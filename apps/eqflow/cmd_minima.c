@@ -206,7 +206,8 @@ static exit_code write_xyz(cli_app *app, const quenched *work, const char *path)
             energy[m] = (float)work->minima[m].energy;
         }
         eqf_array array = work_configurations(x, work->num_minima, &work->potential);
-        eqf_status status = eqf_array_write_xyz(app->ctx, path, &array, system_element(&work->potential), energy, NULL);
+        const eqf_frame_value values = {"energy", energy};
+        eqf_status status = system_write_xyz(app, path, &array, &work->potential, NULL, 1, &values);
         if (status != EQF_OK) code = app_fail_status(app, status, ACTIVITY_WRITE);
     }
     free(x);

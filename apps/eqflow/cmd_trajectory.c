@@ -70,8 +70,8 @@ static exit_code write_xyz(cli_app *app, const trajectory_flags *flags, const eq
         }
     }
     const eqf_array array = work_configurations(x, total, potential);
-    const eqf_status status =
-        eqf_array_write_xyz(app->ctx, flags->output_path, &array, system_element(potential), NULL, log_prob);
+    const eqf_frame_value values = {"log_prob", log_prob};
+    const eqf_status status = system_write_xyz(app, flags->output_path, &array, potential, NULL, 1, &values);
     free(x);
     free(log_prob);
     return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_WRITE);

@@ -15,7 +15,7 @@ size_t sample_files_options(sample_files *files, const char *help, cli_option op
                                   .argument = "NAME",
                                   .value = &files->element,
                                   .default_text = "by potential",
-                                  .help = "what the particles are called there, such as Ar"};
+                                  .help = "what the particles are called there, such as Ar; of two species Ar,Ne"};
     return SAMPLE_FILES_NUM_OPTIONS;
 }
 
@@ -26,6 +26,14 @@ void sample_files_uses(const sample_files *files, const char *x_option, files_us
                                                    {"--log-weights", files->log_weights, FILES_NUMPY},
                                                    {"--xyz", files->xyz, FILES_WRITTEN}};
     memcpy(uses_out, uses, sizeof uses);
+}
+
+/* A word, or one for each of two species with a comma. */
+static bool are_elements(const char *text) {
+    const char *comma = strchr(text, ',');
+    const size_t first = comma ? (size_t)(comma - text) : strlen(text), second = comma ? strlen(comma + 1) : 1;
+    const bool is_one_comma = !comma || !strchr(comma + 1, ',');
+    return first > 0 && first <= 16 && second > 0 && second <= 16 && is_one_comma && !strpbrk(text, " \t\r\n\"");
 }
 
 exit_code sample_files_check(cli_app *app, const sample_files *files) {
@@ -39,8 +47,9 @@ exit_code sample_files_check(cli_app *app, const sample_files *files) {
     exit_code code = EXIT_CODE_OK;
     if (files->element && !files->xyz)
         return app_fail(app, EXIT_CODE_USAGE, "--element belongs to --xyz FILE.xyz, which is missing");
-    if (files->element && (!*files->element || strlen(files->element) > 16 || strpbrk(files->element, " \t\r\n\"")))
-        return app_fail(app, EXIT_CODE_USAGE, "--element %s: must be a short word such as Ar", files->element);
+    if (files->element && !are_elements(files->element))
+        return app_fail(app, EXIT_CODE_USAGE, "--element %s: must be a short word such as Ar, or two: Ar,Ne",
+                        files->element);
     for (size_t f = 0; f < sizeof all / sizeof all[0] && code == EXIT_CODE_OK; f++)
         code = files_check_writable(app, all[f].path, all[f].what);
     return code;
@@ -67,9 +76,8 @@ exit_code sample_files_write(cli_app *app, const sample_files *files, const samp
     if (status == EQF_OK && files->xyz) {
         const eqf_frame_value values[] = {
             {"energy", set->energy}, {"log_prob", set->log_prob}, {"log_weight", log_weight}};
-        const char *element = files->element ? files->element : system_element(set->potential);
-        status =
-            eqf_array_write_xyz_values(app->ctx, files->xyz, &array, element, sizeof values / sizeof values[0], values);
+        status = system_write_xyz(app, files->xyz, &array, set->potential, files->element,
+                                  sizeof values / sizeof values[0], values);
     }
     free(log_weight);
     return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_WRITE);

@@ -257,11 +257,25 @@ exit_code system_verify(cli_app *app, const eqf_potential_options *potential) {
 }
 
 exit_code system_verify_for_field(cli_app *app, const eqf_potential_options *potential, eqf_dynamics_kind field) {
-    return verify(app, potential, eqf_dynamics_kind_describe(field)->is_equivariant);
+    const eqf_dynamics_kind_info *info = eqf_dynamics_kind_describe(field);
+    if (eqf_potential_num_b(potential) > 0 && !info->has_species)
+        return app_fail(app, EXIT_CODE_USAGE,
+                        "a %s field cannot tell two species apart (%u of B): train --field message, or dense",
+                        info->name, eqf_potential_num_b(potential));
+    return verify(app, potential, info->is_equivariant);
 }
 
-const char *system_element(const eqf_potential_options *potential) {
-    return eqf_potential_kind_describe(potential->kind)->element;
+eqf_status system_write_xyz(cli_app *app, const char *path, const eqf_array *x, const eqf_potential_options *potential,
+                            const char *names, size_t num_values, const eqf_frame_value *values) {
+    const eqf_potential_kind_info *kind = eqf_potential_kind_describe(potential->kind);
+    const char *comma = names ? strchr(names, ',') : NULL;
+    char element[32];
+    if (comma && eqf_potential_num_b(potential) == 0)
+        app_warn(app, "--element %s: the particles are all alike, and have the first name", names);
+    snprintf(element, sizeof element, "%.*s", comma ? (int)(comma - names) : 31, names ? names : kind->element);
+    const char *element_b = comma ? comma + 1 : kind->element_b ? kind->element_b : element;
+    return eqf_array_write_xyz_species(app->ctx, path, x, element, element_b, eqf_potential_num_b(potential),
+                                       num_values, values);
 }
 
 void system_describe(const eqf_potential_options *potential, char *text, size_t size) {

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "eqflow/array.h"
 #include "eqflow/preset.h"
 #include "option_flags.h"
 #include "options.h"
@@ -59,8 +60,9 @@ bool system_has_text(const eqf_potential_options *potential);
 /* Formula and constants, for reports. */
 void system_describe(const eqf_potential_options *potential, char *text, size_t size);
 
-/* The name of the particles in XYZ files. */
-const char *system_element(const eqf_potential_options *potential);
+/* Extended XYZ with the elements of the potential's species, or those of names: NULL, "Ar" or "Ar,Ne". */
+eqf_status system_write_xyz(cli_app *app, const char *path, const eqf_array *x, const eqf_potential_options *potential,
+                            const char *names, size_t num_values, const eqf_frame_value *values);
 
 /* One row of the table of presets for --help: prints what one preset has under a column. */
 typedef void (*system_column)(const eqf_preset *preset, const void *user, char text[16]);

@@ -55,6 +55,11 @@ typedef struct eqf_frame_value {
 eqf_status eqf_array_write_xyz_values(eqf_context *ctx, const char *path, const eqf_array *x, const char *element,
                                       size_t num_values, const eqf_frame_value *values);
 
+/* The same for two species: element_b is the symbol of the last num_b particles. */
+eqf_status eqf_array_write_xyz_species(eqf_context *ctx, const char *path, const eqf_array *x, const char *element,
+                                       const char *element_b, size_t num_b, size_t num_values,
+                                       const eqf_frame_value *values);
+
 /* The number name=value of each frame of an extended XYZ file: values_out [B]; an array without elements if no frame
  * has one, or if the file is not XYZ. Errors: IO, FORMAT (some frames have it and others do not, or it is not a
  * number), OUT_OF_MEMORY. */

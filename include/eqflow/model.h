@@ -48,7 +48,8 @@ typedef struct eqf_dynamics_options {
     unsigned num_vectors; /* vector channels of a particle */
     unsigned num_edge;    /* channels of an edge in the read-out */
     unsigned num_reduced; /* vectors of a particle that an edge reads */
-    unsigned char reserved[432]; /* 0: see eqflow/context.h */
+    unsigned num_b;       /* set by eqf_model_create: particles of species B in the potential, eqf_potential_num_b */
+    unsigned char reserved[428]; /* 0: see eqflow/context.h */
 } eqf_dynamics_options;
 #define EQF_DYNAMICS_OPTIONS_INIT                                                                                     \
     {                                                                                                                 \
@@ -63,7 +64,7 @@ typedef struct eqf_dynamics_kind_info {
     size_t struct_size; /* set by the library */
     const char *name;   /* "radial": the key in files */
     const char *title;  /* for help: "the paper's" */
-    bool is_equivariant; /* under rotations, reflections and permutations */
+    bool is_equivariant; /* under rotations, reflections and permutations within species */
     bool has_estimates; /* its divergence can be estimated (eqf_divergence) */
     bool has_table;     /* it can be read from a table (eqf_field_evaluation) */
     bool has_double;    /* it can be solved in double precision */
@@ -71,6 +72,7 @@ typedef struct eqf_dynamics_kind_info {
     /* Tolerances of the choice of integration steps (eqf_flow_choose_steps): errors of a coordinate (length) and of a
      * log-density (nats) after prior -> data -> prior. */
     double coordinate_tolerance, log_prob_tolerance;
+    bool has_species; /* its density need not be symmetric under exchange of unlike particles (eqf_potential_num_b) */
 } eqf_dynamics_kind_info;
 
 /* NULL if there is no such kind; kinds count from 0 without a gap. */

@@ -61,7 +61,7 @@ typedef struct eqf_potential_options {
         .struct_size = sizeof(eqf_potential_options), .kind = EQF_POTENTIAL_DOUBLE_WELL, .num_particles = 2,          \
         .space_dim = 2, .temperature = 1.0, .distance_offset = 4.0, .linear = 0.0, .quadratic = -4.0, .quartic = 0.9, \
         .epsilon = 2.0, .r_min = 1.0, .trap_strength = 1.0, .length = 1.0, .depth = 2.0, .width = 6.0,                \
-        .epsilon_aa = 2.0, .epsilon_ab = 3.0, .epsilon_bb = 1.0, .r_min_aa = 1.0, .r_min_ab = 0.8, .r_min_bb = 0.88   \
+        .epsilon_aa = 1.0, .epsilon_ab = 1.5, .epsilon_bb = 0.5, .r_min_aa = 1.0, .r_min_ab = 0.8, .r_min_bb = 0.88   \
     }
 
 /* Properties of a kind; texts are static. */

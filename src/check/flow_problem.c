@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "potential_kinds.h"
+
 enum { LARGE = 16 }; /* from this many particles on the problem is large: a velocity costs the host N^2 K or N^3 */
 static const uint64_t noise_seed = 0x0123456789abcdefu;
 
@@ -127,8 +129,7 @@ eqf_status eqf__flow_set_share(eqf__flow_problem *t, double share) {
 static eqf_status make_problem(eqf__flow_problem *t) {
     const eqf_flow *flow = t->flow;
     eqf_model_options options = EQF_MODEL_OPTIONS_INIT;
-    options.potential.num_particles = flow->num_particles;
-    options.potential.space_dim = flow->space_dim;
+    eqf__potential_of_species(flow->num_particles, flow->space_dim, flow->dynamics.num_b, &options.potential);
     eqf__prior_copy_options(&flow->prior.options, &options);
     options.dynamics = flow->dynamics;
     options.integrator.num_steps = t->num_steps;
@@ -255,7 +256,7 @@ bool eqf__flow_host_velocity(eqf__flow_problem *t, unsigned b, const double *x, 
                              double *divergence_out) {
     eqf__host_field field = t->field;
     field.noise_sample = b;
-    field.is_symmetric = t->of_field.is_large;
+    field.is_symmetric = t->of_field.is_symmetric;
     return t->flow->field->kind->host_velocity(&field, x, time, velocity_out, divergence_out);
 }
 

@@ -150,7 +150,7 @@ static bool problem(const eqf_dynamics_options *options, unsigned num_particles,
 
 const eqf__dynamics_kind eqf__dense_kind = {
     .info = EQF__DYNAMICS_INFO(.name = "dense", .title = "the black-box baseline", .has_estimates = true,
-                               .is_batched = true, EQF__EXACT_STEPS),
+                               .is_batched = true, .has_species = true, EQF__EXACT_STEPS),
     .forms = EQF__FORM_BATCHED,
     .host_velocity = eqf__host_dense_velocity,
     .problem = problem,

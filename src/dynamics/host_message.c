@@ -39,10 +39,16 @@ static double times(const double *matrix, size_t row, size_t count, const double
     return sum;
 }
 
-/* Filter `row` of all filters at the pair (i, j). */
+/* 1 for a particle of species B, 0 for one of A. */
+static unsigned is_b(const host_state *s, unsigned i) {
+    return i >= s->N - s->shape->num_b;
+}
+
+/* Filter `row` of all filters of its species at the pair (i, j). */
 static double filter(const host_state *s, size_t row, unsigned i, unsigned j) {
     const unsigned K = s->shape->num_radial;
-    return times(s->params + s->shape->at_filters, row, K, s->basis + ((size_t)i * s->N + j) * K, 1);
+    return times(s->params + s->shape->at_filters[is_b(s, i) + is_b(s, j)], row, K,
+                 s->basis + ((size_t)i * s->N + j) * K, 1);
 }
 
 static double time_of(const host_state *s, size_t row) {
@@ -86,8 +92,9 @@ static void first_hop(host_state *s) {
             for (unsigned j = 0; j < N; j++)
                 if (j != i) s->m[a] += filter(s, a, i, j);
         }
+        const size_t first_time = is_b(s, i) ? s->shape->time_of_b : 0;
         for (unsigned a = 0; a < H; a++)
-            s->h[i * H + a] = silu(times(s->params + s->shape->at_input, a, H, s->m, 1) + time_of(s, a));
+            s->h[i * H + a] = silu(times(s->params + s->shape->at_input, a, H, s->m, 1) + time_of(s, first_time + a));
         for (unsigned b = 0; b < M; b++)
             for (unsigned c = 0; c < D; c++) {
                 double sum = 0;

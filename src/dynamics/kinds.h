@@ -13,8 +13,8 @@ typedef struct eqf__field_problem {
     double side;        /* half the side of the box in which configurations lie */
     double share;       /* of the start values' size, for parameters and what is added to them */
     size_t num_weights; /* of the parameters, those that share scales too */
-    /* The host's formula takes long: it is asked for one symmetric configuration (eqf__host_field.is_symmetric). */
-    bool is_large;
+    bool is_large; /* the host's formula takes long: it is asked for one configuration */
+    bool is_symmetric; /* which is symmetric (eqf__host_field.is_symmetric) */
 } eqf__field_problem;
 
 typedef struct eqf__dynamics_kind {

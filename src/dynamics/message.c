@@ -288,7 +288,7 @@ static eqf_status message_create(eqf__field *field, const eqf__field_needs *need
 
 /* Within the filters' reach. On the host the divergence is 2 N D velocities: where that would take seconds the problem
  * is large, and it is 2 D of them; where those do, and on a line, where no configuration is symmetric enough, there are
- * no answers. */
+ * no answers. No configuration is symmetric enough for two species: of a large problem it is all of them. */
 static bool problem(const eqf_dynamics_options *options, unsigned num_particles, unsigned space_dim,
                     bool has_step_control, eqf__field_problem *problem_out) {
     (void)has_step_control;
@@ -299,12 +299,14 @@ static bool problem(const eqf_dynamics_options *options, unsigned num_particles,
     if (is_large) /* many particles together make a lively field of what training starts from */
         *problem_out = (eqf__field_problem){
             .side = 0.35 * options->distance_max, .share = 1, .num_weights = SIZE_MAX, .is_large = true};
+    problem_out->is_symmetric = is_large && options->num_b == 0;
+    if (is_large && options->num_b > 0) return N * space_dim * operations <= 1e9;
     return !is_large || (space_dim > 1 && operations <= 2e8);
 }
 
 const eqf__dynamics_kind eqf__message_kind = {
     .info = EQF__DYNAMICS_INFO(.name = "message", .title = "deep and many-body", .is_equivariant = true,
-                               .has_double = true, .is_batched = true,
+                               .has_double = true, .is_batched = true, .has_species = true,
                                /* Steps are dear; the largest error of a log-density stays far below the spread of
                                 * weights. */
                                .coordinate_tolerance = 1e-3, .log_prob_tolerance = 5e-3),

@@ -29,10 +29,15 @@ const eqf_option eqf__message_options[] = {
         "message." noun "_1", "message." noun "_2", "message." noun "_3", "message." noun "_4", "message." noun "_5", \
             "message." noun "_6", "message." noun "_7", "message." noun "_8"                                          \
     }
-static const char *const filter_names[] = HOP_NAMES("filter"), *const time_names[] = HOP_NAMES("time");
+static const char *const time_names[] = HOP_NAMES("time");
 static const char *const mix_names[] = HOP_NAMES("mix"), *const vector_names[] = HOP_NAMES("vector");
 static const char *const product_names[] = HOP_NAMES("product"), *const update_names[] = HOP_NAMES("update");
 static const char *const gate_names[] = HOP_NAMES("gate");
+/* Of pairs with so many particles of species B. */
+static const char *const species_filter_names[EQF__MESSAGE_NUM_PAIR_KINDS][EQF__MESSAGE_MAX_HOPS] = {
+    HOP_NAMES("filter"), HOP_NAMES("filter_ab"), HOP_NAMES("filter_bb")};
+static const char *const edge_filter_names[EQF__MESSAGE_NUM_PAIR_KINDS] = {
+    "message.filter_edge", "message.filter_ab_edge", "message.filter_bb_edge"};
 
 /* A slice with the standard deviation of its start values: `scale`, from row num_first on second_scale. */
 typedef struct slice_row {
@@ -66,27 +71,37 @@ static double by_inputs(unsigned num_inputs) {
     return 1.0 / sqrt((double)num_inputs);
 }
 
+/* All filters of a pair with num_b_of_pair particles of species B. */
+static void list_filters(eqf__message_shape *shape, unsigned num_b_of_pair, slice_list *list) {
+    const unsigned H = shape->num_scalars, M = shape->num_vectors, E = shape->num_edge, K = shape->num_radial;
+    shape->num_filters = 0;
+    for (unsigned l = 1; l <= shape->num_hops; l++) {
+        const unsigned num_vector = l == 1 ? M : 3 * M;
+        const size_t at = add_filters(list, species_filter_names[num_b_of_pair][l - 1], H, num_vector, K);
+        if (l == 1) shape->at_filters[num_b_of_pair] = at;
+        shape->first_filter[l] = shape->num_filters;
+        shape->num_filters += H + num_vector;
+    }
+    add(list, edge_filter_names[num_b_of_pair], 2 * E, K, 0.2);
+    shape->num_filters += 2 * E;
+}
+
 static void list_slices(eqf__message_shape *shape, slice_list *list) {
     const unsigned L = shape->num_hops, H = shape->num_scalars, M = shape->num_vectors, E = shape->num_edge;
     const unsigned R = shape->num_reduced, K = shape->num_radial;
     *list = (slice_list){.count = 0, .num_params = 0};
-    shape->num_filters = 0;
-    for (unsigned l = 1; l <= L; l++) {
-        const unsigned num_vector = l == 1 ? M : 3 * M;
-        const size_t at = add_filters(list, filter_names[l - 1], H, num_vector, K);
-        if (l == 1) shape->at_filters = at;
-        shape->first_filter[l] = shape->num_filters;
-        shape->num_filters += H + num_vector;
-    }
-    add(list, "message.filter_edge", 2 * E, K, 0.2);
-    shape->num_filters += 2 * E;
+    list_filters(shape, 0, list);
     for (unsigned l = 1; l <= L; l++) {
         const size_t at = add(list, time_names[l - 1], H, EQF__MESSAGE_NUM_TIME, 0.1);
         if (l == 1) shape->at_times = at;
     }
     add(list, "message.time_edge", 3 * E, EQF__MESSAGE_NUM_TIME, 0.1);
     add(list, "message.time_radial", K + 1, EQF__MESSAGE_NUM_TIME, 0.01);
-    shape->num_times = L * H + 3 * E + K + 1;
+    shape->time_of_b = shape->num_times = L * H + 3 * E + K + 1;
+    if (shape->num_b > 0) {
+        add(list, "message.time_b_1", H, EQF__MESSAGE_NUM_TIME, 0.1);
+        shape->num_times += H;
+    }
     shape->at_input = add(list, "message.input", H, H, by_inputs(H));
     for (unsigned l = 2; l <= L; l++) {
         shape->at_mix[l] = add(list, mix_names[l - 1], H + M, H, by_inputs(H));
@@ -102,6 +117,8 @@ static void list_slices(eqf__message_shape *shape, slice_list *list) {
     shape->at_edge_out = add(list, "message.edge_out", 2, E, 0.05 * by_inputs(E));
     shape->at_gate_out = add(list, "message.gate_out", M, H, 0.3 * by_inputs(H));
     shape->at_vector_out = add(list, "message.vector_out", 1, M, 0.05 * by_inputs(M));
+    for (unsigned num_b = 1; num_b < EQF__MESSAGE_NUM_PAIR_KINDS && shape->num_b > 0; num_b++)
+        list_filters(shape, num_b, list);
 }
 
 static void list_of(const eqf_dynamics_options *options, eqf__message_shape *shape, slice_list *list) {
@@ -110,7 +127,8 @@ static void list_of(const eqf_dynamics_options *options, eqf__message_shape *sha
                                   .num_vectors = options->num_vectors,
                                   .num_edge = options->num_edge,
                                   .num_reduced = options->num_reduced,
-                                  .num_radial = options->num_distance};
+                                  .num_radial = options->num_distance,
+                                  .num_b = options->num_b};
     list_slices(shape, list);
 }
 

@@ -9,18 +9,22 @@
 
 enum {
     EQF__MESSAGE_MAX_HOPS = 8,
-    EQF__MESSAGE_NUM_TIME = 9, /* T(t): 8 Gaussians and 1 */
-    EQF__MESSAGE_MAX_SLICES = 10 + 7 * EQF__MESSAGE_MAX_HOPS
+    EQF__MESSAGE_NUM_TIME = 9,       /* T(t): 8 Gaussians and 1 */
+    EQF__MESSAGE_NUM_PAIR_KINDS = 3, /* of species: AA, AB, BB */
+    EQF__MESSAGE_MAX_SLICES = 13 + 9 * EQF__MESSAGE_MAX_HOPS
 };
 
 /* The letters of docs/method.md, and where each matrix begins in the vector. Of a hop: [l], l = 1 ... L; 0 is not
  * used. */
 typedef struct eqf__message_shape {
     unsigned num_hops, num_scalars, num_vectors, num_edge, num_reduced, num_radial; /* L, H, M, E, R, K */
-    unsigned num_filters;                             /* rows of all filters: H + M + (L-1)(H + 3M) + 2E */
-    unsigned num_times;                               /* rows of all time matrices: L H + 3E + K + 1 */
+    unsigned num_filters; /* rows of all filters: H + M + (L-1)(H + 3M) + 2E */
+    unsigned num_times;   /* rows of all time matrices: L H + 3E + K + 1, with species H more */
     unsigned first_filter[EQF__MESSAGE_MAX_HOPS + 1]; /* rows among those of all filters */
-    size_t at_filters, at_times, at_input;
+    size_t at_filters[EQF__MESSAGE_NUM_PAIR_KINDS];   /* all filters of a pair with so many particles of species B */
+    size_t at_times, at_input;
+    unsigned num_b;     /* particles of species B, the last ones */
+    unsigned time_of_b; /* row of the first hop's for species B; that for A is 0 */
     size_t at_mix[EQF__MESSAGE_MAX_HOPS + 1], at_vector[EQF__MESSAGE_MAX_HOPS + 1],
         at_product[EQF__MESSAGE_MAX_HOPS + 1];
     size_t at_update[EQF__MESSAGE_MAX_HOPS + 1], at_gate[EQF__MESSAGE_MAX_HOPS + 1];

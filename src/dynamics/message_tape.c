@@ -54,20 +54,43 @@ static void emit_product(eqf__message_writer *writer, unsigned source, size_t nu
 
 /* ---- Values ------------------------------------------------------------------------------------------------------ */
 
-static void write_pairs(eqf__message_writer *writer) {
+/* Filters of `count` pairs from `pair` on, which have num_b_of_pair particles of species B each, from Gaussians e. */
+static void write_filters_of(eqf__message_writer *writer, size_t pair, size_t count, unsigned num_b_of_pair, unsigned e,
+                             unsigned f) {
     const eqf__message_shape *shape = writer->shape;
     const eqf__message_strides *stride = &writer->strides;
+    if (count == 0) return;
+    emit_product(writer, 0, count, shape->num_radial, shape->num_filters, e + pair * stride->k, stride->k,
+                 f + pair * stride->f, stride->f, shape->at_filters[num_b_of_pair], 0, 0);
+}
+
+/* Of all pairs (i, j), which stand in the order of i and then j > i: those of an i with A lie side by side, and so do
+ * those with B, and all of B with B. One species is all A. */
+static void write_filters(eqf__message_writer *writer, unsigned e, unsigned f) {
+    const size_t num_b = writer->shape->num_b, num_a = writer->num_particles - num_b;
+    size_t pair = 0;
+    if (num_b == 0) {
+        write_filters_of(writer, 0, writer->num_pairs, 0, e, f);
+        return;
+    }
+    for (size_t i = 0; i < num_a; i++) {
+        write_filters_of(writer, pair, num_a - 1 - i, 0, e, f);
+        pair += num_a - 1 - i;
+        write_filters_of(writer, pair, num_b, 1, e, f);
+        pair += num_b;
+    }
+    write_filters_of(writer, pair, writer->num_pairs - pair, 2, e, f);
+}
+
+static void write_pairs(eqf__message_writer *writer) {
+    const eqf__message_shape *shape = writer->shape;
     const eqf__message_places *places = &writer->places;
     const eqf__message_memory *memory = &places->memory;
     const bool has_rows = writer->has_divergence, is_reversed = writer->reverse != EQF__MESSAGE_FORWARD;
-    const size_t K = shape->num_radial, P = writer->num_pairs;
     EQF__EMIT(writer, LOAD, (size_t)writer->num_particles * writer->space_dim + EQF__MESSAGE_NUM_TIME, 0, 0);
-    EQF__EMIT(writer, GEOMETRY, P, 0, has_rows && is_reversed ? 2 : has_rows || is_reversed);
-    emit_product(writer, 0, P, K, shape->num_filters, memory->e, stride->k, memory->f, stride->f, shape->at_filters, 0,
-                 0);
-    if (has_rows)
-        emit_product(writer, 0, P, K, shape->num_filters, memory->e1, stride->k, memory->f1, stride->f,
-                     shape->at_filters, 0, 0);
+    EQF__EMIT(writer, GEOMETRY, writer->num_pairs, 0, has_rows && is_reversed ? 2 : has_rows || is_reversed);
+    write_filters(writer, memory->e, memory->f);
+    if (has_rows) write_filters(writer, memory->e1, memory->f1);
     const eqf__message_dense times = {1,
                                       EQF__MESSAGE_NUM_TIME,
                                       shape->num_times,
@@ -88,9 +111,14 @@ static void write_first_hop(eqf__message_writer *writer) {
     const eqf__message_shape *shape = writer->shape;
     const eqf__message_strides *stride = &writer->strides;
     const eqf__message_hop_places *hop = &writer->places.hops[1];
-    const size_t N = writer->num_particles, H = shape->num_scalars, M = shape->num_vectors;
+    const size_t N = writer->num_particles, H = shape->num_scalars, M = shape->num_vectors, num_b = shape->num_b;
+    const size_t b = (N - num_b) * stride->h; /* where species B begins */
     EQF__EMIT(writer, FIRST_HOP, N * (H + M), 0, hop->sums, hop->u);
-    emit_product(writer, 0, N, H, H, hop->sums, stride->h, hop->z, stride->h, shape->at_input, 1, writer->places.tau);
+    emit_product(writer, 0, N - num_b, H, H, hop->sums, stride->h, hop->z, stride->h, shape->at_input, 1,
+                 writer->places.tau);
+    if (num_b > 0)
+        emit_product(writer, 0, num_b, H, H, hop->sums + b, stride->h, hop->z + b, stride->h, shape->at_input, 1,
+                     writer->places.tau + shape->time_of_b);
     EQF__EMIT(writer, ACTIVATE, N * H, 0, hop->z, 0, 0, 0, hop->h, hop->h_stride);
 }
 

@@ -34,6 +34,14 @@ const eqf_option eqf__model_integrator_options[] = {
     EQF__OPTIONS_END,
 };
 
+static eqf_status check_species(eqf_context *ctx, const eqf_model_options *options) {
+    const eqf_dynamics_kind_info *field = eqf_dynamics_kind_describe(options->dynamics.kind);
+    if (eqf_potential_num_b(&options->potential) == 0 || field->has_species) return EQF_OK;
+    return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
+                     "a %s field cannot tell the two species of the %s potential apart: message and dense fields can",
+                     field->name, eqf_potential_kind_describe(options->potential.kind)->name);
+}
+
 static eqf_status check_options(eqf_context *ctx, const eqf_model_options *options) {
     const char *end = memchr(options->preset, '\0', sizeof options->preset);
     for (const char *c = options->preset; end != NULL && c < end; c++)
@@ -45,6 +53,7 @@ static eqf_status check_options(eqf_context *ctx, const eqf_model_options *optio
     EQF__TRY(eqf__prior_check(ctx, options));
     EQF__TRY(EQF__CHECK(ctx, EQF_DYNAMICS_OPTIONS_INIT, eqf_dynamics_options, &options->dynamics));
     EQF__TRY(eqf__dynamics_check(ctx, &options->dynamics));
+    EQF__TRY(check_species(ctx, options));
     EQF__TRY(EQF__CHECK(ctx, EQF_INTEGRATOR_OPTIONS_INIT, eqf_integrator_options, &options->integrator));
     return eqf__options_check(ctx, eqf__model_integrator_options, "integrator", &options->integrator);
 }
@@ -71,6 +80,7 @@ eqf_status eqf__model_allocate(eqf_context *ctx, const eqf_model_options *option
     eqf_model *model = eqf__alloc(ctx, 1, sizeof *model, "a model");
     if (model == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     model->options = *options;
+    model->options.dynamics.num_b = eqf_potential_num_b(&options->potential);
     /* What follows the name's end would be dead bytes of the caller. */
     size_t length = strlen(options->preset);
     memset(model->options.preset + length, 0, sizeof model->options.preset - length);

@@ -1,17 +1,17 @@
 /* Lennard-Jones particles of two species in a harmonic trap. The particles are of species A, the last num_b of B:
  *   U = sum over i<j of epsilon_ij [ (r_ij/d)^12 - 2 (r_ij/d)^6 ] + 0.5 trap_strength sum_i |x_i - x_com|^2
  * with epsilon_ij and r_ij of the pair's species (clusters: Doye and Meyer, Phys. Rev. Lett. 95, 063401, 2005). The
- * defaults have the ratios of Kob and Andersen, Phys. Rev. E 51, 4626 (1995), to the pair AA: epsilon_ab 1.5,
- * epsilon_bb 0.5, r_ab 0.8, r_bb 0.88; AA is lj13's. Kernel text: cl/potential/binary_lennard_jones.clh. */
+ * defaults are those of Kob and Andersen, Phys. Rev. E 51, 4626 (1995), in units of the pair AA, with r_min for their
+ * sigma. Kernel text: cl/potential/binary_lennard_jones.clh. */
 #include <math.h>
 
 #include "potential_kinds.h"
 
 static const eqf_option options[] = {
     EQF__SPECIES_OPTION(.flag = NULL),
-    EQF__CONSTANT(epsilon_aa, 2.0, 0.0, .help = "depth of a pair of A", .unit = "energy"),
-    EQF__CONSTANT(epsilon_ab, 3.0, 0.0, .help = "depth of a pair of A and B", .unit = "energy"),
-    EQF__CONSTANT(epsilon_bb, 1.0, 0.0, .help = "depth of a pair of B", .unit = "energy"),
+    EQF__CONSTANT(epsilon_aa, 1.0, 0.0, .help = "depth of a pair of A", .unit = "energy"),
+    EQF__CONSTANT(epsilon_ab, 1.5, 0.0, .help = "depth of a pair of A and B", .unit = "energy"),
+    EQF__CONSTANT(epsilon_bb, 0.5, 0.0, .help = "depth of a pair of B", .unit = "energy"),
     EQF__CONSTANT(r_min_aa, 1.0, 1e-30, .help = "distance of the minimum of a pair of A", .unit = "length"),
     EQF__CONSTANT(r_min_ab, 0.8, 1e-30, .help = "distance of the minimum of A and B", .unit = "length"),
     EQF__CONSTANT(r_min_bb, 0.88, 1e-30, .help = "distance of the minimum of a pair of B", .unit = "length"),

@@ -83,6 +83,17 @@ void eqf__potential_scales_of(const eqf_potential_options *potential, eqf__poten
     if (!(scales_out->stiffness > 0.0)) scales_out->stiffness = 1.0;
 }
 
+void eqf__potential_of_species(unsigned num_particles, unsigned space_dim, unsigned num_b,
+                               eqf_potential_options *potential_out) {
+    const eqf__potential_kind *row;
+    *potential_out = (eqf_potential_options)EQF_POTENTIAL_OPTIONS_INIT;
+    potential_out->num_particles = num_particles;
+    potential_out->space_dim = space_dim;
+    potential_out->num_b = num_b;
+    for (unsigned kind = 0; num_b > 0 && (row = eqf__potential_kind_of((eqf_potential_kind)kind)) != NULL; kind++)
+        if (row->species_pair != NULL) potential_out->kind = (eqf_potential_kind)kind;
+}
+
 uint64_t eqf__potential_hash(uint64_t hash, const eqf_potential_options *potential) {
     const eqf__potential_kind *row = eqf__potential_kind_of(potential->kind);
     hash = eqf__hash(hash, row->info.name, strlen(row->info.name) + 1);

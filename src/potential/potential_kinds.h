@@ -80,6 +80,9 @@ double eqf__potential_packed_neighbours(const eqf_potential_options *potential);
 
 /* The scales of any kind, the stiffness divided by the temperature and positive. */
 void eqf__potential_scales_of(const eqf_potential_options *potential, eqf__potential_scales *scales_out);
+/* A potential of so many particles and species, for a model whose energy nobody asks for. */
+void eqf__potential_of_species(unsigned num_particles, unsigned space_dim, unsigned num_b,
+                               eqf_potential_options *potential_out);
 /* Are num_b and the number of particles those of species? Errors: INVALID_ARGUMENT. */
 eqf_status eqf__potential_check_species(eqf_context *ctx, const eqf_potential_options *potential);
 /* The row of num_b: optional, as models with text are older than it. */

@@ -51,13 +51,13 @@ static const double num_train_of_noise = 1000;
         .space_dim = 3, .temperature = 1.0, .depth = 2.0, .width = 6.0, .r_min = 1.0, .trap_strength = 1.0     \
     }
 
-/* 8 A and 5 B. Pair AA is that of lj13; the ratios of the others to it are those of Kob and Andersen, Phys. Rev. E 51,
- * 4626 (1995). */
+/* A droplet of the mixture of Kob and Andersen, Phys. Rev. E 51, 4626 (1995), at T = 1 in the trap of lj13: energies in
+ * units of its pair AA, lengths with r_min in place of their sigma. */
 #define BINARY(particles, of_b)                                                                                      \
     {                                                                                                                \
         .struct_size = sizeof(eqf_potential_options), .kind = EQF_POTENTIAL_BINARY_LENNARD_JONES,                    \
-        .num_particles = particles, .space_dim = 3, .temperature = 1.0, .num_b = of_b, .epsilon_aa = 2.0,            \
-        .epsilon_ab = 3.0, .epsilon_bb = 1.0, .r_min_aa = 1.0, .r_min_ab = 0.8, .r_min_bb = 0.88, .trap_strength = 1 \
+        .num_particles = particles, .space_dim = 3, .temperature = 1.0, .num_b = of_b, .epsilon_aa = 1.0,            \
+        .epsilon_ab = 1.5, .epsilon_bb = 0.5, .r_min_aa = 1.0, .r_min_ab = 0.8, .r_min_bb = 0.88, .trap_strength = 1 \
     }
 
 /* The authors' fields: 50 Gaussians in distance, 10 in time. The dense core has its own widths. */
@@ -68,6 +68,13 @@ static const double num_train_of_noise = 1000;
     }
 #define DOUBLE_WELL_FIELD RADIAL_FIELD(EQF_RADIAL_UNIFORM, 8.0, 0.5)
 #define LENNARD_JONES_FIELD RADIAL_FIELD(EQF_RADIAL_DENSE_CORE, 16.0, 0.3)
+/* A field that tells species apart; its sizes: recipe.c. */
+#define MESSAGE_FIELD                                                                                                  \
+    {                                                                                                                  \
+        .struct_size = sizeof(eqf_dynamics_options), .kind = EQF_DYNAMICS_MESSAGE, .num_distance = 32,                 \
+        .num_time = 10, .distance_max = 6.0, .distance_gamma = 0.3, .time_gamma = 0.3, .width = 128, .depth = 2,       \
+        .num_hops = 3, .num_scalars = 48, .num_vectors = 16, .num_edge = 48, .num_reduced = 8                          \
+    }
 
 /* Unit Gaussian prior, RK4 with 20 steps. */
 #define MODEL(name, of_potential, field)                                                                         \
@@ -153,7 +160,7 @@ static const eqf_preset presets[] = {
     {.struct_size = sizeof(eqf_preset),
      .name = "blj13",
      .title = "8 A and 5 B, binary Lennard-Jones particles in a harmonic trap",
-     .model = MODEL("blj13", BINARY(13, 5), LENNARD_JONES_FIELD),
+     .model = MODEL("blj13", BINARY(13, 5), MESSAGE_FIELD),
      .training = TRAINING_LJ13,
      .mcmc = &default_chains,
      .default_num_train = 100000,

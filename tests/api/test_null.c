@@ -79,6 +79,7 @@ CALL(eqf_file_write, p[0], p[1], p[2], 3)
 CALL_AND_FREE(eqf_array_read_configurations, 4, p[0], p[1], 2, 2, p[4], p[5])
 CALL(eqf_array_write_xyz, p[0], p[1], p[2], p[3], p[4], p[5])
 CALL(eqf_array_write_xyz_values, p[0], p[1], p[2], p[3], 1, p[5])
+CALL(eqf_array_write_xyz_species, p[0], p[1], p[2], p[3], p[4], 1, 1, p[7])
 CALL_AND_FREE(eqf_array_read_xyz_values, 3, p[0], p[1], p[2], p[3])
 CALL(eqf_bench_probe, p[0], p[1])
 CALL(eqf_bench_remember, p[0], p[1])
@@ -480,6 +481,7 @@ static void test_null(void **state) {
         ROW(eqf_array_read_configurations, "o!..!o", ctx, f.npy, _, _, &f.read, u),
         ROW(eqf_array_write_xyz, "o!!!oo", ctx, f.out, &f.array, element, a, b),
         ROW(eqf_array_write_xyz_values, "o!!!.!", ctx, f.out, &f.array, element, _, &frame_value),
+        ROW(eqf_array_write_xyz_species, "o!!!!..!", ctx, f.out, &f.array, element, element, _, _, &frame_value),
         ROW(eqf_array_read_xyz_values, "o!!!", ctx, f.npy, element, &f.read),
         ROW(eqf_bench_probe, "!!", ctx, &yardsticks),
         ROW_GIVES(eqf_bench_remember, "!!", EQF_ERROR_NOT_FOUND, ctx, &yardsticks),

@@ -12,17 +12,19 @@
 typedef struct message_case {
     unsigned num_particles, space_dim, num_hops, num_scalars, num_vectors, num_edge, num_reduced, num_distance;
     size_t batch_size;
+    unsigned num_b; /* of two species */
 } message_case;
 
 /* Odd sizes, sizes that are no multiple of a tile, and as many particles as lj13 has. Few: each is two programs to
  * build. */
 static const message_case cases[] = {
-    {2, 1, 1, 4, 2, 3, 1, 5, 1}, {3, 3, 1, 12, 6, 8, 4, 10, 5}, {4, 2, 3, 12, 6, 10, 3, 12, 19},
-    {2, 3, 4, 5, 3, 4, 2, 6, 9}, {13, 3, 2, 7, 1, 5, 2, 9, 3},  {13, 3, 3, 12, 4, 8, 4, 10, 3},
+    {2, 1, 1, 4, 2, 3, 1, 5, 1, 0}, {3, 3, 1, 12, 6, 8, 4, 10, 5, 0}, {4, 2, 3, 12, 6, 10, 3, 12, 19, 0},
+    {2, 3, 4, 5, 3, 4, 2, 6, 9, 0}, {13, 3, 2, 7, 1, 5, 2, 9, 3, 0},  {13, 3, 3, 12, 4, 8, 4, 10, 3, 0},
+    {5, 2, 3, 8, 4, 6, 3, 8, 9, 2},                    {13, 3, 2, 7, 2, 5, 2, 9, 3, 5},
 };
 enum { NUM_CASES = sizeof cases / sizeof cases[0], DW4 = 2 };
-static const message_case large_cases[] = {{55, 3, 2, 8, 4, 8, 4, 8, 1},
-                                           {13, 3, 3, 48, 16, 48, 8, 32, 2}}; /* values only */
+static const message_case large_cases[] = {{55, 3, 2, 8, 4, 8, 4, 8, 1, 0},
+                                           {13, 3, 3, 48, 16, 48, 8, 32, 2, 0}}; /* values only */
 
 typedef struct fixture {
     eqf_context *ctx;
@@ -38,8 +40,8 @@ typedef struct fixture {
 
 static const char *name_of(const message_case *c) {
     static char name[96];
-    snprintf(name, sizeof name, "N %u D %u L %u H %u M %u E %u R %u K %u", c->num_particles, c->space_dim, c->num_hops,
-             c->num_scalars, c->num_vectors, c->num_edge, c->num_reduced, c->num_distance);
+    snprintf(name, sizeof name, "N %u D %u L %u H %u M %u E %u R %u K %u, %u of B", c->num_particles, c->space_dim,
+             c->num_hops, c->num_scalars, c->num_vectors, c->num_edge, c->num_reduced, c->num_distance, c->num_b);
     return name;
 }
 
@@ -77,6 +79,8 @@ static eqf_model *lively_model(eqf_context *ctx, const message_case *c, double l
     eqf_model_options options = test_model_options(test_system_named("dw4"));
     options.potential.num_particles = c->num_particles;
     options.potential.space_dim = c->space_dim;
+    if (c->num_b > 0) options.potential.kind = EQF_POTENTIAL_BINARY_LENNARD_JONES;
+    options.potential.num_b = c->num_b;
     options.dynamics.kind = EQF_DYNAMICS_MESSAGE;
     options.dynamics.num_hops = c->num_hops;
     options.dynamics.num_scalars = c->num_scalars;

@@ -14,8 +14,12 @@ static const double brute_tolerance = 1e-6;
 
 typedef struct message_case {
     unsigned num_particles, space_dim, num_hops, num_scalars, num_vectors, num_edge, num_reduced, num_distance;
+    unsigned num_b; /* of two species */
 } message_case;
-static const message_case cases[] = {{2, 1, 1, 4, 2, 3, 1, 5}, {4, 2, 3, 12, 6, 10, 3, 12}, {13, 3, 2, 7, 2, 5, 2, 9}};
+static const message_case cases[] = {{2, 1, 1, 4, 2, 3, 1, 5, 0},  {4, 2, 3, 12, 6, 10, 3, 12, 0},
+                                     {13, 3, 2, 7, 2, 5, 2, 9, 0}, {5, 2, 3, 8, 4, 6, 3, 8, 2},
+                                     {5, 3, 2, 7, 2, 5, 2, 9, 1},  {13, 2, 2, 6, 2, 5, 2, 7, 5},
+                                     {13, 3, 2, 7, 2, 5, 2, 9, 5}};
 enum { NUM_CASES = sizeof cases / sizeof cases[0], BATCH = 11 };
 
 /* Start values with the last layers as large as the others: every term of the field counts. */
@@ -23,6 +27,8 @@ static eqf_model *make_model(eqf_context *ctx, const message_case *c, uint64_t s
     eqf_model_options options = test_model_options(test_system_named("dw4"));
     options.potential.num_particles = c->num_particles;
     options.potential.space_dim = c->space_dim;
+    if (c->num_b > 0) options.potential.kind = EQF_POTENTIAL_BINARY_LENNARD_JONES;
+    options.potential.num_b = c->num_b;
     options.prior_scale = 0.8;
     options.integrator.num_steps = 4;
     eqf_dynamics_options *dynamics = &options.dynamics;
@@ -166,10 +172,10 @@ static void test_field(void **state) {
                 test_compare(&of_trace, b,
                              fabs(divergence[b] - brute_force(ctx, field, t[b], x + b * num_dof)) / fmax(1.0, scale));
         }
-        is_good &= test_report(&of_values, "N %u D %u L %u: velocities and divergences in double", c->num_particles,
-                               c->space_dim, c->num_hops);
-        is_good &= test_report(&of_trace, "N %u D %u L %u: divergences and the velocity's differences",
-                               c->num_particles, c->space_dim, c->num_hops);
+        is_good &= test_report(&of_values, "N %u D %u L %u, %u of B: velocities and divergences in double",
+                               c->num_particles, c->space_dim, c->num_hops, c->num_b);
+        is_good &= test_report(&of_trace, "N %u D %u L %u, %u of B: divergences and the velocity's differences",
+                               c->num_particles, c->space_dim, c->num_hops, c->num_b);
         free(x);
         free(velocity);
         free(expected);

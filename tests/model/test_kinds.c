@@ -133,9 +133,18 @@ static void test_model_files(void **state) {
             options.potential.kind = (eqf_potential_kind)p;
             options.potential.source = "real energy(const real *x) { return 0; }";
             options.dynamics.kind = (eqf_dynamics_kind)d;
+            options.potential.num_particles = 3;
             const uint64_t hash =
                 eqf__dynamics_hash(eqf__potential_hash(EQF__HASH_START, &options.potential), &options.dynamics);
             change(potential->options, &options.potential);
+            if (!dynamics->info.has_species) {
+                eqf_model *none;
+                const bool has_b = eqf_potential_num_b(&options.potential) > 0;
+                if (has_b)
+                    TEST_EXPECT(&ctx, eqf_model_create(&ctx, &options, &none), EQF_ERROR_INVALID_ARGUMENT,
+                                "cannot tell the two species");
+                options.potential.num_b = 0;
+            }
             assert_int_not_equal(
                 eqf__potential_hash(EQF__HASH_START, &options.potential),
                 eqf__potential_hash(EQF__HASH_START, &(eqf_potential_options)EQF_POTENTIAL_OPTIONS_INIT));

@@ -37,7 +37,9 @@ static void test_names_and_sizes(void **state) {
         assert_int_equal(preset->model->potential.num_particles, expected[i].num_particles);
         assert_int_equal(preset->model->potential.space_dim, expected[i].space_dim);
         assert_int_equal(preset->model->potential.kind, expected[i].kind);
-        assert_int_equal(preset->model->dynamics.num_distance, 50);
+        const bool is_message = preset->model->dynamics.kind == EQF_DYNAMICS_MESSAGE;
+        assert_int_equal(preset->model->dynamics.num_distance, is_message ? 32 : 50);
+        assert_true(is_message == (eqf_potential_num_b(&preset->model->potential) > 0));
         assert_int_equal(preset->model->dynamics.num_time, 10);
         assert_int_equal(preset->model->integrator.num_steps, 20);
         assert_int_equal(eqf_potential_check(NULL, &preset->model->potential), EQF_OK);
@@ -152,7 +154,9 @@ static void test_recipes(void **state) {
             eqf_model *made;
             assert_int_equal(eqf_preset_model_options(&presets[i], kind, &model), EQF_OK);
             assert_int_equal(model.dynamics.kind, kind);
-            assert_int_equal(eqf_model_create(NULL, &model, &made), EQF_OK);
+            const bool can_tell = eqf_dynamics_kind_describe((eqf_dynamics_kind)kind)->has_species ||
+                                  eqf_potential_num_b(&model.potential) == 0;
+            assert_int_equal(eqf_model_create(NULL, &model, &made), can_tell ? EQF_OK : EQF_ERROR_INVALID_ARGUMENT);
             eqf_model_destroy(&made);
         }
     /* a small set is no larger than its batch */

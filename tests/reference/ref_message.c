@@ -143,10 +143,15 @@ static ref_node *bounded(field_tape *f, const ref_node *u, size_t D, size_t M) {
 /* One pair (i, j): r = x_i - x_j and its Gaussians. */
 typedef struct pair {
     ref_node *r, *gaussians;
+    unsigned i, j;
 } pair;
 
+static const ref_matrix *pair_part(const field_tape *f, const char *letter, unsigned hop, const pair *ij) {
+    return ref_message_pair_part(f->message, letter, hop, ij->i, ij->j);
+}
+
 static pair make_pair(field_tape *f, unsigned i, unsigned j) {
-    pair ij = {ref_tape_node(f->tape, f->message->shape.space_dim), NULL};
+    pair ij = {ref_tape_node(f->tape, f->message->shape.space_dim), NULL, i, j};
     add(f, ij.r, f->x[i], 1.0);
     add(f, ij.r, f->x[j], -1.0);
     ij.gaussians = ref_tape_gaussians(f->tape, ref_tape_norm(f->tape, ij.r), f->message->shape.num_radial,
@@ -163,11 +168,11 @@ static void first_hop(field_tape *f, const pair *pairs, ref_node **h, ref_node *
         for (unsigned j = 0; j < s->num_particles; ++j) {
             if (j == i) continue;
             const pair *ij = pairs + i * s->num_particles + j;
-            add(f, sum, map(f, part(f, "f", 1), ij->gaussians, 1), 1.0);
-            add_outer(f, vectors, ij->r, map(f, part(f, "g", 1), ij->gaussians, 1), D, M);
+            add(f, sum, map(f, pair_part(f, "f", 1, ij), ij->gaussians, 1), 1.0);
+            add_outer(f, vectors, ij->r, map(f, pair_part(f, "g", 1, ij), ij->gaussians, 1), D, M);
         }
         ref_node *z = map(f, part(f, "W0", 0), sum, 1);
-        add_map(f, z, part(f, "tau", 1), f->time);
+        add_map(f, z, part(f, i >= s->num_particles - s->num_b ? "tau_b" : "tau", 1), f->time);
         h[i] = ref_tape_apply(f->tape, silu, z, NULL);
         u[i] = vectors;
     }
@@ -181,11 +186,11 @@ static void add_messages(field_tape *f, const pair *pairs, unsigned l, unsigned 
     for (unsigned j = 0; j < s->num_particles; ++j) {
         if (j == i) continue;
         const pair *ij = pairs + i * s->num_particles + j;
-        add_product(f, m, map(f, part(f, "f", l), ij->gaussians, 1), Ah[j]);
-        add_product(f, p, map(f, part(f, "p", l), ij->gaussians, 1), dot_with(f, ij->r, u[j], D, M));
-        ref_node *strength = product(f, map(f, part(f, "g", l), ij->gaussians, 1), Bh[j]);
+        add_product(f, m, map(f, pair_part(f, "f", l, ij), ij->gaussians, 1), Ah[j]);
+        add_product(f, p, map(f, pair_part(f, "p", l, ij), ij->gaussians, 1), dot_with(f, ij->r, u[j], D, M));
+        ref_node *strength = product(f, map(f, pair_part(f, "g", l, ij), ij->gaussians, 1), Bh[j]);
         add_outer(f, w, ij->r, strength, D, M);
-        add_scaled_channels(f, w, Vu[j], map(f, part(f, "q", l), ij->gaussians, 1), D, M);
+        add_scaled_channels(f, w, Vu[j], map(f, pair_part(f, "q", l, ij), ij->gaussians, 1), D, M);
     }
 }
 
@@ -234,7 +239,8 @@ static ref_node *edge(field_tape *f, const pair *ij, const ref_node *hi, const r
     const ref_message *message = f->message;
     size_t D = message->shape.space_dim, R = message->shape.num_reduced, K = message->shape.num_radial;
     const ref_matrix *S = part(f, "S", 0);
-    ref_node *z = map(f, part(f, "a", 0), ij->gaussians, 1), *scale = map(f, part(f, "c", 0), ij->gaussians, 1);
+    ref_node *z = map(f, pair_part(f, "a", 0, ij), ij->gaussians, 1);
+    ref_node *scale = map(f, pair_part(f, "c", 0, ij), ij->gaussians, 1);
     add_map(f, scale, part(f, "tau_c", 0), f->time);
     ref_node *nodes = map(f, part(f, "tau_B", 0), f->time, 1);
     add_map_of_both(f, nodes, part(f, "B1", 0), hi, ni);

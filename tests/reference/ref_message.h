@@ -24,18 +24,19 @@ typedef struct ref_message_shape {
     unsigned num_vectors;              /* M */
     unsigned edge_width;               /* E */
     unsigned num_reduced;              /* R */
+    unsigned num_b;                    /* the last ones are of species B */
 } ref_message_shape;
 
 enum {
     ref_message_most_hops = 8,
-    ref_message_most_slices = 16 + 8 * ref_message_most_hops,
-    ref_message_most_parts = 32 + 24 * ref_message_most_hops
+    ref_message_most_slices = 16 + 10 * ref_message_most_hops,
+    ref_message_most_parts = 32 + 32 * ref_message_most_hops
 };
 
 /* A slice of the flat vector of parameters: a matrix [rows, columns], row-major; or a part of one: rows are
  * `stride` numbers apart. */
 typedef struct ref_matrix {
-    char name[40];
+    char name[56];
     unsigned hop; /* of a part: 1 ... L, or 0 */
     size_t rows, columns, stride, offset;
 } ref_matrix;
@@ -58,6 +59,10 @@ void ref_message_destroy(ref_message *message);
 ref_message *ref_message_from_model(const eqf_model *model);
 /* The part of this letter; aborts if there is none. */
 const ref_matrix *ref_message_part(const ref_message *message, const char *letter, unsigned hop);
+
+/* The part of this letter for the pair (i, j), in names "f", "f_ab", "f_bb" by their species. */
+const ref_matrix *ref_message_pair_part(const ref_message *message, const char *letter, unsigned hop, size_t i,
+                                        size_t j);
 
 /* x, velocity_out [N, D]. */
 void ref_message_velocity(const ref_message *message, double t, const double *x, double *velocity_out);

@@ -5,18 +5,18 @@
 /* ---- Values ---- */
 
 /* All filters of one pair, in the order f, g of hop 1, then f, p, g, q of each later hop; a, c of the edges. */
-static void add_filters(const closed *q, const double *gaussians, double *F, double *edge) {
-    add_dense(q, F, "f", 1, gaussians);
-    add_dense(q, F + q->H, "g", 1, gaussians);
+static void add_filters(const closed *q, size_t i, size_t j, const double *gaussians, double *F, double *edge) {
+    add_pair_dense(q, F, "f", 1, i, j, gaussians);
+    add_pair_dense(q, F + q->H, "g", 1, i, j, gaussians);
     for (unsigned l = 2; l <= q->L; ++l) {
         double *at = F + filters_of(q, l);
-        add_dense(q, at, "f", l, gaussians);
-        add_dense(q, at + q->H, "p", l, gaussians);
-        add_dense(q, at + q->H + q->M, "g", l, gaussians);
-        add_dense(q, at + q->H + 2 * q->M, "q", l, gaussians);
+        add_pair_dense(q, at, "f", l, i, j, gaussians);
+        add_pair_dense(q, at + q->H, "p", l, i, j, gaussians);
+        add_pair_dense(q, at + q->H + q->M, "g", l, i, j, gaussians);
+        add_pair_dense(q, at + q->H + 2 * q->M, "q", l, i, j, gaussians);
     }
-    add_dense(q, edge, "a", 0, gaussians);
-    add_dense(q, edge + q->E, "c", 0, gaussians);
+    add_pair_dense(q, edge, "a", 0, i, j, gaussians);
+    add_pair_dense(q, edge + q->E, "c", 0, i, j, gaussians);
 }
 
 static void pairs(closed *q, const double *x) {
@@ -34,8 +34,8 @@ static void pairs(closed *q, const double *x) {
                 q->gauss[ij * q->K + k] = exp(-away * away);
                 q->dgauss[ij * q->K + k] = -2.0 * away / gamma * q->gauss[ij * q->K + k];
             }
-            add_filters(q, q->gauss + ij * q->K, q->F + ij * q->num_filters, q->Ed + ij * 2 * q->E);
-            add_filters(q, q->dgauss + ij * q->K, q->dF + ij * q->num_filters, q->dEd + ij * 2 * q->E);
+            add_filters(q, i, j, q->gauss + ij * q->K, q->F + ij * q->num_filters, q->Ed + ij * 2 * q->E);
+            add_filters(q, i, j, q->dgauss + ij * q->K, q->dF + ij * q->num_filters, q->dEd + ij * 2 * q->E);
         }
 }
 
@@ -71,7 +71,7 @@ static void first_hop(closed *q) {
         }
         double *z = v->z + i * q->H;
         add_dense(q, z, "W0", 0, sum);
-        add_dense(q, z, "tau", 1, q->T);
+        add_dense(q, z, i >= q->N - q->message->shape.num_b ? "tau_b" : "tau", 1, q->T);
         for (size_t o = 0; o < q->H; ++o) v->h[i * q->H + o] = silu(z[o]);
         memcpy(v->u + i * q->D * q->M, v->w + i * q->D * q->M, q->D * q->M * sizeof(double));
     }

@@ -43,6 +43,14 @@ static inline void add_dense(const closed *q, double *out, const char *letter, u
         for (size_t i = 0; i < w->columns; ++i) out[o] += q->message->params[w->offset + o * w->stride + i] * a[i];
 }
 
+/* The same with the part for the species of the pair (i, j). */
+static inline void add_pair_dense(const closed *q, double *out, const char *letter, unsigned l, size_t i, size_t j,
+                                  const double *a) {
+    const ref_matrix *w = ref_message_pair_part(q->message, letter, l, i, j);
+    for (size_t o = 0; o < w->rows; ++o)
+        for (size_t k = 0; k < w->columns; ++k) out[o] += q->message->params[w->offset + o * w->stride + k] * a[k];
+}
+
 static inline double sigmoid(double x) {
     return 1.0 / (1.0 + exp(-x));
 }

@@ -73,8 +73,7 @@ static double simpson(const ref_message_flow *flow, const step *s, const double 
     size_t num_dof = num_dof_of(flow);
     double *after = zeros(num_dof), *middle = zeros(num_dof);
     ref_message_velocity(flow->message, s->t + s->h, x, after);
-    for (size_t c = 0; c < num_dof; ++c)
-        middle[c] = 0.5 * (before[c] + x[c]) + s->h / 8.0 * (s->k[0][c] - after[c]);
+    for (size_t c = 0; c < num_dof; ++c) middle[c] = 0.5 * (before[c] + x[c]) + s->h / 8.0 * (s->k[0][c] - after[c]);
     double sum = s->divergence[0] + 4.0 * ref_message_closed_divergence(flow->message, s->t + 0.5 * s->h, middle) +
                  ref_message_closed_divergence(flow->message, s->t + s->h, x);
     free(after);

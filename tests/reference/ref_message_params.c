@@ -44,21 +44,36 @@ static void add_part(ref_message *message, const char *letter, size_t row, size_
     snprintf(part->name, sizeof part->name, "%s", letter);
 }
 
-static void add_filters_and_times(ref_message *message, const ref_message_shape *s) {
+/* species: "", "_ab", "_bb" */
+static void add_letter(ref_message *message, const char *letter, const char *species, size_t row, size_t rows) {
+    char name[16];
+    snprintf(name, sizeof name, "%s%s", letter, species);
+    add_part(message, name, row, rows, 0, message->shape.num_radial);
+}
+
+static void add_filters(ref_message *message, const ref_message_shape *s, const char *species) {
     size_t K = s->num_radial, H = s->num_scalars, M = s->num_vectors, E = s->edge_width;
-    add_slice(message, "filter", 1, H + M, K);
-    add_part(message, "f", 0, H, 0, K);
-    add_part(message, "g", H, M, 0, K);
+    char name[32];
+    snprintf(name, sizeof name, "filter%s", species);
+    add_slice(message, name, 1, H + M, K);
+    add_letter(message, "f", species, 0, H);
+    add_letter(message, "g", species, H, M);
     for (unsigned l = 2; l <= s->num_hops; ++l) {
-        add_slice(message, "filter", l, H + 3 * M, K);
-        add_part(message, "f", 0, H, 0, K);
-        add_part(message, "p", H, M, 0, K);
-        add_part(message, "g", H + M, M, 0, K);
-        add_part(message, "q", H + 2 * M, M, 0, K);
+        add_slice(message, name, l, H + 3 * M, K);
+        add_letter(message, "f", species, 0, H);
+        add_letter(message, "p", species, H, M);
+        add_letter(message, "g", species, H + M, M);
+        add_letter(message, "q", species, H + 2 * M, M);
     }
-    add_slice(message, "filter_edge", 0, 2 * E, K);
-    add_part(message, "a", 0, E, 0, K);
-    add_part(message, "c", E, E, 0, K);
+    snprintf(name, sizeof name, "filter%s_edge", species);
+    add_slice(message, name, 0, 2 * E, K);
+    add_letter(message, "a", species, 0, E);
+    add_letter(message, "c", species, E, E);
+}
+
+static void add_filters_and_times(ref_message *message, const ref_message_shape *s) {
+    size_t K = s->num_radial, H = s->num_scalars, E = s->edge_width;
+    add_filters(message, s, "");
     for (unsigned l = 1; l <= s->num_hops; ++l) {
         add_slice(message, "time", l, H, num_time);
         add_part(message, "tau", 0, H, 0, num_time);
@@ -69,6 +84,10 @@ static void add_filters_and_times(ref_message *message, const ref_message_shape 
     add_part(message, "tau_e", 2 * E, E, 0, num_time);
     add_slice(message, "time_radial", 0, K + 1, num_time);
     add_part(message, "alpha", 0, K + 1, 0, num_time);
+    if (s->num_b > 0) {
+        add_slice(message, "time_b", 1, H, num_time);
+        add_part(message, "tau_b", 0, H, 0, num_time);
+    }
 }
 
 static void add_networks(ref_message *message, const ref_message_shape *s) {
@@ -117,6 +136,10 @@ ref_message *ref_message_create(ref_message_shape shape, double distance_max) {
     message->shape = shape;
     add_filters_and_times(message, &shape);
     add_networks(message, &shape);
+    if (shape.num_b > 0) {
+        add_filters(message, &shape, "_ab");
+        add_filters(message, &shape, "_bb");
+    }
     message->params = zeros(message->num_params);
     message->centers = zeros(shape.num_radial);
     double distance = distance_max / (shape.num_radial - 1.0); /* of neighbouring centres */
@@ -144,7 +167,8 @@ ref_message *ref_message_from_model(const eqf_model *model) {
                                .num_scalars = (unsigned)input->shape[0],
                                .num_vectors = (unsigned)out->shape[1],
                                .edge_width = (unsigned)edge->shape[0],
-                               .num_reduced = (unsigned)reduced->shape[0]};
+                               .num_reduced = (unsigned)reduced->shape[0],
+                               .num_b = eqf_potential_num_b(&options->potential)};
     char name[40];
     do snprintf(name, sizeof name, "message.filter_%u", ++shape.num_hops + 1);
     while (find(model, name));
@@ -175,4 +199,13 @@ const ref_matrix *ref_message_part(const ref_message *message, const char *lette
         if (message->parts[i].hop == hop && !strcmp(message->parts[i].name, letter)) return message->parts + i;
     fprintf(stderr, "ref_message: no %s in hop %u\n", letter, hop);
     abort();
+}
+
+const ref_matrix *ref_message_pair_part(const ref_message *message, const char *letter, unsigned hop, size_t i,
+                                        size_t j) {
+    static const char *const species[] = {"", "_ab", "_bb"};
+    const size_t first_b = message->shape.num_particles - message->shape.num_b;
+    char name[16];
+    snprintf(name, sizeof name, "%s%s", letter, species[(i >= first_b) + (j >= first_b)]);
+    return ref_message_part(message, name, hop);
 }
