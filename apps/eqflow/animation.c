@@ -75,12 +75,8 @@ static void print_panel(FILE *stream, size_t panel, size_t num_frames, size_t nu
     fputs("</g>\n", stream);
 }
 
-exit_code animation_write(cli_app *app, const char *path, size_t num_frames, size_t num, unsigned num_particles,
-                          unsigned space_dim, const float *x) {
-    char *text = NULL;
-    size_t size = 0;
-    FILE *stream = open_memstream(&text, &size);
-    if (!stream) return app_fail(app, EXIT_CODE_DEVICE, "out of memory for the animation");
+void animation_print(FILE *stream, size_t num_frames, size_t num, unsigned num_particles, unsigned space_dim,
+                     const float *x) {
     const double reach = find_reach(num_frames, num * num_particles * space_dim, x);
     const size_t columns = num < MOST_COLUMNS ? num : MOST_COLUMNS, rows = (num + columns - 1) / columns;
     fprintf(stream,
@@ -90,6 +86,15 @@ exit_code animation_write(cli_app *app, const char *path, size_t num_frames, siz
     for (size_t panel = 0; panel < num; panel++)
         print_panel(stream, panel, num_frames, num, num_particles, space_dim, reach, x);
     fputs("</svg>\n", stream);
+}
+
+exit_code animation_write(cli_app *app, const char *path, size_t num_frames, size_t num, unsigned num_particles,
+                          unsigned space_dim, const float *x) {
+    char *text = NULL;
+    size_t size = 0;
+    FILE *stream = open_memstream(&text, &size);
+    if (!stream) return app_fail(app, EXIT_CODE_DEVICE, "out of memory for the animation");
+    animation_print(stream, num_frames, num, num_particles, space_dim, x);
     exit_code code =
         fclose(stream) == 0 ? EXIT_CODE_OK : app_fail(app, EXIT_CODE_DEVICE, "out of memory for the animation");
     if (code == EXIT_CODE_OK) code = files_write(app, path, text, size);

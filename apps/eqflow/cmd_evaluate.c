@@ -242,7 +242,7 @@ static exit_code make_report(cli_app *app, const evaluate_flags *flags, const eq
         .num_lights = report_fill_lights(result->figures, lights),
         .lights = lights,
         .num_strip = strip.num,
-        .num_strip_frames = REPORT_STRIP_FRAMES,
+        .num_strip_frames = strip.num_frames,
         .x_strip = strip.x,
         .strip_times = strip.times,
         .num_data = result->figures->num_data,

@@ -4,8 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A panel's side; how many configurations are shown, and how many of them beside each other. */
-enum { SIDE = 130, GAP = 8, NUM_SHOWN = 8, NUM_COLUMNS = 4 };
+#include "animation.h"
+
+/* A panel's side; how many configurations are shown, and how many of them beside each other; samples and frames of the
+ * strip. */
+enum { SIDE = 130, GAP = 8, NUM_SHOWN = 8, NUM_COLUMNS = 4, STRIP_ROWS = 3, STRIP_COLUMNS = 5 };
 
 /* One particle as the eye sees it: to the right, upwards, and towards the eye. */
 typedef struct seen {
@@ -156,24 +159,35 @@ static size_t spread(size_t num, size_t shown_out[NUM_SHOWN]) {
     return num_shown;
 }
 
-/* A column for each frame, a row for each sample. */
+/* A column for each of some frames, a row for each of some samples. */
 static void print_strip(FILE *html, drawing *to, const report_content *report) {
     const size_t num_dof = (size_t)to->num_particles * to->space_dim, num = report->num_strip,
-                 frames = report->num_strip_frames;
-    to->reach = 1.25 * fmax(reach_of(report->x_strip, num * num_dof),
-                            reach_of(report->x_strip + (frames - 1) * num * num_dof, num * num_dof));
+                 last = report->num_strip_frames - 1, rows = num < STRIP_ROWS ? num : STRIP_ROWS;
+    to->reach = 1.25 * fmax(reach_of(report->x_strip, rows * num_dof),
+                            reach_of(report->x_strip + last * num * num_dof, rows * num_dof));
     if (!(to->reach > 0)) to->reach = 1;
-    begin_figure(html, "strip", "From prior to data", (int)frames, (int)num);
-    for (size_t b = 0; b < num; b++) {
-        for (size_t f = 0; f < frames; f++) {
+    begin_figure(html, "strip", "From prior to data", STRIP_COLUMNS, (int)rows);
+    for (size_t b = 0; b < rows; b++) {
+        for (size_t c = 0; c < STRIP_COLUMNS; c++) {
+            const size_t f = c * last / (STRIP_COLUMNS - 1);
             char label[32];
             snprintf(label, sizeof label, "t = %.2f", report->strip_times[f]);
-            print_panel(html, to, (int)f * (SIDE + GAP), (int)b * (SIDE + 24),
-                        report->x_strip + (f * num + b) * num_dof, f + 1 == frames, b + 1 == num ? label : "");
+            print_panel(html, to, (int)c * (SIDE + GAP), (int)b * (SIDE + 24),
+                        report->x_strip + (f * num + b) * num_dof, f == last, b + 1 == rows ? label : "");
         }
     }
     end_figure(html, "Samples on their way: random points at t = 0, configurations of the model at t = 1. Lines join "
                      "near neighbours.");
+}
+
+/* All frames of all samples, one after the other in the same place. */
+static void print_moving(FILE *html, const drawing *to, const report_content *report) {
+    fputs("<figure id=\"moving\" style=\"grid-column:1/-1\"><h3>On their way</h3>\n", html);
+    animation_print(html, report->num_strip_frames, report->num_strip, to->num_particles, to->space_dim,
+                    report->x_strip);
+    fputs("<figcaption>The same samples and others, moving from the prior to the data; each particle keeps its colour. "
+          "As a file: eqflow trajectory --animation.</figcaption></figure>\n",
+          html);
 }
 
 bool report_print_configurations(FILE *html, const report_content *report) {
@@ -194,6 +208,7 @@ bool report_print_configurations(FILE *html, const report_content *report) {
         const size_t num_data = spread(report->num_data, shown);
         print_row(html, &to, "typical-data", "Typical data", "What they should look like.", num_data, shown,
                   report->x_data, report->energy_data);
+        if (report->num_strip > 0) print_moving(html, &to, report);
         fputs("</div>\n", html);
     }
     free(to.places);

@@ -5,12 +5,12 @@
 #include "app.h"
 #include "eqflow/flow.h"
 
-enum { REPORT_STRIP_FRAMES = 5, REPORT_STRIP_SAMPLES = 3 };
+enum { REPORT_STRIP_MAX_FRAMES = 33, REPORT_STRIP_SAMPLES = 6, REPORT_STRIP_SAMPLES_IF_LARGE = 3 };
 
 typedef struct report_strip {
-    size_t num; /* 0: the flow gives none */
-    float *x;   /* [frames, num, N, D]; the caller frees it */
-    double times[REPORT_STRIP_FRAMES];
+    size_t num, num_frames; /* num 0: the flow gives none */
+    float *x;               /* [num_frames, num, N, D]; the caller frees it */
+    double times[REPORT_STRIP_MAX_FRAMES];
 } report_strip;
 
 /* Flows that cannot be followed (double precision) give none: no failure. */

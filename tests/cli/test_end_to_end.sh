@@ -124,6 +124,7 @@ if [ "$(head -c 15 report.html)" = "<!DOCTYPE html>" ] && grep -q '</html>' repo
 within "$(grep -c '<li><svg viewBox="0 0 16 16"' report.html)" 6 8 "traffic lights"
 within "$(grep -o 'class="panel"' report.html | wc -l)" 39 39 "drawn configurations: three times eight, and a strip of three by five"
 within "$(grep -o '<circle cx' report.html | wc -l)" 78 86 "particles of the drawn configurations, and lights"
+within "$(grep -o '<animate ' report.html | wc -l)" 24 24 "coordinates that move: six samples of two particles in a plane"
 # The command is there to its end.
 if grep -q -- '--report report.html --seed 2 --json</td>' report.html; then pass; else fail "the report's command is cut"; fi
 if grep -Eq '(src|href)="(http|//|[^"#d])' report.html; then fail "the report is not self-contained"; else pass; fi
