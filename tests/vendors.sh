@@ -93,8 +93,8 @@ planted 'an inline function that is not static' mcmc/metropolis.cl 's/^static in
     'load_state is inline and not static'
 planted 'a double literal' mcmc/metropolis.cl 's/REAL(3.4641016151377544)/(real)3.4641016151377544/' 'double precision constant'
 # Of 64 KB with its neighbours: each work-item writes and reads it, so that no compiler drops it.
-planted 'a local array of 64 KB' mcmc/metropolis.cl '/^__kernel void mcmc_keep/,/) {/s/) {/) { __local real planted[16384]; planted[get_local_id(0)] = 1; planted[get_local_id(0) + 16000] = 2; barrier(CLK_LOCAL_MEM_FENCE); if (planted[(get_local_id(0) * 7) % 16384] > 3) return;/' \
+planted 'a local array of 64 KB' mcmc/metropolis.cl '/^CHAIN_KERNEL void mcmc_keep/,/) {/s/) {/) { __local real planted[16384]; planted[get_local_id(0)] = 1; planted[get_local_id(0) + 16000] = 2; barrier(CLK_LOCAL_MEM_FENCE); if (planted[(get_local_id(0) * 7) % 16384] > 3) return;/' \
     'local memory|shared data|[Ll]ocal|SLM'
-planted 'an array that no register holds' mcmc/metropolis.cl '/^__kernel void mcmc_keep/,/) {/s/) {/) { real planted[2000]; for (uint p = 0; p < 2000; p++) planted[p] = p * get_global_id(0); if (planted[get_global_id(0) % 2000] < 0) return;/' \
+planted 'an array that no register holds' mcmc/metropolis.cl '/^CHAIN_KERNEL void mcmc_keep/,/) {/s/) {/) { real planted[2000]; for (uint p = 0; p < 2000; p++) planted[p] = p * get_global_id(0); if (planted[get_global_id(0) % 2000] < 0) return;/' \
     'bytes of scratch'
 exit $failed

@@ -7,6 +7,14 @@
  * Step size: Hairer, Norsett and Wanner, Solving ODEs I, section II.4 (start, and the rule after a rejection), and
  * volume II, section IV.2, the PI controller with beta = 0.04:
  *   h <- h min(5, max(1/10, 0.9 err^-(1/5 - 3/4 beta) err_before^beta)) */
+static inline realv system_error(const realv *error, const realv *before, const realv *after, real rtol, real atol,
+                                 uint has_log_det) {
+    system_sums sums;
+    system_clear(&sums);
+    for (uint c = 0; c < STATE_SIZE; c++) system_add(&sums, c, error[c], before[c], after[c]);
+    return system_size(&sums, rtol, atol, has_log_det);
+}
+
 /* First slope and first step: h0 = 0.01 |y|/|f|, then an Euler step of that size shows the second derivative (Hairer
  * et al., II.4). */
 __kernel void adaptive_begin(__global const real *state, __global real *slope, __global real *carry,

@@ -6,17 +6,23 @@
  *   weight [num_blocks][V]: the step where it was accepted, else 0 */
 #define OWN(buffer, size) ((buffer) + (size_t)block * ((size) * V))
 
-/* What the field is asked at a state: x, time, and for the adjoint what its derivatives are multiplied with. */
-static inline void put_question(const realv *y, realv t, realv weight, realv adjoint, real direction, uint block,
-                                __global real *x, __global real *times, __global real *adjoint_velocity,
-                                __global real *adjoint_divergence) {
-    UNROLL_STATE
-    for (uint c = 0; c < N * D; c++) store_lanes(OWN(x, N * D) + c * V, y[c]);
+#define SLOPE(p, c) (OWN(k, NUM_STAGES * STATE_SIZE) + ((p) * STATE_SIZE + (c)) * V)
+
+/* What the field is asked at a state, number c of it at a time: x, and for the adjoint what its derivatives are
+ * multiplied with. No kernel here keeps a state: it is read again where it is needed twice. */
+static inline void put_number(uint c, realv y, realv weight, real direction, uint block, __global real *x,
+                              __global real *adjoint_velocity) {
+    if (c < N * D) store_lanes(OWN(x, N * D) + c * V, y);
+#ifdef HAS_QUADRATURE
+    else store_lanes(OWN(adjoint_velocity, N * D) + (c - N * D) * V, -direction * weight * y);
+#endif
+}
+
+/* And when. */
+static inline void put_time(realv t, realv weight, realv adjoint, real direction, uint block, __global real *times,
+                            __global real *adjoint_divergence) {
     store_lanes(OWN(times, 1), t);
 #ifdef HAS_QUADRATURE
-    UNROLL_STATE
-    for (uint c = 0; c < N * D; c++)
-        store_lanes(OWN(adjoint_velocity, N * D) + c * V, -direction * weight * y[N * D + c]);
     store_lanes(OWN(adjoint_divergence, 1), -direction * weight * adjoint);
 #endif
 }
@@ -29,7 +35,7 @@ __kernel void batched_ask(__global const real *state, __global real *carry, __gl
                           real direction, real equal_step, uint stage, uint num_blocks) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
-    realv y[STATE_SIZE], h = 0, s = 0;
+    realv h = 0, s = 0;
     if (stage > 0) {
         step_control now;
         load_control(OWN(control, CONTROL_SIZE), &now);
@@ -38,24 +44,22 @@ __kernel void batched_ask(__global const real *state, __global real *carry, __gl
         s = now.s;
     }
     __constant const real *a = tableau_a + stage * (NUM_STAGES - 1);
-    UNROLL_STATE
     for (uint c = 0; c < STATE_SIZE; c++) {
-        realv from = load_lanes(OWN(state, STATE_SIZE) + c * V), sum = 0;
-        y[c] = from;
+        const realv from = load_lanes(OWN(state, STATE_SIZE) + c * V);
+        realv y = from, sum = 0;
         if (stage == 0) {
             store_lanes(OWN(carry, STATE_SIZE) + c * V, (realv)0);
-            continue;
+        } else {
+            for (uint p = 0; p < stage; p++) sum = fma((realv)a[p], load_lanes(SLOPE(p, c)), sum);
+            realv step = fma(h, sum, load_lanes(OWN(carry, STATE_SIZE) + c * V));
+            y = from + step;
+            store_lanes(OWN(next, STATE_SIZE) + c * V, y);
+            store_lanes(OWN(next_carry, STATE_SIZE) + c * V, step - (y - from));
         }
-        for (uint p = 0; p < stage; p++)
-            sum = fma((realv)a[p], load_lanes(OWN(k, NUM_STAGES * STATE_SIZE) + (p * STATE_SIZE + c) * V), sum);
-        realv step = fma(h, sum, load_lanes(OWN(carry, STATE_SIZE) + c * V));
-        y[c] = from + step;
-        store_lanes(OWN(next, STATE_SIZE) + c * V, y[c]);
-        store_lanes(OWN(next_carry, STATE_SIZE) + c * V, step - (y[c] - from));
+        put_number(c, y, (realv)1, direction, block, x, adjoint_velocity);
     }
-    put_question(y, flow_time(fma((realv)tableau_c[stage], h, s), direction), (realv)1,
-                 adjoint_scale * load_lanes(OWN(adjoint_log_det, 1)), direction, block, x, times, adjoint_velocity,
-                 adjoint_divergence);
+    put_time(flow_time(fma((realv)tableau_c[stage], h, s), direction), (realv)1,
+             adjoint_scale * load_lanes(OWN(adjoint_log_det, 1)), direction, block, times, adjoint_divergence);
 }
 
 /* The answer becomes the slope of stage `stage`: velocity and divergence, or velocity and the adjoint's rate. */
@@ -63,11 +67,9 @@ __kernel void batched_keep(__global const real *velocity, __global const real *r
                            uint stage, uint num_blocks) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
-    __global real *own = OWN(k, NUM_STAGES * STATE_SIZE) + stage * (STATE_SIZE * V);
-    UNROLL_STATE
+    __global real *own = SLOPE(stage, 0);
     for (uint c = 0; c < N * D; c++)
         store_lanes(own + c * V, direction * load_lanes(OWN(velocity, N * D) + c * V));
-    UNROLL_STATE
     for (uint c = N * D; c < STATE_SIZE; c++) {
         realv value = load_lanes(OWN(rest, STATE_SIZE - N * D) + (c - N * D) * V);
 #ifdef HAS_QUADRATURE
@@ -85,19 +87,22 @@ __kernel void batched_probe(__global const real *state, __global real *control, 
                             real direction, real rtol, real atol, uint has_log_det, uint num_blocks) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
-    realv y[STATE_SIZE], f[STATE_SIZE];
-    UNROLL_STATE
+    system_sums size, speed;
+    system_clear(&size);
+    system_clear(&speed);
     for (uint c = 0; c < STATE_SIZE; c++) {
-        y[c] = load_lanes(OWN(state, STATE_SIZE) + c * V);
-        f[c] = load_lanes(OWN(k, NUM_STAGES * STATE_SIZE) + c * V);
+        const realv y = load_lanes(OWN(state, STATE_SIZE) + c * V);
+        system_add(&size, c, y, y, y);
+        system_add(&speed, c, load_lanes(SLOPE(0, c)), y, y);
     }
-    const realv h = first_probe(system_error(y, y, y, rtol, atol, has_log_det),
-                                system_error(f, y, y, rtol, atol, has_log_det));
+    const realv h =
+        first_probe(system_size(&size, rtol, atol, has_log_det), system_size(&speed, rtol, atol, has_log_det));
     store_lanes(OWN(control, CONTROL_SIZE) + AT_H * V, h);
-    UNROLL_STATE
-    for (uint c = 0; c < STATE_SIZE; c++) y[c] = fma(h, f[c], y[c]);
-    put_question(y, flow_time(h, direction), (realv)1, adjoint_scale * load_lanes(OWN(adjoint_log_det, 1)), direction,
-                 block, x, times, adjoint_velocity, adjoint_divergence);
+    for (uint c = 0; c < STATE_SIZE; c++)
+        put_number(c, fma(h, load_lanes(SLOPE(0, c)), load_lanes(OWN(state, STATE_SIZE) + c * V)), (realv)1, direction,
+                   block, x, adjoint_velocity);
+    put_time(flow_time(h, direction), (realv)1, adjoint_scale * load_lanes(OWN(adjoint_log_det, 1)), direction, block,
+             times, adjoint_divergence);
 }
 
 /* The first step, from the slopes of stages 0 and, after that Euler step, 1. */
@@ -105,19 +110,21 @@ __kernel void batched_begin(__global const real *state, __global real *control, 
                             real atol, uint has_log_det, uint num_blocks) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
-    realv y[STATE_SIZE], f[STATE_SIZE], moved[STATE_SIZE], change[STATE_SIZE];
     const realv h = load_lanes(OWN(control, CONTROL_SIZE) + AT_H * V);
-    UNROLL_STATE
+    system_sums speed, bend;
+    realv slopes = 0, numbers = 0; /* absolute values, added up: infinite or NaN if one is */
+    system_clear(&speed);
+    system_clear(&bend);
     for (uint c = 0; c < STATE_SIZE; c++) {
-        y[c] = load_lanes(OWN(state, STATE_SIZE) + c * V);
-        f[c] = load_lanes(OWN(k, NUM_STAGES * STATE_SIZE) + c * V);
-        moved[c] = fma(h, f[c], y[c]);
-        change[c] = load_lanes(OWN(k, NUM_STAGES * STATE_SIZE) + (STATE_SIZE + c) * V) - f[c];
+        const realv y = load_lanes(OWN(state, STATE_SIZE) + c * V), f = load_lanes(SLOPE(0, c));
+        slopes += fabs(f);
+        numbers += fabs(y);
+        system_add(&speed, c, f, y, y);
+        system_add(&bend, c, load_lanes(SLOPE(1, c)) - f, y, fma(h, f, y));
     }
     step_control first;
-    first_control(h, system_error(f, y, y, rtol, atol, has_log_det),
-                  system_error(change, y, moved, rtol, atol, has_log_det) / h,
-                  all_finite(f, STATE_SIZE) & all_finite(y, STATE_SIZE), &first);
+    first_control(h, system_size(&speed, rtol, atol, has_log_det), system_size(&bend, rtol, atol, has_log_det) / h,
+                  (slopes < (realv)MAXFLOAT) & (numbers < (realv)MAXFLOAT), &first);
     store_control(first, OWN(control, CONTROL_SIZE));
 }
 
@@ -129,26 +136,25 @@ __kernel void batched_decide(__global const real *state, __global real *control,
                              uint max_steps, uint num_blocks) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
-    realv before[STATE_SIZE], after[STATE_SIZE], error[STATE_SIZE], last[STATE_SIZE];
     step_control now;
     load_control(OWN(control, CONTROL_SIZE), &now);
     integerv is_last;
     const realv s = now.s, h = step_size(now, equal_step, &is_last);
-    UNROLL_STATE
+    system_sums sums;
+    realv slopes = 0;
+    system_clear(&sums);
     for (uint c = 0; c < STATE_SIZE; c++) {
-        before[c] = load_lanes(OWN(state, STATE_SIZE) + c * V);
-        after[c] = load_lanes(OWN(next, STATE_SIZE) + c * V);
-        error[c] = 0;
-        UNROLL_STATE
+        realv error = 0, slope = 0;
         for (uint p = 0; p < NUM_STAGES; p++) {
-            last[c] = load_lanes(OWN(k, NUM_STAGES * STATE_SIZE) + (p * STATE_SIZE + c) * V);
-            error[c] = fma((realv)tableau_e[p], last[c], error[c]);
+            slope = load_lanes(SLOPE(p, c));
+            error = fma((realv)tableau_e[p], slope, error);
         }
-        error[c] *= h;
+        slopes += fabs(slope);
+        system_add(&sums, c, h * error, load_lanes(OWN(state, STATE_SIZE) + c * V),
+                   load_lanes(OWN(next, STATE_SIZE) + c * V));
     }
-    const integerv is_accepted = step_decide(&now, h, is_last,
-                                             system_error(error, before, after, rtol, atol, has_log_det),
-                                             all_finite(last, STATE_SIZE), max_steps);
+    const integerv is_accepted = step_decide(&now, h, is_last, system_size(&sums, rtol, atol, has_log_det),
+                                             slopes < (realv)MAXFLOAT, max_steps);
     store_control(now, OWN(control, CONTROL_SIZE));
     store_lanes(OWN(start, 2), s);
     store_lanes(OWN(start, 2) + V, h);
@@ -166,22 +172,19 @@ __kernel void batched_ask_gradient(__global const real *state, __global const re
                                    uint stage, uint num_blocks) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
-    realv y[STATE_SIZE];
     const realv s = load_lanes(OWN(start, 2)), h = load_lanes(OWN(start, 2) + V);
     const integerv is_accepted = load_lanes(OWN(weight, 1)) > (realv)0;
     __constant const real *a = tableau_a + stage * (NUM_STAGES - 1);
-    UNROLL_STATE
+    const real of_stage = tableau_a[(NUM_STAGES - 1) * (NUM_STAGES - 1) + stage] * share;
+    const realv of_sample = select_lanes((realv)0, of_stage * h, is_accepted);
     for (uint c = 0; c < STATE_SIZE; c++) {
         realv sum = 0, from = load_lanes(OWN(state, STATE_SIZE) + c * V);
-        for (uint p = 0; p < stage; p++)
-            sum = fma((realv)a[p], load_lanes(OWN(k, NUM_STAGES * STATE_SIZE) + (p * STATE_SIZE + c) * V), sum);
-        y[c] = select_lanes(from, fma(h, sum, from), is_accepted);
+        for (uint p = 0; p < stage; p++) sum = fma((realv)a[p], load_lanes(SLOPE(p, c)), sum);
+        put_number(c, select_lanes(from, fma(h, sum, from), is_accepted), of_sample, direction, block, x,
+                   adjoint_velocity);
     }
-    const real of_stage = tableau_a[(NUM_STAGES - 1) * (NUM_STAGES - 1) + stage] * share;
-    put_question(y, flow_time(fma((realv)tableau_c[stage], h, s), direction),
-                 select_lanes((realv)0, of_stage * h, is_accepted),
-                 adjoint_scale * load_lanes(OWN(adjoint_log_det, 1)), direction, block, x, times, adjoint_velocity,
-                 adjoint_divergence);
+    put_time(flow_time(fma((realv)tableau_c[stage], h, s), direction), of_sample,
+             adjoint_scale * load_lanes(OWN(adjoint_log_det, 1)), direction, block, times, adjoint_divergence);
 }
 #endif
 
@@ -191,10 +194,9 @@ __kernel void batched_move(__global real *state, __global real *carry, __global 
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
     const integerv is_accepted = load_lanes(OWN(weight, 1)) > (realv)0;
-    UNROLL_STATE
     for (uint c = 0; c < STATE_SIZE; c++) {
         __global real *y = OWN(state, STATE_SIZE) + c * V, *left_out = OWN(carry, STATE_SIZE) + c * V;
-        __global real *first = OWN(k, NUM_STAGES * STATE_SIZE) + c * V;
+        __global real *first = SLOPE(0, c);
         store_lanes(y, select_lanes(load_lanes(y), load_lanes(OWN(next, STATE_SIZE) + c * V), is_accepted));
         store_lanes(left_out,
                     select_lanes(load_lanes(left_out), load_lanes(OWN(next_carry, STATE_SIZE) + c * V), is_accepted));

@@ -1,7 +1,31 @@
 /* Metropolis Monte Carlo (Metropolis et al. 1953): V chains a work-item, chain = block * V + lane.
  * State: x_blocked [num_blocks][N*D][V]. Random numbers: Philox counter (chain, sweep, particle, stream), so a
  * trajectory does not depend on how its sweeps are cut into launches, nor on the other chains.
+ * While sweeps go on, the state is in private memory or, with LOCAL_CHAINS (work-items a group, V is 1), in local
+ * memory: on GPUs that is on the chip, whatever N is, where an array that a loop indexes would not be.
  * Defines: N, D; the file before promises potential_energy and potential_energy_change. */
+#ifdef LOCAL_CHAINS
+#define CHAIN_KERNEL __kernel __attribute__((reqd_work_group_size(LOCAL_CHAINS, 1, 1)))
+#define CHAIN_STATE(x)                            \
+    __local real sm_chains[N * D * LOCAL_CHAINS]; \
+    CONFIGURATION x = sm_chains + get_local_id(0)
+/* Moves of a sweep: N, which the compiler must not see, since Intel's would unroll them all and spill (a pragma does
+ * not stop it). A flag is 0 or 1. */
+#define NUM_MOVES(flag) ((flag) < 2 ? (uint)N : 0u)
+#define UNROLL_MOVES _Pragma("unroll 1")
+#define UNROLL_COPY _Pragma("unroll 4") /* AMD's compiler would have 165 numbers on their way at once, and spill */
+#else
+#define CHAIN_KERNEL __kernel
+#ifndef CONFIGURATION /* potential/pair_sum.clh has these; a user's potential has not */
+#define CONFIGURATION realv *
+#define COMPONENT_OF(x, c) ((x)[c])
+#endif
+#define CHAIN_STATE(x) realv x[N * D]
+#define NUM_MOVES(flag) N
+#define UNROLL_MOVES UNROLL_STATE
+#define UNROLL_COPY UNROLL_STATE
+#endif
+
 #define STREAM_START 0x6d637374u
 #define STREAM_SWEEP 0x6d637377u
 
@@ -25,28 +49,48 @@ static inline void draw_move(uint seed_low, uint seed_high, uintv chain, uint sw
     *uniform = uniform_open(words[3]);
 }
 
-static inline void load_state(__global const real *x_blocked, uint block, realv *x) {
-    UNROLL_STATE
-    for (uint c = 0; c < N * D; c++) x[c] = load_lanes(x_blocked + ((size_t)block * (N * D) + c) * V);
+static inline void load_state(__global const real *x_blocked, uint block, CONFIGURATION x) {
+    UNROLL_COPY
+    for (uint c = 0; c < N * D; c++) COMPONENT_OF(x, c) = load_lanes(x_blocked + ((size_t)block * (N * D) + c) * V);
 }
 
-static inline void store_state(__global real *x_blocked, uint block, const realv *x) {
-    UNROLL_STATE
-    for (uint c = 0; c < N * D; c++) store_lanes(x_blocked + ((size_t)block * (N * D) + c) * V, x[c]);
+static inline void store_state(__global real *x_blocked, uint block, CONFIGURATION x) {
+    UNROLL_COPY
+    for (uint c = 0; c < N * D; c++)
+        store_lanes(x_blocked + ((size_t)block * (N * D) + c) * V, COMPONENT_OF(x, c));
 }
 
 /* Subtracts the centre of mass. Twice, as the first mean is only as exact as its distance from the origin allows. */
-static inline void remove_centre(realv *x) {
+static inline void remove_centre(CONFIGURATION x) {
     for (uint pass = 0; pass < 2; pass++)
         UNROLL_STATE
         for (uint d = 0; d < D; d++) {
             realv mean = 0.0f;
-            UNROLL_STATE
-            for (uint i = 0; i < N; i++) mean += x[i * D + d];
+            UNROLL_COPY
+            for (uint i = 0; i < N; i++) mean += COMPONENT_OF(x, i * D + d);
             mean *= REAL(1.0) / (real)N;
-            UNROLL_STATE
-            for (uint i = 0; i < N; i++) x[i * D + d] -= mean;
+            UNROLL_COPY
+            for (uint i = 0; i < N; i++) COMPONENT_OF(x, i * D + d) -= mean;
         }
+}
+
+/* Particle i of each chain is offered a displacement of sd step_size in each direction, at the temperature that
+ * `factor` stands for: -log2(e) T_0/T, u being reduced by T_0. Gives 1 where it is taken, else 0. */
+static inline uintv metropolis_move(CONFIGURATION x, uint i, uint seed_low, uint seed_high, uintv chain, uint sweep,
+                                    realv step_size, realv factor) {
+    realv moved[D], uniform;
+    draw_move(seed_low, seed_high, chain, sweep, i, moved, &uniform);
+    UNROLL_STATE
+    for (uint d = 0; d < D; d++) moved[d] = COMPONENT_OF(x, i * D + d) + step_size * moved[d];
+    realv change = potential_energy_change(x, i, moved);
+    /* Taken if uniform < exp(-change T_0/T). Written as a refusal, so that of an overlapping start (change NaN, from
+     * inf to inf) the chain can walk away; -inf is taken, +inf refused. */
+    const realv chance = exp2_clamped(fmin(change * factor, (realv)0));
+    integerv is_refused = change > (realv)0 && uniform >= chance;
+    UNROLL_STATE
+    for (uint d = 0; d < D; d++)
+        COMPONENT_OF(x, i * D + d) = select_lanes(moved[d], COMPONENT_OF(x, i * D + d), is_refused);
+    return select((uintv)1, (uintv)0, is_refused);
 }
 
 /* Gaussian clouds of sd start_scale. */
@@ -54,7 +98,6 @@ __kernel void mcmc_start(__global real *x_blocked, uint num_blocks, uint first_b
                          real start_scale) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
-    realv x[N * D];
     UNROLL_STATE
     for (uint i = 0; i < N; i++) {
         uintv words[4];
@@ -63,40 +106,29 @@ __kernel void mcmc_start(__global real *x_blocked, uint num_blocks, uint first_b
         normal_pair(words[0], words[1], &normals[0], &normals[1]);
         normal_pair(words[2], words[3], &normals[2], &normals[3]);
         UNROLL_STATE
-        for (uint d = 0; d < D; d++) x[i * D + d] = start_scale * normals[d];
+        for (uint d = 0; d < D; d++)
+            store_lanes(x_blocked + ((size_t)block * (N * D) + i * D + d) * V, start_scale * normals[d]);
     }
-    store_state(x_blocked, block, x);
 }
 
 /* Sweeps first_sweep ... first_sweep + num_sweeps - 1: each particle in turn is offered a displacement of sd
  * step_size in each direction. accepted [num_blocks][V] is set to the number of moves taken here. series
  * [num_steps][num_series_blocks][V]: the energy of the first blocks after every series_interval sweeps, counted
  * from series_start. */
-__kernel void mcmc_sweeps(__global real *x_blocked, __global uint *accepted, __global real *series, uint num_blocks,
+CHAIN_KERNEL void mcmc_sweeps(__global real *x_blocked, __global uint *accepted, __global real *series, uint num_blocks,
                           uint first_block, uint seed_low, uint seed_high, uint first_sweep, uint num_sweeps,
                           real step_size, uint is_centred, uint series_start, uint series_interval,
                           uint num_series_steps, uint num_series_blocks) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
     uintv chain = chain_index(first_block + block), num_accepted = 0;
-    realv x[N * D];
+    CHAIN_STATE(x);
     load_state(x_blocked, block, x);
     for (uint sweep = first_sweep; sweep < first_sweep + num_sweeps; sweep++) {
-        UNROLL_STATE
-        for (uint i = 0; i < N; i++) {
-            realv moved[D], uniform;
-            draw_move(seed_low, seed_high, chain, sweep, i, moved, &uniform);
-            UNROLL_STATE
-            for (uint d = 0; d < D; d++) moved[d] = x[i * D + d] + step_size * moved[d];
-            realv change = potential_energy_change(x, i, moved);
-            /* Taken if uniform < exp(-change). Written as a refusal, so that of an overlapping start (change NaN, from
-             * inf to inf) the chain can walk away; -inf is taken, +inf refused. */
-            const realv chance = exp2_clamped(fmin(change * REAL(-1.4426950408889634), (realv)0));
-            integerv is_refused = change > (realv)0 && uniform >= chance;
-            UNROLL_STATE
-            for (uint d = 0; d < D; d++) x[i * D + d] = select_lanes(moved[d], x[i * D + d], is_refused);
-            num_accepted += select((uintv)1, (uintv)0, is_refused);
-        }
+        UNROLL_MOVES
+        for (uint i = 0; i < NUM_MOVES(is_centred); i++)
+            num_accepted += metropolis_move(x, i, seed_low, seed_high, chain, sweep, (realv)step_size,
+                                            (realv)REAL(-1.4426950408889634));
         if (is_centred && (sweep + 1) % CENTRE_INTERVAL == 0) remove_centre(x);
         uint sampled = sweep + 1 - series_start; /* sweeps since the series began */
         if (block < num_series_blocks && sampled % series_interval == 0 &&
@@ -111,19 +143,22 @@ __kernel void mcmc_sweeps(__global real *x_blocked, __global uint *accepted, __g
 
 /* The present configurations, in the host's layout: x_kept [num_chains, N*D], energy_kept [num_chains]. The chains go
  * on as if nobody had looked. */
-__kernel void mcmc_keep(__global const real *x_blocked, __global real *x_kept, __global real *energy_kept,
+CHAIN_KERNEL void mcmc_keep(__global const real *x_blocked, __global real *x_kept, __global real *energy_kept,
                         uint num_blocks, uint num_chains, uint is_centred) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
-    realv x[N * D];
+    CHAIN_STATE(x);
     load_state(x_blocked, block, x);
     if (is_centred) remove_centre(x);
     realv energy = potential_energy(x);
     for (uint lane = 0; lane < V; lane++) {
         size_t chain = (size_t)block * V + lane;
         if (chain >= num_chains) break;
-        UNROLL_STATE
-        for (uint c = 0; c < N * D; c++) x_kept[chain * (N * D) + c] = ((real *)&x[c])[lane];
+        UNROLL_COPY
+        for (uint c = 0; c < N * D; c++) {
+            const realv one = COMPONENT_OF(x, c);
+            x_kept[chain * (N * D) + c] = ((const real *)&one)[lane];
+        }
         energy_kept[chain] = ((real *)&energy)[lane];
     }
 }

@@ -10,7 +10,7 @@
 /* Sweeps first_sweep ... first_sweep + num_sweeps - 1 at the chains' own temperatures, which are taken with
  * probability min(1, exp(-(T_0/T) change)); u is reduced by T_0. accepted [num_blocks][V]: moves taken here. energy
  * [num_blocks][V]: u afterwards. */
-__kernel void replica_sweeps(__global real *x_blocked, __global const real *factor_of, __global const real *step_of,
+CHAIN_KERNEL void replica_sweeps(__global real *x_blocked, __global const real *factor_of, __global const real *step_of,
                              __global uint *accepted, __global real *energy, uint num_blocks, uint seed_low,
                              uint seed_high, uint first_sweep, uint num_sweeps, uint is_centred) {
     uint block = get_global_id(0);
@@ -18,22 +18,12 @@ __kernel void replica_sweeps(__global real *x_blocked, __global const real *fact
     uintv chain = chain_index(block), num_accepted = 0;
     const realv factor = load_lanes(factor_of + (size_t)block * V) * REAL(-1.4426950408889634);
     const realv step_size = load_lanes(step_of + (size_t)block * V);
-    realv x[N * D];
+    CHAIN_STATE(x);
     load_state(x_blocked, block, x);
     for (uint sweep = first_sweep; sweep < first_sweep + num_sweeps; sweep++) {
-        UNROLL_STATE
-        for (uint i = 0; i < N; i++) {
-            realv moved[D], uniform;
-            draw_move(seed_low, seed_high, chain, sweep, i, moved, &uniform);
-            UNROLL_STATE
-            for (uint d = 0; d < D; d++) moved[d] = x[i * D + d] + step_size * moved[d];
-            realv change = potential_energy_change(x, i, moved);
-            const realv chance = exp2_clamped(fmin(change * factor, (realv)0));
-            integerv is_refused = change > (realv)0 && uniform >= chance;
-            UNROLL_STATE
-            for (uint d = 0; d < D; d++) x[i * D + d] = select_lanes(moved[d], x[i * D + d], is_refused);
-            num_accepted += select((uintv)1, (uintv)0, is_refused);
-        }
+        UNROLL_MOVES
+        for (uint i = 0; i < NUM_MOVES(is_centred); i++)
+            num_accepted += metropolis_move(x, i, seed_low, seed_high, chain, sweep, step_size, factor);
         if (is_centred && (sweep + 1) % CENTRE_INTERVAL == 0) remove_centre(x);
     }
     store_state(x_blocked, block, x);

@@ -167,7 +167,8 @@ eqf_status eqf_trainer_advance(eqf_trainer *trainer, uint64_t max_steps, eqf_tra
 eqf_status eqf_trainer_best_model(eqf_trainer *trainer, eqf_model **model_out);
 
 /* A checkpoint holds all that training needs to go on bit for bit, except the data. Restore refuses
- * (INVALID_ARGUMENT) a checkpoint of another model, other options or other data. */
+ * (INVALID_ARGUMENT) a checkpoint of another model, other options or other data; after this error and after FORMAT the
+ * trainer is unchanged. */
 eqf_status eqf_trainer_save_checkpoint(eqf_trainer *trainer, const char *path);
 eqf_status eqf_trainer_restore_checkpoint(eqf_trainer *trainer, const char *path);
 

@@ -100,8 +100,8 @@ static bool contains(const char *text, const char *part) {
     return part[0] != '\0' && strstr(text, part) != NULL;
 }
 
-static const char *const level_names[EQF__PROFILE_NUM_LEVELS] = {"generic", "class", "vendor",
-                                                                  "architecture", "driver", "device"};
+static const char *const level_names[EQF__PROFILE_NUM_LEVELS] = {"generic",      "class",  "vendor",
+                                                                 "architecture", "driver", "device"};
 static const char *const type_names[] = {"cpu", "gpu", "accelerator", "other"};
 
 /* One match line against the facts. */
@@ -367,8 +367,9 @@ eqf_status eqf__profile_apply(eqf_context *ctx, const eqf__profile_facts *facts,
         device->group_size = count_of(profile, "group_size");
         if (device->group_size > most) device->group_size = (unsigned)most;
         device->group_min_particles = count_of(profile, "group_min_particles");
+        device->has_fast_local_memory = flag_of(profile, "local_memory");
         device->group_staging_particles =
-            flag_of(profile, "local_memory") ? count_of(profile, "group_staging_particles") : UINT32_MAX;
+            device->has_fast_local_memory ? count_of(profile, "group_staging_particles") : UINT32_MAX;
         parse_count(eqf__profile_get(profile, "launch_iterations"), &iterations);
         device->launch_iterations = iterations;
         device->table_cells = count_of(profile, "table_cells");

@@ -74,13 +74,9 @@ static eqf_status run_prepare(mcmc_run *run, const eqf_potential_options *potent
     eqf_context *ctx = run->ctx;
     const mcmc_plan *plan = &run->plan;
     unsigned V = ctx->device->vector_width;
-    char defines[EQF__POTENTIAL_DEFINES_SIZE];
-    EQF__TRY(eqf__potential_program_defines(ctx, potential, defines, sizeof defines));
-    const char *files[] = {"common/real.clh",    "common/philox.clh",
-                           "common/random.clh",  EQF__POTENTIAL_FILES(ctx, potential),
-                           "mcmc/metropolis.cl", NULL};
     eqf__program *program;
-    EQF__TRY(eqf__program_get(ctx, "mcmc", files, defines, &program));
+    EQF__TRY(eqf__mcmc_program(ctx, potential, "mcmc", NULL, &program));
+    run->local_chains = eqf__mcmc_local_chains(ctx, potential);
     EQF__TRY(eqf__kernel_create(ctx, program, "mcmc_start", &run->start));
     EQF__TRY(eqf__kernel_create(ctx, program, "mcmc_sweeps", &run->sweeps));
     EQF__TRY(eqf__kernel_create(ctx, program, "mcmc_keep", &run->keep));
@@ -128,11 +124,11 @@ static eqf_status take_sweeps(mcmc_run *run, const char *stage, unsigned num_swe
     for (unsigned done = 0; done < num_sweeps;) {
         cl_uint first_sweep = (cl_uint)run->num_sweeps_done;
         cl_uint count = min_unsigned(num_sweeps - done, plan->launch_sweeps);
-        EQF__TRY(EQF__LAUNCH(run->ctx, &run->sweeps, num_blocks, 0, EQF__ARG(run->x_blocked), EQF__ARG(run->accepted),
-                             EQF__ARG(run->series), EQF__ARG(num_blocks), EQF__ARG(first_block), EQF__ARG(seed_low),
-                             EQF__ARG(seed_high), EQF__ARG(first_sweep), EQF__ARG(count), EQF__ARG(step_size),
-                             EQF__ARG(is_centred), EQF__ARG(series_start), EQF__ARG(series_interval),
-                             EQF__ARG(num_series_steps), EQF__ARG(num_series_blocks)));
+        EQF__TRY(EQF__LAUNCH(run->ctx, &run->sweeps, num_blocks, run->local_chains, EQF__ARG(run->x_blocked),
+                             EQF__ARG(run->accepted), EQF__ARG(run->series), EQF__ARG(num_blocks),
+                             EQF__ARG(first_block), EQF__ARG(seed_low), EQF__ARG(seed_high), EQF__ARG(first_sweep),
+                             EQF__ARG(count), EQF__ARG(step_size), EQF__ARG(is_centred), EQF__ARG(series_start),
+                             EQF__ARG(series_interval), EQF__ARG(num_series_steps), EQF__ARG(num_series_blocks)));
         /* The read waits for the launch, so the reported progress is real. */
         EQF__TRY(eqf__buffer_read(run->ctx, run->accepted, 0, run->num_chains * sizeof(cl_uint), run->h_accepted));
         for (unsigned chain = 0; chain < run->num_chains; chain++) run->num_accepted += run->h_accepted[chain];
@@ -184,7 +180,7 @@ eqf_status eqf__mcmc_energy_of(mcmc_run *run, const float *x, float *energy_out)
     eqf_status status = eqf__buffer_write(run->ctx, run->x_blocked, 0, (size_t)run->num_dof * V * sizeof *block, block);
     free(block);
     EQF__TRY(status);
-    EQF__TRY(EQF__LAUNCH(run->ctx, &run->keep, 1, 0, EQF__ARG(run->x_blocked), EQF__ARG(run->x_kept),
+    EQF__TRY(EQF__LAUNCH(run->ctx, &run->keep, 1, run->local_chains, EQF__ARG(run->x_blocked), EQF__ARG(run->x_kept),
                          EQF__ARG(run->energy_kept), EQF__ARG(one), EQF__ARG(num_chains), EQF__ARG(is_centred)));
     return eqf__buffer_read(run->ctx, run->energy_kept, 0, sizeof(float), energy_out);
 }
@@ -195,8 +191,9 @@ static eqf_status keep_configurations(mcmc_run *run, size_t count, float *x_out,
     const size_t first = run->first_chains[run->ctx->communicator.rank],
                  num_own = eqf__mcmc_clip(count, first, num_chains);
     const size_t row_bytes = run->num_dof * sizeof(float);
-    EQF__TRY(EQF__LAUNCH(run->ctx, &run->keep, num_blocks, 0, EQF__ARG(run->x_blocked), EQF__ARG(run->x_kept),
-                         EQF__ARG(run->energy_kept), EQF__ARG(num_blocks), EQF__ARG(num_chains), EQF__ARG(is_centred)));
+    EQF__TRY(EQF__LAUNCH(run->ctx, &run->keep, num_blocks, run->local_chains, EQF__ARG(run->x_blocked),
+                         EQF__ARG(run->x_kept), EQF__ARG(run->energy_kept), EQF__ARG(num_blocks), EQF__ARG(num_chains),
+                         EQF__ARG(is_centred)));
     /* A rank without a chain among the first count reads nothing; `first` may be beyond the array. */
     float *own_x = num_own > 0 ? x_out + first * run->num_dof : x_out;
     float *own_energy = num_own > 0 ? energy_out + first : energy_out;

@@ -31,7 +31,8 @@ typedef struct mcmc_run {
     cl_uint num_particles, num_dof;
     /* This rank's part of the chains, in whole blocks; without ranks: all. */
     cl_uint first_block, num_blocks, num_chains, num_series_blocks;
-    size_t *first_chains; /* [ranks + 1]: the first chain of each rank */
+    unsigned local_chains; /* eqf__mcmc_local_chains */
+    size_t *first_chains;  /* [ranks + 1]: the first chain of each rank */
     eqf__kernel start, sweeps, keep;
     cl_mem x_blocked;                           /* [num_blocks][N*D][V] */
     cl_mem accepted;                            /* [num_blocks][V] */
@@ -50,6 +51,12 @@ eqf_status eqf__mcmc_make_plan(eqf_context *ctx, const eqf_potential_options *po
 
 /* Number of sweeps in a launch, at most MAX_LAUNCH_SWEEPS; UNSUPPORTED if not even one is possible. */
 eqf_status eqf__mcmc_launch_sweeps(eqf_context *ctx, const eqf_potential_options *potential, unsigned *sweeps_out);
+
+/* Chains of a work-group whose states are in local memory; 0: each is in private memory. */
+unsigned eqf__mcmc_local_chains(const eqf_context *ctx, const eqf_potential_options *potential);
+/* The program of chains, `last` (a file or NULL) after the kernels of plain ones. */
+eqf_status eqf__mcmc_program(eqf_context *ctx, const eqf_potential_options *potential, const char *name,
+                             const char *last, eqf__program **program_out);
 
 /* value - first, clipped to 0 ... count. */
 unsigned eqf__mcmc_clip(size_t value, size_t first, size_t count);

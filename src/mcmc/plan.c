@@ -1,8 +1,11 @@
 /* How many chains, sweeps and launches a run takes. */
 #include <math.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "budget.h"
 #include "mcmc_internal.h"
+#include "potential.h"
 #include "potential_kinds.h"
 
 /* Most sweeps in one launch: progress and Ctrl-C wait for its end. */
@@ -39,6 +42,34 @@ static uint64_t iterations_per_sweep(const eqf_potential_options *potential) {
 eqf_status eqf__mcmc_launch_sweeps(eqf_context *ctx, const eqf_potential_options *potential, unsigned *sweeps_out) {
     *sweeps_out = (unsigned)eqf__budget_units(ctx, iterations_per_sweep(potential), 0, MAX_LAUNCH_SWEEPS);
     return *sweeps_out > 0 ? EQF_OK : eqf__budget_refuse(ctx, "sweep", potential->num_particles, "");
+}
+
+/* The most, up to 64, whose states take at most seven eighths of a group's memory: drivers keep some for themselves. */
+unsigned eqf__mcmc_local_chains(const eqf_context *ctx, const eqf_potential_options *potential) {
+    const eqf__device *device = ctx->device;
+    const uint64_t room = device->info.local_memory_bytes / 8 * 7,
+                   state = sizeof(float) * potential->num_particles * potential->space_dim;
+    if (device->vector_width != 1 || !device->has_fast_local_memory || !eqf__potential_is_pair_sum(potential)) return 0;
+    for (unsigned chains = 64; chains >= 8; chains /= 2)
+        if (chains * state <= room && chains <= device->info.max_work_group_size) return chains;
+    return 0;
+}
+
+eqf_status eqf__mcmc_program(eqf_context *ctx, const eqf_potential_options *potential, const char *name,
+                             const char *last, eqf__program **program_out) {
+    char defines[EQF__POTENTIAL_DEFINES_SIZE + 32];
+    const char *files[] = {"common/real.clh",
+                           "common/philox.clh",
+                           "common/random.clh",
+                           EQF__POTENTIAL_FILES(ctx, potential),
+                           "mcmc/metropolis.cl",
+                           last,
+                           NULL};
+    EQF__TRY(eqf__potential_program_defines(ctx, potential, defines, EQF__POTENTIAL_DEFINES_SIZE));
+    const unsigned local_chains = eqf__mcmc_local_chains(ctx, potential);
+    const size_t length = strlen(defines);
+    if (local_chains > 0) snprintf(defines + length, sizeof defines - length, " -D LOCAL_CHAINS=%u", local_chains);
+    return eqf__program_get(ctx, name, files, defines, program_out);
 }
 
 static unsigned min_unsigned(unsigned a, unsigned b) {

@@ -28,17 +28,9 @@ static void run_clear(replica_run *run) {
 
 static eqf_status create_kernels(replica_run *run, const eqf_potential_options *potential) {
     eqf_context *ctx = run->ctx;
-    char defines[EQF__POTENTIAL_DEFINES_SIZE];
-    EQF__TRY(eqf__potential_program_defines(ctx, potential, defines, sizeof defines));
-    const char *files[] = {"common/real.clh",
-                           "common/philox.clh",
-                           "common/random.clh",
-                           EQF__POTENTIAL_FILES(ctx, potential),
-                           "mcmc/metropolis.cl",
-                           "mcmc/replica.cl",
-                           NULL};
     eqf__program *program;
-    EQF__TRY(eqf__program_get(ctx, "replica", files, defines, &program));
+    EQF__TRY(eqf__mcmc_program(ctx, potential, "replica", "mcmc/replica.cl", &program));
+    run->local_chains = eqf__mcmc_local_chains(ctx, potential);
     EQF__TRY(eqf__kernel_create(ctx, program, "mcmc_start", &run->start));
     EQF__TRY(eqf__kernel_create(ctx, program, "replica_sweeps", &run->sweeps));
     EQF__TRY(eqf__kernel_create(ctx, program, "replica_swap", &run->swap));
@@ -141,10 +133,10 @@ static eqf_status take_sweeps(replica_run *run, const char *stage, unsigned num_
     for (unsigned done = 0, in_round = 0; done < num_sweeps;) {
         cl_uint first_sweep = (cl_uint)run->num_sweeps_done;
         cl_uint count = min_unsigned(plan->exchange_interval - in_round, plan->launch_sweeps);
-        EQF__TRY(EQF__LAUNCH(run->ctx, &run->sweeps, num_blocks, 0, EQF__ARG(run->x_blocked), EQF__ARG(run->factor_of),
-                             EQF__ARG(run->step_of), EQF__ARG(run->accepted), EQF__ARG(run->energy),
-                             EQF__ARG(num_blocks), EQF__ARG(seed_low), EQF__ARG(seed_high), EQF__ARG(first_sweep),
-                             EQF__ARG(count), EQF__ARG(is_centred)));
+        EQF__TRY(EQF__LAUNCH(run->ctx, &run->sweeps, num_blocks, run->local_chains, EQF__ARG(run->x_blocked),
+                             EQF__ARG(run->factor_of), EQF__ARG(run->step_of), EQF__ARG(run->accepted),
+                             EQF__ARG(run->energy), EQF__ARG(num_blocks), EQF__ARG(seed_low), EQF__ARG(seed_high),
+                             EQF__ARG(first_sweep), EQF__ARG(count), EQF__ARG(is_centred)));
         done += count;
         in_round = (in_round + count) % plan->exchange_interval;
         EQF__TRY(exchange(run, in_round == 0));
@@ -202,8 +194,9 @@ static eqf_status keep(replica_run *run, size_t first, size_t count, size_t num_
     const replica_plan *plan = &run->plan;
     const size_t row = run->num_dof, R = plan->num_temperatures;
     cl_uint num_blocks = plan->num_blocks, num_chains = plan->num_chains, is_centred = run->options->is_centred;
-    EQF__TRY(EQF__LAUNCH(run->ctx, &run->keep, num_blocks, 0, EQF__ARG(run->x_blocked), EQF__ARG(run->x_kept),
-                         EQF__ARG(run->energy_kept), EQF__ARG(num_blocks), EQF__ARG(num_chains), EQF__ARG(is_centred)));
+    EQF__TRY(EQF__LAUNCH(run->ctx, &run->keep, num_blocks, run->local_chains, EQF__ARG(run->x_blocked),
+                         EQF__ARG(run->x_kept), EQF__ARG(run->energy_kept), EQF__ARG(num_blocks), EQF__ARG(num_chains),
+                         EQF__ARG(is_centred)));
     EQF__TRY(eqf__buffer_read(run->ctx, run->x_kept, 0, num_chains * row * sizeof(float), run->h_x));
     EQF__TRY(eqf__buffer_read(run->ctx, run->energy_kept, 0, num_chains * sizeof(float), run->h_energy));
     EQF__TRY(eqf__buffer_read(run->ctx, run->chain_at, 0, num_chains * sizeof(cl_uint), run->h_counts));

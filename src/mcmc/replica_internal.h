@@ -23,6 +23,7 @@ typedef struct replica_run {
     const eqf_replica_options *options;
     replica_plan plan;
     cl_uint num_particles, num_dof;
+    unsigned local_chains; /* eqf__mcmc_local_chains */
     eqf__kernel start, sweeps, swap, keep;
     cl_mem x_blocked, factor_of, step_of, accepted, energy; /* [num_blocks][...][V] */
     cl_mem factors, steps;                                  /* [num_temperatures] */

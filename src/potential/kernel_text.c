@@ -107,6 +107,10 @@ const char *eqf__potential_sum_file(const eqf_potential_options *potential) {
     return eqf__potential_kind_of(potential->kind)->sum_file;
 }
 
+bool eqf__potential_is_pair_sum(const eqf_potential_options *potential) {
+    return strcmp(eqf__potential_sum_file(potential), "potential/pair_sum.clh") == 0;
+}
+
 eqf_status eqf__potential_program_defines(eqf_context *ctx, const eqf_potential_options *potential, char *buffer,
                                           size_t size) {
     return program_defines(ctx, potential, false, buffer, size);

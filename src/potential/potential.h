@@ -12,6 +12,8 @@
     eqf__potential_kernel_file(ctx, potential), eqf__potential_sum_file(potential)
 const char *eqf__potential_kernel_file(eqf_context *ctx, const eqf_potential_options *potential);
 const char *eqf__potential_sum_file(const eqf_potential_options *potential);
+/* Whether that is cl/potential/pair_sum.clh. */
+bool eqf__potential_is_pair_sum(const eqf_potential_options *potential);
 
 #define EQF__POTENTIAL_DEFINES_SIZE 512
 /* N, D and the constants as -D options, the same in every locale. Errors: those of eqf_potential_check. */

@@ -76,8 +76,8 @@ planted integrator/field_vjp.cl 'radial, direct, rk4' 's/k\[c\] = load_lanes(adj
 planted integrator/field_vjp_any_time.cl 'radial, direct, dopri5' 's/k\[c\] = load_lanes(adjoint_velocity/k[c] = -load_lanes(adjoint_velocity/'
 planted integrator/dormand_prince_rows.cl 'radial, direct, dopri5' 's/value += load_lanes(own)/value -= load_lanes(own) + 1/'
 
-planted mcmc/metropolis.cl potentials 's/mean += x\[i/mean -= x[i/'
-planted mcmc/replica.cl potentials 's/exp2_clamped(fmin(change \* factor/exp2_clamped(fmin(change * -factor/'
+planted mcmc/metropolis.cl potentials 's/mean += COMP/mean -= COMP/'
+planted mcmc/replica.cl potentials 's/block \* V) \* REAL(-1/block * V) * REAL(1/'
 planted minima/quench.cl potentials 's/x\[c\] - step_back/x[c] + step_back/'
 planted potential/double_well.clh potentials 's/DW_QUARTIC)/-DW_QUARTIC)/'
 planted potential/lennard_jones.clh potentials 's/s \* (s - 2.0f))/s * (s + 2.0f))/'
