@@ -17,8 +17,8 @@
 #include "words.h"
 #include "work.h"
 
-static const double slice_seconds = 0.2;  /* between looks at signals and the clock */
-static const double save_seconds = 2;     /* between model files of an improving model */
+static const double slice_seconds = 0.2;  /* between checks of signals and clock */
+static const double save_seconds = 2;     /* least time between two writes of an improving model */
 static const size_t num_round_trips = 1000;
 
 /* ---- Options of the model ----------------------------------------------------- */
@@ -51,7 +51,7 @@ static exit_code fill_model_options(cli_app *app, const train_flags *flags, cons
 /* ---- Files of a run --------------------------------------------------------------------------- */
 
 static void print_cell(FILE *stream, double value) {
-    if (isfinite(value)) fprintf(stream, "%.9g", value); /* an empty cell for what was not measured */
+    if (isfinite(value)) fprintf(stream, "%.9g", value); /* else the cell is empty: not measured */
 }
 
 static exit_code write_csv(cli_app *app, const train_flags *flags, const train_plan *plan, const eqf_model *model) {
@@ -60,7 +60,7 @@ static exit_code write_csv(cli_app *app, const train_flags *flags, const train_p
     const eqf_history_row *rows = eqf_model_history(model, &num_rows);
     FILE *stream = open_memstream(&text, &size);
     if (!stream) return app_fail(app, EXIT_CODE_DEVICE, "out of memory");
-    /* Columns of losses that no stage has are left out: the file of a likelihood is as readers have known it. */
+    /* Columns of losses that no stage has are left out. */
     fprintf(stream, "step,seconds,loss,nll,held_out_nll,gradient_norm,learning_rate%s%s%s\n",
             plan->has_free_energy ? ",free_energy,held_out_free_energy" : "",
             plan->has_flow_matching ? ",flow_matching,held_out_flow_matching" : "",
@@ -111,7 +111,7 @@ static exit_code save_model(cli_app *app, const train_flags *flags, const train_
     return code;
 }
 
-/* How finely the trained flow is to be solved from now on. */
+/* The number of integration steps of the trained model. */
 typedef struct train_steps {
     unsigned num_steps;
     eqf_round_trip error; /* NaN: not measured */
@@ -119,7 +119,7 @@ typedef struct train_steps {
 
 static const train_steps not_measured = {0, {NAN, NAN}};
 
-/* Unless the command line decides, the model gets as many integration steps as bring prior -> data -> prior back. */
+/* Unless the command line gives them, chooses the integration steps by the errors of prior -> data -> prior. */
 static exit_code choose_steps(cli_app *app, const train_flags *flags, const eqf_training_options *options,
                               eqf_model *model, train_steps *steps_out) {
     const eqf_model_options *of_model = eqf_model_options_of(model);
@@ -132,7 +132,7 @@ static exit_code choose_steps(cli_app *app, const train_flags *flags, const eqf_
     eqf_flow_options flow_options = EQF_FLOW_OPTIONS_INIT;
     flow_options.field_evaluation = options->field_evaluation;
     if (field->has_estimates) {
-        flow_options.divergence = EQF_DIVERGENCE_RADEMACHER; /* the cheapest: positions do not depend on it */
+        flow_options.divergence = EQF_DIVERGENCE_RADEMACHER; /* the cheapest; coordinates do not depend on it */
     }
     cli_progress progress;
     progress_wait(&progress, app, "choosing the integration steps");
@@ -158,7 +158,7 @@ static exit_code choose_steps(cli_app *app, const train_flags *flags, const eqf_
     return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_COMPUTE);
 }
 
-/* The model as it is to be used, and the log beside it. */
+/* Chooses the integration steps, then writes the final model and the log. */
 static exit_code save_last_model(cli_app *app, const train_flags *flags, const train_plan *plan,
                                  eqf_trainer *trainer, train_steps *steps_out) {
     eqf_model *model = NULL;
@@ -203,7 +203,7 @@ static exit_code diverge(cli_app *app, const train_flags *flags, const train_pla
                     best_step, flags->model_path);
 }
 
-/* A stage's name as people write it. */
+/* A stage's name for the user. */
 static const char *stage_words(const char *name) {
     return strcmp(name, "flow_matching") == 0 ? "flow matching" : strcmp(name, "free_energy") == 0 ? "energy" : name;
 }
@@ -245,7 +245,7 @@ static exit_code run_training(cli_app *app, const train_flags *flags, const trai
     while (!state->is_done && code == EXIT_CODE_OK) {
         double before = app_seconds();
         eqf_status status = eqf_trainer_advance(trainer, slice, state);
-        /* from the first step on it stops between two steps, however long they are, for its checkpoint */
+        /* After the first step a signal ends training between two steps, however long they are, with a checkpoint. */
         signals_give_time();
         double now = app_seconds();
         if (status == EQF_ERROR_NON_FINITE) {
@@ -257,8 +257,7 @@ static exit_code run_training(cli_app *app, const train_flags *flags, const trai
             break;
         }
         show_progress(&progress, state);
-        /* All ranks stop at the same step, and take the same number of steps at a time: the first one's clock
-         * counts. */
+        /* All ranks stop at the same step and do the same number of steps at a time, by the clock of the first rank. */
         bool is_stopped = signals_is_stop_requested();
         bool is_short = app_is_first(app) && now - before < slice_seconds / 2;
         bool is_long = app_is_first(app) && now - before > slice_seconds * 2;
@@ -417,7 +416,7 @@ exit_code cmd_train(cli_app *app) {
     if ((code = files_check_writable(app, flags.model_path, "the model")) != EXIT_CODE_OK) return code;
     if ((code = files_check_writable(app, flags.csv_path, "the training log")) != EXIT_CODE_OK) return code;
     if ((code = files_check_writable(app, flags.checkpoint_path, "the checkpoint")) != EXIT_CODE_OK) return code;
-    /* Two runs that write one checkpoint would each resume the other's. */
+    /* Of two runs that write one checkpoint, each would resume from the other's. */
     if ((code = files_lock(app, flags.model_path, "the model")) != EXIT_CODE_OK) return code;
     if ((code = files_lock(app, flags.checkpoint_path, "the checkpoint")) != EXIT_CODE_OK) return code;
     return train(app, &flags, &chosen, &chosen.model->potential);
