@@ -19,7 +19,8 @@
 
 static const double slice_seconds = 0.2;  /* between checks of signals and clock */
 static const double save_seconds = 2;     /* least time between two writes of an improving model */
-static const size_t num_round_trips = 1000;
+/* The number of round trips from which the integration steps are chosen. */
+enum { MOST_ROUND_TRIPS = 1000, FEWEST_ROUND_TRIPS = 48, LARGE = 16 };
 
 /* ---- Options of the model ----------------------------------------------------- */
 
@@ -119,6 +120,13 @@ typedef struct train_steps {
 
 static const train_steps not_measured = {0, {NAN, NAN}};
 
+/* A batched field needs N^3 operations for a divergence, so that with many particles there are fewer trips. */
+static size_t count_round_trips(const eqf_model_options *options) {
+    const double size = options->potential.num_particles / (double)LARGE;
+    if (!eqf_dynamics_kind_describe(options->dynamics.kind)->is_batched || size <= 1) return MOST_ROUND_TRIPS;
+    return (size_t)fmax(FEWEST_ROUND_TRIPS, MOST_ROUND_TRIPS / (size * size * size));
+}
+
 /* Unless the command line gives them, chooses the integration steps by the errors of prior -> data -> prior. */
 static exit_code choose_steps(cli_app *app, const train_flags *flags, const eqf_training_options *options,
                               eqf_model *model, train_steps *steps_out) {
@@ -137,8 +145,8 @@ static exit_code choose_steps(cli_app *app, const train_flags *flags, const eqf_
     cli_progress progress;
     progress_wait(&progress, app, "choosing the integration steps");
     eqf_status status =
-        eqf_flow_choose_steps(app->ctx, model, &flow_options, app_seed_for(app->seed, "round trip"), num_round_trips,
-                              &tolerance, &steps_out->num_steps, &steps_out->error);
+        eqf_flow_choose_steps(app->ctx, model, &flow_options, app_seed_for(app->seed, "round trip"),
+                              count_round_trips(of_model), &tolerance, &steps_out->num_steps, &steps_out->error);
     progress_end(&progress);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
     if (!(steps_out->error.coordinate <= tolerance.coordinate)) {
