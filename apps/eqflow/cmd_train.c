@@ -27,6 +27,10 @@ enum { MOST_ROUND_TRIPS = 1000, FEWEST_ROUND_TRIPS = 48, LARGE = 16 };
 static exit_code fill_model_options(cli_app *app, const train_flags *flags, const train_data *data,
                                     eqf_model_options *options) {
     options->seed = app->seed;
+    if (flags->start) {
+        train_start_fill(flags, options);
+        return EXIT_CODE_OK;
+    }
     if (flags->is_integration_steps_set) options->integrator.num_steps = (unsigned)flags->integration_steps;
     exit_code code = train_flags_dynamics(app, flags, &options->dynamics);
     if (code == EXIT_CODE_OK) code = train_flags_prior(app, flags, options);
@@ -387,6 +391,8 @@ static exit_code train(cli_app *app, const train_flags *flags, const eqf_preset 
     code = plan != NULL ? train_plan_make(app, flags, preset, data.num_train, plan) : EXIT_CODE_DEVICE;
     if (code != EXIT_CODE_OK) goto done;
     status = eqf_model_create(app->ctx, &model_options, &model);
+    if (status == EQF_OK && flags->start)
+        status = eqf_model_set_params(app->ctx, model, eqf_model_params(flags->start));
     if (status == EQF_OK) {
         progress_wait(&progress, app, "building kernels for this device");
         const eqf_training_options *stages[TRAIN_MAX_STAGES];
@@ -416,16 +422,21 @@ done:
     return code;
 }
 
+static exit_code check_files_and_train(cli_app *app, const train_flags *flags, const eqf_preset *chosen) {
+    exit_code code = files_check_writable(app, flags->model_path, "the model");
+    if (code == EXIT_CODE_OK) code = files_check_writable(app, flags->csv_path, "the training log");
+    if (code == EXIT_CODE_OK) code = files_check_writable(app, flags->checkpoint_path, "the checkpoint");
+    /* Of two runs that write one checkpoint, each would resume from the other's. */
+    if (code == EXIT_CODE_OK) code = files_lock(app, flags->model_path, "the model");
+    if (code == EXIT_CODE_OK) code = files_lock(app, flags->checkpoint_path, "the checkpoint");
+    return code == EXIT_CODE_OK ? train(app, flags, chosen, &chosen->model->potential) : code;
+}
+
 exit_code cmd_train(cli_app *app) {
     train_flags flags;
     eqf_preset chosen;
     exit_code code;
-    if (!train_flags_read(app, &flags, &chosen, &code)) return code;
-    if ((code = files_check_writable(app, flags.model_path, "the model")) != EXIT_CODE_OK) return code;
-    if ((code = files_check_writable(app, flags.csv_path, "the training log")) != EXIT_CODE_OK) return code;
-    if ((code = files_check_writable(app, flags.checkpoint_path, "the checkpoint")) != EXIT_CODE_OK) return code;
-    /* Of two runs that write one checkpoint, each would resume from the other's. */
-    if ((code = files_lock(app, flags.model_path, "the model")) != EXIT_CODE_OK) return code;
-    if ((code = files_lock(app, flags.checkpoint_path, "the checkpoint")) != EXIT_CODE_OK) return code;
-    return train(app, &flags, &chosen, &chosen.model->potential);
+    if (train_flags_read(app, &flags, &chosen, &code)) code = check_files_and_train(app, &flags, &chosen);
+    eqf_model_destroy(&flags.start);
+    return code;
 }
