@@ -37,7 +37,7 @@ static exit_code check_energy_cap(cli_app *app, train_flags *flags) {
                     flags->energy_cap);
 }
 
-/* --stage, which says all losses. */
+/* Checks --stage, which gives all losses. */
 static exit_code check_stages(cli_app *app, train_flags *flags, bool is_without_data) {
     if (flags->loss_name)
         return app_fail(app, EXIT_CODE_USAGE, "--stage names the loss of each stage, so it excludes --loss");
@@ -60,7 +60,7 @@ static exit_code check_stages(cli_app *app, train_flags *flags, bool is_without_
     return check_energy_cap(app, flags);
 }
 
-/* --loss, and the options that have a meaning with some losses only. */
+/* Checks --loss, and options that have a meaning with some losses only. */
 static exit_code check_loss(cli_app *app, train_flags *flags) {
     static const char *const names[] = {"nll", "energy", "mixture"};
     const bool is_without_data = flags->data_path && strcmp(flags->data_path, "none") == 0;
@@ -125,7 +125,7 @@ static bool has_estimates(const eqf_dynamics_kind_info *field, const void *flag)
     return field->has_estimates;
 }
 
-/* The fields that `is_of` picks: "radial, dense or message". */
+/* The names of the fields for which `is_of` is true: "radial, dense or message". */
 static void list_fields(bool (*is_of)(const eqf_dynamics_kind_info *field, const void *flag), const void *flag,
                         char text[128]) {
     const char *names[16];
@@ -146,7 +146,7 @@ static bool is_any(const eqf_dynamics_kind_info *field, const void *flag) {
     return field != NULL;
 }
 
-/* A flag that this field does not know: says which do. */
+/* The error for a flag that this field does not have; it names the fields that have it. */
 static exit_code fail_unfit(cli_app *app, const char *name, const char *field,
                             bool (*is_of)(const eqf_dynamics_kind_info *field, const void *flag), const void *flag) {
     char fields[128];
@@ -181,6 +181,7 @@ static exit_code check_prior(cli_app *app, const train_flags *flags) {
 
 static exit_code check_field(cli_app *app, train_flags *flags) {
     eqf_dynamics_options scratch = EQF_DYNAMICS_OPTIONS_INIT;
+    if (flags->start) scratch = eqf_model_options_of(flags->start)->dynamics;
     exit_code code = train_flags_dynamics(app, flags, &scratch);
     flags->field_value = scratch.kind;
     return code;
@@ -223,7 +224,7 @@ static exit_code check_gradient(cli_app *app, train_flags *flags) {
     return EXIT_CODE_OK;
 }
 
-static exit_code check_flags(cli_app *app, train_flags *flags) {
+static exit_code check_flags(cli_app *app, train_flags *flags, const eqf_potential_options *potential) {
     if (!flags->model_path) {
         return app_fail(app, EXIT_CODE_USAGE, "-o MODEL.safetensors is missing; see eqflow train --help");
     }
@@ -232,6 +233,7 @@ static exit_code check_flags(cli_app *app, train_flags *flags) {
     }
     exit_code code = work_field_evaluation(app, flags->field_evaluation, &flags->field_evaluation_value);
     if (code == EXIT_CODE_OK) code = work_divergence(app, flags->divergence, &flags->divergence_value);
+    if (code == EXIT_CODE_OK) code = train_start_load(app, flags, potential);
     if (code == EXIT_CODE_OK) code = check_field(app, flags);
     if (code == EXIT_CODE_OK) code = check_gradient(app, flags);
     if (code == EXIT_CODE_OK) code = check_prior(app, flags);
@@ -254,6 +256,7 @@ static exit_code check_flags(cli_app *app, train_flags *flags) {
                               {"--checkpoint", flags->checkpoint_path, FILES_WRITTEN},
                               {"the training log of -o", flags->csv_path, FILES_WRITTEN},
                               {"--data", flags->data_path, FILES_READ},
+                              {"--start", flags->start_path, FILES_READ},
                               {"--potential", flags->system.potential_path, FILES_READ}};
     if ((code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses)) != EXIT_CODE_OK) return code;
     if (flags->is_resumed && !files_exists(flags->checkpoint_path)) {
@@ -278,7 +281,8 @@ bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_o
                     "  eqflow train dw4 --loss mixture -o dw4.safetensors\n"
                     "  eqflow train dw4 --field message -o dw4.safetensors\n"
                     "  eqflow train lj13 --data lj13.npy -o lj13.safetensors --steps 8000\n"
-                    "  eqflow train lj13 --data lj13.npy -o lj13.safetensors --steps 8000 --resume\n",
+                    "  eqflow train lj13 --data lj13.npy -o lj13.safetensors --steps 8000 --resume\n"
+                    "  eqflow train dw4 --start dw4.safetensors --temperature 0.8 -o cold.safetensors\n",
         .print_more = train_options_print_more,
     };
     train_flags *flags = flags_out;
@@ -289,10 +293,10 @@ bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_o
     if (!options_parse(app, &help, options, num_options, words, code_out)) return false;
     *code_out = app_create_context(app);
     if (*code_out == EXIT_CODE_OK) *code_out = system_choose(app, &flags->system, words[0], chosen_out);
-    if (*code_out == EXIT_CODE_OK) *code_out = check_flags(app, flags);
+    if (*code_out == EXIT_CODE_OK) *code_out = check_flags(app, flags, &chosen_out->model->potential);
     if (*code_out != EXIT_CODE_OK) return false;
-    /* Only presets know a scale that fits: an own potential may be in any units. */
-    if (!words[0] && !flags->prior_scale) {
+    /* Only presets have a scale that fits; an own potential may be in any units. */
+    if (!words[0] && !flags->prior_scale && !flags->start) {
         if (flags->loss == LOSS_ENERGY) {
             *code_out = app_fail(app, EXIT_CODE_USAGE,
                                  "--prior-scale X is missing: without samples nothing says how far the particles of "
