@@ -1,4 +1,4 @@
-/* Devices from a file: their capabilities, and what stands in for a driver's buffers. */
+/* Devices from a file: their capabilities, and buffers in the host's memory. */
 #include "described.h"
 
 #include <stdlib.h>
@@ -39,7 +39,8 @@ static const description_key description_keys[] = {
     FACT(compute_capability, UNSIGNED),
     FACT(wavefront_width, UNSIGNED),
     FACT(has_kernel_timeout, FLAG),
-    /* For who compiles the programs or counts what fits into a unit; the library has no use for them. */
+    /* For tests/vendors, which compiles the programs and counts how many groups run at once; not used by the
+     * library. */
     {"compiler", OF_COMPILERS, true, false, 0, 0},
     {"target", OF_COMPILERS, true, false, 0, 0},
     {"registers_per_unit", OF_COMPILERS, false, false, 0, 0},
@@ -66,7 +67,7 @@ static bool read_count(const char *text, uint64_t most, uint64_t *count_out) {
     return *end == '\0' && *count_out <= most;
 }
 
-/* False: the value is none of its kind. */
+/* False: the value does not have the key's type. */
 static bool store_value(const description_key *key, const char *value, char *target) {
     uint64_t count = 0;
     unsigned number, type = 0;
@@ -153,7 +154,7 @@ static eqf_status fill(eqf_context *ctx, const char *path, const char *folder, e
     free(bytes);
     EQF__TRY(status);
     device->process_id = (long)getpid();
-    device->has_gemm = true; /* CLBlast brings kernels of its own */
+    device->has_gemm = true; /* CLBlast's kernels are not part of the programs to be written */
     snprintf(device->info.choice_reason, sizeof device->info.choice_reason, "described by a file");
     return eqf__profile_apply(ctx, &facts, device);
 }

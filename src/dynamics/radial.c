@@ -1,5 +1,4 @@
-/* The radial field on the host: its kernels' lives and the forms that integrators use. Equations:
- * cl/dynamics/radial.clh. */
+/* The radial field on the host: its kernels, and the forms that integrators use. Equations: cl/dynamics/radial.clh. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +9,7 @@
 
 /* ---- Life -------------------------------------------------------------------------------------------------------- */
 
-/* What depends on the table's resolution. */
+/* Releases the buffers whose sizes depend on the table's resolution. */
 static void release_resolution(eqf__radial_state *state) {
     eqf__radial_release_gradient_parts(state);
     cl_mem *buffers[] = {&state->d_basis,        &state->d_values, &state->d_check_basis,
@@ -91,7 +90,7 @@ static eqf_status create_table_buffers(eqf__field *field) {
     const size_t basis_bytes = points_padded * num_distance * 2 * sizeof(float);
     const size_t values_bytes = num_rows * 2 * points_padded * sizeof(float);
     EQF__TRY(eqf__buffer_create(ctx, basis_bytes, NULL, "the radial basis", &state->d_basis));
-    /* The check's points are one a cell: half as many. */
+    /* The check has one point for each cell: half as many. */
     EQF__TRY(eqf__buffer_create(ctx, basis_bytes, NULL, "the radial basis", &state->d_check_basis));
     EQF__TRY(eqf__buffer_create(ctx, values_bytes, NULL, "the field's points", &state->d_values));
     EQF__TRY(eqf__buffer_create(ctx, values_bytes, NULL, "the field's points", &state->d_check_values));
@@ -132,7 +131,7 @@ static eqf_status radial_set_resolution(eqf__field *field, unsigned resolution) 
     return eqf__radial_set_table(field, EQF_FIELD_TABLE, resolution);
 }
 
-/* What stages are made of, and the forms that use them; none of it is needed at times that lanes choose. */
+/* The stage data and the forms that use them; the any-time form does not need them. */
 static eqf_status create_stages(eqf__field *field, const eqf__device *device) {
     eqf_context *ctx = field->ctx;
     eqf__radial_state *state = field->state;
@@ -165,7 +164,8 @@ static eqf_status radial_create(eqf__field *field, const eqf__field_needs *needs
         return eqf__fail(field->ctx, EQF_ERROR_UNSUPPORTED,
                          "a radial field with two species knows stages only: use EQF_INTEGRATOR_RK4");
     state->k_at_once = device->vector_width > 1 ? field->options.num_distance + 1 : 1;
-    if (eqf__is_double(&state->real)) field->evaluation = EQF_FIELD_DIRECT; /* tables are as good as float32 */
+    /* tables have only the accuracy of float32 */
+    if (eqf__is_double(&state->real)) field->evaluation = EQF_FIELD_DIRECT;
     eqf_param_slice slices[EQF__RADIAL_NUM_SLICES];
     field->num_params = eqf__radial_layout(&field->options, slices, &field->num_trained);
     EQF__TRY(
@@ -179,7 +179,7 @@ static eqf_status radial_prepare(eqf__field *field, bool check) {
 
 static size_t layout(const eqf_dynamics_options *options, size_t num_dof, eqf_param_slice *slices_out,
                      size_t *num_slices_out, size_t *num_trained_out) {
-    (void)num_dof; /* distances are one number, however many particles there are */
+    (void)num_dof; /* the parameters do not depend on the number of particles */
     *num_slices_out = EQF__RADIAL_NUM_SLICES;
     return eqf__radial_layout(options, slices_out, num_trained_out);
 }
@@ -190,7 +190,8 @@ static eqf_status init_params(eqf_context *ctx, const eqf_dynamics_options *opti
     return eqf__radial_init_params(ctx, options, seed, params_out);
 }
 
-/* Within the Gaussians' reach; smaller velocities for many particles, as they add up. */
+/* All distances are within the Gaussians' reach. With many particles the parameters are smaller, as the terms of a
+ * velocity add up. */
 static bool problem(const eqf_dynamics_options *options, unsigned num_particles, unsigned space_dim,
                     bool has_step_control, eqf__field_problem *problem_out) {
     (void)space_dim;

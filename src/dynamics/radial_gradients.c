@@ -1,4 +1,4 @@
-/* From gradients of the radial field's stages to gradients of its parameters. Equations:
+/* From gradients by the radial field's stage data to gradients by its parameters. Equations:
  * cl/dynamics/radial_gradients.cl. */
 #include "radial_internal.h"
 
@@ -79,7 +79,7 @@ static eqf_status contract_direct(eqf__field *field, cl_mem d_grad_stages, cl_me
     eqf__radial_state *state = field->state;
     EQF__TRY(sum_partials(field, d_grad_stages, state->d_stage_sums, num_partials,
                           field->num_stages * state->stage.grad_stage_size));
-    /* Rows of grad_stage_size to rows of stage_size: K + 1 for each kind of pair. */
+    /* Copies rows of length grad_stage_size to rows of stage_size: K + 1 for each kind of pair. */
     EQF__TRY(eqf__buffer_copy_rows(field->ctx, state->d_stage_sums, state->stage.grad_stage_size * sizeof(float),
                                    state->d_grad_coefficients, state->stage_size * sizeof(float), field->num_stages));
     return sum_partials(field, d_grad_shared, state->d_width_sums, num_partials, state->widths_padded);
@@ -89,7 +89,7 @@ eqf_status eqf__radial_prepare_gradient(eqf__field *field) {
     eqf__radial_state *state = field->state;
     if (state->has_gradient) return EQF_OK;
     eqf_status status = eqf__radial_create_gradient_parts(field);
-    if (status != EQF_OK) /* out of memory: a smaller batch may try again */
+    if (status != EQF_OK) /* so that the caller can try a smaller batch */
         eqf__radial_release_gradient_parts(state);
     else
         state->has_gradient = true;

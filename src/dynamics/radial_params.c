@@ -10,8 +10,8 @@
 
 static const char *const layouts[] = {[EQF_RADIAL_UNIFORM] = "uniform", [EQF_RADIAL_DENSE_CORE] = "dense_core", NULL};
 
-/* Presets and lengths of the potential choose all but the first two: no flags. The two widths are of the uniform
- * layout. */
+/* All but the first two have no flag: presets, or lengths of the potential, set them. The two widths are used by the
+ * uniform layout only. */
 const eqf_option eqf__radial_options[] = {
     EQF__OPTION(eqf_dynamics_options, num_distance, UNSIGNED, .initial = 50, .low = 1, .high = 4096,
                 .help = "Gaussians in distance"),
@@ -88,7 +88,8 @@ static int compare_doubles(const void *left, const void *right) {
     return (a > b) - (a < b);
 }
 
-/* The authors' LJ-13 law with L = distance_max for their 16 and 2 L for their 32 (docs/method.md, section 2):
+/* The law of Koehler et al. for LJ-13, with L = distance_max for their 16 and 2 L for their 32 (docs/method.md, section
+ * 2):
  *   centres = sort(2 ((s - 1.5)/(2 L))^2 L), s = linspace(0, L);   gamma = 0.3 + 3 ((centre - 1.5)/(2 L))^2 L
  *   time gamma = (0.3 + 2 ((t - 0.5)/2)^2)/sqrt(10)
  * centers_out [K] in double. */

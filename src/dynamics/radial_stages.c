@@ -1,13 +1,14 @@
-/* The radial field's stages: coefficients at the stage times and the interpolation table, whose resolution follows its
- * error. Equations: cl/dynamics/radial_stages.cl. */
+/* The radial field's stage data: coefficients at the stage times and the interpolation table, whose resolution depends
+ * on its error. Equations: cl/dynamics/radial_stages.cl. */
 #include <math.h>
 #include <stdlib.h>
 
 #include "radial_internal.h"
 
-/* Differences above this are the table's, whatever a doubling does. */
+/* Differences above this are the table's error and not rounding. */
 #define LARGEST_ROUNDING 4e-5
-/* Where a parabola through the slopes at both ends and the middle errs most: (3 - sqrt 3)/6 of the cell. */
+/* The point of a cell where a parabola through the slopes at both ends and the middle has its largest error: (3 - sqrt
+ * 3)/6 of the width. */
 #define CHECK_FRACTION 0.21132487f
 
 eqf_status eqf__radial_create_stage_kernels(eqf__field *field) {
@@ -28,8 +29,8 @@ eqf_status eqf__radial_create_stage_kernels(eqf__field *field) {
 
 /* ---- Parameters -> stage data ------------------------------------------------------------------------------------ */
 
-/* Fine cells reach beyond the last narrow Gaussian, where the normaliser gives out steeply; the authors' dense core has
- * wide ones outside. 8 significant bits, so that cell widths have no more and index * width is exact on the device. */
+/* The fine cells extend beyond the last narrow Gaussian, where the normaliser falls steeply; the dense core layout has
+ * wide Gaussians outside. The result has 8 significant bits: so have the cell widths, and index * width is exact. */
 static double fine_range(const eqf_dynamics_options *options) {
     double range = options->layout == EQF_RADIAL_DENSE_CORE ? 0.5 * options->distance_max : 1.5 * options->distance_max;
     int exponent;
@@ -92,8 +93,8 @@ static eqf_status measure_error(eqf__field *field, double *error_out) {
     return status;
 }
 
-/* Doubles the resolution while that helps. A doubling divides the table's own error by eight; once it no longer halves
- * the difference, what is left is the rounding of the direct sums that it is measured against. */
+/* Doubles the resolution while the error falls. A doubling divides the error of the table by eight. If it does not
+ * halve the difference from direct sums, the rest is the rounding of these sums. */
 eqf_status eqf__radial_prepare_stages(eqf__field *field, bool check) {
     eqf__radial_state *state = field->state;
     double error_before = INFINITY;
@@ -129,7 +130,7 @@ static size_t divide_up(size_t count, size_t by) {
     return (count + by - 1) / by;
 }
 
-/* Counted from cl/dynamics/radial.clh and radial_table.clh. */
+/* Counted in cl/dynamics/radial.clh and radial_table.clh. */
 eqf__stage_turns eqf__radial_stage_turns(const eqf__field *field) {
     const size_t N = field->num_particles, D = field->space_dim, K = field->options.num_distance,
                  pairs = N * (N - 1) / 2;
@@ -139,23 +140,24 @@ eqf__stage_turns eqf__radial_stage_turns(const eqf__field *field) {
                               pairs * (is_direct ? 1 + 2 * K + 2 * D : 2 + 3 * D) + over_particles};
 }
 
-/* The same where a group shares the pairs; rows and chunks as in cl/dynamics/radial_group.clh. */
+/* The same if a work-group divides the pairs; cl/dynamics/radial_group.clh explains rows and chunks. */
 eqf__stage_turns eqf__radial_group_turns(const eqf__field *field, size_t group_size) {
     const size_t N = field->num_particles, D = field->space_dim, K = field->options.num_distance,
                  pairs = N * (N - 1) / 2;
     const bool is_direct = field->evaluation == EQF_FIELD_DIRECT;
     const size_t rows = N < group_size ? N : group_size, chunks = group_size / rows < N ? group_size / rows : N;
-    const size_t owned = divide_up(N * D, group_size), folds = 16; /* of a sum over 2^16 work-items or fewer */
+    /* loop turns of a sum over at most 2^16 work-items */
+    const size_t owned = divide_up(N * D, group_size), folds = 16;
     const size_t at_pair = 1 + 2 * D + (is_direct ? K : 0);
     const size_t copy = divide_up(field->group->table_size, 4 * group_size);
     const size_t over_rows = divide_up(N, rows) * (1 + 2 * D + divide_up(N, chunks) * at_pair);
     const size_t velocity = over_rows + owned * (2 + chunks) + folds + copy;
-    /* A work-item looks at all notes of its group, for each Gaussian that it owns if summed directly. */
+    /* A work-item reads all notes of its group, with direct summation once for each of its Gaussians. */
     const size_t at_note = is_direct ? divide_up(K + 1, group_size) * (1 + group_size) : group_size + 1;
     return (eqf__stage_turns){velocity, velocity + divide_up(pairs, group_size) * (1 + at_pair + at_note)};
 }
 
-/* Rows' parts or notes (radial_group.clh). */
+/* Floats of the parts of rows, or of the notes (radial_group.clh). */
 size_t eqf__radial_group_local_size(const eqf__field *field, size_t group_size) {
     return 6 * group_size + (size_t)field->num_particles * field->space_dim + group_size * field->space_dim;
 }

@@ -26,7 +26,7 @@ static void gaussians(unsigned count, const double *centers, const double *log_g
 
 /* ---- The radial field -------------------------------------------------------------------------------------------- */
 
-/* What phi is made of at one time t: sum over k of (R_k(d) + c_k^2) weights_k + bias. */
+/* phi at one time t as a function of d: sum over k of (R_k(d) + c_k^2) weights_k + bias. */
 typedef struct radial_at_time {
     unsigned num_distance;
     const double *importance, *log_gammas, *centers;
@@ -84,7 +84,7 @@ bool eqf__host_radial_velocity(const eqf__host_field *field, const double *x, do
                 velocity_out[i * dim + a] += (x[i * dim + a] - x[j * dim + a]) * value;
                 velocity_out[j * dim + a] += (x[j * dim + a] - x[i * dim + a]) * value;
             }
-            *divergence_out += 2 * (sqrt(d2) * slope + dim * value); /* of i by i and of j by j */
+            *divergence_out += 2 * (sqrt(d2) * slope + dim * value); /* dv_i/dx_i and dv_j/dx_j */
         }
     return true;
 }
@@ -99,7 +99,7 @@ void eqf__host_centre(unsigned num_particles, unsigned space_dim, double *x) {
     }
 }
 
-/* f(y, t) [N*D] and its Jacobian by y [N*D, N*D], layer after layer. */
+/* f(y, t) [N*D] and its Jacobian with respect to y [N*D, N*D], layer after layer. */
 static bool network(const eqf__host_field *field, const double *y, double t, double *f_out, double *jacobian_out) {
     const size_t num_dof = (size_t)field->num_particles * field->space_dim, width = field->options->width;
     const size_t most = num_dof + 1 > width ? num_dof + 1 : width;
@@ -184,7 +184,7 @@ bool eqf__host_dense_velocity(const eqf__host_field *field, const double *x, dou
     eqf__host_centre(num, dim, velocity_out);
     *divergence_out = 0;
     if (field->divergence == EQF_DIVERGENCE_EXACT) {
-        /* tr(P J P) = tr J - (1/N) sum over i, j and axes a of J_{ia,ja}: no direction is needed. */
+        /* tr(P J P) = tr J - (1/N) sum over i, j and axes a of J_{ia,ja}. */
         for (unsigned o = 0; o < num_dof; o++) {
             *divergence_out += jacobian[o * num_dof + o];
             for (unsigned c = o % dim; c < num_dof; c += dim) *divergence_out -= jacobian[o * num_dof + c] / num;
@@ -208,8 +208,8 @@ const eqf__host_scheme eqf__host_rk4 = {
     .pair = {1, 2},
 };
 
-/* The divergence's integral over one step from before to x, whose velocities are k_before and k: docs/method.md,
- * section 9. y, k: scratch. */
+/* The integral of the divergence over one step that goes from `before` to x, by Simpson's rule: docs/method.md, section
+ * 9. y, k: scratch. */
 static bool simpson(const eqf__host_field *field, double t, double h, const double *before, const double *x, double *y,
                     double *k, double *integral_out) {
     const unsigned num_dof = field->num_particles * field->space_dim;
