@@ -216,8 +216,9 @@ __kernel void radial_time_gradients(__global const real *params, __global const 
     }
 }
 
-/* Writes all of gradient [AT_CENTERS]. K + 1 work-items for each kind of pair: number k < K writes the gradients by W_km
- * of all m, c_k and, for the first kind, ln gamma_k; number K those by b and, for the first kind, the time widths. */
+/* Writes all of gradient [AT_CENTERS]. K + 1 work-items for each kind of pair: number k < K writes the gradients by
+ * W_km of all m, c_k and, for the first kind, ln gamma_k; number K those by b and, for the first kind, the time
+ * widths. */
 __kernel void radial_gradient(__global const real *params, __global const real *time_basis,
                               __global const real *grad_coefficients, __global const real *grad_widths,
                               __global const real *time_gradients, __global real *gradient, uint num_stages) {

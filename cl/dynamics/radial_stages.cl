@@ -1,8 +1,8 @@
 /* From the radial field's parameters to its stage data. radial_params.clh explains names and shapes. Where a comment
  * says "a turn", any number of work-items divides the turns. */
 
-/* One work-item for each stage. time_basis [num_stages][M] = T_m(t_j); coefficients [num_stages][PAIR_KINDS][K+1]: A_k =
- * sum_m T_m W_km, then B = sum_m T_m (b_m + sum_k c_k^2 W_km). */
+/* One work-item for each stage. time_basis [num_stages][M] = T_m(t_j); coefficients [num_stages][PAIR_KINDS][K+1]:
+ * A_k = sum_m T_m W_km, then B = sum_m T_m (b_m + sum_k c_k^2 W_km). */
 __kernel void radial_time(__global const real *params, __global real *time_basis, __global real *coefficients,
                           uint num_stages) {
     uint j = get_global_id(0);
