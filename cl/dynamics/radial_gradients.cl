@@ -183,6 +183,17 @@ __kernel void radial_contract_widths(__global const real *point_gradients, __glo
     }
 }
 
+/* d loss / d T_m by the coefficients of one kind of pair: row [K+1] of their gradients. */
+static inline real pull_of(__global const real *params, __global const real *row, uint kind, uint m) {
+    real constant_part = params[AT_BIAS + kind * M + m], sum = 0;
+    for (uint k = 0; k < K; k++) {
+        real importance = params[AT_IMPORTANCE + kind * K + k], weight = params[AT_WEIGHTS + (kind * K + k) * M + m];
+        constant_part += importance * importance * weight;
+        sum += row[k] * weight;
+    }
+    return sum + row[K] * constant_part;
+}
+
 /* time_gradients [num_stages][M]: each stage's part of d loss / d ln gamma of the time Gaussians; one work-item for
  * each stage. T_m = G_m / (EPSILON + S): d T_m / d ln gamma_n = 2 u_n^2 T_n (delta_mn - T_m). */
 __kernel void radial_time_gradients(__global const real *params, __global const real *time_basis,
@@ -193,13 +204,9 @@ __kernel void radial_time_gradients(__global const real *params, __global const 
     real t = (real)j / (real)(num_stages - 1), pull[M], projected = 0;
     UNROLL
     for (uint m = 0; m < M; m++) {
-        real constant_part = params[AT_BIAS + m], sum = 0;
-        for (uint k = 0; k < K; k++) {
-            real importance = params[AT_IMPORTANCE + k], weight = params[AT_WEIGHTS + k * M + m];
-            constant_part += importance * importance * weight;
-            sum += grad_coefficients[j * (K + 1) + k] * weight;
-        }
-        pull[m] = sum + grad_coefficients[j * (K + 1) + K] * constant_part;
+        pull[m] = pull_of(params, grad_coefficients + j * PAIR_KINDS * (K + 1), 0, m);
+        for (uint kind = 1; kind < PAIR_KINDS; kind++)
+            pull[m] += pull_of(params, grad_coefficients + (j * PAIR_KINDS + kind) * (K + 1), kind, m);
         projected += pull[m] * time_basis[j * M + m];
     }
     UNROLL
@@ -209,32 +216,35 @@ __kernel void radial_time_gradients(__global const real *params, __global const 
     }
 }
 
-/* Writes all of gradient [AT_CENTERS]. K + 1 work-items: number k < K writes the gradients by W_km of all m, c_k and ln
- * gamma_k; number K those by b and the time widths. */
+/* Writes all of gradient [AT_CENTERS]. K + 1 work-items for each kind of pair: number k < K writes the gradients by
+ * W_km of all m, c_k and, for the first kind, ln gamma_k; number K those by b and, for the first kind, the time
+ * widths. */
 __kernel void radial_gradient(__global const real *params, __global const real *time_basis,
                               __global const real *grad_coefficients, __global const real *grad_widths,
                               __global const real *time_gradients, __global real *gradient, uint num_stages) {
-    uint k = get_global_id(0);
-    if (k > K) return;
-    real importance = k < K ? params[AT_IMPORTANCE + k] : 0, grad_square = 0;
+    uint k = get_global_id(0) % (K + 1), kind = get_global_id(0) / (K + 1);
+    if (kind >= PAIR_KINDS) return;
+    uint at = kind * K + k; /* of all Gaussians' weights */
+    real importance = k < K ? params[AT_IMPORTANCE + at] : 0, grad_square = 0;
     for (uint m = 0; m < M; m++) {
         real of_weight = 0, of_bias = 0, of_width = 0;
         for (uint j = 0; j < num_stages; j++) {
-            real basis = time_basis[j * M + m], grad_bias = grad_coefficients[j * (K + 1) + K];
-            of_weight += basis * (grad_coefficients[j * (K + 1) + k] + importance * importance * grad_bias);
+            __global const real *row = grad_coefficients + (j * PAIR_KINDS + kind) * (K + 1);
+            real basis = time_basis[j * M + m], grad_bias = row[K];
+            of_weight += basis * (row[k] + importance * importance * grad_bias);
             of_bias += basis * grad_bias;
             of_width += time_gradients[j * M + m];
         }
         if (k < K) {
-            gradient[AT_WEIGHTS + k * M + m] = of_weight;
-            grad_square += of_bias * params[AT_WEIGHTS + k * M + m];
+            gradient[AT_WEIGHTS + at * M + m] = of_weight;
+            grad_square += of_bias * params[AT_WEIGHTS + at * M + m];
         } else {
-            gradient[AT_BIAS + m] = of_bias;
-            gradient[AT_TIME_LOG_GAMMAS + m] = of_width;
+            gradient[AT_BIAS + kind * M + m] = of_bias;
+            if (kind == 0) gradient[AT_TIME_LOG_GAMMAS + m] = of_width;
         }
     }
     if (k < K) {
-        gradient[AT_IMPORTANCE + k] = REAL(2.0) * importance * grad_square;
-        gradient[AT_LOG_GAMMAS + k] = grad_widths[k];
+        gradient[AT_IMPORTANCE + at] = REAL(2.0) * importance * grad_square;
+        if (kind == 0) gradient[AT_LOG_GAMMAS + k] = grad_widths[k];
     }
 }

@@ -1,8 +1,8 @@
 /* From the radial field's parameters to its stage data. radial_params.clh explains names and shapes. Where a comment
  * says "a turn", any number of work-items divides the turns. */
 
-/* One work-item for each stage. time_basis [num_stages][M] = T_m(t_j); coefficients [num_stages][K+1]: A_k = sum_m T_m
- * W_km, then B = sum_m T_m (b_m + sum_k c_k^2 W_km). */
+/* One work-item for each stage. time_basis [num_stages][M] = T_m(t_j); coefficients [num_stages][PAIR_KINDS][K+1]:
+ * A_k = sum_m T_m W_km, then B = sum_m T_m (b_m + sum_k c_k^2 W_km). */
 __kernel void radial_time(__global const real *params, __global real *time_basis, __global real *coefficients,
                           uint num_stages) {
     uint j = get_global_id(0);
@@ -13,19 +13,23 @@ __kernel void radial_time(__global const real *params, __global real *time_basis
         basis[m] = exp(-u * u);
         sum += basis[m];
     }
-    real bias = 0;
     for (uint m = 0; m < M; m++) {
         basis[m] /= EPSILON + sum;
         time_basis[j * M + m] = basis[m];
-        bias += basis[m] * params[AT_BIAS + m];
     }
-    for (uint k = 0; k < K; k++) {
-        real weight = 0, importance = params[AT_IMPORTANCE + k];
-        for (uint m = 0; m < M; m++) weight += basis[m] * params[AT_WEIGHTS + k * M + m];
-        coefficients[j * (K + 1) + k] = weight;
-        bias += importance * importance * weight;
+    for (uint kind = 0; kind < PAIR_KINDS; kind++) {
+        __global const real *weights = params + AT_WEIGHTS + kind * K * M;
+        __global real *row = coefficients + (j * PAIR_KINDS + kind) * (K + 1);
+        real bias = 0;
+        for (uint m = 0; m < M; m++) bias += basis[m] * params[AT_BIAS + kind * M + m];
+        for (uint k = 0; k < K; k++) {
+            real weight = 0, importance = params[AT_IMPORTANCE + kind * K + k];
+            for (uint m = 0; m < M; m++) weight += basis[m] * weights[k * M + m];
+            row[k] = weight;
+            bias += importance * importance * weight;
+        }
+        row[K] = bias;
     }
-    coefficients[j * (K + 1) + K] = bias;
 }
 
 /* One work-item. gaussians [2K]: mu_k, 1/gamma_k. geometry [8] as in radial_table.clh: the fine cells end at

@@ -46,9 +46,9 @@ eqf_status eqf__radial_program(eqf__field *field, const char *name, const char *
     const size_t length = strlen(defines);
     snprintf(full_name, sizeof full_name, "%s%s", name, state->real.suffix);
     snprintf(defines + length, sizeof defines - length,
-             "-D N=%u -D D=%u -D K=%u -D M=%u -D STAGE_SIZE=%zu -D K_PADDED=%zu -D K_AT_ONCE=%u", field->num_particles,
-             field->space_dim, field->options.num_distance, field->options.num_time, state->stage_size,
-             state->widths_padded, state->k_at_once);
+             "-D N=%u -D D=%u -D K=%u -D M=%u -D STAGE_SIZE=%zu -D K_PADDED=%zu -D K_AT_ONCE=%u%s",
+             field->num_particles, field->space_dim, field->options.num_distance, field->options.num_time,
+             state->row_size, state->widths_padded, state->k_at_once, state->num_kinds > 1 ? " -D PAIR_KINDS=3" : "");
     return eqf__program_get(field->ctx, full_name, files, defines, program_out);
 }
 
@@ -74,6 +74,10 @@ static void describe_forms(eqf__field *field, bool has_table) {
              "-D N=%u -D D=%u -D K=%u -D STAGE_SIZE=%zu -D GRAD_STAGE_SIZE=%zu -D GRAD_SHARED_SIZE=%zu",
              field->num_particles, field->space_dim, has_table ? 0 : field->options.num_distance, state->stage_size,
              form->grad_stage_size, form->grad_shared_size);
+    const size_t length = strlen(form->defines);
+    if (state->num_kinds > 1)
+        snprintf(form->defines + length, sizeof form->defines - length, " -D FIRST_B=%u -D ROW_SIZE=%zu",
+                 field->num_particles - field->options.num_b, state->row_size);
     form->turns = eqf__radial_stage_turns(field);
     form->cheaper = has_table ? "" : ", or EQF_FIELD_TABLE";
 }
@@ -81,18 +85,18 @@ static void describe_forms(eqf__field *field, bool has_table) {
 static eqf_status create_table_buffers(eqf__field *field) {
     eqf_context *ctx = field->ctx;
     eqf__radial_state *state = field->state;
-    const size_t num_distance = field->options.num_distance, num_stages = field->num_stages;
+    const size_t num_distance = field->options.num_distance, num_rows = eqf__radial_num_rows(field);
     const size_t points_padded = state->num_point_blocks * state->real.vector_width;
     const size_t basis_bytes = points_padded * num_distance * 2 * sizeof(float);
-    const size_t values_bytes = num_stages * 2 * points_padded * sizeof(float);
+    const size_t values_bytes = num_rows * 2 * points_padded * sizeof(float);
     EQF__TRY(eqf__buffer_create(ctx, basis_bytes, NULL, "the radial basis", &state->d_basis));
     /* The check has one point for each cell: half as many. */
     EQF__TRY(eqf__buffer_create(ctx, basis_bytes, NULL, "the radial basis", &state->d_check_basis));
     EQF__TRY(eqf__buffer_create(ctx, values_bytes, NULL, "the field's points", &state->d_values));
     EQF__TRY(eqf__buffer_create(ctx, values_bytes, NULL, "the field's points", &state->d_check_values));
-    EQF__TRY(eqf__buffer_create(ctx, num_stages * state->stage_size * sizeof(float), NULL, "the field's table",
+    EQF__TRY(eqf__buffer_create(ctx, num_rows * state->row_size * sizeof(float), NULL, "the field's table",
                                 &state->d_cells));
-    return eqf__buffer_create(ctx, num_stages * sizeof(float), NULL, "the table's errors", &state->d_errors);
+    return eqf__buffer_create(ctx, num_rows * sizeof(float), NULL, "the table's errors", &state->d_errors);
 }
 
 eqf_status eqf__radial_set_table(eqf__field *field, eqf_field_evaluation evaluation, unsigned num_fine) {
@@ -109,7 +113,8 @@ eqf_status eqf__radial_set_table(eqf__field *field, eqf_field_evaluation evaluat
     state->num_cell_blocks = (state->num_cells + state->real.vector_width - 1) / state->real.vector_width;
     state->num_point_blocks =
         (2 * state->num_cells + state->real.vector_width - 2) / state->real.vector_width; /* 2 cells - 1 */
-    state->stage_size = has_table ? eqf__radial_round_up(4 * state->num_cells, 16) : field->options.num_distance + 1;
+    state->row_size = has_table ? eqf__radial_round_up(4 * state->num_cells, 16) : field->options.num_distance + 1;
+    state->stage_size = state->num_kinds * state->row_size;
     state->widths_padded = eqf__radial_round_up(field->options.num_distance, 16);
     describe_forms(field, has_table);
     EQF__TRY(eqf__radial_create_stage_kernels(field));
@@ -134,8 +139,8 @@ static eqf_status create_stages(eqf__field *field, const eqf__device *device) {
     const size_t num_times = num_stages * field->options.num_time;
     EQF__TRY(eqf__buffer_create(ctx, num_times * size, NULL, "the time basis", &state->d_time_basis));
     EQF__TRY(eqf__buffer_create(ctx, num_times * size, NULL, "the time gradients", &state->d_time_gradients));
-    EQF__TRY(eqf__buffer_create(ctx, num_stages * (num_distance + 1) * size, NULL, "the stage coefficients",
-                                &state->d_coefficients));
+    EQF__TRY(eqf__buffer_create(ctx, eqf__radial_num_rows(field) * (num_distance + 1) * size, NULL,
+                                "the stage coefficients", &state->d_coefficients));
     EQF__TRY(eqf__buffer_create(ctx, 2 * num_distance * size, NULL, "the Gaussians", &state->d_gaussians));
     EQF__TRY(eqf__buffer_create(ctx, 8 * size, NULL, "the table's geometry", &state->d_geometry));
     state->stage.prepare_gradient = eqf__radial_prepare_gradient;
@@ -143,7 +148,7 @@ static eqf_status create_stages(eqf__field *field, const eqf__device *device) {
     state->group.local_size = eqf__radial_group_local_size;
     state->group.turns = eqf__radial_group_turns;
     field->stage = &state->stage;
-    if (!eqf__is_double(&state->real)) field->group = &state->group;
+    if (!eqf__is_double(&state->real) && state->num_kinds == 1) field->group = &state->group;
     return eqf__radial_set_table(field, field->evaluation, device->table_cells);
 }
 
@@ -154,6 +159,10 @@ static eqf_status radial_create(eqf__field *field, const eqf__field_needs *needs
     if (state == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     field->state = state;
     state->real = needs->real;
+    state->num_kinds = eqf__radial_num_kinds(&field->options);
+    if (state->num_kinds > 1 && needs->form == EQF__FORM_ANY_TIME)
+        return eqf__fail(field->ctx, EQF_ERROR_UNSUPPORTED,
+                         "a radial field with two species knows stages only: use EQF_INTEGRATOR_RK4");
     state->k_at_once = device->vector_width > 1 ? field->options.num_distance + 1 : 1;
     /* tables have only the accuracy of float32 */
     if (eqf__is_double(&state->real)) field->evaluation = EQF_FIELD_DIRECT;
@@ -188,13 +197,13 @@ static bool problem(const eqf_dynamics_options *options, unsigned num_particles,
     (void)space_dim;
     problem_out->side = 0.3 * options->distance_max;
     problem_out->share = fmin(1, 4.0 / num_particles) * (has_step_control ? 0.5 : 1);
-    problem_out->num_weights = (size_t)options->num_distance * options->num_time;
+    problem_out->num_weights = (size_t)eqf__radial_num_kinds(options) * options->num_distance * options->num_time;
     return options->num_distance <= EQF__REFERENCE_MAX_GAUSSIANS && options->num_time <= EQF__REFERENCE_MAX_GAUSSIANS;
 }
 
 const eqf__dynamics_kind eqf__radial_kind = {
     .info = EQF__DYNAMICS_INFO(.name = "radial", .title = "the paper's", .is_equivariant = true, .has_table = true,
-                               .has_double = true, EQF__EXACT_STEPS),
+                               .has_double = true, .has_species = true, EQF__EXACT_STEPS),
     .forms = EQF__FORM_STAGE | EQF__FORM_GROUP | EQF__FORM_ANY_TIME,
     .host_velocity = eqf__host_radial_velocity,
     .problem = problem,

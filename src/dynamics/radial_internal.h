@@ -20,7 +20,9 @@ typedef struct eqf__radial_state {
     /* The number of Gaussians of a work-item in radial_contract_coefficients: all if V > 1, else 1, as such devices
      * need many work-items */
     unsigned k_at_once;
-    size_t num_cells, num_cell_blocks, num_point_blocks, stage_size, widths_padded;
+    /* Kinds of pair, 3 with two species: a stage's data are a row for each, of row_size numbers. */
+    unsigned num_kinds;
+    size_t num_cells, num_cell_blocks, num_point_blocks, row_size, stage_size, widths_padded;
     bool has_gradient;
     cl_mem d_time_basis, d_coefficients, d_gaussians, d_geometry;
     cl_mem d_basis, d_values, d_check_basis, d_check_values, d_cells, d_errors;
@@ -30,6 +32,11 @@ typedef struct eqf__radial_state {
     eqf__kernel sum, point_gradients, contract_coefficients, contract_widths, time_gradients, gradient;
     eqf__kernel any_time_constants, any_time_contract, any_time_sum;
 } eqf__radial_state;
+
+/* Rows of all stages. */
+static inline cl_uint eqf__radial_num_rows(const eqf__field *field) {
+    return field->num_stages * ((const eqf__radial_state *)field->state)->num_kinds;
+}
 
 static inline size_t eqf__radial_round_up(size_t count, size_t multiple) {
     return (count + multiple - 1) / multiple * multiple;

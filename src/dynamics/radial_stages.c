@@ -41,7 +41,8 @@ static double fine_range(const eqf_dynamics_options *options) {
 static eqf_status build_stages(eqf__field *field) {
     eqf_context *ctx = field->ctx;
     eqf__radial_state *state = field->state;
-    cl_uint num_stages = field->num_stages, num_point_blocks = (cl_uint)state->num_point_blocks;
+    cl_uint num_stages = field->num_stages, num_rows = eqf__radial_num_rows(field);
+    cl_uint num_point_blocks = (cl_uint)state->num_point_blocks;
     cl_uint num_fine = state->num_fine, num_coarse = state->num_coarse, points_per_cell = 2;
     cl_uint num_cell_blocks = (cl_uint)state->num_cell_blocks;
     const eqf__real_argument d_fine = eqf__real_value(&state->real, fine_range(&field->options));
@@ -55,36 +56,37 @@ static eqf_status build_stages(eqf__field *field) {
     EQF__TRY(EQF__LAUNCH(ctx, &state->basis, eqf__stride(ctx, num_point_blocks), 0, EQF__ARG(state->d_gaussians),
                          EQF__ARG(state->d_geometry), EQF__ARG(state->d_basis), EQF__ARG(points_per_cell),
                          EQF__ARG(fraction), EQF__ARG(num_point_blocks)));
-    size_t stage_tiles = (num_stages + 3) / 4; /* STAGES_AT_ONCE */
-    EQF__TRY(EQF__LAUNCH(ctx, &state->points, eqf__stride(ctx, stage_tiles * num_point_blocks), 0,
+    size_t row_tiles = (num_rows + 3) / 4; /* STAGES_AT_ONCE */
+    EQF__TRY(EQF__LAUNCH(ctx, &state->points, eqf__stride(ctx, row_tiles * num_point_blocks), 0,
                          EQF__ARG(state->d_coefficients), EQF__ARG(state->d_basis), EQF__ARG(state->d_values),
-                         EQF__ARG(num_stages), EQF__ARG(num_point_blocks)));
-    return EQF__LAUNCH(ctx, &state->cells, eqf__stride(ctx, (size_t)num_stages * num_cell_blocks), 0,
+                         EQF__ARG(num_rows), EQF__ARG(num_point_blocks)));
+    return EQF__LAUNCH(ctx, &state->cells, eqf__stride(ctx, (size_t)num_rows * num_cell_blocks), 0,
                        EQF__ARG(state->d_values), EQF__ARG(state->d_geometry), EQF__ARG(state->d_cells),
-                       EQF__ARG(num_stages), EQF__ARG(num_cell_blocks), EQF__ARG(num_point_blocks));
+                       EQF__ARG(num_rows), EQF__ARG(num_cell_blocks), EQF__ARG(num_point_blocks));
 }
 
 /* The table's largest relative error (radial_check); NaN if the parameters give NaN. */
 static eqf_status measure_error(eqf__field *field, double *error_out) {
     eqf_context *ctx = field->ctx;
     eqf__radial_state *state = field->state;
-    cl_uint num_stages = field->num_stages, num_cell_blocks = (cl_uint)state->num_cell_blocks, points_per_cell = 1;
+    cl_uint num_rows = eqf__radial_num_rows(field), num_cell_blocks = (cl_uint)state->num_cell_blocks,
+            points_per_cell = 1;
     cl_float fraction = CHECK_FRACTION;
     EQF__TRY(EQF__LAUNCH(ctx, &state->basis, eqf__stride(ctx, num_cell_blocks), 0, EQF__ARG(state->d_gaussians),
                          EQF__ARG(state->d_geometry), EQF__ARG(state->d_check_basis), EQF__ARG(points_per_cell),
                          EQF__ARG(fraction), EQF__ARG(num_cell_blocks)));
-    size_t stage_tiles = (num_stages + 3) / 4;
-    EQF__TRY(EQF__LAUNCH(ctx, &state->points, eqf__stride(ctx, stage_tiles * num_cell_blocks), 0,
+    size_t row_tiles = (num_rows + 3) / 4;
+    EQF__TRY(EQF__LAUNCH(ctx, &state->points, eqf__stride(ctx, row_tiles * num_cell_blocks), 0,
                          EQF__ARG(state->d_coefficients), EQF__ARG(state->d_check_basis),
-                         EQF__ARG(state->d_check_values), EQF__ARG(num_stages), EQF__ARG(num_cell_blocks)));
-    EQF__TRY(EQF__LAUNCH(ctx, &state->check, num_stages, 0, EQF__ARG(state->d_check_values),
-                         EQF__ARG(state->d_geometry), EQF__ARG(state->d_cells), EQF__ARG(state->d_errors),
-                         EQF__ARG(fraction), EQF__ARG(num_stages), EQF__ARG(num_cell_blocks)));
-    float *errors = eqf__alloc(ctx, num_stages, sizeof *errors, "the table's errors");
+                         EQF__ARG(state->d_check_values), EQF__ARG(num_rows), EQF__ARG(num_cell_blocks)));
+    EQF__TRY(EQF__LAUNCH(ctx, &state->check, num_rows, 0, EQF__ARG(state->d_check_values), EQF__ARG(state->d_geometry),
+                         EQF__ARG(state->d_cells), EQF__ARG(state->d_errors), EQF__ARG(fraction), EQF__ARG(num_rows),
+                         EQF__ARG(num_cell_blocks)));
+    float *errors = eqf__alloc(ctx, num_rows, sizeof *errors, "the table's errors");
     if (errors == NULL) return EQF_ERROR_OUT_OF_MEMORY;
-    eqf_status status = eqf__buffer_read(ctx, state->d_errors, 0, num_stages * sizeof *errors, errors);
+    eqf_status status = eqf__buffer_read(ctx, state->d_errors, 0, num_rows * sizeof *errors, errors);
     double worst = 0;
-    for (size_t j = 0; j < num_stages && status == EQF_OK; j++)
+    for (size_t j = 0; j < num_rows && status == EQF_OK; j++)
         if (!(errors[j] <= worst)) worst = errors[j];
     free(errors);
     *error_out = worst;

@@ -68,13 +68,6 @@ static const double num_train_of_noise = 1000;
     }
 #define DOUBLE_WELL_FIELD RADIAL_FIELD(EQF_RADIAL_UNIFORM, 8.0, 0.5)
 #define LENNARD_JONES_FIELD RADIAL_FIELD(EQF_RADIAL_DENSE_CORE, 16.0, 0.3)
-/* A field that tells species apart; its sizes: recipe.c. */
-#define MESSAGE_FIELD                                                                                                  \
-    {                                                                                                                  \
-        .struct_size = sizeof(eqf_dynamics_options), .kind = EQF_DYNAMICS_MESSAGE, .num_distance = 32,                 \
-        .num_time = 10, .distance_max = 6.0, .distance_gamma = 0.3, .time_gamma = 0.3, .width = 128, .depth = 2,       \
-        .num_hops = 3, .num_scalars = 48, .num_vectors = 16, .num_edge = 48, .num_reduced = 8                          \
-    }
 
 /* Unit Gaussian prior, RK4 with 20 steps. */
 #define MODEL(name, of_potential, field)                                                                         \
@@ -160,7 +153,7 @@ static const eqf_preset presets[] = {
     {.struct_size = sizeof(eqf_preset),
      .name = "blj13",
      .title = "8 A and 5 B, binary Lennard-Jones particles in a harmonic trap",
-     .model = MODEL("blj13", BINARY(13, 5), MESSAGE_FIELD),
+     .model = MODEL("blj13", BINARY(13, 5), LENNARD_JONES_FIELD),
      .training = TRAINING_LJ13,
      .mcmc = &default_chains,
      .default_num_train = 100000,

@@ -33,13 +33,18 @@ typedef struct radial_at_time {
     double weights[EQF__REFERENCE_MAX_GAUSSIANS], bias;
 } radial_at_time;
 
-static void radial_at(const eqf__host_field *field, double t, radial_at_time *at) {
+/* Of pairs with num_b_of_pair particles of species B; one species has one kind. */
+static void radial_at(const eqf__host_field *field, unsigned num_b_of_pair, double t, radial_at_time *at) {
     const unsigned num_k = field->options->num_distance, num_m = field->options->num_time;
-    const double *weights = field->params, *bias = weights + num_k * num_m, *importance = bias + num_m;
-    const double *log_gammas = importance + num_k, *time_log_gammas = log_gammas + num_k;
+    const unsigned kinds = field->options->num_b > 0 ? 3 : 1;
+    const double *weights = field->params, *bias = weights + kinds * num_k * num_m, *importance = bias + kinds * num_m;
+    const double *log_gammas = importance + kinds * num_k, *time_log_gammas = log_gammas + num_k;
     const double *centers = time_log_gammas + num_m, *time_centers = centers + num_k;
     double time[EQF__REFERENCE_MAX_GAUSSIANS], time_slope[EQF__REFERENCE_MAX_GAUSSIANS];
     gaussians(num_m, time_centers, time_log_gammas, t, time, time_slope);
+    weights += num_b_of_pair * num_k * num_m;
+    bias += num_b_of_pair * num_m;
+    importance += num_b_of_pair * num_k;
     at->num_distance = num_k;
     at->importance = importance;
     at->log_gammas = log_gammas;
@@ -65,16 +70,16 @@ static void phi(const radial_at_time *at, double d, double *phi_out, double *slo
 
 bool eqf__host_radial_velocity(const eqf__host_field *field, const double *x, double t, double *velocity_out,
                                double *divergence_out) {
-    const unsigned num = field->num_particles, dim = field->space_dim;
-    radial_at_time at;
-    radial_at(field, t, &at);
+    const unsigned num = field->num_particles, dim = field->space_dim, first_b = num - field->options->num_b;
+    radial_at_time at[3];
+    for (unsigned kind = 0; kind < (first_b < num ? 3u : 1u); kind++) radial_at(field, kind, t, &at[kind]);
     *divergence_out = 0;
     for (unsigned c = 0; c < num * dim; c++) velocity_out[c] = 0;
     for (unsigned i = 0; i < num; i++)
         for (unsigned j = 0; j < i; j++) {
             double d2 = 0, value, slope;
             for (unsigned a = 0; a < dim; a++) d2 += pow(x[i * dim + a] - x[j * dim + a], 2);
-            phi(&at, sqrt(d2), &value, &slope);
+            phi(&at[(i >= first_b) + (j >= first_b)], sqrt(d2), &value, &slope);
             for (unsigned a = 0; a < dim; a++) {
                 velocity_out[i * dim + a] += (x[i * dim + a] - x[j * dim + a]) * value;
                 velocity_out[j * dim + a] += (x[j * dim + a] - x[i * dim + a]) * value;
