@@ -224,7 +224,7 @@ static eqf_status restore(eqf_trainer *trainer, const char *path, const eqf__ten
     const eqf__tensor *history = NULL;
     eqf_status status = find_parts(trainer, path, file, counts, numbers, vectors, &history);
     if (status == EQF_OK) status = check_parts(trainer, path, vectors, history);
-    /* To find the parts the trainer entered the checkpoint's stage, on which sizes depend; after an error it leaves it. */
+    /* find_parts entered the checkpoint's stage, on which sizes depend. After an error it is left. */
     if (status != EQF_OK && trainer->stage != 0) (void)eqf__trainer_enter_stage(trainer, 0);
     if (status != EQF_OK) return status;
     eqf__field *field = trainer->flow->field;
