@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "cost.h"
 #include "program.h"
 #include "store.h"
 
@@ -18,10 +19,20 @@ enum { NUM_FMA_RUNS = 8, NUM_COPY_RUNS = 5 };
 static const double run_seconds = 0.02, budget_seconds = 0.3; /* of a run that is timed; of all runs of one figure */
 static const float copy_pattern = 1.25f;
 
-static double now_seconds(void) {
+static double seconds_of(clockid_t clock) {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+eqf__stopwatch eqf__stopwatch_start(void) {
+    return (eqf__stopwatch){seconds_of(CLOCK_MONOTONIC), seconds_of(CLOCK_PROCESS_CPUTIME_ID)};
+}
+
+double eqf__stopwatch_seconds(const eqf__device *device, eqf__stopwatch start) {
+    const double wall = seconds_of(CLOCK_MONOTONIC) - start.wall;
+    const double busy = (seconds_of(CLOCK_PROCESS_CPUTIME_ID) - start.busy) / fmax(1, device->info.compute_units);
+    return device->info.type == EQF_DEVICE_CPU && busy > 0 ? fmin(wall, busy) : wall;
 }
 
 typedef struct probe {
@@ -62,11 +73,11 @@ static eqf_status probe_prepare(probe *p) {
 
 static eqf_status run_fma(const probe *p, cl_uint num_turns, double *seconds_out) {
     const cl_float factor = 1, term = 1, start = 1;
-    const double begin = now_seconds();
+    const eqf__stopwatch begin = eqf__stopwatch_start();
     EQF__TRY(EQF__LAUNCH(p->ctx, &p->fma, p->num_items, p->local_size, EQF__ARG(p->d_sum), EQF__ARG(factor),
                          EQF__ARG(term), EQF__ARG(start), EQF__ARG(num_turns)));
     EQF__TRY(eqf__finish(p->ctx));
-    *seconds_out = now_seconds() - begin;
+    *seconds_out = eqf__stopwatch_seconds(p->device, begin);
     return EQF_OK;
 }
 
@@ -131,11 +142,11 @@ static eqf_status run_copy(const probe *p, size_t num_bytes, double *seconds_out
     const cl_uint count = (cl_uint)((num + num_items - 1) / num_items);
     const bool is_interleaved = p->local_size > 1;
     const cl_ulong first_factor = is_interleaved ? 1 : count, stride = is_interleaved ? num_items : 1;
-    const double begin = now_seconds();
+    const eqf__stopwatch begin = eqf__stopwatch_start();
     EQF__TRY(EQF__LAUNCH(p->ctx, &p->copy, num_items, p->local_size, EQF__ARG(p->d_source), EQF__ARG(p->d_target),
                          EQF__ARG(num), EQF__ARG(first_factor), EQF__ARG(stride), EQF__ARG(count)));
     EQF__TRY(eqf__finish(p->ctx));
-    *seconds_out = now_seconds() - begin;
+    *seconds_out = eqf__stopwatch_seconds(p->device, begin);
     return EQF_OK;
 }
 
@@ -146,8 +157,8 @@ static eqf_status check_copy(const probe *p, size_t num_bytes) {
         EQF__TRY(eqf__buffer_read(p->ctx, p->d_target, places[i], sizeof value, &value));
         if (value != copy_pattern)
             return eqf__fail(p->ctx, EQF_ERROR_SELF_TEST,
-                             "%s copied %g as %g at byte %zu: do not use it, run eqf_selftest",
-                             p->device->info.name, (double)copy_pattern, (double)value, places[i]);
+                             "%s copied %g as %g at byte %zu: do not use it, run eqf_selftest", p->device->info.name,
+                             (double)copy_pattern, (double)value, places[i]);
     }
     return EQF_OK;
 }

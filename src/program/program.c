@@ -216,6 +216,7 @@ static void store_program(eqf_context *ctx, const eqf__program *program) {
 /* Text, options and the kernels that were launched, with the size of their groups, as a file in a described device's
  * folder: the compiler's input as it stands, the rest in comments. */
 static eqf_status write_program(eqf_context *ctx, const eqf__program *program) {
+    if (ctx->device->described[0] == '\0') return EQF_OK; /* nobody compiles them */
     unsigned number =
         1; /* of the programs that have this name, in the order of their making: the list has the newest first */
     char path[1024], suffix[16] = "";
