@@ -1,16 +1,14 @@
 # Writes a C list of the public functions, as the headers declare them: one line X(name, "pointers") each, where
 # "pointers" has a letter per parameter: p for a pointer, a callback or an OpenCL object, - for anything else. tests/api
 # reads it, so that no function is forgotten.
-#   cmake -DCOMPILER=cc -DINCLUDE_DIR=include -DOUTPUT=api_functions.inc -P ListApi.cmake
+#   cmake -DINCLUDE_DIR=include -DOUTPUT=api_functions.inc -P ListApi.cmake
 file(GLOB headers ${INCLUDE_DIR}/eqflow/*.h)
 set(lines "")
 foreach(header IN LISTS headers)
-  execute_process(COMMAND ${COMPILER} -fpreprocessed -dD -E -P ${header} OUTPUT_VARIABLE text ERROR_QUIET RESULT_VARIABLE failed)
-  if(failed)
-    message(FATAL_ERROR "${COMPILER} cannot strip the comments of ${header}")
-  endif()
-  string(REGEX REPLACE "[ \t\r\n]+" " " text "${text}")
+  file(READ ${header} text)
   string(REPLACE ";" "@" text "${text}") # a list's separator
+  string(REGEX REPLACE "/\\*[^*]*\\*+([^/*][^*]*\\*+)*/" " " text "${text}")
+  string(REGEX REPLACE "[ \t\r\n]+" " " text "${text}")
   string(REGEX MATCHALL "eqf_[a-z0-9_]+\\([^()@]*\\)@" prototypes "${text}")
   foreach(prototype IN LISTS prototypes)
     string(REGEX REPLACE "^(eqf_[a-z0-9_]+)\\((.*)\\)@$" "\\1" name "${prototype}")

@@ -124,7 +124,7 @@ exit_code cmd_sample(cli_app *app) {
                     "  eqflow sample lj13.safetensors -n 100 -o x.npy --xyz x.xyz --seed 7\n"
                     "  eqflow sample dw4.safetensors -n 1e5 -o x.npy --xyz x.xyz --temperature 1.2\n",
     };
-    sample_files files = {NULL};
+    sample_files files = {.x = NULL};
     uint64_t num = 0;
     cli_option options[OPTIONS_MAX];
     flow_flags flags;

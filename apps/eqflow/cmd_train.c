@@ -19,13 +19,18 @@
 
 static const double slice_seconds = 0.2;  /* between looks at signals and the clock */
 static const double save_seconds = 2;     /* between model files of an improving model */
-static const size_t num_round_trips = 1000;
+/* Round trips that choose the integration steps. */
+enum { MOST_ROUND_TRIPS = 1000, FEWEST_ROUND_TRIPS = 48, LARGE = 16 };
 
 /* ---- Options of the model ----------------------------------------------------- */
 
 static exit_code fill_model_options(cli_app *app, const train_flags *flags, const train_data *data,
                                     eqf_model_options *options) {
     options->seed = app->seed;
+    if (flags->start) {
+        train_start_fill(flags, options);
+        return EXIT_CODE_OK;
+    }
     if (flags->is_integration_steps_set) options->integrator.num_steps = (unsigned)flags->integration_steps;
     exit_code code = train_flags_dynamics(app, flags, &options->dynamics);
     if (code == EXIT_CODE_OK) code = train_flags_prior(app, flags, options);
@@ -119,6 +124,13 @@ typedef struct train_steps {
 
 static const train_steps not_measured = {0, {NAN, NAN}};
 
+/* A field that is evaluated batch by batch takes N^3 operations for a divergence: many particles make fewer trips. */
+static size_t count_round_trips(const eqf_model_options *options) {
+    const double size = options->potential.num_particles / (double)LARGE;
+    if (!eqf_dynamics_kind_describe(options->dynamics.kind)->is_batched || size <= 1) return MOST_ROUND_TRIPS;
+    return (size_t)fmax(FEWEST_ROUND_TRIPS, MOST_ROUND_TRIPS / (size * size * size));
+}
+
 /* Unless the command line decides, the model gets as many integration steps as bring prior -> data -> prior back. */
 static exit_code choose_steps(cli_app *app, const train_flags *flags, const eqf_training_options *options,
                               eqf_model *model, train_steps *steps_out) {
@@ -137,8 +149,8 @@ static exit_code choose_steps(cli_app *app, const train_flags *flags, const eqf_
     cli_progress progress;
     progress_wait(&progress, app, "choosing the integration steps");
     eqf_status status =
-        eqf_flow_choose_steps(app->ctx, model, &flow_options, app_seed_for(app->seed, "round trip"), num_round_trips,
-                              &tolerance, &steps_out->num_steps, &steps_out->error);
+        eqf_flow_choose_steps(app->ctx, model, &flow_options, app_seed_for(app->seed, "round trip"),
+                              count_round_trips(of_model), &tolerance, &steps_out->num_steps, &steps_out->error);
     progress_end(&progress);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
     if (!(steps_out->error.coordinate <= tolerance.coordinate)) {
@@ -380,6 +392,8 @@ static exit_code train(cli_app *app, const train_flags *flags, const eqf_preset 
     code = plan != NULL ? train_plan_make(app, flags, preset, data.num_train, plan) : EXIT_CODE_DEVICE;
     if (code != EXIT_CODE_OK) goto done;
     status = eqf_model_create(app->ctx, &model_options, &model);
+    if (status == EQF_OK && flags->start)
+        status = eqf_model_set_params(app->ctx, model, eqf_model_params(flags->start));
     if (status == EQF_OK) {
         progress_wait(&progress, app, "building kernels for this device");
         const eqf_training_options *stages[TRAIN_MAX_STAGES];
@@ -409,16 +423,21 @@ done:
     return code;
 }
 
+static exit_code check_files_and_train(cli_app *app, const train_flags *flags, const eqf_preset *chosen) {
+    exit_code code = files_check_writable(app, flags->model_path, "the model");
+    if (code == EXIT_CODE_OK) code = files_check_writable(app, flags->csv_path, "the training log");
+    if (code == EXIT_CODE_OK) code = files_check_writable(app, flags->checkpoint_path, "the checkpoint");
+    /* Two runs that write one checkpoint would each resume the other's. */
+    if (code == EXIT_CODE_OK) code = files_lock(app, flags->model_path, "the model");
+    if (code == EXIT_CODE_OK) code = files_lock(app, flags->checkpoint_path, "the checkpoint");
+    return code == EXIT_CODE_OK ? train(app, flags, chosen, &chosen->model->potential) : code;
+}
+
 exit_code cmd_train(cli_app *app) {
     train_flags flags;
     eqf_preset chosen;
     exit_code code;
-    if (!train_flags_read(app, &flags, &chosen, &code)) return code;
-    if ((code = files_check_writable(app, flags.model_path, "the model")) != EXIT_CODE_OK) return code;
-    if ((code = files_check_writable(app, flags.csv_path, "the training log")) != EXIT_CODE_OK) return code;
-    if ((code = files_check_writable(app, flags.checkpoint_path, "the checkpoint")) != EXIT_CODE_OK) return code;
-    /* Two runs that write one checkpoint would each resume the other's. */
-    if ((code = files_lock(app, flags.model_path, "the model")) != EXIT_CODE_OK) return code;
-    if ((code = files_lock(app, flags.checkpoint_path, "the checkpoint")) != EXIT_CODE_OK) return code;
-    return train(app, &flags, &chosen, &chosen.model->potential);
+    if (train_flags_read(app, &flags, &chosen, &code)) code = check_files_and_train(app, &flags, &chosen);
+    eqf_model_destroy(&flags.start);
+    return code;
 }

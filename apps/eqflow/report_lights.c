@@ -23,8 +23,8 @@ static size_t lights_of_integration(const eqf_evaluation_figures *f, report_ligh
     static const char *const steps[] = {
         "Nothing to do: likelihoods and log-densities are those of the flow, not of its integrator.",
         "Near the limit: evaluate again with twice the --integration-steps (dopri5: a tenth of --rtol).",
-        "No likelihood here is one: use more --integration-steps (dopri5: a smaller --rtol) until both agree, "
-        "and train with a larger --integration-penalty."};
+        ("No likelihood here is one: use more --integration-steps (dopri5: a smaller --rtol) until both agree, "
+         "and train with a larger --integration-penalty.")};
     static const char *const trips[] = {
         "Nothing to do: a sample's log-density is the same whether it is drawn or scored.",
         "Compare log-densities of sample and log-prob with care, or use more --integration-steps.",
@@ -32,8 +32,8 @@ static size_t lights_of_integration(const eqf_evaluation_figures *f, report_ligh
     static const char *const symmetry[] = {
         "Nothing to do: equivalent configurations have one density.",
         "Rounding shows: harmless for averages; --precision double makes it smaller.",
-        "The model has not the symmetry of the system (a dense field never has), or rounding is too large: "
-        "take a radial or message field, or --precision double."};
+        ("The model has not the symmetry of the system (a dense field never has), or rounding is too large: "
+         "take a radial or message field, or --precision double.")};
     size_t num = 0;
     const double difference = fabs(f->nll_refined - f->nll);
     VALUE(add(&lights[num++], colour_of(difference, 0.003, 0.01), "Integration resolved", steps),
@@ -81,8 +81,8 @@ size_t report_fill_lights(const eqf_evaluation_figures *f, report_light lights_o
     static const char *const agree[] = {
         "Nothing to do: weights bring the model to the data.",
         "More than chance would have it: compare the histograms below.",
-        "Data and reweighted samples are not of one distribution: too little overlap, a state that one of both "
-        "has not seen, or data of another temperature."};
+        ("Data and reweighted samples are not of one distribution: too little overlap, a state that one of both "
+         "has not seen, or data of another temperature.")};
     size_t num = lights_of_integration(f, lights_out);
     if (isfinite(f->kl)) {
         const double below = -f->kl / hypot(f->kl_standard_error, 1e-12);

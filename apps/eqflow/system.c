@@ -233,8 +233,9 @@ static exit_code check_symmetry(cli_app *app, const eqf_potential_options *poten
     if (is_refused) {
         return app_fail(app, EXIT_CODE_INPUT,
                         "%s: the energy changes under %s (unlike particles, an outer field, a box, handedness?), and "
-                        "no density of this field does: train --field dense",
-                        name, changes + 2);
+                        "no density of this field does: %strain --field dense",
+                        name, changes + 2,
+                        has.has_permutation ? "" : "say with --text-num-b how many of the last are of species B, or ");
     }
     app_warn(app,
              "%s: the energy changes under %s; a model with a radial or message field cannot have its density, only "

@@ -181,6 +181,7 @@ static exit_code check_prior(cli_app *app, const train_flags *flags) {
 
 static exit_code check_field(cli_app *app, train_flags *flags) {
     eqf_dynamics_options scratch = EQF_DYNAMICS_OPTIONS_INIT;
+    if (flags->start) scratch = eqf_model_options_of(flags->start)->dynamics;
     exit_code code = train_flags_dynamics(app, flags, &scratch);
     flags->field_value = scratch.kind;
     return code;
@@ -223,7 +224,7 @@ static exit_code check_gradient(cli_app *app, train_flags *flags) {
     return EXIT_CODE_OK;
 }
 
-static exit_code check_flags(cli_app *app, train_flags *flags) {
+static exit_code check_flags(cli_app *app, train_flags *flags, const eqf_potential_options *potential) {
     if (!flags->model_path) {
         return app_fail(app, EXIT_CODE_USAGE, "-o MODEL.safetensors is missing; see eqflow train --help");
     }
@@ -232,6 +233,7 @@ static exit_code check_flags(cli_app *app, train_flags *flags) {
     }
     exit_code code = work_field_evaluation(app, flags->field_evaluation, &flags->field_evaluation_value);
     if (code == EXIT_CODE_OK) code = work_divergence(app, flags->divergence, &flags->divergence_value);
+    if (code == EXIT_CODE_OK) code = train_start_load(app, flags, potential);
     if (code == EXIT_CODE_OK) code = check_field(app, flags);
     if (code == EXIT_CODE_OK) code = check_gradient(app, flags);
     if (code == EXIT_CODE_OK) code = check_prior(app, flags);
@@ -254,6 +256,7 @@ static exit_code check_flags(cli_app *app, train_flags *flags) {
                               {"--checkpoint", flags->checkpoint_path, FILES_WRITTEN},
                               {"the training log of -o", flags->csv_path, FILES_WRITTEN},
                               {"--data", flags->data_path, FILES_READ},
+                              {"--start", flags->start_path, FILES_READ},
                               {"--potential", flags->system.potential_path, FILES_READ}};
     if ((code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses)) != EXIT_CODE_OK) return code;
     if (flags->is_resumed && !files_exists(flags->checkpoint_path)) {
@@ -278,7 +281,8 @@ bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_o
                     "  eqflow train dw4 --loss mixture -o dw4.safetensors\n"
                     "  eqflow train dw4 --field message -o dw4.safetensors\n"
                     "  eqflow train lj13 --data lj13.npy -o lj13.safetensors --steps 8000\n"
-                    "  eqflow train lj13 --data lj13.npy -o lj13.safetensors --steps 8000 --resume\n",
+                    "  eqflow train lj13 --data lj13.npy -o lj13.safetensors --steps 8000 --resume\n"
+                    "  eqflow train dw4 --start dw4.safetensors --temperature 0.8 -o cold.safetensors\n",
         .print_more = train_options_print_more,
     };
     train_flags *flags = flags_out;
@@ -289,10 +293,10 @@ bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_o
     if (!options_parse(app, &help, options, num_options, words, code_out)) return false;
     *code_out = app_create_context(app);
     if (*code_out == EXIT_CODE_OK) *code_out = system_choose(app, &flags->system, words[0], chosen_out);
-    if (*code_out == EXIT_CODE_OK) *code_out = check_flags(app, flags);
+    if (*code_out == EXIT_CODE_OK) *code_out = check_flags(app, flags, &chosen_out->model->potential);
     if (*code_out != EXIT_CODE_OK) return false;
     /* Only presets know a scale that fits: an own potential may be in any units. */
-    if (!words[0] && !flags->prior_scale) {
+    if (!words[0] && !flags->prior_scale && !flags->start) {
         if (flags->loss == LOSS_ENERGY) {
             *code_out = app_fail(app, EXIT_CODE_USAGE,
                                  "--prior-scale X is missing: without samples nothing says how far the particles of "

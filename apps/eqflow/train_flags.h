@@ -10,7 +10,8 @@ typedef enum train_loss { LOSS_NLL, LOSS_ENERGY, LOSS_MIXTURE } train_loss;
 
 /* Everything the command line asks for; is_*_set tells an own value from the preset's. */
 typedef struct train_flags {
-    const char *data_path, *model_path, *checkpoint_path, *csv_path;
+    const char *data_path, *model_path, *checkpoint_path, *csv_path, *start_path;
+    eqf_model *start; /* --start; NULL: none. cmd_train destroys it */
     uint64_t num_train, integration_steps;
     bool is_num_train_set, is_integration_steps_set;
     option_flags training; /* of the rows of a training's options */
@@ -43,6 +44,11 @@ bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_o
 void train_prior_describe(train_flags *flags);
 /* Puts --prior and its options over those of a preset; --prior-scale is the caller's. */
 exit_code train_flags_prior(cli_app *app, const train_flags *flags, eqf_model_options *options);
+
+/* Reads the model of --start, if there is one, which must be of as many particles and dimensions. */
+exit_code train_start_load(cli_app *app, train_flags *flags, const eqf_potential_options *potential);
+/* Its field, prior and steps in place of a preset's; the target stays. */
+void train_start_fill(const train_flags *flags, eqf_model_options *options);
 
 /* Puts --field and its options over those of a preset. */
 exit_code train_flags_dynamics(cli_app *app, const train_flags *flags, eqf_dynamics_options *dynamics);

@@ -223,6 +223,12 @@ static size_t flow_options(train_flags *flags, cli_option options_out[]) {
     const cli_option rows[] = {
         {.kind = OPTION_HEADING, .name = "The flow (defaults by preset: see the table below)"},
         {.kind = OPTION_TEXT,
+         .name = "start",
+         .argument = "MODEL",
+         .value = &flags->start_path,
+         .default_text = "new parameters",
+         .help = "go on from this model: its field, its prior and its parameters"},
+        {.kind = OPTION_TEXT,
          .name = "prior-scale",
          .argument = "X",
          .value = &flags->prior_scale,

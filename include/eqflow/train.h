@@ -164,7 +164,8 @@ eqf_status eqf_trainer_advance(eqf_trainer *trainer, uint64_t max_steps, eqf_tra
 eqf_status eqf_trainer_best_model(eqf_trainer *trainer, eqf_model **model_out);
 
 /* A checkpoint holds all that training needs to go on bit for bit, the data excepted. Restore refuses
- * (INVALID_ARGUMENT) a checkpoint of another model, other options or other data. */
+ * (INVALID_ARGUMENT) a checkpoint of another model, other options or other data; after it, and after FORMAT, the
+ * trainer is as it was. */
 eqf_status eqf_trainer_save_checkpoint(eqf_trainer *trainer, const char *path);
 eqf_status eqf_trainer_restore_checkpoint(eqf_trainer *trainer, const char *path);
 

@@ -10,9 +10,10 @@
 
 #include "base.h"
 #include "eqflow/array.h"
+#include "leftover.h"
 #include "unnamed.h"
 
-enum { NAME_BYTES = 64, MAX_ATTEMPTS = 1000, MAX_LINKS = 40 };
+enum { MAX_ATTEMPTS = 1000, MAX_LINKS = 40 };
 
 /* Everything of path before its last name: "." for "a.npy", "/" for "/a.npy". The caller frees it. */
 static char *folder_of(eqf_context *ctx, const char *path) {
@@ -70,11 +71,12 @@ static eqf_status fail_write(eqf_context *ctx, const char *path, int error) {
 /* path with a short name beside it, the attempt-th: it does not grow with the path's last name, so that a name of the
  * longest allowed length still works. The caller frees it. */
 static char *name_beside(eqf_context *ctx, const char *path, unsigned attempt) {
-    char *folder = folder_of(ctx, path), *name = NULL;
+    char *folder = folder_of(ctx, path), *name = NULL, last[EQF__LEFTOVER_NAME_BYTES];
     if (folder == NULL) return NULL;
-    const size_t size = strlen(folder) + NAME_BYTES;
+    const size_t size = strlen(folder) + sizeof last + 1;
+    eqf__leftover_name(attempt, last);
     name = eqf__alloc(ctx, size, 1, "a file name");
-    if (name != NULL) snprintf(name, size, "%s/.eqflow-%ld-%u.tmp", folder, (long)getpid(), attempt);
+    if (name != NULL) snprintf(name, size, "%s/%s", folder, last);
     free(folder);
     return name;
 }
@@ -83,6 +85,7 @@ static char *name_beside(eqf_context *ctx, const char *path, unsigned attempt) {
 static int open_unnamed(eqf_context *ctx, eqf__file_writer *writer) {
     char *folder = folder_of(ctx, writer->path);
     if (folder == NULL) return -1;
+    eqf__leftover_remove(folder);
     const int fd = eqf__unnamed_open(folder);
     free(folder);
     writer->is_unnamed = fd >= 0;
@@ -106,6 +109,7 @@ static eqf_status open_temporary(eqf_context *ctx, eqf__file_writer *writer) {
         writer->temporary_path = NULL;
         return fail_write(ctx, writer->path, error);
     }
+    eqf__leftover_claim(fd);
     do writer->stream = fdopen(fd, "wb");
     while (writer->stream == NULL && errno == EINTR);
     if (writer->stream == NULL) {

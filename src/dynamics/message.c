@@ -286,6 +286,9 @@ static eqf_status message_create(eqf__field *field, const eqf__field_needs *need
     return eqf__buffer_create(ctx, field->num_params * field->real.size, NULL, "the parameters", &field->d_params);
 }
 
+/* Particles whose messages add up to a field that float32 knows well. */
+#define MOST_ALIKE 20.0
+
 /* Within the filters' reach. On the host the divergence is 2 N D velocities: where that would take seconds the problem
  * is large, and it is 2 D of them; where those do, and on a line, where no configuration is symmetric enough, there are
  * no answers. No configuration is symmetric enough for two species: of a large problem it is all of them. */
@@ -296,9 +299,13 @@ static bool problem(const eqf_dynamics_options *options, unsigned num_particles,
     const double operations = N * N * (H + 3 * M + E) * (H + E + options->num_distance) * options->num_hops;
     const bool is_large = N * operations > 1e7;
     *problem_out = (eqf__field_problem){.side = 0.2 * options->distance_max, .share = 0.5};
-    if (is_large) /* many particles together make a lively field of what training starts from */
-        *problem_out = (eqf__field_problem){
-            .side = 0.35 * options->distance_max, .share = 1, .num_weights = SIZE_MAX, .is_large = true};
+    /* Many particles together make a lively field of what training starts from: on the ring their messages are alike
+     * and add up, and the more there are the more a hop magnifies what is rounding. */
+    if (is_large)
+        *problem_out = (eqf__field_problem){.side = 0.35 * options->distance_max,
+                                            .share = fmin(1, MOST_ALIKE / N),
+                                            .num_weights = SIZE_MAX,
+                                            .is_large = true};
     problem_out->is_symmetric = is_large && options->num_b == 0;
     if (is_large && options->num_b > 0) return N * space_dim * operations <= 1e9;
     return !is_large || (space_dim > 1 && operations <= 2e8);

@@ -157,30 +157,33 @@ static eqf_status evaluate(rk4_batched *batched, const eqf__noise *noise, unsign
 
 /* ---- Solves ------------------------------------------------------------------------------------------------------ */
 
-/* The three stages after the first, whose velocity is that of the node, and the step. */
-static eqf_status step_to_node(rk4_batched *batched, const eqf__noise *noise, int sign, unsigned step,
-                               size_t num_blocks, cl_mem d_x, cl_mem d_k_node, cl_mem d_div_node) {
+/* The four stages of a step from d_x: their slopes add up in d_sum and their divergences in d_div_sum. d_k_first: the
+ * first stage's slope where it is known, d_div_first its divergence; then no other divergence is evaluated, and their
+ * sum means nothing. NULL: the first stage is like the others. */
+static eqf_status take_stages(rk4_batched *batched, const eqf__noise *noise, int sign, cl_uint step, size_t num_blocks,
+                              cl_mem d_x, cl_mem d_k_first, cl_mem d_div_first, const eqf__tape *tape) {
     eqf_context *ctx = batched->base.ctx;
     const unsigned num_steps = batched->base.num_steps;
     const eqf__real *real = &batched->base.real;
-    const eqf__real_argument h = eqf__real_value(real, (double)sign / num_steps);
-    const cl_uint blocks = (cl_uint)num_blocks, has_checkpoints = 0;
+    const cl_uint blocks = (cl_uint)num_blocks, has_checkpoints = tape != NULL;
+    const cl_mem checkpoints = tape != NULL ? tape->d_checkpoints : batched->d_nothing;
+    const bool is_known = d_k_first != NULL;
+    const cl_mem d_div = is_known ? d_div_first : batched->d_div;
     EQF__TRY(EQF__LAUNCH(ctx, &batched->begin, num_blocks, 0, EQF__ARG(d_x), EQF__ARG(batched->d_y[0]),
-                         EQF__ARG(batched->d_sum), EQF__ARG(batched->d_div_sum), EQF__ARG(batched->d_nothing),
+                         EQF__ARG(batched->d_sum), EQF__ARG(batched->d_div_sum), EQF__ARG(checkpoints),
                          EQF__ARG(has_checkpoints), EQF__ARG(step), EQF__ARG(blocks)));
     for (unsigned s = 0; s < 4; s++) {
         const eqf__real_argument weight = eqf__real_value(real, rk4_weight[s]);
-        const eqf__real_argument reach = eqf__real_value(real, sign * rk4_reach[s] / num_steps);
-        const cl_mem d_k = s > 0 ? batched->d_k : d_k_node;
-        if (s > 0)
-            EQF__TRY(evaluate(batched, noise, step_stage(num_steps, sign, step, s), num_blocks, batched->d_y[0],
-                              batched->d_k, NULL));
-        EQF__TRY(EQF__LAUNCH(ctx, &batched->stage, num_blocks, 0, EQF__ARG(d_x), EQF__ARG(d_k), EQF__ARG(d_div_node),
+        const eqf__real_argument reach = eqf__real_value(real, (double)sign / num_steps * rk4_reach[s]);
+        const cl_mem d_k = s == 0 && is_known ? d_k_first : batched->d_k;
+        if (s > 0 || !is_known)
+            EQF__TRY(evaluate(batched, noise, step_stage(num_steps, sign, step, s), num_blocks, batched->d_y[0], d_k,
+                              is_known ? NULL : d_div));
+        EQF__TRY(EQF__LAUNCH(ctx, &batched->stage, num_blocks, 0, EQF__ARG(d_x), EQF__ARG(d_k), EQF__ARG(d_div),
                              EQF__ARG(batched->d_y[0]), EQF__ARG(batched->d_sum), EQF__ARG(batched->d_div_sum),
                              EQF__REAL_ARG(real, weight), EQF__REAL_ARG(real, reach), EQF__ARG(blocks)));
     }
-    return EQF__LAUNCH(ctx, &batched->node, num_blocks, 0, EQF__ARG(d_x), EQF__ARG(batched->d_sum),
-                       EQF__ARG(batched->d_before), EQF__REAL_ARG(real, h), EQF__ARG(blocks));
+    return EQF_OK;
 }
 
 /* The same trajectory with the divergence at two places a step instead of four, by Simpson's rule on the ends of the
@@ -197,7 +200,9 @@ static eqf_status solve_by_nodes(rk4_batched *batched, const eqf__noise *noise, 
     for (unsigned step = 0; step < num_steps; step++) {
         const cl_mem d_k = batched->d_k_node[step % 2], d_div = batched->d_div_node[step % 2];
         const cl_mem d_k_next = batched->d_k_node[(step + 1) % 2], d_div_next = batched->d_div_node[(step + 1) % 2];
-        EQF__TRY(step_to_node(batched, noise, sign, step, num_blocks, d_x, d_k, d_div));
+        EQF__TRY(take_stages(batched, noise, sign, step, num_blocks, d_x, d_k, d_div, NULL));
+        EQF__TRY(EQF__LAUNCH(ctx, &batched->node, num_blocks, 0, EQF__ARG(d_x), EQF__ARG(batched->d_sum),
+                             EQF__ARG(batched->d_before), EQF__REAL_ARG(real, h), EQF__ARG(blocks)));
         EQF__TRY(evaluate(batched, noise, step_stage(num_steps, sign, step, 3), num_blocks, d_x, d_k_next, d_div_next));
         EQF__TRY(EQF__LAUNCH(ctx, &batched->middle, num_blocks, 0, EQF__ARG(batched->d_before), EQF__ARG(d_x),
                              EQF__ARG(d_k), EQF__ARG(d_k_next), EQF__ARG(batched->d_y[0]), EQF__REAL_ARG(real, h),
@@ -218,27 +223,13 @@ static eqf_status batched_solve(eqf__solver *solver, const eqf__noise *noise, eq
     const unsigned num_steps = solver->num_steps;
     const int sign = direction == EQF_PRIOR_TO_DATA ? 1 : -1;
     const eqf__real *real = &solver->real;
-    const double step_size = (double)sign / num_steps;
-    const eqf__real_argument h = eqf__real_value(real, step_size);
-    const cl_uint blocks = (cl_uint)num_blocks, has_checkpoints = tape != NULL;
+    const eqf__real_argument h = eqf__real_value(real, (double)sign / num_steps);
+    const cl_uint blocks = (cl_uint)num_blocks;
     if (num_blocks == 0) return EQF_OK;
     EQF__TRY(ensure_memory(batched, num_blocks, false));
     if (has_nodes(batched) && tape == NULL) return solve_by_nodes(batched, noise, sign, num_blocks, d_x, d_log_det);
-    const cl_mem checkpoints = tape != NULL ? tape->d_checkpoints : batched->d_nothing;
-    for (cl_uint step = 0; step < num_steps; step++) {
-        EQF__TRY(EQF__LAUNCH(ctx, &batched->begin, num_blocks, 0, EQF__ARG(d_x), EQF__ARG(batched->d_y[0]),
-                             EQF__ARG(batched->d_sum), EQF__ARG(batched->d_div_sum), EQF__ARG(checkpoints),
-                             EQF__ARG(has_checkpoints), EQF__ARG(step), EQF__ARG(blocks)));
-        for (unsigned s = 0; s < 4; s++) {
-            const eqf__real_argument weight = eqf__real_value(real, rk4_weight[s]);
-            const eqf__real_argument reach = eqf__real_value(real, step_size * rk4_reach[s]);
-            EQF__TRY(evaluate(batched, noise, step_stage(num_steps, sign, step, s), num_blocks, batched->d_y[0],
-                              batched->d_k, batched->d_div));
-            EQF__TRY(EQF__LAUNCH(ctx, &batched->stage, num_blocks, 0, EQF__ARG(d_x), EQF__ARG(batched->d_k),
-                                 EQF__ARG(batched->d_div), EQF__ARG(batched->d_y[0]), EQF__ARG(batched->d_sum),
-                                 EQF__ARG(batched->d_div_sum), EQF__REAL_ARG(real, weight), EQF__REAL_ARG(real, reach),
-                                 EQF__ARG(blocks)));
-        }
+    for (unsigned step = 0; step < num_steps; step++) {
+        EQF__TRY(take_stages(batched, noise, sign, step, num_blocks, d_x, NULL, NULL, tape));
         EQF__TRY(EQF__LAUNCH(ctx, &batched->end, num_blocks, 0, EQF__ARG(d_x), EQF__ARG(batched->d_sum),
                              EQF__ARG(d_log_det), EQF__ARG(batched->d_div_sum), EQF__REAL_ARG(real, h),
                              EQF__ARG(blocks)));

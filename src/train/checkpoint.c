@@ -182,17 +182,37 @@ static eqf_status find_parts(eqf_trainer *trainer, const char *path, const eqf__
                      path);
 }
 
-static eqf_status restore_history(eqf_trainer *trainer, const char *path, const eqf__tensor *history) {
-    eqf_context *ctx = trainer->ctx;
+/* Numbers that no training saves, and that would be found only when it goes on. */
+static eqf_status check_parts(eqf_trainer *trainer, const char *path, const void *const vectors[NUM_VECTORS],
+                              const eqf__tensor *history) {
+    for (unsigned v = 0; v < NUM_VECTORS; v++) {
+        if (v == VECTOR_OPTIMIZER) continue; /* a mean of squares may overflow */
+        const size_t count = vector_size(trainer, v);
+        for (size_t n = 0; n < count; n++) {
+            float number;
+            memcpy(&number, (const char *)vectors[v] + n * sizeof number, sizeof number);
+            if (!isfinite(number))
+                return eqf__fail(trainer->ctx, EQF_ERROR_FORMAT, "%s is damaged: number %zu of its %s is %g", path, n,
+                                 vector_names[v], (double)number);
+        }
+    }
+    for (size_t r = 0; history != NULL && r < history->shape[0]; r++) {
+        double step;
+        memcpy(&step, (const char *)history->data + r * ROW_WIDTH * sizeof step, sizeof step);
+        if (!(step >= 0 && step <= (double)trainer->num_steps))
+            return eqf__fail(trainer->ctx, EQF_ERROR_FORMAT, "%s is damaged: its history has a step %g", path, step);
+    }
+    return EQF_OK;
+}
+
+static eqf_status restore_history(eqf_trainer *trainer, const eqf__tensor *history) {
     for (size_t r = 0; history != NULL && r < history->shape[0]; r++) {
         double v[ROW_WIDTH];
         memcpy(v, (const char *)history->data + r * sizeof v, sizeof v);
-        if (!(v[0] >= 0 && v[0] <= (double)trainer->num_steps))
-            return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s is damaged: its history has a step %g", path, v[0]);
         eqf_history_row row = EQF_HISTORY_ROW_INIT;
         row.step = (uint64_t)v[0];
         for (unsigned c = 1; c < ROW_WIDTH; c++) memcpy((char *)&row + row_offsets[c - 1], &v[c], sizeof(double));
-        EQF__TRY(eqf_model_add_history(ctx, trainer->model, &row));
+        EQF__TRY(eqf_model_add_history(trainer->ctx, trainer->model, &row));
     }
     return EQF_OK;
 }
@@ -202,7 +222,11 @@ static eqf_status restore(eqf_trainer *trainer, const char *path, const eqf__ten
     double numbers[NUM_NUMBERS];
     const void *vectors[NUM_VECTORS];
     const eqf__tensor *history = NULL;
-    EQF__TRY(find_parts(trainer, path, file, counts, numbers, vectors, &history));
+    eqf_status status = find_parts(trainer, path, file, counts, numbers, vectors, &history);
+    if (status == EQF_OK) status = check_parts(trainer, path, vectors, history);
+    /* The sizes of what was looked for are those of the checkpoint's stage. */
+    if (status != EQF_OK && trainer->stage != 0) (void)eqf__trainer_enter_stage(trainer, 0);
+    if (status != EQF_OK) return status;
     eqf__field *field = trainer->flow->field;
     EQF__TRY(eqf__field_set_resolution(field, (unsigned)counts[COUNT_RESOLUTION]));
     EQF__TRY(eqf__solver_assemble(trainer->flow->solver));
@@ -217,7 +241,7 @@ static eqf_status restore(eqf_trainer *trainer, const char *path, const eqf__ten
     memcpy(trainer->measured, numbers + NUMBER_MEASURED, sizeof trainer->measured);
     memcpy(trainer->best_measured, numbers + NUMBER_BEST_MEASURED, sizeof trainer->best_measured);
     memcpy(&trainer->row_totals, numbers + NUMBER_ROW_TOTALS, sizeof trainer->row_totals);
-    return restore_history(trainer, path, history);
+    return restore_history(trainer, history);
 }
 
 eqf_status eqf__trainer_restore_bytes(eqf_trainer *trainer, const char *path, const unsigned char *bytes,

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "support.h"
+#include "test_files.h"
 
 enum { MAX_PARAMETERS = 12, NUM = 20, NUM_DOF = 4, NUM_BYTES = 4096 };
 
@@ -264,7 +265,7 @@ typedef struct fixture {
     eqf_trainer *trainer;
     eqf_evaluation *evaluation;
     eqf_annealer *annealer, *annealed; /* the second has taken all its steps */
-    char npy[64], text[64], out[64]; /* files: [NUM, 2, 2]; a potential's text; one to be written */
+    char npy[1024], text[1024], out[1024]; /* files: [NUM, 2, 2]; a potential's text; one to be written */
     /* results, for whoever asks */
     float floats[2][NUM_BYTES / sizeof(float)], x[NUM * NUM_DOF];
     double doubles[3][NUM_BYTES / sizeof(double)], wide_x[NUM * NUM_DOF];
@@ -275,11 +276,9 @@ typedef struct fixture {
     eqf_array array, read;
 } fixture;
 
-static void temporary(char path[64], const char *what) {
-    snprintf(path, 64, "/tmp/eqflow-null-%s-XXXXXX", what);
-    const int descriptor = mkstemp(path);
-    assert_true(descriptor >= 0);
-    close(descriptor);
+static void temporary(char path[1024], const char *what) {
+    snprintf(path, 1024, "%s", test_path(what));
+    test_write_bytes(path, "", 0);
 }
 
 static void set_up(fixture *f) {
@@ -654,5 +653,5 @@ static void test_null(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_null)};
-    return cmocka_run_group_tests(tests, NULL, test_context_teardown);
+    return cmocka_run_group_tests(tests, NULL, test_folders_teardown);
 }

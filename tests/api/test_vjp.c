@@ -146,7 +146,35 @@ static void test_refusals(void **state) {
     eqf_model_destroy(&model);
 }
 
+/* The message field of many particles passes its known answers, which are asked before the first product. */
+static void test_many_particles(void **state) {
+    (void)state;
+    eqf_context *ctx = test_context();
+    eqf_model_options options = EQF_MODEL_OPTIONS_INIT;
+    eqf_model *model;
+    eqf_flow *flow;
+    options.potential.kind = EQF_POTENTIAL_LENNARD_JONES;
+    options.potential.num_particles = 55;
+    options.potential.space_dim = 3;
+    options.dynamics.kind = EQF_DYNAMICS_MESSAGE;
+    options.dynamics.num_scalars = 16;
+    options.dynamics.num_vectors = options.dynamics.num_edge = 8;
+    options.dynamics.num_hops = 2;
+    TEST_OK(ctx, eqf_model_create(ctx, &options, &model));
+    TEST_OK(ctx, eqf_flow_create(ctx, model, NULL, &flow));
+    float x[165], adjoint[165], out[165];
+    for (size_t c = 0; c < 165; c++) {
+        x[c] = (float)sin(7.0 * (double)c);
+        adjoint[c] = (float)cos(3.0 * (double)c);
+    }
+    TEST_OK(ctx, eqf_flow_velocity_vjp(flow, 0.5, 1, x, adjoint, NULL, out, NULL));
+    for (size_t c = 0; c < 165; c++) assert_true(isfinite(out[c]));
+    eqf_flow_destroy(&flow);
+    eqf_model_destroy(&model);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_against_differences), cmocka_unit_test(test_refusals)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_against_differences), cmocka_unit_test(test_refusals),
+                                       cmocka_unit_test(test_many_particles)};
     return cmocka_run_group_tests(tests, NULL, test_context_teardown);
 }

@@ -1,11 +1,14 @@
 /* Files appear whole or not at all, and every way to fail is said in one line. */
 #define _XOPEN_SOURCE 700
+#define _DEFAULT_SOURCE /* flock */
 
 #include "test_files.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -154,6 +157,48 @@ static void test_killed_writer(void **state) {
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFSIGNALED(status));
     assert_int_equal(test_folder_num_files(), num_before);
+}
+
+/* What a killed process left under a name of its own goes with the next file that is written there; what belongs to
+ * one that runs, here or (it is claimed) elsewhere, stays. */
+static void test_left_by_the_dead(void **state) {
+    (void)state;
+    char dead[64], claimed[64], parent[64];
+    int pipes[2], status;
+    assert_int_equal(pipe(pipes), 0);
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) _exit(0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    snprintf(dead, sizeof dead, ".eqflow-%ld-0.tmp", (long)child);
+    snprintf(claimed, sizeof claimed, ".eqflow-%ld-1.tmp", (long)child);
+    snprintf(parent, sizeof parent, ".eqflow-%ld-0.tmp", (long)getppid());
+    const pid_t holder = fork();
+    assert_true(holder >= 0);
+    if (holder == 0) { /* holds the second until it is killed */
+        const int fd = open(test_path(claimed), O_WRONLY | O_CREAT, 0666);
+        if (fd < 0 || flock(fd, LOCK_EX) != 0 || write(pipes[1], "x", 1) != 1) _exit(1);
+        for (;;) pause();
+    }
+    assert_int_equal(close(pipes[1]), 0);
+    char byte;
+    assert_int_equal(read(pipes[0], &byte, 1), 1);
+    test_write_bytes(test_path(dead), "half", 4);
+    test_write_bytes(test_path(parent), "half", 4);
+    test_write_bytes(test_path(".eqflow-1x-0.tmp"), "other", 5);
+    test_write_bytes(test_path(".eqflow-99999999999-0.tmp"), "other", 5);
+    write_file(test_path("next.txt"), "next");
+    assert_int_not_equal(access(test_path(dead), F_OK), 0);
+    assert_int_equal(access(test_path(claimed), F_OK), 0);
+    assert_int_equal(access(test_path(parent), F_OK), 0);
+    assert_int_equal(access(test_path(".eqflow-1x-0.tmp"), F_OK), 0);
+    assert_int_equal(access(test_path(".eqflow-99999999999-0.tmp"), F_OK), 0);
+    assert_int_equal(kill(holder, SIGKILL), 0);
+    assert_int_equal(waitpid(holder, &status, 0), holder);
+    write_file(test_path("next.txt"), "next");
+    assert_int_not_equal(access(test_path(claimed), F_OK), 0);
+    assert_int_equal(close(pipes[0]), 0);
+    assert_int_equal(unlink(test_path(parent)), 0);
 }
 
 static eqf_status read_own(const char *folder, const char *name) {
@@ -320,13 +365,21 @@ static void test_read_errors(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),          cmocka_unit_test(test_old_file_stays_until_commit),
-        cmocka_unit_test(test_left_over_temporary), cmocka_unit_test(test_dangling_links),
-        cmocka_unit_test(test_killed_writer),       cmocka_unit_test(test_own_files),
-        cmocka_unit_test(test_two_writers),         cmocka_unit_test(test_permissions_and_links),
-        cmocka_unit_test(test_longest_name),        cmocka_unit_test(test_begin_errors),
-        cmocka_unit_test(test_not_writable),        cmocka_unit_test(test_device_full),
-        cmocka_unit_test(test_disk_full),           cmocka_unit_test(test_rename_fails),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_old_file_stays_until_commit),
+        cmocka_unit_test(test_left_over_temporary),
+        cmocka_unit_test(test_dangling_links),
+        cmocka_unit_test(test_killed_writer),
+        cmocka_unit_test(test_left_by_the_dead),
+        cmocka_unit_test(test_own_files),
+        cmocka_unit_test(test_two_writers),
+        cmocka_unit_test(test_permissions_and_links),
+        cmocka_unit_test(test_longest_name),
+        cmocka_unit_test(test_begin_errors),
+        cmocka_unit_test(test_not_writable),
+        cmocka_unit_test(test_device_full),
+        cmocka_unit_test(test_disk_full),
+        cmocka_unit_test(test_rename_fails),
         cmocka_unit_test(test_read_errors),
     };
     return cmocka_run_group_tests(tests, NULL, test_folder_teardown);

@@ -5,9 +5,12 @@ set -u
 eqflow=${1:?the program to test is missing}
 export LC_ALL=C EQFLOW_DEVICE=${EQFLOW_DEVICE:-auto} # named: no note says what was chosen
 source_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-work=$(mktemp -d "${TMPDIR:-/tmp}/eqflow-cli-XXXXXX")
+. "$source_root/tests/support/own_folder.sh"
+own_folder vendors
+vendors=$work
+own_folder cli
+export TMPDIR=$vendors # for the logs of kernels that do not build
 trap 'cleanup' EXIT
-cd "$work" || exit 1
 num_checks=0
 num_failed=0
 children=""
@@ -16,7 +19,6 @@ children=""
 # load.
 machine_vendors=/etc/OpenCL/vendors
 if [ -z "${OCL_ICD_VENDORS:-}" ] && [ -d "$machine_vendors" ]; then
-    vendors=$(mktemp -d "${TMPDIR:-/tmp}/eqflow-vendors-XXXXXX")
     mkdir "$vendors/one"
     for icd in "$machine_vendors"/*.icd; do
         [ -r "$icd" ] || continue
@@ -34,7 +36,7 @@ cleanup() {
     local child
     for child in $children; do kill -9 "$child" 2>/dev/null; done
     cd / || true
-    rm -rf "$work" ${vendors:+"$vendors"}
+    rm -rf "$work" "$vendors"
 }
 
 pass() { num_checks=$((num_checks + 1)); }

@@ -38,7 +38,7 @@ for command in "log-prob good.safetensors -o out.npy" "evaluate good.safetensors
 done
 # Larger than memory, mostly a hole, and none of ours: refused by its beginning. (Elsewhere, as the files here are
 # summed.)
-giant=$(mktemp "${TMPDIR:-/tmp}/eqflow-giant-XXXXXX")
+giant=$vendors/giant
 echo 'A trajectory of another program' >"$giant"
 if truncate -s 200G "$giant" 2>/dev/null; then
     expect 3 'does not start like one' timeout 10 "$eqflow" log-prob good.safetensors -o out.npy --data "$giant"

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "support.h"
+#include "test_files.h"
 
 enum { DW_N = 3, DW_D = 2, DW_DOF = DW_N * DW_D, SMALL = 4 };
 static const double pi = 3.14159265358979323846;
@@ -296,10 +297,9 @@ static void test_scipy(void **state) {
     fill_set(2 * NUM, N, D, 23, reference);
     eqf_comparison c = EQF_COMPARISON_INIT;
     TEST_OK(ctx, eqf_compare(ctx, &potential, NUM, a, NUM, b, 2 * NUM, reference, NULL, &c));
-    char path[] = "/tmp/eqflow-compare-XXXXXX", command[1024];
-    const int descriptor = mkstemp(path);
-    assert_true(descriptor >= 0);
-    FILE *file = fdopen(descriptor, "w");
+    char path[1024], command[1280];
+    snprintf(path, sizeof path, "%s", test_path("samples"));
+    FILE *file = fopen(path, "w");
     assert_non_null(file);
     fprintf(file, "%d %d %d\n", NUM, N, D);
     for (unsigned s = 0; s < 2; s++)
@@ -327,5 +327,5 @@ int main(void) {
         cmocka_unit_test(test_aligned_copies), cmocka_unit_test(test_perfect_and_not),
         cmocka_unit_test(test_refusals),       cmocka_unit_test(test_scipy),
     };
-    return cmocka_run_group_tests(tests, NULL, test_context_teardown);
+    return cmocka_run_group_tests(tests, NULL, test_folders_teardown);
 }

@@ -7,6 +7,7 @@
 
 #include "eqflow/free_energy.h"
 #include "support.h"
+#include "test_files.h"
 #include "symmetric.h"
 
 enum { MAX_STATES = 5, MAX_NUM = 6000 };
@@ -192,10 +193,9 @@ static void compare(const oscillators *o, const double *theirs) {
 static void test_pymbar(void **state) {
     (void)state;
     static oscillators o;
-    char path[] = "/tmp/eqflow-pymbar-XXXXXX", command[1024];
-    const int descriptor = mkstemp(path);
-    assert_true(descriptor >= 0);
-    FILE *made = fdopen(descriptor, "w");
+    char path[1024], command[1280];
+    snprintf(path, sizeof path, "%s", test_path("samples"));
+    FILE *made = fopen(path, "w");
     assert_non_null(made);
     fclose(made);
     const oscillators systems[] = {
@@ -232,5 +232,5 @@ int main(void) {
         cmocka_unit_test(test_known),    cmocka_unit_test(test_two_states), cmocka_unit_test(test_shifts),
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_symmetric),  cmocka_unit_test(test_pymbar),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, test_folder_teardown);
 }

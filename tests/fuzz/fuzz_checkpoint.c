@@ -45,29 +45,36 @@ static void make_all(void) {
     make_trainer();
 }
 
+/* As it was made: what is refused leaves nothing behind. */
+static void require_new(void) {
+    const float *params = eqf_model_params(trainer->model), *start = eqf_model_params(model);
+    size_t num_rows;
+    eqf_model_history(trainer->model, &num_rows);
+    FUZZ_REQUIRE(trainer->stage == 0 && trainer->step == 0 && num_rows == 0);
+    FUZZ_REQUIRE(memcmp(params, start, trainer->num_params * sizeof *params) == 0);
+    FUZZ_REQUIRE(memcmp(trainer->best_params, start, trainer->num_params * sizeof *params) == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t num_bytes) {
     if (ctx == NULL) make_all();
     ctx->error[0] = '\0';
     const eqf_status status = eqf__trainer_restore_bytes(trainer, "input", bytes, num_bytes);
-    size_t num_rows;
-    eqf_model_history(trainer->model, &num_rows);
-    const int is_new = status == EQF_ERROR_FORMAT && trainer->stage == 0 && trainer->step == 0 && num_rows == 0;
     if (status == EQF_OK) {
         FUZZ_REQUIRE(trainer->stage < 2 && trainer->step <= trainer->num_steps);
         FUZZ_REQUIRE(trainer->flow->field->resolution <= 1u << 20);
+        for (size_t n = 0; n < trainer->num_params; n++) FUZZ_REQUIRE(isfinite(trainer->best_params[n]));
         eqf_training_state state = EQF_TRAINING_STATE_INIT;
         eqf_model *best = NULL;
         (void)eqf_trainer_advance(trainer, 0, &state);
         (void)eqf_trainer_best_model(trainer, &best);
         eqf_model_destroy(&best);
+        eqf_trainer_destroy(&trainer);
+        make_trainer();
     } else {
         FUZZ_REQUIRE(status == EQF_ERROR_FORMAT || status == EQF_ERROR_INVALID_ARGUMENT ||
                      status == EQF_ERROR_UNSUPPORTED || status == EQF_ERROR_OUT_OF_MEMORY);
         FUZZ_REQUIRE(ctx->error[0] != '\0');
-    }
-    if (!is_new) {
-        eqf_trainer_destroy(&trainer);
-        make_trainer();
+        require_new();
     }
     return 0;
 }

@@ -14,6 +14,7 @@ __AFL_FUZZ_INIT();
 
 enum { CAPACITY = 1 << 20 };
 static size_t num_inputs;
+int fuzz_is_thorough = 1;
 
 /* In a block of its exact size, so that a read beyond its end is seen. */
 static void run_once(const uint8_t *bytes, size_t num_bytes) {
@@ -61,6 +62,7 @@ int main(int argc, char **argv) {
     FUZZ_REQUIRE(room != NULL);
 #ifdef __AFL_FUZZ_TESTCASE_LEN
     if (argc == 1) {
+        fuzz_is_thorough = 0;
         __AFL_INIT();
         const uint8_t *shared = __AFL_FUZZ_TESTCASE_BUF;
         while (__AFL_LOOP(100000)) {

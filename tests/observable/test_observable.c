@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "support.h"
+#include "test_files.h"
 
 static double value_of(const char *name, unsigned num_particles, unsigned space_dim, double neighbour_distance,
                        const float *x) {
@@ -169,10 +170,16 @@ static void test_own_text(void **state) {
     free(x);
 }
 
+/* The log of a text that does not compile. */
+static int logs_in_own_folder(void **state) {
+    (void)state;
+    return setenv("TMPDIR", test_folder(), 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_icosahedron),  cmocka_unit_test(test_lattice),  cmocka_unit_test(test_invariance),
         cmocka_unit_test(test_pair_density), cmocka_unit_test(test_refusals), cmocka_unit_test(test_own_text),
     };
-    return cmocka_run_group_tests(tests, NULL, test_context_teardown);
+    return cmocka_run_group_tests(tests, logs_in_own_folder, test_folders_teardown);
 }

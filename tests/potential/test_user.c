@@ -8,6 +8,7 @@
 
 #include "eqflow/eqflow.h"
 #include "support.h"
+#include "test_files.h"
 
 static const char morse_text[] =
     "static real distance_of(const real *x, uint i, uint j) {\n"
@@ -271,10 +272,8 @@ static void test_model_file(void **state) {
     memset(text, 'x', 20); /* the model's text is its own */
     assert_int_equal(EQF_OK, eqf_model_copy(ctx, model, &copy));
     eqf_model_destroy(&model);
-    char path[] = "/tmp/eqflow-user-XXXXXX";
-    int descriptor = mkstemp(path);
-    assert_true(descriptor >= 0);
-    close(descriptor);
+    char path[1024];
+    snprintf(path, sizeof path, "%s", test_path("model"));
     assert_int_equal(EQF_OK, eqf_model_save(ctx, copy, path));
     assert_int_equal(EQF_OK, eqf_model_load(ctx, path, &loaded));
     const eqf_potential_options *kept = &eqf_model_options_of(copy)->potential;
@@ -332,5 +331,5 @@ int main(void) {
         cmocka_unit_test(test_verify),        cmocka_unit_test(test_build_failure),
         cmocka_unit_test(test_like_built_in), cmocka_unit_test(test_model_file),
     };
-    return cmocka_run_group_tests(tests, NULL, test_context_teardown);
+    return cmocka_run_group_tests(tests, NULL, test_folders_teardown);
 }

@@ -2,7 +2,11 @@
 
 #include "test_files.h"
 
+#include "support.h"
+
 #include <dirent.h>
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,11 +14,39 @@
 #include <unistd.h>
 
 static char folder[512];
+static const char prefix[] = "eqflow-test-";
+
+static void remove_folder(const char *path) {
+    DIR *stream = opendir(path);
+    for (struct dirent *entry; stream != NULL && (entry = readdir(stream)) != NULL;)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            unlinkat(dirfd(stream), entry->d_name, 0);
+    if (stream != NULL) closedir(stream);
+    rmdir(path);
+}
+
+/* Folders of tests of this user that were killed. */
+static void remove_those_of_the_dead(const char *base) {
+    DIR *stream = opendir(base);
+    for (struct dirent *entry; stream != NULL && (entry = readdir(stream)) != NULL;) {
+        if (strncmp(entry->d_name, prefix, sizeof prefix - 1) != 0) continue;
+        char *end, path[1024];
+        const long process = strtol(entry->d_name + sizeof prefix - 1, &end, 10);
+        struct stat about;
+        snprintf(path, sizeof path, "%s/%s", base, entry->d_name);
+        if (process > 0 && *end == '-' && kill((pid_t)process, 0) != 0 && errno == ESRCH && lstat(path, &about) == 0 &&
+            S_ISDIR(about.st_mode) && about.st_uid == geteuid())
+            remove_folder(path);
+    }
+    if (stream != NULL) closedir(stream);
+}
 
 const char *test_folder(void) {
     if (folder[0] != '\0') return folder;
     const char *base = getenv("TMPDIR");
-    snprintf(folder, sizeof folder, "%s/eqflow-test-XXXXXX", base != NULL && *base != '\0' ? base : "/tmp");
+    if (base == NULL || *base == '\0') base = "/tmp";
+    remove_those_of_the_dead(base);
+    snprintf(folder, sizeof folder, "%s/%s%ld-XXXXXX", base, prefix, (long)getpid());
     assert_non_null(mkdtemp(folder));
     return folder;
 }
@@ -52,6 +84,10 @@ int test_folder_teardown(void **state) {
     int result = rmdir(folder);
     folder[0] = '\0';
     return result;
+}
+
+int test_folders_teardown(void **state) {
+    return test_folder_teardown(state) | test_context_teardown(state);
 }
 
 void test_write_bytes(const char *path, const void *bytes, size_t num_bytes) {

@@ -12,9 +12,12 @@
 
 #include "eqflow/context.h"
 
-/* A fresh folder under $TMPDIR or /tmp, made at first need; the group teardown removes it with its files. */
+/* A fresh folder under $TMPDIR or /tmp, made at first need; the group teardown removes it with its files, a later test
+ * that of a test that was killed. */
 const char *test_folder(void);
 int test_folder_teardown(void **state);
+/* That and the shared context's (support.h). */
+int test_folders_teardown(void **state);
 /* name in that folder; valid for the next 15 calls. */
 const char *test_path(const char *name);
 size_t test_folder_num_files(void);

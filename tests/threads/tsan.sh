@@ -4,17 +4,18 @@
 # Exit code 77: skipped.
 set -u
 source=$(cd "${1:?the source folder}" && pwd) build=${2:?the build folder}/tsan
-echo 'int main(void) { return 0; }' >"${TMPDIR:-/tmp}/tsan-probe-$$.c"
-if ! "${CC:-cc}" -fsanitize=thread "${TMPDIR:-/tmp}/tsan-probe-$$.c" -o "${TMPDIR:-/tmp}/tsan-probe-$$" 2>/dev/null; then
-    rm -f "${TMPDIR:-/tmp}/tsan-probe-$$.c"
+mkdir -p "$(dirname "$build")"
+echo 'int main(void) { return 0; }' >"$build.probe.c"
+if ! "${CC:-cc}" -fsanitize=thread "$build.probe.c" -o "$build.probe" 2>/dev/null; then
+    rm -f "$build.probe.c"
     echo "skipped: ${CC:-cc} has no ThreadSanitizer"
     exit 77
 fi
 setarch=()
 # ThreadSanitizer keeps memory of its own at fixed addresses, which a random layout of memory may take.
-if ! "${TMPDIR:-/tmp}/tsan-probe-$$" 2>/dev/null; then setarch=(setarch "$(uname -m)" -R); fi
-"${setarch[@]}" "${TMPDIR:-/tmp}/tsan-probe-$$" 2>/dev/null || { echo "skipped: ThreadSanitizer does not run on this kernel"; exit 77; }
-rm -f "${TMPDIR:-/tmp}/tsan-probe-$$" "${TMPDIR:-/tmp}/tsan-probe-$$.c"
+if ! "$build.probe" 2>/dev/null; then setarch=(setarch "$(uname -m)" -R); fi
+"${setarch[@]}" "$build.probe" 2>/dev/null || { echo "skipped: ThreadSanitizer does not run on this kernel"; exit 77; }
+rm -f "$build.probe" "$build.probe.c"
 launcher=$(command -v ccache || true)
 cmake -S "$source" -B "$build" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_FLAGS="-fsanitize=thread -fno-omit-frame-pointer" \
     -DCMAKE_EXE_LINKER_FLAGS=-fsanitize=thread -DBUILD_TESTING=ON ${launcher:+-DCMAKE_C_COMPILER_LAUNCHER=$launcher} >"$build.log" 2>&1 &&

@@ -7,9 +7,8 @@ set -u
 eqflow=${1:?the program}
 rounds=${2:-5} seed=${3:-$RANDOM}
 export LC_ALL=C EQFLOW_DEVICE=${EQFLOW_DEVICE:-auto}
-work=$(mktemp -d "${TMPDIR:-/tmp}/eqflow-cold-XXXXXX")
-trap 'cd /; rm -rf "$work"' EXIT
-cd "$work" || exit 1
+. "$(dirname "${BASH_SOURCE[0]}")/../support/own_folder.sh"
+own_folder cold
 export XDG_CACHE_HOME=$work/cache
 mkdir cache
 echo "seed $seed"

@@ -2,7 +2,8 @@
  *   EQFLOW_TORTURE_CLASS   memory, file or opencl; open: of the file calls those that open; jansson: of the memory
  *                          calls Jansson's; thread: pthread_create, which all that the program loads calls through it
  *   EQFLOW_TORTURE_AT      k, from 1; 0 fails nothing
- *   EQFLOW_TORTURE_MODE    once (the default), or forever: that call and all after it
+ *   EQFLOW_TORTURE_MODE    once (the default), or forever: that call and all after it; kill: the process is killed
+ *                          there (-9), with the call's name on stderr; half of what is being written is written
  *   EQFLOW_TORTURE_CODE    errno or OpenCL code of the failure
  *   EQFLOW_TORTURE_COUNT   a file that gets, at the end, how many such calls there were
  * Only calls out of the program itself (and Jansson) count: a driver that finds no memory is not ours to test. */
@@ -14,6 +15,7 @@
 #include <fcntl.h>
 #include <link.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,7 +32,7 @@ static struct range {
 } ranges[MAX_RANGES];
 static int num_ranges;
 static long num_calls, failing_at;
-static int code, is_for_ever, is_ready;
+static int code, is_for_ever, is_deadly, is_ready;
 static char class_name[16];
 
 static int add_ranges(struct dl_phdr_info *info, size_t size, void *user) {
@@ -53,6 +55,7 @@ __attribute__((constructor)) static void begin(void) {
     failing_at = at != NULL ? strtol(at, NULL, 10) : 0;
     code = given != NULL ? (int)strtol(given, NULL, 10) : 0;
     is_for_ever = mode != NULL && strcmp(mode, "forever") == 0;
+    is_deadly = mode != NULL && strcmp(mode, "kill") == 0;
     snprintf(class_name, sizeof class_name, "%s", name != NULL ? name : "");
     dl_iterate_phdr(add_ranges, NULL);
     unsetenv("LD_PRELOAD"); /* a driver's linker is not looked at */
@@ -69,7 +72,14 @@ __attribute__((destructor)) static void end(void) {
     if (fd < 0 || write(fd, text, (size_t)length) != length || close(fd) != 0) _exit(99);
 }
 
-static int fails(const char *of_class, const void *caller) {
+static void die(const char *name) {
+    const char *const words[] = {"killed in ", name, "\n"};
+    for (int w = 0; w < 3; w++)
+        if (write(STDERR_FILENO, words[w], strlen(words[w])) < 0) break;
+    kill(getpid(), SIGKILL);
+}
+
+static int counts_to_failure(const char *of_class, const void *caller) {
     const int is_jansson = strcmp(class_name, "jansson") == 0;
     if (!is_ready || strcmp(is_jansson ? "memory" : class_name, of_class) != 0) return 0;
     int is_ours = 0;
@@ -81,7 +91,14 @@ static int fails(const char *of_class, const void *caller) {
     return failing_at > 0 && (call == failing_at || (is_for_ever && call > failing_at));
 }
 
+static int fails_in(const char *name, const char *of_class, const void *caller) {
+    if (!counts_to_failure(of_class, caller)) return 0;
+    if (is_deadly && strcmp(name, "fwrite") != 0) die(name);
+    return 1;
+}
+
 #define CALLER __builtin_return_address(0)
+#define fails(of_class, caller) fails_in(__func__, of_class, caller)
 #define REAL(variable, name) *(void **)&(variable) = dlsym(RTLD_NEXT, name)
 
 /* ---- Memory ---- */
@@ -167,6 +184,10 @@ size_t fwrite(const void *bytes, size_t size, size_t count, FILE *stream) {
     REAL(call, "fwrite");
     if (stream != stderr && fails("file", CALLER)) { /* a short write */
         call(bytes, size, count / 2, stream);
+        if (is_deadly) {
+            fflush(stream);
+            die("fwrite");
+        }
         errno = code;
         return count / 2;
     }

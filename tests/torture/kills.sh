@@ -1,24 +1,28 @@
 #!/usr/bin/env bash
-# kill -9 at random moments: kills.sh PROGRAM [COUNT [SEED]]     (60 kills; the seed is printed, and makes the moments
-# again) After each: every output is the old file or the new one, whole; nothing is left over; a training goes on from
-# its checkpoint and ends with the same bits as one that was never killed; the shared program cache hinders nobody.
+# kill -9 at random moments: kills.sh PROGRAM [COUNT [SEED [FAILING-CALLS-LIBRARY]]]     (60 kills; the seed is printed
+# and makes the moments again) Of eight kills three come by the clock while the caches are warm (start-up, computing,
+# writing), one by the clock while they are cold (building), and, with the library, two inside a random file call and
+# two inside a random OpenCL call, half of what was being written written. After each: every output is the old file or
+# the new one, whole; the program cache has no damaged entry and hinders nobody; a name that a file had on its way is
+# gone after the next run; a training goes on from its checkpoint and ends with the same bits as one that was never
+# killed.
 set -u
-eqflow=${1:?the program}
-count=${2:-60} seed=${3:-$RANDOM}
+eqflow=$(realpath "${1:?the program}")
+count=${2:-60} seed=${3:-$RANDOM} library=${4:-}
 export LC_ALL=C EQFLOW_DEVICE=${EQFLOW_DEVICE:-auto}
-work=$(mktemp -d "${TMPDIR:-/tmp}/eqflow-kills-XXXXXX")
-trap 'cd /; rm -rf "$work"' EXIT
-cd "$work" || exit 1
+. "$(dirname "${BASH_SOURCE[0]}")/../support/own_folder.sh"
+own_folder kills
 export XDG_CACHE_HOME=$work/cache
 mkdir -p cache good
 echo "seed $seed"
 RANDOM=$seed
-num_bad=0 num_killed=0 num_ended=0
+num_bad=0 num_ended=0 num_left=0
+declare -A num_killed=([warm]=0 [cold]=0 [file]=0 [opencl]=0) seconds calls killed_in
 
 "$eqflow" data dw2 -n 400 -o x.npy --quiet >/dev/null || exit 77
 train=(train dw2 --data x.npy --steps 400 --batch-size 64 --checkpoint-interval 0 --integration-steps 10 --quiet)
 "$eqflow" "${train[@]}" -o m.safetensors >/dev/null || exit 1
-names=(data train sample evaluate boltzmann minima anneal average trajectory log-prob)
+names=(data train sample evaluate boltzmann minima anneal average trajectory log-prob compare devices cache)
 command_of() {
     case $1 in
         data) echo "data dw2 -n 2000 --burn-in 400 --thinning 40 -o out1.npy --energies out2.npy --quiet" ;;
@@ -31,11 +35,15 @@ command_of() {
         average) echo "average x.npy --preset dw2 --equal-weights --blocks 10 --scan temperature=0.9:1.1:3 --table out1.csv --pairs out2.csv --quiet" ;;
         trajectory) echo "trajectory m.safetensors -n 2000 --frames 11 -o out1.npy --log-prob out2.npy --animation out3.svg --quiet" ;;
         log-prob) echo "log-prob m.safetensors --data x.npy -o out1.npy --quiet" ;;
+        compare) echo "compare x.npy x.npy --preset dw2 --splits 4 --aligned 100 --quiet" ;;
+        # These write into the cache only: a probe, the removal of all entries.
+        devices) echo "devices --probe" ;;
+        cache) echo "cache clear" ;;
     esac
 }
 bad() {
     num_bad=$((num_bad + 1))
-    echo "BAD: kill $n ($name, after $delay s): $*"
+    echo "BAD: kill $n ($name, $kind, at $moment): $*"
 }
 whole() { # FILE: the bits of a run that was not killed; a report, a log and a model on the way are whole in their own ways
     cmp -s "$1" "good/$name-$1" && return 0
@@ -46,36 +54,90 @@ whole() { # FILE: the bits of a run that was not killed; a report, a log and a m
         *) return 1 ;;
     esac
 }
-declare -A seconds
+measure() { # NAME CACHE: milliseconds of a run, into seconds[NAME-CACHE]
+    local start
+    start=$(date +%s%N)
+    # shellcheck disable=SC2046
+    XDG_CACHE_HOME=$work/$2 "$eqflow" $(command_of "$1") >stdout 2>stderr || { cat stderr; exit 1; }
+    seconds[$1-$2]=$((($(date +%s%N) - start) / 1000000))
+}
 for name in "${names[@]}"; do
-    # shellcheck disable=SC2046
-    for _ in 1 2; do
-        start=$(date +%s%N)
-        "$eqflow" $(command_of "$name") >/dev/null 2>stderr || { cat stderr; exit 1; }
-        seconds[$name]=$((($(date +%s%N) - start) / 1000000))
+    mkdir -p cold
+    measure "$name" cold
+    rm -rf cold out*
+    measure "$name" cache
+    measure "$name" cache
+    for file in out*; do [ -e "$file" ] && mv "$file" "good/$name-$file"; done
+    rm -f out*
+    for class in ${library:+file opencl}; do
+        # shellcheck disable=SC2046
+        LD_PRELOAD=$library EQFLOW_TORTURE_CLASS=$class EQFLOW_TORTURE_COUNT=$work/count "$eqflow" $(command_of "$name") >/dev/null 2>&1
+        calls[$name-$class]=$(cat count)
+        rm -f out*
     done
-    for file in out*; do mv "$file" "good/$name-$file"; done
 done
+kinds=(warm warm warm cold)
+[ -n "$library" ] && kinds+=(file file opencl opencl)
+begun=$(date +%s)
 for n in $(seq "$count"); do
-    name=${names[$((RANDOM % ${#names[@]}))]}
-    delay=$(awk -v r=$RANDOM -v m="${seconds[$name]}" 'BEGIN { printf "%.3f", r / 32768 * m * 1.1 / 1000 }')
-    for file in good/"$name"-*; do echo old >"${file#good/"$name"-}"; done
-    # shellcheck disable=SC2046
-    "$eqflow" $(command_of "$name") >stdout 2>stderr </dev/null &
-    child=$!
-    sleep "$delay"
-    kill -9 $child 2>/dev/null && num_killed=$((num_killed + 1)) || num_ended=$((num_ended + 1))
+    name=${names[$((RANDOM % ${#names[@]}))]} kind=${kinds[$((RANDOM % ${#kinds[@]}))]}
+    cache=cache
+    if [ "$kind" = cold ]; then
+        cache=cold
+        rm -rf cold
+        mkdir cold
+    fi
+    for file in good/"$name"-*; do [ -e "$file" ] && echo old >"${file#good/"$name"-}"; done
+    : >stderr
+    if [ "$kind" = file ] || [ "$kind" = opencl ]; then
+        moment=$((1 + RANDOM % calls[$name-$kind]))
+        # shellcheck disable=SC2046
+        (ulimit -c 0 && exec env LD_PRELOAD="$library" EQFLOW_TORTURE_CLASS="$kind" EQFLOW_TORTURE_MODE=kill EQFLOW_TORTURE_AT="$moment" "$eqflow" $(command_of "$name")) \
+            >stdout 2>stderr </dev/null &
+        child=$!
+    else
+        moment=$(awk -v r=$RANDOM -v m="${seconds[$name-$cache]}" 'BEGIN { printf "%.3f", r / 32768 * m * 1.1 / 1000 }')
+        # shellcheck disable=SC2046
+        XDG_CACHE_HOME=$work/$cache "$eqflow" $(command_of "$name") >stdout 2>stderr </dev/null &
+        child=$!
+        sleep "$moment"
+        kill -9 $child 2>/dev/null
+    fi
     wait $child 2>/dev/null
+    if [ $? -eq 137 ]; then num_killed[$kind]=$((num_killed[$kind] + 1)); else num_ended=$((num_ended + 1)); fi
+    call=$(sed -n 's/^killed in //p' stderr)
+    [ -z "$call" ] || killed_in[$call]=$((${killed_in[$call]:-0} + 1))
     for file in good/"$name"-*; do
+        [ -e "$file" ] || continue
         file=${file#good/"$name"-}
         [ "$(head -c 4 "$file" | tr -d '\0')" = "old" ] || whole "$file" || bad "$file is neither old nor whole"
     done
-    [ -z "$(find . -name '.eqflow-*' -print -quit)" ] || bad "left over: $(find . -name '.eqflow-*')"
+    # Of two instants, between naming and renaming a file, a name is left; the next run that writes there removes it.
+    if [ -n "$(find . -name '.eqflow-*.tmp' -print -quit)" ]; then
+        num_left=$((num_left + 1))
+        for folder in $(find . -name '.eqflow-*.tmp' -printf '%h\n' | sort -u); do
+            case $folder in
+                .) "$eqflow" sample m.safetensors -n 2 -o probe.npy --quiet >/dev/null 2>stderr || bad "$(cat stderr)" ;;
+                *) XDG_CACHE_HOME=$work/$cache "$eqflow" devices --probe >/dev/null 2>stderr || bad "$(cat stderr)" ;;
+            esac
+        done
+        rm -f probe.npy
+        [ -z "$(find . -name '.eqflow-*.tmp' -print -quit)" ] || bad "left over: $(find . -name '.eqflow-*.tmp')"
+    fi
+    XDG_CACHE_HOME=$work/$cache "$eqflow" cache list --json >list 2>stderr && ! grep -q '"is_whole": false' list || bad "damaged entries: $(cat stderr)"
+    if [ "$name" = devices ]; then
+        "$eqflow" devices --verbose >stdout 2>stderr || bad "$(cat stderr)"
+        ! grep -q warning stderr || bad "$(cat stderr)"
+    fi
     if [ "$name" = train ] && [ -e out1.safetensors.checkpoint ]; then
         "$eqflow" "${train[@]}" -o out1.safetensors --resume >stdout 2>stderr || bad "no resumption: $(tail -1 stderr)"
         cmp -s out1.safetensors good/train-out1.safetensors || bad "another model after resumption"
     fi
     rm -f out* .eqflow-*
+    [ $((n % 100)) -ne 0 ] || echo "after $n: $num_bad bad, $(($(date +%s) - begun)) s"
 done
-echo "$num_killed killed, $num_ended had ended; $num_bad bad"
+for call in "${!killed_in[@]}"; do echo "${killed_in[$call]} in $call"; done | sort -rn
+num=$((num_killed[warm] + num_killed[cold] + num_killed[file] + num_killed[opencl]))
+echo "$num killed (by the clock ${num_killed[warm]}, building ${num_killed[cold]}, in file calls ${num_killed[file]}, in OpenCL calls ${num_killed[opencl]})" \
+    "in $(($(date +%s) - begun)) s, $num_ended had ended, $num_left names were left and removed; $num_bad bad"
 [ $num_bad -eq 0 ]

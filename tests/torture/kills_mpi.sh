@@ -6,9 +6,8 @@ set -u
 eqflow=${1:?the program}
 count=${2:-10} seed=${3:-$RANDOM}
 export LC_ALL=C EQFLOW_DEVICE=${EQFLOW_DEVICE:-auto} POCL_MAX_PTHREAD_COUNT=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-work=$(mktemp -d "${TMPDIR:-/tmp}/eqflow-kills-mpi-XXXXXX")
-trap 'cd /; rm -rf "$work"' EXIT
-cd "$work" || exit 1
+. "$(dirname "${BASH_SOURCE[0]}")/../support/own_folder.sh"
+own_folder kills-mpi
 export XDG_CACHE_HOME=$work/cache
 mkdir cache
 launcher=${MPIEXEC:-mpirun}

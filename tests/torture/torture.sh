@@ -25,9 +25,8 @@ if [ -n "$sanitizer" ]; then
     export LSAN_OPTIONS UBSAN_OPTIONS=print_stacktrace=1
 fi
 export LC_ALL=C EQFLOW_DEVICE=${EQFLOW_DEVICE:-auto}
-work=$(mktemp -d "${TMPDIR:-/tmp}/eqflow-torture-XXXXXX")
-trap 'cd /; rm -rf "$work"' EXIT
-cd "$work" || exit 1
+. "$(dirname "${BASH_SOURCE[0]}")/../support/own_folder.sh"
+own_folder torture
 export XDG_CACHE_HOME=$work/cache
 mkdir -p cache
 num_runs=0 num_bad=0

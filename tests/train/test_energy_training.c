@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "support.h"
+#include "test_files.h"
 #include "train_internal.h"
 
 static eqf_model *model_of(eqf_context *ctx, const char *name) {
@@ -113,10 +114,8 @@ static void test_same_bits(void **state) {
     eqf_context *ctx = test_context();
     eqf_model *start = model_of(ctx, "dw4");
     float *x = data_of("dw4", 70);
-    char path[] = "/tmp/eqflow-energy-XXXXXX";
-    int file = mkstemp(path);
-    assert_true(file >= 0);
-    close(file);
+    char path[1024];
+    snprintf(path, sizeof path, "%s", test_path("checkpoint"));
     for (unsigned with_data = 0; with_data < 2; ++with_data) {
         eqf_training_options options = with_data ? short_options(1.0, 0.4) : short_options(0.0, 0.0);
         options.is_augmented = with_data;
@@ -291,5 +290,5 @@ int main(void) {
         cmocka_unit_test(test_cores),
         cmocka_unit_test(test_refusals),
     };
-    return cmocka_run_group_tests(tests, NULL, test_context_teardown);
+    return cmocka_run_group_tests(tests, NULL, test_folders_teardown);
 }

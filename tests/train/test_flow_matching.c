@@ -8,6 +8,7 @@
 
 #include "host_reference.h"
 #include "support.h"
+#include "test_files.h"
 #include "train_internal.h"
 
 enum { N = 3, D = 2, DOF = N * D, NUM_DATA = 600, NUM_HELD_OUT = 200 };
@@ -246,10 +247,8 @@ static void test_stages(void **state) {
     likelihood.learning_rate = 1e-3;
     likelihood.num_validated = 50;
     const eqf_training_options *stages[] = {&matching, &likelihood};
-    char path[] = "/tmp/eqflow-stages-XXXXXX";
-    const int file = mkstemp(path);
-    assert_true(file >= 0);
-    close(file);
+    char path[1024];
+    snprintf(path, sizeof path, "%s", test_path("checkpoint"));
     eqf_model *first = NULL;
     const uint64_t stops[] = {0, 0, 13, 40, 45};
     for (unsigned run = 0; run < 5; ++run) {
@@ -316,5 +315,5 @@ int main(void) {
         cmocka_unit_test(test_velocity_alone), cmocka_unit_test(test_gradient), cmocka_unit_test(test_least_loss),
         cmocka_unit_test(test_stages),         cmocka_unit_test(test_refusals),
     };
-    return cmocka_run_group_tests(tests, NULL, test_context_teardown);
+    return cmocka_run_group_tests(tests, NULL, test_folders_teardown);
 }

@@ -8,6 +8,7 @@
 
 #include "ocl.h"
 #include "support.h"
+#include "test_files.h"
 
 typedef struct fixture {
     eqf_context *ctx;
@@ -190,10 +191,8 @@ static void test_same_bits(void **state) {
     fixture f = set_up("dw2", 300);
     eqf_training_options options = short_options();
     const uint64_t cuts[] = {1000, 7, 1};
-    char path[] = "/tmp/eqflow-trainer-XXXXXX";
-    int file = mkstemp(path);
-    assert_true(file >= 0);
-    close(file);
+    char path[1024];
+    snprintf(path, sizeof path, "%s", test_path("checkpoint"));
     eqf_model *first = NULL;
     for (unsigned run = 0; run < 3; ++run) {
         eqf_trainer *trainer;
@@ -462,5 +461,5 @@ int main(void) {
         cmocka_unit_test(test_failures),      cmocka_unit_test(test_non_finite_data),
         cmocka_unit_test(test_outlier),       cmocka_unit_test(test_option_rows),
     };
-    return cmocka_run_group_tests(tests, NULL, test_context_teardown);
+    return cmocka_run_group_tests(tests, NULL, test_folders_teardown);
 }

@@ -156,7 +156,8 @@ class Amdgcn(Clang):
         names = ["opencl", "ocml", "ockl", "oclc_daz_opt_off", "oclc_unsafe_math_off", "oclc_finite_only_off", "oclc_correctly_rounded_sqrt_off",
                  "oclc_wavefrontsize64_" + ("on" if wave64 else "off"), "oclc_abi_version_400"]
         self.libraries = [f"{folders[0]}/{name}.bc" for name in names if os.path.exists(f"{folders[0]}/{name}.bc")]
-        self.own = tempfile.mkdtemp(prefix="eqflow-isa-")
+        self.kept = tempfile.TemporaryDirectory(prefix="eqflow-isa-")  # removed with this object
+        self.own = self.kept.name
         self.libraries.append(self.isa(folders[0]))
         self.name = f"clang {self.number} for {self.target}"
 

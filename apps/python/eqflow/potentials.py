@@ -141,8 +141,9 @@ class Potential:
 
 
 class PythonPotential:
-    """A potential that is a Python function, for experiments: slow (one call a configuration), and only where energies are asked for. Train and sample
-    large sets with an OpenCL text instead (`eqflow.potential(text=...)`)."""
+    """A potential that is a Python function, for experiments: slow (one call a configuration). It has energies, forces by differences and a small Monte
+    Carlo, and `Model.evaluate` reweights to it. Whatever runs on the device (training, minima, annealing) needs an OpenCL text instead
+    (`eqflow.potential(text=...)`)."""
 
     def __init__(self, function: Callable[[NDArray], float], num_particles: int, space_dim: int):
         self.function, self.num_particles, self.space_dim = function, num_particles, space_dim
@@ -163,6 +164,31 @@ class PythonPotential:
                 below[place] -= step
                 out[(b, *place)] = -(self.function(above) - self.function(below)) / (2 * step)
         return unbatch(out, is_single)
+
+
+    def mcmc(self, n: int, *, seed: int = 0, burn_in: int = 1000, thinning: int = 10, step: float = 0.5) -> Chains:
+        """n configurations of one Metropolis chain from a random start; burn_in and thinning in sweeps of N calls of the function each. step: the largest
+        move of a coordinate, adapted while it burns in."""
+        g, x, energy = np.random.default_rng(seed), None, np.inf
+        while not np.isfinite(energy):
+            x = g.normal(0, 2 * step, (self.num_particles, self.space_dim))
+            energy = float(self.function(x))
+        kept, energies, accepted = np.empty((n, *x.shape), np.float32), np.empty(n, np.float32), 0
+        for sweep in range(burn_in + n * thinning):
+            taken = 0
+            for i in range(self.num_particles):
+                moved = x.copy()
+                moved[i] += g.uniform(-step, step, self.space_dim)
+                new = float(self.function(moved))
+                if np.log(g.uniform()) < energy - new:
+                    x, energy, taken = moved, new, taken + 1
+            if sweep < burn_in:
+                step *= np.exp(0.1 * (taken / self.num_particles - 0.4))
+                continue
+            accepted += taken
+            if (sweep - burn_in) % thinning == thinning - 1:
+                kept[(sweep - burn_in) // thinning], energies[(sweep - burn_in) // thinning] = x - x.mean(axis=0), energy
+        return Chains(kept, energies, {"acceptance": accepted / (n * thinning * self.num_particles), "step": step})
 
 
 def presets() -> list[str]:

@@ -102,6 +102,19 @@ def test_options_and_own_potentials():
     assert np.allclose(own.force(y), slow.force(y), rtol=1e-4, atol=1e-4)
 
 
+def test_a_python_functions_monte_carlo():
+    """Of three springs on a triangle: three vibrations have 3/2 kT."""
+    def springs(x):
+        d = np.linalg.norm(x[[0, 1, 2]] - x[[1, 2, 0]], axis=1)
+        return float(50 * ((d - 3) ** 2).sum())
+
+    chain = eqflow.potential(function=springs, num_particles=3, space_dim=2).mcmc(1500, seed=1, burn_in=500, thinning=5)
+    assert chain.x.shape == (1500, 3, 2) and np.abs(chain.x.mean(axis=1)).max() < 1e-5
+    assert np.allclose(chain.energy, [springs(x) for x in chain.x.astype(float)], atol=1e-2)
+    blocks = chain.energy.reshape(15, 100).mean(axis=1)
+    assert abs(blocks.mean() - 1.5) < 5 * blocks.std() / np.sqrt(15) and 0.2 < chain.diagnostics["acceptance"] < 0.7
+
+
 class OnlyDlpack:
     """An array of another library, which has DLPack and nothing else."""
 
