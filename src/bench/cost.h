@@ -4,6 +4,7 @@
 #define EQF_COST_H
 
 #include "described.h"
+#include "eqflow/bench.h"
 
 /* Of a whole launch, lanes counted singly. A group's idle work-items take slots too: its lanes run in step. */
 typedef struct eqf__work {
@@ -29,13 +30,15 @@ typedef struct eqf__seconds {
 } eqf__seconds;
 void eqf__cost_time(const eqf__device_rates *rates, const eqf__work *work, eqf__seconds *seconds_out);
 
-/* Times what a device does. A processor's own time counts where that is shorter than the clock's: other work on the
- * machine, which the device would not have alone, is none of it. */
+/* Times what a device does; is_alone: a processor's own time, where that is shorter than the clock's, so that other
+ * work on the machine is none of it. */
 typedef struct eqf__stopwatch {
     double wall, busy;
 } eqf__stopwatch;
 eqf__stopwatch eqf__stopwatch_start(void);
-double eqf__stopwatch_seconds(const eqf__device *device, eqf__stopwatch start);
+double eqf__stopwatch_seconds(const eqf__device *device, eqf__stopwatch start, bool is_alone);
+/* eqf_bench_probe by such a clock. */
+eqf_status eqf__bench_probe(eqf_context *ctx, bool is_alone, eqf_bench_yardsticks *yardsticks_out);
 
 /* The rest of the rates that src/bench/probe.c measures, of the open device: a lookup, a square root, a launch. */
 eqf_status eqf__probe_rates(eqf_context *ctx, eqf__device_rates *rates_out);

@@ -56,7 +56,7 @@ static eqf_status run(const rates_probe *p, bool is_lookup, cl_uint num_turns, d
         EQF__TRY(EQF__LAUNCH(p->ctx, &p->special, p->num_items, p->local_size, EQF__ARG(p->d_sum), EQF__ARG(two),
                              EQF__ARG(four), EQF__ARG(num_turns)));
     EQF__TRY(eqf__finish(p->ctx));
-    *seconds_out = eqf__stopwatch_seconds(p->ctx->device, begin);
+    *seconds_out = eqf__stopwatch_seconds(p->ctx->device, begin, true);
     return EQF_OK;
 }
 
@@ -104,7 +104,7 @@ static eqf_status measure_launch(const rates_probe *p, double *us_out) {
             EQF__TRY(EQF__LAUNCH(p->ctx, &p->lookup, p->local_size, p->local_size, EQF__ARG(p->d_table),
                                  EQF__ARG(p->d_sum), EQF__ARG(num_turns)));
         EQF__TRY(eqf__finish(p->ctx));
-        best = fmin(best, eqf__stopwatch_seconds(p->ctx->device, begin) / NUM_LAUNCHES);
+        best = fmin(best, eqf__stopwatch_seconds(p->ctx->device, begin, true) / NUM_LAUNCHES);
     }
     *us_out = 1e6 * best;
     return EQF_OK;
@@ -114,7 +114,7 @@ eqf_status eqf__probe_rates(eqf_context *ctx, eqf__device_rates *rates_out) {
     eqf__device *device;
     EQF__TRY(eqf__device_get(ctx, &device));
     eqf_bench_yardsticks yardsticks = EQF_BENCH_YARDSTICKS_INIT;
-    EQF__TRY(eqf_bench_probe(ctx, &yardsticks));
+    EQF__TRY(eqf__bench_probe(ctx, true, &yardsticks));
     rates_probe p = {.ctx = ctx};
     eqf__device_rates rates = {.fp32_gflops = yardsticks.fma_gflops,
                                .memory_gbps = yardsticks.copy_gbps,

@@ -206,7 +206,7 @@ static double shortest_sample(eqf_context *ctx, eqf_flow *flow, size_t batch, fl
     for (int call = 0; call < NUM_CALLS; call++) {
         const eqf__stopwatch begin = eqf__stopwatch_start();
         TEST_OK(ctx, eqf_flow_sample(flow, 1, (uint64_t)call * batch, batch, x, log_prob));
-        best = fmin(best, eqf__stopwatch_seconds(ctx->device, begin));
+        best = fmin(best, eqf__stopwatch_seconds(ctx->device, begin, true));
     }
     return best;
 }
@@ -217,7 +217,7 @@ static double shortest_step(eqf_context *ctx, eqf_trainer *trainer) {
     for (int call = 0; call < NUM_CALLS; call++) {
         const eqf__stopwatch begin = eqf__stopwatch_start();
         TEST_OK(ctx, eqf_trainer_advance(trainer, 1, &state));
-        best = fmin(best, eqf__stopwatch_seconds(ctx->device, begin));
+        best = fmin(best, eqf__stopwatch_seconds(ctx->device, begin, true));
     }
     return best;
 }
