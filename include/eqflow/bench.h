@@ -1,4 +1,4 @@
-/* What the open device can do at best: the yardsticks that measured speeds are divided by. */
+/* The limits of the open device, by which measured speeds are divided. */
 #ifndef EQFLOW_BENCH_H
 #define EQFLOW_BENCH_H
 
@@ -18,11 +18,11 @@ typedef struct eqf_bench_yardsticks {
 #define EQF_BENCH_YARDSTICKS_INIT \
     { .struct_size = sizeof(eqf_bench_yardsticks) }
 
-/* Each figure is the best of several short runs; less than a second in all on common devices. What runs is checked:
- * SELF_TEST if the device gives a wrong sum or copy. Errors: those of the device. */
+/* Each figure is the best of several short runs; less than a second in all on common devices. Errors: SELF_TEST (the
+ * device gives a wrong sum or copy), those of the device. */
 eqf_status eqf_bench_probe(eqf_context *ctx, eqf_bench_yardsticks *yardsticks_out);
 
-/* Keeps the figures for the open device and its driver in the user's cache, where "auto" looks for the fastest device.
+/* Stores the figures for the open device and its driver in the user's cache; "auto" chooses the fastest device by them.
  * Errors: IO, NOT_FOUND (caching is off). */
 eqf_status eqf_bench_remember(eqf_context *ctx, const eqf_bench_yardsticks *yardsticks);
 

@@ -1,4 +1,5 @@
-/* Measures the limits of the device. Each run grows until a clock can time it; the best of several runs counts. */
+/* Measures the limits of the device. A run is made longer until its time can be measured; the best of several runs is
+ * taken. */
 #include "eqflow/bench.h"
 
 #include <math.h>
@@ -11,12 +12,12 @@
 
 /* As in cl/bench/probe.cl. */
 enum { NUM_CHAINS = 12, STEPS_PER_TURN = 8 };
-/* A work-item's sum must stay an exact float32 integer: 12 * 8 * 65535 < 2^24. It is also what llvmpipe can do. */
+/* A work-item's sum must stay an exact float32 integer: 12 * 8 * 65535 < 2^24. It is also the limit of llvmpipe. */
 static const cl_uint max_turns = 65535;
 static const cl_uint first_turns = 16; /* oclgrind takes a second for a million operations */
 
 enum { NUM_FMA_RUNS = 8, NUM_COPY_RUNS = 5 };
-static const double run_seconds = 0.02, budget_seconds = 0.3; /* of a run that is timed; of all runs of one figure */
+static const double run_seconds = 0.02, budget_seconds = 0.3; /* of one timed run; of all runs of one figure */
 static const float copy_pattern = 1.25f;
 
 static double seconds_of(clockid_t clock) {
@@ -62,7 +63,7 @@ static eqf_status probe_prepare(probe *p) {
     EQF__TRY(eqf__program_get(ctx, "probe", files, "", &program));
     EQF__TRY(eqf__kernel_create(ctx, program, "probe_fma", &p->fma));
     EQF__TRY(eqf__kernel_create(ctx, program, "probe_copy", &p->copy));
-    /* A GPU's compute unit keeps up to 2048 work-items in flight; a core takes its items one after the other. */
+    /* A GPU's compute unit runs up to 2048 work-items at once; a core runs its work-items one after the other. */
     const bool is_gpu = info->type == EQF_DEVICE_GPU && p->device->launch_iterations == 0;
     p->local_size = V > 1 ? 1 : 64;
     if (p->local_size > info->max_work_group_size) p->local_size = 1;
@@ -121,7 +122,7 @@ static eqf_status measure_fma(const probe *p, double *gflops_out) {
 
 /* ---- Copy bandwidth ---------------------------------------------------------------------------------------------- */
 
-/* Larger than any cache seen so far, smaller than a quarter of the memory. */
+/* Larger than known caches, smaller than a quarter of the memory. */
 static size_t choose_copy_bytes(const eqf__device *device) {
     cl_ulong cache_bytes = 0;
     clGetDeviceInfo(device->id, CL_DEVICE_GLOBAL_MEM_CACHE_SIZE, sizeof cache_bytes, &cache_bytes, NULL);
@@ -168,13 +169,13 @@ static eqf_status measure_copy(probe *p, eqf_bench_yardsticks *yardsticks) {
     const size_t num_bytes = choose_copy_bytes(p->device);
     EQF__TRY(eqf__buffer_create(p->ctx, num_bytes, NULL, "the probe's source", &p->d_source));
     EQF__TRY(eqf__buffer_create(p->ctx, num_bytes, NULL, "the probe's target", &p->d_target));
-    /* Pages never written are all the same page of zeros, which a cache holds. */
+    /* Without this all pages would be one page of zeros, which fits into a cache. */
     EQF__OCL(p->ctx,
              clEnqueueFillBuffer(p->device->queue, p->d_source, &copy_pattern, sizeof copy_pattern, 0, num_bytes, 0,
                                  NULL, NULL),
              "while the probe's source was filled");
     double seconds, best = INFINITY, spent = 0;
-    EQF__TRY(run_copy(p, num_bytes, &seconds)); /* gives the target its pages */
+    EQF__TRY(run_copy(p, num_bytes, &seconds)); /* lets the system allocate the target's pages */
     for (int run = 0; run < NUM_COPY_RUNS && spent < budget_seconds; run++) {
         EQF__TRY(run_copy(p, num_bytes, &seconds));
         best = fmin(best, seconds);

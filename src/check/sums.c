@@ -1,4 +1,4 @@
-/* Known answers of what all programs share, for selftest: sums of partial gradients, and the probe of the device's
+/* Known answers for selftest that belong to no problem: sums of partial gradients, and the probe of the device's
  * limits. */
 #include <math.h>
 
@@ -8,7 +8,7 @@
 
 enum { NUM_PARTIALS = 5, NUM = 32 };
 
-/* The problems of flows are so small that one part has all of their sums. */
+/* The problems of flows are so small that they have one partial sum only, so sums of many are checked here. */
 EQF__ANSWER(sums) {
     eqf_context *ctx = problem->ctx;
     eqf__kernel sum = {0};

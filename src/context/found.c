@@ -1,4 +1,4 @@
-/* What devices there are, what they say of themselves, and what profile they get. */
+/* Lists the devices with their properties and profiles. */
 #include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
@@ -72,7 +72,7 @@ static eqf_status describe(eqf_context *ctx, cl_platform_id ocl_platform, eqf__d
     return eqf__profile_apply(ctx, &facts, device);
 }
 
-/* GFLOP/s that eqflow devices --probe measured here; 0: none. */
+/* GFLOP/s that `eqflow devices --probe` measured on this machine; 0: not measured. */
 static double stored_probe(eqf_context *ctx, const eqf_device_info *info) {
     char *text = eqf__store_load(ctx, info, EQF__STORE_PROBE);
     double gflops = 0;
@@ -82,7 +82,10 @@ static double stored_probe(eqf_context *ctx, const eqf_device_info *info) {
     return gflops;
 }
 
-/* What was looked for and not found, in words that help. */
+/* A status of the OpenCL loader (cl_khr_icd): there is no implementation. */
+enum { PLATFORM_NOT_FOUND = -1001 };
+
+/* An error that says what was not found and what to do. */
 static eqf_status fail_without_platforms(eqf_context *ctx) {
     char broken[512];
     unsigned num_files;
@@ -94,6 +97,16 @@ static eqf_status fail_without_platforms(eqf_context *ctx) {
         "no OpenCL implementation is installed%s: install one, on Debian for example pocl-opencl-icd (any CPU), or "
         "your GPU vendor's driver",
         getenv("OCL_ICD_VENDORS") != NULL ? " where OCL_ICD_VENDORS points" : "");
+}
+
+/* An implementation that is there, but does not answer. whose: "" is the loader, which asks them all. */
+static eqf_status fail_to_list(eqf_context *ctx, cl_int error, const char *whose) {
+    return eqf__fail(ctx, error == CL_OUT_OF_HOST_MEMORY ? EQF_ERROR_OUT_OF_MEMORY : EQF_ERROR_DEVICE,
+                     "OpenCL is installed%s%s, but does not say what devices there are (%s): %s",
+                     whose[0] != '\0' ? " as " : "", whose, eqf__ocl_error_name(error),
+                     error == CL_OUT_OF_HOST_MEMORY || error == CL_OUT_OF_RESOURCES
+                         ? "memory, threads or another resource of the system ran out"
+                         : "is its driver of the version of the system's?");
 }
 
 static eqf_status fail_without_devices(eqf_context *ctx, const char *empty_platforms) {
@@ -112,11 +125,13 @@ eqf_status eqf__devices_find(eqf_context *ctx, eqf__device **devices_out, size_t
     cl_platform_id ocl_platforms[64];
     cl_uint num_platforms = 0;
     cl_int error = clGetPlatformIDs(64, ocl_platforms, &num_platforms);
+    if (error != CL_SUCCESS && error != PLATFORM_NOT_FOUND) return fail_to_list(ctx, error, "");
     if (error != CL_SUCCESS || num_platforms == 0) return fail_without_platforms(ctx);
     if (num_platforms > 64) num_platforms = 64;
     eqf__device *devices = NULL;
     size_t num_devices = 0;
-    char empty_platforms[256] = "";
+    char empty_platforms[256] = "", failed_platform[128] = "";
+    cl_int failure = CL_SUCCESS;
     for (cl_uint p = 0; p < num_platforms; p++) {
         cl_device_id ids[64];
         cl_uint num_ids = 0;
@@ -124,7 +139,11 @@ eqf_status eqf__devices_find(eqf_context *ctx, eqf__device **devices_out, size_t
         if (error != CL_SUCCESS || num_ids == 0) {
             char name[128];
             platform_text(ocl_platforms[p], CL_PLATFORM_NAME, name, sizeof name);
-            eqf__log(ctx, EQF_LOG_DEBUG, "platform %s has no device", name);
+            if (error != CL_SUCCESS && error != CL_DEVICE_NOT_FOUND && failure == CL_SUCCESS) {
+                failure = error;
+                snprintf(failed_platform, sizeof failed_platform, "%s", name);
+            }
+            eqf__log(ctx, EQF_LOG_DEBUG, "platform %s has no device (%s)", name, eqf__ocl_error_name(error));
             const size_t length = strlen(empty_platforms);
             snprintf(empty_platforms + length, sizeof empty_platforms - length, "%s%s", length > 0 ? ", " : "", name);
             continue;
@@ -150,6 +169,7 @@ eqf_status eqf__devices_find(eqf_context *ctx, eqf__device **devices_out, size_t
             }
         }
     }
+    if (num_devices == 0 && failure != CL_SUCCESS) return fail_to_list(ctx, failure, failed_platform);
     if (num_devices == 0) return fail_without_devices(ctx, empty_platforms);
     for (size_t d = 0; d < num_devices; d++) devices[d].info.probe_gflops = stored_probe(ctx, &devices[d].info);
     eqf__devices_mark(devices, num_devices);
@@ -228,7 +248,7 @@ eqf_status eqf__device_find(eqf_context *ctx, cl_device_id id, eqf__device *devi
     if (d < num_devices) *device_out = devices[d];
     free(devices);
     if (d < num_devices) return EQF_OK;
-    memset(device_out, 0, sizeof *device_out); /* a part of a device is in no list */
+    memset(device_out, 0, sizeof *device_out); /* a sub-device is not in the list */
     device_out->id = id;
     device_out->info.struct_size = sizeof device_out->info;
     EQF__OCL(ctx,

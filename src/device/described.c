@@ -1,4 +1,4 @@
-/* Devices from a file: their capabilities, and what stands in for a driver's buffers. */
+/* Devices from a file: their capabilities, and buffers in the host's memory. */
 #include "described.h"
 
 #include <stdlib.h>
@@ -58,7 +58,7 @@ static const description_key description_keys[] = {
     RATE_OF(register_granule),
     RATE_OF(registers_per_work_item),
     RATE_OF(local_memory_per_unit),
-    /* For who compiles the programs. */
+    /* For tests/vendors, which compiles the programs; not used by the library. */
     {"compiler", OF_COMPILERS, true, false, 0, 0},
     {"target", OF_COMPILERS, true, false, 0, 0},
 };
@@ -91,7 +91,7 @@ static bool read_rate(const char *text, double *rate_out) {
     return *end == '\0';
 }
 
-/* False: the value is none of its kind. */
+/* False: the value does not have the key's type. */
 static bool store_value(const description_key *key, const char *value, char *target) {
     uint64_t count = 0;
     unsigned number, type = 0;
@@ -189,7 +189,7 @@ static eqf_status fill(eqf_context *ctx, const char *name, const char *text, con
     if (device->described == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     EQF__TRY(eqf__description_read(ctx, name, text, &device->info, &facts));
     device->process_id = (long)getpid();
-    device->has_gemm = true; /* CLBlast brings kernels of its own */
+    device->has_gemm = true; /* CLBlast's kernels are not part of the programs to be written */
     snprintf(device->info.choice_reason, sizeof device->info.choice_reason, "described by a file");
     return eqf__profile_apply(ctx, &facts, device);
 }

@@ -1,8 +1,7 @@
-/* A device that a file describes and no driver offers: the library chooses layouts and assembles programs for it as for
- * a real one, and writes them into a folder, for compilers that run without the hardware (tests/vendors.sh). It
- * computes nothing: launches do nothing, and buffers, in the host's memory, hold what was written into them or zeros.
- * So it is never in the list of devices, no selector and no public function opens it, and nothing that comes out of it
- * is a result. */
+/* A device that a file describes and that has no driver: the library chooses layouts and assembles programs for it as
+ * for a real one, and writes them into a folder, for compilers that run without the hardware (tests/vendors.sh).
+ * Nothing is computed: launches do nothing, and buffers, in the host's memory, hold what was written to them, or zeros.
+ * So it is never in the list of devices, and no selector and no public function opens it. */
 #ifndef EQF_DESCRIBED_H
 #define EQF_DESCRIBED_H
 
@@ -52,17 +51,18 @@ typedef struct eqf__described_listener {
 /* As eqf__device_open_described, of a text that messages call `name`; programs are not written. */
 eqf_status eqf__device_open_description(eqf_context *ctx, const char *name, const char *text);
 
-/* Opens the device that the file describes, with the profile that such a device gets here (no stored tuning). Programs
+/* Opens the device that the file describes, with the profile of such a device (without stored tuning). Programs
  * are written when the context is destroyed, as folder/<program>[-2, -3 ...].cl; the folder exists. Errors:
  * INVALID_ARGUMENT (a device is open), IO, FORMAT. */
 eqf_status eqf__device_open_described(eqf_context *ctx, const char *path, const char *folder);
 
-/* A handle of a described device has its lowest bit set: a driver's are pointers to aligned memory. */
+/* A handle of a described device has its lowest bit set; a driver's handles are pointers to aligned memory, so theirs
+ * is not set. */
 bool eqf__is_described(const void *handle);
 void *eqf__described_handle(void *memory);
 void *eqf__described_memory(void *handle);
 
-/* What ocl.c does there. */
+/* The buffers of ocl.h for such a device. */
 eqf_status eqf__described_buffer(eqf_context *ctx, size_t num_bytes, const void *h_data, cl_mem *buffer_out);
 eqf_status eqf__described_write(eqf__device *device, cl_mem buffer, size_t offset, size_t num_bytes,
                                 const void *h_data);

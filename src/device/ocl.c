@@ -1,4 +1,4 @@
-/* OpenCL errors in words, and buffers. */
+/* Messages for OpenCL's errors, and buffers. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -75,7 +75,7 @@ eqf_status eqf__ocl_fail_after_kernels(eqf_context *ctx, cl_int error, const cha
     if (error != CL_OUT_OF_RESOURCES && error != CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST &&
         error != CL_INVALID_COMMAND_QUEUE)
         return eqf__ocl_fail(ctx, error, what);
-    /* Drivers report a kernel that a watchdog killed or that touched foreign memory only here. */
+    /* Only here do drivers report a kernel that a watchdog killed or that accessed memory outside its buffers. */
     ctx->device->is_lost = true;
     return eqf__fail(
         ctx, EQF_ERROR_DEVICE,

@@ -1,11 +1,11 @@
-/* Kernels of programs, and their launches. Each launch is noted, for the cache and for known answers. */
+/* Kernels of programs, and their launches. Each launch is recorded, for the cache and for known answers. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "described.h"
 #include "program_internal.h"
 
-/* A kernel of a described device: a name that the text has. */
+/* A kernel of a described device: only checks that the text has the name. */
 static eqf_status describe_kernel(eqf_context *ctx, eqf__program *program, eqf__kernel *kernel) {
     char head[96];
     snprintf(head, sizeof head, "%s(", kernel->name);
@@ -102,7 +102,7 @@ eqf_status eqf__launch(eqf_context *ctx, const eqf__kernel *kernel, size_t globa
                        size_t num_arguments, const eqf__argument *arguments) {
     if (global_size == 0) return EQF_OK;
     EQF__TRY(eqf__device_check_process(ctx));
-    if (kernel->id == NULL) /* its maker failed halfway and was used all the same */
+    if (kernel->id == NULL) /* the creation of its owner failed, and the owner was used nevertheless */
         return eqf__fail(ctx, EQF_ERROR_DEVICE,
                          "a kernel is missing since an earlier failure: destroy what failed and make it anew");
     if (local_size == 0) local_size = global_size > 1 ? kernel->local_size : 1;

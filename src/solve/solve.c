@@ -1,4 +1,4 @@
-/* The flow on host arrays. Chunks go to the device, are solved there whole, and come back. */
+/* The flow on host arrays: chunks are copied to the device, solved there from begin to end, and copied back. */
 #include "eqflow/flow.h"
 
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* What a training is asked for: checks, schedules, fingerprint. */
+/* Options of a training: checks, schedules, fingerprint. */
 #include <float.h>
 #include <math.h>
 #include <string.h>

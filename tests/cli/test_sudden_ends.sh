@@ -70,6 +70,17 @@ if [ -n "$failing" ] && [ -e "$failing" ]; then
         fi
         rm -f s.npy
     done
+    # An OpenCL that has no resources left is installed all the same. Calls 1 and 2: its platforms, their devices.
+    for k in 1 2; do
+        for code in -5 -6; do
+            expect 6 "^eqflow sample: OpenCL is installed.* but does not say what devices there are \(CL_OUT_OF.*ran out" env LD_PRELOAD="$failing" \
+                EQFLOW_TORTURE_CLASS=opencl EQFLOW_TORTURE_MODE=forever EQFLOW_TORTURE_CODE=$code EQFLOW_TORTURE_AT=$k "${sample[@]}"
+        done
+    done
+    expect 5 'no OpenCL implementation is installed' env LD_PRELOAD="$failing" EQFLOW_TORTURE_CLASS=opencl EQFLOW_TORTURE_CODE=-1001 EQFLOW_TORTURE_AT=1 \
+        "${sample[@]}"
+    expect 5 'offers no device' env LD_PRELOAD="$failing" EQFLOW_TORTURE_CLASS=opencl EQFLOW_TORTURE_MODE=forever EQFLOW_TORTURE_CODE=-1 EQFLOW_TORTURE_AT=2 \
+        "${sample[@]}"
     # A signal while a file is opened is no failure.
     for k in 1 2 3 4 5 6 7 8 9 10 12 14 16 18 20 23 26 30 34 38 42 48 54 60; do
         rm -f count s.npy

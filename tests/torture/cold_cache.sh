@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Many processes on one cold cache: cold_cache.sh PROGRAM [ROUNDS [SEED]]     (5 rounds; the seed is printed) Each
+# Many processes on one cold cache: cold_cache.sh PROGRAM [ROUNDS [SEED [SECONDS]]]     (5 rounds; the seed is printed) Each
 # round empties the program cache and starts eight runs at once; two of them are killed (-9) at random moments. The
 # others must give the same bits and say nothing; afterwards no entry is damaged, and a further run builds nothing
 # anew. The driver's own cache stays.
 set -u
 eqflow=${1:?the program}
-rounds=${2:-5} seed=${3:-$RANDOM}
+rounds=${2:-5} seed=${3:-$RANDOM} limit=${4:-0}
 export LC_ALL=C EQFLOW_DEVICE=${EQFLOW_DEVICE:-auto}
 . "$(dirname "${BASH_SOURCE[0]}")/../support/own_folder.sh"
 own_folder cold
@@ -48,6 +48,7 @@ for round in $(seq "$rounds"); do
     [ ! -s stderr ] && cmp -s again.npy good.npy || bad "afterwards: $(cat stderr)"
     [ -z "$(find cache/eqflow -name '.eqflow-*.tmp' -print -quit)" ] || bad "left over: $(ls -A cache/eqflow)"
     rm -f s*.npy again*
+    [ "$limit" -gt 0 ] && [ "$SECONDS" -ge "$limit" ] && break
 done
-echo "$num_runs runs in $rounds rounds on one cold cache, $num_killed of them killed; $num_bad bad"
+echo "$num_runs runs in $round rounds on one cold cache, $num_killed of them killed; $num_bad bad"
 [ $num_bad -eq 0 ]

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# kill -9 of one rank at a random moment: kills_mpi.sh PROGRAM [COUNT [SEED]]     (10 kills; PROGRAM was built with
+# kill -9 of one rank at a random moment: kills_mpi.sh PROGRAM [COUNT [SEED [SECONDS]]]     (10 kills; PROGRAM was built with
 # -DEQFLOW_MPI=ON) mpirun ends within half a minute and not with 0; every output is the old file or the new one, whole;
 # a training goes on from its checkpoint and ends with the bits of one that was never killed.
 set -u
 eqflow=${1:?the program}
-count=${2:-10} seed=${3:-$RANDOM}
+count=${2:-10} seed=${3:-$RANDOM} limit=${4:-0}
 export LC_ALL=C EQFLOW_DEVICE=${EQFLOW_DEVICE:-auto} POCL_MAX_PTHREAD_COUNT=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 . "$(dirname "${BASH_SOURCE[0]}")/../support/own_folder.sh"
 own_folder kills-mpi
@@ -82,6 +82,7 @@ for n in $(seq "$count"); do
     fi
     [ -z "$(find . -name '.eqflow-*.tmp' -print -quit)" ] || bad "left over: $(find . -name '.eqflow-*')"
     rm -f out* probe.npy
+    [ "$limit" -gt 0 ] && [ "$SECONDS" -ge "$limit" ] && break
 done
-echo "$num_killed ranks killed in $count runs; $num_bad bad"
+echo "$num_killed ranks killed in $n runs; $num_bad bad"
 [ $num_bad -eq 0 ]

@@ -6,6 +6,8 @@
 # --long: every k, all codes, once and for ever. --few: a third of short. A PROGRAM built with -DEQFLOW_SANITIZE=ON
 # (the library is one built without) must not lose memory either, nor touch what is not its own; what drivers lose is
 # suppressed (tests/support/lsan.supp).
+# TORTURE_SECONDS in the environment: it stops then. TORTURE_STATE: a file that keeps how far each command, class and
+# code has come; the next call with it goes on from there.
 set -u
 eqflow=${1:?the program} library=${2:?libfailing_calls.so}
 is_long=0 is_few=0
@@ -24,12 +26,22 @@ if [ -n "$sanitizer" ]; then
     LSAN_OPTIONS=suppressions=$(cd "$(dirname "${BASH_SOURCE[0]}")/../support" && pwd)/lsan.supp:print_suppressions=0
     export LSAN_OPTIONS UBSAN_OPTIONS=print_stacktrace=1
 fi
+limit=${TORTURE_SECONDS:-0} state=${TORTURE_STATE:+$(realpath -m "$TORTURE_STATE")}
 export LC_ALL=C EQFLOW_DEVICE=${EQFLOW_DEVICE:-auto}
 . "$(dirname "${BASH_SOURCE[0]}")/../support/own_folder.sh"
 own_folder torture
 export XDG_CACHE_HOME=$work/cache
 mkdir -p cache
-num_runs=0 num_bad=0
+num_runs=0 num_bad=0 num_sweeps=0 num_whole=0
+declare -A next # of a sweep, the call that fails next; "end": no run gets further
+if [ -n "$state" ] && [ -e "$state" ]; then
+    while read -r sweep k; do next[$sweep]=$k; done <"$state"
+fi
+is_over() { [ "$limit" -gt 0 ] && [ "$SECONDS" -ge "$limit" ]; }
+keep() { # SWEEP CALL
+    next[$1]=$2
+    [ -z "$state" ] || echo "$1 $2" >>"$state"
+}
 
 "$eqflow" data dw2 -n 200 -o x.npy --quiet >/dev/null || exit 77
 "$eqflow" train dw2 --data x.npy -o m.safetensors --steps 5 --batch-size 16 --quiet --integration-steps 5 >/dev/null || exit 1
@@ -98,22 +110,33 @@ run_one() { # name class mode code k; false: it did not get that far
 }
 
 sweep() { # name class mode code
-    local k=1 step
-    while run_one "$1" "$2" "$3" "$4" "$k"; do
+    local sweep=$1-$2-$3-$4 k step
+    k=${next[$sweep]:-1}
+    num_sweeps=$((num_sweeps + 1))
+    if [ "$k" = end ]; then
+        num_whole=$((num_whole + 1))
+        return
+    fi
+    while ! is_over && [ "$num_bad" -le 30 ]; do
+        if ! run_one "$1" "$2" "$3" "$4" "$k"; then
+            keep "$sweep" end
+            num_whole=$((num_whole + 1))
+            break
+        fi
         step=1
         [ $is_long -eq 0 ] && [ "$k" -ge 12 ] && step=$((k / 8 + 8))
         [ $is_few -eq 1 ] && [ "$k" -ge 4 ] && step=$((k / 3 + 8))
         k=$((k + step))
-        [ "$num_bad" -gt 30 ] && break
+        keep "$sweep" $k
     done
-    echo "$1, $2 $3 code $4: up to call $k"
+    [ "$k" -eq 1 ] || echo "$1, $2 $3 code $4: up to call $k"
 }
 
 for each in "${commands[@]}"; do
     mkdir -p good && rm -f good/*
     # shellcheck disable=SC2046
-    for _ in 1 2; do "$eqflow" $(command_of $each) --quiet >/dev/null 2>stderr || { cat stderr; exit 1; }; done
-    mv out* good/
+    for _ in 1 2; do is_over || "$eqflow" $(command_of $each) --quiet >/dev/null 2>stderr || { cat stderr; exit 1; }; done
+    is_over || mv out* good/
     if [ $is_long -eq 1 ]; then
         for mode in once forever; do
             sweep $each memory $mode 12
@@ -126,5 +149,8 @@ for each in "${commands[@]}"; do
         sweep $each opencl once -5
     fi
 done
-echo "$num_runs runs, $num_bad bad"
+if [ -n "$state" ] && [ -e "$state" ]; then # each sweep's last line is enough
+    for sweep in "${!next[@]}"; do echo "$sweep ${next[$sweep]}"; done | sort >"$state.new" && mv "$state.new" "$state"
+fi
+echo "$num_runs runs in $SECONDS s, $num_whole of $num_sweeps sequences of calls whole, $num_bad bad"
 [ $num_bad -eq 0 ]
