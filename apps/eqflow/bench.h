@@ -58,6 +58,9 @@ typedef struct bench_figure {
 /* Repeats runs until seconds have passed, but at least min_runs. */
 exit_code bench_case_measure(bench_case *bench, double seconds, size_t min_runs, bench_figure *figure_out);
 
+/* What the columns of the tables are, for --help. */
+void bench_print_columns(FILE *stream);
+
 /* Work of one sample in one call; 0 if it is not counted. */
 double bench_fma_count(const bench_problem *problem);
 double bench_traffic_bytes(const bench_problem *problem);
@@ -93,6 +96,11 @@ void bench_start_up_print(cli_output *output, const eqf_preset *preset, const be
 exit_code bench_start_up_report(cli_app *app, const eqf_preset *preset);
 /* Three or four significant digits in few columns; "-" where there is none. */
 const char *bench_brief(double value, char text[32]);
+
+/* The time that a described device would take for each of the presets, in each layout. device: a name, a file, or
+ * "here": the open one, which is measured too. batch 0: 256 and 4096. */
+exit_code bench_model_report(cli_app *app, const char *device, const char *field, uint64_t batch,
+                             const eqf_preset *const *presets, size_t num_presets);
 
 /* Answers requests on stdin until quit or its end. */
 exit_code bench_serve(cli_app *app);

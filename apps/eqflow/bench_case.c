@@ -113,7 +113,7 @@ static exit_code create_trainer(bench_case *bench) {
     if (!x) return EXIT_CODE_DEVICE;
     eqf_training_options options = EQF_TRAINING_OPTIONS_INIT;
     options.batch_size = problem->batch;
-    options.num_steps = (uint64_t)1 << 40; /* without end and without validations */
+    options.num_steps = 1000000000; /* without end and without validations */
     options.validation_interval = options.num_steps;
     options.integration_penalty = problem->integration_penalty;
     /* The work does not depend on the rate, and with a small one the model stays nearly the same. */
@@ -257,4 +257,19 @@ exit_code bench_case_measure(bench_case *bench, double seconds, size_t min_runs,
     }
     free(times);
     return code;
+}
+
+void bench_print_columns(FILE *stream) {
+    fputs("\nColumns:\n"
+          "  calls/s    batches, optimizer steps or sweeps a second\n"
+          "  samples/s  calls/s times the batch: host arrays in and out included\n"
+          "  spread     quartile range of the repeated runs, over their median\n"
+          "  ns/pair    nanoseconds for one pair and one of the 80 evaluations of the\n"
+          "             field (train: with the reverse; mcmc: for one pair of a move)\n"
+          "  of FMA     needed multiply-adds against the measured peak\n"
+          "  of copy    needed traffic of arrays against the measured bandwidth\n"
+          "  to first   ns/pair over that of the first row, measured in turns\n"
+          "Start-up: here is this process with the caches as they are, cold a new\n"
+          "process with all program caches empty, warm one with them filled.\n",
+          stream);
 }

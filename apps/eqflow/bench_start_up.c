@@ -125,9 +125,12 @@ static double real_of(const json_t *object, const char *key) {
 
 /* The seconds that a new process printed, and its total time. */
 static bench_start_up seconds_of(const json_t *printed, double process) {
-    return (bench_start_up){real_of(printed, "device_seconds"),       real_of(printed, "flow_seconds"),
-                            real_of(printed, "tables_seconds"),       real_of(printed, "first_launch_seconds"),
-                            real_of(printed, "next_launch_seconds"), real_of(printed, "finish_seconds"),
+    return (bench_start_up){real_of(printed, "device_seconds"),
+                            real_of(printed, "flow_seconds"),
+                            real_of(printed, "tables_seconds"),
+                            real_of(printed, "first_launch_seconds"),
+                            real_of(printed, "next_launch_seconds"),
+                            real_of(printed, "finish_seconds"),
                             process};
 }
 

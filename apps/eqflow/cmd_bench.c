@@ -349,8 +349,12 @@ static exit_code bench_all(bench_session *session, const bench_selection *select
 }
 
 static exit_code run_session(cli_app *app, const bench_selection *selection, double seconds, uint64_t batch) {
-    bench_session session = {.app = app, .seconds = seconds, .batch = batch, .num_total = 1,
-                             .device = EQF_DEVICE_INFO_INIT, .yardsticks = EQF_BENCH_YARDSTICKS_INIT};
+    bench_session session = {.app = app,
+                             .seconds = seconds,
+                             .batch = batch,
+                             .num_total = 1,
+                             .device = EQF_DEVICE_INFO_INIT,
+                             .yardsticks = EQF_BENCH_YARDSTICKS_INIT};
     bench_start_up here;
     exit_code code = bench_start_up_here(app, selection->start_up, &here); /* before anything else opens a device */
     if (code == EXIT_CODE_OK) code = app_open(app);
@@ -372,21 +376,7 @@ static exit_code run_session(cli_app *app, const bench_selection *selection, dou
     return code;
 }
 
-static void print_columns(FILE *stream) {
-    fputs("\nColumns:\n"
-          "  calls/s    batches, optimizer steps or sweeps a second\n"
-          "  samples/s  calls/s times the batch: host arrays in and out included\n"
-          "  spread     quartile range of the repeated runs, over their median\n"
-          "  ns/pair    nanoseconds for one pair and one of the 80 evaluations of the\n"
-          "             field (train: with the reverse; mcmc: for one pair of a move)\n"
-          "  of FMA     needed multiply-adds against the measured peak\n"
-          "  of copy    needed traffic of arrays against the measured bandwidth\n"
-          "  to first   ns/pair over that of the first row, measured in turns\n"
-          "Start-up: here is this process with the caches as they are, cold a new\n"
-          "process with all program caches empty, warm one with them filled.\n",
-          stream);
-}
-
+/* Longer than 60 lines: one table of options. */
 exit_code cmd_bench(cli_app *app) {
     const char *const operands[] = {NULL};
     const command_help help = {
@@ -397,10 +387,10 @@ exit_code cmd_bench(cli_app *app) {
             "medians over repeated runs; models are fresh ones, whose speed is that of trained ones. Let "
             "nothing else run meanwhile.",
         .operands = operands,
-        .print_more = print_columns,
-        .examples = "  eqflow bench\n  eqflow bench --system lj13 --batch 4096 --json\n",
+        .print_more = bench_print_columns,
+        .examples = "  eqflow bench --system lj13 --batch 4096 --json\n  eqflow bench --model h200 --system lj13\n",
     };
-    const char *system = "all";
+    const char *system = "all", *model_device = NULL, *field = "radial";
     uint64_t batch = 0;
     double seconds = 0.5;
     bool is_serving = false, is_start_up = false;
@@ -430,6 +420,17 @@ exit_code cmd_bench(cli_app *app) {
          .value = &is_start_up,
          .default_text = "",
          .help = "only the start-up of this process"},
+        {.kind = OPTION_TEXT,
+         .name = "model",
+         .argument = "DEVICE",
+         .value = &model_device,
+         .default_text = "",
+         .help = "nothing is run: the time that a device would take, by name (h200), by a .device file, or here"},
+        {.kind = OPTION_TEXT,
+         .name = "field",
+         .argument = "KIND",
+         .value = &field,
+         .help = "radial or message, of --model"},
         {.kind = OPTION_FLAG,
          .name = "serve",
          .value = &is_serving,
@@ -443,5 +444,7 @@ exit_code cmd_bench(cli_app *app) {
     bench_selection selection;
     if ((code = select_systems(app, system, &selection)) != EXIT_CODE_OK) return code;
     if (is_start_up) return bench_start_up_report(app, selection.start_up);
+    if (model_device)
+        return bench_model_report(app, model_device, field, batch, selection.presets, selection.num_presets);
     return run_session(app, &selection, seconds, batch);
 }

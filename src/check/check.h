@@ -65,6 +65,7 @@ eqf_status eqf__check_chains(eqf__checker *checker, const eqf_potential_options 
 /* The kernels of sweeps and of exchanges, of one program. */
 typedef struct eqf__replica_kernels {
     const eqf__kernel *sweeps, *swap;
+    size_t group_size; /* of the sweeps; 0: any */
 } eqf__replica_kernels;
 eqf_status eqf__check_replicas(eqf__checker *checker, const eqf_potential_options *potential,
                                const eqf__replica_kernels *kernels);

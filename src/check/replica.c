@@ -165,9 +165,9 @@ static eqf_status run_device(replica_problem *p) {
             round = ROUND, is_swapping = 1, num_ladders = p->num_ladders, num_temperatures = NUM_TEMPERATURES;
     cl_uint seed_low = (cl_uint)seed, seed_high = (cl_uint)(seed >> 32);
     cl_mem *b = p->buffers;
-    EQF__TRY(EQF__LAUNCH(ctx, p->kernels->sweeps, num_blocks, 0, EQF__ARG(b[0]), EQF__ARG(b[1]), EQF__ARG(b[2]),
-                         EQF__ARG(b[3]), EQF__ARG(b[4]), EQF__ARG(num_blocks), EQF__ARG(seed_low), EQF__ARG(seed_high),
-                         EQF__ARG(first_sweep), EQF__ARG(num_sweeps), EQF__ARG(is_centred)));
+    EQF__TRY(EQF__LAUNCH(ctx, p->kernels->sweeps, num_blocks, p->kernels->group_size, EQF__ARG(b[0]), EQF__ARG(b[1]),
+                         EQF__ARG(b[2]), EQF__ARG(b[3]), EQF__ARG(b[4]), EQF__ARG(num_blocks), EQF__ARG(seed_low),
+                         EQF__ARG(seed_high), EQF__ARG(first_sweep), EQF__ARG(num_sweeps), EQF__ARG(is_centred)));
     EQF__TRY(EQF__LAUNCH(ctx, p->kernels->swap, num_ladders, 0, EQF__ARG(b[4]), EQF__ARG(b[3]), EQF__ARG(b[5]),
                          EQF__ARG(b[6]), EQF__ARG(b[1]), EQF__ARG(b[2]), EQF__ARG(b[7]), EQF__ARG(b[8]), EQF__ARG(b[9]),
                          EQF__ARG(b[10]), EQF__ARG(b[11]), EQF__ARG(num_ladders), EQF__ARG(num_temperatures),

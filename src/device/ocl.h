@@ -37,6 +37,7 @@ typedef struct eqf__device {
     char build_options[256];
     /* the folder into which the programs of a device without a driver are written (described.h); NULL: a real device */
     char *described;
+    struct eqf__described_listener *listener; /* of a described device: hears of launches; NULL: nobody does */
     bool has_gemm; /* CLBlast's parameters are set for this device, and its check passed (src/dynamics/gemm.c) */
 } eqf__device;
 

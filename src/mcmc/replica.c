@@ -236,9 +236,10 @@ static eqf_status diagnose(replica_run *run, size_t num_samples, const float *en
 static eqf_status run_ladders(replica_run *run, const eqf_potential_options *potential, size_t num_samples,
                               float *x_out, float *energies, eqf_replica_diagnostics *diagnostics) {
     const replica_plan *plan = &run->plan;
-    const eqf__replica_kernels kernels = {&run->sweeps, &run->swap};
+    eqf__replica_kernels kernels = {&run->sweeps, &run->swap, 0};
     double acceptance[EQF_REPLICA_MAX_TEMPERATURES];
     EQF__TRY(create_kernels(run, potential));
+    kernels.group_size = run->local_chains;
     EQF__TRY(eqf__check_replicas(run->checker, potential, &kernels));
     EQF__TRY(create_buffers(run));
     EQF__TRY(place_temperatures(run));

@@ -56,7 +56,7 @@ size_t eqf__kernel_largest_group(const eqf_context *ctx, const eqf__kernel *kern
     return error == CL_SUCCESS ? most : 0;
 }
 
-/* Remembers that this kernel has run, for the cache; of a described device with the size of its groups. */
+/* Notes for the cache that this kernel has run; for a described device also the size of its groups. */
 static void note_launch(const eqf_context *ctx, const eqf__kernel *kernel, size_t local_size) {
     char entry[128], *list = kernel->program->launched_kernels;
     if (ctx->device->described != NULL)
@@ -108,8 +108,20 @@ eqf_status eqf__launch(eqf_context *ctx, const eqf__kernel *kernel, size_t globa
     if (local_size == 0) local_size = global_size > 1 ? kernel->local_size : 1;
     note_launch(ctx, kernel, local_size);
     note_for_checks(ctx, kernel);
-    if (ctx->device->described != NULL) return EQF_OK;
     global_size = (global_size + local_size - 1) / local_size * local_size;
+    if (ctx->device->described != NULL) {
+        const eqf__described_listener *listener = ctx->device->listener;
+        const eqf__launch_seen seen = {kernel->name,
+                                       kernel->program->name,
+                                       kernel->program->options,
+                                       kernel->program->source,
+                                       global_size,
+                                       local_size,
+                                       num_arguments,
+                                       arguments};
+        if (listener != NULL) listener->on_launch(listener->user, &seen);
+        return EQF_OK;
+    }
     for (size_t a = 0; a < num_arguments; a++) {
         cl_int error = clSetKernelArg(kernel->id, (cl_uint)a, arguments[a].num_bytes, arguments[a].value);
         if (error != CL_SUCCESS)
@@ -132,7 +144,8 @@ size_t eqf__stride(const eqf_context *ctx, size_t num_turns) {
 
 eqf_status eqf__fill_zero(eqf_context *ctx, cl_mem buffer, size_t num_bytes) {
     const cl_uint zero = 0;
-    if (num_bytes == 0 || ctx->device->described != NULL) return EQF_OK;
+    if (num_bytes == 0) return EQF_OK;
+    if (ctx->device->described != NULL) return eqf__described_touch(ctx->device, num_bytes);
     EQF__TRY(eqf__device_check_process(ctx));
     EQF__OCL(ctx, clEnqueueFillBuffer(ctx->device->queue, buffer, &zero, sizeof zero, 0, num_bytes, 0, NULL, NULL),
              "while a buffer was set to 0");

@@ -215,6 +215,7 @@ static void store_program(eqf_context *ctx, const eqf__program *program) {
 /* Writes a file into a described device's folder: the text for the compiler, and in comments the options and the
  * launched kernels with the sizes of their groups. */
 static eqf_status write_program(eqf_context *ctx, const eqf__program *program) {
+    if (ctx->device->described[0] == '\0') return EQF_OK; /* nobody compiles them */
     unsigned number =
         1; /* among programs of this name, in the order of creation; the list has the newest first */
     char path[1024], suffix[16] = "";
