@@ -7,17 +7,18 @@
 
 #include "files.h"
 
-/* Everything in units of a panel's side, 160. */
+/* Lengths in pixels; a panel's side is 160. */
 enum { SIDE = 160, GAP = 12, MOST_COLUMNS = 6 };
 static const double seconds_of_way = 4, seconds_of_rest = 1.5;
 
-/* One of Okabe and Ito's colours (https://jfly.uni-koeln.de/color/), seen apart by everybody, on light and on dark. */
+/* One of Okabe and Ito's colours (https://jfly.uni-koeln.de/color/), distinct for every colour vision, on light and
+ * dark pages. */
 static const char *colour_of(unsigned particle) {
     static const char *const colours[] = {"#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#b8a800"};
     return colours[particle % (sizeof colours / sizeof colours[0])];
 }
 
-/* Half the side of what is drawn: nearly everything of the last frame and of the first. */
+/* Half the side of the drawn region, which holds nearly all coordinates of the first and last frame. */
 static double find_reach(size_t num_frames, size_t num_numbers, const float *x) {
     double reach = 0;
     for (size_t c = 0; c < num_numbers; c++) {
@@ -28,14 +29,14 @@ static double find_reach(size_t num_frames, size_t num_numbers, const float *x) 
     return reach > 0 ? 1.1 * reach : 1;
 }
 
-/* Coordinates of a particle on the panel: the first two dimensions; a third tilts towards the eye. */
+/* Coordinates of a particle on the panel: the first two dimensions, shifted a little by a third. */
 static void project(const float *place, unsigned space_dim, double reach, double *u_out, double *v_out) {
     const double x = place[0], y = space_dim > 1 ? place[1] : 0, z = space_dim > 2 ? place[2] : 0;
     *u_out = SIDE / 2.0 * (1 + (x + 0.3 * z) / (1.3 * reach));
     *v_out = SIDE / 2.0 * (1 - (y + 0.3 * z) / (1.3 * reach));
 }
 
-/* values="...": one for each frame, the last held, then the way again. */
+/* values="...": one for each frame; the last is held before the animation starts again. */
 static void print_values(FILE *stream, const char *attribute, size_t num_frames, size_t stride, unsigned space_dim,
                          double reach, const float *first, bool is_u) {
     fprintf(stream, "<animate attributeName=\"%s\" dur=\"%gs\" repeatCount=\"indefinite\" values=\"", attribute,
@@ -64,7 +65,7 @@ static void print_panel(FILE *stream, size_t panel, size_t num_frames, size_t nu
             GAP + panel % columns * (SIDE + GAP), GAP + panel / columns * (SIDE + GAP), SIDE, SIDE);
     for (unsigned i = 0; i < num_particles; i++) {
         const float *first = x + (panel * num_particles + i) * space_dim;
-        double u, v; /* where it ends: for who shows no animation */
+        double u, v; /* the last place, for viewers without animation */
         project(first + (num_frames - 1) * stride, space_dim, reach, &u, &v);
         fprintf(stream, "<circle r=\"%g\" fill=\"%s\" fill-opacity=\"0.85\" cx=\"%.1f\" cy=\"%.1f\">",
                 num_particles > 20 ? 4.0 : 6.0, colour_of(i), u, v);

@@ -1,4 +1,4 @@
-/* A way from prior to data as a picture that moves: SVG with SMIL animation, which browsers play without a script. */
+/* The path from prior to data as an animated picture: SVG with SMIL, which browsers play without a script. */
 #ifndef ANIMATION_H
 #define ANIMATION_H
 

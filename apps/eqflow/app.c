@@ -19,10 +19,10 @@
 static void speak(cli_app *app, const char *kind, const char *format, va_list arguments) {
     char line[2048];
     vsnprintf(line, sizeof line, format, arguments);
-    /* One event, one line, and nothing that steers the terminal: whatever a file name or a driver put in. */
+    /* A message is one line without control characters, whatever a file name or a driver contains. */
     for (char *c = line; *c; c++) {
         if (iscntrl((unsigned char)*c)) *c = *c == '\n' || *c == '\r' || *c == '\t' ? ' ' : '?';
-        /* U+0080 ... U+009F steer terminals too, U+2028 and U+2029 end lines */
+        /* U+0080 ... U+009F are control characters too, U+2028 and U+2029 end lines */
         const unsigned char *bytes = (const unsigned char *)c;
         if (bytes[0] == 0xc2 && bytes[1] >= 0x80 && bytes[1] < 0xa0) c[0] = c[1] = '?';
         if (bytes[0] == 0xe2 && bytes[1] == 0x80 && (bytes[2] == 0xa8 || bytes[2] == 0xa9)) c[0] = c[1] = c[2] = ' ';
@@ -61,7 +61,7 @@ exit_code app_fail(cli_app *app, exit_code code, const char *format, ...) {
 exit_code app_fail_status(cli_app *app, eqf_status status, cli_activity activity) {
     char message[1280];
     words_translate(app->ctx ? eqf_context_error(app->ctx) : "", message, sizeof message);
-    /* A signal takes the temporary files of a driver's compiler away: what fails then was interrupted. */
+    /* A signal also ends a driver's compiler, so a failure after a signal counts as an interruption. */
     if (signals_is_stop_requested() && (status == EQF_ERROR_KERNEL_BUILD || status == EQF_ERROR_DEVICE)) {
         return app_fail(app, EXIT_CODE_INTERRUPTED, "interrupted");
     }
@@ -125,8 +125,8 @@ exit_code app_create_context(cli_app *app) {
     return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_COMPUTE);
 }
 
-/* Ranks of one machine take its devices in turn: those like the one that this rank would open alone. An index is an
- * index on every machine. */
+/* Ranks of one machine take its devices in turn, among those of the kind that a single process would open. With an
+ * index every rank takes that device. */
 static exit_code take_turn(cli_app *app) {
     const char *selector = app->device ? app->device : getenv("EQFLOW_DEVICE");
     if (app->ranks.size <= 1 || (selector && selector[0] && strspn(selector, "0123456789") == strlen(selector))) {
@@ -176,7 +176,7 @@ exit_code app_open(cli_app *app) {
     eqf_device_info device = EQF_DEVICE_INFO_INIT;
     if (status == EQF_OK) status = eqf_context_device(app->ctx, &device);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
-    if (!app->device && !getenv("EQFLOW_DEVICE") && device.num_usable > 1) { /* it chose */
+    if (!app->device && !getenv("EQFLOW_DEVICE") && device.num_usable > 1) { /* there was a choice */
         char reason[sizeof device.choice_reason];
         words_translate(device.choice_reason, reason, sizeof reason);
         app_note(app, "device %u of %u, %s: %s", device.index, device.num_usable, device.name, reason);
@@ -185,7 +185,8 @@ exit_code app_open(cli_app *app) {
 }
 
 const char *app_keep(cli_app *app, char *text) {
-    if (text && app->num_texts < CLI_KEPT_MAX) app->texts[app->num_texts++] = text; /* else the process keeps it */
+    /* else it stays until the process ends */
+    if (text && app->num_texts < CLI_KEPT_MAX) app->texts[app->num_texts++] = text;
     return text;
 }
 
@@ -224,7 +225,7 @@ char *app_command_line(const cli_app *app, const char *option) {
         if (i > 0) fputc(' ', stream);
         if (is_plain(word)) {
             fputs(word, stream);
-        } else { /* single quotes, a quote inside as '\'' */
+        } else { /* in single quotes; a quote inside is written '\'' */
             fputc('\'', stream);
             for (const char *c = word; *c; c++) {
                 if (*c == '\'') {

@@ -1,4 +1,4 @@
-/* What every command has: its name, the common options, a context, and one way to speak on stderr. */
+/* Common to all commands: name, common options, context, and messages on stderr. */
 #ifndef APP_H
 #define APP_H
 
@@ -17,7 +17,7 @@ typedef struct cli_list {
     size_t num_texts;
 } cli_list;
 
-/* More than the options, operands and lists of any command. */
+/* Larger than the number of options, operands and list entries of any command. */
 enum { CLI_KEPT_MAX = 512 };
 
 typedef struct cli_app {
@@ -28,12 +28,13 @@ typedef struct cli_app {
     cli_list profile_settings; /* key=value */
     uint64_t seed;
     bool is_json, is_quiet, is_verbose;
-    eqf_communicator ranks; /* of mpirun; size 0 or 1: alone */
+    eqf_communicator ranks; /* of mpirun; size 0 or 1: one process */
     unsigned node_rank;     /* among the ranks of this machine */
     char device_of_rank[16];
     eqf_context *ctx;
-    struct cli_progress *watching; /* the bar that calls of the library move; NULL: none, and no signal stops them */
-    bool has_progress_line; /* the cursor stands on a progress bar */
+    /* the bar that shows the library's progress; NULL: none, and no signal stops its calls */
+    struct cli_progress *watching;
+    bool has_progress_line; /* the cursor is on a progress bar */
     char *texts[CLI_KEPT_MAX]; /* option values that live as long as the app */
     size_t num_texts;
 } cli_app;
@@ -47,23 +48,23 @@ typedef struct cli_command {
 
 #define APP_PRINTF(format_index, first) __attribute__((format(printf, format_index, first)))
 
-/* True on the one rank that writes files and prints. */
+/* True on the rank that writes files and prints. */
 bool app_is_first(const cli_app *app);
-/* *is_true becomes true on every rank if it is on one. Collective. */
+/* Sets *is_true on every rank if it is true on one. Collective. */
 exit_code app_any(cli_app *app, bool *is_true);
 
-/* One line on stderr, "eqflow train: ...", and the code handed back. */
+/* Prints one line on stderr, "eqflow train: ...", and returns the code. */
 exit_code app_fail(cli_app *app, exit_code code, const char *format, ...) APP_PRINTF(3, 4);
 /* The same with the context's last message. */
 exit_code app_fail_status(cli_app *app, eqf_status status, cli_activity activity);
 
-/* Sends off what was printed to stdout; if that fails, one line and EXIT_CODE_OUTPUT. */
+/* Flushes stdout; if that fails, one line and EXIT_CODE_OUTPUT. */
 exit_code app_flush_stdout(cli_app *app);
-/* The same for help: a reader that has seen enough (`eqflow --help | head`) is no failure. */
+/* The same for help, where a closed pipe (`eqflow --help | head`) is not a failure. */
 exit_code app_flush_help(cli_app *app);
-/* For what is worth knowing but no failure: stderr, silent with --quiet. */
+/* A note on stderr; not with --quiet. */
 void app_note(cli_app *app, const char *format, ...) APP_PRINTF(2, 3);
-/* For what makes a result doubtful: stderr, also with --quiet. */
+/* A warning that a result is doubtful, on stderr; also with --quiet. */
 void app_warn(cli_app *app, const char *format, ...) APP_PRINTF(2, 3);
 
 /* Makes app->ctx; app_open also opens the device that --device names. */
@@ -74,16 +75,16 @@ exit_code app_open(cli_app *app);
 const char *app_keep(cli_app *app, char *text);
 void app_clear(cli_app *app);
 
-/* malloc of count * size with overflow check; on failure says that what does not fit in memory. */
+/* malloc of count * size with overflow check; after a failure prints that `what` does not fit in memory. */
 void *app_alloc(cli_app *app, size_t count, size_t size, const char *what);
 
-/* The command line as one could type it again, option appended unless it is there; the caller frees it. */
+/* The command line, quoted for a shell, with option appended unless it has it; the caller frees it. */
 char *app_command_line(const cli_app *app, const char *option);
 
-/* A seed of its own for each purpose, so that test data never repeat training data. */
+/* A separate seed for each purpose, so that test data do not repeat training data. */
 uint64_t app_seed_for(uint64_t seed, const char *purpose);
 
-/* Seconds of a clock that never steps back. */
+/* Seconds of a clock that never goes back. */
 double app_seconds(void);
 
 #endif

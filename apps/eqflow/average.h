@@ -1,5 +1,5 @@
-/* What the files of `eqflow average` share: cmd_average.c reads and prints, average_scan.c scans, average_files.c
- * writes tables. */
+/* Shared by the files of `eqflow average`: cmd_average.c reads and prints, average_scan.c does --scan,
+ * average_combine.c --with, average_files.c writes tables. */
 #ifndef AVERAGE_H
 #define AVERAGE_H
 
@@ -28,17 +28,17 @@ typedef struct column {
     double *values; /* [num] */
 } column;
 
-/* What --with adds (average_combine.c). */
+/* The sets of --with (average_combine.c). */
 typedef struct combined combined;
 
 typedef struct averages {
-    /* whose equilibrium, or whose energies in the weights, the configurations are of */
+    /* of the equilibrium from which the configurations are, or of their weights */
     eqf_potential_options potential;
     eqf_array x;   /* [num, N, D] */
     size_t num;
     float *energy;                        /* [num], at that potential */
-    double *log_weights;                  /* [num], of the file; zeros */
-    const char *weights_are;              /* "equal", or the file they are of */
+    double *log_weights;                  /* [num], of a file, or zeros */
+    const char *weights_are;              /* "equal", or the file of the weights */
     column columns[MOST_OBSERVABLES + 1]; /* the energy first */
     size_t num_columns;
     combined *combined; /* NULL: one set */
@@ -51,15 +51,15 @@ typedef struct scan {
     size_t num; /* 0: no scan */
 } scan_range;
 
-/* Mean and variance of a column under log-weights [num]; says what is wrong. */
+/* Mean and variance of a column with log-weights [num]; prints errors. */
 exit_code average_moments(cli_app *app, const average_flags *flags, const averages *a, const double *log_weights,
                           size_t column_index, eqf_moments *moments);
 json_t *average_json(const eqf_moments *moments);
 
 /* "NAME=FIRST:LAST:COUNT"; NULL: no scan. */
 exit_code scan_parse(cli_app *app, const char *text, scan_range *scan_out);
-/* The averages at each value: rows for people, "scan" in JSON, the table (NULL: none). options: the command line's, for
- * what NAME may be. */
+/* The averages at each value: as rows on stdout, as "scan" in JSON, and in the table of flags. options: of the command
+ * line, among which NAME is looked up. */
 exit_code scan_run(cli_app *app, const average_flags *flags, averages *a, const scan_range *scan,
                    const cli_option *options, size_t num_options, cli_output *output);
 
@@ -67,8 +67,9 @@ exit_code scan_run(cli_app *app, const average_flags *flags, averages *a, const 
 exit_code average_set_constant(cli_app *app, const scan_range *scan, double value, const cli_option *options,
                                size_t num_options, const average_flags *flags, eqf_potential_options *potential);
 
-/* --with: reads its sets into a->x, after the command's own; weighs all of them, once energies can be computed; mean
- * and variance with errors that solve for the weights again without each block; what there was. */
+/* --with. read_sets adds its sets to a->x; weigh_sets computes the weights of all, when energies can be computed;
+ * combined_moments gives mean and variance, with jackknife errors for which the weights are solved again without each
+ * block; print_sets prints the sets. */
 exit_code average_read_sets(cli_app *app, const average_flags *flags, averages *a);
 exit_code average_weigh_sets(cli_app *app, const average_flags *flags, const cli_option *options, size_t num_options,
                              averages *a);
@@ -77,18 +78,18 @@ exit_code average_combined_moments(cli_app *app, const averages *a, const double
 void average_print_sets(const averages *a, cli_output *output);
 void average_combined_clear(averages *a);
 
-/* --pairs and --histograms, where they are asked for. */
+/* Write the files of --pairs and --histograms, if these are given. */
 exit_code average_write_pairs(cli_app *app, const average_flags *flags, const averages *a);
 exit_code average_write_histograms(cli_app *app, const average_flags *flags, const averages *a);
 
-/* A CSV text that is written whole when it is done. */
+/* A CSV text, which is written to a file when it is complete. */
 typedef struct text_file {
     FILE *stream;
     char *text;
     size_t size;
 } text_file;
 exit_code text_begin(cli_app *app, text_file *file);
-/* Writes it to path unless code says that something failed before; frees it. */
+/* Writes it to path, unless code is a failure; frees it. */
 exit_code text_end(cli_app *app, text_file *file, const char *path, exit_code code);
 
 #endif

@@ -1,6 +1,6 @@
-/* eqflow average --with: sets made at several values of a constant, weighed together by MBAR (Shirts and Chodera, J.
- * Chem. Phys. 129 (2008) 124105): to the state u a sample x of any of K sets has the weight exp(-u(x)) / sum_k N_k
- * exp(f_k - u_k(x)), with f_k from all of them. */
+/* eqflow average --with: sets made at several values of a constant are combined by MBAR (Shirts and Chodera, J. Chem.
+ * Phys. 129 (2008) 124105): in the state u a sample x of any of K sets has the weight exp(-u(x)) / sum_k N_k exp(f_k -
+ * u_k(x)), with f_k solved from all sets. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +12,7 @@ enum { MOST_SETS = CLI_LIST_MAX + 1 };
 
 struct combined {
     unsigned num_sets;
-    char names[MOST_SETS][64]; /* of the constant; the first set is the command's own */
+    char names[MOST_SETS][64]; /* of the constant; the first set is that of the command's FILE */
     double values[MOST_SETS];
     const char *paths[MOST_SETS];
     size_t counts[MOST_SETS];
@@ -20,7 +20,7 @@ struct combined {
     double *energy;        /* [num_sets, num]: at the constants of each set */
     double f[MOST_SETS], f_errors[MOST_SETS];
     size_t num_blocks;
-    double *block_log_weights; /* [num_blocks, num]: without the block; -infinity in it */
+    double *block_log_weights; /* [num_blocks, num]: computed without the block; -infinity within it */
 };
 
 void average_combined_clear(averages *a) {
@@ -49,10 +49,10 @@ static exit_code parse(cli_app *app, const char *text, combined *c) {
     return EXIT_CODE_OK;
 }
 
-/* ---- The sets in one --------------------------------------------------------------------------------------------- */
+/* ---- Sets combined by MBAR --------------------------------------------------------------------------------------- */
 
-/* Sets one into the other, each at its own even pace: a contiguous block of the whole is a contiguous block of every
- * set, as the jackknife wants it. */
+/* Interleaves the sets evenly, so that a contiguous block of the whole has a contiguous block of every set, as the
+ * jackknife needs. */
 static void interleave(combined *c, const eqf_array *sets, size_t row, float *x) {
     size_t next[MOST_SETS] = {0};
     for (size_t n = 0;; n++) {
@@ -126,7 +126,7 @@ static exit_code evaluate_states(cli_app *app, const average_flags *flags, const
     return code;
 }
 
-/* -u_0(x) - ln sum_k N_k exp(f_k - u_k(x)), u_0 of the command's own constants. */
+/* -u_0(x) - ln sum_k N_k exp(f_k - u_k(x)), u_0 with the command's constants. */
 static double log_weight_of(const combined *c, size_t num, const size_t *counts, const double *f, size_t n) {
     double largest = -INFINITY, sum = 0;
     for (unsigned s = 0; s < c->num_sets; s++)
@@ -135,7 +135,7 @@ static double log_weight_of(const combined *c, size_t num, const size_t *counts,
     return isfinite(largest) ? -c->energy[n] - largest - log(sum) : -INFINITY;
 }
 
-/* Of all samples but those of [begin, end): log_weights_out [num], f_out [num_sets], errors_out [num_sets] or NULL. */
+/* MBAR without the samples of [begin, end): log_weights_out [num], f_out [num_sets], errors_out [num_sets] or NULL. */
 static exit_code solve(cli_app *app, const averages *a, size_t begin, size_t end, double *log_weights_out,
                        double *f_out, double *errors_out) {
     const combined *c = a->combined;
@@ -208,7 +208,7 @@ static bool weighted_moments(size_t num, const double *log_weights, const double
     return true;
 }
 
-/* log_weights: a's, changed by what the scan adds, which every block's weights are changed by, too. */
+/* log_weights: those of a plus the change by a scan, which is applied to every block's weights too. */
 exit_code average_combined_moments(cli_app *app, const averages *a, const double *log_weights, const double *values,
                                    eqf_moments *moments) {
     const combined *c = a->combined;

@@ -41,7 +41,7 @@ exit_code average_write_pairs(cli_app *app, const average_flags *flags, const av
     return text_end(app, &file, flags->pairs_path, code);
 }
 
-/* Of all observables, each over its own range of values. */
+/* Histograms of all observables, each over the range of its values. */
 exit_code average_write_histograms(cli_app *app, const average_flags *flags, const averages *a) {
     if (!flags->histograms_path) return EXIT_CODE_OK;
     const size_t num_bins = (size_t)flags->num_bins;

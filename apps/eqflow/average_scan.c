@@ -5,7 +5,7 @@
 
 #include "average.h"
 
-/* Log-weights at another potential: each configuration's energy changes its weight. new_energy_out [num] too. */
+/* Log-weights at another potential: a weight is multiplied by exp(u - u'). new_energy_out [num]: u'. */
 static exit_code reweigh(cli_app *app, const averages *a, const eqf_potential_options *potential, float *new_energy_out,
                          double *log_weights_out) {
     exit_code code = work_energy(app, potential, a->num, a->x.data, new_energy_out);
@@ -67,7 +67,7 @@ exit_code average_set_constant(cli_app *app, const scan_range *scan, double valu
     return app_fail(app, EXIT_CODE_USAGE, "%s: the potential has no constant of this name", scan->name);
 }
 
-/* One line for people: the energy at a point. */
+/* Prints one line: the energy at a point. */
 static void print_row(cli_output *output, double value, double ess_fraction, const eqf_moments *energy) {
     char texts[6][32];
     output_line(output, "%10s %10s %11s +- %-9s %10s +- %s", output_format(value, texts[0]),
@@ -76,7 +76,7 @@ static void print_row(cli_output *output, double value, double ess_fraction, con
                 output_format(energy->variance_standard_error, texts[5]));
 }
 
-/* Prints one point: to people, to JSON, to the table. */
+/* Writes one point: to stdout, to JSON, to the table. */
 static exit_code print_point(cli_app *app, const average_flags *flags, const averages *a, const double *log_weights,
                              double value, cli_output *output, json_t *points, FILE *table) {
     eqf_weight_summary weights = EQF_WEIGHT_SUMMARY_INIT;
@@ -103,7 +103,7 @@ static exit_code print_point(cli_app *app, const average_flags *flags, const ave
     return EXIT_CODE_OK;
 }
 
-/* Energies, and so the averages of them, are of each point's own potential. */
+/* At each point the energies, and so their averages, are those of the point's potential. */
 static exit_code run_points(cli_app *app, const average_flags *flags, averages *a, const scan_range *scan,
                             const cli_option *options, size_t num_options, cli_output *output, FILE *table) {
     float *energy = app_alloc(app, a->num, sizeof *energy, "the energies");

@@ -1,4 +1,4 @@
-/* What `eqflow bench` is made of: one thing measured (bench_case.c), the start-up split (bench_start_up.c), and the
+/* The parts of `eqflow bench`: measuring one case (bench_case.c), splitting the start-up (bench_start_up.c), and the
  * protocol of tests/bench/compare.py (bench_serve.c). */
 #ifndef BENCH_H
 #define BENCH_H
@@ -38,12 +38,12 @@ typedef struct bench_case {
     eqf_trainer *trainer;
     float *x, *log_prob;
     uint64_t num_calls;     /* so far */
-    uint64_t calls_per_run; /* a run is what the clock times */
+    uint64_t calls_per_run; /* calls in a timed run */
     double value;           /* of the last run: mean log-density, loss or mean energy */
 } bench_case;
 
-/* Builds all that the task needs, runs it once, and finds how many calls make a run long enough to time. Every function
- * here says what went wrong; clear the case also after a failure. */
+/* Builds all that the task needs, runs it once, and finds how many calls make a run long enough to be timed. Every
+ * function here prints its errors; clear the case also after a failure. */
 exit_code bench_case_create(cli_app *app, const bench_problem *problem, bench_case *case_out);
 void bench_case_clear(bench_case *bench);
 
@@ -58,20 +58,23 @@ typedef struct bench_figure {
 /* Repeats runs until seconds have passed, but at least min_runs. */
 exit_code bench_case_measure(bench_case *bench, double seconds, size_t min_runs, bench_figure *figure_out);
 
-/* Work of one sample in one call; 0 where it is not counted. */
+/* What the columns of the tables are, for --help. */
+void bench_print_columns(FILE *stream);
+
+/* Work of one sample in one call; 0 if it is not counted. */
 double bench_fma_count(const bench_problem *problem);
 double bench_traffic_bytes(const bench_problem *problem);
-/* Pairs of a configuration times evaluations of the field, or moves; what ns_per_pair divides by. */
+/* Pairs of a configuration times evaluations of the field, or moves: the divisor of ns_per_pair. */
 double bench_pair_evaluations(const bench_problem *problem);
 
-/* The preset's batch for highest throughput, enough work-items for the device included. */
+/* The batch size of a system for the highest throughput, with enough work-items for the device. */
 size_t bench_best_batch(const eqf_device_info *device, bench_task task, const eqf_potential_options *system);
 
 /* Seconds of the first steps of a process. */
 typedef struct bench_start_up {
     double device;       /* OpenCL loader, platforms, device */
     double flow;         /* programs built or loaded, stage tables built */
-    double tables;       /* the same again when programs are there: tables only */
+    double tables;       /* the same again with the programs built: tables only */
     double first_launch; /* first samples: drivers finish kernels here */
     double next_launch;  /* the same again */
     double finish;       /* programs stored in the cache, device closed */
@@ -79,13 +82,13 @@ typedef struct bench_start_up {
 } bench_start_up;
 enum { BENCH_START_UP_SAMPLES = 16 };
 
-/* In this process, in a context of its own. Must be the first use of a device to count as a start. */
+/* In this process, in a new context. It must be the first use of a device in the process. */
 exit_code bench_start_up_here(cli_app *app, const eqf_preset *preset, bench_start_up *start_up_out);
-/* In num_runs new processes each, medians: cold (no program cache, empty driver caches) and warm (both filled). */
+/* Medians over num_runs new processes each: cold (no program cache, empty driver caches) and warm (both filled). */
 exit_code bench_start_up_spawn(cli_app *app, const eqf_preset *preset, size_t num_runs, bench_start_up *cold_out,
                                bench_start_up *warm_out);
 
-/* The seconds as JSON; in a table, in this process, cold and warm; those of this process alone, which
+/* Prints the seconds: as JSON; as a table of this process, cold and warm; those of this process alone, which
  * bench_start_up_spawn reads. */
 json_t *bench_start_up_json(const bench_start_up *s);
 void bench_start_up_print(cli_output *output, const eqf_preset *preset, const bench_start_up *here,
@@ -93,6 +96,11 @@ void bench_start_up_print(cli_output *output, const eqf_preset *preset, const be
 exit_code bench_start_up_report(cli_app *app, const eqf_preset *preset);
 /* Three or four significant digits in few columns; "-" where there is none. */
 const char *bench_brief(double value, char text[32]);
+
+/* The time that a described device would take for each of the presets, in each layout. device: a name, a file, or
+ * "here": the open one, which is measured too. batch 0: 256 and 4096. */
+exit_code bench_model_report(cli_app *app, const char *device, const char *field, uint64_t batch,
+                             const eqf_preset *const *presets, size_t num_presets);
 
 /* Answers requests on stdin until quit or its end. */
 exit_code bench_serve(cli_app *app);

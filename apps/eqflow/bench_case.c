@@ -1,4 +1,4 @@
-/* One thing measured: a task on a system with a batch size, timed in runs of equal length. */
+/* One case: a task on a system with a batch size, timed in runs of equal length. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,8 +8,8 @@
 
 enum { MIN_MCMC_SWEEPS = 200, MCMC_BURN_IN = 20, MAX_CALLS_PER_RUN = 1 << 20 };
 
-/* A clock reads to well below a microsecond; longer runs keep other work on the machine out. Starting chains is part
- * of a run of Monte Carlo, so it must be long. */
+/* The clock resolves far less than a microsecond; longer runs average over other work on the machine. A run of Monte
+ * Carlo includes the start of the chains, so it must be longer. */
 static double run_seconds(bench_task task) {
     return task == BENCH_MCMC ? 0.2 : 0.01;
 }
@@ -31,13 +31,13 @@ static double num_pairs_of(const bench_problem *problem) {
 }
 
 double bench_pair_evaluations(const bench_problem *problem) {
-    /* A sweep moves each particle once and needs its pairs: every pair twice. */
+    /* A sweep moves each particle once, and a move needs all pairs of the particle: every pair counts twice. */
     if (problem->task == BENCH_MCMC) return 2 * num_pairs_of(problem);
     return 4.0 * problem->model.integrator.num_steps * num_pairs_of(problem);
 }
 
 /* Fused multiply-adds of cl/dynamics/radial_table.clh for one pair. Subtractions, lone products, square root, gathers
- * and conversions are not counted: the fraction of the peak says how much of it is useful, not how busy units are.
+ * and conversions are not counted: the fraction of the peak is that of useful work.
  *   field_velocity: d^2: D; place in the cell: 1; phi: 3; phi': 2; velocity of both: 2 D; divergence: 2  -> 3 D + 8
  *   field_vjp:      d^2 and projection: 2 D; place: 1; phi, phi', phi'': 6; alpha: 1; along: 1; gradient in r: D;
  *                   moments of the cell: 2                                                              -> 3 D + 11
@@ -49,8 +49,8 @@ double bench_fma_count(const bench_problem *problem) {
     return evaluations * (problem->task == BENCH_TRAIN ? 1.75 * forward + reverse : forward);
 }
 
-/* What must pass through device buffers and host arrays for one sample, in units of its N D floats: each kernel of the
- * call reads and writes them once, each copy too. Tables stay in caches and are left out.
+/* The traffic of device buffers and host arrays for one sample, in units of its N D floats: each kernel and each copy
+ * of the call reads and writes them once. Tables stay in caches and are left out.
  *   sample:   draw 1, prior 1, trajectory 2, to rows 2, to the host 2
  *   log_prob: from the host 2, to blocks 2, centre 2, trajectory 2, prior 1
  *   train:    gather 2, trajectory 2, prior 2, reverse 2, and a checkpoint per step written and read */
@@ -66,20 +66,20 @@ double bench_traffic_bytes(const bench_problem *problem) {
 }
 
 size_t bench_best_batch(const eqf_device_info *device, bench_task task, const eqf_potential_options *system) {
-    /* Where launches no longer count on two AVX2 cores (docs/benchmarks.md): a choice, not an optimum that was searched
-     * for. */
+    /* Large enough that the cost of launches is negligible on two AVX2 cores (docs/benchmarks.md); not a measured
+     * optimum. */
     const unsigned N = system->num_particles;
     size_t batch = N <= 4 ? 8192 : N <= 13 ? 4096 : 512;
     if (task == BENCH_MCMC) batch = 4096;
-    /* A GPU is full with hundreds of samples a compute unit, a core with a few vectors. */
+    /* A GPU needs hundreds of samples for each compute unit, a core a few vectors. */
     size_t least = (size_t)device->compute_units * (device->vector_width > 1 ? 4 * device->vector_width : 256);
     return batch > least || device->type != EQF_DEVICE_GPU ? batch : least;
 }
 
 /* ---- Making a case ----------------------------------------------------------------------------------------------- */
 
-/* A fresh field of many particles drives them far apart or together, where a trained one does not. Weights that shrink
- * with the number of particles keep distances, and with them the table's cells, where real samples have them. */
+/* An untrained field of many particles moves them far apart or together, which a trained one does not. Smaller weights
+ * for more particles keep distances, and so the used cells of the table, as in real samples. */
 static exit_code calm_weights(bench_case *bench) {
     cli_app *app = bench->app;
     const unsigned num_particles = bench->problem.model.potential.num_particles;
@@ -113,10 +113,10 @@ static exit_code create_trainer(bench_case *bench) {
     if (!x) return EXIT_CODE_DEVICE;
     eqf_training_options options = EQF_TRAINING_OPTIONS_INIT;
     options.batch_size = problem->batch;
-    options.num_steps = (uint64_t)1 << 40; /* for ever, and no validation in between */
+    options.num_steps = 1000000000; /* without end and without validations */
     options.validation_interval = options.num_steps;
     options.integration_penalty = problem->integration_penalty;
-    /* The same work as at any rate, but the model stays what it is: every step is like the first. */
+    /* The work does not depend on the rate, and with a small one the model stays nearly the same. */
     options.learning_rate = 1e-7;
     eqf_status status = draw_data(bench, num_train, x);
     if (status == EQF_OK) {
@@ -142,7 +142,7 @@ static exit_code create_parts(bench_case *bench) {
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
     if (problem->task == BENCH_TRAIN) {
         code = create_trainer(bench);
-        eqf_flow_destroy(&bench->flow); /* it has drawn the data; the trainer has its own */
+        eqf_flow_destroy(&bench->flow); /* it was for the data; the trainer has its own flow */
     }
     return code;
 }
@@ -182,7 +182,7 @@ static eqf_status run_calls(bench_case *bench, uint64_t num_calls) {
     return status;
 }
 
-/* One run with the clock; the mean over the batch is taken outside of it. */
+/* One timed run; the mean over the batch is not part of the time. */
 static exit_code time_run(bench_case *bench, uint64_t num_calls, double *seconds_out) {
     const double start = app_seconds();
     eqf_status status = run_calls(bench, num_calls);
@@ -257,4 +257,19 @@ exit_code bench_case_measure(bench_case *bench, double seconds, size_t min_runs,
     }
     free(times);
     return code;
+}
+
+void bench_print_columns(FILE *stream) {
+    fputs("\nColumns:\n"
+          "  calls/s    batches, optimizer steps or sweeps a second\n"
+          "  samples/s  calls/s times the batch: host arrays in and out included\n"
+          "  spread     quartile range of the repeated runs, over their median\n"
+          "  ns/pair    nanoseconds for one pair and one of the 80 evaluations of the\n"
+          "             field (train: with the reverse; mcmc: for one pair of a move)\n"
+          "  of FMA     needed multiply-adds against the measured peak\n"
+          "  of copy    needed traffic of arrays against the measured bandwidth\n"
+          "  to first   ns/pair over that of the first row, measured in turns\n"
+          "Start-up: here is this process with the caches as they are, cold a new\n"
+          "process with all program caches empty, warm one with them filled.\n",
+          stream);
 }

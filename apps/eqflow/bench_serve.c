@@ -1,5 +1,5 @@
 /* `eqflow bench --serve`: the protocol of tests/bench/compare.py, one request a line, one JSON object a line in return.
- * Cases stay prepared, so that a measurement between two of a peer costs nothing but itself. */
+ * Cases stay prepared, so that a measurement between two of a peer takes no further time. */
 #include <ctype.h>
 #include <math.h>
 #include <stdarg.h>
@@ -40,7 +40,7 @@ static json_t *failure(const char *format, ...) {
     return answer;
 }
 
-/* The last failure as the context knows it; stderr has it too. */
+/* The context's last error message, which is also printed on stderr. */
 static json_t *library_failure(const serve_state *state) {
     const char *message = eqf_context_error(state->app->ctx);
     return failure("%s", message[0] ? message : "failed; stderr says why");
@@ -99,7 +99,7 @@ static json_t *answer_info(const serve_state *state) {
 
 /* ---- prepare, measure -------------------------------------------------------------------------------------------- */
 
-/* TASK SYSTEM BATCH in words[1..3]; NULL and the answer if they make no sense. */
+/* Reads TASK SYSTEM BATCH from words[1..3]; returns NULL, or the answer that says what is wrong. */
 static json_t *read_problem(const serve_state *state, char *const words[], bench_problem *problem) {
     size_t t = 0;
     while (t < NUM_SERVED_TASKS && strcmp(bench_task_name(served_tasks[t]), words[1]) != 0) t++;
@@ -111,7 +111,7 @@ static json_t *read_problem(const serve_state *state, char *const words[], bench
     if (*end != '\0' || !isdigit((unsigned char)words[3][0]) || batch > 1 << 24) {
         return failure("batch '%s' is not a number up to 16777216", words[3]);
     }
-    /* Training as the peers do it: plain likelihood, no penalty. */
+    /* Training as in the peers: likelihood without penalty. */
     *problem = (bench_problem){served_tasks[t], *preset->model, (size_t)batch, 0.0};
     if (batch == 0) problem->batch = bench_best_batch(&state->device, problem->task, &preset->model->potential);
     return NULL;
@@ -128,7 +128,7 @@ static bench_case *find_case(const serve_state *state, const bench_problem *prob
     return NULL;
 }
 
-/* A case ready to run; NULL and *answer_out on failure. */
+/* A prepared case; NULL and *answer_out after a failure. */
 static bench_case *ready(serve_state *state, char *const words[], json_t **answer_out) {
     bench_problem problem;
     *answer_out = read_problem(state, words, &problem);

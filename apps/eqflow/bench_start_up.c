@@ -1,4 +1,4 @@
-/* Where the time of a process goes before its first samples: here, and in new processes, caches empty or filled. */
+/* Splits the time of a process before its first samples: in this process, and in new ones with empty or full caches. */
 #include <dirent.h>
 #include <errno.h>
 #include <math.h>
@@ -55,7 +55,7 @@ exit_code bench_start_up_here(cli_app *app, const eqf_preset *preset, bench_star
         if (status != EQF_OK) code = app_fail_status(app, status, ACTIVITY_COMPUTE);
     }
     const double mark = app_seconds();
-    eqf_context_destroy(&app->ctx); /* what follows starts from a context of its own; the cache is written here */
+    eqf_context_destroy(&app->ctx); /* later work makes a new context; the cache is written here */
     start_up_out->finish = app_seconds() - mark;
     free(x);
     free(log_prob);
@@ -83,8 +83,8 @@ static void remove_tree(const char *folder) {
     rmdir(folder);
 }
 
-/* This environment with every cache in folder: ours, PoCL's, Mesa's, NVIDIA's. NULL: out of memory. The caller frees
- * the array and the texts block. */
+/* This environment with the caches of eqflow, PoCL, Mesa and NVIDIA in folder. NULL: out of memory. The caller frees
+ * the array and *texts_out. */
 static char **make_environment(const char *folder, bool is_cold, char **texts_out) {
     static const char *const caches[] = {"XDG_CACHE_HOME", "POCL_CACHE_DIR", "MESA_SHADER_CACHE_DIR",
                                          "CUDA_CACHE_PATH"};
@@ -123,11 +123,14 @@ static double real_of(const json_t *object, const char *key) {
     return json_is_number(value) ? json_number_value(value) : NAN;
 }
 
-/* What the new process printed, and how long it took in all. */
+/* The seconds that a new process printed, and its total time. */
 static bench_start_up seconds_of(const json_t *printed, double process) {
-    return (bench_start_up){real_of(printed, "device_seconds"),       real_of(printed, "flow_seconds"),
-                            real_of(printed, "tables_seconds"),       real_of(printed, "first_launch_seconds"),
-                            real_of(printed, "next_launch_seconds"), real_of(printed, "finish_seconds"),
+    return (bench_start_up){real_of(printed, "device_seconds"),
+                            real_of(printed, "flow_seconds"),
+                            real_of(printed, "tables_seconds"),
+                            real_of(printed, "first_launch_seconds"),
+                            real_of(printed, "next_launch_seconds"),
+                            real_of(printed, "finish_seconds"),
                             process};
 }
 
@@ -196,7 +199,7 @@ static int ascending(const void *a, const void *b) {
     return (left > right) - (left < right);
 }
 
-/* Median of each number on its own. */
+/* The median of each member separately. */
 static bench_start_up median_of(const bench_start_up *runs, size_t num_runs) {
     enum { NUM_FIELDS = sizeof(bench_start_up) / sizeof(double) };
     bench_start_up median;
@@ -222,7 +225,8 @@ exit_code bench_start_up_spawn(cli_app *app, const eqf_preset *preset, size_t nu
     }
     bench_start_up cold[MAX_RUNS], warm[MAX_RUNS];
     exit_code code = EXIT_CODE_OK;
-    for (size_t r = 0; r < num_runs && code == EXIT_CODE_OK; r++) { /* a new folder each: drivers cache too */
+    /* a new folder for each, because drivers have caches too */
+    for (size_t r = 0; r < num_runs && code == EXIT_CODE_OK; r++) {
         snprintf(folder, sizeof folder, "%s/cold-%zu", root, r);
         if (mkdir(folder, 0700) != 0) {
             code = app_fail(app, EXIT_CODE_OUTPUT, "%s cannot be made: %s", folder, strerror(errno));

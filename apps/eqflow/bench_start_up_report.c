@@ -47,7 +47,7 @@ void bench_start_up_print(cli_output *output, const eqf_preset *preset, const be
     start_up_row(output, "whole process", here->process, cold->process, warm->process);
 }
 
-/* Of this process alone: what bench_start_up_spawn reads. */
+/* Prints the seconds of this process, which bench_start_up_spawn reads. */
 exit_code bench_start_up_report(cli_app *app, const eqf_preset *preset) {
     bench_start_up here;
     cli_output output;

@@ -25,7 +25,7 @@ typedef struct anneal_flags {
     system_flags target;
 } anneal_flags;
 
-/* Where the way begins: a model's flow, or samples of a preset's own equilibrium. */
+/* The start: a model's flow, or samples of a preset's equilibrium. */
 typedef struct anneal_start {
     eqf_model *model;
     eqf_flow *flow;
@@ -55,7 +55,7 @@ static void append_step(FILE *log, const eqf_anneal_state *state) {
             state->energy_evaluations, state->log_prob_evaluations, state->score_evaluations);
 }
 
-/* All steps; last_out is where it ended. */
+/* Does all steps; last_out: the last state. */
 static exit_code walk(cli_app *app, eqf_annealer *annealer, FILE *log, eqf_anneal_state *last_out) {
     cli_progress progress;
     eqf_anneal_state state = EQF_ANNEAL_STATE_INIT;
@@ -79,7 +79,7 @@ static exit_code walk(cli_app *app, eqf_annealer *annealer, FILE *log, eqf_annea
 
 /* ---- Files ------------------------------------------------------------------------------------ */
 
-/* Room for configurations with their energies. */
+/* Allocates configurations and their energies. */
 static exit_code make_room(cli_app *app, const eqf_potential_options *target, size_t num, sample_set *set) {
     *set = (sample_set){.potential = target, .num = num};
     set->x =
@@ -273,7 +273,7 @@ static exit_code open_model(cli_app *app, anneal_flags *flags, anneal_start *sta
     return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_COMPUTE);
 }
 
-/* The walkers and where they go. */
+/* Options of the walkers and of the files. */
 static size_t result_options(anneal_flags *flags, cli_option options_out[]) {
     const cli_option rows[] = {
         {.kind = OPTION_COUNT,
@@ -314,7 +314,7 @@ static size_t result_options(anneal_flags *flags, cli_option options_out[]) {
     return OPTIONS_PUT(options_out, rows);
 }
 
-/* How they go. */
+/* Options of the moves. */
 static size_t way_options(anneal_flags *flags, cli_option options_out[]) {
     const cli_option rows[] = {
         {.kind = OPTION_COUNT,

@@ -18,7 +18,7 @@ static void clear(averages *a) {
 
 /* ---- Reading ---------------------------------------------------------------------------------- */
 
-/* values [a->num] of the file at path as log-weights. */
+/* Takes values [a->num] of the file at path as log-weights. */
 static exit_code take_log_weights(cli_app *app, const char *path, const float *values, averages *a) {
     bool has_weight = false;
     for (size_t b = 0; b < a->num; b++) {
@@ -32,7 +32,7 @@ static exit_code take_log_weights(cli_app *app, const char *path, const float *v
     return has_weight ? EXIT_CODE_OK : app_fail(app, EXIT_CODE_INPUT, "%s: every weight is zero", path);
 }
 
-/* Of --log-weights, or what the frames of an extended XYZ file say of themselves. */
+/* The weights of --log-weights, or those of the frames of an extended XYZ file. */
 static exit_code read_log_weights(cli_app *app, const average_flags *flags, averages *a) {
     a->weights_are = "equal";
     a->log_weights = app_alloc(app, a->num, sizeof *a->log_weights, "the weights");
@@ -84,7 +84,7 @@ static exit_code evaluate_row(cli_app *app, const average_flags *flags, averages
     return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_COMPUTE);
 }
 
-/* --observable-constant NAME=X, each a macro of the texts; the potential's own constants are none of theirs. */
+/* --observable-constant NAME=X: macros of the observables' texts, which do not have the potential's constants. */
 static exit_code set_text_constants(cli_app *app, const average_flags *flags, eqf_potential_options *of) {
     of->num_constants = 0;
     for (size_t c = 0; c < flags->text_constants.num_texts; c++) {
@@ -267,7 +267,7 @@ static exit_code average(cli_app *app, average_flags *flags, const scan_range *s
     return code;
 }
 
-/* What is averaged. */
+/* Options of observables. */
 static size_t observable_options(average_flags *flags, cli_option options_out[]) {
     const cli_option rows[] = {
         {.kind = OPTION_TEXT,
@@ -321,7 +321,7 @@ static size_t observable_options(average_flags *flags, cli_option options_out[])
     return OPTIONS_PUT(options_out, rows);
 }
 
-/* In which blocks, at which constants, and what tables are written. */
+/* Options of blocks, scans and tables. */
 static size_t table_options(average_flags *flags, cli_option options_out[]) {
     const cli_option rows[] = {
         {.kind = OPTION_COUNT,

@@ -15,7 +15,7 @@
 
 enum { MIN_RUNS = 5, NUM_START_UP_RUNS = 3, MAX_BATCHES = 4 };
 
-/* What the figures of one invocation share. */
+/* Common to all figures of one run of the command. */
 typedef struct bench_session {
     cli_app *app;
     cli_output output;
@@ -35,13 +35,13 @@ static const char *percent(double fraction, char text[32]) {
     return text;
 }
 
-/* What follows from a measured time. */
+/* Figures derived from a measured time. */
 typedef struct bench_rates {
     double calls, samples;  /* 1/s */
     double spread;          /* quartile range over median */
-    double ns_per_pair;     /* and evaluation of the field */
-    double fma_fraction;    /* of the FMA peak; NaN where FMAs are not counted */
-    double memory_fraction; /* of the copy bandwidth; NaN likewise */
+    double ns_per_pair;     /* for a pair and an evaluation of the field */
+    double fma_fraction;    /* of the FMA peak; NaN if FMAs are not counted */
+    double memory_fraction; /* of the copy bandwidth; NaN if traffic is not counted */
 } bench_rates;
 
 static bench_rates rates_of(const bench_session *session, const bench_problem *problem, const bench_figure *figure) {
@@ -80,7 +80,7 @@ static json_t *figure_json(const bench_problem *problem, const bench_figure *fig
     return json;
 }
 
-/* One problem made, measured and forgotten; its JSON goes to array. */
+/* Makes, measures and destroys one problem; its JSON goes to array. */
 static exit_code measure(bench_session *session, const bench_problem *problem, json_t *array, bench_rates *rates_out,
                          bench_figure *figure_out) {
     char detail[96];
@@ -185,7 +185,7 @@ static int ascending(const void *a, const void *b) {
     return (left > right) - (left < right);
 }
 
-/* Seconds a call of one case of a sweep, round by round, and its time for a pair over that of the first case. */
+/* For one case of a sweep and each round: seconds for a call, and the time for a pair relative to the first case. */
 typedef struct sweep_series {
     double seconds[NUM_SWEEP_ROUNDS], ratios[NUM_SWEEP_ROUNDS];
 } sweep_series;
@@ -197,7 +197,7 @@ static bench_figure summarise(const bench_figure *last, sweep_series *series) {
     figure.low = series->seconds[NUM_SWEEP_ROUNDS / 4];
     figure.median = series->seconds[NUM_SWEEP_ROUNDS / 2];
     figure.high = series->seconds[NUM_SWEEP_ROUNDS - 1 - NUM_SWEEP_ROUNDS / 4];
-    figure.num_calls *= NUM_SWEEP_ROUNDS; /* about: runs of a round differ by one */
+    figure.num_calls *= NUM_SWEEP_ROUNDS; /* approximately: the numbers of runs in a round differ by one */
     figure.num_runs *= NUM_SWEEP_ROUNDS;
     return figure;
 }
@@ -217,8 +217,8 @@ static void sweep_row(bench_session *session, const bench_problem *problem, unsi
                 bench_brief(median, ratio), percent((high - low) / median, ratio_spread), percent(r.fma_fraction, fma));
 }
 
-/* All cases are made first and measured in turns: a ratio compares neighbours in time, and a change of the clock does
- * not enter. */
+/* All cases are made first and then measured in turns, so that a ratio compares measurements that are close in time and
+ * a slow change of the clock cancels. */
 static exit_code sweep(bench_session *session, const char *title, const char *name, size_t num,
                        const unsigned variables[], const bench_problem problems[], json_t *array) {
     bench_case cases[NUM_SWEEP_SIZES];
@@ -274,12 +274,12 @@ static exit_code bench_sweeps(bench_session *session, json_t *sizes, json_t *gau
 
 /* ---- The command ------------------------------------------------------------------------------------------------- */
 
-/* What --system asks for. */
+/* The selection of --system. */
 typedef struct bench_selection {
     const eqf_preset *presets[8];
     size_t num_presets;
     bool has_sweeps;
-    const eqf_preset *start_up; /* whose start-up is split */
+    const eqf_preset *start_up; /* the system of the start-up */
 } bench_selection;
 
 static exit_code select_systems(cli_app *app, const char *name, bench_selection *selection) {
@@ -336,7 +336,7 @@ static exit_code bench_all(bench_session *session, const bench_selection *select
     bench_start_up cold, warm;
     if (code == EXIT_CODE_OK) {
         progress_update(&session->progress, (double)session->num_figures, (double)session->num_total, "start-up");
-        const size_t num_runs = session->seconds < 0.1 ? 1 : NUM_START_UP_RUNS; /* a hurry */
+        const size_t num_runs = session->seconds < 0.1 ? 1 : NUM_START_UP_RUNS; /* the user wants a short run */
         code = bench_start_up_spawn(app, selection->start_up, num_runs, &cold, &warm);
     }
     if (code != EXIT_CODE_OK) return code;
@@ -349,8 +349,12 @@ static exit_code bench_all(bench_session *session, const bench_selection *select
 }
 
 static exit_code run_session(cli_app *app, const bench_selection *selection, double seconds, uint64_t batch) {
-    bench_session session = {.app = app, .seconds = seconds, .batch = batch, .num_total = 1,
-                             .device = EQF_DEVICE_INFO_INIT, .yardsticks = EQF_BENCH_YARDSTICKS_INIT};
+    bench_session session = {.app = app,
+                             .seconds = seconds,
+                             .batch = batch,
+                             .num_total = 1,
+                             .device = EQF_DEVICE_INFO_INIT,
+                             .yardsticks = EQF_BENCH_YARDSTICKS_INIT};
     bench_start_up here;
     exit_code code = bench_start_up_here(app, selection->start_up, &here); /* before anything else opens a device */
     if (code == EXIT_CODE_OK) code = app_open(app);
@@ -372,21 +376,7 @@ static exit_code run_session(cli_app *app, const bench_selection *selection, dou
     return code;
 }
 
-static void print_columns(FILE *stream) {
-    fputs("\nColumns:\n"
-          "  calls/s    batches, optimizer steps or sweeps a second\n"
-          "  samples/s  calls/s times the batch: host arrays in and out included\n"
-          "  spread     quartile range of the repeated runs, over their median\n"
-          "  ns/pair    nanoseconds for one pair and one of the 80 evaluations of the\n"
-          "             field (train: with the reverse; mcmc: for one pair of a move)\n"
-          "  of FMA     needed multiply-adds against the measured peak\n"
-          "  of copy    needed traffic of arrays against the measured bandwidth\n"
-          "  to first   ns/pair over that of the first row, measured in turns\n"
-          "Start-up: here is this process with the caches as they are, cold a new\n"
-          "process with all program caches empty, warm one with them filled.\n",
-          stream);
-}
-
+/* Longer than 60 lines: one table of options. */
 exit_code cmd_bench(cli_app *app) {
     const char *const operands[] = {NULL};
     const command_help help = {
@@ -397,10 +387,10 @@ exit_code cmd_bench(cli_app *app) {
             "medians over repeated runs; models are fresh ones, whose speed is that of trained ones. Let "
             "nothing else run meanwhile.",
         .operands = operands,
-        .print_more = print_columns,
-        .examples = "  eqflow bench\n  eqflow bench --system lj13 --batch 4096 --json\n",
+        .print_more = bench_print_columns,
+        .examples = "  eqflow bench --system lj13 --batch 4096 --json\n  eqflow bench --model h200 --system lj13\n",
     };
-    const char *system = "all";
+    const char *system = "all", *model_device = NULL, *field = "radial";
     uint64_t batch = 0;
     double seconds = 0.5;
     bool is_serving = false, is_start_up = false;
@@ -430,6 +420,17 @@ exit_code cmd_bench(cli_app *app) {
          .value = &is_start_up,
          .default_text = "",
          .help = "only the start-up of this process"},
+        {.kind = OPTION_TEXT,
+         .name = "model",
+         .argument = "DEVICE",
+         .value = &model_device,
+         .default_text = "",
+         .help = "nothing is run: the time that a device would take, by name (h200), by a .device file, or here"},
+        {.kind = OPTION_TEXT,
+         .name = "field",
+         .argument = "KIND",
+         .value = &field,
+         .help = "radial or message, of --model"},
         {.kind = OPTION_FLAG,
          .name = "serve",
          .value = &is_serving,
@@ -443,5 +444,7 @@ exit_code cmd_bench(cli_app *app) {
     bench_selection selection;
     if ((code = select_systems(app, system, &selection)) != EXIT_CODE_OK) return code;
     if (is_start_up) return bench_start_up_report(app, selection.start_up);
+    if (model_device)
+        return bench_model_report(app, model_device, field, batch, selection.presets, selection.num_presets);
     return run_session(app, &selection, seconds, batch);
 }

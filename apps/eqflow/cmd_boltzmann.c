@@ -24,10 +24,10 @@ typedef struct boltzmann_flags {
     system_flags target;
 } boltzmann_flags;
 
-/* The flow's samples, their weights, and the chain over them. NaN where a figure could not be had. */
+/* The flow's samples, their weights, and the chain over them. A figure that could not be computed is NaN. */
 typedef struct boltzmann {
     const eqf_potential_options *target;
-    size_t num, num_dof, num_burn_in, num_kept; /* proposals; states of the chain that count */
+    size_t num, num_dof, num_burn_in, num_kept; /* num: proposals; num_kept: states of the chain after the burn-in */
     float *x, *log_prob, *energy;               /* [num, N, D], [num], [num] */
     double *log_weights, *energies;             /* [num]; energies in double, 0 at weight zero */
     size_t *states;                             /* [num] */
@@ -37,11 +37,11 @@ typedef struct boltzmann {
     double acceptance;
     eqf_round_trip round_trip;
     eqf_chain_mean chain;
-    const eqf_preset *known; /* whose figures hold for the target, or NULL */
+    const eqf_preset *known; /* the preset with known figures of the target, or NULL */
 } boltzmann;
 
 enum { NUM_RESAMPLES = 200 };
-static const double dominant_weight = 0.05; /* of the total: one sample decides the averages */
+static const double dominant_weight = 0.05; /* of the total: then one sample dominates the averages */
 
 static void clear(boltzmann *run) {
     free(run->x);
@@ -127,10 +127,10 @@ static int compare(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* All but a few of the chain's values, and a margin: values [num, num_values] of the proposals. */
+/* The range of all but a few of the chain's values, with a margin; values [num, num_values] of the proposals. */
 static exit_code find_range(cli_app *app, const boltzmann *run, size_t num_values, const float *values, double *low_out,
                             double *high_out) {
-    enum { MOST = 4000 }; /* states looked at */
+    enum { MOST = 4000 }; /* states that are used for it */
     const size_t stride = run->num_kept / MOST + 1, num = (run->num_kept + stride - 1) / stride;
     float *sorted = app_alloc(app, num, num_values * sizeof(float), "the histograms");
     if (!sorted) return EXIT_CODE_DEVICE;
@@ -164,13 +164,13 @@ static exit_code print_histogram(cli_app *app, FILE *stream, const char *quantit
         const double width = (high - low) / (double)num_bins, *column = columns + k;
         fprintf(stream, "%s,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g\n", quantity, low + width * (double)k,
                 low + width * (double)(k + 1), column[0], column[num_bins], column[2 * num_bins], column[3 * num_bins],
-                column[4 * num_bins]); /* steps of a chain are not independent: no error in its last column */
+                column[4 * num_bins]); /* the chain's column has no error, because its states are not independent */
     }
     free(columns);
     return code;
 }
 
-/* log_counts_out [num]: logarithm of how long the chain held each proposal. */
+/* log_counts_out [num]: logarithm of the number of states that are this proposal. */
 static void count_states(const boltzmann *run, double *log_counts_out) {
     for (size_t b = 0; b < run->num; b++) log_counts_out[b] = 0;
     for (size_t t = run->num_burn_in; t < run->num; t++) log_counts_out[run->states[t]] += 1;
@@ -312,7 +312,7 @@ static exit_code check_flags(cli_app *app, boltzmann_flags *flags) {
     return flow_flags_read(app, &flags->flow, &flags->flow_options);
 }
 
-/* The proposals and the chain. */
+/* Options of the proposals and the chain. */
 static size_t chain_options(boltzmann_flags *flags, cli_option options_out[]) {
     const cli_option rows[] = {
         {.kind = OPTION_COUNT,
@@ -355,7 +355,7 @@ static size_t chain_options(boltzmann_flags *flags, cli_option options_out[]) {
     return OPTIONS_PUT(options_out, rows);
 }
 
-/* What else is written. */
+/* Options of further files. */
 static size_t file_options(boltzmann_flags *flags, cli_option options_out[]) {
     const cli_option rows[] = {
         {.kind = OPTION_TEXT,

@@ -7,7 +7,7 @@
 #include "options.h"
 #include "output.h"
 
-/* Names longer than their column end in "..": the columns fit 80 characters. */
+/* Cuts a name that is longer than its column and ends it with "..". */
 static const char *fit(const char *text, size_t width, char out[32]) {
     if (strlen(text) <= width) {
         snprintf(out, 32, "%s", text);

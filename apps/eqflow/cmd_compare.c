@@ -19,7 +19,7 @@ typedef struct compare_flags {
     system_flags system;
 } compare_flags;
 
-/* One distance for people in a line, for JSON as an object. */
+/* Prints one distance: as a line, or in JSON as an object. */
 static void print_distance(cli_output *output, const char *key, const char *label, const eqf_set_distance *d) {
     if (d->num_compared == 0) return;
     char texts[4][32];
@@ -67,7 +67,7 @@ static exit_code compare(cli_app *app, const compare_flags *flags, const eqf_pot
     return status == EQF_OK ? print_result(app, &result) : app_fail_status(app, status, ACTIVITY_COMPUTE);
 }
 
-/* Sets are compared as they are; of a set with weights that is not what its weights make of it. */
+/* A warning that weights of a set are not used. */
 static exit_code tell_of_weights(cli_app *app, const char *path) {
     eqf_array values = EQF_ARRAY_INIT;
     const eqf_status status = eqf_array_read_xyz_values(app->ctx, path, "log_weight", &values);

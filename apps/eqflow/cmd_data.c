@@ -15,7 +15,7 @@ static void print_more(FILE *stream) {
     system_print_constants(stream);
 }
 
-/* What is asked for, and where it goes. */
+/* Values of the options. */
 typedef struct data_flags {
     uint64_t num, num_chains, num_burn_in, thinning;
     bool has_num, is_num_chains_set, is_num_burn_in_set, is_thinning_set, is_noise_set;
@@ -38,7 +38,7 @@ static exit_code write_files(cli_app *app, const data_flags *flags, const eqf_po
     return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_WRITE);
 }
 
-/* The lines that both ways of making data begin with. */
+/* The first lines of the results, with and without --noise. */
 static exit_code begin_result(cli_app *app, const data_flags *flags, const eqf_preset *preset, cli_output *output) {
     const eqf_potential_options *potential = &preset->model->potential;
     exit_code code = output_begin(output, app);
@@ -166,7 +166,7 @@ static exit_code check_flags(cli_app *app, const data_flags *flags) {
     return code == EXIT_CODE_OK ? files_check_writable(app, flags->energies_path, "the energies") : code;
 }
 
-/* The samples and where they go. */
+/* Options of the samples and files. */
 static size_t sample_options(data_flags *flags, cli_option options_out[]) {
     const cli_option rows[] = {
         {.kind = OPTION_COUNT,
@@ -195,7 +195,7 @@ static size_t sample_options(data_flags *flags, cli_option options_out[]) {
     return OPTIONS_PUT(options_out, rows);
 }
 
-/* How they are drawn. */
+/* Options of the chains. */
 static size_t chain_options(data_flags *flags, cli_option options_out[]) {
     const cli_option rows[] = {
         {.kind = OPTION_COUNT,

@@ -36,7 +36,7 @@ static json_t *device_json(const eqf_device_info *device) {
         device->probe_gflops > 0 ? json_real(device->probe_gflops) : json_null());
 }
 
-/* Why a device was chosen or not, in the program's words. */
+/* Translates the reason for or against a device to the program's flags. */
 static void translate_reason(eqf_device_info *device) {
     char reason[sizeof device->choice_reason];
     words_translate(device->choice_reason, reason, sizeof reason);
@@ -53,7 +53,7 @@ static void describe(cli_output *output, const eqf_device_info *device) {
     output_line(output, "     %s: %s", device->is_chosen ? "chosen" : "not chosen", device->choice_reason);
 }
 
-/* Each value and the file that had the last word; then what is known of the driver. */
+/* Each value of the profile with its origin; then the known issues of the driver. */
 static json_t *describe_profile(cli_output *output, const eqf_device_profile *profile) {
     json_t *values = json_object(), *issues = json_array();
     for (unsigned i = 0; i < profile->num_values; i++) {
@@ -78,7 +78,7 @@ static json_t *describe_profile(cli_output *output, const eqf_device_profile *pr
     return json_pack("{s:o, s:o}", "values", values, "issues", issues);
 }
 
-/* Measures every device that can be used, each in a context of its own, and keeps the figures. */
+/* Measures every usable device, each in a separate context, and stores the figures. */
 static exit_code probe_all(cli_app *app, const eqf_device_info *devices, size_t num_devices) {
     for (size_t i = 0; i < num_devices; i++) {
         if (!devices[i].is_available || !devices[i].has_compiler || devices[i].max_allocation_bytes == 0) continue;
@@ -102,7 +102,7 @@ static exit_code probe_all(cli_app *app, const eqf_device_info *devices, size_t 
     return EXIT_CODE_OK;
 }
 
-/* What --device opens, instead of what "auto" would. */
+/* Marks the device that --device would open, in place of that of "auto". */
 static exit_code mark_selected(cli_app *app, eqf_device_info *devices, size_t num_devices) {
     const exit_code code = app_open(app);
     if (code != EXIT_CODE_OK) return code;

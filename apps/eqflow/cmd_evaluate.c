@@ -37,7 +37,7 @@ typedef struct evaluate_flags {
 
 enum { MAX_WARNINGS = 16 };
 
-/* What was measured, with its warnings in the program's words. */
+/* The evaluation, with its warnings translated to the program's flags. */
 typedef struct evaluated {
     eqf_evaluation *of;
     const eqf_evaluation_figures *figures;
@@ -265,7 +265,7 @@ static exit_code make_report(cli_app *app, const evaluate_flags *flags, const eq
 
 /* ---- The command ------------------------------------------------------------------------------ */
 
-/* Test data made here: another seed than any training data. */
+/* Makes test data, with a seed that no training uses. */
 static exit_code make_data(cli_app *app, const evaluate_flags *flags, const eqf_preset *preset,
                            const eqf_potential_options *target, float **x_out, size_t *num_out) {
     eqf_mcmc_options options = preset ? *preset->mcmc : (eqf_mcmc_options)EQF_MCMC_OPTIONS_INIT;
@@ -300,7 +300,7 @@ static exit_code measure(cli_app *app, const evaluate_flags *flags, const eqf_mo
     return code;
 }
 
-/* The evaluation's samples are views; what writes them takes arrays of its own. */
+/* Copies samples of the evaluation, which owns them, for the functions that write files. */
 static float *copy_of(cli_app *app, const float *values, size_t num) {
     float *copy = app_alloc(app, num, sizeof *copy, "the samples");
     if (copy && values) memcpy(copy, values, num * sizeof *copy);

@@ -14,7 +14,7 @@ typedef struct log_prob_files {
     const char *data, *log_prob, *latents;
 } log_prob_files;
 
-/* seconds: of the solves, without the start of the program. */
+/* seconds: time of the solves, without the start of the program. */
 static exit_code print_result(cli_app *app, const log_prob_files *files, size_t num, const float *log_prob,
                               const eqf_round_trip *round_trip, double seconds) {
     double *finite = app_alloc(app, num, sizeof *finite, "the log-densities");

@@ -23,7 +23,7 @@ typedef struct minima_flags {
     system_flags system;
 } minima_flags;
 
-/* Configurations on their way to the bottom. */
+/* The configurations, their quenches and the minima. */
 typedef struct quenched {
     eqf_potential_options potential;
     size_t num;
@@ -142,7 +142,7 @@ static exit_code make_starts(cli_app *app, const minima_flags *flags, quenched *
     }
     if (is_preset) return starts_of_preset(app, flags->source, flags, work);
     if (is_file) return starts_of_file(app, flags, work);
-    /* Neither a preset, nor a file that is there: rather a preset mistyped than a model lost. */
+    /* Not a preset and not an existing file: a mistyped preset is more likely than a missing model. */
     if (!files_exists(flags->source) && !strpbrk(flags->source, "./:")) {
         const eqf_preset *unused;
         return system_find_preset(app, flags->source, &unused);
@@ -227,7 +227,7 @@ static exit_code write_quenched(cli_app *app, const quenched *work, const char *
     return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_WRITE);
 }
 
-/* One row a configuration, in their order; minima count from 1, as they are printed. */
+/* One row for each configuration, in their order; minima are numbered from 1, as they are printed. */
 static exit_code write_each(cli_app *app, const quenched *work, const char *path) {
     char *text = NULL;
     size_t size = 0;

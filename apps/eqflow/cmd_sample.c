@@ -13,7 +13,7 @@
 #include "system.h"
 #include "work.h"
 
-/* set->log_weights NULL: nothing is known of the weights. */
+/* set->log_weights NULL: the weights are unknown. */
 static exit_code print_result(cli_app *app, const sample_files *files, const sample_set *set,
                               const eqf_round_trip *round_trip) {
     eqf_weight_summary summary = {.struct_size = sizeof summary, .ess_fraction = NAN, .max_weight_fraction = NAN};
@@ -36,7 +36,7 @@ static exit_code print_result(cli_app *app, const sample_files *files, const sam
     return output_finish(&output);
 }
 
-/* Energies and log-weights of set's samples, into it; log-weights stay NULL where there are none. */
+/* Computes energies and log-weights of set's samples; if there are no log-weights they stay NULL. */
 static exit_code weigh(cli_app *app, sample_set *set, double **log_weights_out) {
     set->energy = app_alloc(app, set->num, sizeof *set->energy, "the energies");
     *log_weights_out = set->energy ? app_alloc(app, set->num, sizeof **log_weights_out, "the weights") : NULL;
@@ -48,7 +48,7 @@ static exit_code weigh(cli_app *app, sample_set *set, double **log_weights_out) 
     return code;
 }
 
-/* Without a target there are no energies. */
+/* Draws and writes the samples; without a target there are no energies. */
 static exit_code draw(cli_app *app, const eqf_model *model, const eqf_potential_options *potential, bool has_target,
                       const sample_files *files, size_t num, const eqf_flow_options *options) {
     eqf_flow *flow = NULL;
@@ -81,7 +81,7 @@ static exit_code check_files(cli_app *app, const sample_files *files, const char
     return files_check_distinct(app, sizeof uses / sizeof uses[0], uses);
 }
 
-/* Whether the model's potential may be run, with the flags over it; else nothing can be known of energies. */
+/* Applies the flags to the model's potential. *has_target_out false: it may not be run, so there are no energies. */
 static exit_code choose_target(cli_app *app, const sample_files *files, const system_flags *target,
                                eqf_potential_options *potential, bool *has_target_out) {
     *has_target_out = !system_has_text(potential) || target->potential_path || target->is_trusted;

@@ -29,7 +29,7 @@ static void collect(void *user, const eqf_selftest_result *result) {
     json_array_append_new(collector->checks, check);
 }
 
-/* All checks, or what has `only` in its name; own_error: that of a potential of the user's own, or NULL. */
+/* All checks, or those with `only` in their name; own_error: the error of a potential of the user's own, or NULL. */
 static exit_code run(cli_app *app, const char *only, const double *own_error, const eqf_device_info *device) {
     cli_output output;
     exit_code code = output_begin(&output, app);

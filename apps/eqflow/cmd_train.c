@@ -17,9 +17,9 @@
 #include "words.h"
 #include "work.h"
 
-static const double slice_seconds = 0.2;  /* between looks at signals and the clock */
-static const double save_seconds = 2;     /* between model files of an improving model */
-/* Round trips that choose the integration steps. */
+static const double slice_seconds = 0.2;  /* between checks of signals and clock */
+static const double save_seconds = 2;     /* least time between two writes of an improving model */
+/* The number of round trips from which the integration steps are chosen. */
 enum { MOST_ROUND_TRIPS = 1000, FEWEST_ROUND_TRIPS = 48, LARGE = 16 };
 
 /* ---- Options of the model ----------------------------------------------------- */
@@ -56,7 +56,7 @@ static exit_code fill_model_options(cli_app *app, const train_flags *flags, cons
 /* ---- Files of a run --------------------------------------------------------------------------- */
 
 static void print_cell(FILE *stream, double value) {
-    if (isfinite(value)) fprintf(stream, "%.9g", value); /* an empty cell for what was not measured */
+    if (isfinite(value)) fprintf(stream, "%.9g", value); /* else the cell is empty: not measured */
 }
 
 static exit_code write_csv(cli_app *app, const train_flags *flags, const train_plan *plan, const eqf_model *model) {
@@ -65,7 +65,7 @@ static exit_code write_csv(cli_app *app, const train_flags *flags, const train_p
     const eqf_history_row *rows = eqf_model_history(model, &num_rows);
     FILE *stream = open_memstream(&text, &size);
     if (!stream) return app_fail(app, EXIT_CODE_DEVICE, "out of memory");
-    /* Columns of losses that no stage has are left out: the file of a likelihood is as readers have known it. */
+    /* Columns of losses that no stage has are left out. */
     fprintf(stream, "step,seconds,loss,nll,held_out_nll,gradient_norm,learning_rate%s%s%s\n",
             plan->has_free_energy ? ",free_energy,held_out_free_energy" : "",
             plan->has_flow_matching ? ",flow_matching,held_out_flow_matching" : "",
@@ -116,7 +116,7 @@ static exit_code save_model(cli_app *app, const train_flags *flags, const train_
     return code;
 }
 
-/* How finely the trained flow is to be solved from now on. */
+/* The number of integration steps of the trained model. */
 typedef struct train_steps {
     unsigned num_steps;
     eqf_round_trip error; /* NaN: not measured */
@@ -124,14 +124,14 @@ typedef struct train_steps {
 
 static const train_steps not_measured = {0, {NAN, NAN}};
 
-/* A field that is evaluated batch by batch takes N^3 operations for a divergence: many particles make fewer trips. */
+/* A batched field needs N^3 operations for a divergence, so that with many particles there are fewer trips. */
 static size_t count_round_trips(const eqf_model_options *options) {
     const double size = options->potential.num_particles / (double)LARGE;
     if (!eqf_dynamics_kind_describe(options->dynamics.kind)->is_batched || size <= 1) return MOST_ROUND_TRIPS;
     return (size_t)fmax(FEWEST_ROUND_TRIPS, MOST_ROUND_TRIPS / (size * size * size));
 }
 
-/* Unless the command line decides, the model gets as many integration steps as bring prior -> data -> prior back. */
+/* Unless the command line gives them, chooses the integration steps by the errors of prior -> data -> prior. */
 static exit_code choose_steps(cli_app *app, const train_flags *flags, const eqf_training_options *options,
                               eqf_model *model, train_steps *steps_out) {
     const eqf_model_options *of_model = eqf_model_options_of(model);
@@ -144,7 +144,7 @@ static exit_code choose_steps(cli_app *app, const train_flags *flags, const eqf_
     eqf_flow_options flow_options = EQF_FLOW_OPTIONS_INIT;
     flow_options.field_evaluation = options->field_evaluation;
     if (field->has_estimates) {
-        flow_options.divergence = EQF_DIVERGENCE_RADEMACHER; /* the cheapest: positions do not depend on it */
+        flow_options.divergence = EQF_DIVERGENCE_RADEMACHER; /* the cheapest; coordinates do not depend on it */
     }
     cli_progress progress;
     progress_wait(&progress, app, "choosing the integration steps");
@@ -170,7 +170,7 @@ static exit_code choose_steps(cli_app *app, const train_flags *flags, const eqf_
     return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_COMPUTE);
 }
 
-/* The model as it is to be used, and the log beside it. */
+/* Chooses the integration steps, then writes the final model and the log. */
 static exit_code save_last_model(cli_app *app, const train_flags *flags, const train_plan *plan,
                                  eqf_trainer *trainer, train_steps *steps_out) {
     eqf_model *model = NULL;
@@ -215,7 +215,7 @@ static exit_code diverge(cli_app *app, const train_flags *flags, const train_pla
                     best_step, flags->model_path);
 }
 
-/* A stage's name as people write it. */
+/* A stage's name for the user. */
 static const char *stage_words(const char *name) {
     return strcmp(name, "flow_matching") == 0 ? "flow matching" : strcmp(name, "free_energy") == 0 ? "energy" : name;
 }
@@ -257,7 +257,7 @@ static exit_code run_training(cli_app *app, const train_flags *flags, const trai
     while (!state->is_done && code == EXIT_CODE_OK) {
         double before = app_seconds();
         eqf_status status = eqf_trainer_advance(trainer, slice, state);
-        /* from the first step on it stops between two steps, however long they are, for its checkpoint */
+        /* After the first step a signal ends training between two steps, however long they are, with a checkpoint. */
         signals_give_time();
         double now = app_seconds();
         if (status == EQF_ERROR_NON_FINITE) {
@@ -269,8 +269,7 @@ static exit_code run_training(cli_app *app, const train_flags *flags, const trai
             break;
         }
         show_progress(&progress, state);
-        /* All ranks stop at the same step, and take the same number of steps at a time: the first one's clock
-         * counts. */
+        /* All ranks stop at the same step and do the same number of steps at a time, by the clock of the first rank. */
         bool is_stopped = signals_is_stop_requested();
         bool is_short = app_is_first(app) && now - before < slice_seconds / 2;
         bool is_long = app_is_first(app) && now - before > slice_seconds * 2;
@@ -427,7 +426,7 @@ static exit_code check_files_and_train(cli_app *app, const train_flags *flags, c
     exit_code code = files_check_writable(app, flags->model_path, "the model");
     if (code == EXIT_CODE_OK) code = files_check_writable(app, flags->csv_path, "the training log");
     if (code == EXIT_CODE_OK) code = files_check_writable(app, flags->checkpoint_path, "the checkpoint");
-    /* Two runs that write one checkpoint would each resume the other's. */
+    /* Of two runs that write one checkpoint, each would resume from the other's. */
     if (code == EXIT_CODE_OK) code = files_lock(app, flags->model_path, "the model");
     if (code == EXIT_CODE_OK) code = files_lock(app, flags->checkpoint_path, "the checkpoint");
     return code == EXIT_CODE_OK ? train(app, flags, chosen, &chosen->model->potential) : code;

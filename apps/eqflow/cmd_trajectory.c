@@ -52,7 +52,7 @@ static exit_code compute(cli_app *app, const eqf_model *model, const trajectory_
     return code;
 }
 
-/* XYZ has the whole way of the first configuration, then that of the second, ...: players show one after the other. */
+/* The XYZ file has all frames of the first configuration, then those of the second, and so on. */
 static exit_code write_xyz(cli_app *app, const trajectory_flags *flags, const eqf_potential_options *potential,
                            const frame_set *frames) {
     const size_t numbers = frames->num * frames->num_dof, total = frames->num_frames * frames->num;

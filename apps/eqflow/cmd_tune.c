@@ -1,5 +1,5 @@
-/* eqflow tune: tries values of the device profile one key after the other, each against the best so far in turns, and
- * keeps what is faster and right. */
+/* eqflow tune: tries values of the device profile, one key after the other, in turns with the best so far, and keeps
+ * those that are faster and pass the self-test. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +16,8 @@
 #include "output.h"
 #include "signals.h"
 
-/* What is tried, in the order of its effect. Other values of these keys, and other keys, are no matter of speed
- * alone. */
+/* The values that are tried, in the order of their effect. Other keys, and other values of these, affect more than
+ * speed. */
 static const struct {
     const char *key;
     const char *values[6];
@@ -28,7 +28,7 @@ static const struct {
     {"table_cells", {"256", "512", "1024"}},
 };
 enum { NUM_KEYS = sizeof searches / sizeof searches[0], NUM_ROUNDS = 5, NUM_CASES = 2 };
-/* Two runs of the same thing differ by a few per cent: less is no gain. */
+/* Two runs with the same values differ by a few per cent, so a gain must be larger. */
 static const double least_gain = 0.04;
 
 typedef struct tuning {
@@ -42,7 +42,7 @@ typedef struct tuning {
     json_t *points;
 } tuning;
 
-/* One set of values: a context of its own, checked, with what is timed. */
+/* One set of values: its context, which has passed the self-test, and the timed cases. */
 typedef struct tune_point {
     cli_app app;
     bench_case cases[NUM_CASES];
@@ -94,7 +94,8 @@ static exit_code point_open(const tuning *t, char settings[NUM_KEYS][48], tune_p
     return open_cases(point);
 }
 
-/* Geometric mean of best-of-rounds times, the two points in turns: the clock is not steady. *ratio_out: of a over b. */
+/* Geometric mean over cases of the best time of all rounds; the two points are timed in turns, because the clock
+ * changes. *ratio_out: a over b. */
 static exit_code compare(const tuning *t, tune_point *a, tune_point *b, double *ratio_out) {
     double log_ratio = 0;
     for (size_t c = 0; c < NUM_CASES; c++) {
@@ -121,7 +122,8 @@ static void note_point(tuning *t, const char *setting, const char *outcome, doub
         t->points, json_pack("{s:s, s:o, s:s}", "setting", setting, "speed", output_real(speed), "outcome", outcome));
 }
 
-/* One value against the best so far. A point that fails to build or to answer rightly is out, and no reason to stop. */
+/* Compares one value with the best so far. A value with which kernels do not build or fail the self-test is rejected,
+ * and tuning goes on. */
 static exit_code try_value(tuning *t, size_t key, const char *value) {
     char settings[NUM_KEYS][48];
     memcpy(settings, t->settings, sizeof settings);
@@ -169,7 +171,7 @@ static exit_code start(tuning *t) {
         }
     }
     free(profile);
-    /* there must be something right to compare with */
+    /* the profile's values must pass, to have something to compare with */
     if (status == EQF_OK) status = eqf_selftest_of(t->app->ctx, "radial", NULL, NULL);
     return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(t->app, status, ACTIVITY_COMPUTE);
 }
@@ -179,7 +181,7 @@ static exit_code search(tuning *t) {
     for (size_t k = 0; k < NUM_KEYS; k++) {
         if (t->only ? strcmp(t->only, searches[k].key) != 0
                     : strcmp(searches[k].key, "group_size") == 0 && t->device.type == EQF_DEVICE_CPU)
-            continue; /* a CPU's work-group is one thread: nothing to share a sample among */
+            continue; /* on a CPU a work-group is one thread, so sharing a sample has no use */
         for (size_t v = 0; v < 6 && searches[k].values[v]; v++) {
             if (signals_is_stop_requested())
                 return app_fail(t->app, EXIT_CODE_INTERRUPTED, "stopped: nothing was stored");
@@ -194,7 +196,7 @@ static exit_code search(tuning *t) {
     return EXIT_CODE_OK;
 }
 
-/* A file fit for platforms/, and without its first lines what is stored. */
+/* Writes a file in the format of platforms/; the stored tuning is the same without the first lines. */
 static void write_profile(const tuning *t, FILE *stream) {
     char date[16] = "";
     const time_t now = time(NULL);

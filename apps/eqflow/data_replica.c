@@ -205,7 +205,7 @@ static void print_ladder(cli_output *output, const eqf_replica_diagnostics *d) {
     output_json(output, "temperatures", all);
 }
 
-/* Says what the figures doubt. */
+/* Prints warnings about doubtful figures. */
 static void speak(cli_app *app, const eqf_replica_diagnostics *d) {
     for (unsigned k = 0; k + 1 < d->num_temperatures; k++)
         if (d->at[k].swap_acceptance < 0.05) {
@@ -221,11 +221,12 @@ static void speak(cli_app *app, const eqf_replica_diagnostics *d) {
                  d->num_round_trips, d->num_ladders);
 }
 
-/* Is there an equilibrium at all? exp(-u) can be normalised only if u grows faster than (N-1) D ln r where all
- * particles fly apart, and faster than D ln r where one leaves: asked between a thousand and ten thousand times the
- * size of x [N*D], as the diagnostics of plain chains do (docs/sampling.md). potential has the highest temperature. */
+/* Tests whether there is an equilibrium: exp(-u) can be normalised only if u grows faster than (N-1) D ln r when all
+ * particles fly apart, and faster than D ln r when one leaves. This is tested between a thousand and ten thousand times
+ * the size of x [N*D], as in the diagnostics of plain chains (docs/sampling.md). potential has the highest
+ * temperature. */
 static exit_code find_bound(cli_app *app, const eqf_potential_options *potential, const float *x, bool *is_bound_out) {
-    enum { NUM_PLACES = 4 }; /* all apart, near and far; one away, near and far */
+    enum { NUM_PLACES = 4 }; /* all apart at both distances; one away at both distances */
     const unsigned N = potential->num_particles, D = potential->space_dim, num_dof = N * D;
     const double near = 1e3, far = 1e4;
     double squares = 0;

@@ -12,18 +12,18 @@ typedef struct replica_flags {
     const char *start, *each_path, *ladder_path;
 } replica_flags;
 
-/* What the command's own flags say. */
+/* Values of the command's other flags. */
 typedef struct replica_request {
     size_t num;
     const char *path, *energies_path;
     unsigned num_burn_in, thinning; /* 0: the preset's */
 } replica_request;
 
-/* --replicas and what goes with it; gives the number of options. */
+/* --replicas and its options; returns their number. */
 size_t replica_options(replica_flags *flags, cli_option options_out[]);
-/* Was something given that needs --replicas? Then that is missing. */
+/* An error if an option that needs --replicas is given without it. */
 exit_code replica_check(cli_app *app, const replica_flags *flags);
-/* Samples, writes and prints. */
+/* Draws the samples, writes the files and prints the results. */
 exit_code replica_make(cli_app *app, const replica_flags *flags, const replica_request *request,
                        const eqf_preset *preset);
 

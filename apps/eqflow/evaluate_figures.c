@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-/* What an integrator did that chooses its steps. */
+/* Figures of an integrator that chooses its steps. */
 static size_t list_steps(const eqf_step_statistics *steps, evaluate_figure figures_out[]) {
     const double num_solves = (double)steps->num_samples;
     const evaluate_figure all[] = {

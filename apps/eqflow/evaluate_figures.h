@@ -15,7 +15,7 @@ typedef struct evaluate_figure {
     bool is_count;
 } evaluate_figure;
 
-/* Their number. */
+/* Returns the number of figures. */
 size_t evaluate_figures_list(const eqf_evaluation_figures *of, evaluate_figure figures_out[MAX_EVALUATE_FIGURES]);
 
 #endif

@@ -8,7 +8,7 @@ exit_code exit_code_of(eqf_status status, cli_activity activity) {
     case EQF_ERROR_OUT_OF_MEMORY:
     case EQF_ERROR_DEVICE:
     case EQF_ERROR_DEVICE_MEMORY: return EXIT_CODE_DEVICE;
-    /* a user's potential that does not compile is a bad file, our kernels are the device's trouble */
+    /* a user's potential that does not compile is a bad file; for eqflow's kernels the device is the cause */
     case EQF_ERROR_KERNEL_BUILD: return activity == ACTIVITY_READ ? EXIT_CODE_INPUT : EXIT_CODE_DEVICE;
     case EQF_ERROR_IO: return activity == ACTIVITY_WRITE ? EXIT_CODE_OUTPUT : EXIT_CODE_INPUT;
     case EQF_ERROR_FORMAT: return EXIT_CODE_INPUT;

@@ -26,8 +26,8 @@ static char *folder_of(const char *path) {
     return folder;
 }
 
-/* The file that path stands for in the end: links are followed, also where the last one leads to a file that is yet to
- * be made. The caller frees it; NULL: the links lead nowhere, or there is no memory. */
+/* The file to which path leads after all links, also if it does not exist yet. The caller frees it; NULL: the links
+ * lead nowhere, or there is no memory. */
 static char *follow_links(const char *path) {
     enum { MAX_LINKS = 40 };
     char *current = strdup(path);
@@ -48,8 +48,8 @@ static char *follow_links(const char *path) {
     return NULL;
 }
 
-/* A new empty file in folder: its descriptor, or -1 and errno; *name_out is the caller's. Its name is short, whatever
- * that of the file to come is. */
+/* A new empty file in folder: its descriptor, or -1 and errno; *name_out is the caller's. Its name is short, however
+ * long that of the final file is. */
 static int create_in(const char *folder, char **name_out) {
     static const char last_name[] = "/.eqflow-XXXXXX";
     size_t size = strlen(folder) + sizeof last_name;
@@ -113,7 +113,7 @@ exit_code files_check_writable(cli_app *app, const char *path, const char *what)
     return code;
 }
 
-/* Of two files that are yet to be made, neither of them a link. */
+/* Whether two files that do not exist yet, and are not links, are the same. */
 static bool is_one_new_file(const char *a, const char *b) {
     const char *slash_a = strrchr(a, '/'), *slash_b = strrchr(b, '/');
     if (strcmp(slash_a ? slash_a + 1 : a, slash_b ? slash_b + 1 : b) != 0) return false;
@@ -126,7 +126,8 @@ static bool is_one_new_file(const char *a, const char *b) {
     return status_a.st_dev == status_b.st_dev && status_a.st_ino == status_b.st_ino;
 }
 
-/* The same file under two names, links included. One that is yet to be made is its folder and its name. */
+/* Whether two names lead to the same file, through links too. A file that does not exist yet is given by folder and
+ * name. */
 static bool is_one_file(const char *a, const char *b) {
     struct stat status_a, status_b;
     const bool has_a = stat(a, &status_a) == 0, has_b = stat(b, &status_b) == 0;
@@ -141,7 +142,7 @@ static bool is_one_file(const char *a, const char *b) {
     return status_a.st_dev == status_b.st_dev && status_a.st_ino == status_b.st_ino;
 }
 
-/* Of a file that is written. */
+/* Checks the name of a file that is written. */
 static exit_code check_name(cli_app *app, const files_use *use) {
     static const char *const others[] = {".xyz", ".csv", ".json", ".html", ".txt", ".npz", ".safetensors", ".pdb"};
     const char *dot = strrchr(use->path, '.');
@@ -183,8 +184,8 @@ exit_code files_write(cli_app *app, const char *path, const char *text, size_t s
     return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_WRITE);
 }
 
-/* A socket's abstract name (unix(7), Linux), of the file's folder and name: it vanishes with the process, however that
- * ends, and leaves no file behind. Elsewhere, and where no socket can be had, nothing is locked. */
+/* The lock is an abstract socket name (unix(7), Linux) made from the file's folder and name: it disappears with the
+ * process, however that ends, and leaves no file. On other systems, and without a socket, nothing is locked. */
 exit_code files_lock(cli_app *app, const char *path, const char *what) {
 #ifdef __linux__
     if (!path || !app_is_first(app)) return EXIT_CODE_OK;
@@ -205,7 +206,7 @@ exit_code files_lock(cli_app *app, const char *path, const char *what) {
                  (unsigned long long)about.st_dev, (unsigned long long)about.st_ino, (unsigned long long)hash);
     const socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length);
     if (bind(descriptor, (const struct sockaddr *)&address, size) == 0)
-        return EXIT_CODE_OK; /* kept until the process ends */
+        return EXIT_CODE_OK; /* the descriptor stays open until the process ends */
     const bool is_taken = errno == EADDRINUSE;
     close(descriptor);
     if (is_taken) {

@@ -4,27 +4,27 @@
 
 #include "app.h"
 
-/* Says at once, before minutes of work, that path could not be written at the end: folder missing or not
- * writable, path a folder or a device. what names the file: "the model". NULL path: nothing to check. */
+/* Checks before minutes of work that path can be written at the end: the folder exists and is writable, path is not a
+ * folder or a device. what: the file's name in messages, "the model". NULL path: nothing to check. */
 exit_code files_check_writable(cli_app *app, const char *path, const char *what);
 
-/* Replaces path by text [size], all of it or nothing; on the rank that writes. */
+/* Replaces path by text [size], whole or not at all; only on the rank that writes. */
 exit_code files_write(cli_app *app, const char *path, const char *text, size_t size);
 
 typedef enum files_role { FILES_READ = false, FILES_WRITTEN = true, FILES_NUMPY /* written as .npy */ } files_role;
 
-/* A file that a command reads or writes; option as the user knows it: "--data". path NULL: not given. */
+/* A file that a command reads or writes; option: its name for the user, "--data". path NULL: not given. */
 typedef struct files_use {
     const char *option, *path;
     files_role role;
 } files_use;
 
-/* No file that is written may be one of the others, by whatever name: what is read would be lost. Nor may its name
- * promise another format, or be "-", which elsewhere is stdout. */
+/* An error if a file that is written is the same as another one, whatever its name, or if its name has the extension of
+ * another format, or is "-" (which in other programs is stdout). */
 exit_code files_check_distinct(cli_app *app, size_t num, const files_use uses[]);
 
-/* Keeps path to this process until its end: another one that wants it is refused with a line. For files that are
- * written again and again. */
+/* Locks path for this process until its end; another process that locks it ends with a line. For files that are written
+ * repeatedly. */
 exit_code files_lock(cli_app *app, const char *path, const char *what);
 
 bool files_exists(const char *path);

@@ -24,10 +24,10 @@ static size_t integrator_options(flow_flags *flags, cli_option options_out[]) {
     return 1 + option_flags_options(&flags->methods, NULL, options_out + 1);
 }
 
-/* A flag that this method does not have: says which one does. */
+/* The error for a flag that this method does not have; it names a method that has it. */
 static exit_code fail_unfit(cli_app *app, const option_flag *flag) {
     unsigned m = 0;
-    while (option_flags_row(flag, method_rows, m) == NULL) m++; /* it came from one */
+    while (option_flags_row(flag, method_rows, m) == NULL) m++; /* some method has it */
     return app_fail(app, EXIT_CODE_USAGE, "--%s is an option of another integrator: add --integrator %s", flag->name,
                     eqf_integrator_method_describe((eqf_integrator_method)m)->name);
 }

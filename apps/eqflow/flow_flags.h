@@ -17,13 +17,13 @@ typedef struct flow_flags {
 #define FLOW_NUM_OPTIONS 16 /* at most */
 
 /* Writes the options into options_out [FLOW_NUM_OPTIONS]; gives their number. max_steps: the most integrator steps;
- * steps_help says what they are here. */
+ * steps_help: their help text. */
 size_t flow_flags_options(flow_flags *flags, double max_steps, const char *steps_help, cli_option options_out[]);
 
-/* What the flags ask of the flow; says what is wrong with them. */
+/* Converts the flags to options of the flow; prints what is wrong with them. */
 exit_code flow_flags_read(cli_app *app, const flow_flags *flags, eqf_flow_options *options_out);
 
-/* Loads the model and makes app's context for it; says what went wrong. */
+/* Makes app's context and loads the model; prints errors. */
 exit_code flow_flags_load(cli_app *app, const char *path, eqf_model **model_out);
 
 #endif

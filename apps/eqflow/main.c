@@ -62,8 +62,8 @@ static exit_code fail_unknown(cli_app *app, const char *name) {
     return app_fail(app, EXIT_CODE_USAGE, "unknown command '%s'; see eqflow --help", name);
 }
 
-/* A standard stream that the caller closed would lend its number to the next file that is opened, and messages would go
- * into that one. Reading from /dev/null, it fails as before when it is written to. */
+/* If the caller has closed a standard stream, the next opened file would get its number, and messages would go into
+ * that file. So /dev/null is opened in its place, for reading, so that writing to it still fails. */
 static void keep_standard_streams(void) {
     for (int descriptor = 0; descriptor <= 2; descriptor++) {
         if (fcntl(descriptor, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDONLY) != descriptor) return;

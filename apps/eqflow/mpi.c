@@ -1,4 +1,4 @@
-/* The ranks of an MPI job: the only file that knows MPI. */
+/* The ranks of an MPI job: the only file that uses MPI. */
 #include <errno.h>
 #include <mpi.h>
 #include <stdio.h>
@@ -8,7 +8,7 @@
 
 #include "ranks.h"
 
-/* Counts are int in MPI 3: longer messages go in pieces. */
+/* Counts are int in MPI 3, so longer messages are sent in pieces. */
 static const size_t largest_piece = (size_t)1 << 30;
 
 static bool sum_floats(void *user, size_t count, float *values) {
@@ -49,7 +49,7 @@ static bool gather(void *user, const size_t *bounds, void *bytes) {
     return true;
 }
 
-/* A program that nobody launched through MPI stays out of it: MPI_Init costs time and opens sockets. */
+/* Whether MPI launched this program; else MPI_Init is not called, which costs time and opens sockets. */
 static bool is_launched(void) {
     static const char *const signs[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMI_RANK", "PMIX_RANK", "MPI_LOCALNRANKS"};
     for (size_t i = 0; i < sizeof signs / sizeof signs[0]; i++) {
@@ -58,7 +58,7 @@ static bool is_launched(void) {
     return false;
 }
 
-/* Under the mpirun of another MPI each process is a job of its own, and all would do the same work and write one
+/* Under the mpirun of another MPI library each process is a separate job; all would do the same work and write the same
  * file. */
 static exit_code check_launcher(cli_app *app, int size) {
     static const char *const sizes[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"};
@@ -111,8 +111,8 @@ exit_code ranks_end(cli_app *app, exit_code code) {
     int is_running = 0;
     MPI_Initialized(&is_running);
     if (!is_running) return code;
-    /* Others may wait for what this rank will never send. MPICH's mpirun drops what it has not yet read of our message
-     * (3 runs of 20), so it gets the time to read it. */
+    /* Other ranks may wait for this one, so it aborts the job. MPICH's mpirun loses output that it has not read before
+     * the abort (in 3 of 20 runs), so there is a pause first. */
     if (code != EXIT_CODE_OK && app->ranks.size > 1) {
         fflush(stderr);
         pause_seconds(0.3);
@@ -124,7 +124,7 @@ exit_code ranks_end(cli_app *app, exit_code code) {
 
 void ranks_wait_for_first(const cli_app *app) {
     if (app->ranks.rank == 0) return;
-    /* The first rank's MPI_Abort ends this process meanwhile: with SIGTERM, which our handler takes note of, then
+    /* During the pause the first rank's MPI_Abort ends this process, with SIGTERM, which our handler records, and then
      * SIGKILL. */
     pause_seconds(3);
 }

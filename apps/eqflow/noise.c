@@ -6,7 +6,7 @@
 
 #include "random_stream.h"
 
-/* Enough to meet the lowest minimum of the presets many times over: docs/minima.md. */
+/* Enough to find the lowest minimum of the presets many times: docs/minima.md. */
 enum { NUM_STARTS = 1000 };
 
 typedef struct descent {

@@ -11,8 +11,7 @@ static void name_of(const eqf_option *row, char name[40]) {
         if (*c == '_') *c = '-';
 }
 
-/* Bounds as command lines say them: kernels compute in float, and what is beyond it is no bound that people care
- * for. */
+/* Bounds for the command line: kernels compute in float, so bounds beyond its range are left out. */
 static double low_of(const eqf_option *row) {
     return row->low <= -1e30 ? -DBL_MAX : row->low > 0 && row->low < 1e-20 ? DBL_MIN : row->low;
 }
@@ -127,7 +126,7 @@ const eqf_option *option_flags_row(const option_flag *flag, option_rows rows, un
     return NULL;
 }
 
-/* Each kind's own range is the business of the library's check. */
+/* The range of each kind is checked by the library. */
 static exit_code set_value(cli_app *app, const option_flag *flag, const eqf_option *row, void *options) {
     if (row->type == EQF_OPTION_REAL) {
         eqf_option_set(row, options, flag->number);

@@ -1,6 +1,6 @@
-/* Flags made from the library's option rows (eqflow/option.h): names, help, ranges and values, so that a new kind's
- * options need no code here. Kinds may share a flag; it then sets the option of that name of whichever kind is
- * chosen. */
+/* Flags made from the library's option rows (eqflow/option.h): names, help, ranges and values, so that the
+ * options of a new kind need no code here. Kinds may share a flag; it then sets the option of that name of the chosen
+ * kind. */
 #ifndef OPTION_FLAGS_H
 #define OPTION_FLAGS_H
 
@@ -26,7 +26,7 @@ typedef struct option_flags {
     option_flag flags[OPTION_FLAGS_MAX];
 } option_flags;
 
-/* Row number index of a kind, NULL beyond the last: eqf_potential_option and its like. */
+/* Row number index of a kind, NULL beyond the last, such as eqf_potential_option. */
 typedef const eqf_option *(*option_rows)(unsigned kind, size_t index);
 
 /* Adds a kind's rows; title goes before the help ("": nothing). */
@@ -41,10 +41,10 @@ size_t option_flags_named(option_flags *flags, size_t num, const char *const nam
 void option_flags_entitle(option_flags *flags, const char *name, const char *title);
 /* The flag of that name; where there is none, one that is not set. */
 const option_flag *option_flags_find(const option_flags *flags, const char *name);
-/* The kind's row that a flag stands for; NULL if it has none. */
+/* The kind's row of a flag; NULL if it has none. */
 const eqf_option *option_flags_row(const option_flag *flag, option_rows rows, unsigned kind);
-/* Puts the flags that were given over options, a struct of that kind. *unfit_out: the first flag that the kind does not
- * have, or NULL; it is for the caller to report. Texts that are no name of the row are reported here. */
+/* Writes the given flags into options, a struct of that kind. *unfit_out: the first flag that the kind does not have,
+ * or NULL; the caller reports it. A text that is not a name of the row is reported here. */
 exit_code option_flags_apply(cli_app *app, const option_flags *flags, option_rows rows, unsigned kind, void *options,
                              const option_flag **unfit_out);
 

@@ -88,7 +88,8 @@ static void print_help(const cli_app *app, const command_help *help, const cli_o
 
 bool options_number(const char *text, double *value_out) {
     char *end = NULL;
-    if (strspn(text, "+-.0123456789eE") != strlen(text)) return false; /* strtod takes blanks and hexadecimals too */
+    /* strtod would also accept blanks and hexadecimals */
+    if (strspn(text, "+-.0123456789eE") != strlen(text)) return false;
     *value_out = strtod(text, &end);
     return end != text && *end == '\0' && isfinite(*value_out);
 }
@@ -115,7 +116,7 @@ static bool is_allowed(const cli_option *option, double value) {
     return (option->low == 0 && option->high == 0) || (value >= option->low && value <= option->high);
 }
 
-/* A bound as people say it: the smallest positive number means "above 0". */
+/* The error for a value out of range; the smallest positive number as a bound means "above 0". */
 static exit_code fail_range(cli_app *app, const cli_option *option, const char *text) {
     char low[48];
     snprintf(low, sizeof low, option->low > 0 && option->low < 1e-100 ? "more than 0" : "at least %g", option->low);
@@ -188,10 +189,10 @@ static exit_code set_value(cli_app *app, const cli_option *option, char *text) {
 
 /* ---- Parsing ---------------------------------------------------------------------------------- */
 
-/* "; did you mean --NAME?" for an option that nobody knows, or "". */
+/* "; did you mean --NAME?" for an unknown option, or "". */
 static const char *suggest(const char *word, const cli_option *options, size_t num_options, char text[64]) {
     char name[40];
-    size_t best = 0, least = 3; /* letters that may differ, 2 */
+    size_t best = 0, least = 3; /* at most 2 letters may differ */
     text[0] = '\0';
     if (strncmp(word, "--", 2) != 0) return text;
     snprintf(name, sizeof name, "%.30s", word + 2);
@@ -246,7 +247,7 @@ static exit_code parse(cli_app *app, const command_help *help, const cli_option 
 
 enum { NUM_COMMON = 8 };
 
-/* Those of every command. */
+/* Options of every command. */
 static size_t common_options(cli_app *app, bool *wants_help, cli_option options_out[NUM_COMMON]) {
     const cli_option rows[NUM_COMMON] = {
         {.kind = OPTION_HEADING, .name = "Every command"},
@@ -304,7 +305,7 @@ bool options_parse(cli_app *app, const command_help *help, const cli_option *own
     num_options += common_options(app, &wants_help, options + num_options);
     for (size_t i = 0; i < num_options; i++) {
         if (options[i].kind == OPTION_HEADING) continue;
-        /* All values come as text: the conversion and its messages are ours. val is the option's place + 1. */
+        /* popt gives all values as text; this file converts them and prints errors. val is the option's index + 1. */
         table[num_table++] =
             (struct poptOption){.longName = options[i].name,
                                 .shortName = options[i].letter,
@@ -313,7 +314,7 @@ bool options_parse(cli_app *app, const command_help *help, const cli_option *own
     }
     table[num_table] = (struct poptOption)POPT_TABLEEND;
 
-    if (is_help_asked(app)) { /* it shows the defaults, which values replace */
+    if (is_help_asked(app)) { /* before values replace the defaults, which help shows */
         print_help(app, help, options, num_options);
         *code_out = app_flush_help(app);
         return false;

@@ -22,9 +22,9 @@ typedef struct cli_option {
     cli_option_kind kind;
     char letter;              /* 0: none */
     const char *name;         /* without the dashes */
-    const char *argument;     /* what --help calls the value: "FILE" */
-    const char *help;         /* one sentence part, lower case */
-    void *value;              /* holds the default before, the result after */
+    const char *argument;     /* the value's name in --help: "FILE" */
+    const char *help;         /* a description without capital and full stop */
+    void *value;              /* before: the default; after: the result */
     bool *is_set;             /* true if given; may be NULL */
     const char *default_text; /* shown instead of the value before; "" shows none */
     double low, high;         /* allowed values; both 0: any */
@@ -35,7 +35,7 @@ typedef struct command_help {
     const char *usage;                /* "PRESET -o FILE [options]" */
     const char *description;          /* one or a few sentences; wrapped */
     const char *const *operands;      /* names of the arguments without dashes, NULL at the end */
-    bool is_last_operand_optional;    /* then NULL in its place, and the command sees to it */
+    bool is_last_operand_optional;    /* if it is missing its place is NULL */
     const char *examples;             /* complete lines, or NULL */
     void (*print_more)(FILE *stream); /* after the options, or NULL */
 } command_help;
@@ -43,14 +43,14 @@ typedef struct command_help {
 #define OPTIONS_MAX 128
 #define OPERANDS_MAX 4
 
-/* Copies rows, an array, into a command's list of options; gives their number. */
+/* Copies an array of rows into a command's list of options; returns their number. */
 #define OPTIONS_PUT(options_out, rows) (memcpy((options_out), (rows), sizeof(rows)), sizeof(rows) / sizeof *(rows))
 
 /* A finite decimal number and nothing else. */
 bool options_number(const char *text, double *value_out);
 
-/* Reads app's arguments after the command's name. operands [OPERANDS_MAX] gets the arguments without dashes,
- * all of them required unless help says otherwise. Returns true if the command should go on; otherwise *code_out is the
+/* Reads app's arguments after the command's name. operands [OPERANDS_MAX] receives the arguments without
+ * dashes, all required unless help says otherwise. Returns true if the command should go on; otherwise *code_out is the
  * exit code (--help: 0, printed; a mistake: EXIT_CODE_USAGE, one line said). */
 bool options_parse(cli_app *app, const command_help *help, const cli_option *options, size_t num_options,
                    const char *operands[], exit_code *code_out);

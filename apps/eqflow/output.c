@@ -11,8 +11,8 @@
 
 enum { LABEL_WIDTH = 34 };
 
-/* Jansson leaves out what it finds no memory for, and a key that is missing is worse than an error: whether that has
- * happened since output_begin. A global, as Jansson's choice of malloc is one. */
+/* Whether an allocation of Jansson has failed since output_begin. It then leaves out keys, which must be an error. A
+ * global variable, because Jansson's allocation functions are global. */
 static bool has_json_lost;
 static void *malloc_noted(size_t size) {
     void *memory = malloc(size);

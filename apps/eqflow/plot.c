@@ -11,7 +11,7 @@
 
 extern char **environ;
 
-/* A file without a name: gone with its descriptor, whatever happens. -1 if none can be made. */
+/* A file without a name, which disappears with its descriptor. -1 if none can be made. */
 static int open_temporary(void) {
     const char *folder = getenv("TMPDIR");
     char name[512];
@@ -48,10 +48,11 @@ static char *read_whole(int descriptor) {
     return text;
 }
 
-/* gnuplot with the script as standard input and the SVG as standard output: files, so that neither side waits. */
+/* Runs gnuplot with script and svg as standard input and output; they are files and not pipes, so that neither side
+ * waits. */
 static int run(int script, int svg) {
     char program[] = "gnuplot", defaults[] = "--default-settings";
-    char *arguments[] = {program, defaults, NULL}; /* no ~/.gnuplot: the same picture for everybody */
+    char *arguments[] = {program, defaults, NULL}; /* without ~/.gnuplot: the same picture for every user */
     posix_spawn_file_actions_t actions;
     if (posix_spawn_file_actions_init(&actions) != 0) return ENOMEM;
     posix_spawn_file_actions_adddup2(&actions, script, STDIN_FILENO);
@@ -65,7 +66,7 @@ static int run(int script, int svg) {
     while (waitpid(child, &result, 0) < 0) {
         if (errno != EINTR) return errno;
     }
-    if (WIFEXITED(result) && WEXITSTATUS(result) == 127) return ENOENT; /* how a failed exec shows elsewhere */
+    if (WIFEXITED(result) && WEXITSTATUS(result) == 127) return ENOENT; /* a failed exec on some systems */
     return WIFEXITED(result) && WEXITSTATUS(result) == 0 ? 0 : EIO;
 }
 

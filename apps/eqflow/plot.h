@@ -4,8 +4,8 @@
 
 #include "app.h"
 
-/* Runs gnuplot on script (its output goes to stdout of gnuplot as SVG). *svg_out is the caller's, NULL if gnuplot is
- * missing or failed; *problem_out then says which in a few words (static text). */
+/* Runs gnuplot on script, which writes SVG to stdout. *svg_out is the caller's; NULL if gnuplot is missing or failed,
+ * and *problem_out then says which (static text). */
 void plot_svg(const char *script, char **svg_out, const char **problem_out);
 
 #endif

@@ -52,7 +52,7 @@ void progress_update(cli_progress *progress, double done, double total, const ch
     struct winsize window;
     int width = 80;
     if (ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 20) width = window.ws_col;
-    /* The bar makes room for numbers; what still does not fit ends before a word, not within a number. */
+    /* The bar is shortened to leave room for the text; if that is still too long it is cut between words. */
     for (int bar_width = BAR_WIDTH; bar_width >= SMALLEST_BAR; bar_width--) {
         for (int i = 0; i < bar_width; i++) bar[i] = i < (int)(fraction * bar_width + 0.5) ? '#' : '-';
         bar[bar_width] = '\0';
@@ -80,7 +80,7 @@ int progress_report(void *user, const eqf_progress *report) {
     cli_app *app = user;
     cli_progress *progress = app->watching;
     if (!progress) return 0;
-    if (progress->stage != report->stage) { /* static texts: the pointer tells a new stage */
+    if (progress->stage != report->stage) { /* a new stage: texts are static, so pointers can be compared */
         progress->stage = report->stage;
         progress->start_done = -1;
         if (!progress->has_own_label) progress->label = report->stage;

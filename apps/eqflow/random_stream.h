@@ -1,10 +1,10 @@
-/* Random numbers of the program itself, on the host: few, and the same on every machine. */
+/* A few random numbers of the program itself, computed on the host and the same on every machine. */
 #ifndef EQFLOW_APP_RANDOM_STREAM_H
 #define EQFLOW_APP_RANDOM_STREAM_H
 
 #include <stdint.h>
 
-/* Number `index` of a seed's stream is next; start at 0. */
+/* index: the number in the seed's stream that is drawn next. */
 typedef struct random_stream {
     uint64_t seed, index;
 } random_stream;

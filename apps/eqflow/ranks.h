@@ -1,18 +1,18 @@
-/* The processes of one `mpirun`, of which this is one. Without MPI there is one. */
+/* The processes (ranks) of one `mpirun`. Without MPI there is one. */
 #ifndef RANKS_H
 #define RANKS_H
 
 #include "app.h"
 
-/* Before anything else: fills app->ranks and app->node_rank. Says what is wrong, such as a launch by mpirun of a
- * program that was built without MPI. */
+/* The first call: sets app->ranks and app->node_rank. Prints errors, such as a launch by mpirun of a program that was
+ * built without MPI. */
 exit_code ranks_begin(cli_app *app);
 
-/* The last call: ends the other ranks too if code is a failure. Returns the exit code of the process. */
+/* The last call: if code is a failure it also ends the other ranks. Returns the exit code of the process. */
 exit_code ranks_end(cli_app *app, exit_code code);
 
-/* A failure of this process is about to be reported: returns when the report is this rank's, which is so at once on the
- * first rank; others give it a moment to say the same for all of them. */
+/* Called before a failure is reported. It returns at once on the first rank; on others it waits, so that the first rank
+ * can report the same failure for all. */
 void ranks_wait_for_first(const cli_app *app);
 
 #endif

@@ -4,7 +4,8 @@
 #include "ranks.h"
 
 exit_code ranks_begin(cli_app *app) {
-    /* What Open MPI, MPICH and Intel MPI tell each process of a job. All would do the same work and write one file. */
+    /* Variables that Open MPI, MPICH and Intel MPI set in each process of a job. All processes would do the same work
+     * and write the same file. */
     static const char *const sizes[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         const char *size = getenv(sizes[i]);

@@ -18,7 +18,7 @@
 #include "report_weights.h"
 #include "text.h"
 
-/* Colours of Okabe and Ito, told apart with any colour vision; lines differ in dash and width besides. */
+/* Colours of Okabe and Ito, which differ for every colour vision; lines also differ in dash and width. */
 #define COLOUR_DATA "#0072B2"
 #define COLOUR_MODEL "#D55E00"
 #define COLOUR_REWEIGHTED "#009E73"
@@ -37,7 +37,7 @@ static void print_preamble(FILE *script, const char *x_label, const char *y_labe
             x_label, y_label);
 }
 
-/* Left edges of the bins and a closing zero: what "steps" and "fillsteps" draw as a histogram. */
+/* Left edges of the bins and a zero at the end, as gnuplot's "steps" and "fillsteps" need for a histogram. */
 static void print_steps(FILE *script, const char *name, report_range range, const double *density) {
     double width = (range.high - range.low) / NUM_BINS;
     fprintf(script, "$%s << EOD\n%.9g 0\n", name, range.low);
@@ -71,8 +71,8 @@ static void print_weights(FILE *script, const picture_histogram *histogram) {
             histogram->range.low, histogram->range.high);
 }
 
-/* One quantity of the history: of the training steps, of the held-out set, and the lower bound of its expectation (NaN:
- * unknown). */
+/* One quantity of the history: its values in training steps and on the held-out set, and the lower bound of its
+ * expectation (NaN: unknown). */
 typedef struct report_curve {
     size_t training, held_out; /* offsets in eqf_history_row */
     double floor;
@@ -101,7 +101,7 @@ static bool has_curve(const report_content *report, report_curve curve) {
     return false;
 }
 
-/* The early fall would flatten all that matters: the picture ends a little above what the last 90 % reach. */
+/* The large values of the first steps are cut off: the range ends a little above the values of the last 90 %. */
 static report_range curve_range(const report_content *report, report_curve curve) {
     report_range range = {INFINITY, -INFINITY};
     uint64_t last = report->history[report->num_history - 1].step;
@@ -167,7 +167,7 @@ static void print_escaped(FILE *html, const char *text) {
                 if (length > 0) {
                     fwrite(text, 1, length, html);
                 } else {
-                    fputs("\xef\xbf\xbd", html); /* a file name need not be UTF-8 */
+                    fputs("\xef\xbf\xbd", html); /* not UTF-8, as a file name may be */
                 }
         }
     }
@@ -233,7 +233,7 @@ static const char style[] =
 
 typedef struct report_picture {
     const char *name, *title, *caption, *x_label, *y_label;
-    double outside; /* fraction of the model's samples beyond it */
+    double outside; /* fraction of the model's samples outside the picture */
     char *script;
 } report_picture;
 
@@ -250,7 +250,7 @@ static void print_picture(FILE *html, const report_picture *picture, const char 
 }
 
 static void print_table(FILE *html, const char *class_name, size_t num_rows, const report_row *rows) {
-    bool has_notes = false; /* one cell missing would break the lines between rows */
+    bool has_notes = false; /* all rows need the same number of cells */
     for (size_t i = 0; i < num_rows; i++) has_notes = has_notes || rows[i].note[0];
     fprintf(html, "<div class=\"card %s\"><table>\n", class_name);
     for (size_t i = 0; i < num_rows; i++) {

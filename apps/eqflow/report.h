@@ -6,11 +6,11 @@
 #include "eqflow/model.h"
 
 typedef struct report_row {
-    /* value: room for a command line with its paths; note: what the figure means, or "" */
+    /* value: long enough for a command line with paths; note: the meaning of the figure, or "" */
     char label[64], value[4096], note[200];
 } report_row;
 
-/* One certificate as a traffic light: what was measured, and what to do. */
+/* One check as a traffic light: the measured value, and what to do. */
 typedef enum report_colour { REPORT_GREEN, REPORT_YELLOW, REPORT_RED } report_colour;
 typedef struct report_light {
     report_colour colour;
@@ -36,12 +36,12 @@ typedef struct report_content {
     const float *x_model, *energy_model; /* [num_samples, N, D], [num_samples] */
     const double *log_weights;           /* [num_samples] */
     double log_z;                        /* of those weights; NaN: no reweighted curves */
-    size_t num_strip, num_strip_frames; /* samples, and times of the way from prior to data; 0: none */
+    size_t num_strip, num_strip_frames; /* samples, and times of their path from prior to data; 0: none */
     const float *x_strip;               /* [num_strip_frames, num_strip, N, D] */
     const double *strip_times;          /* [num_strip_frames] */
     size_t num_history;
     const eqf_history_row *history;
-    double entropy, known_log_z; /* the floors of the training curves; NaN: not drawn */
+    double entropy, known_log_z; /* lower bounds in the training curves; NaN: not drawn */
 } report_content;
 
 /* Writes path whole or not at all. Without gnuplot the pictures are left out, with one line on stderr. */

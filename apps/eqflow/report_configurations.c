@@ -6,16 +6,16 @@
 
 #include "animation.h"
 
-/* A panel's side; how many configurations are shown, and how many of them beside each other; samples and frames of the
- * strip. */
+/* A panel's side and the gap between panels in pixels; the numbers of configurations and of columns; the samples and
+ * frames of the strip. */
 enum { SIDE = 130, GAP = 8, NUM_SHOWN = 8, NUM_COLUMNS = 4, STRIP_ROWS = 3, STRIP_COLUMNS = 5 };
 
-/* One particle as the eye sees it: to the right, upwards, and towards the eye. */
+/* Coordinates of a particle in the picture: to the right, upwards, and towards the viewer. */
 typedef struct seen {
     double right, up, near;
 } seen;
 
-/* In space the eye looks from above and a little from the side; a plane is seen from above. */
+/* In three dimensions the view is from above and a little from the side; a plane is seen from above. */
 static seen look_at(const float *place, unsigned space_dim) {
     const double x = place[0], y = space_dim > 1 ? place[1] : 0, z = space_dim > 2 ? place[2] : 0;
     if (space_dim < 3) return (seen){x, y, 0};
@@ -33,7 +33,7 @@ static int compare_doubles(const void *a, const void *b) {
     return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b);
 }
 
-/* Pairs nearer than this are joined by a line: 1.3 times the middle of the particles' nearest distances. scratch
+/* Pairs nearer than this are joined by a line: 1.3 times the median of the particles' nearest distances. scratch
  * [N]. */
 static double bond_length(const float *x, unsigned num_particles, unsigned space_dim, double *scratch) {
     for (unsigned i = 0; i < num_particles; i++) {
@@ -51,7 +51,7 @@ static double bond_length(const float *x, unsigned num_particles, unsigned space
     return 1.3 * sqrt(scratch[num_particles / 2]);
 }
 
-/* Places of one panel; scratch [N] of each. */
+/* What drawing a panel needs; arrays [N]. */
 typedef struct drawing {
     unsigned num_particles, space_dim;
     double reach; /* half the side, in lengths */
@@ -80,8 +80,8 @@ static void print_bonds(FILE *html, const drawing *to, const float *x) {
     fputs("\"/>", html);
 }
 
-/* x [N, D] with a line of text below, its left upper corner at (left, top). What is far is drawn first, smaller and
- * paler. */
+/* x [N, D] with a line of text below, its left upper corner at (left, top). Far particles are drawn first, smaller
+ * and paler. */
 static void print_panel(FILE *html, const drawing *to, int left, int top, const float *x, bool has_bonds,
                         const char *label) {
     const double scale = SIDE / (2 * to->reach), radius = fmin(9, SIDE / (3.2 * sqrt((double)to->num_particles)) / 1.8);
@@ -120,7 +120,7 @@ static double reach_of(const float *x, size_t num_values) {
     return reach;
 }
 
-/* The configurations `shown` [num] of x with their energies, all to one scale. */
+/* The configurations `shown` [num] of x with their energies, all with the same scale. */
 static void print_row(FILE *html, drawing *to, const char *name, const char *title, const char *caption, size_t num,
                       const size_t *shown, const float *x, const float *energy) {
     const size_t num_dof = (size_t)to->num_particles * to->space_dim;
@@ -137,7 +137,7 @@ static void print_row(FILE *html, drawing *to, const char *name, const char *tit
     end_figure(html, caption);
 }
 
-/* The samples of lowest energy, lowest first; how many there are. */
+/* The samples of lowest energy, lowest first; returns their number. */
 static size_t find_lowest(size_t num, const float *energy, size_t lowest_out[NUM_SHOWN]) {
     size_t num_found = 0;
     for (size_t b = 0; b < num; b++) {
@@ -152,7 +152,7 @@ static size_t find_lowest(size_t num, const float *energy, size_t lowest_out[NUM
     return num_found;
 }
 
-/* Chosen without regard to what they are: spread over the whole set. */
+/* Chooses configurations evenly over the whole set, independently of their energies. */
 static size_t spread(size_t num, size_t shown_out[NUM_SHOWN]) {
     const size_t num_shown = num < NUM_SHOWN ? num : NUM_SHOWN;
     for (size_t k = 0; k < num_shown; k++) shown_out[k] = k * num / num_shown;

@@ -6,8 +6,8 @@
 
 #include "report.h"
 
-/* The configurations of lowest energy of the model's samples, typical samples, typical data, and the strip from prior
- * to data, if there is one: a figure each. False: out of memory. */
+/* Prints a figure each of: the model's samples of lowest energy, typical samples, typical data, and the strip from
+ * prior to data, if there is one. False: out of memory. */
 bool report_print_configurations(FILE *html, const report_content *report);
 
 #endif

@@ -13,7 +13,7 @@ static int compare(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* Quantiles of the finite values; values is sorted in place. */
+/* Sorts the finite values in place; returns their number. */
 static size_t sort_finite(double *values, size_t num) {
     size_t num_finite = 0;
     for (size_t i = 0; i < num; i++) {
@@ -46,7 +46,7 @@ void report_widen(report_range *range, double fraction) {
     range->high += margin;
 }
 
-/* The data decide; the model may widen the picture by what a reader can still see. */
+/* The range of the data, widened for the model as far as the data stay visible. */
 static report_range energy_range(size_t num_data, double *data, size_t num_model, double *model) {
     num_data = sort_finite(data, num_data);
     num_model = sort_finite(model, num_model);
@@ -60,7 +60,7 @@ static report_range energy_range(size_t num_data, double *data, size_t num_model
     return range;
 }
 
-/* EXIT_CODE_DEVICE (memory) or ok. */
+/* EXIT_CODE_DEVICE (out of memory) or EXIT_CODE_OK. */
 exit_code report_energy_histogram(const report_content *report, picture_histogram *histogram) {
     double *data = to_double(report->num_data, report->energy_data);
     double *model = to_double(report->num_samples, report->energy_model);
@@ -70,7 +70,7 @@ exit_code report_energy_histogram(const report_content *report, picture_histogra
         histogram->range = range;
         eqf_estimate_histogram(report->num_data, data, NULL, range.low, range.high, NUM_BINS, histogram->data);
         free(model);
-        model = to_double(report->num_samples, report->energy_model); /* in the weights' order again */
+        model = to_double(report->num_samples, report->energy_model); /* in the order of the weights again */
         code = model ? EXIT_CODE_OK : EXIT_CODE_DEVICE;
     }
     if (code == EXIT_CODE_OK) {
@@ -89,7 +89,7 @@ exit_code report_energy_histogram(const report_content *report, picture_histogra
 
 typedef void (*distance_visitor)(void *user, size_t first, size_t num, size_t num_pairs, const float *distances);
 
-/* Pair distances piece by piece: all of them at once would not fit for large systems. */
+/* Computes pair distances in pieces, because all of them need too much memory for large systems. */
 static exit_code visit_distances(const report_content *report, size_t num, const float *x, distance_visitor visit,
                                  void *user) {
     size_t num_pairs = (size_t)report->num_particles * (report->num_particles - 1) / 2;
@@ -121,7 +121,7 @@ static void find_range(void *user, size_t first, size_t num, size_t num_pairs, c
 typedef struct report_binning {
     report_range range;
     const double *log_weights;
-    double log_weight_shift; /* the largest, against overflow */
+    double log_weight_shift; /* the largest log-weight, subtracted to avoid overflow */
     double total, *bins;
 } report_binning;
 
@@ -151,8 +151,8 @@ static exit_code bin_distances(const report_content *report, size_t num, const f
     return code;
 }
 
-/* The part of range that holds all but a few of the distances: a single particle that left its cluster would
- * stretch the picture otherwise. */
+/* The part of range that has all but a few of the distances, so that a single particle outside its cluster does not
+ * widen the picture. */
 static report_range trim(report_range range, const double bins[NUM_BINS]) {
     const double rare = 2e-4, width = (range.high - range.low) / NUM_BINS;
     size_t first = 0, last = NUM_BINS;
@@ -187,7 +187,7 @@ exit_code report_distance_histogram(const report_content *report, picture_histog
     return code;
 }
 
-/* Only model is filled: ln w - ln Z, 0 for a perfect flow. */
+/* Fills only `model`: ln w - ln Z, which is 0 for a perfect flow. */
 exit_code report_weight_histogram(const report_content *report, picture_histogram *histogram) {
     size_t num = report->num_samples;
     double *values = malloc((num ? num : 1) * sizeof *values);
@@ -195,7 +195,7 @@ exit_code report_weight_histogram(const report_content *report, picture_histogra
     for (size_t b = 0; b < num; b++) values[b] = report->log_weights[b] - report->log_z;
     size_t num_finite = sort_finite(values, num);
     report_range range = {quantile(values, num_finite, 0.005), quantile(values, num_finite, 1)};
-    range.low = fmin(fmax(range.low, -30), -1); /* further left a sample has no say */
+    range.low = fmin(fmax(range.low, -30), -1); /* samples further left have no effect */
     range.high = fmax(range.high, 1);
     report_widen(&range, 0.03);
     histogram->range = range;

@@ -1,4 +1,4 @@
-/* What the pictures of a report count: histograms with the ranges that show them. */
+/* Histograms for the pictures of a report, with their ranges. */
 #ifndef REPORT_HISTOGRAMS_H
 #define REPORT_HISTOGRAMS_H
 
@@ -13,10 +13,10 @@ typedef struct report_range {
 typedef struct picture_histogram {
     report_range range;
     double data[NUM_BINS], model[NUM_BINS], reweighted[NUM_BINS];
-    double model_outside; /* fraction of the model's samples beyond the picture */
+    double model_outside; /* fraction of the model's samples outside the range */
 } picture_histogram;
 
-/* A margin of that fraction on either side. */
+/* Widens the range by that fraction on either side. */
 void report_widen(report_range *range, double fraction);
 
 /* Energies, pair distances and log-weights of the report's data and samples. */

@@ -18,7 +18,7 @@ static report_light *add(report_light *light, report_colour colour, const char *
 
 #define VALUE(light, ...) snprintf((light)->value, sizeof(light)->value, __VA_ARGS__)
 
-/* Limits are those of the evaluation's warnings (eqflow/evaluate.h); yellow begins where its value is worth a look. */
+/* Red begins at the limits of the evaluation's warnings (eqflow/evaluate.h), yellow at lower values. */
 static size_t lights_of_integration(const eqf_evaluation_figures *f, report_light *lights) {
     static const char *const steps[] = {
         "Nothing to do: likelihoods and log-densities are those of the flow, not of its integrator.",
@@ -102,7 +102,7 @@ size_t report_fill_lights(const eqf_evaluation_figures *f, report_light lights_o
     return num;
 }
 
-/* Shapes differ too, for who sees no colours: a disc, a triangle, a square. */
+/* Shapes differ too, for readers who do not see colours: a disc, a triangle, a square. */
 void report_print_lights(FILE *html, const report_content *report) {
     static const struct {
         const char *word, *shape;
@@ -111,7 +111,7 @@ void report_print_lights(FILE *html, const report_content *report) {
                      {"not to be believed", "<rect x=\"1\" y=\"1\" width=\"14\" height=\"14\" fill=\"#D5380A\"/>"}};
     if (report->num_lights == 0) return;
     fputs("<h2>Certificates</h2>\n<div class=\"card\"><ul class=\"lights\">\n", html);
-    for (size_t i = 0; i < report->num_lights; i++) { /* texts of this file: nothing in them to escape */
+    for (size_t i = 0; i < report->num_lights; i++) { /* the texts of this file need no escapes */
         const report_light *light = &report->lights[i];
         fprintf(html,
                 "<li><svg viewBox=\"0 0 16 16\" role=\"img\" "

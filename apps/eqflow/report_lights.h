@@ -1,4 +1,4 @@
-/* The certificates of an evaluation as traffic lights. */
+/* The checks of an evaluation as traffic lights. */
 #ifndef REPORT_LIGHTS_H
 #define REPORT_LIGHTS_H
 
@@ -9,7 +9,7 @@
 
 enum { REPORT_MAX_LIGHTS = 8 };
 
-/* Those that the figures allow, into lights_out [REPORT_MAX_LIGHTS]; how many. */
+/* Writes the lights for which there are figures to lights_out [REPORT_MAX_LIGHTS]; returns their number. */
 size_t report_fill_lights(const eqf_evaluation_figures *figures, report_light lights_out[REPORT_MAX_LIGHTS]);
 void report_print_lights(FILE *html, const report_content *report);
 

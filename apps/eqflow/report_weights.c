@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* Sums of the first so many weights, exp(log_weight - shift): a row for each printed size. */
+/* Sums over the first weights, exp(log_weight - shift); one row for each printed number of samples. */
 typedef struct running {
     double size, log_z, standard_error, ess_fraction;
 } running;
@@ -18,7 +18,7 @@ static double largest_of(size_t num, const double *log_weights) {
     return largest;
 }
 
-/* Sizes from 20 to num, evenly spread in their logarithm; how many. */
+/* Rows for numbers of samples from 20 to num, evenly spaced in the logarithm; returns how many. */
 static size_t run_over(const report_content *report, running rows_out[NUM_SIZES]) {
     const size_t num = report->num_samples;
     const double shift = largest_of(num, report->log_weights), first = num < FIRST_SIZE ? 1 : FIRST_SIZE;
@@ -63,7 +63,7 @@ void report_print_running_log_z(FILE *script, const report_content *report, cons
     for (size_t r = 0; r < num; r++) {
         fprintf(script, "%.0f %.9g %.9g %.9g\n", rows[r].size, rows[r].log_z, rows[r].log_z - rows[r].standard_error,
                 rows[r].log_z + rows[r].standard_error);
-        if (r < num / 4) continue; /* the first few would flatten the rest */
+        if (r < num / 4) continue; /* the large changes of the first numbers would hide the others */
         low = fmin(low, rows[r].log_z - 1.5 * rows[r].standard_error);
         high = fmax(high, rows[r].log_z + 1.5 * rows[r].standard_error);
     }

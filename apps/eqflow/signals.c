@@ -12,11 +12,11 @@
 
 #include "exit_code.h"
 
-/* The program's only globals, with the time of the request below: a handler has nothing else. */
+/* Global variables, because signal handlers have nothing else. */
 static volatile sig_atomic_t is_stop_requested;
 static volatile sig_atomic_t is_patience_limited, is_command_running;
-static volatile sig_atomic_t result_code = -1; /* of work that is done */
-/* Made beforehand: a handler cannot print numbers or names. */
+static volatile sig_atomic_t result_code = -1; /* exit code of finished work; -1: not finished */
+/* A line that is made in advance, because a handler cannot format text. */
 typedef struct last_words {
     char text[400];
     size_t length;
@@ -29,9 +29,10 @@ static const int stops[] = {SIGINT, SIGTERM, SIGHUP, SIGXCPU};
 enum { NUM_STOPS = sizeof stops / sizeof stops[0] };
 static const int crashes[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS};
 enum { NUM_CRASHES = sizeof crashes / sizeof crashes[0] };
-static bool is_ignored[NUM_STOPS], is_ours[NUM_CRASHES]; /* by whoever started the program (nohup); not a sanitizer's */
+/* is_ignored: by the caller, as nohup does; is_ours: the handler is not a sanitizer's */
+static bool is_ignored[NUM_STOPS], is_ours[NUM_CRASHES];
 
-/* Of the main thread's handlers of crashes: its own stack may be what ran out. */
+/* The stack of the main thread's crash handlers, because its own stack may have overflowed. */
 static char handler_stack[1 << 16];
 
 static void say(const last_words *words) {
@@ -44,8 +45,8 @@ static void end_at_once(int number) {
     _exit(EXIT_CODE_INTERRUPTED);
 }
 
-/* A terminal's Ctrl-C also ends the linker that a driver has started, and the driver then aborts. Drivers abort as well
- * when they find no memory or no thread. */
+/* Ctrl-C in a terminal also ends a linker that a driver has started, and the driver then aborts. Drivers also abort
+ * when memory or threads run out. */
 static void crash(int number) {
     static volatile sig_atomic_t is_said;
     if (is_stop_requested && number == SIGABRT) end_at_once(number);
@@ -55,8 +56,8 @@ static void crash(int number) {
     raise(number);
 }
 
-/* In place of the C library's, for drivers and all else that this program loads: LLVM's handlers would take SIGABRT
- * before ours, and abort() gives no second chance. It ends the process by SIGABRT as ever. */
+/* Replaces the C library's abort() for drivers and all other loaded libraries, because LLVM's handler of SIGABRT would
+ * run before ours, and abort() calls only one. It ends the process by SIGABRT too. */
 _Noreturn void abort(void) {
     sigset_t one;
     if (is_command_running) crash(SIGABRT);
@@ -69,7 +70,7 @@ _Noreturn void abort(void) {
 }
 
 #ifdef __GLIBC__
-/* The C library's assert() goes to its own abort(), past ours. */
+/* assert() of the C library calls its own abort() and not ours, so it is replaced too. */
 _Noreturn void __assert_fail(const char *assertion, const char *file, unsigned line, const char *function);
 _Noreturn void __assert_fail(const char *assertion, const char *file, unsigned line, const char *function) {
     fprintf(stderr, "%s:%u: %s: Assertion `%s' failed.\n", file, line, function != NULL ? function : "?", assertion);
@@ -77,7 +78,7 @@ _Noreturn void __assert_fail(const char *assertion, const char *file, unsigned l
 }
 #endif
 
-/* The work is done, and the program is still here. */
+/* Runs when the results are written and the program has not ended after PATIENCE. */
 static void say_what_is_left(int number) {
     (void)number;
     say(&storing_line);
@@ -90,8 +91,9 @@ static void end_of_process(void) {
     _exit(EXIT_CODE_DEVICE);
 }
 
-/* The first asks, a second one ends the program at once. What follows within a second is the same wish told twice:
- * timeout(1) signals its child and then the group that the child is in, a terminal and mpirun do likewise. */
+/* The first signal requests an end, a second one ends the program at once. A signal within two seconds of the first
+ * counts as the same: timeout(1) signals its child and then the child's group; terminals and mpirun do similar
+ * things. */
 static void request_stop(int number) {
     static volatile sig_atomic_t first_second;
     const int reason = errno;
@@ -145,7 +147,7 @@ void signals_install(void) {
         if (sigaction(crashes[i], NULL, &now) == 0 && now.sa_handler == SIG_DFL) is_ours[i] = true;
     }
     take_crash_signals();
-    /* A closed pipe or a file size limit is a write error with a message, not a sudden death. */
+    /* A closed pipe or a file size limit gives a write error with a message instead of ending the process. */
     take(SIGPIPE, SIG_IGN, 0);
     take(SIGXFSZ, SIG_IGN, 0);
 }
@@ -184,7 +186,7 @@ void signals_set_result(int code, bool is_quiet) {
     if (is_stop_requested) return;
     result_code = code;
     if (is_quiet) return;
-    take(SIGALRM, say_what_is_left, SA_RESTART); /* a driver may know no EINTR */
+    take(SIGALRM, say_what_is_left, SA_RESTART); /* a driver may not handle EINTR */
     alarm(PATIENCE);
 }
 
@@ -197,10 +199,10 @@ void signals_give_time(void) {
 }
 
 bool signals_is_stop_requested(void) {
-    /* PoCL's compiler (LLVM) puts handlers before ours when it builds a kernel. They pass the first signal on and reset
-     * it to its usual effect meanwhile: a second one then would be the end. abort() gives no second chance at all. */
+    /* PoCL's compiler (LLVM) installs handlers when it builds a kernel. They pass the first signal on to ours but reset
+     * its action to the default, so a second signal would end the process. So ours are installed again. */
     take_stop_signals();
     take_crash_signals();
-    if (is_stop_requested) alarm(0); /* heard: what follows may take its time */
+    if (is_stop_requested) alarm(0); /* the request is known now: no time limit any more */
     return is_stop_requested != 0;
 }

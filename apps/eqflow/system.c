@@ -7,13 +7,13 @@
 
 #include "progress.h"
 
-/* ---- Potentials by number, as option_flags wants them ------------------------------------------ */
+/* ---- Options of potentials, for option_flags --------------------------------------------------- */
 
 static const eqf_option *rows_of(unsigned kind, size_t index) {
     return eqf_potential_option((eqf_potential_kind)kind, index);
 }
 
-/* The temperature; the sizes before it have flags of their own. */
+/* The temperature; the sizes before it have separate flags. */
 static const eqf_option *common_rows(unsigned kind, size_t index) {
     (void)kind;
     const eqf_option *row;
@@ -31,7 +31,7 @@ bool system_has_text(const eqf_potential_options *potential) {
     return eqf_potential_kind_describe(potential->kind)->has_text;
 }
 
-/* The constants of all kinds; those of a text are apart, as they go with --potential. */
+/* The constants of all kinds; those of a text are separate, because they belong to --potential. */
 static void make_flags(system_flags *flags) {
     *flags = (system_flags){.num_particles = 0};
     option_flags_add(&flags->common, "", common_rows, 0);
@@ -90,7 +90,7 @@ exit_code system_find_preset(cli_app *app, const char *name, const eqf_preset **
     return app_fail(app, EXIT_CODE_USAGE, "unknown preset '%s'; there are %s", name, names);
 }
 
-/* The text of --potential takes the place of what was there; its constants stay if that was a text too. */
+/* The text of --potential replaces the potential; if that was a text too, its constants are kept. */
 static exit_code read_own(cli_app *app, const system_flags *flags, eqf_potential_options *potential) {
     char *source = NULL;
     eqf_status status = eqf_potential_read_source(app->ctx, flags->potential_path, &source);
@@ -123,7 +123,7 @@ static exit_code set_own_constant(cli_app *app, const char *text, eqf_potential_
     return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_COMPUTE);
 }
 
-/* The constants that were given, over a potential of their kind. */
+/* Applies the given constants to a potential that has them. */
 static exit_code put_constants(cli_app *app, const system_flags *flags, eqf_potential_options *potential) {
     const eqf_potential_kind_info *kind = eqf_potential_kind_describe(potential->kind);
     const option_flag *unfit;
@@ -178,11 +178,11 @@ exit_code system_choose(cli_app *app, const system_flags *flags, const char *nam
         *preset_out = *preset;
         preset_out->model = model;
         if ((code = put_flags(app, flags, &model->potential)) != EXIT_CODE_OK) return code;
-        if (!eqf_preset_matches(preset, &model->potential)) { /* of another system nothing is known */
+        if (!eqf_preset_matches(preset, &model->potential)) { /* the known figures are those of the preset's system */
             preset_out->entropy = preset_out->log_z = preset_out->mean_energy = preset_out->minimum_energy = NAN;
         }
         if (!flags->potential_path) return EXIT_CODE_OK;
-        /* What the preset's name stands for is gone with its potential; its field and its training stay. */
+        /* The preset's field and training stay, but its name belongs to its potential. */
         preset_out->name = "own";
         snprintf(model->preset, sizeof model->preset, "own");
         return EXIT_CODE_OK;
@@ -219,8 +219,8 @@ exit_code system_keep_texts(cli_app *app, eqf_potential_options *potential) {
     return potential->source ? EXIT_CODE_OK : app_fail(app, EXIT_CODE_DEVICE, "out of memory");
 }
 
-/* Says which symmetries an own potential lacks. What lacks them cannot be what a field whose densities have them
- * learns. */
+/* A warning, or with is_refused an error, that names the symmetries that an own potential lacks. A field whose
+ * densities have them cannot learn such a potential. */
 static exit_code check_symmetry(cli_app *app, const eqf_potential_options *potential, bool is_refused) {
     eqf_potential_symmetry has = EQF_POTENTIAL_SYMMETRY_INIT;
     eqf_status status = eqf_potential_find_symmetry(app->ctx, potential, &has);
@@ -247,7 +247,7 @@ static exit_code check_symmetry(cli_app *app, const eqf_potential_options *poten
 static exit_code verify(cli_app *app, const eqf_potential_options *potential, bool is_refused) {
     if (!system_has_text(potential)) return EXIT_CODE_OK;
     cli_progress progress;
-    progress_wait(&progress, app, "checking the potential"); /* an endless loop in it shows here */
+    progress_wait(&progress, app, "checking the potential"); /* visible if its text has an endless loop */
     eqf_status status = eqf_potential_verify(app->ctx, potential, NULL);
     progress_end(&progress);
     return status == EQF_OK ? check_symmetry(app, potential, is_refused) : app_fail_status(app, status, ACTIVITY_READ);
@@ -339,7 +339,7 @@ void system_print_heading(FILE *stream, const char *title) {
     fputc('\n', stream);
 }
 
-/* A row of the table for each flag: what the presets have there. */
+/* A row of the table for each flag, with the presets' values. */
 static void print_flags(FILE *stream, const option_flags *flags, option_rows rows) {
     size_t num_presets;
     const eqf_preset *presets = eqf_presets(&num_presets);

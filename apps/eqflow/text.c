@@ -32,7 +32,7 @@ size_t text_utf8_length(const char *text) {
     for (size_t i = 1; i < length; i++) {
         if ((bytes[i] & 0xc0) != 0x80) return 0;
     }
-    /* No longer than need be, no surrogates, nothing beyond U+10FFFF. */
+    /* Not longer than necessary, no surrogates, nothing beyond U+10FFFF. */
     if (length == 3 && ((bytes[0] == 0xe0 && bytes[1] < 0xa0) || (bytes[0] == 0xed && bytes[1] > 0x9f))) return 0;
     if (length == 4 && ((bytes[0] == 0xf0 && bytes[1] < 0x90) || (bytes[0] == 0xf4 && bytes[1] > 0x8f))) return 0;
     return length;

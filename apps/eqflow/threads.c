@@ -1,15 +1,15 @@
-/* A thread whose stack ran out has nowhere to run a handler of the crash: the system ends the process without a word.
- * Drivers make their threads by pthread_create, and find this one before the C library's, as they find signals.c's
- * abort: every thread gets a second stack. What stays without a line: threads of drivers that call the kernel
- * themselves, or that are linked with a C library of their own; a frame so large that it reaches beyond the guard page
- * of a stack (compilers that probe stacks exclude it); and systems without RTLD_NEXT. */
+/* When a thread's stack overflows, a crash handler has no stack to run on, and the system ends the process without a
+ * message. So this file replaces pthread_create, for drivers too, and gives every thread a second stack. There is still
+ * no line for threads of drivers that call the kernel themselves or are linked with their own C library, for a frame so
+ * large that it reaches beyond the guard page of a stack (compilers that probe stacks exclude it), and on systems
+ * without RTLD_NEXT. */
 #define _GNU_SOURCE /* RTLD_NEXT, MAP_ANONYMOUS */
 
 #include <pthread.h>
 
 #if defined __has_feature
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define HAS_SANITIZER /* which takes pthread_create itself, and gives its threads such stacks */
+#define HAS_SANITIZER /* it replaces pthread_create itself, and gives threads such stacks */
 #endif
 #endif
 #if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
@@ -26,7 +26,7 @@
 
 enum { STACK_BYTES = 1 << 16 };
 
-/* What a thread was made for. */
+/* The function and argument of a thread. */
 typedef struct thread_start {
     void *(*run)(void *);
     void *argument;
@@ -46,7 +46,7 @@ static void *run_with_second_stack(void *user) {
     if (memory == MAP_FAILED) return start.run(start.argument);
     const stack_t stack = {.ss_sp = memory, .ss_size = STACK_BYTES};
     sigaltstack(&stack, NULL);
-    pthread_cleanup_push(give_back, memory); /* threads that end by pthread_exit or are cancelled, too */
+    pthread_cleanup_push(give_back, memory); /* also for threads that call pthread_exit or are cancelled */
     result = start.run(start.argument);
     pthread_cleanup_pop(1);
     return result;

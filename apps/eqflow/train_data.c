@@ -7,10 +7,10 @@
 #include "system.h"
 #include "work.h"
 
-static const size_t max_held_out = 10000; /* more does not tell models apart any better */
-static const size_t few_held_out = 10;    /* what a small set still gives, up to a quarter of it */
+static const size_t max_held_out = 10000; /* with more, models are not compared better */
+static const size_t few_held_out = 10;    /* the least from a small set, but at most a quarter of it */
 
-/* Uniform on 0 .. bound - 1, near enough for bounds far below 2^64. */
+/* Uniform on 0 .. bound - 1, up to a negligible error for bounds far below 2^64. */
 static uint64_t draw_below(uint64_t seed, uint64_t index, uint64_t bound) {
     return app_seed_for(seed + index, "shuffle") % bound;
 }

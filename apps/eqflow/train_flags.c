@@ -37,7 +37,7 @@ static exit_code check_energy_cap(cli_app *app, train_flags *flags) {
                     flags->energy_cap);
 }
 
-/* --stage, which says all losses. */
+/* Checks --stage, which gives all losses. */
 static exit_code check_stages(cli_app *app, train_flags *flags, bool is_without_data) {
     if (flags->loss_name)
         return app_fail(app, EXIT_CODE_USAGE, "--stage names the loss of each stage, so it excludes --loss");
@@ -60,7 +60,7 @@ static exit_code check_stages(cli_app *app, train_flags *flags, bool is_without_
     return check_energy_cap(app, flags);
 }
 
-/* --loss, and the options that have a meaning with some losses only. */
+/* Checks --loss, and options that have a meaning with some losses only. */
 static exit_code check_loss(cli_app *app, train_flags *flags) {
     static const char *const names[] = {"nll", "energy", "mixture"};
     const bool is_without_data = flags->data_path && strcmp(flags->data_path, "none") == 0;
@@ -125,7 +125,7 @@ static bool has_estimates(const eqf_dynamics_kind_info *field, const void *flag)
     return field->has_estimates;
 }
 
-/* The fields that `is_of` picks: "radial, dense or message". */
+/* The names of the fields for which `is_of` is true: "radial, dense or message". */
 static void list_fields(bool (*is_of)(const eqf_dynamics_kind_info *field, const void *flag), const void *flag,
                         char text[128]) {
     const char *names[16];
@@ -146,7 +146,7 @@ static bool is_any(const eqf_dynamics_kind_info *field, const void *flag) {
     return field != NULL;
 }
 
-/* A flag that this field does not know: says which do. */
+/* The error for a flag that this field does not have; it names the fields that have it. */
 static exit_code fail_unfit(cli_app *app, const char *name, const char *field,
                             bool (*is_of)(const eqf_dynamics_kind_info *field, const void *flag), const void *flag) {
     char fields[128];
@@ -295,7 +295,7 @@ bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_o
     if (*code_out == EXIT_CODE_OK) *code_out = system_choose(app, &flags->system, words[0], chosen_out);
     if (*code_out == EXIT_CODE_OK) *code_out = check_flags(app, flags, &chosen_out->model->potential);
     if (*code_out != EXIT_CODE_OK) return false;
-    /* Only presets know a scale that fits: an own potential may be in any units. */
+    /* Only presets have a scale that fits; an own potential may be in any units. */
     if (!words[0] && !flags->prior_scale && !flags->start) {
         if (flags->loss == LOSS_ENERGY) {
             *code_out = app_fail(app, EXIT_CODE_USAGE,

@@ -5,10 +5,10 @@
 #include "app.h"
 #include "system.h"
 
-/* What is minimised: --loss. */
+/* The loss of --loss. */
 typedef enum train_loss { LOSS_NLL, LOSS_ENERGY, LOSS_MIXTURE } train_loss;
 
-/* Everything the command line asks for; is_*_set tells an own value from the preset's. */
+/* All values of the command line; is_*_set: the value was given and is not the preset's. */
 typedef struct train_flags {
     const char *data_path, *model_path, *checkpoint_path, *csv_path, *start_path;
     eqf_model *start; /* --start; NULL: none. cmd_train destroys it */
@@ -36,25 +36,25 @@ typedef struct train_flags {
     system_flags system;
 } train_flags;
 
-/* Reads and checks the command line: flags_out with the names of all files, the system with its constants in
- * chosen_out. False: the program ends with *code_out, after a failure or --help. */
+/* Reads and checks the command line: flags_out gets the names of all files, chosen_out the system with its constants.
+ * False: the program ends with *code_out, after a failure or --help. */
 bool train_flags_read(cli_app *app, train_flags *flags_out, eqf_preset *chosen_out, exit_code *code_out);
 
 /* The flags and the help of the kinds of prior. */
 void train_prior_describe(train_flags *flags);
-/* Puts --prior and its options over those of a preset; --prior-scale is the caller's. */
+/* Applies --prior and its options, except --prior-scale, to those of a preset. */
 exit_code train_flags_prior(cli_app *app, const train_flags *flags, eqf_model_options *options);
 
-/* Reads the model of --start, if there is one, which must be of as many particles and dimensions. */
+/* Loads the model of --start, if given; it must have the potential's numbers of particles and dimensions. */
 exit_code train_start_load(cli_app *app, train_flags *flags, const eqf_potential_options *potential);
-/* Its field, prior and steps in place of a preset's; the target stays. */
+/* Replaces a preset's field, prior and steps by those of that model; the target stays. */
 void train_start_fill(const train_flags *flags, eqf_model_options *options);
 
-/* Puts --field and its options over those of a preset. */
+/* Applies --field and its options to those of a preset. */
 exit_code train_flags_dynamics(cli_app *app, const train_flags *flags, eqf_dynamics_options *dynamics);
 
-/* Whether flow matching and path gradients are for that field, and the names of those that they are for: "dense or
- * message". */
+/* Whether that field is batched, as flow matching and path gradients need; fields_out: the names of all batched fields,
+ * "dense or message". */
 bool train_flags_is_batched(eqf_dynamics_kind field, char fields_out[128]);
 
 #endif

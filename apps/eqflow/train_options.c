@@ -36,7 +36,7 @@ static void print_training_value(const eqf_preset *preset, const void *row_of_ta
         snprintf(text, 16, row->type == EQF_OPTION_REAL ? "%g" : "%.15g", value);
 }
 
-/* What is not the same in all presets. */
+/* Options whose defaults differ between presets. */
 static void print_training_rows(FILE *stream) {
     static const char *const names[] = {
         "steps",          "batch-size", "num-generated",       "energy-cap",      "learning-rate",
@@ -96,7 +96,8 @@ static bool is_default_of_all(const option_flag *flag) {
 static size_t dynamics_options(train_flags *flags, cli_option options_out[]) {
     const size_t num = option_flags_options(&flags->dynamics, NULL, options_out);
     for (size_t i = 0; i < num; i++)
-        if (!is_default_of_all(&flags->dynamics.flags[i])) options_out[i].default_text = ""; /* by preset and field */
+        /* it depends on preset and field */
+        if (!is_default_of_all(&flags->dynamics.flags[i])) options_out[i].default_text = "";
     return num;
 }
 

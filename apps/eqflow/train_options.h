@@ -1,13 +1,13 @@
-/* What the command line of eqflow train can say; what it must mean: train_flags.h. */
+/* The options of eqflow train; train_flags.h reads and checks them. */
 #ifndef TRAIN_OPTIONS_H
 #define TRAIN_OPTIONS_H
 
 #include "options.h"
 #include "train_flags.h"
 
-/* All options, with their defaults in flags; gives their number. */
+/* All options, with their defaults in flags; returns their number. */
 size_t train_options(train_flags *flags, cli_option options_out[]);
-/* After the options of --help: defaults by preset, keys of stages. */
+/* Printed after the options of --help: defaults by preset, keys of stages. */
 void train_options_print_more(FILE *stream);
 
 /* Kinds of field, one by one; NULL beyond the last. */

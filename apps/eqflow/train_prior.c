@@ -1,9 +1,9 @@
-/* --prior of eqflow train, and the flags that the kinds of prior bring. */
+/* --prior of eqflow train, and the flags of the kinds of prior. */
 #include <string.h>
 
 #include "train_flags.h"
 
-/* The scale has a flag of its own, which takes "data" and by presets has a default. */
+/* Without the scale, which has a separate flag that also takes "data" and has a default for each preset. */
 static const eqf_option *prior_rows(unsigned kind, size_t index) {
     const eqf_option *row;
     for (size_t i = 0; (row = eqf_prior_option((eqf_prior_kind)kind, i)) != NULL; i++)

@@ -72,7 +72,7 @@ static bool read_loss(const char *text, stage_loss *loss_out) {
     return false;
 }
 
-/* Puts the value where the row says; false: it is no such value. */
+/* Sets the member of the row; false: the text is not a value of its type. */
 static bool set_value(const eqf_option *row, const char *value, eqf_training_options *options) {
     double number = 0;
     if (row->type == EQF_OPTION_NAME) {
@@ -88,7 +88,7 @@ static bool set_value(const eqf_option *row, const char *value, eqf_training_opt
     return true;
 }
 
-/* "adam|soap": the names of a choice, "" for numbers. */
+/* The names of an option with names, "adam|soap"; "" for numbers. */
 static void list_choices(const eqf_option *row, char text[96]) {
     size_t length = 0;
     text[0] = '\0';
@@ -110,7 +110,7 @@ static exit_code fail_value(cli_app *app, const char *text, const stage_key *key
                     key->name, row->type == EQF_OPTION_REAL ? " number" : " whole number", row->low, row->high);
 }
 
-/* All key=value of a text into options; is_set [NUM_KEYS] tells which. */
+/* Reads all key=value of a text into options; is_set [NUM_KEYS]: which were given. */
 static exit_code read_values(cli_app *app, const char *text, eqf_training_options *options, bool *is_set) {
     for (const char *part = text + part_length(text); *part == ','; part += part_length(part)) {
         part++;
@@ -175,7 +175,7 @@ static bool is_key_set(const bool *is_set, const char *name) {
     return false;
 }
 
-/* A short stage keeps its shape: warm-up and measurements shrink with it, unless they are said. */
+/* In a short stage warm-up and validation interval are shortened in proportion, unless they are given. */
 static void shorten(eqf_training_options *options, bool has_warmup, bool has_interval) {
     const uint64_t interval = options->num_steps / 20 > 0 ? options->num_steps / 20 : 1;
     if (!has_warmup && options->num_warmup_steps > options->num_steps / 10)
@@ -187,7 +187,7 @@ static bool is_flag_set(const train_flags *flags, const char *name) {
     return option_flags_find(&flags->training, name)->is_set;
 }
 
-/* What the command line sets of a stage's options. */
+/* Sets the options of a stage that the command line gives. */
 static exit_code fill_from_flags(cli_app *app, const train_flags *flags, eqf_training_options *options) {
     const bool has_stages = flags->stages.num_texts > 0;
     const option_flag *unfit;
@@ -219,7 +219,7 @@ static exit_code add_stage(cli_app *app, const train_flags *flags, const eqf_pre
     if (loss != NULL) set_loss(*loss, options);
     exit_code code = fill_from_flags(app, flags, options);
     if (code != EXIT_CODE_OK) return code;
-    /* each stage draws its own batches and noise; the first those that a training of one stage has */
+    /* each stage has other batches and noise; the first has those of a training of one stage */
     if (plan->num_stages > 0) options->seed = app_seed_for(app->seed + plan->num_stages, "stage");
     if (text != NULL) {
         bool is_set[NUM_KEYS] = {false};

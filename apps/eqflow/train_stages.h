@@ -7,20 +7,20 @@
 
 enum { TRAIN_MAX_STAGES = 16 };
 
-/* What will be trained, stage after stage. */
+/* All stages of a training. */
 typedef struct train_plan {
     eqf_training_options stages[TRAIN_MAX_STAGES];
     unsigned num_stages;
     bool has_nll, has_free_energy, has_flow_matching, has_dispersion; /* whether a stage's loss has such a part */
 } train_plan;
 
-/* Whether all --stage texts can be read: one line about the first that cannot. */
+/* Checks all --stage texts; prints one line about the first that is wrong. */
 exit_code train_stages_check(cli_app *app, const train_flags *flags);
-/* The plan for num_train samples: the stages that the command line names, else the recipe of the preset for the model's
- * field, with what the other flags set in all of them. */
+/* The plan for num_train samples: the stages of the command line, else the preset's recipe for the model's field; other
+ * flags apply to all stages. */
 exit_code train_plan_make(cli_app *app, const train_flags *flags, const eqf_preset *preset, size_t num_train,
                           train_plan *plan_out);
-/* Whether the plan, as far as the command line tells, uses no samples. */
+/* Whether the command line needs samples. */
 bool train_stages_need_data(const train_flags *flags);
 /* The lines of --help that list the keys of --stage. */
 void train_stages_print_help(FILE *stream);

@@ -4,8 +4,8 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* Of two that begin alike the longer comes first. What ends with _ is the beginning of a constant, whose rest in lower
- * case is the flag's value. */
+/* Of two names with the same beginning the longer comes first. A name that ends with _ is the beginning of a constant;
+ * the rest of the constant in lower case is the flag's value. */
 static const struct {
     const char *of_library, *of_program;
 } words[] = {
@@ -39,14 +39,14 @@ static bool is_of_word(char c) {
     return isalnum((unsigned char)c) || c == '_' || c == '.';
 }
 
-/* Whether the word of the library stands at c, a place in text; *num_read_out: its length there. */
+/* Whether the library's name is at position c of text; *num_read_out: its length there. */
 static bool stands_at(const char *word, const char *text, const char *c, size_t *num_read_out) {
     size_t length = strlen(word);
     if (strncmp(c, word, length) != 0 || (c != text && is_of_word(c[-1]))) return false;
     if (word[length - 1] == '_')
         while (isupper((unsigned char)c[length]) || isdigit((unsigned char)c[length])) length++;
     *num_read_out = length;
-    /* a full stop may end the sentence, or go on with the name of a member */
+    /* a full stop may end the sentence, or be followed by the name of a member */
     return !is_of_word(c[length]) || (c[length] == '.' && !is_of_word(c[length + 1]));
 }
 

@@ -11,7 +11,7 @@ static size_t num_dof_of(const eqf_potential_options *system) {
     return (size_t)system->num_particles * system->space_dim;
 }
 
-/* What a long call of the library came to. */
+/* The exit code of a long call of the library. */
 static exit_code finish(cli_app *app, cli_progress *progress, eqf_status status) {
     progress_end(progress);
     if (status == EQF_ERROR_INTERRUPTED || (status == EQF_OK && signals_is_stop_requested())) {
@@ -20,7 +20,7 @@ static exit_code finish(cli_app *app, cli_progress *progress, eqf_status status)
     return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_COMPUTE);
 }
 
-/* Items [num] of which each rank has its share, complete on all ranks. */
+/* Items [num] of which each rank has its share; afterwards all ranks have all. */
 static exit_code gather(cli_app *app, size_t num, size_t item_bytes, void *items) {
     if (app->ranks.size <= 1 || !items) return EXIT_CODE_OK;
     size_t *bounds = app_alloc(app, app->ranks.size + 1, sizeof *bounds, "the ranks' shares");
@@ -33,7 +33,7 @@ static exit_code gather(cli_app *app, size_t num, size_t item_bytes, void *items
     return is_done ? EXIT_CODE_OK : app_fail(app, EXIT_CODE_FAILURE, "the other ranks could not be reached");
 }
 
-/* What one sample becomes depends on nothing but its number, so ranks may share them in any way. */
+/* A sample depends on its number only, so ranks may share samples in any way. */
 typedef struct work_share {
     size_t first, count;
 } work_share;
@@ -86,7 +86,7 @@ exit_code work_log_prob(cli_app *app, eqf_flow *flow, const eqf_potential_option
 
 exit_code work_round_trip(cli_app *app, eqf_flow *flow, const eqf_flow_options *options, eqf_round_trip *error_out) {
     enum { NUM_TRIPS = 256 };
-    const double allowed = 0.01; /* nats: as evaluate allows its two integrations to differ */
+    const double allowed = 0.01; /* nats; evaluate allows the same difference of its two integrations */
     const bool is_adaptive = eqf_integrator_method_describe(options->method)->has_step_control;
     cli_progress progress;
     progress_watch(&progress, app, "round trip", "samples");
@@ -120,15 +120,15 @@ exit_code work_evaluate(cli_app *app, const eqf_model *model, const eqf_evaluati
     return finish(app, &progress, eqf_evaluate(app->ctx, model, options, num_data, x, evaluation_out));
 }
 
-/* Split R-hat of chains that agree. Half a chain holds m independent values, so its mean scatters by 1/m of the
- * variance: R-hat is about sqrt(1 + 1/m), well above 1 when few samples are asked of each chain. */
+/* Expected split R-hat of chains that agree. Half a chain has m independent values, so its mean scatters by 1/m of the
+ * variance, and R-hat is about sqrt(1 + 1/m), well above 1 for few samples from each chain. */
 static double usual_r_hat(const eqf_mcmc_diagnostics *diagnostics) {
     double kept_sweeps = (double)(diagnostics->num_sweeps - diagnostics->num_burn_in);
     double num_independent = fmax(0.5 * kept_sweeps / fmax(diagnostics->autocorrelation_time, 1), 1);
     return sqrt(1 + 1 / num_independent);
 }
 
-/* What the chains' diagnostics doubt, a line each. */
+/* Prints warnings of the chains' diagnostics, one line each. */
 static void speak_of_chains(cli_app *app, const eqf_mcmc_diagnostics *diagnostics) {
     enum { FEWEST_SWEEPS = 20 };
     const uint64_t num_sweeps = diagnostics->num_sweeps - diagnostics->num_burn_in;

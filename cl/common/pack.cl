@@ -1,5 +1,5 @@
 /* Layout changes between the host's x [B, N*D] and the kernels' x_blocked [num_blocks][N*D][V].
- * One work-item a block; padding lanes repeat the last valid sample, so that they compute something harmless. */
+ * One work-item for each block; padding lanes repeat the last sample, so that they compute finite numbers. */
 __kernel void pack(__global const real *x, __global real *x_blocked, uint batch_size, uint num_dof) {
     uint block = get_global_id(0);
     if (block * V >= batch_size) return;

@@ -1,5 +1,5 @@
-/* out[i] = sum over p of partials[p][i], p in order: one order whatever the number of threads.
- * V numbers at a time; num is a multiple of V. Work-items stride over them: any number of work-items will do. */
+/* out[i] = sum over p of partials[p][i], in the order of p, which does not depend on the number of threads. A loop turn
+ * adds V numbers; num is a multiple of V. Any number of work-items: they divide the turns. */
 __kernel void sum_partials(__global const real *partials, __global real *out, uint num_partials, uint num) {
     for (uint i = get_global_id(0) * V; i < num; i += get_global_size(0) * V) {
         realv sum = load_lanes(partials + i);

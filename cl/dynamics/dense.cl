@@ -1,10 +1,11 @@
-/* The dense field between its matrix products: dynamics/dense.clh has the equations and the layouts. Samples come
- * from blocks block_begin ... of x_blocked [num_blocks][N*D][V]; NUM_DIRECTIONS 0 gives the velocity alone. Columns
- * beyond the last block hold zeros. num_columns = (1 + NUM_DIRECTIONS) T. Kernels over single numbers take V of
- * them a turn, and work-items stride over the turns. */
+/* The dense field between its matrix products: dynamics/dense.clh has the equations and the layouts. The
+ * samples are those of x_blocked [num_blocks][N*D][V] from block block_begin on; NUM_DIRECTIONS 0: only the velocity.
+ * Columns beyond the last block hold zeros. num_columns = (1 + NUM_DIRECTIONS) T. Kernels over single numbers compute V
+ * of them in a turn; any number of work-items divides the turns. */
 #define COLUMN(r, block) ((size_t)(r) * num_samples + (size_t)(block) * V)
 
-/* inputs [FEATURES_IN][num_columns]: P x and t, the directions. One work-item a block. */
+/* inputs [FEATURES_IN][num_columns]: P x and t in the value columns, (e_r, 0) in the others. One work-item for each
+ * block. */
 __kernel void dense_inputs(__global const real *x_blocked, __global const real *times, __global real *inputs,
                            uint seed_low, uint seed_high, ulong first_sample, uint block_begin, uint num_blocks,
                            uint num_samples) {
@@ -34,7 +35,8 @@ __kernel void dense_inputs(__global const real *x_blocked, __global const real *
         for (uint r = 0; r <= NUM_DIRECTIONS; r++) store_lanes(inputs + f * num_columns + COLUMN(r, block), (realv)0);
 }
 
-/* z [num_features][num_columns]: W a in, with biases out; activated: their activations and tangents (may be z). */
+/* z [num_features][num_columns]: W a on input, W a + b on output; activated: the activations s(z) and the tangents
+ * s'(z) z' (may be z). */
 __kernel void dense_activate(__global real *z, __global real *activated, __global const real *bias, uint num_features,
                              uint num_samples) {
     const uint per_row = num_samples / V;
@@ -53,7 +55,7 @@ __kernel void dense_activate(__global real *z, __global real *activated, __globa
 }
 
 /* velocity = P f, divergence = sum over r of e_r . f'_r. outputs [FEATURES_OUT][num_columns]: W_L a_L. One
- * work-item a block. */
+ * work-item for each block. */
 __kernel void dense_outputs(__global const real *outputs, __global const real *inputs, __global const real *bias,
                             __global real *velocity_blocked, __global real *divergence, uint block_begin,
                             uint num_blocks, uint num_samples) {
@@ -67,7 +69,7 @@ __kernel void dense_outputs(__global const real *outputs, __global const real *i
     UNROLL_STATE
     for (uint c = 0; c < DOF; c++)
         store_lanes(velocity_blocked + ((size_t)(block_begin + block) * DOF + c) * V, v[c]);
-#if NUM_DIRECTIONS > 0 /* else the velocity alone is wanted, and divergence is not written */
+#if NUM_DIRECTIONS > 0 /* else divergence is not written */
     realv sum = 0;
     for (uint r = 1; r <= NUM_DIRECTIONS; r++)
         UNROLL_STATE
@@ -80,8 +82,8 @@ __kernel void dense_outputs(__global const real *outputs, __global const real *i
 
 /* ---- Reverse ----------------------------------------------------------------------------------------------------- */
 
-/* adjoint [FEATURES_OUT][num_columns] of f and f'_r: P adjoint_velocity, adjoint_divergence e_r. One work-item a
- * block. */
+/* adjoint [FEATURES_OUT][num_columns] of f and f'_r: P adjoint_velocity, adjoint_divergence e_r. One work-item
+ * for each block. */
 __kernel void dense_output_adjoints(__global const real *adjoint_velocity, __global const real *adjoint_divergence,
                                     __global const real *inputs, __global real *adjoint, uint block_begin,
                                     uint num_blocks, uint num_samples) {
@@ -108,7 +110,8 @@ __kernel void dense_output_adjoints(__global const real *adjoint_velocity, __glo
         for (uint r = 0; r <= NUM_DIRECTIONS; r++) store_lanes(adjoint + f * num_columns + COLUMN(r, block), (realv)0);
 }
 
-/* adjoint [num_features][num_columns] of a_{l+1} and a'_{l+1} in, of z_l and z'_l out:
+/* adjoint [num_features][num_columns]: of a_{l+1} and a'_{l+1} on input, of z_l and z'_l on output; x~ is the adjoint
+ * of x:
  *   z~ = a~ s'(z) + sum over r of a~'_r s''(z) z'_r,  z~'_r = a~'_r s'(z) */
 __kernel void dense_activate_reverse(__global const real *z, __global real *adjoint, uint num_features,
                                      uint num_samples) {
@@ -129,7 +132,7 @@ __kernel void dense_activate_reverse(__global const real *z, __global real *adjo
     }
 }
 
-/* values [num_features][num_samples] = the columns r = 0 of all [num_features][num_columns]. */
+/* values [num_features][num_samples] = the columns with r = 0 of the array all [num_features][num_columns]. */
 __kernel void dense_values(__global const real *all, __global real *values, uint num_features, uint num_samples) {
     const uint per_row = num_samples / V;
     for (uint turn = get_global_id(0); turn < num_features * per_row; turn += get_global_size(0)) {
@@ -139,7 +142,8 @@ __kernel void dense_values(__global const real *all, __global real *values, uint
     }
 }
 
-/* adjoint_x += P adjoint of a_0's coordinates; adjoint [FEATURES_IN][num_samples]. One work-item a block. */
+/* adjoint_x += P adjoint of a_0's coordinates; adjoint [FEATURES_IN][num_samples]. One work-item for each
+ * block. */
 __kernel void dense_input_adjoints(__global const real *adjoint, __global real *adjoint_x_blocked, uint block_begin,
                                    uint num_blocks, uint num_samples) {
     uint block = get_global_id(0);
@@ -156,8 +160,8 @@ __kernel void dense_input_adjoints(__global const real *adjoint, __global real *
 }
 
 #if V == 8
-/* Rows r0 ... r7 become columns: pairs, pairs of pairs, halves. Shuffles of two vectors, which compilers know;
- * through memory, number by number, it took 2.6 times as long on PoCL. */
+/* Rows r0 ... r7 become columns in three steps: pairs, fours, halves. Compilers translate these shuffles of two vectors
+ * to single instructions; copying single numbers through memory took 2.6 times as long on PoCL. */
 #define PAIRS_LOW(a, b) ((real8)(a.s0, b.s0, a.s1, b.s1, a.s4, b.s4, a.s5, b.s5))
 #define PAIRS_HIGH(a, b) ((real8)(a.s2, b.s2, a.s3, b.s3, a.s6, b.s6, a.s7, b.s7))
 #define FOURS_LOW(a, b) ((real8)(a.s01, b.s01, a.s45, b.s45))
@@ -189,7 +193,7 @@ static inline void transpose_tile(__global const real *from, size_t num_columns,
 }
 #endif
 
-/* transposed [num_columns][num_features] of matrix [num_features][num_columns]; 8 features and V columns a turn. */
+/* transposed [num_columns][num_features] of matrix [num_features][num_columns]; 8 features and V columns in a turn. */
 __kernel void dense_transpose(__global const real *matrix, __global real *transposed, uint num_features,
                               uint num_columns) {
     const uint per_strip = num_columns / V;
@@ -203,8 +207,9 @@ __kernel void dense_transpose(__global const real *matrix, __global real *transp
 /* ---- Parameters and their gradients ----------------------------------------------------------------------------- */
 /* In the field's own layout: for each layer weights [out][in] and biases [out], both padded.
  *
- * forward_weights [in_padded][out_padded] and reverse_weights [out_padded][in_padded] of weights [num_out][num_in],
- * padded_bias; one work-item a row of the latter. */
+ * Pads weights [num_out][num_in] with zeros to forward_weights [in_padded][out_padded] (transposed) and reverse_weights
+ * [out_padded][in_padded], and the biases to padded_bias [out_padded]; one work-item for each row of
+ * reverse_weights. */
 __kernel void dense_pad(__global const real *params, __global real *forward_weights, __global real *reverse_weights,
                         __global real *padded_bias, uint at_weights, uint at_bias, uint num_in, uint num_out,
                         uint in_padded, uint out_padded) {
@@ -218,8 +223,8 @@ __kernel void dense_pad(__global const real *params, __global real *forward_weig
     padded_bias[o] = o < num_out ? params[at_bias + o] : (real)0;
 }
 
-/* The gradient of one batch: grad (a layer's part of the whole) += product [out_padded][in_padded] and the sums
- * over samples of adjoint [out_padded][num_columns]'s values. One work-item a row. */
+/* Adds the gradient of one batch to a layer's part of grad: product [out_padded][in_padded] to its weights, and to its
+ * biases the sum over samples of the value columns of adjoint [out_padded][num_columns]. One work-item for each row. */
 __kernel void dense_add_gradient(__global const real *product, __global const real *adjoint, __global real *grad,
                                  uint at_layer, uint in_padded, uint out_padded, uint num_samples) {
     uint o = get_global_id(0);
@@ -232,7 +237,7 @@ __kernel void dense_add_gradient(__global const real *product, __global const re
     grad[at_layer + (size_t)out_padded * in_padded + o] += sum_lanes(sum);
 }
 
-/* gradient [num_trained] from the field's own layout; one work-item a row of a layer. */
+/* Copies a layer's gradient from the field's own layout to gradient [num_trained]; one work-item for each row. */
 __kernel void dense_unpad(__global const real *grad, __global real *gradient, uint at_layer, uint at_weights,
                           uint at_bias, uint num_in, uint num_out, uint in_padded, uint out_padded) {
     uint o = get_global_id(0);

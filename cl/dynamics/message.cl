@@ -1,9 +1,9 @@
-/* Walks through instructions begin ... end - 1 of a tape for each of num_blocks blocks of V samples, first_block on:
- * one work-item a block, or where GROUP_SIZE > 1 one work-group. Everything between two calls lies in scratch
- * [num_blocks][slice_size]. x, velocity, adjoint_velocity, adjoint_x [blocks][N*D][V]; times, divergence,
- * adjoint_divergence [blocks][V]; params as in src/dynamics/message_params.h; gradients [num_slices][num_params]: each
- * slice's own sum, added to. Buffers that the tape does not name may be anything.
- * HAS_REVERSE: with the operations of the reverse, which take compilers most of the time. */
+/* Executes instructions begin ... end - 1 of a tape for num_blocks blocks of V samples, from first_block on: one
+ * work-item for each block, or one work-group if GROUP_SIZE > 1. What a later call needs is in scratch
+ * [num_blocks][slice_size], in units of V numbers. x, velocity, adjoint_velocity, adjoint_x [blocks][N*D][V]; times,
+ * divergence, adjoint_divergence [blocks][V]; params as in src/dynamics/message_params.h; gradients
+ * [num_slices][num_params]: the call adds to each slice's own sum. Buffers that the tape does not use may be anything.
+ * HAS_REVERSE: with the operations of the reverse pass, which take most of the compile time. */
 
 #if GROUP_SIZE > 1
 #define FIRST_TURN get_local_id(0)
@@ -40,7 +40,7 @@ __kernel void message_run(__global const uint *tape, __global const uint *pairs,
                           __global const real *params, __global real *gradients, uint num_params, real spacing,
                           uint first_block, uint num_blocks) {
     const uint slice = BLOCK;
-    if (slice >= num_blocks) return; /* all of a group, or none */
+    if (slice >= num_blocks) return; /* the same for all work-items of a group */
     __global real *s = scratch + slice * slice_size;
     __global real *gradient = gradients + (size_t)slice * num_params;
     const size_t block = first_block + slice;
@@ -136,7 +136,7 @@ __kernel void message_run(__global const uint *tape, __global const uint *pairs,
     }
 }
 
-/* gradient [num_params] = sum over slices of gradients [num_slices][num_params], in order. */
+/* gradient [num_params] = sum over slices of gradients [num_slices][num_params], in the order of slices. */
 __kernel void message_contract(__global const real *gradients, __global real *gradient, uint num_slices,
                                uint num_params) {
     const uint i = get_global_id(0);

@@ -1,7 +1,7 @@
-/* Parameters to what radial_any_time.clh reads of them, and its sums to gradients of the parameters. Names:
- * radial_params.clh. */
+/* From the parameters to the constants of radial_any_time.clh, and from its sums to the gradient of the parameters.
+ * radial_params.clh explains the names. */
 
-/* K + M work-items. constants [2K + 3M]: see radial_any_time.clh. */
+/* Writes constants [2K + 3M], see radial_any_time.clh. K + M work-items. */
 __kernel void any_time_constants(__global const real *params, __global real *constants) {
     uint item = get_global_id(0);
     if (item < K) {
@@ -20,8 +20,8 @@ __kernel void any_time_constants(__global const real *params, __global real *con
     }
 }
 
-/* K + M work-items. sums [ANY_TIME_GRAD_SIZE][V], all partial ones added up -> gradient [AT_CENTERS], times scale:
- * B holds c_k^2 A_k, so W_km takes its share of the bias, and c_k the weights'. */
+/* gradient [AT_CENTERS] from sums [ANY_TIME_GRAD_SIZE][V], in which all partial sums are added up, times scale. B
+ * contains c_k^2 W_km: so the gradient by B contributes to those by W_km and c_k. K + M work-items. */
 __kernel void any_time_contract(__global const real *params, __global const real *sums, __global real *gradient,
                                 real scale) {
     uint item = get_global_id(0);

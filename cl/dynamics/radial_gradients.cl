@@ -1,10 +1,9 @@
-/* From gradients of the radial field's stage data to gradients of its parameters. Shapes and names:
- * radial_params.clh. Where a comment says "a turn", work-items stride over the turns: any number of work-items will
- * do. */
+/* From gradients by the radial field's stage data to gradients by its parameters. radial_params.clh explains names and
+ * shapes. Where a comment says "a turn", any number of work-items divides the turns. */
 
-/* A stage and V points a turn: the transpose of radial_cells. cell_gradients [num_stages][STAGE_SIZE] ->
- * point_gradients [num_stages][2][num_point_blocks*V], zero in padding; is_active [num_stages][num_point_blocks]: 0
- * where all are zero, which is most of them, since pairs visit few distances. */
+/* The transpose of radial_cells; a turn is a stage and V points. cell_gradients [num_stages][STAGE_SIZE] ->
+ * point_gradients [num_stages][2][num_point_blocks*V], by phi and phi', zero in padding; is_active
+ * [num_stages][num_point_blocks]: 0 if all V are zero, as most are: few distances occur. */
 __kernel void radial_point_gradients(__global const real *cell_gradients, __global const real *geometry,
                                      __global real *point_gradients, __global uint *is_active, uint num_stages,
                                      uint num_point_blocks) {
@@ -29,32 +28,32 @@ __kernel void radial_point_gradients(__global const real *cell_gradients, __glob
             } else if (point == 2 * last) {
                 value = cells[(size_t)last * 4];
             }
-            if (point % 2 == 0 && cell > 0 && cell <= last) { /* right end of the cell before */
+            if (point % 2 == 0 && cell > 0 && cell <= last) { /* the right end of the cell to the left */
                 real4 g = vload4(cell - 1, cells);
                 real inverse = (real)(cell - 1) < geometry[5] ? geometry[0] : geometry[3];
                 slope += (REAL(2.0) / REAL(3.0)) * inverse * inverse * g.s3 - REAL(0.5) * inverse * g.s2;
             }
             out0[point] = value;
             out1[point] = slope;
-            found |= value != 0 || slope != 0; /* NaN is active too */
+            found |= value != 0 || slope != 0; /* true of NaN */
         }
         is_active[j * num_point_blocks + block] = found;
     }
 }
 
-/* A single Gaussian's place is no variable: sums stay in registers. */
+/* With a single Gaussian the index of a sum is a constant, so that sums stay in registers. */
 #if K_AT_ONCE == 1
 #define AT_SUM(k, s) (s)
 #else
 #define AT_SUM(k, s) (((k) - k_begin) * STAGES_AT_ONCE + (s))
 #endif
 
-/* One work-item per STAGES_AT_ONCE stages and K_AT_ONCE Gaussians: grad_coefficients [num_stages][K+1] (d loss / d
- * A_k, B). */
+/* grad_coefficients [num_stages][K+1]: d loss / d A_k, then d loss / d B. One work-item for each STAGES_AT_ONCE stages
+ * and K_AT_ONCE Gaussians. */
 __kernel void radial_contract_coefficients(__global const real *point_gradients, __global const uint *is_active,
                                            __global const real *basis, __global real *grad_coefficients,
                                            uint num_stages, uint num_point_blocks) {
-    const uint num_tiles = (K + K_AT_ONCE) / K_AT_ONCE; /* K Gaussians and the bias */
+    const uint num_tiles = (K + K_AT_ONCE) / K_AT_ONCE; /* of K Gaussians and the bias */
     uint first = get_global_id(0) / num_tiles * STAGES_AT_ONCE, k_begin = get_global_id(0) % num_tiles * K_AT_ONCE;
     if (first >= num_stages) return;
     uint k_end = min(k_begin + K_AT_ONCE, (uint)K);
@@ -97,8 +96,8 @@ __kernel void radial_contract_coefficients(__global const real *point_gradients,
     }
 }
 
-/* Gaussians whose pulls a work-item of contract_widths holds at once. With one lane few, that registers hold, and each
- * pull is summed twice. */
+/* The number of Gaussians whose sums H_k and H'_k (pulls, below) a work-item of radial_contract_widths holds at once.
+ * With one lane it is so small that they fit in registers, although each pull is then summed twice. */
 #if V == 1
 #define PULLS_AT_ONCE 10
 #define UNROLL_PULLS UNROLL
@@ -107,8 +106,8 @@ __kernel void radial_contract_coefficients(__global const real *point_gradients,
 #define UNROLL_PULLS
 #endif
 
-/* H_k and H'_k of PULLS_AT_ONCE Gaussians from k_begin on at the block's points, stages in order. Gives whether any
- * stage is active. */
+/* H_k and H'_k of PULLS_AT_ONCE Gaussians from k_begin on, at the block's points, summed in the order of stages.
+ * Returns whether any stage is active. */
 static inline uint sum_pulls(__global const real *point_gradients, __global const uint *is_active,
                              __global const real *coefficients, uint num_stages, uint num_point_blocks, uint block,
                              uint k_begin, realv *pull0, realv *pull1) {
@@ -121,7 +120,7 @@ static inline uint sum_pulls(__global const real *point_gradients, __global cons
         __global const real *g = point_gradients + (size_t)j * 2 * num_point_blocks * V + block * V;
         realv g0 = load_lanes(g), g1 = load_lanes(g + num_point_blocks * V);
         UNROLL_PULLS
-        for (uint i = 0; i < PULLS_AT_ONCE; i++) { /* beyond the last Gaussian: some number that nobody reads */
+        for (uint i = 0; i < PULLS_AT_ONCE; i++) { /* beyond the last Gaussian any number: it is not used */
             real weight = coefficients[j * (K + 1) + min(k_begin + i, (uint)K)];
             pull0[i] = fma((realv)weight, g0, pull0[i]);
             pull1[i] = fma((realv)weight, g1, pull1[i]);
@@ -130,10 +129,11 @@ static inline uint sum_pulls(__global const real *point_gradients, __global cons
     return any_active;
 }
 
-/* One work-item per V points: its part of d loss / d ln gamma_k, partial_widths [num_point_blocks][K_PADDED]. With
- * H_k = sum_j (d loss / d phi) A_k and H'_k likewise for phi', at a point: loss = sum_k H_k R_k + H'_k R'_k, R = g
- * p, R' = g' p + g p', p = 1/(EPSILON + S), p' = -S' p^2; d g / d ln gamma = 2 u^2 g, d g' / d ln gamma = (2 u^2 -
- * 2) g'. */
+/* partial_widths [num_point_blocks][K_PADDED]: the part of V points of d loss / d ln gamma_k; one work-item for each V
+ * points. At a point, with the sums over stages H_k = sum_j (d loss / d phi) A_k and H'_k = sum_j (d loss / d phi')
+ * A_k:
+ *   d loss = sum_k H_k dR_k + H'_k dR'_k,  R = g p,  R' = g' p + g p',  p = 1/(EPSILON + S),  p' = -S' p^2,
+ *   d g / d ln gamma = 2 u^2 g,  d g' / d ln gamma = (2 u^2 - 2) g',  u = (d - mu)/gamma */
 __kernel void radial_contract_widths(__global const real *point_gradients, __global const uint *is_active,
                                      __global const real *coefficients,
                                      __global const real *gaussians, __global const real *geometry,
@@ -183,8 +183,19 @@ __kernel void radial_contract_widths(__global const real *point_gradients, __glo
     }
 }
 
-/* One work-item a stage: time_gradients [num_stages][M], its part of d loss / d ln gamma of the time Gaussians.
- * T_m = G_m / (EPSILON + S): d T_m / d ln gamma_n = 2 u_n^2 T_n (delta_mn - T_m). */
+/* d loss / d T_m by the coefficients of one kind of pair: row [K+1] of their gradients. */
+static inline real pull_of(__global const real *params, __global const real *row, uint kind, uint m) {
+    real constant_part = params[AT_BIAS + kind * M + m], sum = 0;
+    for (uint k = 0; k < K; k++) {
+        real importance = params[AT_IMPORTANCE + kind * K + k], weight = params[AT_WEIGHTS + (kind * K + k) * M + m];
+        constant_part += importance * importance * weight;
+        sum += row[k] * weight;
+    }
+    return sum + row[K] * constant_part;
+}
+
+/* time_gradients [num_stages][M]: each stage's part of d loss / d ln gamma of the time Gaussians; one work-item for
+ * each stage. T_m = G_m / (EPSILON + S): d T_m / d ln gamma_n = 2 u_n^2 T_n (delta_mn - T_m). */
 __kernel void radial_time_gradients(__global const real *params, __global const real *time_basis,
                                     __global const real *grad_coefficients, __global real *time_gradients,
                                     uint num_stages) {
@@ -193,13 +204,9 @@ __kernel void radial_time_gradients(__global const real *params, __global const 
     real t = (real)j / (real)(num_stages - 1), pull[M], projected = 0;
     UNROLL
     for (uint m = 0; m < M; m++) {
-        real constant_part = params[AT_BIAS + m], sum = 0;
-        for (uint k = 0; k < K; k++) {
-            real importance = params[AT_IMPORTANCE + k], weight = params[AT_WEIGHTS + k * M + m];
-            constant_part += importance * importance * weight;
-            sum += grad_coefficients[j * (K + 1) + k] * weight;
-        }
-        pull[m] = sum + grad_coefficients[j * (K + 1) + K] * constant_part;
+        pull[m] = pull_of(params, grad_coefficients + j * PAIR_KINDS * (K + 1), 0, m);
+        for (uint kind = 1; kind < PAIR_KINDS; kind++)
+            pull[m] += pull_of(params, grad_coefficients + (j * PAIR_KINDS + kind) * (K + 1), kind, m);
         projected += pull[m] * time_basis[j * M + m];
     }
     UNROLL
@@ -209,32 +216,35 @@ __kernel void radial_time_gradients(__global const real *params, __global const 
     }
 }
 
-/* K + 1 work-items: item k < K writes the gradients of W_k., c_k and ln gamma_k; item K those of b and the time widths.
- * gradient [AT_CENTERS] is written whole. */
+/* Writes all of gradient [AT_CENTERS]. K + 1 work-items for each kind of pair: number k < K writes the gradients by
+ * W_km of all m, c_k and, for the first kind, ln gamma_k; number K those by b and, for the first kind, the time
+ * widths. */
 __kernel void radial_gradient(__global const real *params, __global const real *time_basis,
                               __global const real *grad_coefficients, __global const real *grad_widths,
                               __global const real *time_gradients, __global real *gradient, uint num_stages) {
-    uint k = get_global_id(0);
-    if (k > K) return;
-    real importance = k < K ? params[AT_IMPORTANCE + k] : 0, grad_square = 0;
+    uint k = get_global_id(0) % (K + 1), kind = get_global_id(0) / (K + 1);
+    if (kind >= PAIR_KINDS) return;
+    uint at = kind * K + k; /* of all Gaussians' weights */
+    real importance = k < K ? params[AT_IMPORTANCE + at] : 0, grad_square = 0;
     for (uint m = 0; m < M; m++) {
         real of_weight = 0, of_bias = 0, of_width = 0;
         for (uint j = 0; j < num_stages; j++) {
-            real basis = time_basis[j * M + m], grad_bias = grad_coefficients[j * (K + 1) + K];
-            of_weight += basis * (grad_coefficients[j * (K + 1) + k] + importance * importance * grad_bias);
+            __global const real *row = grad_coefficients + (j * PAIR_KINDS + kind) * (K + 1);
+            real basis = time_basis[j * M + m], grad_bias = row[K];
+            of_weight += basis * (row[k] + importance * importance * grad_bias);
             of_bias += basis * grad_bias;
             of_width += time_gradients[j * M + m];
         }
         if (k < K) {
-            gradient[AT_WEIGHTS + k * M + m] = of_weight;
-            grad_square += of_bias * params[AT_WEIGHTS + k * M + m];
+            gradient[AT_WEIGHTS + at * M + m] = of_weight;
+            grad_square += of_bias * params[AT_WEIGHTS + at * M + m];
         } else {
-            gradient[AT_BIAS + m] = of_bias;
-            gradient[AT_TIME_LOG_GAMMAS + m] = of_width;
+            gradient[AT_BIAS + kind * M + m] = of_bias;
+            if (kind == 0) gradient[AT_TIME_LOG_GAMMAS + m] = of_width;
         }
     }
     if (k < K) {
-        gradient[AT_IMPORTANCE + k] = REAL(2.0) * importance * grad_square;
-        gradient[AT_LOG_GAMMAS + k] = grad_widths[k];
+        gradient[AT_IMPORTANCE + at] = REAL(2.0) * importance * grad_square;
+        if (kind == 0) gradient[AT_LOG_GAMMAS + k] = grad_widths[k];
     }
 }

@@ -1,8 +1,8 @@
-/* From the radial field's parameters to its stage data. Shapes and names: radial_params.clh. Where a comment says
- * "a turn", work-items stride over the turns: any number of work-items will do. */
+/* From the radial field's parameters to its stage data. radial_params.clh explains names and shapes. Where a comment
+ * says "a turn", any number of work-items divides the turns. */
 
-/* One work-item a stage. time_basis [num_stages][M] = T_m(t_j); coefficients [num_stages][K+1]: A_k = sum_m T_m
- * W_km, then B = sum_m T_m (b_m + sum_k c_k^2 W_km). */
+/* One work-item for each stage. time_basis [num_stages][M] = T_m(t_j); coefficients [num_stages][PAIR_KINDS][K+1]:
+ * A_k = sum_m T_m W_km, then B = sum_m T_m (b_m + sum_k c_k^2 W_km). */
 __kernel void radial_time(__global const real *params, __global real *time_basis, __global real *coefficients,
                           uint num_stages) {
     uint j = get_global_id(0);
@@ -13,38 +13,42 @@ __kernel void radial_time(__global const real *params, __global real *time_basis
         basis[m] = exp(-u * u);
         sum += basis[m];
     }
-    real bias = 0;
     for (uint m = 0; m < M; m++) {
         basis[m] /= EPSILON + sum;
         time_basis[j * M + m] = basis[m];
-        bias += basis[m] * params[AT_BIAS + m];
     }
-    for (uint k = 0; k < K; k++) {
-        real weight = 0, importance = params[AT_IMPORTANCE + k];
-        for (uint m = 0; m < M; m++) weight += basis[m] * params[AT_WEIGHTS + k * M + m];
-        coefficients[j * (K + 1) + k] = weight;
-        bias += importance * importance * weight;
+    for (uint kind = 0; kind < PAIR_KINDS; kind++) {
+        __global const real *weights = params + AT_WEIGHTS + kind * K * M;
+        __global real *row = coefficients + (j * PAIR_KINDS + kind) * (K + 1);
+        real bias = 0;
+        for (uint m = 0; m < M; m++) bias += basis[m] * params[AT_BIAS + kind * M + m];
+        for (uint k = 0; k < K; k++) {
+            real weight = 0, importance = params[AT_IMPORTANCE + kind * K + k];
+            for (uint m = 0; m < M; m++) weight += basis[m] * weights[k * M + m];
+            row[k] = weight;
+            bias += importance * importance * weight;
+        }
+        row[K] = bias;
     }
-    coefficients[j * (K + 1) + K] = bias;
 }
 
 /* One work-item. gaussians [2K]: mu_k, 1/gamma_k. geometry [8] as in radial_table.clh: the fine cells end at
- * d_fine, the coarse ones where the last Gaussian has died: exp(-6.2^2) = 2e-17 is far below the 1e-6 of the
+ * d_fine, the coarse ones where all Gaussians are negligible: exp(-6.2^2) = 2e-17 is far below the 1e-6 of the
  * normaliser. */
 __kernel void radial_shared(__global const real *params, __global real *gaussians, __global real *geometry, real d_fine,
                             uint num_fine, uint num_coarse) {
     if (get_global_id(0) != 0) return;
     real d_end = REAL(1.25) * d_fine;
     for (uint k = 0; k < K; k++) {
-        /* One rounding, not two: u^2 is 14 where the normaliser gives out, and the field's slope there feels its
-         * relative error a hundredfold. */
+        /* exp(-x) has one rounding error, 1/exp(x) two. Where S falls below 1e-6, u^2 is 14, and the relative error of
+         * the field's slope is a hundred times that of u. */
         real center = params[AT_CENTERS + k], inverse_gamma = exp(-params[AT_LOG_GAMMAS + k]);
         gaussians[k] = center;
         gaussians[K + k] = inverse_gamma;
         d_end = fmax(d_end, center + REAL(6.2) / inverse_gamma);
     }
-    /* Widths of 8 significant bits: index * width is then exact, and tables are built at the very distances that
-     * they are read at. */
+    /* Widths of 8 significant bits: index * width is then exact, so that a table's cells are computed at exactly the
+     * distances at which they are read. */
     int exponent;
     real h_fine = d_fine / (real)num_fine, h_coarse = frexp((d_end - d_fine) / (real)num_coarse, &exponent);
     h_coarse = ldexp(ceil(h_coarse * REAL(256.0)), exponent - 8);
@@ -58,7 +62,7 @@ __kernel void radial_shared(__global const real *params, __global real *gaussian
     geometry[7] = 0;
 }
 
-/* V points a turn. basis [num_point_blocks][K][2][V]: R_k and R'_k there. */
+/* V points in a turn. basis [num_point_blocks][K][2][V]: R_k and R'_k there. */
 __kernel void radial_basis(__global const real *gaussians, __global const real *geometry, __global real *basis,
                            uint points_per_cell, real fraction, uint num_point_blocks) {
     for (uint block = get_global_id(0); block < num_point_blocks; block += get_global_size(0)) {
@@ -84,7 +88,7 @@ __kernel void radial_basis(__global const real *gaussians, __global const real *
     }
 }
 
-/* STAGES_AT_ONCE stages and V points a turn. values [num_stages][2][num_point_blocks*V]: phi and phi' there. */
+/* STAGES_AT_ONCE stages and V points in a turn. values [num_stages][2][num_point_blocks*V]: phi and phi' there. */
 __kernel void radial_points(__global const real *coefficients, __global const real *basis, __global real *values,
                            uint num_stages, uint num_point_blocks) {
     const uint num_items = num_point_blocks * ((num_stages + STAGES_AT_ONCE - 1) / STAGES_AT_ONCE);
@@ -113,9 +117,9 @@ __kernel void radial_points(__global const real *coefficients, __global const re
     }
 }
 
-/* A stage and V cells a turn. cells [num_stages][STAGE_SIZE]: phi' is the parabola through the slopes at both ends
- * and the middle, phi its integral from the value at the left end. (Hermite pieces from both end values would carry
- * the values' float rounding divided by the width into the slope.) The last cell is constant. */
+/* A stage and V cells in a turn. cells [num_stages][STAGE_SIZE]: phi' is the parabola through the slopes at both ends
+ * and the middle, phi its integral from the value at the left end. (Hermite pieces through the values at both
+ * ends would add the values' rounding error, divided by the width, to the slope.) The last cell is constant. */
 __kernel void radial_cells(__global const real *values, __global const real *geometry, __global real *cells,
                            uint num_stages, uint num_cell_blocks, uint num_point_blocks) {
     for (uint item = get_global_id(0); item < num_cell_blocks * num_stages; item += get_global_size(0)) {
@@ -138,11 +142,12 @@ __kernel void radial_cells(__global const real *values, __global const real *geo
     }
 }
 
-/* One work-item a stage: how far the pieces are from direct summation where a parabola through three slopes errs
- * most, at (3 - sqrt 3)/6 of each cell. values: direct sums there (radial_basis with that fraction, radial_points).
+/* The difference between the cells and direct summation where a parabola through three slopes has its largest error, at
+ * (3 - sqrt 3)/6 of each cell. values: direct sums there (radial_basis with that fraction, radial_points). One
+ * work-item for each stage.
  *   errors [num_stages]: largest of  (|d dphi'| + D |dphi|) / (|d phi'| + D |phi| + floor)
- * floor is a twentieth of the stage's largest, so that regions where the field is small are resolved too. NaN stays
- * NaN. */
+ * floor: 1/20 of the stage's largest |d phi'| + D |phi|, so that the error is relative also where the field is small,
+ * but not where it vanishes. A NaN gives NaN. */
 __kernel void radial_check(__global const real *values, __global const real *geometry, __global const real *cells,
                            __global real *errors, real fraction, uint num_stages, uint num_point_blocks) {
     uint j = get_global_id(0);

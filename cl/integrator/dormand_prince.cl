@@ -1,11 +1,11 @@
-/* Whole trajectories with steps that each sample chooses for itself: lanes share the loop, not the step. A lane
- * that is done, or has failed, waits with its state unchanged. One work-item a block; buffers between launches:
- *   state, slope, carry [num_blocks][STATE_SIZE][V]: y; dy/ds at y (the last stage of a step is the first of the
- *                                                    next); and what rounding left out of y
- *   control [num_blocks][CONTROL_SIZE][V]: below
- * s runs from 0 to 1 along the way; flow time is s, or 1 - s where direction is -1.
- * Step size: Hairer, Norsett and Wanner, Solving ODEs I, section II.4 (start, and the rule after a rejection), and
- * volume II, section IV.2, the PI controller with beta = 0.04:
+/* Whole trajectories with steps of each sample's own: lanes have the loop in common, but not the step. A lane that is
+ * done or has failed keeps its state unchanged. One work-item for each block; buffers that stay between launches:
+ *   state, slope, carry [num_blocks][STATE_SIZE][V]: y; dy/ds at y (the last stage of a step is the first of the next);
+ *                                                    the rounding error of y, for compensated sums
+ *   control [num_blocks][CONTROL_SIZE][V]: see dormand_prince.clh
+ * s goes from 0 to 1 along the trajectory; flow time is s, or 1 - s if direction is -1. The step size is that of
+ * Hairer, Norsett and Wanner, Solving ODEs I, section II.4 (start, and the rule after a rejection), and volume II,
+ * section IV.2: the PI controller with beta = 0.04,
  *   h <- h min(5, max(1/10, 0.9 err^-(1/5 - 3/4 beta) err_before^beta)) */
 static inline realv system_error(const realv *error, const realv *before, const realv *after, real rtol, real atol,
                                  uint has_log_det) {
@@ -15,8 +15,8 @@ static inline realv system_error(const realv *error, const realv *before, const 
     return system_size(&sums, rtol, atol, has_log_det);
 }
 
-/* First slope and first step: h0 = 0.01 |y|/|f|, then an Euler step of that size shows the second derivative (Hairer
- * et al., II.4). */
+/* First slope and first step: h0 = 0.01 |y|/|f|; an Euler step of that size estimates the second derivative (Hairer et
+ * al., II.4). */
 __kernel void adaptive_begin(__global const real *state, __global real *slope, __global real *carry,
                              __global real *control, __global const real *params, __global const real *constants,
                              __global const real *adjoint_log_det, real adjoint_scale, real rtol, real atol,
@@ -56,8 +56,8 @@ __kernel void adaptive_begin(__global const real *state, __global real *slope, _
     }
 }
 
-/* Up to max_turns tries of a step, all of size equal_step if that is not 0; blocks block_begin + item. num_running
- * += blocks that still have a running lane. Work-item p owns the p-th partial gradient, grad
+/* Tries at most max_turns steps, all of size equal_step if that is not 0; work-item i has block block_begin + i.
+ * num_running += number of blocks with a lane that is not done. Work-item p owns the p-th partial gradient, grad
  * [num_partials][ANY_TIME_GRAD_SIZE][V]. */
 __kernel void adaptive_steps(__global real *state, __global real *slope, __global real *carry, __global real *control,
                              __global const real *params, __global const real *constants,
@@ -94,12 +94,12 @@ __kernel void adaptive_steps(__global real *state, __global real *slope, __globa
             for (uint c = 0; c < STATE_SIZE; c++) {
                 realv sum = a[0] * k[c];
                 for (uint p = 1; p < stage; p++) sum = fma((realv)a[p], k[p * STATE_SIZE + c], sum);
-                /* Compensated (Kahan), for the last stage is the new state. */
+                /* A compensated sum (Kahan), as the last stage is the new state. */
                 realv step = fma(h, sum, left_out[c]);
                 next[c] = y[c] + step;
                 next_left_out[c] = step - (next[c] - y[c]);
             }
-            /* The last two stages share their time. */
+            /* The last two stages have the same time. */
             if (stage + 1 < NUM_STAGES)
                 any_time_field(params, constants, flow_time(fma((realv)tableau_c[stage], h, s), direction), at);
             system_slope(constants, at, adjoint, direction, next, k + stage * STATE_SIZE);

@@ -1,15 +1,15 @@
-/* dormand_prince.cl for fields that are evaluated batch by batch: the same operations, a launch each, between
- * evaluations that the host asks for. One work-item a block. Buffers:
+/* dormand_prince.cl for fields that are evaluated for a batch at a time: the same operations, as kernels between the
+ * evaluations, which the host calls. One work-item for each block. Buffers:
  *   state, carry, next, next_carry [num_blocks][STATE_SIZE][V]; control [num_blocks][CONTROL_SIZE][V]
- *   k [num_blocks][NUM_STAGES][STATE_SIZE][V]: slopes; those of the first stage stay from step to step
- *   x [num_blocks][N*D][V], times [num_blocks][V]: where and when the field is asked for next
- *   weight [num_blocks][V]: the step where it was accepted, else 0 */
+ *   k [num_blocks][NUM_STAGES][STATE_SIZE][V]: slopes; that of the first stage is kept for the next step
+ *   x [num_blocks][N*D][V], times [num_blocks][V]: position and time of the field's next evaluation
+ *   weight [num_blocks][V]: 1 if the step was accepted, else 0 */
 #define OWN(buffer, size) ((buffer) + (size_t)block * ((size) * V))
 
 #define SLOPE(p, c) (OWN(k, NUM_STAGES * STATE_SIZE) + ((p) * STATE_SIZE + (c)) * V)
 
-/* What the field is asked at a state, number c of it at a time: x, and for the adjoint what its derivatives are
- * multiplied with. No kernel here keeps a state: it is read again where it is needed twice. */
+/* Writes number c of the field's arguments: x, or for the adjoint the adjoint of the velocity. The kernels here keep no
+ * state in registers, but read it again. */
 static inline void put_number(uint c, realv y, realv weight, real direction, uint block, __global real *x,
                               __global real *adjoint_velocity) {
     if (c < N * D) store_lanes(OWN(x, N * D) + c * V, y);
@@ -18,7 +18,7 @@ static inline void put_number(uint c, realv y, realv weight, real direction, uin
 #endif
 }
 
-/* And when. */
+/* Writes the time, and for the adjoint the adjoint of the divergence. */
 static inline void put_time(realv t, realv weight, realv adjoint, real direction, uint block, __global real *times,
                             __global real *adjoint_divergence) {
     store_lanes(OWN(times, 1), t);
@@ -27,7 +27,7 @@ static inline void put_time(realv t, realv weight, realv adjoint, real direction
 #endif
 }
 
-/* Question of stage `stage`; for the first one, of the state itself, carry is set to 0. */
+/* Writes the field's arguments for stage `stage`; stage 0 is the state itself, and sets carry to 0. */
 __kernel void batched_ask(__global const real *state, __global real *carry, __global const real *control,
                           __global const real *k, __global real *next, __global real *next_carry,
                           __global const real *adjoint_log_det, __global real *x, __global real *times,
@@ -62,7 +62,7 @@ __kernel void batched_ask(__global const real *state, __global real *carry, __gl
              adjoint_scale * load_lanes(OWN(adjoint_log_det, 1)), direction, block, times, adjoint_divergence);
 }
 
-/* The answer becomes the slope of stage `stage`: velocity and divergence, or velocity and the adjoint's rate. */
+/* Stores the slope of stage `stage`: velocity and divergence, or velocity and the rate of the adjoint. */
 __kernel void batched_keep(__global const real *velocity, __global const real *rest, __global real *k, real direction,
                            uint stage, uint num_blocks) {
     uint block = get_global_id(0);
@@ -73,14 +73,14 @@ __kernel void batched_keep(__global const real *velocity, __global const real *r
     for (uint c = N * D; c < STATE_SIZE; c++) {
         realv value = load_lanes(OWN(rest, STATE_SIZE - N * D) + (c - N * D) * V);
 #ifdef HAS_QUADRATURE
-        store_lanes(own + c * V, value); /* its sign came with the question */
+        store_lanes(own + c * V, value); /* batched_ask has applied the sign */
 #else
         store_lanes(own + c * V, direction * value);
 #endif
     }
 }
 
-/* The Euler step that first_control wants, from the slopes of stage 0. */
+/* Makes the Euler step for the first step size, from the slope of stage 0. */
 __kernel void batched_probe(__global const real *state, __global real *control, __global const real *k,
                             __global const real *adjoint_log_det, __global real *x, __global real *times,
                             __global real *adjoint_velocity, __global real *adjoint_divergence, real adjoint_scale,
@@ -105,14 +105,14 @@ __kernel void batched_probe(__global const real *state, __global real *control, 
              times, adjoint_divergence);
 }
 
-/* The first step, from the slopes of stages 0 and, after that Euler step, 1. */
+/* The first step size, from the slopes of stages 0 and (after the Euler step) 1. */
 __kernel void batched_begin(__global const real *state, __global real *control, __global const real *k, real rtol,
                             real atol, uint has_log_det, uint num_blocks) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
     const realv h = load_lanes(OWN(control, CONTROL_SIZE) + AT_H * V);
     system_sums speed, bend;
-    realv slopes = 0, numbers = 0; /* absolute values, added up: infinite or NaN if one is */
+    realv slopes = 0, numbers = 0; /* sums of absolute values: infinite or NaN if one of them is */
     system_clear(&speed);
     system_clear(&bend);
     for (uint c = 0; c < STATE_SIZE; c++) {
@@ -128,8 +128,9 @@ __kernel void batched_begin(__global const real *state, __global real *control, 
     store_control(first, OWN(control, CONTROL_SIZE));
 }
 
-/* After the last stage. Leaves the old state and slopes, which the quadrature needs: batched_move takes the step.
- * start [num_blocks][2][V]: s and h of this step. num_running += blocks that have a running lane. */
+/* Accepts or rejects a step after its last stage. It keeps the old state and slopes, which the quadrature needs;
+ * batched_move moves on. start [num_blocks][2][V]: s and h of this step. num_running += number of blocks with a lane
+ * that is not done. */
 __kernel void batched_decide(__global const real *state, __global real *control, __global const real *k,
                              __global const real *next, __global real *start, __global real *weight,
                              __global uint *num_running, real rtol, real atol, uint has_log_det, real equal_step,
@@ -163,8 +164,8 @@ __kernel void batched_decide(__global const real *state, __global real *control,
 }
 
 #ifdef HAS_QUADRATURE
-/* Question of an accepted step's stage for the gradient of the parameters, with its share of the integral; share:
- * of the mean. */
+/* Writes the field's arguments for the gradient by the parameters at a stage of an accepted step, times the stage's
+ * weight in the integral and the factor `share`. */
 __kernel void batched_ask_gradient(__global const real *state, __global const real *k, __global const real *start,
                                    __global const real *weight, __global const real *adjoint_log_det, __global real *x,
                                    __global real *times, __global real *adjoint_velocity,
@@ -188,7 +189,7 @@ __kernel void batched_ask_gradient(__global const real *state, __global const re
 }
 #endif
 
-/* Accepted lanes go on to the next state; the slope there is their next first one. */
+/* In accepted lanes the next state becomes the state, and the slope there that of stage 0. */
 __kernel void batched_move(__global real *state, __global real *carry, __global real *k, __global const real *next,
                            __global const real *next_carry, __global const real *weight, uint num_blocks) {
     uint block = get_global_id(0);

@@ -1,4 +1,4 @@
-/* Into and out of the states that dormand_prince.cl and dormand_prince_batched.cl integrate. */
+/* Copies to and from the states of dormand_prince.cl and dormand_prince_batched.cl. */
 /* state[first ... first + count) = scale * source [num_blocks][count][V]. */
 __kernel void adaptive_put(__global const real *source, __global real *state, uint first, uint count, real scale,
                            uint num_blocks) {
@@ -9,8 +9,8 @@ __kernel void adaptive_put(__global const real *source, __global real *state, ui
                     scale * load_lanes(source + ((size_t)block * count + c) * V));
 }
 
-/* target [num_blocks][count][V] = scale * state[first ... first + count), or plus it; NaN where a sample was not
- * finished. */
+/* target [num_blocks][count][V] = scale * state[first ... first + count), or += if is_added; NaN for samples that did
+ * not reach the end. */
 __kernel void adaptive_take(__global const real *state, __global const real *control, __global real *target, uint first,
                             uint count, real scale, uint is_added, uint num_blocks) {
     uint block = get_global_id(0);

@@ -1,9 +1,11 @@
-/* The vector-Jacobian product of the field alone, at one stage time: of  sum over samples of  adjoint_velocity . v +
- * adjoint_divergence div v its derivative by x, and partial gradients by the parameters. num_partials work-items; item
- * p takes blocks p, p + num_partials, ... in order and owns the p-th partial gradient.
+/* The vector-Jacobian product of the field at one stage time: the gradient by x of the sum over samples of
+ *   adjoint_velocity . v + adjoint_divergence div v,
+ * and its partial gradients by the parameters. num_partials work-items; item p takes blocks p, p + num_partials, ... in
+ * order and owns the p-th partial gradient.
  *   x, adjoint_velocity, adjoint_x [num_blocks][N*D][V]; adjoint_divergence [num_blocks][V]; adjoints are 0 in padding
  *       lanes
- *   grad_stages [num_partials][num_stages][GRAD_STAGE_SIZE], grad_shared [num_partials][GRAD_SHARED_SIZE]: += */
+ *   grad_stages [num_partials][num_stages][GRAD_STAGE_SIZE], grad_shared [num_partials][GRAD_SHARED_SIZE]:
+ *       the gradients are added to them */
 __kernel void field_vjp_at_stage(__global const real *x_blocked, __global const real *adjoint_velocity,
                                  __global const real *adjoint_divergence, __global real *adjoint_x,
                                  __global const real *stages, __global const real *shared, __global real *grad_stages,

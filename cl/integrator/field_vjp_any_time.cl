@@ -1,4 +1,5 @@
-/* integrator/field_vjp.cl for fields whose text has any time: grad [num_partials][ANY_TIME_GRAD_SIZE][V]: += */
+/* integrator/field_vjp.cl for fields with kernels for any time; the gradient is added to grad
+ * [num_partials][ANY_TIME_GRAD_SIZE][V]. */
 __kernel void field_vjp_at_time(__global const real *params, __global const real *constants,
                                 __global const real *x_blocked, __global const real *adjoint_velocity,
                                 __global const real *adjoint_divergence, __global real *adjoint_x, __global real *grad,

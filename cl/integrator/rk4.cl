@@ -1,5 +1,6 @@
-/* RK4 forward: integrator/steps.clh has the steps and the layouts. */
-/* One work-item a block. checkpoints [num_steps][num_blocks][N*D][V] receives x before each step if has_checkpoints. */
+/* RK4 forward: integrator/steps.clh has the equations and the layouts. */
+/* One work-item for each block. checkpoints [num_steps][num_blocks][N*D][V] receives x before each step if
+ * has_checkpoints. */
 __kernel void trajectory(__global real *x_blocked, __global real *log_det, __global const real *stages,
                          __global const real *shared, __global real *checkpoints, uint has_checkpoints, uint num_blocks,
                          uint num_steps, int direction, uint step_begin, uint step_end) {
@@ -37,7 +38,7 @@ __kernel void trajectory(__global real *x_blocked, __global real *log_det, __glo
     store_lanes(log_det + (size_t)block * V, total);
 }
 
-/* The field alone at one stage: velocity_blocked [num_blocks][N*D][V], divergence [num_blocks][V]. */
+/* Only the field, at one stage: velocity_blocked [num_blocks][N*D][V], divergence [num_blocks][V]. */
 __kernel void field_at_stage(__global const real *x_blocked, __global real *velocity_blocked, __global real *divergence,
                              __global const real *stages, __global const real *shared, uint num_blocks, uint stage) {
     uint block = get_global_id(0);

@@ -1,14 +1,14 @@
-/* RK4 in reverse: integrator/steps.clh has the steps and the layouts. A program of its own, so that who only samples
- * need not build it. */
-/* The exact reverse of `trajectory` from step_end - 1 down to step_begin (discretise, then optimise), together with
- * the penalty
+/* RK4 in reverse: integrator/steps.clh has the equations and the layouts. It is a program of its own, so that sampling
+ * does not need to build it. */
+/* The exact reverse of `trajectory` from step_end - 1 down to step_begin (discretise, then optimise), together with the
+ * penalty
  *   penalty * sum over steps |h| ( |k_a - k_b|^2 + (div_a - div_b)^2 ),  a, b: the pair of RK_PAIR
- * that keeps training from gaming the integrator. num_partials work-items; item p takes blocks block_begin + p, +
- * num_partials, ... below block_end in order and owns the p-th partial gradient, so sums have one order whatever
- * the number of threads.
- *   adjoint_x [num_blocks][N*D][V]: in: d loss / d x after the last step; out: before the first
+ * which keeps training from fields with a large integration error. num_partials work-items; item p takes blocks
+ * block_begin + p, + num_partials, ... below block_end in order and owns the p-th partial gradient, so that the order
+ * of sums does not depend on the number of threads.
+ *   adjoint_x [num_blocks][N*D][V]: input: d loss / d x after the last step; output: before the first step
  *   adjoint_log_det, weight [num_blocks][V]: d loss / d log_det; a sample's share of the loss (0 in padding lanes)
- *   error [num_blocks][V]: += the sum without penalty factor
+ *   error [num_blocks][V]: += the sum above without the factor penalty
  *   grad_stages [num_partials][2 num_steps + 1][GRAD_STAGE_SIZE], grad_shared [num_partials][GRAD_SHARED_SIZE]: += */
 __kernel void trajectory_adjoint(__global const real *checkpoints, __global real *adjoint_x_blocked,
                                  __global const real *adjoint_log_det, __global const real *weight,
@@ -31,7 +31,7 @@ __kernel void trajectory_adjoint(__global const real *checkpoints, __global real
             __global const real *checkpoint = checkpoints + ((size_t)step * num_blocks + block) * (N * D * V);
             for (uint c = 0; c < N * D; c++) y[c] = load_lanes(checkpoint + (size_t)c * V);
             realv div_difference = 0;
-            for (uint c = 0; c < N * D; c++) difference[c] = 0; /* of schemes without a pair */
+            for (uint c = 0; c < N * D; c++) difference[c] = 0; /* for schemes without a pair */
             UNROLL_STATE
             for (uint s = 0; s + 1 < RK_STAGES; s++) {
                 uint stage = STEP_STAGE(num_steps, direction, step, RK_OFFSET(s));

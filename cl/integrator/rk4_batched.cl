@@ -1,6 +1,7 @@
-/* RK4 for fields that are evaluated batch by batch: integrator/rk4.clh has the scheme, src/integrator/rk4_batched.c the
- * loop over steps and stages. The same operations in the same order as in rk4.cl and rk4_adjoint.cl. DOF = N D;
- * state is [num_blocks][DOF][V], numbers of a sample are [num_blocks][V]; one work-item a block. Defines: DOF. */
+/* RK4 for fields that are evaluated for a batch at a time: integrator/rk4.clh has the scheme,
+ * src/integrator/rk4_batched.c the loop over steps and stages. The operations and their order are those of rk4.cl and
+ * rk4_adjoint.cl. State is [num_blocks][DOF][V], a number of each sample [num_blocks][V]; one work-item for each block.
+ * Defined by the host: DOF = N D. */
 #define AT(c) (((size_t)block * DOF + (c)) * V)
 #define AT_SAMPLE ((size_t)block * V)
 
@@ -25,7 +26,7 @@ __kernel void rk4_begin(__global const real *x, __global real *y, __global real 
     store_lanes(div_sum + AT_SAMPLE, (realv)0);
 }
 
-/* After k, div at y: sum += weight k, y = x + reach k. */
+/* After the field at y gave k and div: sum += weight k, div_sum += weight div, y = x + reach k. */
 __kernel void rk4_stage(__global const real *x, __global const real *k, __global const real *div, __global real *y,
                         __global real *sum, __global real *div_sum, real weight, real reach, uint num_blocks) {
     uint block = get_global_id(0);
@@ -50,7 +51,8 @@ __kernel void rk4_end(__global real *x, __global const real *sum, __global real 
                 fma((realv)h, load_lanes(div_sum + AT_SAMPLE), load_lanes(total + AT_SAMPLE)));
 }
 
-/* ---- The divergence integrated apart ----------------------------------------------------------------------------- */
+/* ---- The divergence at fewer times than the velocity
+ * -------------------------------------------------------------- */
 
 /* End of a step: before = x, x += h sum. */
 __kernel void rk4_node(__global real *x, __global const real *sum, __global real *before, real h, uint num_blocks) {
@@ -63,7 +65,7 @@ __kernel void rk4_node(__global real *x, __global const real *sum, __global real
     }
 }
 
-/* Halfway through the step, by the cubic that has places and velocities of both ends: y = (before + x)/2 + h/8
+/* The middle of the step, by the cubic with the positions and velocities of both ends: y = (before + x)/2 + h/8
  * (k_before - k). */
 __kernel void rk4_middle(__global const real *before, __global const real *x, __global const real *k_before,
                          __global const real *k, __global real *y, real h, uint num_blocks) {
@@ -97,7 +99,8 @@ __kernel void rk4_reach(__global const real *x, __global const real *k, __global
         store_lanes(y_next + AT(c), fma((realv)reach, load_lanes(k + AT(c)), load_lanes(x + AT(c))));
 }
 
-/* error += |h| (|k2 - k3|^2 + (div2 - div3)^2); k2 and div2 become the differences. from_later = 0, total = adjoint. */
+/* error += |h| (|k2 - k3|^2 + (div2 - div3)^2); k2 and div2 become the differences. from_later = 0,
+ * total = adjoint. */
 __kernel void rk4_difference(__global real *k2, __global real *div2, __global const real *k3,
                              __global const real *div3, __global real *error, __global const real *adjoint,
                              __global real *total, __global real *from_later, real h, uint num_blocks) {
@@ -116,9 +119,9 @@ __kernel void rk4_difference(__global real *k2, __global real *div2, __global co
     store_lanes(error + AT_SAMPLE, fma((realv)fabs(h), square, load_lanes(error + AT_SAMPLE)));
 }
 
-/* The adjoints of one stage's velocity and divergence, before its vjp; from_later is set to 0 for the vjp to add to.
- * pull_sign is 1 for the second stage, -1 for the third, else 0: the penalty's share, 2 penalty |h| weight, on the
- * differences. */
+/* The adjoints of one stage's velocity and divergence, for its vjp, which adds to from_later (set to 0 here). The
+ * penalty contributes pull_sign 2 penalty |h| weight times the differences; pull_sign is 1 for the second stage, -1 for
+ * the third, else 0. */
 __kernel void rk4_stage_adjoint(__global const real *adjoint, __global const real *adjoint_total,
                                 __global const real *weight, __global const real *difference,
                                 __global const real *div_difference, __global real *from_later,
@@ -138,7 +141,7 @@ __kernel void rk4_stage_adjoint(__global const real *adjoint, __global const rea
                                              pull * load_lanes(div_difference + AT_SAMPLE)));
 }
 
-/* total += from_later: what has come through a stage. */
+/* total += from_later, the adjoint that a stage passes to x. */
 __kernel void rk4_add(__global real *total, __global const real *from_later, uint num_blocks) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;

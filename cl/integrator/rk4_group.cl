@@ -1,5 +1,5 @@
-/* RK4 forward, one sample a work-group (common/group.clh): integrator/rk4.clh has the scheme, integrator/rk4.cl the
- * same kernels with V samples a work-item. Arguments and arrays are theirs; the launch is of num_blocks * LANES
+/* RK4 forward, one sample in each work-group (common/group.clh): integrator/rk4.clh has the scheme, integrator/rk4.cl
+ * the same kernels for V samples in each work-item, with the same arguments and arrays. A launch has num_blocks * LANES
  * groups. */
 __kernel __attribute__((reqd_work_group_size(GROUP_SIZE, 1, 1))) void
 trajectory(__global real *x_blocked, __global real *log_det, __global const real *stages, __global const real *shared,
@@ -10,7 +10,7 @@ trajectory(__global real *x_blocked, __global real *log_det, __global const real
     const uint sample = get_group_id(0);
     real x[OWNED], y[OWNED], k[OWNED], sum[OWNED];
     for (uint o = 0; o < OWNED; o++) x[o] = COMPONENT(o) < N * D ? x_blocked[AT_SAMPLE(sample, COMPONENT(o))] : 0;
-    real total = get_local_id(0) == 0 ? log_det[sample] : 0; /* the first work-item's counts */
+    real total = get_local_id(0) == 0 ? log_det[sample] : 0; /* that of the first work-item is used */
     const real h = (real)direction / (real)num_steps;
     uint at_hand = UINT_MAX;
     for (uint step = step_begin; step < step_end; step++) {
@@ -25,7 +25,7 @@ trajectory(__global real *x_blocked, __global real *log_det, __global const real
         for (uint s = 0; s < RK_STAGES; s++) {
             const uint stage = STEP_STAGE(num_steps, direction, step, RK_OFFSET(s));
             __global const real *of_stage = stages + (size_t)stage * STAGE_SIZE;
-            /* The whole group or none of it. */
+            /* The condition is the same for all work-items of a group. */
             if (stage != at_hand) group_field_load(of_stage, (__local real *)sm_field);
             at_hand = stage;
             share_owned(sm_y, y);
@@ -47,7 +47,7 @@ trajectory(__global real *x_blocked, __global real *log_det, __global const real
     if (get_local_id(0) == 0) log_det[sample] = total;
 }
 
-/* The field alone at one stage; velocity_blocked may be x_blocked. */
+/* Only the field, at one stage; velocity_blocked may be x_blocked. */
 __kernel __attribute__((reqd_work_group_size(GROUP_SIZE, 1, 1))) void
 field_at_stage(__global const real *x_blocked, __global real *velocity_blocked, __global real *divergence,
                __global const real *stages, __global const real *shared, uint num_blocks, uint stage) {

@@ -1,6 +1,6 @@
-/* RK4 in reverse, one sample a work-group: integrator/rk4_adjoint.cl has the equations and the arrays. num_partials
- * groups; group p takes samples sample_begin + p, + num_partials, ... below sample_end in order and owns the p-th
- * partial gradient. */
+/* RK4 in reverse, one sample in each work-group: integrator/rk4_adjoint.cl has the equations and the arrays.
+ * num_partials groups; group p takes samples sample_begin + p, + num_partials, ... below sample_end in order and owns
+ * the p-th partial gradient. */
 __kernel __attribute__((reqd_work_group_size(GROUP_SIZE, 1, 1))) void
 trajectory_adjoint(__global const real *checkpoints, __global real *adjoint_x_blocked,
                    __global const real *adjoint_log_det, __global const real *weight, __global real *error,
@@ -20,14 +20,14 @@ trajectory_adjoint(__global const real *checkpoints, __global real *adjoint_x_bl
             adjoint[o] = COMPONENT(o) < N * D ? adjoint_x_blocked[AT_SAMPLE(sample, COMPONENT(o))] : 0;
         const real adjoint_total = adjoint_log_det[sample];
         const real push = REAL(2.0) * penalty * fabs(h) * weight[sample];
-        real error_sum = get_local_id(0) == 0 ? error[sample] : 0; /* the first work-item's counts */
+        real error_sum = get_local_id(0) == 0 ? error[sample] : 0; /* that of the first work-item is used */
         for (uint step = step_end; step-- > step_begin;) {
             __global const real *checkpoint = checkpoints + (size_t)step * num_blocks * (N * D * LANES);
             for (uint o = 0; o < OWNED; o++)
                 y[o] = COMPONENT(o) < N * D ? checkpoint[AT_SAMPLE(sample, COMPONENT(o))] : 0;
             share_owned(sm_y, y);
             real div_difference = 0;
-            for (uint o = 0; o < OWNED; o++) difference[o] = 0; /* of schemes without a pair */
+            for (uint o = 0; o < OWNED; o++) difference[o] = 0; /* for schemes without a pair */
             for (uint s = 0; s + 1 < RK_STAGES; s++) {
                 const uint stage = STEP_STAGE(num_steps, direction, step, RK_OFFSET(s));
                 __global const real *of_stage = stages + (size_t)stage * STAGE_SIZE;

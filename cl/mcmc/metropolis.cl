@@ -1,22 +1,22 @@
-/* Metropolis Monte Carlo (Metropolis et al. 1953): V chains a work-item, chain = block * V + lane.
- * State: x_blocked [num_blocks][N*D][V]. Random numbers: Philox counter (chain, sweep, particle, stream), so a
- * trajectory does not depend on how its sweeps are cut into launches, nor on the other chains.
- * While sweeps go on, the state is in private memory or, with LOCAL_CHAINS (work-items a group, V is 1), in local
- * memory: on GPUs that is on the chip, whatever N is, where an array that a loop indexes would not be.
- * Defines: N, D; the file before promises potential_energy and potential_energy_change. */
+/* Metropolis Monte Carlo (Metropolis et al. 1953): V chains in each work-item, chain = block * V + lane.
+ * State: x_blocked [num_blocks][N*D][V]. Random numbers: Philox counter (chain, sweep, particle, stream), so a chain
+ * depends neither on the division of its sweeps into launches nor on the other chains.
+ * During sweeps the state is in private memory or, with LOCAL_CHAINS (the number of work-items in a group; V is 1), in
+ * local memory: on GPUs this is on the chip for any N, while a private array that a loop indexes is not.
+ * Defined by the host: N, D. The file before this text defines potential_energy and potential_energy_change. */
 #ifdef LOCAL_CHAINS
 #define CHAIN_KERNEL __kernel __attribute__((reqd_work_group_size(LOCAL_CHAINS, 1, 1)))
 #define CHAIN_STATE(x)                            \
     __local real sm_chains[N * D * LOCAL_CHAINS]; \
     CONFIGURATION x = sm_chains + get_local_id(0)
-/* Moves of a sweep: N, which the compiler must not see, since Intel's would unroll them all and spill (a pragma does
- * not stop it). A flag is 0 or 1. */
+/* The number of moves in a sweep: N, written so that compilers do not know it. Intel's would otherwise unroll the loop,
+ * whatever a pragma says, and run out of registers. flag is 0 or 1. */
 #define NUM_MOVES(flag) ((flag) < 2 ? (uint)N : 0u)
 #define UNROLL_MOVES _Pragma("unroll 1")
-#define UNROLL_COPY _Pragma("unroll 4") /* AMD's compiler would have 165 numbers on their way at once, and spill */
+#define UNROLL_COPY _Pragma("unroll 4") /* AMD's compiler would load 165 numbers at once and run out of registers */
 #else
 #define CHAIN_KERNEL __kernel
-#ifndef CONFIGURATION /* potential/pair_sum.clh has these; a user's potential has not */
+#ifndef CONFIGURATION /* potential/pair_sum.clh defines these macros; a user's potential does not */
 #define CONFIGURATION realv *
 #define COMPONENT_OF(x, c) ((x)[c])
 #endif
@@ -29,16 +29,16 @@
 #define STREAM_START 0x6d637374u
 #define STREAM_SWEEP 0x6d637377u
 
-/* With is_centred the centre of mass is taken out of the state every so many sweeps, counted from the first of all: no
- * energy depends on it, and a free cluster would otherwise drift to where float32 is coarse. */
+/* If is_centred, the centre of mass is subtracted after every CENTRE_INTERVAL sweeps, counted from the chain's first.
+ * The energy then does not depend on it, and a free cluster would drift to where float32 is coarse. */
 #define CENTRE_INTERVAL 64u
 
-/* block is counted over all ranks, of which each has its own. */
+/* block is counted over all ranks. */
 static inline uintv chain_index(uint block) { return (uintv)(block * V) + lane_index(); }
 
 /* A displacement, uniform in a cube and of unit variance in each direction, and one uniform on (0, 1) from one
- * Philox call. Any symmetric displacement will do (Metropolis et al. used this one); a Gaussian one would cost more
- * than the energies. */
+ * Philox call. Any symmetric displacement is correct (Metropolis et al. used this one); a Gaussian one would take
+ * longer than the energies. */
 static inline void draw_move(uint seed_low, uint seed_high, uintv chain, uint sweep, uint particle,
                              realv *displacement, realv *uniform) {
     uintv words[4];
@@ -60,7 +60,7 @@ static inline void store_state(__global real *x_blocked, uint block, CONFIGURATI
         store_lanes(x_blocked + ((size_t)block * (N * D) + c) * V, COMPONENT_OF(x, c));
 }
 
-/* Subtracts the centre of mass. Twice, as the first mean is only as exact as its distance from the origin allows. */
+/* Subtracts the centre of mass, twice: the rounding error of the first mean grows with its distance from the origin. */
 static inline void remove_centre(CONFIGURATION x) {
     for (uint pass = 0; pass < 2; pass++)
         UNROLL_STATE
@@ -74,8 +74,8 @@ static inline void remove_centre(CONFIGURATION x) {
         }
 }
 
-/* Particle i of each chain is offered a displacement of sd step_size in each direction, at the temperature that
- * `factor` stands for: -log2(e) T_0/T, u being reduced by T_0. Gives 1 where it is taken, else 0. */
+/* A trial move of particle i of each chain: a displacement of standard deviation step_size in each direction, at
+ * temperature T; factor = -log2(e) T_0/T, where T_0 reduces u. Returns 1 in lanes that accept it, else 0. */
 static inline uintv metropolis_move(CONFIGURATION x, uint i, uint seed_low, uint seed_high, uintv chain, uint sweep,
                                     realv step_size, realv factor) {
     realv moved[D], uniform;
@@ -83,8 +83,8 @@ static inline uintv metropolis_move(CONFIGURATION x, uint i, uint seed_low, uint
     UNROLL_STATE
     for (uint d = 0; d < D; d++) moved[d] = COMPONENT_OF(x, i * D + d) + step_size * moved[d];
     realv change = potential_energy_change(x, i, moved);
-    /* Taken if uniform < exp(-change T_0/T). Written as a refusal, so that of an overlapping start (change NaN, from
-     * inf to inf) the chain can walk away; -inf is taken, +inf refused. */
+    /* Accepted if uniform < exp(-change T_0/T). The test is for rejection, so that a NaN (from inf to inf, after a
+     * start with overlaps) is accepted, and the chain can leave the overlap; -inf is accepted, +inf rejected. */
     const realv chance = exp2_clamped(fmin(change * factor, (realv)0));
     integerv is_refused = change > (realv)0 && uniform >= chance;
     UNROLL_STATE
@@ -93,7 +93,7 @@ static inline uintv metropolis_move(CONFIGURATION x, uint i, uint seed_low, uint
     return select((uintv)1, (uintv)0, is_refused);
 }
 
-/* Gaussian clouds of sd start_scale. */
+/* Start: normal numbers of standard deviation start_scale for all coordinates. */
 __kernel void mcmc_start(__global real *x_blocked, uint num_blocks, uint first_block, uint seed_low, uint seed_high,
                          real start_scale) {
     uint block = get_global_id(0);
@@ -111,10 +111,9 @@ __kernel void mcmc_start(__global real *x_blocked, uint num_blocks, uint first_b
     }
 }
 
-/* Sweeps first_sweep ... first_sweep + num_sweeps - 1: each particle in turn is offered a displacement of sd
- * step_size in each direction. accepted [num_blocks][V] is set to the number of moves taken here. series
- * [num_steps][num_series_blocks][V]: the energy of the first blocks after every series_interval sweeps, counted
- * from series_start. */
+/* Sweeps first_sweep ... first_sweep + num_sweeps - 1; a sweep is a trial move of each particle in turn. accepted
+ * [num_blocks][V] is set to the number of accepted moves in this launch. series [num_steps][num_series_blocks][V]: the
+ * energy of the first blocks' chains after every series_interval sweeps, counted from series_start. */
 CHAIN_KERNEL void mcmc_sweeps(__global real *x_blocked, __global uint *accepted, __global real *series, uint num_blocks,
                           uint first_block, uint seed_low, uint seed_high, uint first_sweep, uint num_sweeps,
                           real step_size, uint is_centred, uint series_start, uint series_interval,
@@ -130,7 +129,7 @@ CHAIN_KERNEL void mcmc_sweeps(__global real *x_blocked, __global uint *accepted,
             num_accepted += metropolis_move(x, i, seed_low, seed_high, chain, sweep, (realv)step_size,
                                             (realv)REAL(-1.4426950408889634));
         if (is_centred && (sweep + 1) % CENTRE_INTERVAL == 0) remove_centre(x);
-        uint sampled = sweep + 1 - series_start; /* sweeps since the series began */
+        uint sampled = sweep + 1 - series_start; /* sweeps since the start of the series */
         if (block < num_series_blocks && sampled % series_interval == 0 &&
             sampled / series_interval <= num_series_steps) {
             size_t step = sampled / series_interval - 1;
@@ -141,8 +140,8 @@ CHAIN_KERNEL void mcmc_sweeps(__global real *x_blocked, __global uint *accepted,
     store_lanes(accepted + (size_t)block * V, num_accepted);
 }
 
-/* The present configurations, in the host's layout: x_kept [num_chains, N*D], energy_kept [num_chains]. The chains go
- * on as if nobody had looked. */
+/* Copies the present configurations to the host's layout: x_kept [num_chains, N*D], energy_kept [num_chains]. The
+ * chains do not change. */
 CHAIN_KERNEL void mcmc_keep(__global const real *x_blocked, __global real *x_kept, __global real *energy_kept,
                         uint num_blocks, uint num_chains, uint is_centred) {
     uint block = get_global_id(0);

@@ -1,15 +1,16 @@
-/* Replica exchange in temperature (Swendsen and Wang, Phys. Rev. Lett. 57 (1986) 2607; Geyer 1991): ladders of
- * chains, one at each temperature. A ladder's chains trade temperatures, so that configurations stay where they are.
- * Chain number ladder * NUM_TEMPERATURES + k, k where it began.
- *   factor_of, step_of [num_blocks][V] real: T_0 / T of each chain's present temperature, and the displacement's sd
- *       there
- *   chain_at [num_ladders][num_temperatures] uint: which of the ladder's chains is at each temperature
- * The file before is metropolis.cl: random numbers of a sweep are those of its chains. Defines: N, D. */
+/* Replica exchange in temperature (Swendsen and Wang, Phys. Rev. Lett. 57 (1986) 2607; Geyer 1991): ladders of chains,
+ * one chain at each temperature. The chains of a ladder exchange temperatures, so that configurations need not be
+ * copied. Chain ladder * num_temperatures + k began at temperature k.
+ *   factor_of, step_of [num_blocks][V] real: T_0 / T at each chain's present temperature, and the standard deviation of
+ *       the displacement there
+ *   chain_at [num_ladders][num_temperatures] uint: the ladder's chain (0 ... num_temperatures - 1) at each temperature
+ * The file before this text is metropolis.cl, and the random numbers of a sweep are those of its chains. Defined by the
+ * host: N, D. */
 #define STREAM_SWAP 0x73776170u
 
-/* Sweeps first_sweep ... first_sweep + num_sweeps - 1 at the chains' own temperatures, which are taken with
- * probability min(1, exp(-(T_0/T) change)); u is reduced by T_0. accepted [num_blocks][V]: moves taken here. energy
- * [num_blocks][V]: u afterwards. */
+/* Sweeps first_sweep ... first_sweep + num_sweeps - 1 at the chains' own temperatures: a move is accepted with
+ * probability min(1, exp(-(T_0/T) change)); u is reduced by T_0. accepted [num_blocks][V]: the number of accepted moves
+ * in this launch. energy [num_blocks][V]: u after the last sweep. */
 CHAIN_KERNEL void replica_sweeps(__global real *x_blocked, __global const real *factor_of, __global const real *step_of,
                              __global uint *accepted, __global real *energy, uint num_blocks, uint seed_low,
                              uint seed_high, uint first_sweep, uint num_sweeps, uint is_centred) {
@@ -31,15 +32,14 @@ CHAIN_KERNEL void replica_sweeps(__global real *x_blocked, __global const real *
     store_lanes(energy + (size_t)block * V, potential_energy(x));
 }
 
-/* One round of exchanges in each ladder, in its order: neighbours k, k + 1 with k of the round's parity trade
- * temperatures with probability min(1, exp((T_0/T_k - T_0/T_k+1) (u_k - u_k+1))).
- *   factors, steps [num_temperatures]     of each temperature
- *   moves, swaps [num_ladders][num_temperatures] uint: moves taken at each temperature, exchanges of k with k + 1;
- *       added to
- *   way [chains] uint: 1 a chain that was last at the lowest temperature, 2 one that has been at the highest since,
- *       0 neither yet
- *   trips [num_ladders] uint: how often a chain came back to the lowest temperature from the highest; added to
- * With is_swapping 0 it only notes the moves: between exchanges nothing changes, however launches are cut. */
+/* One round of exchanges in each ladder, in the order of k: neighbours k, k + 1, with k of the round's parity, exchange
+ * their temperatures with probability min(1, exp((T_0/T_k - T_0/T_k+1) (u_k - u_k+1))).
+ *   factors, steps [num_temperatures]: factor_of and step_of at each temperature
+ *   moves, swaps [num_ladders][num_temperatures] uint: += accepted moves at each temperature; += exchanges of k, k + 1
+ *   way [chains] uint: 1 if the chain was at the lowest temperature, and not at the highest since; 2 if it was at the
+ *       highest after the lowest; 0 before it first was at the lowest
+ *   trips [num_ladders] uint: += the number of chains that came back to the lowest temperature from the highest
+ * With is_swapping 0 it only adds to moves: so the results do not depend on the division of sweeps into launches. */
 __kernel void replica_swap(__global const real *energy, __global const uint *accepted, __global const real *factors,
                            __global const real *steps, __global real *factor_of, __global real *step_of,
                            __global uint *chain_at, __global uint *moves, __global uint *swaps, __global uint *way,

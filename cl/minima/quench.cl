@@ -1,25 +1,25 @@
-/* Quench: V descents a work-item, each lane with its own time step, until its gradient is small.
+/* Quench: V descents in each work-item, each lane with its own time step, until the gradient is small.
  *   FIRE (Bitzek et al., PRL 97, 170201, 2006) with the corrections of Guenole et al. (Comput. Mater. Sci. 175, 109584,
- *   2020): semi-implicit Euler, and half a step back when the motion turns uphill:
+ *   2020): semi-implicit Euler steps, and half a step back when the motion turns uphill; F is the force, -grad u:
  *       P = F.v    P > 0:  v <- (1 - mixing)(v + dt F) + mixing |v + dt F| F/|F|,   x <- x + dt v
  *                  P <= 0: x <- x - dt v / 2,  v <- dt F,  dt halved,               x <- x + dt v
  * State: x_blocked, velocity_blocked [num_blocks][N*D][V]; control_blocked [num_blocks][NUM_CONTROLS][V].
- * Defines: N, D; the file before promises potential_force. */
+ * Defined by the host: N, D. The file before this text defines potential_force. */
 enum { CONTROL_TIME_STEP, CONTROL_MIXING, CONTROL_NUM_DOWNHILL, CONTROL_IS_DONE, CONTROL_GRADIENT_NORM,
        CONTROL_NUM_STEPS, NUM_CONTROLS };
 
-/* The parameters of the first paper, which the second confirms. */
+/* The parameters of the first paper; the second one confirms them. */
 #define MIXING_START REAL(0.1)
 #define MIXING_SHRINK REAL(0.99)
 #define TIME_STEP_GROW REAL(1.1)
 #define TIME_STEP_SHRINK REAL(0.5)
 #define NUM_DOWNHILL_BEFORE_GROWTH ((real)5)
-/* Time steps start at and stay above these fractions of the largest. */
+/* The first and the smallest time step, as fractions of the largest. */
 #define TIME_STEP_START REAL(0.1)
 #define TIME_STEP_LEAST REAL(1e-3)
 
-/* Larger force components are cut, so that squares do not overflow; overlapping particles have them. fmax and fmin
- * give their other argument for a NaN. */
+/* Force components are limited to this, so that squares do not overflow; those of overlapping particles are larger. Of
+ * a NaN and a number, fmax and fmin return the number. */
 #ifdef USE_DOUBLE
 #define LARGEST_FORCE REAL(1e100)
 #else
@@ -45,9 +45,9 @@ __kernel void quench_begin(__global real *velocity_blocked, __global real *contr
     store_lanes(control + CONTROL_MIXING * V, (realv)MIXING_START);
 }
 
-/* At most num_steps steps. A lane is done when |grad u| <= gradient_tolerance; it stays where it is from then on, and
- * the work-item ends with its last lane. largest_displacement bounds every coordinate's change in a step: the whole
- * velocity of a lane is scaled down, so that its direction stays. */
+/* At most num_steps steps. A lane is done when |grad u| <= gradient_tolerance; then its state stays the same, and the
+ * work-item ends when all lanes are done. No coordinate changes by more than largest_displacement in a step: a larger
+ * velocity is scaled down as a whole, so that its direction stays. */
 __kernel void quench_steps(__global real *x_blocked, __global real *velocity_blocked, __global real *control_blocked,
                            uint num_blocks, uint num_steps, real gradient_tolerance, real largest_time_step,
                            real largest_displacement) {
@@ -84,7 +84,7 @@ __kernel void quench_steps(__global real *x_blocked, __global real *velocity_blo
         integerv is_downhill = power > (realv)0;
         num_downhill = select_lanes((realv)0, num_downhill + (real)1, is_downhill);
         integerv is_growing = num_downhill > (realv)NUM_DOWNHILL_BEFORE_GROWTH;
-        /* Velocity zero is the start, not an ascent: nothing to go back from, and the time step stays. */
+        /* With velocity 0, the start, P = 0 is no motion uphill: there is no step back, and the time step stays. */
         integerv is_uphill = (power <= (realv)0) & (speed_squared > (realv)0);
         realv step_back = select_lanes((realv)0, REAL(0.5) * time_step, is_uphill);
         realv grown = fmin(time_step * TIME_STEP_GROW, (realv)largest_time_step);
@@ -94,7 +94,7 @@ __kernel void quench_steps(__global real *x_blocked, __global real *velocity_blo
         mixing = select_lanes(mixing, mixing * MIXING_SHRINK, is_growing);
         mixing = select_lanes((realv)MIXING_START, mixing, is_downhill);
 
-        /* |v + dt F| from the sums above; v counts as 0 after a turn. */
+        /* |v + dt F| from the sums above; v counts as 0 if the motion is uphill. */
         realv kept = select_lanes((realv)0, (realv)1, is_downhill);
         realv speed = sqrt(kept * (speed_squared + (real)2 * time_step * power) +
                            time_step * time_step * force_squared);

@@ -1,7 +1,8 @@
 /* Reduced energies and forces of x_blocked [num_blocks][N*D][V]; energy_blocked [num_blocks][V], force_blocked as
- * x_blocked. One work-item a block. Two kernels, because forces cost three times as much. */
+ * x_blocked. One work-item for each block. There are two kernels, as forces take three times as long as energies. */
 
-/* True in the lanes where a coordinate is NaN or infinite: an infinitely far particle must not pass for a free one. */
+/* True in lanes with a NaN or infinite coordinate: the energy of an infinitely far particle would be that of a free
+ * one. */
 static inline integerv is_any_non_finite(const realv *x) {
     integerv found = 0;
     UNROLL_STATE

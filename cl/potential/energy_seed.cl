@@ -1,15 +1,16 @@
-/* Start of the reverse solve for the reverse KL divergence of model and target, after prior -> data (Koehler et al.
- * 2020, section 3; Noe et al., Science 365 (2019) eaaw1147):
+/* The adjoints at the start of the reverse solve for the reverse KL divergence of model and target, after the solve
+ * from prior to data (Koehler et al. 2020, section 3; Noe et al., Science 365 (2019) eaaw1147):
  *   free_energy = u(x) + prior.log_prob(z) - log_det,   its mean over z is KL(model || target) - ln Z
  *   adjoint_x = weight grad u(x),  adjoint_log_det = -weight,  weight = 1/batch_size, 0 in padding lanes
- * Energies above energy_cap (+infinity: none) are flattened, so that a core does not drown the rest of the batch:
+ * Energies above energy_cap (+infinity: no cap) grow only logarithmically, so that overlapping particles in a few
+ * samples do not dominate the batch:
  *   u -> energy_cap + ln(1 + u - energy_cap),   grad u -> grad u / (1 + u - energy_cap)
- * Where a capped energy or force is beyond float it counts as the largest float, without a force. NaN stays NaN.
- * State is blocked, [num_blocks][N*D][V]; numbers per sample [num_blocks][V]. One work-item a block. Follows
- * potential/energy.cl. */
+ * An energy or force that overflows float counts as the largest float, and has no force. A NaN stays NaN. State is
+ * blocked, [num_blocks][N*D][V]; numbers per sample [num_blocks][V]. One work-item for each block. The file before this
+ * text is potential/energy.cl. */
 __kernel void energy_seed(__global const real *x_blocked, __global const real *log_det, __global real *adjoint_x,
                           __global real *adjoint_log_det, __global real *weight,
-                          __global real *free_energy, /* in: prior.log_prob(z) */
+                          __global real *free_energy, /* input: prior.log_prob(z) */
                           __global real *error, real energy_cap, uint batch_size, uint num_blocks) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
@@ -18,7 +19,7 @@ __kernel void energy_seed(__global const real *x_blocked, __global const real *l
     realv energy = select_lanes(potential_energy(x), (realv)NAN, is_any_non_finite(x));
     potential_force(x, force);
     integerv is_capped = energy > (realv)energy_cap;
-    if (isfinite(energy_cap)) is_capped |= energy == (realv)INFINITY; /* a comparison that also vector types have */
+    if (isfinite(energy_cap)) is_capped |= energy == (realv)INFINITY; /* the same result type for scalars and vectors */
     realv above = fmin(energy, (realv)FLT_MAX) - energy_cap;
     energy = select_lanes(energy, energy_cap + log((realv)1 + above), is_capped);
     realv shrink = select_lanes((realv)1, (realv)1 / ((realv)1 + above), is_capped);

@@ -1,7 +1,8 @@
-/* What tells whether a potential's force is its energy's, one configuration and coordinate a work-item; V is 1.
- * x [num, N*D]; checks_out [num, N*D, NUM_CHECKS]: the force's component, differences of the energy over 2 h and over
- * 4 h, the energy itself, and its change when every particle is moved by `shift` along this coordinate's direction.
- * Defines: N, D; the file before promises potential_energy and potential_force. */
+/* Numbers from which the host checks that a potential's force is minus the gradient of its energy; one work-item for
+ * each configuration and coordinate; V is 1. x [num, N*D]; checks_out [num, N*D, NUM_CHECKS]: the force's component,
+ * the energy's difference quotients over 2 h and 4 h, the energy, and its change when all particles move by `shift`
+ * along this coordinate's direction. Defined by the host: N, D. The file before this text defines potential_energy and
+ * potential_force. */
 enum { CHECK_FORCE, CHECK_NEAR, CHECK_FAR, CHECK_ENERGY, CHECK_SHIFTED, NUM_CHECKS };
 
 __kernel void verify_force(__global const real *x, __global real *checks_out, uint num, real h, real shift) {
@@ -16,7 +17,7 @@ __kernel void verify_force(__global const real *x, __global real *checks_out, ui
     checks[CHECK_ENERGY] = potential_energy(at);
     real kept = at[c];
     for (uint k = 1; k <= 2; k++) {
-        real high = kept + k * h, low = kept - k * h; /* what h became is high - low: x + h is rounded */
+        real high = kept + k * h, low = kept - k * h; /* rounded, so the difference is high - low, not 2 k h */
         at[c] = high;
         real change = potential_energy(at);
         at[c] = low;

@@ -1,9 +1,10 @@
-/* A prior on the configurations whose centre of mass is at 0, whatever its kind: prior/<kind>.clh, which stands before
- * this text, has
+/* Kernels of the prior on the configurations with the centre of mass at 0, for any kind. prior/<kind>.clh stands before
+ * this text and defines
  *   void prior_draw(seed_low, seed_high, first, x)          x [N*D + 3]: samples first ... first + V - 1 of scale 1
- *   realv prior_log_density(z, scale, constant_term)        constant_term: the kind's, of the host: -log_prob(0)
+ *   realv prior_log_density(z, scale, constant_term)        constant_term: -log_prob(0), from the host
  *   void prior_slope(z, share, scale)                       z [N*D] becomes share times the gradient of -log_prob at z
- * State is blocked, [num_blocks][N*D][V]; numbers per sample [num_blocks][V]. One work-item a block. */
+ * State is blocked, [num_blocks][N*D][V]; numbers per sample [num_blocks][V]. One work-item for each
+ * block. */
 __kernel void prior_sample(__global real *x_blocked, uint seed_low, uint seed_high, ulong first_sample, real scale,
                            uint num_blocks) {
     uint block = get_global_id(0);
@@ -14,8 +15,8 @@ __kernel void prior_sample(__global real *x_blocked, uint seed_low, uint seed_hi
     for (uint c = 0; c < N * D; c++) store_lanes(x_blocked + ((size_t)block * (N * D) + c) * V, scale * x[c]);
 }
 
-/* x += scale times mean-free normals, of a stream of their own: a batch of training data as drawn from the data's
- * kernel density estimate. */
+/* x += scale times mean-free normals, of another stream than the prior: makes a batch of training data a sample of
+ * their kernel density estimate. */
 __kernel void add_noise(__global real *x_blocked, uint seed_low, uint seed_high, ulong first_position, real scale,
                         uint num_blocks) {
     uint block = get_global_id(0);
@@ -61,7 +62,8 @@ __kernel void add_log_det(__global real *log_prob, __global const real *log_det,
                 load_lanes(log_prob + (size_t)block * V) + sign * load_lanes(log_det + (size_t)block * V));
 }
 
-/* Start of the reverse solve for the mean negative log-likelihood of batch_size samples, after data -> prior:
+/* The adjoints at the start of the reverse solve for the mean negative log-likelihood of batch_size samples, after the
+ * solve from data to prior:
  * nll = -prior.log_prob(z) - log_det;  adjoint_z = weight times the gradient of -prior.log_prob;  adjoint_log_det =
  * -weight, weight = 1/batch_size, 0 in padding lanes. */
 __kernel void nll_seed(__global const real *z_blocked, __global const real *log_det, __global real *adjoint_z,
@@ -97,9 +99,9 @@ __kernel void prior_score(__global const real *z_blocked, __global real *score, 
     for (uint c = 0; c < N * D; c++) store_lanes(score + ((size_t)block * (N * D) + c) * V, z[c]);
 }
 
-/* One work-item, launched for one range of blocks after the other: carry [2][V] holds the lanes' sums so far. After
- * the last, sums [place], [place + 1] = weighted sums over the batch of value (nll or free energy) and error, in
- * sample order. */
+/* One work-item; a launch adds a range of blocks, in order, to the sums of each lane in carry [2][V]. After the last
+ * range sums [place] and [place + 1] are set to the weighted sums over the batch of value (nll or free energy) and
+ * error. */
 __kernel void loss_sums(__global const real *value, __global const real *error, __global const real *weight,
                         __global real *carry, __global real *sums, uint place, uint block_begin, uint block_end,
                         uint num_blocks) {

@@ -3,17 +3,17 @@
 #define NUM_SUMS 8 /* two of each term of the loss: its mean and that of its integration error */
 #define RECORD_SIZE (NUM_SUMS + 2) /* these; the gradient's norm; 1 if all are finite */
 
-/* One work-item per 16 parameters: total = scale gradient where is_first, else total + scale gradient. */
+/* total = scale gradient if is_first, else total + scale gradient; one work-item for each 16 parameters. */
 __kernel void blend_gradient(__global real *total, __global const real *gradient, real scale, uint is_first,
                              uint num_trained) {
     uint first = get_global_id(0) * 16, last = min(first + 16, num_trained);
     for (uint i = first; i < last; i++) total[i] = is_first ? scale * gradient[i] : fma(scale, gradient[i], total[i]);
 }
 
-/* One work-item, launched for one range of numbers after the other, begin a multiple of V: carry [V] holds the
- * lanes' sums so far. After the last range, records[record_index] = what this step measured; sums [NUM_SUMS], of
- * which those of a term k count as 0 where bit k of terms is 0. failed [1] stays 1 from the first non-finite step
- * on: later updates do nothing. */
+/* One work-item; a launch adds the squares of gradient [begin ... end), begin a multiple of V, to the sums of each lane
+ * in carry [V]. After the last range records[record_index] is set to this step's record. sums [NUM_SUMS]: those of term
+ * k count as 0 if bit k of terms is 0. failed [1] becomes 1 at the first non-finite step and stays 1: then adam_update
+ * does nothing. */
 __kernel void measure_step(__global const real *gradient, __global const real *sums, __global real *records,
                            uint record_index, __global uint *failed, uint terms,
                            __global real *carry, uint begin, uint end, uint num_trained) {
@@ -42,7 +42,7 @@ __kernel void measure_step(__global const real *gradient, __global const real *s
     if (!is_good) failed[0] = 1;
 }
 
-/* One work-item per 16 parameters. first_moment, second_moment, average, params [num_trained]; correction_1 =
+/* One work-item for each 16 parameters. first_moment, second_moment, average, params [num_trained]; correction_1 =
  * 1/(1 - beta_1^step). */
 __kernel void adam_update(__global real *params, __global real *first_moment, __global real *second_moment,
                           __global real *average, __global const real *gradient, __global const real *records,

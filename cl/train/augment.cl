@@ -1,13 +1,11 @@
-/* Augmentation of a training batch: x_i <- Q x_p(i) with Q uniform (Haar) on O(D), reflections included, and p
- * uniform among the permutations of the N particles within their species: nothing that an energy or an equivariant
- * field could tell.
- * Defines: N, D, FIRST_B: the first particle of species B, N where there is one species. Philox counter (position low,
- * high, number, STREAM_AUGMENT), key = seed, where position counts the configurations that training has drawn: nothing
- * is stored, and any step can be made again. */
+/* Augmentation of a training batch: x_i <- Q x_p(i) with Q uniform (Haar) on O(D), reflections included, and p uniform
+ * among the permutations of the N particles within their species. The energy does not change. Defined by the host: N,
+ * D, FIRST_B: the first particle of species B, or N with one species. Philox counter (position low, high, number,
+ * STREAM_AUGMENT), key = seed; position counts the configurations that training has drawn, so that no random state is
+ * stored and any step can be repeated. */
 #define STREAM_AUGMENT 0x61756774u
 
-/* words: four random words; the low bits, of which uniform_open takes nothing, choose between rotation and
- * reflection. */
+/* words: four random words. uniform_open does not use the low bits; they choose between rotation and reflection. */
 static inline void draw_orthogonal(const uintv words[4], realv q[D][D]) {
     realv mirror = (realv)1 - (realv)2 * convert_realv(words[0] & (uintv)1u);
 #if D == 1
@@ -20,7 +18,8 @@ static inline void draw_orthogonal(const uintv words[4], realv q[D][D]) {
     q[0][1] = -s * mirror;
     q[1][1] = c * mirror;
 #else
-    /* Four normals give a uniform unit quaternion a + b i + c j + d k; -1 is a reflection in three dimensions. */
+    /* Four normals give a uniform unit quaternion a + b i + c j + d k; the factor -1 is a reflection in three
+     * dimensions. */
     realv a, b, c, d;
     normal_pair(words[0], words[1], &a, &b);
     normal_pair(words[2], words[3], &c, &d);
@@ -41,8 +40,8 @@ static inline void draw_orthogonal(const uintv words[4], realv q[D][D]) {
 #endif
 }
 
-/* One work-item a block; x_blocked [num_blocks][N*D][V] in place. Lane l of block b is position first_position + b
- * V + l. */
+/* Changes x_blocked [num_blocks][N*D][V]; lane l of block b has position first_position + b V + l. One work-item for
+ * each block. */
 __kernel void augment(__global real *x_blocked, uint seed_low, uint seed_high, ulong first_position, uint num_blocks) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
@@ -52,8 +51,8 @@ __kernel void augment(__global real *x_blocked, uint seed_low, uint seed_high, u
     uintv high = (uintv)(uint)(first >> 32) + select((uintv)0, (uintv)1, low < (uintv)(uint)first);
     uintv words[4];
 
-    /* Fisher and Yates: particle i changes places with one of first ... i, its species. A word times their number,
-     * upper half: uneven by less than 1e-6. */
+    /* Fisher and Yates: particle i is exchanged with one of first ... i, of its species. The index is the upper half of
+     * a random word times their number: its distribution is uniform to 1e-6. */
     for (uint i = N - 1; i > 0; i--) {
         uint draw = N - 1 - i, first_alike = i >= FIRST_B ? FIRST_B : 0;
         if (draw % 4 == 0) random_words(seed_low, seed_high, low, high, 1 + draw / 4, STREAM_AUGMENT, words);

@@ -1,7 +1,7 @@
-/* The next batch, drawn without replacement within an epoch: position q of the endless sequence is epoch q / num,
- * place q mod num, and the place goes through a permutation of 0 ... num-1 that belongs to (seed, epoch): a Feistel
- * network over Philox, walked until it lands inside (Black and Rogaway 2002). Nothing is stored, and any step can
- * be made again. */
+/* The next batch, drawn without replacement within an epoch. Position q of an endless sequence has epoch q / num and
+ * place q mod num; a permutation of 0 ... num-1, which depends on seed and epoch, maps the place to a configuration. It
+ * is a Feistel network over Philox, repeated until the result is below num (Black and Rogaway 2002). No random state is
+ * stored, and any step can be repeated. */
 #define STREAM_BATCH 0x62617463u
 #define FEISTEL_ROUNDS 6
 
@@ -19,21 +19,21 @@ static inline uintv permute(uintv place, uint num, uint half_bits, uint seed_low
             right = next;
         }
         uintv walked = (left << half_bits) | right;
-        /* Lanes that are inside stay. */
+        /* Lanes with a result below num keep it. */
 #if V == 1
         result = walked;
         is_outside = result >= num;
 #else
         result = select(result, walked, (result >= num) | (result == place));
         is_outside = any(result >= num);
-        place = num; /* from now on only lanes outside walk on */
+        place = num; /* equals no result: after the first turn only lanes that are not below num change */
 #endif
     }
     return result;
 }
 
-/* One work-item a block: x_blocked [num_blocks][N*D][V] = data [num][N*D] at positions first_position + b; padding
- * repeats the last. */
+/* x_blocked [num_blocks][N*D][V] = rows of data [num][N*D], sample b that of position first_position + b; padding
+ * repeats the last. One work-item for each block. */
 __kernel void gather(__global const real *data, __global real *x_blocked, uint seed_low, uint seed_high,
                      ulong first_position, uint num, uint half_bits, uint batch_size, uint num_dof) {
     uint block = get_global_id(0);

@@ -1,14 +1,14 @@
-/* Flow matching on straight paths (Lipman et al. 2023; Liu et al. 2023): x_t = (1 - t) z + t x, whose velocity x - z
- * the field learns:
+/* Flow matching on straight paths (Lipman et al. 2023; Liu et al. 2023): x_t = (1 - t) z + t x, whose velocity is x -
+ * z; the field learns it:
  *   loss = mean over pairs (z, x) and t uniform on (0, 1) of |v(x_t, t) - (x - z)|^2
- * Sample number b of a batch of B has t in ((b, b + 1) / B): a batch covers all times evenly.
- * State is blocked, [num_blocks][DOF][V]; numbers per sample [num_blocks][V]; one work-item a block. Defines: DOF = N
+ * Sample b of a batch of B has t in (b/B, (b+1)/B), so that a batch covers all times evenly. State is blocked,
+ * [num_blocks][DOF][V]; numbers per sample [num_blocks][V]; one work-item for each block. Defined by the host: DOF = N
  * D. */
 #define STREAM_TIMES 0x74696d65u
 #define AT(c) (((size_t)block * DOF + (c)) * V)
 
-/* Lane l of block b is number first_in_batch + b V + l of its batch, and first_position + b V + l of the stream
- * seed. */
+/* Writes x_t and t. Lane l of block b is sample first_in_batch + b V + l of its batch, and has random number
+ * first_position + b V + l of the seed. */
 __kernel void matching_place(__global const real *latents, __global const real *data, __global real *x,
                              __global real *times, uint seed_low, uint seed_high, ulong first_position,
                              uint first_in_batch, uint batch_size, uint num_blocks) {
@@ -19,7 +19,7 @@ __kernel void matching_place(__global const real *latents, __global const real *
     uintv high = (uintv)(uint)(first >> 32) + select((uintv)0, (uintv)1, low < (uintv)(uint)first);
     uintv words[4];
     random_words(seed_low, seed_high, low, high, 0, STREAM_TIMES, words);
-    /* lanes of padding stay inside */
+    /* padding lanes too have a place in the batch */
     uintv place = min((uintv)(first_in_batch + block * V) + lane_index(), (uintv)(batch_size - 1));
     realv t = (convert_realv(place) + uniform_open(words[0])) / (real)batch_size;
     store_lanes(times + (size_t)block * V, t);
@@ -30,7 +30,7 @@ __kernel void matching_place(__global const real *latents, __global const real *
     }
 }
 
-/* velocity becomes 2 weight (v - (x - z)), weight = 1/num_samples, 0 in lanes of padding; value = |v - (x - z)|^2,
+/* velocity becomes 2 weight (v - (x - z)), weight = 1/num_samples, 0 in padding lanes; value = |v - (x - z)|^2,
  * error = 0. */
 __kernel void matching_seed(__global const real *latents, __global const real *data, __global real *velocity,
                             __global real *weight, __global real *value, __global real *error, uint num_samples,

@@ -1,6 +1,6 @@
-/* Path gradients (src/train/path.c has the equations): RK4 of a sample's place x, its score s and log_det together, and
- * the reverse pass of x alone. The scheme is that of integrator/rk4.clh. State is blocked, [num_blocks][N*D][V];
- * numbers per sample [num_blocks][V]; one work-item a block. Defines: N, D. */
+/* Path gradients (src/train/path.c has the equations): RK4 of a sample's position x, its score s and log_det together,
+ * and the reverse pass of x alone. The scheme is that of integrator/rk4.clh. State is blocked, [num_blocks][N*D][V];
+ * numbers per sample [num_blocks][V]; one work-item for each block. Defined by the host: N, D. */
 #define DOF (N * D)
 #define AT(c) (((size_t)block * DOF + (c)) * V)
 #define AT_SAMPLE ((size_t)block * V)
@@ -19,7 +19,7 @@ __kernel void path_begin(__global real *log_det, __global real *ones, uint num_b
     store_lanes(ones + AT_SAMPLE, (realv)1);
 }
 
-/* One stage of x alone: sum (which begins with the first stage) += weight k; place = x + reach k, at the last stage x =
+/* One stage of x alone: sum += weight k (sum = weight k at the first stage); place = x + reach k, at the last stage x =
  * place = x + h sum. */
 __kernel void path_stage(__global real *x, __global const real *k, __global real *sum, __global real *place,
                          real weight, real reach, real h, uint is_first, uint is_last, uint num_blocks) {
@@ -36,7 +36,7 @@ __kernel void path_stage(__global real *x, __global const real *k, __global real
     }
 }
 
-/* log_det += h weight divergence. */
+/* log_det += share divergence; share = h weight. */
 __kernel void path_add_log_det(__global real *log_det, __global const real *divergence, real share, uint num_blocks) {
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
@@ -44,9 +44,9 @@ __kernel void path_add_log_det(__global real *log_det, __global const real *dive
                 fma((realv)share, load_lanes(divergence + AT_SAMPLE), load_lanes(log_det + AT_SAMPLE)));
 }
 
-/* The adjoint at t = 1: weight (s + grad u), mean-free, its length without the weight at most cap (+infinity: any). In:
- * adjoint = weight grad u. value: free energy as it is, or, of data, nll = log_det - prior.log_prob(z), which
- * prior_log_prob holds. */
+/* adjoint becomes the adjoint at t = 1: weight (s + grad u), minus its mean, scaled so that |s + grad u| is at most cap
+ * (+infinity: no limit); on input it is weight grad u. value keeps the free energy; if is_of_data, it becomes nll =
+ * log_det - prior.log_prob(z). */
 __kernel void path_seed(__global real *adjoint, __global const real *score, __global const real *weight,
                         __global real *value, __global const real *log_det, __global const real *prior_log_prob,
                         uint is_of_data, real cap, uint num_blocks) {
@@ -68,7 +68,7 @@ __kernel void path_seed(__global real *adjoint, __global const real *score, __gl
     UNROLL_STATE
     for (uint c = 0; c < DOF; c++) square = fma(a[c], a[c], square);
     const realv length = sqrt(square), most = cap * share;
-    /* in lanes of padding 0 is not more than 0 */
+    /* 1 in padding lanes, where both are 0 */
     const realv shrink = select_lanes((realv)1, most / length, length > most);
     UNROLL_STATE
     for (uint c = 0; c < DOF; c++) store_lanes(adjoint + AT(c), shrink * a[c]);
@@ -78,8 +78,8 @@ __kernel void path_seed(__global real *adjoint, __global const real *score, __gl
 
 /* ---- Reverse: the adjoint of the discretised flow ---------------------------------------------------------------- */
 
-/* Of one stage's velocity: adjoint_k = share adjoint + reach from_later; from_later is set to 0 for what the vjp adds,
- * total begins. */
+/* The adjoint of one stage's velocity: adjoint_k = share adjoint + reach from_later; then from_later = 0, for the vjp
+ * to add to. */
 __kernel void path_stage_adjoint(__global const real *adjoint, __global real *from_later, __global real *adjoint_k,
                                  real share, real reach, uint num_blocks) {
     uint block = get_global_id(0);
@@ -92,7 +92,7 @@ __kernel void path_stage_adjoint(__global const real *adjoint, __global real *fr
     }
 }
 
-/* total = adjoint (first) + from_later; at the step's end adjoint = total. */
+/* total += from_later; if is_first the sum starts from adjoint, if is_last it is stored in adjoint. */
 __kernel void path_add(__global real *adjoint, __global real *total, __global const real *from_later, uint is_first,
                        uint is_last, uint num_blocks) {
     uint block = get_global_id(0);

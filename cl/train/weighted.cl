@@ -1,5 +1,6 @@
-/* Adjoints of the mean nll, scaled sample by sample (src/train/weighted.c says by what). State is blocked,
- * [num_blocks][DOF][V]; factor, adjoint_log_det [num_blocks][V]; one work-item a block. Defines: DOF = N D. */
+/* Multiplies the adjoints of the mean nll by a factor of each sample (src/train/weighted.c has the equations). State is
+ * blocked, [num_blocks][DOF][V]; factor, adjoint_log_det [num_blocks][V]; one work-item for each block. Defined by the
+ * host: DOF = N D. */
 __kernel void scale_adjoints(__global real *adjoint_x, __global real *adjoint_log_det, __global const real *factor,
                                uint num_blocks) {
     uint block = get_global_id(0);

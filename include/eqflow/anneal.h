@@ -1,9 +1,8 @@
 /* Annealed sequential Monte Carlo (Del Moral, Doucet and Jasra, J. R. Stat. Soc. B 68 (2006) 411): from a density that
  * can be drawn from to the target, through E_beta = (1 - beta) E_start + beta u(x), beta from 0 to 1. The start is a
  * flow, E_start = -log q(x), or the equilibrium of another potential, E_start = u_start(x), of which samples are given.
- * What comes out are weighted configurations of the target: averages and ln Z are right however bad the start is, and
- * the spread of independent repeats says how well they are known. Nothing is clipped, nothing is left out. Equations:
- * docs/anneal.md. */
+ * The result is weighted configurations of the target. Averages and ln Z are unbiased for any start, and the spread of
+ * independent repeats gives their errors. No weight is clipped or left out. Equations: docs/anneal.md. */
 #ifndef EQFLOW_ANNEAL_H
 #define EQFLOW_ANNEAL_H
 
@@ -17,38 +16,40 @@ extern "C" {
 typedef struct eqf_anneal_options {
     size_t struct_size;
     uint64_t seed;
-    size_t num_walkers;          /* 8192: configurations that go the way together, of all repeats */
-    unsigned num_repeats;        /* 16: independent parts of them, 2 or more; num_walkers is rounded up to a multiple */
-    size_t num_pilot;            /* 1024: walkers of the pilot run, which alone chooses temperatures and step sizes */
-    unsigned num_latent_moves;   /* 2 at each beta, of the start's latents; only flows have them */
+    size_t num_walkers;          /* 8192: configurations that are annealed together, of all repeats */
+    /* 16: independent parts of the walkers, 2 or more; num_walkers is rounded up to a multiple */
+    unsigned num_repeats;
+    size_t num_pilot;            /* 1024: walkers of the pilot run, which chooses the betas and the step sizes */
+    unsigned num_latent_moves;   /* 2 at each beta, in the latent space of the flow; a start from samples has none */
     unsigned num_langevin_moves; /* 3 at each beta, along the gradient of E_beta */
-    bool has_no_latent_moves, has_no_langevin_moves; /* 0 moves of that kind */
-    double ess_decay; /* 0.9: each beta leaves that much of the effective sample size of the weights so far; (0, 1) */
-    /* 0.5: a repeat is resampled when its effective sample size is below that fraction; (0, 1] */
+    bool has_no_latent_moves, has_no_langevin_moves; /* no moves of that kind at all */
+    /* 0.9: factor by which each step reduces the effective sample size of the weights so far; (0, 1) */
+    double ess_decay;
+    /* 0.5: a repeat is resampled when its effective sample size is below this fraction of its walkers; (0, 1] */
     double resample_below;
     unsigned max_steps; /* 2000: steps in beta after which the pilot run gives up */
 } eqf_anneal_options;
 #define EQF_ANNEAL_OPTIONS_INIT \
     { .struct_size = sizeof(eqf_anneal_options) }
 
-/* Where it stands, after a step in beta. */
+/* The state after a step in beta. */
 typedef struct eqf_anneal_state {
     size_t struct_size;
     bool is_pilot, is_done;
-    unsigned step, num_steps; /* num_steps: 0 in the pilot run, which finds it */
+    unsigned step, num_steps; /* num_steps: 0 in the pilot run, which finds the number */
     double beta;
     double ess_fraction;                           /* of the weights before resampling, mean over the repeats */
-    double resampled_fraction;                     /* of the repeats, at this step */
+    double resampled_fraction;                     /* fraction of the repeats that were resampled at this step */
     double log_z;                                  /* ln(Z_beta / Z_start) so far */
     double latent_acceptance, langevin_acceptance; /* NaN: no such move */
     double latent_step, langevin_step; /* angle of the rotation in latent space; h of the Langevin proposal, length^2 */
     double energy_evaluations, log_prob_evaluations,
-        score_evaluations; /* of one configuration each, since the start, pilot run included */
+        score_evaluations; /* counts, each of one configuration, since the start and with the pilot run */
 } eqf_anneal_state;
 #define EQF_ANNEAL_STATE_INIT \
     { .struct_size = sizeof(eqf_anneal_state) }
 
-/* What came out. Standard errors are from the spread of the repeats (jackknife). */
+/* The result. Standard errors are from the spread of the repeats (jackknife). */
 typedef struct eqf_anneal_result {
     size_t struct_size;
     size_t num_walkers;
@@ -60,21 +61,21 @@ typedef struct eqf_anneal_result {
 #define EQF_ANNEAL_RESULT_INIT \
     { .struct_size = sizeof(eqf_anneal_result) }
 
-/* Owns: the walkers, on the host. Borrows flow or start until it is destroyed. Threads: those of its context. */
+/* Owns: the walkers, on the host. Borrows flow or start until it is destroyed. Threads: as its context. */
 typedef struct eqf_annealer eqf_annealer;
 
 /* From a flow to target. Errors: INVALID_ARGUMENT, OUT_OF_MEMORY, those of the device. */
 eqf_status eqf_annealer_create(eqf_context *ctx, eqf_flow *flow, const eqf_potential_options *target,
                                const eqf_anneal_options *options, eqf_annealer **annealer_out);
 /* From the equilibrium of another potential of the same N and D: x [num, N, D] are independent samples of it (copied),
- * from which walkers are drawn with replacement, those of the pilot run and of each repeat from parts of their own. */
+ * from which walkers are drawn with replacement. The pilot run and each repeat draw from separate parts of x. */
 eqf_status eqf_annealer_create_from_samples(eqf_context *ctx, const eqf_potential_options *start, size_t num,
                                             const float *x, const eqf_potential_options *target,
                                             const eqf_anneal_options *options, eqf_annealer **annealer_out);
 void eqf_annealer_destroy(eqf_annealer **annealer);
 
-/* One step in beta: reweight, resample, move. First those of the pilot run. Errors: NON_FINITE (no walker has any
- * weight, or the pilot run gave up), those of the device. */
+/* One step in beta: reweight, resample, move. The first calls do the steps of the pilot run. Errors: NON_FINITE (no
+ * walker has any weight, or the pilot run gave up), those of the device. */
 eqf_status eqf_annealer_advance(eqf_annealer *annealer, eqf_anneal_state *state_out);
 
 /* After the last step. x_out [num_walkers, N, D], energy_out [num_walkers] in kT of the target, log_weights_out
@@ -83,9 +84,8 @@ eqf_status eqf_annealer_advance(eqf_annealer *annealer, eqf_anneal_state *state_
 eqf_status eqf_annealer_result(const eqf_annealer *annealer, eqf_anneal_result *result_out, float *x_out,
                                float *energy_out, double *log_weights_out);
 
-/* Equally weighted configurations: num draws of the walkers by their weights, systematic resampling keyed by the seed.
- * x_out [num, N, D],
- * energy_out [num] or NULL. Walkers of large weight come several times. */
+/* Equally weighted configurations: num walkers drawn by their weights, by systematic resampling with the options' seed.
+ * x_out [num, N, D], energy_out [num] (kT) or NULL. Walkers of large weight come several times. */
 eqf_status eqf_annealer_resample(const eqf_annealer *annealer, size_t num, float *x_out, float *energy_out);
 
 #ifdef __cplusplus

@@ -1,4 +1,4 @@
-/* The program cache on disk: built kernels, one file an entry. Safe to delete at any time. */
+/* The program cache on disk: built kernels, one file for each entry. It may be deleted at any time. */
 #ifndef EQFLOW_CACHE_H
 #define EQFLOW_CACHE_H
 
@@ -29,7 +29,8 @@ const char *eqf_cache_path(const eqf_context *ctx);
  * OUT_OF_MEMORY. */
 eqf_status eqf_cache_list(eqf_context *ctx, eqf_cache_entry **entries_out, size_t *num_entries_out);
 
-/* Removes all entries, and what killed processes left half written; *num_removed_out (or NULL): entries. Errors: IO. */
+/* Removes all entries, and files that killed processes left half written; *num_removed_out (or NULL): the number of
+ * entries. Errors: IO. */
 eqf_status eqf_cache_clear(eqf_context *ctx, size_t *num_removed_out);
 
 #ifdef __cplusplus

@@ -1,4 +1,4 @@
-/* Estimates from samples: plain host arithmetic in double, no device, no context.
+/* Estimates from samples: plain host arithmetic in double, without device or context.
  * Every function returns EQF_OK, EQF_ERROR_INVALID_ARGUMENT (fewer numbers than it needs),
  * EQF_ERROR_NON_FINITE (a NaN or an infinity that has no meaning there) or EQF_ERROR_OUT_OF_MEMORY. */
 #ifndef EQFLOW_ESTIMATE_H
@@ -29,10 +29,10 @@ typedef struct eqf_weight_summary {
     double log_z_standard_error;   /* delta method: sqrt((1/ess_fraction - 1)/num) */
 } eqf_weight_summary;
 #define EQF_WEIGHT_SUMMARY_INIT {.struct_size = sizeof(eqf_weight_summary)}
-/* Of log_weights [num], of which one at least is not -inf. */
+/* Of log_weights [num], at least one of which is not -inf. */
 eqf_status eqf_estimate_weights(size_t num, const double *log_weights, eqf_weight_summary *summary_out);
 
-/* Mean of values with its standard error, samples independent. */
+/* Mean of values [num] of independent samples, with its standard error. */
 eqf_status eqf_estimate_mean(size_t num, const double *values, double *mean_out, double *standard_error_out);
 
 /* Self-normalised importance average sum w f / sum w, with the delta-method standard error
@@ -40,13 +40,13 @@ eqf_status eqf_estimate_mean(size_t num, const double *values, double *mean_out,
 eqf_status eqf_estimate_reweighted_mean(size_t num, const double *log_weights, const double *values,
                                         double *mean_out, double *standard_error_out);
 
-/* Same average with a bootstrap standard error (num_resamples draws, Philox, reproducible from seed). */
+/* The same average with a bootstrap standard error (num_resamples resamples, drawn by Philox from seed). */
 eqf_status eqf_estimate_reweighted_bootstrap(size_t num, const double *log_weights, const double *values,
                                              unsigned num_resamples, uint64_t seed, double *mean_out,
                                              double *standard_error_out);
 
 /* Mean and variance (of the population, sum w (f - mean)^2 / sum w) with standard errors by the jackknife over
- * contiguous blocks: of independent samples, and of chains whose memory is shorter than a block. */
+ * contiguous blocks: for independent samples, and for chains whose memory is shorter than a block. */
 typedef struct eqf_moments {
     size_t struct_size; /* set by EQF_MOMENTS_INIT */
     double mean, mean_standard_error;
@@ -57,21 +57,23 @@ typedef struct eqf_moments {
 eqf_status eqf_estimate_moments(size_t num, const double *log_weights, const double *values, size_t num_blocks,
                                 eqf_moments *moments_out);
 
-/* Bootstrap standard errors of ln Z and of the ESS as a fraction, from the same draws as above. */
+/* Bootstrap standard errors of ln Z and of the ESS as a fraction, from the resamples of
+ * eqf_estimate_reweighted_bootstrap with the same seed; for the ESS their largest weights are drawn from a fitted tail
+ * (docs/method.md, section 7). */
 eqf_status eqf_estimate_weights_bootstrap(size_t num, const double *log_weights, unsigned num_resamples,
                                           uint64_t seed, double *log_z_standard_error_out,
                                           double *ess_fraction_standard_error_out);
 
 /* The same ESS, as a fraction, from samples of the target (data) and their log_weights: 1 / (mean w  mean 1/w). Where
- * the model misses a part of the target, its own samples do not know, and the data do. Bootstrap standard error;
- * NON_FINITE too where a weight is zero. */
+ * the model misses a part of the target, the data show it and the model's samples do not. Bootstrap standard error;
+ * NON_FINITE also if a weight is zero. */
 eqf_status eqf_estimate_forward_ess(size_t num, const double *log_weights, unsigned num_resamples, uint64_t seed,
                                     double *ess_fraction_out, double *standard_error_out);
 
 /* Independence Metropolis over independent proposals in their order, e.g. samples of a flow: proposal t is taken with
- * probability min(1, w_t / w of the state held), Philox uniforms keyed by seed. states_out [num]: the proposal held
- * after t has been offered; the chain starts with the first proposal of non-zero weight, which stands for those before
- * it. acceptance_out: fraction taken of those offered; NaN if none was. */
+ * probability min(1, w_t / w of the current state), by Philox uniforms of the seed. states_out [num]: the index of the
+ * chain's state after proposal t; the chain starts with the first proposal of non-zero weight, which is also the state
+ * for the proposals before it. acceptance_out: fraction of the proposals that were taken; NaN if there was none. */
 eqf_status eqf_estimate_independence_chain(size_t num, const double *log_weights, uint64_t seed, size_t *states_out,
                                            double *acceptance_out);
 
@@ -83,12 +85,12 @@ typedef struct eqf_chain_mean {
     double effective_samples;      /* num / autocorrelation_time */
 } eqf_chain_mean;
 #define EQF_CHAIN_MEAN_INIT {.struct_size = sizeof(eqf_chain_mean)}
-/* states [num] as above (or its tail, without a burn-in), values of all proposals. num is 4 or more. */
+/* states [num] as above (or its end, without a burn-in), values of all proposals. num is 4 or more. */
 eqf_status eqf_estimate_chain_mean(size_t num, const size_t *states, const double *values,
                                    eqf_chain_mean *mean_out);
 
-/* Integrated autocorrelation time, in steps of the series: tau = 1 + 2 sum rho, summed over chains'
- * mean autocorrelation and cut by Geyer's initial positive pair sequence. series [num_chains, num_steps]. */
+/* Integrated autocorrelation time, in steps of the series: tau = 1 + 2 sum rho, rho being the mean autocorrelation of
+ * the chains; the sum is cut by Geyer's initial positive pair sequence. series [num_chains, num_steps]. */
 eqf_status eqf_estimate_autocorrelation_time(size_t num_chains, size_t num_steps, const double *series,
                                              double *tau_out);
 
@@ -101,15 +103,15 @@ eqf_status eqf_estimate_split_r_hat(size_t num_chains, size_t num_steps, const d
 eqf_status eqf_estimate_histogram(size_t num, const double *values, const double *log_weights, double low,
                                   double high, size_t num_bins, double *density_out);
 
-/* The same density with its standard error, for samples that have several values each, values [num, num_values]: all of
- * a sample's values weigh the same, and the error is that of independent samples with correlated values (delta method,
+/* The same density with its standard error, for samples with several values each, values [num, num_values]: all values
+ * of a sample have its weight, and the error is that of independent samples with correlated values (delta method,
  * as in eqf_estimate_reweighted_mean). density_out, standard_error_out [num_bins]. */
 eqf_status eqf_estimate_histogram_with_error(size_t num, size_t num_values, const float *values,
                                              const double *log_weights, double low, double high, size_t num_bins,
                                              double *density_out, double *standard_error_out);
 
 /* The 2-Wasserstein distance of two sets of numbers: sqrt of the integral over q in (0, 1) of (quantile_a(q) -
- * quantile_b(q))^2. Sets of any sizes. Errors: NON_FINITE too. */
+ * quantile_b(q))^2. Sets of any sizes. Errors: also NON_FINITE. */
 eqf_status eqf_estimate_wasserstein(size_t num_a, const double *a, size_t num_b, const double *b, double *distance_out);
 
 /* Pair distances |x_i - x_j|, i<j: x [B, N, D] -> distance_out [B, N(N-1)/2]. */

@@ -1,8 +1,8 @@
-/* Free energy differences between states from samples of each: BAR and MBAR. Plain host arithmetic in double, no
- * device, no context. Reduced units: a state k is a reduced energy u_k(x), its reduced free energy f_k = -ln of the
- * integral of exp(-u_k). Names and signs are pymbar's (https://pymbar.readthedocs.io), so that numbers can be laid
- * beside its. Every function returns EQF_OK, EQF_ERROR_INVALID_ARGUMENT, EQF_ERROR_NON_FINITE (an energy that has no
- * meaning there, states that do not overlap, no convergence) or EQF_ERROR_OUT_OF_MEMORY. */
+/* Free energy differences between states from samples of each: BAR and MBAR. Plain host arithmetic in double, without
+ * device or context. A state k has a reduced energy u_k(x) and the reduced free energy f_k = -ln of the integral of
+ * exp(-u_k). Names and signs are those of pymbar (https://pymbar.readthedocs.io), so numbers can be compared. Every
+ * function returns EQF_OK, EQF_ERROR_INVALID_ARGUMENT, EQF_ERROR_NON_FINITE (an energy that has no meaning there,
+ * states that do not overlap, no convergence) or EQF_ERROR_OUT_OF_MEMORY. */
 #ifndef EQFLOW_FREE_ENERGY_H
 #define EQFLOW_FREE_ENERGY_H
 
@@ -22,10 +22,11 @@ extern "C" {
 eqf_status eqf_free_energy_bar(size_t num_forward, const double *forward_work, size_t num_reverse,
                                const double *reverse_work, double *difference_out, double *standard_error_out);
 
-/* The multistate estimator (Shirts and Chodera, J. Chem. Phys. 129 (2008) 124105). energy [num_states, num]: u_k of all
- * samples, num the sum of num_samples [num_states], the samples of state 0 first; a state may have none. f_out
- * [num_states], f_out[0] = 0 (their equation 11);
- * standard_errors_out [num_states, num_states] or NULL: of f_j - f_i (their equations 8 and 12, independent samples).
+/* The multistate estimator MBAR (Shirts and Chodera, J. Chem. Phys. 129 (2008) 124105).
+ *   num_samples [num_states]: samples of each state, num in all; a state may have none
+ *   energy [num_states, num]: u_k of all samples, those of state 0 first
+ *   f_out [num_states]: f_out[0] = 0 (their equation 11)
+ *   standard_errors_out [num_states, num_states] or NULL: of f_j - f_i (their equations 8 and 12, independent samples)
  * At most 256 states. */
 eqf_status eqf_free_energy_mbar(unsigned num_states, const size_t *num_samples, const double *energy, double *f_out,
                                 double *standard_errors_out);

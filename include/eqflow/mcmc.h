@@ -1,4 +1,4 @@
-/* Metropolis Monte Carlo with many chains on the device: equilibrium data, and the yardstick. */
+/* Metropolis Monte Carlo with many chains on the device: equilibrium data to train on and to compare with. */
 #ifndef EQFLOW_MCMC_H
 #define EQFLOW_MCMC_H
 
@@ -12,9 +12,9 @@ extern "C" {
 #endif
 
 /* A sweep proposes one displacement, uniform in a cube, for each particle in turn. Chains start from random
- * configurations, are independent, and give one configuration each time `thinning` sweeps have passed
- * after burn-in. The displacement is tuned in burn-in only, one for all chains, and then frozen. Samples are
- * ordered by (kept configuration, chain). */
+ * configurations and are independent; after burn-in each gives one configuration every `thinning` sweeps. The size of
+ * the displacement is the same for all chains; it is tuned in burn-in and then fixed. Samples are ordered by
+ * (kept configuration, chain). */
 typedef struct eqf_mcmc_options {
     size_t struct_size; /* set by EQF_MCMC_OPTIONS_INIT */
     unsigned num_chains;       /* 0: chosen from num_samples */
@@ -29,24 +29,24 @@ typedef struct eqf_mcmc_options {
 } eqf_mcmc_options;
 #define EQF_MCMC_OPTIONS_INIT {.struct_size = sizeof(eqf_mcmc_options), .is_centred = true}
 
-/* NaN where the run is too short to tell (docs/sampling.md). All zero if num_samples was 0. */
+/* A figure is NaN if the run is too short for it (docs/sampling.md). All are zero if num_samples was 0. */
 typedef struct eqf_mcmc_diagnostics {
     size_t struct_size; /* set by EQF_MCMC_DIAGNOSTICS_INIT */
     unsigned num_chains, num_burn_in, thinning;
     uint64_t num_sweeps;              /* per chain, burn-in included */
     double acceptance;                /* fraction of accepted moves after burn-in */
-    double step_size;                 /* frozen displacement sd */
+    double step_size;                 /* sd of the displacement after burn-in, length */
     double autocorrelation_time;      /* integrated, of the energy, in sweeps */
     double split_r_hat;               /* of the energy */
-    double effective_samples;         /* independent samples the kept ones are worth */
-    double mean_energy, mean_energy_standard_error;
-    double radius_of_gyration;        /* root mean square */
-    /* of it, relative, from the first to the last half of each chain's kept configurations: 0 in equilibrium */
+    double effective_samples;         /* number of independent samples with the same information */
+    double mean_energy, mean_energy_standard_error; /* kT */
+    double radius_of_gyration;        /* root mean square, length */
+    /* relative growth of the radius from the first to the last half of each chain's configurations: 0 in equilibrium */
     double radius_growth;
     double radius_growth_standard_error;
     /* the energy grows too slowly with distance for exp(-u) to be normalised: there is no equilibrium */
     bool is_unbound;
-    double dissociation_energy; /* where all particles are far from each other; NaN where that costs ever more */
+    double dissociation_energy; /* kT, with all particles far from each other; NaN if it grows without limit */
 } eqf_mcmc_diagnostics;
 #define EQF_MCMC_DIAGNOSTICS_INIT {.struct_size = sizeof(eqf_mcmc_diagnostics)}
 
@@ -57,18 +57,17 @@ eqf_status eqf_mcmc_sample(eqf_context *ctx, const eqf_potential_options *potent
                            const eqf_mcmc_options *options, size_t num_samples, float *x_out,
                            float *energy_out, eqf_mcmc_diagnostics *diagnostics_out);
 
-/* ---- Replica exchange
- * -------------------------------------------------------------------------------------------------- */
+/* ---- Replica exchange ---- */
 
 #define EQF_REPLICA_MAX_TEMPERATURES 64
 
 /* Ladders of chains, one at each of num_temperatures temperatures in a geometric row from the potential's own to the
- * highest; neighbours trade temperatures (docs/sampling.md). What is rare at the lowest temperature is reached over
- * the highest. Zeros mean defaults. */
+ * highest; neighbours exchange temperatures (docs/sampling.md). Configurations that are rare at the lowest temperature
+ * are reached by way of the highest. Zeros mean defaults. */
 typedef struct eqf_replica_options {
     size_t struct_size;         /* set by EQF_REPLICA_OPTIONS_INIT */
     unsigned num_temperatures;  /* 8; 2 ... EQF_REPLICA_MAX_TEMPERATURES */
-    double highest_temperature; /* in the potential's units, above its own; has no default */
+    double highest_temperature; /* in the unit of the potential's own temperature and above it; no default */
     unsigned num_ladders;       /* independent; chosen from num_samples, 16 or more; even with a start, 2 or more */
     unsigned num_burn_in;       /* 4000 sweeps */
     unsigned thinning;          /* 200 sweeps between kept configurations */
@@ -76,7 +75,7 @@ typedef struct eqf_replica_options {
     unsigned exchange_interval;
     double start_scale;         /* sd of the random start; chosen from the potential */
     double target_acceptance;   /* 0.2; the step size of each temperature is tuned in burn-in */
-    /* [N, D] or NULL: a configuration, such as a minimum, that every second ladder begins from: in equilibrium both
+    /* [N, D] or NULL: a configuration, such as a minimum, from which every second ladder begins: in equilibrium both
      * halves of the ladders agree */
     const float *start;
     uint64_t seed;
@@ -84,16 +83,16 @@ typedef struct eqf_replica_options {
 } eqf_replica_options;
 #define EQF_REPLICA_OPTIONS_INIT {.struct_size = sizeof(eqf_replica_options), .is_centred = true}
 
-/* Of one temperature T. Energies are reduced by the potential's own temperature T_0; standard errors are from the
- * spread of the ladders, NaN from fewer than two. */
+/* Figures of one temperature T. Energies are reduced by the potential's own temperature T_0; standard errors are from
+ * the spread of the ladders, NaN from fewer than two. */
 typedef struct eqf_replica_temperature {
     double temperature;
     double acceptance, step_size;  /* of the moves after burn-in */
-    /* exchanges with the next higher temperature, of those offered; NaN at the highest */
+    /* fraction of accepted exchanges with the next higher temperature; NaN at the highest */
     double swap_acceptance;
     double mean_energy, mean_energy_standard_error;
     double heat_capacity, heat_capacity_standard_error; /* configurational, in k: the variance of U / kT */
-    /* mean energy of the ladders that began as gas, and from the start; NaN without */
+    /* mean energies of the ladders that began [0] as gas and [1] from the start; NaN without a start */
     double start_means[2], start_standard_errors[2];
 } eqf_replica_temperature;
 
@@ -101,9 +100,9 @@ typedef struct eqf_replica_diagnostics {
     size_t struct_size; /* set by EQF_REPLICA_DIAGNOSTICS_INIT */
     unsigned num_temperatures, num_ladders, num_burn_in, thinning, exchange_interval;
     uint64_t num_sweeps;             /* per chain, burn-in included */
-    /* after burn-in: chains from the lowest temperature to the highest and back, all ladders */
+    /* after burn-in: journeys of chains from the lowest temperature to the highest and back, in all ladders */
     double num_round_trips;
-    /* between the mean energies of the two starts, over the temperatures, in standard errors; NaN without */
+    /* largest over the temperatures of |difference of the two start_means|, in standard errors; NaN without a start */
     double largest_start_difference;
     eqf_replica_temperature at[EQF_REPLICA_MAX_TEMPERATURES]; /* lowest first */
 } eqf_replica_diagnostics;

@@ -1,5 +1,5 @@
-/* The model: everything needed to sample again - system, prior, dynamics, integrator, parameters and
- * training history - on the host and in one file. */
+/* The model: system, prior, dynamics, integrator, parameters and training history, which is all that is needed to
+ * sample again; on the host and in one file. */
 #ifndef EQFLOW_MODEL_H
 #define EQFLOW_MODEL_H
 
@@ -23,7 +23,7 @@ typedef enum eqf_dynamics_kind {
 /* How the distance Gaussians start (docs/method.md; Koehler et al. 2020, appendix). */
 typedef enum eqf_radial_layout {
     EQF_RADIAL_UNIFORM,   /* centres linspace(0, distance_max), one width distance_gamma */
-    EQF_RADIAL_DENSE_CORE /* the authors' LJ-13 law: centres and widths grow quadratically from 1.5 */
+    EQF_RADIAL_DENSE_CORE /* the authors' choice for LJ-13 (docs/method.md, section 2) */
 } eqf_radial_layout;
 
 /* The dense field's hidden layers. */
@@ -59,20 +59,20 @@ typedef struct eqf_dynamics_options {
         .num_edge = 48, .num_reduced = 8                                                                              \
     }
 
-/* What there is to say about a kind of dynamics; texts are static. */
+/* Properties of a kind of dynamics; texts are static. */
 typedef struct eqf_dynamics_kind_info {
     size_t struct_size; /* set by the library */
     const char *name;   /* "radial": the key in files */
-    const char *title;  /* part of a sentence: "the paper's" */
+    const char *title;  /* for help: "the paper's" */
     bool is_equivariant; /* under rotations, reflections and permutations within species */
     bool has_estimates; /* its divergence can be estimated (eqf_divergence) */
     bool has_table;     /* it can be read from a table (eqf_field_evaluation) */
     bool has_double;    /* it can be solved in double precision */
-    bool is_batched;    /* evaluated for a batch at any times: flow matching and path gradients are for such fields */
-    /* What integration steps are chosen by (eqf_flow_choose_steps): how closely they should bring a coordinate and a
-     * log-density (nats) back from prior -> data -> prior. */
+    bool is_batched;    /* evaluated for a batch at any times; flow matching and path gradients need such a field */
+    /* Tolerances of the choice of integration steps (eqf_flow_choose_steps): errors of a coordinate (length) and of a
+     * log-density (nats) after prior -> data -> prior. */
     double coordinate_tolerance, log_prob_tolerance;
-    bool has_species; /* it can tell species apart (eqf_potential_num_b), or has no symmetry that they would break */
+    bool has_species; /* its density need not be symmetric under exchange of unlike particles (eqf_potential_num_b) */
 } eqf_dynamics_kind_info;
 
 /* NULL if there is no such kind; kinds count from 0 without a gap. */
@@ -107,12 +107,12 @@ typedef enum eqf_integrator_method {
     EQF_INTEGRATOR_DOPRI5
 } eqf_integrator_method;
 
-/* What there is to say about a method; texts are static. */
+/* Properties of a method; texts are static. */
 typedef struct eqf_integrator_method_info {
     size_t struct_size;    /* set by the library */
     const char *name;      /* "rk4" */
     const char *title;     /* "Dormand-Prince 5(4)" */
-    /* each sample chooses its steps, by eqf_adaptive_options; gradients are those of the continuous adjoint */
+    /* each sample has its own steps, by eqf_adaptive_options; gradients are those of the continuous adjoint */
     bool has_step_control;
     bool has_double;       /* it can solve in double precision */
 } eqf_integrator_method_info;
@@ -135,7 +135,7 @@ typedef struct eqf_model_options {
     size_t struct_size; /* set by EQF_MODEL_OPTIONS_INIT */
     char preset[32]; /* the system's name: "dw4", or "" */
     eqf_potential_options potential; /* the target; also gives N and D */
-    double prior_scale;              /* of the prior, length: of the mean-free Gaussian its sd */
+    double prior_scale;              /* width of the prior, a length; of the mean-free Gaussian: its sd */
     eqf_dynamics_options dynamics;
     eqf_integrator_options integrator;
     uint64_t seed; /* of the initial parameters */
@@ -156,9 +156,10 @@ double eqf_prior_log_z(const eqf_model_options *options);
 typedef struct eqf_history_row {
     size_t struct_size; /* set by EQF_HISTORY_ROW_INIT */
     uint64_t step;
-    double seconds; /* wall time in training so far; not in the model file (0 when loaded): same seed, same file */
+    /* wall time in training so far; 0 when loaded: the file lacks it, so the same seed gives the same file */
+    double seconds;
     double loss, nll, held_out_nll, gradient_norm, learning_rate;
-    double free_energy, held_out_free_energy; /* NaN where the loss has no such part, and so below */
+    double free_energy, held_out_free_energy; /* NaN if the loss has no such part; so are the members below */
     double flow_matching, held_out_flow_matching;
     double dispersion, held_out_dispersion;
     unsigned char reserved[144]; /* 0: see eqflow/context.h */
@@ -188,7 +189,7 @@ eqf_status eqf_model_create(eqf_context *ctx, const eqf_model_options *options, 
 eqf_status eqf_model_copy(eqf_context *ctx, const eqf_model *model, eqf_model **model_out);
 void eqf_model_destroy(eqf_model **model);
 
-/* Views into the model, valid until it changes or dies. */
+/* Views into the model, valid until it changes or is destroyed. */
 const eqf_model_options *eqf_model_options_of(const eqf_model *model);
 /* Flat float32 parameters: first the num_trained trained ones, then constants; num_params in all. */
 size_t eqf_model_num_params(const eqf_model *model);
@@ -201,16 +202,15 @@ const eqf_history_row *eqf_model_history(const eqf_model *model, size_t *num_row
 /* The library version that made the model ("0.1.0"). */
 const char *eqf_model_version(const eqf_model *model);
 
-/* Copies num_params floats in; NON_FINITE if one is not finite. */
+/* Copies num_params floats into the model; NON_FINITE if one is not finite. */
 eqf_status eqf_model_set_params(eqf_context *ctx, eqf_model *model, const float *params);
-/* How finely the flow is solved from now on; INVALID_ARGUMENT unless it is 1 to 100000. */
+/* Sets the number of integration steps; INVALID_ARGUMENT unless it is 1 to 100000. */
 eqf_status eqf_model_set_num_steps(eqf_context *ctx, eqf_model *model, unsigned num_steps);
 eqf_status eqf_model_add_history(eqf_context *ctx, eqf_model *model, const eqf_history_row *row);
 
-/* One safetensors file; docs/file-formats.md. Save is atomic (temporary file, fsync, rename).
- * load takes "gallery:NAME" too (eqflow/gallery.h).
- * Errors: IO; load also FORMAT (not ours, corrupt, newer format), UNSUPPORTED, NOT_FOUND (a name that the gallery
- * lacks). */
+/* One safetensors file (docs/file-formats.md). Save writes the whole file or nothing; load also takes "gallery:NAME"
+ * (eqflow/gallery.h). Errors: IO; load also FORMAT (not a model, corrupt, newer format), UNSUPPORTED, NOT_FOUND (a name
+ * that the gallery lacks). */
 eqf_status eqf_model_save(eqf_context *ctx, const eqf_model *model, const char *path);
 eqf_status eqf_model_load(eqf_context *ctx, const char *path, eqf_model **model_out);
 

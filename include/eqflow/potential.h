@@ -34,9 +34,9 @@ typedef struct eqf_potential_constant {
  *                               + 0.5 trap_strength sum_i |x_i - x_com|^2 }
  *   Morse:          u = (1/T) { depth sum [ (1 - exp(-width (d - r_min)))^2 - 1 ]
  *                               + 0.5 trap_strength sum_i |x_i - x_com|^2 }
- *   binary Lennard-Jones: the particles are of species A, the last num_b of species B; Lennard-Jones, with epsilon
- *                   and r_min of the pair's species
- *   user:           u = (1/T) energy(x),  energy and its gradient as the text has them                 */
+ *   binary Lennard-Jones:  Lennard-Jones with epsilon and r_min of the pair's species; the last num_b particles are of
+ *                   species B, the others of species A
+ *   user:           u = (1/T) energy(x),  energy and its gradient from the text */
 typedef struct eqf_potential_options {
     size_t struct_size; /* set by EQF_POTENTIAL_OPTIONS_INIT */
     eqf_potential_kind kind;
@@ -47,8 +47,8 @@ typedef struct eqf_potential_options {
     double epsilon, r_min, trap_strength;               /* Lennard-Jones; the last two of Morse too */
     /* user; the texts are the caller's and must outlive the options (a model keeps a copy of its own) */
     const char *source;      /* UTF-8 text of OpenCL C: energy and energy_gradient of one configuration */
-    const char *source_name; /* what compiler messages call it, such as the file's name; NULL: "potential.cl" */
-    double length;           /* typical distance of neighbours: starts and step sizes are measured by it */
+    const char *source_name; /* its name in compiler messages, such as the file's name; NULL: "potential.cl" */
+    double length;           /* typical distance of neighbours: starts and step sizes are proportional to it */
     unsigned num_constants;
     eqf_potential_constant constants[EQF_POTENTIAL_MAX_CONSTANTS];
     double depth, width; /* Morse */
@@ -64,16 +64,16 @@ typedef struct eqf_potential_options {
         .epsilon_aa = 1.0, .epsilon_ab = 1.5, .epsilon_bb = 0.5, .r_min_aa = 1.0, .r_min_ab = 0.8, .r_min_bb = 0.88   \
     }
 
-/* What there is to say about a kind; texts are static. */
+/* Properties of a kind; texts are static. */
 typedef struct eqf_potential_kind_info {
     size_t struct_size;  /* set by the library */
     const char *name;    /* "lennard_jones": the key in files */
     const char *title;   /* "Lennard-Jones" */
-    /* of a pair at distance d, in the words of the options; "" where the text of the options has it */
+    /* energy of a pair at distance d, in the names of the options; "" if the energy is the options' text */
     const char *formula;
-    const char *element; /* what XYZ files call the particles */
+    const char *element; /* symbol of the particles in XYZ files */
     bool has_text;       /* the energy is OpenCL C text of the options */
-    const char *element_b; /* of species B; NULL: there is one species */
+    const char *element_b; /* the same for species B; NULL: there is one species */
 } eqf_potential_kind_info;
 
 /* NULL if there is no such kind; kinds count from 0 without a gap. */
@@ -85,20 +85,21 @@ eqf_status eqf_potential_kind_find(const char *name, eqf_potential_kind *kind_ou
 
 /* The constants of a kind, one by one: offsets in eqf_potential_options. NULL beyond the last. */
 const eqf_option *eqf_potential_option(eqf_potential_kind kind, size_t index);
-/* Those of every kind: num_particles, space_dim, temperature. NULL beyond the last. */
+/* The options that every kind has: num_particles, space_dim, temperature. NULL beyond the last. */
 const eqf_option *eqf_potential_common_option(size_t index);
-/* Particles of species B, which are the last ones: 0 where all particles are alike. Only particles of one species may
- * trade places; kinds of potential without species have one. */
+/* Number of particles of species B, which are the last ones; 0 if all particles are alike. Only particles of one
+ * species may be exchanged. */
 unsigned eqf_potential_num_b(const eqf_potential_options *potential);
 /* Typical distance of neighbours, of a potential that eqf_potential_check passes. */
 double eqf_potential_length(const eqf_potential_options *potential);
 
-/* Constants of the other kinds need only be finite. Errors: INVALID_ARGUMENT with a message that names the field. */
+/* Checks all members; constants of other kinds need only be finite. Errors: INVALID_ARGUMENT, with a message that names
+ * the member. */
 eqf_status eqf_potential_check(eqf_context *ctx, const eqf_potential_options *potential);
 
 /* Energies and forces on the device.
  *   x [B, N, D] float32, energy_out [B] or NULL, force_out [B, N, D] or NULL (reduced: kT per length).
- * Non-finite results are returned as they are. B = 0 is allowed. Errors: as of the device. */
+ * Non-finite results are returned as they are. B = 0 is allowed. Errors: INVALID_ARGUMENT, those of the device. */
 eqf_status eqf_potential_evaluate(eqf_context *ctx, const eqf_potential_options *potential,
                                   size_t batch_size, const float *x, float *energy_out, float *force_out);
 
@@ -106,29 +107,29 @@ eqf_status eqf_potential_evaluate(eqf_context *ctx, const eqf_potential_options 
 eqf_status eqf_potential_set_constant(eqf_context *ctx, eqf_potential_options *potential, const char *name,
                                       double value);
 
-/* Reads the text of a file, to be put into source: *source_out is the caller's (eqf_free). Errors: IO, OUT_OF_MEMORY,
+/* Reads the text of a file for the member source: *source_out is the caller's (eqf_free). Errors: IO, OUT_OF_MEMORY,
  * FORMAT (empty, too long, not text). */
 eqf_status eqf_potential_read_source(eqf_context *ctx, const char *path, char **source_out);
 
-/* Compares the gradient with differences of the energy in a few random configurations, on the device, in double where
- * it has that. error_out: worst deviation relative to the largest component, or NULL. For text that was never run, but
- * every kind may be asked. Errors: FORMAT (a gradient that is not the energy's, an energy that changes when everything
- * is moved, no configuration with finite energies; the message says which), KERNEL_BUILD, those of the device. */
+/* Compares the gradient with differences of the energy in a few random configurations, on the device, in double if it
+ * has that. error_out: largest deviation relative to the largest component, or NULL. It is meant for a user's text, and
+ * works for every kind. Errors: FORMAT (a gradient that is not the energy's, an energy that changes when all particles
+ * are shifted, no configuration with finite energies; the message says which), KERNEL_BUILD, those of the device. */
 eqf_status eqf_potential_verify(eqf_context *ctx, const eqf_potential_options *potential, double *error_out);
 
-/* What a potential does not change under. */
+/* Operations that do not change a potential. */
 typedef struct eqf_potential_symmetry {
     size_t struct_size;    /* set by EQF_POTENTIAL_SYMMETRY_INIT */
-    bool has_permutation;  /* particles, or those of each species (num_b), are alike */
-    bool has_rotation;     /* there is no outer field and no box */
-    bool has_reflection;   /* and nothing is right- or left-handed */
-    bool has_translation;  /* else no flow of eqflow can have it: eqf_potential_verify refuses it */
+    bool has_permutation;  /* of the particles of each species (num_b) */
+    bool has_rotation;     /* false e.g. in an outer field or a box */
+    bool has_reflection;   /* false e.g. for handed particles */
+    bool has_translation;  /* if false, no flow of eqflow fits: eqf_potential_verify refuses such a potential */
 } eqf_potential_symmetry;
 #define EQF_POTENTIAL_SYMMETRY_INIT {.struct_size = sizeof(eqf_potential_symmetry)}
 
-/* Finds them by the energies of 24 random configurations and their images, on the device, in double where it has that.
- * The density of a flow with a radial or message field has all of them: it cannot become that of a potential that lacks
- * one. Errors: KERNEL_BUILD, those of the device. */
+/* Finds them from the energies of 24 random configurations and their images, on the device, in double if it has that.
+ * The density of a flow with a radial or message field has all of these symmetries, so it cannot fit a potential that
+ * lacks one. Errors: KERNEL_BUILD, those of the device. */
 eqf_status eqf_potential_find_symmetry(eqf_context *ctx, const eqf_potential_options *potential,
                                        eqf_potential_symmetry *symmetry_out);
 

@@ -19,13 +19,13 @@ typedef struct eqf_selftest_result {
     const char *kernels; /* that ran, "program:kernel program:kernel"; valid during the call */
 } eqf_selftest_result;
 
-/* Called once a check; name order is fixed. */
+/* Called once for each check, always in the same order. */
 typedef void (*eqf_selftest_callback)(void *user, const eqf_selftest_result *result);
 
 /* Runs every check on ctx's device. SELF_TEST if one failed (all are run and reported first). */
 eqf_status eqf_selftest(eqf_context *ctx, eqf_selftest_callback callback, void *user);
-/* The same for what has that text in its name, such as "dopri5" or "double well"; NULL: all. NOT_FOUND if nothing
- * has. */
+/* The same for the checks whose name contains subject, such as "dopri5" or "double well"; NULL: all. NOT_FOUND if there
+ * is none. */
 eqf_status eqf_selftest_of(eqf_context *ctx, const char *subject, eqf_selftest_callback callback, void *user);
 
 #ifdef __cplusplus

@@ -6,7 +6,7 @@
 extern "C" {
 #endif
 
-/* X(name, value, text). docs/errors.md says for each what is left of the object it happened to. */
+/* X(name, value, text). docs/errors.md says in which state each leaves the object. */
 #define EQF_STATUS_MAP(X)                                                                \
     X(OK, 0, "success")                                                                  \
     X(ERROR_INVALID_ARGUMENT, 1, "invalid argument")                                     \

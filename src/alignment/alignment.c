@@ -1,6 +1,6 @@
 /* Equivariant optimal transport between two configurations. Klein, Kraemer and Noe (NeurIPS 2023, arXiv 2306.15030,
- * section 4) alternate the Hungarian method and the Kabsch rotation. Here reflections count too, and where there are
- * few permutations all of them are tried. */
+ * section 4) alternate the Hungarian method and the Kabsch rotation. Here reflections are allowed too, and with few
+ * particles all permutations are tried. */
 #include "alignment.h"
 
 #include <math.h>
@@ -28,8 +28,8 @@ static bool keeps_species(const eqf__alignment *a, const unsigned *order) {
     return true;
 }
 
-/* All orders of num_particles things that keep the species, by places from the back: the digits of the number in the
- * factorial system. */
+/* All permutations of num_particles items that keep the species: the digits of a permutation's number in the factorial
+ * system are the positions at which items are inserted. */
 static void list_permutations(eqf__alignment *a) {
     unsigned count = 1;
     for (unsigned i = 2; i <= a->num_particles; i++) count *= i;
@@ -93,7 +93,7 @@ static void diagonalise(double m[3][3], double v[3][3]) {
         const double off = fabs(m[0][1]) + fabs(m[0][2]) + fabs(m[1][2]);
         if (off <= 1e-15 * (fabs(m[0][0]) + fabs(m[1][1]) + fabs(m[2][2]))) return;
         if (m[p][q] == 0) continue;
-        /* tan of the angle that makes m[p][q] vanish, the smaller one */
+        /* tangent of the smaller angle that makes m[p][q] zero */
         const double slope = (m[q][q] - m[p][p]) / (2 * m[p][q]);
         const double t = (slope >= 0 ? 1 : -1) / (fabs(slope) + sqrt(slope * slope + 1));
         const double c = 1 / sqrt(t * t + 1), s = t * c;
@@ -112,7 +112,7 @@ static void diagonalise(double m[3][3], double v[3][3]) {
     }
 }
 
-/* A unit vector along u, or, where u vanishes beside `scale`, one at right angles to w. */
+/* Makes u a unit vector; if u is negligible compared with `scale`, one at right angles to w. */
 static void normalise(double u[3], double scale, const double w[3]) {
     double norm = sqrt(u[0] * u[0] + u[1] * u[1] + u[2] * u[2]);
     if (!(norm > 1e-9 * scale) || norm == 0) {
@@ -125,8 +125,8 @@ static void normalise(double u[3], double scale, const double w[3]) {
     for (unsigned i = 0; i < 3; i++) u[i] /= norm;
 }
 
-/* The orthogonal q of the largest tr(q^T m), m = U S V^T: q = U V^T. V diagonalises m^T m; a vanishing singular value
- * leaves its column of U to be any that completes the others. Returns the sum of the singular values. */
+/* The orthogonal q with the largest tr(q^T m), m = U S V^T: q = U V^T. V diagonalises m^T m; for a singular value 0 the
+ * column of U is any that is orthonormal to the others. Returns the sum of the singular values. */
 static double polar_3(const double m[3][3], double q[3][3]) {
     double square[3][3], v[3][3], u[3][3], trace = 0;
     for (unsigned i = 0; i < 3; i++)
@@ -163,8 +163,8 @@ static double polar_3(const double m[3][3], double q[3][3]) {
     return trace;
 }
 
-/* In the plane a rotation turns by the angle of sum conj(x) z, a reflection along y followed by one by that of sum x
- * z. */
+/* In the plane, with particles as complex numbers: the best rotation turns by the angle of sum conj(x) z; the best
+ * improper map reflects y and then turns by the angle of sum x z. */
 static double polar_2(const double m[2][2], double q[4]) {
     const double c = m[0][0] + m[1][1], s = m[1][0] - m[0][1], c_mirrored = m[0][0] - m[1][1],
                  s_mirrored = m[1][0] + m[0][1];
@@ -180,7 +180,7 @@ static double polar_2(const double m[2][2], double q[4]) {
     return norm;
 }
 
-/* m [D, D] of tr(q^T m) as an orthogonal map. */
+/* The orthogonal q_out with the largest tr(q^T m), m [D, D]; returns the trace. */
 static double polar(unsigned space_dim, const double *m, double *q_out) {
     if (space_dim == 3) return polar_3((const double(*)[3])(const void *)m, (double(*)[3])(void *)q_out);
     if (space_dim == 2) return polar_2((const double(*)[2])(const void *)m, q_out);
@@ -210,9 +210,9 @@ static double squared_norm(unsigned count, const double *x) {
 }
 
 /* In the plane, with particles as complex numbers: the squared largest |sum of products| over permutations, *best_out
- * its number. The products are made once. */
+ * the number of that permutation. The products are computed once. */
 static double largest_overlap_2(const eqf__alignment *a, const double *z, const double *x, unsigned *best_out) {
-    double product[FEW_PARTICLES][FEW_PARTICLES][4]; /* conj(x_j) z_i and x_j z_i */
+    double product[FEW_PARTICLES][FEW_PARTICLES][4]; /* real and imaginary part of conj(x_j) z_i and of x_j z_i */
     double largest = -1;
     for (unsigned i = 0; i < a->num_particles; i++)
         for (unsigned j = 0; j < a->num_particles; j++) {
@@ -261,7 +261,7 @@ double eqf__aligned_distance(const eqf__alignment *a, const double *z, const dou
     return squared_norm(num_dof, z) + squared_norm(num_dof, x) - 2 * largest_overlap(a, z, x, &best);
 }
 
-/* ---- Many: alternate --------------------------------------------------------------------------------------------- */
+/* ---- Many particles: alternate ----------------------------------------------------------------------------------- */
 
 /* y_i = q x_order(i). */
 static void apply(unsigned num_particles, unsigned space_dim, const double *q, const unsigned *order, const double *x,
@@ -274,7 +274,7 @@ static void apply(unsigned num_particles, unsigned space_dim, const double *q, c
         }
 }
 
-/* columns of the `count` particles from `first` on, which are of one species. */
+/* Sets columns of the `count` particles from `first` on, which are of one species. */
 static void assign(eqf__alignment *a, const double *z, unsigned first, unsigned count) {
     const unsigned dim = a->space_dim;
     for (unsigned i = 0; i < count; i++)
@@ -287,8 +287,8 @@ static void assign(eqf__alignment *a, const double *z, unsigned first, unsigned 
     for (unsigned i = 0; i < count; i++) a->columns[first + i] += first;
 }
 
-/* From the orientation of `turned`: permutation and map in turns until the permutation stays; the nearest copy in
- * `tried`. Returns the sum of z_i . tried_i. */
+/* Starts from the orientation of `turned`; permutation and map are improved in turns until the permutation stays the
+ * same. The copy is in `tried`. Returns the sum of z_i . tried_i. */
 static double alternate(eqf__alignment *a, const double *z) {
     const unsigned n = a->num_particles, dim = a->space_dim;
     double overlap = 0, q[9];
@@ -299,7 +299,7 @@ static double alternate(eqf__alignment *a, const double *z) {
         bool is_same = turn > 0;
         for (unsigned i = 0; i < n; i++) is_same = is_same && a->columns[i] == i;
         if (is_same) break;
-        /* rows of `turned` follow, so that the map is always that of the start: errors do not add up */
+        /* Copies rows of `turned`, so that the map is always computed from the start and errors do not add up. */
         for (unsigned i = 0; i < n; i++)
             memcpy(a->tried + i * dim, a->turned + a->columns[i] * dim, sizeof(double) * dim);
         memcpy(a->turned, a->tried, sizeof(double) * n * dim);

@@ -1,13 +1,13 @@
 /* The linear assignment problem by shortest augmenting paths with dual prices (Jonker and Volgenant, Computing 38
- * (1987) 325): most rows find their column in a greedy start, each of the others by one search that follows the
- * cheapest reduced costs. At most n^3 steps. */
+ * (1987) 325): most rows get a column in a greedy start, each of the others by one search along the cheapest reduced
+ * costs. At most n^3 steps. */
 #include "assignment.h"
 
 #include <math.h>
 
-/* Row and column prices with cost - row price - column price >= 0 everywhere and = 0 on what is assigned make an
- * assignment optimal. The start: rows by the least of their costs over columns that were reduced before; unassigned is
- * n. */
+/* An assignment is optimal if there are prices of rows and columns with cost - row price - column price >= 0 for all
+ * pairs and = 0 for the assigned pairs. The start reduces the columns by their least cost and then gives each row its
+ * cheapest column if that is free; n stands for unassigned. */
 static void start(unsigned n, const double *cost, double *price, unsigned *row_of, unsigned *column_of) {
     for (unsigned j = 0; j < n; j++) {
         row_of[j] = column_of[j] = n;
@@ -25,7 +25,8 @@ static void start(unsigned n, const double *cost, double *price, unsigned *row_o
     }
 }
 
-/* Dijkstra's search from a free row to the nearest free column; then prices and assignment along the path. */
+/* Dijkstra's search from a free row to the nearest free column; then updates prices and the assignment along the
+ * path. */
 static void augment(unsigned n, unsigned free_row, const double *cost, double *price, double *distance,
                     unsigned *row_of, unsigned *column_of, unsigned *from, unsigned *left) {
     unsigned num_left = n, row = free_row, last;
@@ -34,7 +35,7 @@ static void augment(unsigned n, unsigned free_row, const double *cost, double *p
         distance[j] = INFINITY;
         left[j] = j;
     }
-    /* left [0 ... num_left - 1] are the columns without a final distance; those that have one come behind, latest
+    /* left [0 ... num_left - 1] are the columns without a final distance; those with one come after them, the latest
      * first */
     for (;;) {
         const double row_price = column_of[row] != n ? cost[row * n + column_of[row]] - price[column_of[row]] : 0;

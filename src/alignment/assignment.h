@@ -1,10 +1,10 @@
-/* Which column to give each row, so that the costs add up to the least. */
+/* The assignment problem: gives each row a column of its own so that the sum of costs is least. */
 #ifndef EQF_ASSIGNMENT_H
 #define EQF_ASSIGNMENT_H
 
 #include <stddef.h>
 
-/* Doubles and indices that eqf__assign works in. */
+/* Sizes of the working memory of eqf__assign. */
 #define EQF__ASSIGNMENT_DOUBLES(n) (3 * (size_t)(n))
 #define EQF__ASSIGNMENT_INDICES(n) (4 * (size_t)(n))
 

@@ -1,12 +1,12 @@
-/* The way from the start to the target. A pilot run chooses temperatures and step sizes. The repeats use them
- * unchanged, so that no choice depends on the walkers whose average is taken. */
+/* From the start to the target. A pilot run chooses betas and step sizes; the repeats use them unchanged, so that no
+ * choice depends on the walkers whose average is taken. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "annealer.h"
 
-/* ---- Life -------------------------------------------------------------------------------------------------------- */
+/* ---- Create and destroy ------------------------------------------------------------------------------------------ */
 
 static eqf_status check_options(eqf_context *ctx, eqf_anneal_options *o) {
     if (o->num_walkers == 0) o->num_walkers = 8192;
@@ -142,7 +142,7 @@ void eqf_annealer_destroy(eqf_annealer **annealer) {
 
 /* ---- A step in beta ---------------------------------------------------------------------------------------------- */
 
-/* Begins a run: fresh walkers at beta 0, with forces where moves need them. */
+/* Begins a run: new walkers at beta 0, with forces if moves need them. */
 static eqf_status begin(eqf_annealer *a) {
     const unsigned num_repeats = a->is_pilot ? 1 : a->options.num_repeats;
     const size_t num = a->walkers.num / num_repeats;
@@ -157,16 +157,16 @@ static eqf_status begin(eqf_annealer *a) {
     return EQF_OK;
 }
 
-/* The largest step that leaves ess_decay of the effective sample size of the weights so far (bisection: the ESS of the
- * increments alone would forget what the weights have lost already). */
+/* The largest step that reduces the effective sample size by the factor ess_decay, found by bisection. The ESS is that
+ * of the cumulative weights; that of the increments would leave out earlier losses. */
 static double find_delta(const eqf_annealer *a) {
     const double rest = 1 - a->beta;
     const size_t num = a->walkers.num;
-    /* Walkers that no target allows count for nothing at once: measured just beyond 0. */
+    /* Walkers with zero density in the target lose their weight at any step: the reference is a tiny step. */
     const double least = rest * 1e-15;
     const double wanted = a->options.ess_decay * eqf__anneal_ess_after(&a->walkers, 0, num, least);
     if (eqf__anneal_ess_after(&a->walkers, 0, num, rest) >= wanted) return rest;
-    /* In the logarithm: a bad start needs steps of any size. */
+    /* Bisection in the logarithm, because a bad start may need very small steps. */
     double low = log(least), high = log(rest);
     for (unsigned turn = 0; turn < 60; turn++) {
         const double middle = 0.5 * (low + high);
@@ -178,7 +178,7 @@ static double find_delta(const eqf_annealer *a) {
     return exp(low);
 }
 
-/* Resamples a repeat if its weights ask for it; its ln Z takes the weights over. */
+/* Resamples a repeat if the ESS of its weights is low; the mean weight goes into its ln Z. */
 static bool resample(eqf_annealer *a, unsigned r, size_t begin, size_t num, size_t *parents) {
     if (eqf__anneal_ess_after(&a->walkers, begin, num, 0) >= a->options.resample_below) return false;
     const eqf__anneal_place place = {a->options.seed, EQF__ANNEAL_RESAMPLE, a->step, a->is_pilot};
@@ -217,8 +217,8 @@ static eqf_status reweigh(eqf_annealer *a, double delta, eqf_anneal_state *state
     return EQF_OK;
 }
 
-/* Step sizes that move a fraction of the walkers which is known to be good: .574 for Langevin proposals (Roberts and
- * Rosenthal, J. R. Stat. Soc. B 60 (1998) 255), .3 of the others. In the pilot run only. */
+/* In the pilot run step sizes are tuned to these acceptances: 0.574 for Langevin moves (Roberts and Rosenthal, J. R.
+ * Stat. Soc. B 60 (1998) 255), 0.3 for latent moves. */
 static const double wanted_langevin = 0.574, wanted_latent = 0.3;
 static void tune(double *step, double acceptance, double wanted, double most) {
     *step = fmin(*step * exp(2 * (acceptance - wanted)), most);
@@ -228,7 +228,7 @@ static eqf_status move(eqf_annealer *a, eqf_anneal_state *state) {
     eqf__anneal_system *s = &a->system;
     eqf__anneal_step *now = &a->schedule[a->step];
     const unsigned stream_step = a->step << 1 | a->is_pilot;
-    /* The first moves of a pilot run know nothing of the right size. */
+    /* At the first step of the pilot run step sizes are a guess: more moves, to tune them. */
     const unsigned factor = a->is_pilot && a->step == 0 ? 5 : 1;
     double acceptance, sum = 0;
     for (unsigned m = 0; m < factor * a->options.num_latent_moves; m++) {
@@ -240,7 +240,7 @@ static eqf_status move(eqf_annealer *a, eqf_anneal_state *state) {
     state->latent_acceptance = a->options.num_latent_moves > 0 ? sum / (factor * a->options.num_latent_moves) : NAN;
     state->langevin_acceptance = NAN;
     if (!s->has_forces) return EQF_OK;
-    /* Moved latents have no forces yet. */
+    /* After latent moves the forces are not those of the new places. */
     if (a->options.num_latent_moves > 0 || a->step == 0) EQF__TRY(eqf__anneal_evaluate(s, &a->walkers));
     sum = 0;
     for (unsigned m = 0; m < factor * factor * a->options.num_langevin_moves; m++) {
@@ -254,7 +254,7 @@ static eqf_status move(eqf_annealer *a, eqf_anneal_state *state) {
     return EQF_OK;
 }
 
-/* Mean square of a coordinate: the length that the first Langevin step is measured by. */
+/* Mean square of a coordinate, which sets the first Langevin step size. */
 static double mean_square(const eqf__walkers *walkers) {
     double sum = 0, num = 0;
     for (size_t c = 0; c < walkers->num * walkers->num_dof; c++) {
@@ -306,7 +306,7 @@ eqf_status eqf_annealer_advance(eqf_annealer *a, eqf_anneal_state *state_out) {
     state.latent_step = now->angle;
     state.langevin_step = now->langevin_step;
     if (a->beta == 1) {
-        if (a->is_pilot) { /* the repeats follow what it found */
+        if (a->is_pilot) { /* the repeats follow its schedule */
             a->num_steps = a->step;
             clear_walkers(a);
             EQF__TRY(create_walkers(a, a->options.num_walkers));

@@ -5,20 +5,21 @@
 
 #include "anneal.h"
 
-/* Metropolis: the moved walkers that pass, by a logarithm of the acceptance ratio each, into walkers. */
+/* Metropolis: copies proposed walkers that are accepted into walkers; log_ratio [num]: logarithms of the acceptance
+ * ratios. Returns the accepted fraction. */
 static double take(eqf__walkers *walkers, const eqf__walkers *proposed, const double *log_ratio,
                    eqf__anneal_place place) {
     size_t num_taken = 0;
     for (size_t w = 0; w < walkers->num; w++) {
-        if (!(log(eqf__anneal_uniform(place, w)) < log_ratio[w])) continue; /* NaN: refused */
+        if (!(log(eqf__anneal_uniform(place, w)) < log_ratio[w])) continue; /* NaN is rejected too */
         eqf__walkers_copy(proposed, w, walkers, w);
         num_taken++;
     }
     return walkers->num > 0 ? (double)num_taken / (double)walkers->num : NAN;
 }
 
-/* In latent space exp(-E_beta) is q0(z) exp(-beta (u + log q)), and z cos a + xi sin a with xi from q0 leaves q0 as it
- * is (Neal, Bayesian Statistics 6 (1999) 475): only the second factor decides. */
+/* In latent space exp(-E_beta) is q0(z) exp(-beta (u + log q)). The proposal z cos a + xi sin a with xi from q0 leaves
+ * q0 invariant (Neal, Bayesian Statistics 6 (1999) 475), so only the second factor enters the acceptance. */
 eqf_status eqf__anneal_move_latents(eqf__anneal_system *system, eqf__walkers *walkers, eqf__walkers *proposed,
                                     double beta, double angle, eqf__anneal_place place, double *acceptance_out) {
     const float cosine = (float)cos(angle), sine = (float)sin(angle);
@@ -31,7 +32,7 @@ eqf_status eqf__anneal_move_latents(eqf__anneal_system *system, eqf__walkers *wa
     for (size_t w = 0; w < walkers->num; w++) {
         const double before = (double)walkers->energy[w] - (double)walkers->start_energy[w];
         const double after = (double)proposed->energy[w] - (double)proposed->start_energy[w];
-        /* A walker without density may go anywhere that has some. */
+        /* A walker of zero density accepts any place of finite energy. */
         log_ratio[w] = isfinite(before) ? -beta * (after - before) : isfinite(after) ? 0 : NAN;
     }
     *acceptance_out = take(walkers, proposed, log_ratio, place);
@@ -39,11 +40,11 @@ eqf_status eqf__anneal_move_latents(eqf__anneal_system *system, eqf__walkers *wa
     return EQF_OK;
 }
 
-/* One particle's drift is at most this many times sqrt(2 h): the pull of a steep core would throw it away. */
+/* The largest drift of a particle in units of sqrt(2 h): in a steep core the unbounded drift would be far too large. */
 static const double most_drift = 2.0;
 
-/* drift_out [N, D] = h times -grad E_beta of a walker, bounded for each particle, mean-free. It depends on x alone, so
- * the acceptance ratio with it is exact. */
+/* drift_out [N, D] = -h grad E_beta of a walker, bounded for each particle, mean-free. It is a function of x alone, so
+ * the acceptance ratio is exact. */
 static void drift_of(const eqf__anneal_system *system, const eqf__walkers *walkers, size_t w, double beta,
                      double step_size, double *drift_out) {
     const unsigned num_particles = system->num_particles, space_dim = system->space_dim;
@@ -77,7 +78,7 @@ static void make_mean_free(const eqf__anneal_system *system, double *values) {
     }
 }
 
-/* -|to - from - drift|^2 / 4h: logarithm of the proposal's density, up to a constant. */
+/* -|to - from - drift|^2 / 4h, the logarithm of the proposal's density up to a constant. */
 static double log_proposal(size_t num_dof, const float *from, const float *to, const double *drift, double step_size) {
     double square = 0;
     for (size_t c = 0; c < num_dof; c++) {

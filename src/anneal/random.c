@@ -7,13 +7,13 @@
 
 static philox4x32_ctr_t words_of(eqf__anneal_place place, uint64_t walker, uint32_t draw) {
     const philox4x32_key_t key = {{(uint32_t)place.seed, (uint32_t)(place.seed >> 32)}};
-    /* 2^13 draws of four words, 2^13 moves, 2^5 purposes in one word; a walker's high bits never fill the last. */
+    /* One word holds 5 bits of the purpose, 13 of the move and 14 of the draw. */
     const uint32_t packed = (uint32_t)place.purpose << 27 | (place.move & 0x1fffu) << 14 | (draw & 0x3fffu);
     const philox4x32_ctr_t counter = {{(uint32_t)walker, (uint32_t)(walker >> 32) ^ 0x616e6e65u, place.step, packed}};
     return philox4x32(counter, key);
 }
 
-/* (0, 1), from 32 bits */
+/* A number on (0, 1) from 32 bits. */
 static double open_unit(uint32_t word) {
     return ((double)word + 0.5) * 0x1p-32;
 }
@@ -37,7 +37,7 @@ double eqf__anneal_uniform(eqf__anneal_place place, uint64_t walker) {
     return ((double)(bits >> 11) + 0.5) * 0x1p-53;
 }
 
-/* A seed for the prior's stream that no other move has (splitmix64, Steele, Lea and Flood 2014). */
+/* splitmix64 (Steele, Lea and Flood 2014) of the place. */
 uint64_t eqf__anneal_seed(eqf__anneal_place place) {
     uint64_t s = place.seed ^ ((uint64_t)place.step << 32 | (uint64_t)place.move << 8 | (uint64_t)place.purpose);
     s += UINT64_C(0x9e3779b97f4a7c15);

@@ -1,4 +1,4 @@
-/* What the walkers say: each repeat gives an unbiased estimate of Z, and averages weigh the repeats by it. */
+/* Results from the walkers: each repeat gives an unbiased estimate Z_r of Z, which is also its weight in averages. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,7 @@ static size_t walkers_of_repeat(const eqf_annealer *a, unsigned *num_repeats_out
     return a->walkers.num / *num_repeats_out;
 }
 
-/* log_weight of a walker with what the resamplings of its repeat have taken over. */
+/* log_weight of a walker plus the ln Z that the resamplings of its repeat have collected. */
 static double whole_log_weight(const eqf_annealer *a, size_t num, size_t w) {
     return a->log_z[w / num] + a->walkers.log_weight[w];
 }
@@ -24,7 +24,7 @@ static repeat_sums sums_of(const eqf_annealer *a, unsigned r, size_t num, double
     repeat_sums sums = {0, 0};
     for (size_t w = r * num; w < (r + 1) * num; w++) {
         const double weight = exp(whole_log_weight(a, num, w) - largest);
-        if (!(weight > 0)) continue; /* an infinite energy times no weight */
+        if (!(weight > 0)) continue; /* its energy may be infinite */
         sums.z += weight / (double)num;
         sums.energy += weight * a->walkers.energy[w] / (double)num;
     }
@@ -71,7 +71,7 @@ void eqf__anneal_summarise(const eqf_annealer *a, eqf_anneal_result *result) {
     result->log_z = largest + log(all.z / num_repeats);
     result->mean_energy = all.energy / all.z;
     result->ess_fraction = sum * sum / squares / (double)a->walkers.num;
-    result->max_weight_fraction = 1 / sum; /* the largest is exp(0) */
+    result->max_weight_fraction = 1 / sum; /* the largest shifted weight is 1 */
     result->log_z_standard_error = result->mean_energy_standard_error = NAN;
     if (num_repeats > 1) jackknife(a, num_repeats, num, largest, all, result);
 }

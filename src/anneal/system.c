@@ -1,10 +1,10 @@
-/* What is asked of the device: draws of the start, energies, log-densities and scores of walkers. */
+/* Work on the device: draws from the start, energies, log-densities and scores of walkers. */
 #include <math.h>
 #include <string.h>
 
 #include "anneal.h"
 
-/* Numbers of a whole walker where something of it is not finite: no density. */
+/* A walker with a number that is not finite gets zero density: its energies become infinite. */
 static void mark_non_finite(eqf__walkers *w) {
     for (size_t b = 0; b < w->num; b++) {
         if (isnan(w->energy[b])) w->energy[b] = INFINITY;
@@ -43,7 +43,7 @@ eqf_status eqf__anneal_evaluate(eqf__anneal_system *system, eqf__walkers *w) {
 eqf_status eqf__anneal_evaluate_latents(eqf__anneal_system *system, eqf__walkers *w) {
     eqf_flow *flow = system->start.flow;
     system->costs.log_probs += (double)w->num;
-    /* -log q(x) = log_det - log q0(z); the energies' room holds the first of the two meanwhile. */
+    /* -log q(x) = log_det - log q0(z); start_energy holds log_det first. */
     EQF__TRY(eqf_flow_transform(flow, EQF_PRIOR_TO_DATA, w->num, w->z, w->x, w->start_energy));
     EQF__TRY(eqf_flow_prior_log_prob(flow, w->num, w->z, w->energy));
     for (size_t b = 0; b < w->num; b++) w->start_energy[b] -= w->energy[b];

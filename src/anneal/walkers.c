@@ -64,12 +64,12 @@ void eqf__walkers_copy(const eqf__walkers *of, size_t from, eqf__walkers *into, 
 
 double eqf__anneal_energy(const eqf__walkers *walkers, size_t w, double beta) {
     const double u = walkers->energy[w], start = walkers->start_energy[w];
-    /* At the ends one of the two does not count, whatever it is. */
+    /* At both ends one of the two energies has factor 0 and may be infinite. */
     const double energy = beta == 0 ? start : beta == 1 ? u : (1 - beta) * start + beta * u;
     return isnan(energy) ? INFINITY : energy;
 }
 
-/* log_weight after a step delta; -infinity where the target has no density, or the start none that is known. */
+/* log_weight after a step delta; -infinity if the density of the target is zero or that of the start is not finite. */
 static double log_weight_after(const eqf__walkers *walkers, size_t w, double delta) {
     if (delta == 0) return walkers->log_weight[w];
     const double difference = (double)walkers->energy[w] - (double)walkers->start_energy[w];
@@ -101,8 +101,8 @@ double eqf__anneal_log_mean_weight(const eqf__walkers *walkers, size_t begin, si
     return largest + log(sum / (double)num);
 }
 
-/* Systematic resampling (Kitagawa, J. Comput. Graph. Stat. 5 (1996) 1): output k takes the walker in which (k +
- * uniform)/num_out of the whole weight lies. */
+/* Systematic resampling (Kitagawa, J. Comput. Graph. Stat. 5 (1996) 1): output k is the walker at which the
+ * cumulative weight reaches (k + uniform)/num_out of the total. */
 bool eqf__anneal_resample(size_t num, const double *log_weight, double uniform, size_t num_out, size_t *parents_out) {
     double largest = -INFINITY, total = 0;
     for (size_t w = 0; w < num; w++) largest = fmax(largest, log_weight[w]);
@@ -116,6 +116,6 @@ bool eqf__anneal_resample(size_t num, const double *log_weight, double uniform, 
         passed += weight;
         while (k < num_out && ((double)k + uniform) / (double)num_out * total < passed) parents_out[k++] = w;
     }
-    while (k < num_out) parents_out[k++] = last; /* what rounding of the sum left over */
+    while (k < num_out) parents_out[k++] = last; /* outputs that rounding of the sum left without a walker */
     return true;
 }

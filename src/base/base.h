@@ -1,4 +1,5 @@
-/* The ground floor: errors, log, memory, files, JSON. Everything in src/ may use it. */
+/* The lowest room: errors, log, memory, progress, structs of the interface, ranks, hashes, files. All of src/ may use
+ * it. */
 #ifndef EQF_BASE_H
 #define EQF_BASE_H
 
@@ -23,40 +24,39 @@ struct eqf__programs; /* src/program/program.h */
 typedef struct eqf__progress_state {
     eqf_progress_callback callback;
     void *user;
-    const char *label;  /* in place of the stages' names; NULL: theirs */
-    int depth;          /* calls that other calls work for */
-    int num_held;       /* above 0: nobody is asked */
-    eqf_progress whole; /* of the outermost of them */
+    const char *label;  /* shown instead of the stages' own names; NULL: their names */
+    int depth;          /* number of open calls (eqf__progress_open), one inside the other */
+    int num_held;       /* above 0: the callback is not called */
+    eqf_progress whole; /* progress of the outermost open call */
 } eqf__progress_state;
 
 struct eqf_context {
     char error[1024];
     eqf_log_callback log;
-    eqf_log_level log_level; /* the least that is told */
+    eqf_log_level log_level; /* the lowest level that is logged */
     void *log_user;
     char *kernel_path; /* NULL: embedded kernels */
     char *cache_path;  /* "" : no disk cache */
-    bool has_refused_cache; /* it was said why cache_path is not used */
+    bool has_refused_cache; /* the log already says why cache_path is not used */
     char *profile_text; /* "key = value" lines of eqf_context_set_profile; NULL: none */
-    char *launches; /* names of kernels that ran, for selftest (program.h); NULL: they are not noted */
+    char *launches; /* names of kernels that ran, for selftest (program.h); NULL: they are not recorded */
     struct eqf__device *device;     /* NULL until opened */
     struct eqf__programs *programs; /* NULL until the first program */
     eqf_communicator communicator;  /* size 0 or 1: alone */
-    eqf__progress_state progress;   /* nobody is told unless eqf_context_set_progress was called */
+    eqf__progress_state progress;   /* without a callback unless eqf_context_set_progress was called */
 };
 
 /* Stores the message (one line, no newline, no name of the call) and returns status. ctx may be NULL. */
 eqf_status eqf__fail(eqf_context *ctx, eqf_status status, const char *format, ...) EQF__PRINTF(3, 4);
 void eqf__log(eqf_context *ctx, eqf_log_level level, const char *format, ...) EQF__PRINTF(3, 4);
 
-/* Zeroed memory for count items; on failure reports OUT_OF_MEMORY in ctx and gives NULL. count 0 gives a
- * pointer that may be freed. what names the thing for the message. */
+/* Zeroed memory for count items; on failure reports OUT_OF_MEMORY in ctx and gives NULL. count 0 gives a pointer that
+ * may be freed. what: a name for the message. */
 void *eqf__alloc(eqf_context *ctx, size_t count, size_t item_size, const char *what);
 char *eqf__strdup(eqf_context *ctx, const char *text);
 
-/* What in a kernel's text makes a compiler read other files, such as "include"; NULL: nothing does. In doubt something
- * does: also in comments and strings, and in the other spellings of # and of continued lines. An assembler's block
- * counts, too. */
+/* The word in a kernel's text that may make a compiler read other files, such as "include"; NULL: there is none. Words
+ * in comments and strings, the other spellings of # and of continued lines, and blocks of assembler are found too. */
 const char *eqf__source_reads_files(const char *source);
 
 /* Runs expression; on failure returns its status from the calling function. */
@@ -74,41 +74,43 @@ const char *eqf__source_reads_files(const char *source);
 
 /* ---- Progress (eqf_context_set_progress) ------------------------------------------------------------- */
 
-/* Asked between the pieces of a long call, before each: INTERRUPTED if the program wants it to end. */
+/* Called before each piece of a long call: INTERRUPTED if the program wants the call to end. */
 eqf_status eqf__progress(eqf_context *ctx, const char *stage, double done, double total);
-/* A call that consists of other long calls: between open and close it alone is told, at every piece of them. */
+/* For a call that consists of other long calls: between open and close only its own progress is reported, at every
+ * piece of the inner calls. */
 void eqf__progress_open(eqf_context *ctx, const char *stage, double total);
 eqf_status eqf__progress_done(eqf_context *ctx, double done);
 void eqf__progress_close(eqf_context *ctx);
-/* What the stages are called from now on; NULL: their own names. Static text. */
+/* Sets the name that is reported for every stage; NULL: the stages' own names. Static text. */
 void eqf__progress_label(eqf_context *ctx, const char *label);
-/* Nobody is asked until it is taken back: for what must not be left half done. Holds nest. */
+/* While held, the callback is not called: for work that must not be left half done. Holds nest. */
 void eqf__progress_hold(eqf_context *ctx, bool is_held);
 bool eqf__has_progress(const eqf_context *ctx);
 
-/* Sizes of pieces: at most `largest`; where progress is told, so that each takes about a quarter of a second. What a
- * piece gives must not depend on how the whole is cut. */
+/* Sizes of pieces: at most `largest`; with a progress callback such that each piece takes about a quarter of a second.
+ * Results must not depend on the sizes of the pieces. */
 typedef struct eqf__pieces {
     size_t size; /* 0: not known yet */
     double begin_seconds;
 } eqf__pieces;
-/* Of num, of which done are done; 0 at the end. */
+/* The size of the next piece of num items, of which done are done; 0 at the end. */
 size_t eqf__next_piece(const eqf_context *ctx, eqf__pieces *pieces, size_t largest, size_t num, size_t done);
 
 /* ---- Structs that begin with their size (eqflow/context.h) ---------------------------------------- */
 
-/* Reads a struct that a program gave into *copy, which holds the defaults: those stay where the program's struct is
- * smaller. A larger one must be zero beyond. init names its initializer: EQF__READ(ctx, EQF_FLOW_OPTIONS_INIT, options,
- * &copy). */
+/* Reads a struct that a program gave into *copy, which holds the defaults: members that a smaller struct lacks keep
+ * them. In a larger struct the bytes beyond *copy must be zero. init is the name of its initializer: EQF__READ(ctx,
+ * EQF_FLOW_OPTIONS_INIT, options, &copy). */
 eqf_status eqf__struct_read(eqf_context *ctx, const char *init, const void *given, size_t size, void *copy);
 #define EQF__READ(ctx, init, given, copy) eqf__struct_read(ctx, #init, given, sizeof *(copy), copy)
-/* Gives a result to a program: as much of *full as its struct has, zeros where that has more. */
+/* Gives a result to a program: copies as much of *full as the program's struct holds, and sets the rest of it to
+ * zero. */
 eqf_status eqf__struct_write(eqf_context *ctx, const char *init, const void *full, size_t size, void *given);
 #define EQF__WRITE(ctx, init, full, given) eqf__struct_write(ctx, #init, full, sizeof *(full), given)
-/* Could a result be given there? For functions that work long before they give one. */
+/* Checks in advance that a result can be written to a struct: for functions that work for long before they write it. */
 eqf_status eqf__struct_check_size(eqf_context *ctx, const char *init, const void *given);
 #define EQF__CHECK_SIZE(ctx, init, given) eqf__struct_check_size(ctx, #init, given)
-/* Is a struct what its initializer makes: a struct of constant size, with nothing in its reserved bytes? */
+/* Checks that a struct of constant size has the size that its initializer sets, and that its reserved bytes are 0. */
 eqf_status eqf__struct_check(eqf_context *ctx, const char *init, const void *given, size_t size, size_t reserved_offset,
                              size_t num_reserved);
 #define EQF__CHECK(ctx, init, type, given) \
@@ -117,7 +119,7 @@ eqf_status eqf__struct_check(eqf_context *ctx, const char *init, const void *giv
 /* ---- Ranks (eqflow/communicator.h); alone, all of these do nothing -------------------------------- */
 
 unsigned eqf__num_ranks(const eqf_context *ctx); /* at least 1 */
-/* Where the share of a rank begins, of num things; rank may be the number of ranks: num. */
+/* The first index of a rank's share of num things; for rank = number of ranks it is num. */
 size_t eqf__share_begin(const eqf_context *ctx, size_t num, unsigned rank);
 /* This rank's share. */
 void eqf__share(const eqf_context *ctx, size_t num, size_t *first_out, size_t *count_out);
@@ -128,15 +130,16 @@ eqf_status eqf__gather(eqf_context *ctx, const size_t *first_items, size_t item_
 
 /* ---- Hashes ----------------------------------------------------------------------------------- */
 
-/* FNV-1a, 64 bits (http://www.isthe.com/chongo/tech/comp/fnv/): each step is one-to-one, so that a single wrong byte
- * always shows. Against accidents, not against attackers. Starts from EQF__HASH_START. */
+/* FNV-1a, 64 bits (http://www.isthe.com/chongo/tech/comp/fnv/): each step is one-to-one, so a single wrong byte
+ * always changes the hash. It protects against accidents, not against attackers. Starts from EQF__HASH_START. */
 #define EQF__HASH_START UINT64_C(0xcbf29ce484222325)
 uint64_t eqf__hash(uint64_t hash, const void *bytes, size_t num_bytes);
 
 /* ---- Files ------------------------------------------------------------------------------------ */
 
-/* A file that appears whole or not at all: without a name, or with a temporary one beside path where the file system
- * cannot do that; fsync, rename, fsync of the folder. Links are followed, also to a file that is yet to be made. */
+/* Writes a file so that it appears whole or not at all: a file without a name, or with a temporary name beside path if
+ * the file system has no files without a name; then fsync, rename, and fsync of the folder. Links are followed, also to
+ * a file that does not exist yet. */
 typedef struct eqf__file_writer {
     FILE *stream;
     char *path, *temporary_path;
@@ -148,28 +151,28 @@ eqf_status eqf__file_begin(eqf_context *ctx, const char *path, eqf__file_writer 
 eqf_status eqf__file_write(eqf_context *ctx, eqf__file_writer *writer, const void *bytes, size_t num_bytes);
 /* Makes the file visible under path; on failure the old file is untouched and the temporary one gone. */
 eqf_status eqf__file_commit(eqf_context *ctx, eqf__file_writer *writer);
-/* Nobody but its owner may read or write it, whatever the umask and the old file's permissions are. */
+/* Gives only the owner permission to read and write, whatever the umask and the old file's permissions are. */
 void eqf__file_keep_private(eqf__file_writer *writer);
 /* Drops what was begun; harmless after commit. */
 void eqf__file_abandon(eqf__file_writer *writer);
 
-/* Whole file in memory, NUL-terminated beyond num_bytes; the caller frees it. Errors: IO, OUT_OF_MEMORY. */
+/* Reads a whole file into memory, with a NUL after its num_bytes; the caller frees it. Errors: IO, OUT_OF_MEMORY. */
 eqf_status eqf__file_read(eqf_context *ctx, const char *path, unsigned char **bytes_out, size_t *num_bytes_out);
-/* The first bytes of a file, num_read_out of them, and how many it has: what it is shows before all of it is read.
- * Errors: IO. */
+/* Reads the first bytes of a file, num_read_out of them, and gives its size: a file of the wrong kind need not be read
+ * whole. Errors: IO. */
 eqf_status eqf__file_read_start(eqf_context *ctx, const char *path, size_t capacity, unsigned char *bytes_out,
                                 size_t *num_read_out, size_t *num_bytes_out);
 
-/* What decides what is computed, native code above all, is read only from a folder and a file that belong to this user
- * and that nobody else can write to. Neither may be a link. */
-/* False: *reason_out says why, NULL if there is no such folder. */
+/* Files that decide what is computed (native code of the cache, tuning) are read only from a folder and a file that
+ * belong to this user and that nobody else can write to; neither may be a link. */
+/* Whether a folder is so. If not, *reason_out says why, NULL if there is no such folder. */
 bool eqf__folder_is_own(const char *path, const char **reason_out);
-/* Whole file in memory as eqf__file_read. A file that is there but not ours alone is said in a warning. Errors: IO,
+/* As eqf__file_read, for such a file. A file that others can write to is not read; a warning says so. Errors: IO,
  * OUT_OF_MEMORY. */
 eqf_status eqf__own_file_read(eqf_context *ctx, const char *folder, const char *name, unsigned char **bytes_out,
                               size_t *num_bytes_out);
 
-/* Makes a folder, for its owner alone, and those above it (mkdir -p). False: errno says why not. */
+/* Makes a folder that only its owner may use, and the folders above it (mkdir -p). False: errno says why not. */
 bool eqf__folder_create(const char *path);
 
 #endif

@@ -68,8 +68,8 @@ static eqf_status fail_write(eqf_context *ctx, const char *path, int error) {
     return EQF_ERROR_IO;
 }
 
-/* path with a short name beside it, the attempt-th: it does not grow with the path's last name, so that a name of the
- * longest allowed length still works. The caller frees it. */
+/* The attempt-th temporary name in the folder of path. Its length does not depend on path's last name, so that a file
+ * name of the longest allowed length still works. The caller frees it. */
 static char *name_beside(eqf_context *ctx, const char *path, unsigned attempt) {
     char *folder = folder_of(ctx, path), *name = NULL, last[EQF__LEFTOVER_NAME_BYTES];
     if (folder == NULL) return NULL;
@@ -81,7 +81,7 @@ static char *name_beside(eqf_context *ctx, const char *path, unsigned attempt) {
     return name;
 }
 
-/* Where the file system has it, a file without a name: a process that is killed leaves nothing behind. -1 if not. */
+/* Opens a file without a name, which a killed process does not leave behind; -1 if the file system has none. */
 static int open_unnamed(eqf_context *ctx, eqf__file_writer *writer) {
     char *folder = folder_of(ctx, writer->path);
     if (folder == NULL) return -1;
@@ -95,7 +95,7 @@ static int open_unnamed(eqf_context *ctx, eqf__file_writer *writer) {
 /* Opens a new file in the folder of writer->path. */
 static eqf_status open_temporary(eqf_context *ctx, eqf__file_writer *writer) {
     int fd = open_unnamed(ctx, writer), error = 0;
-    /* O_EXCL makes a name ours: other threads, and what a killed process left behind, only cost an attempt. */
+    /* O_EXCL: the name is new. A name that another thread uses, or that a killed process left, costs one attempt. */
     for (unsigned attempt = 0; fd < 0 && attempt < MAX_ATTEMPTS; attempt++) {
         free(writer->temporary_path);
         writer->temporary_path = name_beside(ctx, writer->path, attempt);
@@ -105,7 +105,7 @@ static eqf_status open_temporary(eqf_context *ctx, eqf__file_writer *writer) {
         if (fd < 0 && error != EEXIST && error != EINTR) break;
     }
     if (fd < 0) {
-        free(writer->temporary_path); /* not ours: must not be unlinked */
+        free(writer->temporary_path); /* of another writer: must not be unlinked */
         writer->temporary_path = NULL;
         return fail_write(ctx, writer->path, error);
     }
@@ -137,7 +137,7 @@ static int name_unnamed(eqf_context *ctx, eqf__file_writer *writer) {
     return error;
 }
 
-/* What the link at path leads to, as a path; NULL: out of memory. */
+/* The path to which the link at path leads; NULL: out of memory. */
 static char *target_of(eqf_context *ctx, const char *path, const char *target) {
     char *folder = folder_of(ctx, path), *result = NULL;
     const size_t size = (folder != NULL ? strlen(folder) : 0) + strlen(target) + 2;
@@ -148,8 +148,7 @@ static char *target_of(eqf_context *ctx, const char *path, const char *target) {
     return result;
 }
 
-/* The file that path stands for in the end: links are followed, also where the last one leads to a file that is yet to
- * be made. The caller frees it. */
+/* The file to which path leads after all links, also if it does not exist yet. The caller frees it. */
 static eqf_status follow_links(eqf_context *ctx, const char *path, char **path_out) {
     *path_out = realpath(path, NULL);
     if (*path_out != NULL) return EQF_OK;
@@ -157,7 +156,7 @@ static eqf_status follow_links(eqf_context *ctx, const char *path, char **path_o
     for (unsigned link = 0; current != NULL; link++) {
         char target[4096];
         const ssize_t length = readlink(current, target, sizeof target - 1);
-        if (length < 0) { /* no link: what it is, opening it will tell */
+        if (length < 0) { /* not a link; if there is an error, opening it gives it */
             *path_out = current;
             return EQF_OK;
         }
@@ -171,7 +170,7 @@ static eqf_status follow_links(eqf_context *ctx, const char *path, char **path_o
     return EQF_ERROR_OUT_OF_MEMORY;
 }
 
-/* An open that a signal interrupts is asked again. */
+/* Repeats an open that a signal interrupts. */
 static FILE *open_stream(const char *path) {
     FILE *stream;
     do stream = fopen(path, "wb");
@@ -187,7 +186,7 @@ static eqf_status begin(eqf_context *ctx, const char *path, eqf__file_writer *wr
     if ((exists && S_ISDIR(about.st_mode)) || path[length - 1] == '/')
         return eqf__fail(ctx, EQF_ERROR_IO, "cannot write %s: it is a folder: add a file name", path);
     if (exists && !S_ISREG(about.st_mode)) {
-        /* A device or a pipe (/dev/null, /dev/stdout): renaming a file over it would destroy it. */
+        /* A device or a pipe (/dev/null, /dev/stdout): a rename would replace it by a file. */
         writer->path = eqf__strdup(ctx, path);
         if (writer->path == NULL) return EQF_ERROR_OUT_OF_MEMORY;
         writer->stream = open_stream(path);
@@ -195,7 +194,7 @@ static eqf_status begin(eqf_context *ctx, const char *path, eqf__file_writer *wr
     }
     if (exists && faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) != 0)
         return eqf__fail(ctx, EQF_ERROR_IO, "cannot write %s: the file is write-protected: choose another name", path);
-    /* Where path is a link, the file it points to is replaced or made, not the link. */
+    /* If path is a link, the file to which it leads is replaced, not the link. */
     EQF__TRY(follow_links(ctx, path, &writer->path));
     EQF__TRY(open_temporary(ctx, writer));
     if (exists && fchmod(fileno(writer->stream), about.st_mode & 0777) != 0)
@@ -220,12 +219,12 @@ eqf_status eqf__file_write(eqf_context *ctx, eqf__file_writer *writer, const voi
     return status;
 }
 
-/* All bytes on the disk and the stream closed; 0 or the system's error. */
+/* Flushes all bytes to the disk and closes the stream; 0 or the system's error. */
 static int finish_stream(eqf_context *ctx, eqf__file_writer *writer) {
     int error = 0;
     errno = 0;
     if (ferror(writer->stream) || fflush(writer->stream) != 0) error = errno != 0 ? errno : EIO;
-    /* EINVAL, ENOTSUP: a device or pipe that knows no fsync */
+    /* EINVAL, ENOTSUP: a device or pipe without fsync */
     if (error == 0 && fsync(fileno(writer->stream)) != 0 && errno != EINVAL && errno != ENOTSUP && errno != EROFS)
         error = errno;
     if (error == 0 && writer->is_unnamed) error = name_unnamed(ctx, writer);
@@ -235,14 +234,14 @@ static int finish_stream(eqf_context *ctx, eqf__file_writer *writer) {
     return error;
 }
 
-/* The rename itself reaches the disk with its folder. */
+/* A rename is on the disk only when its folder is. */
 static eqf_status sync_folder(eqf_context *ctx, const char *path) {
     char *folder = folder_of(ctx, path);
     if (folder == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     int error = 0, fd;
     do fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     while (fd < 0 && errno == EINTR);
-    /* A folder one may write but not read, or a file system without fsync of folders: nothing more can be done. */
+    /* If the folder may not be read, or the file system cannot fsync folders, nothing more can be done. */
     if (fd >= 0 && fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP && errno != EBADF) error = errno;
     if (fd >= 0) close(fd);
     free(folder);
@@ -261,7 +260,7 @@ eqf_status eqf__file_commit(eqf_context *ctx, eqf__file_writer *writer) {
         if (rename(writer->temporary_path, writer->path) != 0) {
             error = errno;
         } else {
-            free(writer->temporary_path); /* its name is gone: nothing left to unlink */
+            free(writer->temporary_path); /* renamed: there is nothing to unlink */
             writer->temporary_path = NULL;
             status = sync_folder(ctx, writer->path);
         }
@@ -272,7 +271,7 @@ eqf_status eqf__file_commit(eqf_context *ctx, eqf__file_writer *writer) {
 }
 
 void eqf__file_keep_private(eqf__file_writer *writer) {
-    if (fchmod(fileno(writer->stream), 0600) != 0) errno = 0; /* then it will not be read again */
+    if (fchmod(fileno(writer->stream), 0600) != 0) errno = 0; /* the file will then not be read: eqf__own_file_read */
 }
 
 void eqf__file_abandon(eqf__file_writer *writer) {

@@ -1,4 +1,4 @@
-/* Files and folders that are read. */
+/* Reading files, and checks of who owns them. */
 /* the strerror_r that returns int */
 #define _XOPEN_SOURCE 700
 
@@ -38,7 +38,7 @@ static eqf_status read_all(eqf_context *ctx, const char *path, int fd, unsigned 
 
 /* A descriptor of path, which must be a regular file, and its length. */
 static eqf_status open_file(eqf_context *ctx, const char *path, int *fd_out, size_t *num_bytes_out) {
-    /* O_NONBLOCK: opening a pipe must not wait for its other end before it is refused below. */
+    /* O_NONBLOCK: opening a pipe, which is refused below, must not wait for its other end. */
     int fd;
     do fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     while (fd < 0 && errno == EINTR);
@@ -73,7 +73,7 @@ eqf_status eqf__file_read_start(eqf_context *ctx, const char *path, size_t capac
     return status;
 }
 
-/* All of fd, which has num_bytes, into memory of its own; fd is closed. */
+/* Reads all num_bytes of fd into new memory, and closes fd. */
 static eqf_status read_whole(eqf_context *ctx, const char *path, int fd, size_t num_bytes, unsigned char **bytes_out,
                              size_t *num_bytes_out) {
     size_t num_read = 0;
@@ -81,7 +81,7 @@ static eqf_status read_whole(eqf_context *ctx, const char *path, int fd, size_t 
     unsigned char *bytes = malloc(num_bytes + 1);
     if (bytes == NULL)
         status = eqf__fail(ctx, EQF_ERROR_OUT_OF_MEMORY, "not enough memory to read %s (%zu bytes)", path, num_bytes);
-    else /* one byte more than there should be, so that a file that grows meanwhile is noticed */
+    else /* one byte more than expected, to find a file that grows meanwhile */
         status = read_all(ctx, path, fd, bytes, num_bytes + 1, &num_read);
     if (status == EQF_OK && num_read != num_bytes)
         status = eqf__fail(ctx, EQF_ERROR_IO, "%s changed while it was read: wait until it is complete", path);
@@ -105,15 +105,16 @@ eqf_status eqf__file_read(eqf_context *ctx, const char *path, unsigned char **by
     return read_whole(ctx, path, fd, num_bytes, bytes_out, num_bytes_out);
 }
 
-/* ---- Folders of one's own ------------------------------------------------------------------------ */
+/* ---- Folders that belong to this user ------------------------------------------------------------------------ */
 
-/* Why what was opened is not ours alone, or NULL. */
+/* Why an open file or folder does not belong to this user alone, or NULL. */
 static const char *reason_not_own(const struct stat *about) {
     if (about->st_uid != geteuid()) return "it belongs to another user";
     return (about->st_mode & (S_IWGRP | S_IWOTH)) != 0 ? "other users may write to it" : NULL;
 }
 
-/* A descriptor of the folder, -1 if it is not there or not ours alone; *reason_out: why, NULL if it is not there. */
+/* A descriptor of the folder; -1 if it does not exist (*reason_out NULL) or does not belong to this user alone
+ * (*reason_out says why). */
 static int open_own_folder(const char *path, const char **reason_out) {
     struct stat about;
     *reason_out = NULL;

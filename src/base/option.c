@@ -9,7 +9,7 @@ _Static_assert(sizeof(eqf_option_type) == sizeof(unsigned), "an enum has the siz
 
 /* ---- Values ----------------------------------------------------------------------------------- */
 
-/* A count as it stands in the struct, BOOL and NAME among them; not for REAL. */
+/* The value of a member that is not REAL, as a count. */
 static uint64_t get_count(const eqf_option *option, const void *options) {
     const char *place = (const char *)options + option->offset;
     unsigned count = 0;
@@ -91,7 +91,7 @@ void eqf__options_fill_zeros(const eqf_option *rows, void *options) {
         if (rows->is_zero_default && eqf_option_get(rows, options) == 0) eqf_option_set(rows, options, rows->initial);
 }
 
-/* The range as people say it. */
+/* The range in words, for messages. */
 static void describe_range(const eqf_option *option, char text[80]) {
     const bool is_open_below = option->low > 0 && option->low < 1e-100, is_open_above = option->high >= DBL_MAX;
     if (option->low == -option->high && !is_open_above)

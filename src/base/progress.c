@@ -1,5 +1,4 @@
-/* Long calls work in pieces. Between pieces they tell the program how far they are, and they stop if the program
- * asks for it. */
+/* Long calls work in pieces. Between pieces they report to the program how far they are, and stop if it wants that. */
 #include <time.h>
 
 #include "base.h"

@@ -12,12 +12,12 @@ static bool is_word_letter(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
 }
 
-/* Compilers differ on what ends a continued line: whether a lone carriage return is an end of line (clang), whether
- * one behind a newline belongs to it (clang), whether blanks may stand behind the backslash (clang, gcc), and
- * whether there are trigraphs. A text is read in each way. */
+/* Compilers differ in what ends a continued line: whether a carriage return alone ends a line (clang), whether a
+ * carriage return after a newline belongs to it (clang), whether blanks may follow the backslash (clang, gcc), and
+ * whether there are trigraphs. A text is read in every one of these ways. */
 enum { LONE_RETURN = 1, RETURN_BEHIND = 2, BLANKS = 4, TRIGRAPHS = 8, NUM_WAYS = 16 };
 
-/* Bytes of a continued line's end at text, a backslash or ??/ with the newline behind it; 0: there is none. */
+/* If a continued line ends at text, the bytes of its end: a backslash or ??/ with the newline after it; else 0. */
 static size_t splice_length(unsigned way, const char *text) {
     size_t length = text[0] == '\\' ? 1 : (way & TRIGRAPHS) != 0 && strncmp(text, "?\?/", 3) == 0 ? 3 : 0;
     if (length == 0) return 0;
@@ -53,7 +53,7 @@ static const char *find(const char *word, size_t num, const char *const *words) 
     return NULL;
 }
 
-/* What a directive reads, of one that begins at text behind its #: its name, or NULL if it reads nothing. */
+/* The name of the directive whose # is before text, if it reads a file; else NULL. */
 static const char *directive_that_reads(unsigned way, const char *text) {
     static const char *const names[] = {"include", "include_next", "import", "embed", "__include_macros"};
     const char *next;
@@ -81,9 +81,9 @@ static const char *reads_files(unsigned way, const char *source) {
         char word[24];
         if (c == '#')
             found = directive_that_reads(way, next);
-        else if (c == '%' && second == ':') /* the same sign in other letters (C11, 6.4.6) */
+        else if (c == '%' && second == ':') /* another spelling of # (C11, 6.4.6) */
             found = directive_that_reads(way, behind);
-        else if (c == '?' && second == '?' && letter_at(way, behind, &behind) == '=') /* and once more (C11, 5.2.1.1) */
+        else if (c == '?' && second == '?' && letter_at(way, behind, &behind) == '=') /* and another (C11, 5.2.1.1) */
             found = directive_that_reads(way, behind);
         else if (is_word_start && is_word_letter(c)) {
             take_word(way, text, sizeof word, word);

@@ -1,10 +1,10 @@
-/* Structs that cross the border of the library, each with its size in front: eqflow/context.h has the rule. */
+/* Structs that pass between program and library, each beginning with its size: eqflow/context.h has the rule. */
 #include <string.h>
 
 #include "base.h"
 #include "eqflow/version.h"
 
-/* No struct is as large as this; a size above it is not a size (a struct of 0.1 has a version and a member there). */
+/* No struct is as large as this; a larger number is not a size (structs of version 0.1 begin with other members). */
 enum { LARGEST_STRUCT = 1 << 20 };
 
 static bool is_zero(const unsigned char *bytes, size_t num_bytes) {

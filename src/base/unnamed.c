@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-/* The file's name in /proc, by which it is given another one: linkat's AT_EMPTY_PATH needs a privilege. */
+/* The file's path in /proc, which linkat takes to give it a name; linkat's AT_EMPTY_PATH would need a privilege. */
 static void name_in_proc(int fd, char name[64]) {
     snprintf(name, 64, "/proc/self/fd/%d", fd);
 }
@@ -20,7 +20,7 @@ int eqf__unnamed_open(const char *folder) {
     if (fd < 0) return -1;
     name_in_proc(fd, name);
     if (access(name, F_OK) == 0) return fd;
-    close(fd); /* no /proc: it could never be named */
+    close(fd); /* without /proc it could not get a name */
 #else
     (void)folder;
 #endif

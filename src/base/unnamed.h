@@ -4,8 +4,8 @@
 
 #include <stdbool.h>
 
-/* A new file in folder for writing, -1 if there is no such thing here. It is gone when it is closed, unless it was
- * given a name. */
+/* Opens a new file without a name in folder, for writing; -1 if the file system has none. It disappears when it is
+ * closed, unless it gets a name first. */
 int eqf__unnamed_open(const char *folder);
 /* Gives it a name that must be free; false: errno says why not. */
 bool eqf__unnamed_link(int fd, const char *path);

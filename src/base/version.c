@@ -1,6 +1,6 @@
 #include "eqflow/version.h"
 
-/* The build system defines both where it knows them. */
+/* The build system defines both if it knows them. */
 #ifndef EQF_REVISION
 #define EQF_REVISION "unknown"
 #endif

@@ -1,33 +1,46 @@
-/* Measures the limits of the device. Each run grows until a clock can time it; the best of several runs counts. */
+/* Measures the limits of the device. A run is made longer until its time can be measured; the best of several runs is
+ * taken. */
 #include "eqflow/bench.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <time.h>
 
+#include "cost.h"
 #include "program.h"
 #include "store.h"
 
 /* As in cl/bench/probe.cl. */
 enum { NUM_CHAINS = 12, STEPS_PER_TURN = 8 };
-/* A work-item's sum must stay an exact float32 integer: 12 * 8 * 65535 < 2^24. It is also what llvmpipe can do. */
+/* A work-item's sum must stay an exact float32 integer: 12 * 8 * 65535 < 2^24. It is also the limit of llvmpipe. */
 static const cl_uint max_turns = 65535;
 static const cl_uint first_turns = 16; /* oclgrind takes a second for a million operations */
 
 enum { NUM_FMA_RUNS = 8, NUM_COPY_RUNS = 5 };
-static const double run_seconds = 0.02, budget_seconds = 0.3; /* of a run that is timed; of all runs of one figure */
+static const double run_seconds = 0.02, budget_seconds = 0.3; /* of one timed run; of all runs of one figure */
 static const float copy_pattern = 1.25f;
 
-static double now_seconds(void) {
+static double seconds_of(clockid_t clock) {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+eqf__stopwatch eqf__stopwatch_start(void) {
+    return (eqf__stopwatch){seconds_of(CLOCK_MONOTONIC), seconds_of(CLOCK_PROCESS_CPUTIME_ID)};
+}
+
+double eqf__stopwatch_seconds(const eqf__device *device, eqf__stopwatch start, bool is_alone) {
+    const double wall = seconds_of(CLOCK_MONOTONIC) - start.wall;
+    const double busy = (seconds_of(CLOCK_PROCESS_CPUTIME_ID) - start.busy) / fmax(1, device->info.compute_units);
+    return is_alone && device->info.type == EQF_DEVICE_CPU && busy > 0 ? fmin(wall, busy) : wall;
 }
 
 typedef struct probe {
     eqf_context *ctx;
     const eqf__device *device;
     size_t local_size, num_items;
+    bool is_alone; /* as if nothing else ran on the machine: the processor's time, not the clock's */
     eqf__kernel fma, copy;
     cl_mem d_sum;              /* [num_items][V] */
     cl_mem d_source, d_target; /* [copy_bytes / 4] */
@@ -50,7 +63,7 @@ static eqf_status probe_prepare(probe *p) {
     EQF__TRY(eqf__program_get(ctx, "probe", files, "", &program));
     EQF__TRY(eqf__kernel_create(ctx, program, "probe_fma", &p->fma));
     EQF__TRY(eqf__kernel_create(ctx, program, "probe_copy", &p->copy));
-    /* A GPU's compute unit keeps up to 2048 work-items in flight; a core takes its items one after the other. */
+    /* A GPU's compute unit runs up to 2048 work-items at once; a core runs its work-items one after the other. */
     const bool is_gpu = info->type == EQF_DEVICE_GPU && p->device->launch_iterations == 0;
     p->local_size = V > 1 ? 1 : 64;
     if (p->local_size > info->max_work_group_size) p->local_size = 1;
@@ -62,11 +75,11 @@ static eqf_status probe_prepare(probe *p) {
 
 static eqf_status run_fma(const probe *p, cl_uint num_turns, double *seconds_out) {
     const cl_float factor = 1, term = 1, start = 1;
-    const double begin = now_seconds();
+    const eqf__stopwatch begin = eqf__stopwatch_start();
     EQF__TRY(EQF__LAUNCH(p->ctx, &p->fma, p->num_items, p->local_size, EQF__ARG(p->d_sum), EQF__ARG(factor),
                          EQF__ARG(term), EQF__ARG(start), EQF__ARG(num_turns)));
     EQF__TRY(eqf__finish(p->ctx));
-    *seconds_out = now_seconds() - begin;
+    *seconds_out = eqf__stopwatch_seconds(p->device, begin, p->is_alone);
     return EQF_OK;
 }
 
@@ -109,7 +122,7 @@ static eqf_status measure_fma(const probe *p, double *gflops_out) {
 
 /* ---- Copy bandwidth ---------------------------------------------------------------------------------------------- */
 
-/* Larger than any cache seen so far, smaller than a quarter of the memory. */
+/* Larger than known caches, smaller than a quarter of the memory. */
 static size_t choose_copy_bytes(const eqf__device *device) {
     cl_ulong cache_bytes = 0;
     clGetDeviceInfo(device->id, CL_DEVICE_GLOBAL_MEM_CACHE_SIZE, sizeof cache_bytes, &cache_bytes, NULL);
@@ -131,11 +144,11 @@ static eqf_status run_copy(const probe *p, size_t num_bytes, double *seconds_out
     const cl_uint count = (cl_uint)((num + num_items - 1) / num_items);
     const bool is_interleaved = p->local_size > 1;
     const cl_ulong first_factor = is_interleaved ? 1 : count, stride = is_interleaved ? num_items : 1;
-    const double begin = now_seconds();
+    const eqf__stopwatch begin = eqf__stopwatch_start();
     EQF__TRY(EQF__LAUNCH(p->ctx, &p->copy, num_items, p->local_size, EQF__ARG(p->d_source), EQF__ARG(p->d_target),
                          EQF__ARG(num), EQF__ARG(first_factor), EQF__ARG(stride), EQF__ARG(count)));
     EQF__TRY(eqf__finish(p->ctx));
-    *seconds_out = now_seconds() - begin;
+    *seconds_out = eqf__stopwatch_seconds(p->device, begin, p->is_alone);
     return EQF_OK;
 }
 
@@ -146,8 +159,8 @@ static eqf_status check_copy(const probe *p, size_t num_bytes) {
         EQF__TRY(eqf__buffer_read(p->ctx, p->d_target, places[i], sizeof value, &value));
         if (value != copy_pattern)
             return eqf__fail(p->ctx, EQF_ERROR_SELF_TEST,
-                             "%s copied %g as %g at byte %zu: do not use it, run eqf_selftest",
-                             p->device->info.name, (double)copy_pattern, (double)value, places[i]);
+                             "%s copied %g as %g at byte %zu: do not use it, run eqf_selftest", p->device->info.name,
+                             (double)copy_pattern, (double)value, places[i]);
     }
     return EQF_OK;
 }
@@ -156,13 +169,13 @@ static eqf_status measure_copy(probe *p, eqf_bench_yardsticks *yardsticks) {
     const size_t num_bytes = choose_copy_bytes(p->device);
     EQF__TRY(eqf__buffer_create(p->ctx, num_bytes, NULL, "the probe's source", &p->d_source));
     EQF__TRY(eqf__buffer_create(p->ctx, num_bytes, NULL, "the probe's target", &p->d_target));
-    /* Pages never written are all the same page of zeros, which a cache holds. */
+    /* Without this all pages would be one page of zeros, which fits into a cache. */
     EQF__OCL(p->ctx,
              clEnqueueFillBuffer(p->device->queue, p->d_source, &copy_pattern, sizeof copy_pattern, 0, num_bytes, 0,
                                  NULL, NULL),
              "while the probe's source was filled");
     double seconds, best = INFINITY, spent = 0;
-    EQF__TRY(run_copy(p, num_bytes, &seconds)); /* gives the target its pages */
+    EQF__TRY(run_copy(p, num_bytes, &seconds)); /* lets the system allocate the target's pages */
     for (int run = 0; run < NUM_COPY_RUNS && spent < budget_seconds; run++) {
         EQF__TRY(run_copy(p, num_bytes, &seconds));
         best = fmin(best, seconds);
@@ -173,17 +186,24 @@ static eqf_status measure_copy(probe *p, eqf_bench_yardsticks *yardsticks) {
     return check_copy(p, num_bytes);
 }
 
-eqf_status eqf_bench_probe(eqf_context *ctx, eqf_bench_yardsticks *yardsticks_out) {
-    EQF__NOT_NULL(ctx, ctx);
-    EQF__TRY(EQF__CHECK_SIZE(ctx, EQF_BENCH_YARDSTICKS_INIT, yardsticks_out));
+eqf_status eqf__bench_probe(eqf_context *ctx, bool is_alone, eqf_bench_yardsticks *yardsticks_out) {
     eqf__device *device;
     EQF__TRY(eqf__device_get(ctx, &device));
-    probe p = {.ctx = ctx, .device = device};
+    probe p = {.ctx = ctx, .device = device, .is_alone = is_alone};
     eqf_bench_yardsticks yardsticks = EQF_BENCH_YARDSTICKS_INIT;
     eqf_status status = probe_prepare(&p);
     if (status == EQF_OK) status = measure_fma(&p, &yardsticks.fma_gflops);
     if (status == EQF_OK) status = measure_copy(&p, &yardsticks);
     probe_clear(&p);
+    if (status == EQF_OK) *yardsticks_out = yardsticks;
+    return status;
+}
+
+eqf_status eqf_bench_probe(eqf_context *ctx, eqf_bench_yardsticks *yardsticks_out) {
+    EQF__NOT_NULL(ctx, ctx);
+    EQF__TRY(EQF__CHECK_SIZE(ctx, EQF_BENCH_YARDSTICKS_INIT, yardsticks_out));
+    eqf_bench_yardsticks yardsticks;
+    const eqf_status status = eqf__bench_probe(ctx, false, &yardsticks);
     return status != EQF_OK ? status : EQF__WRITE(ctx, EQF_BENCH_YARDSTICKS_INIT, &yardsticks, yardsticks_out);
 }
 

@@ -1,6 +1,6 @@
-/* Every known answer, one row each, in the order in which they are asked: a wrong one names those of its programs
- * that no right one before has shown to be right. Tolerances are those of float32 in sums over pairs of up to four
- * particles, and relative where not said otherwise; a wrong sign or a wrong index is off by far more. */
+/* Every known answer, one row each, in the order in which they run: a wrong answer names those of its programs that no
+ * earlier right answer has shown to be right. Tolerances are those of float32 in sums over pairs of up to four
+ * particles, and relative unless said otherwise; a wrong sign or a wrong index gives a far larger error. */
 #include "answers.h"
 
 #define VALUES EQF__OF_VALUES
@@ -17,7 +17,7 @@ const eqf__known_answer eqf__known_answers[] = {
      .run = eqf__answer_latents},
     {"log-densities", EQF__TOPIC_FLOW, VALUES | EQF__IN_FLOAT, .from = EQF__FROM_PRIOR, .tolerance = 1e-4,
      .run = eqf__answer_log_densities},
-    /* The host may have the divergence from differences of velocities. */
+    /* The host may compute the divergence from differences of velocities, which limits its accuracy. */
     {"velocities in double", EQF__TOPIC_FLOW, VALUES | EQF__IN_DOUBLE | EQF__BY_BATCH, .from = EQF__FROM_FIELD,
      .shows = EQF__FROM_FIELD, .tolerance = 1e-7, .run = eqf__answer_velocities_in_double},
     {"samples in double", EQF__TOPIC_FLOW, VALUES | EQF__IN_DOUBLE | EQF__BY_TEXT, .from = EQF__FROM_FLOW,
@@ -38,7 +38,7 @@ const eqf__known_answer eqf__known_answers[] = {
     {"losses", EQF__TOPIC_FLOW, GRADIENTS, .from = EQF__FROM_PRIOR, .tolerance = 1e-4, .run = eqf__answer_losses},
     {"gradients", EQF__TOPIC_FLOW, GRADIENTS | EQF__BY_SUM | EQF__IS_SMALL, .from = EQF__FROM_PRIOR | EQF__FROM_FLOW,
      .tolerance = 3e-4, .goes_on = true, .run = eqf__answer_gradients},
-    /* Of a table as coarse as training's the gradient is exact, but of another field. */
+    /* With a table as coarse as that of training the gradient is exact, but for a slightly different field. */
     {"gradients by a table", EQF__TOPIC_FLOW, GRADIENTS | EQF__BY_TABLE | EQF__IS_SMALL,
      .from = EQF__FROM_PRIOR | EQF__FROM_FLOW, .tolerance = 2e-3, .goes_on = true, .run = eqf__answer_gradients},
     {"reverse passes", EQF__TOPIC_FLOW, GRADIENTS | EQF__IS_LARGE, .from = EQF__FROM_PRIOR | EQF__FROM_INTEGRATOR,

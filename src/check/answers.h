@@ -1,6 +1,6 @@
-/* The table of known answers (answers.c), and what its rows ask. A topic is something that gives answers: a flow, a
- * potential, a step of training. A problem is one such thing in a small case that the host can work out; its topic's
- * rows are asked in order. */
+/* The table of known answers (answers.c), and the functions of its rows. A topic is a thing whose results are checked:
+ * a flow, a potential, a step of training. A problem is a small case of a topic that the host can compute; the rows of
+ * its topic run in order. */
 #ifndef EQF_ANSWERS_H
 #define EQF_ANSWERS_H
 
@@ -8,7 +8,7 @@
 
 typedef enum eqf__topic {
     EQF__TOPIC_FLOW,
-    EQF__TOPIC_VJP, /* programs that flows do not have: the field's vector-Jacobian product alone */
+    EQF__TOPIC_VJP, /* the field's vector-Jacobian product alone, whose programs solves do not use */
     EQF__TOPIC_POTENTIAL,
     EQF__TOPIC_OWN_POTENTIAL,
     EQF__TOPIC_ENERGY_SEED,
@@ -24,29 +24,29 @@ typedef enum eqf__topic {
     EQF__TOPIC_LIMITS /* of the device */
 } eqf__topic;
 
-/* What a problem has and a row needs: sets. */
+/* Sets of properties: those that a problem has, and those that a row needs. */
 enum {
-    EQF__IN_SELFTEST = 1 << 0, /* says no more of the programs than other rows do, but runs another kernel of theirs */
+    EQF__IN_SELFTEST = 1 << 0, /* only for selftest: other rows check the same programs, this one runs another kernel */
     EQF__OF_VALUES = 1 << 1,
     EQF__OF_GRADIENTS = 1 << 2,
     EQF__IN_FLOAT = 1 << 3,
     EQF__IN_DOUBLE = 1 << 4,
-    EQF__BY_TEXT = 1 << 5,  /* the field: by its text, or */
-    EQF__BY_BATCH = 1 << 6, /* launch by launch */
-    EQF__BY_TABLE = 1 << 7, /* looked up, or */
-    EQF__BY_SUM = 1 << 8,   /* summed directly */
-    EQF__IS_SMALL = 1 << 9, /* the host works out everything, or, */
-    EQF__IS_LARGE = 1 << 10 /* of a field of many particles, its velocities alone (flow_problem.h) */
+    EQF__BY_TEXT = 1 << 5,  /* the field is kernel text */
+    EQF__BY_BATCH = 1 << 6, /* the field is computed launch by launch */
+    EQF__BY_TABLE = 1 << 7, /* the field is read from a table */
+    EQF__BY_SUM = 1 << 8,   /* the field is summed directly */
+    EQF__IS_SMALL = 1 << 9, /* the host computes everything */
+    EQF__IS_LARGE = 1 << 10 /* the host computes only velocities, of fields of many particles (flow_problem.h) */
 };
 
-/* Programs of a problem, in sets: those of a flow, each for values and for gradients. */
+/* Programs of a problem. Those of a flow are different ones for values and for gradients. */
 enum { EQF__PRIOR_PROGRAM, EQF__FIELD_PROGRAM, EQF__INTEGRATOR_PROGRAM, EQF__MOST_PROGRAMS };
 enum {
     EQF__FROM_PRIOR = 1 << EQF__PRIOR_PROGRAM,
     EQF__FROM_FIELD = 1 << EQF__FIELD_PROGRAM,
     EQF__FROM_INTEGRATOR = 1 << EQF__INTEGRATOR_PROGRAM,
     EQF__FROM_FLOW = EQF__FROM_FIELD | EQF__FROM_INTEGRATOR,
-    EQF__FROM_ONE = 1 /* of topics that have but one program */
+    EQF__FROM_ONE = 1 /* for topics with one program */
 };
 
 typedef struct eqf__problem eqf__problem;
@@ -55,39 +55,38 @@ typedef struct eqf__problem eqf__problem;
 typedef struct eqf__known_answer {
     const char *what; /* the quantity */
     eqf__topic topic;
-    unsigned needs;   /* of the problem */
-    unsigned from;    /* programs that can have given a wrong answer */
-    unsigned shows;   /* programs that a right one shows to be right: later rows do not blame them */
-    double tolerance; /* largest error; of a problem with `slack` times that */
-    bool goes_on;     /* the row before has launched all or most of it */
+    unsigned needs;   /* properties that the problem must have */
+    unsigned from;    /* programs that may be the cause if the answer is wrong */
+    unsigned shows;   /* programs that are right if the answer is: later rows do not name them as the cause */
+    double tolerance; /* largest error, to be multiplied by the problem's slack */
+    bool goes_on;     /* the row before has launched all or most of its kernels */
     eqf_status (*run)(eqf__problem *problem, double *error_out);
 } eqf__known_answer;
 extern const eqf__known_answer eqf__known_answers[];
 extern const size_t eqf__num_known_answers;
 
-/* What the problem of each topic begins with. */
+/* The problem of every topic begins with this. */
 struct eqf__problem {
     eqf_context *ctx;
     eqf__topic topic;
-    eqf__answers answers; /* which of the programs' answers these are */
-    unsigned has;
-    eqf__program *programs[EQF__MOST_PROGRAMS]; /* NULL: there is none, or another's */
-    unsigned known;                             /* those of them that are known to be right */
-    bool has_begun;                             /* the caller has launched what is asked about */
-    double slack;                               /* 0: 1 */
-    double tolerance;                           /* of the row that is asked */
+    eqf__answers answers; /* of values or of gradients */
+    unsigned has;         /* its properties */
+    eqf__program *programs[EQF__MOST_PROGRAMS]; /* NULL: there is none, or another one does its work */
+    unsigned known;                             /* those that have passed already */
+    bool has_begun;                             /* the caller has launched the kernels */
+    double slack;                               /* factor of tolerances; 0 means 1 */
+    double tolerance;                           /* of the row that runs */
     const char *plain;                          /* what to try if an answer is wrong */
-    /* Makes the problem: called if one of the programs is not known to be right. *can_tell_out false: the host
-     * cannot tell what is right, and nothing is asked. NULL: it is made. */
+    /* Makes the problem; called if one of the programs has not passed yet. *can_tell_out false: the host cannot compute
+     * the answers, and nothing is checked. NULL: the problem is already made. */
     eqf_status (*make)(eqf__problem *problem, bool *can_tell_out);
 };
 
-/* Asks all rows of the problem's topic for which it has what they need, if one of its programs is not known to be
- * right or selftest asks; all of them are known to be right then. */
+/* Runs all rows of the problem's topic that need no property it lacks, if one of its programs has not passed yet or if
+ * selftest is the caller. Afterwards all of its programs have passed. */
 eqf_status eqf__check(eqf__checker *checker, eqf__problem *problem);
 
-/* ---- What the rows run: the file of each topic has its problem
- * ---------------------------------------------------------------- */
+/* ---- What the rows run: the file of each topic has its problem --------------------------------------------------- */
 
 #define EQF__ANSWER(name) eqf_status eqf__answer_##name(eqf__problem *problem, double *error_out)
 EQF__ANSWER(velocities); /* flow_values.c */

@@ -1,4 +1,4 @@
-/* Asking for known answers: what the two callers share. */
+/* Running the table of known answers, for both callers. */
 #include "answers.h"
 
 #include <string.h>
@@ -61,10 +61,9 @@ void eqf__check_done(const eqf__checker *checker, eqf__program *program, eqf__an
     if (checker->num_failed == 0) eqf__program_set_checked(checker->ctx, program, answers);
 }
 
-/* ---- The table
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- The table --------------------------------------------------------------------------------------------------- */
 
-/* A wrong answer comes from one of row->from; where all of these are known to be right it must be one all the same. */
+/* A wrong answer comes from one of row->from. If all of these have passed before, they are all named. */
 static eqf_status ask(eqf__checker *checker, eqf__problem *problem, const eqf__known_answer *row) {
     eqf__program *programs[EQF__MOST_PROGRAMS];
     size_t num_programs = 0;
@@ -82,7 +81,7 @@ static eqf_status ask(eqf__checker *checker, eqf__problem *problem, const eqf__k
 
 static eqf_status ask_all(eqf__checker *checker, eqf__problem *problem) {
     const unsigned has = problem->has | (checker->callback != NULL ? EQF__IN_SELFTEST : 0);
-    bool is_first = true; /* whose kernels are noted with what made the problem */
+    bool is_first = true; /* the first row's record of kernels includes those that made the problem */
     for (size_t r = 0; r < eqf__num_known_answers; r++) {
         const eqf__known_answer *row = &eqf__known_answers[r];
         if (row->topic != problem->topic || (row->needs & ~has) != 0) continue;

@@ -1,9 +1,9 @@
-/* Known answers: small problems whose results the host works out in double (host_reference.h), asked of the very
- * programs that are used. They are one table (answers.c), which two callers walk:
- *   before a first real result   only programs that are not known to be right are checked, and the first wrong answer
- *       stops;
+/* Known answers: small problems whose results the host computes in double (host_reference.h) and compares with those of
+ * the programs that are about to be used. They are one table (answers.c) with two callers:
+ *   the first use of a program   only programs that have not passed yet are checked, and the first wrong answer is an
+ *       error;
  *   eqflow selftest              every row runs and is reported.
- * Nothing below this module knows of it: build, then check, then use. */
+ * No module below this one knows of checks: build, then check, then use. */
 #ifndef EQF_CHECK_H
 #define EQF_CHECK_H
 
@@ -14,20 +14,20 @@
 
 typedef struct eqf__checker eqf__checker;
 
-/* Who asks. */
+/* The caller. */
 struct eqf__checker {
     eqf_context *ctx;
-    eqf_selftest_callback callback; /* NULL: before a first real result */
+    eqf_selftest_callback callback; /* of selftest; NULL: the first use of a program */
     void *user;
-    const char *subject; /* of selftest: what is checked, "radial table, RK4" */
+    const char *subject; /* of selftest: the name of what is checked, "radial table, RK4" */
     unsigned num_failed;
 };
-/* Before a first real result. */
+/* For the first use of a program. */
 static inline eqf__checker eqf__checker_of(eqf_context *ctx) {
     return (eqf__checker){.ctx = ctx};
 }
 
-/* What came of one row. */
+/* The result of one row. */
 typedef struct eqf__answer {
     const char *what; /* the quantity */
     double error, tolerance;
@@ -36,55 +36,57 @@ typedef struct eqf__answer {
 
 /* Whether the program is to be checked now. */
 bool eqf__check_is_due(const eqf__checker *checker, const eqf__program *program, eqf__answers answers);
-/* Before a first real result a wrong answer (NaN is one) is SELF_TEST in words, with the names of the programs that can
- * have given it, device and driver; selftest hears of right and wrong ones and goes on. */
+/* Compares the error with the tolerance; NaN is wrong. At the first use of a program a wrong answer is the error
+ * SELF_TEST, whose message names the programs that may be the cause, device and driver. selftest gets every answer by
+ * its callback and goes on. */
 eqf_status eqf__check_report(eqf__checker *checker, const eqf__answer *answer, size_t num_programs,
                              eqf__program *const *programs);
-/* selftest: notes launches for the next report, which names them. */
+/* For selftest: records launches for the next report, which names their kernels. */
 void eqf__check_begin(eqf__checker *checker);
-/* The program is known to be right from now on, unless selftest found otherwise. */
+/* Marks the program as passed, unless selftest found a wrong answer. */
 void eqf__check_done(const eqf__checker *checker, eqf__program *program, eqf__answers answers);
 
 /* ---- What is checked --------------------------------------------------------------------------------------------- */
 
-/* The programs that a flow is made of, as they are assembled now. Builds what gradients need, for those. */
+/* The programs of a flow, as they are assembled now. For gradients it builds their programs first. */
 eqf_status eqf__check_flow(eqf__checker *checker, eqf_flow *flow, eqf__answers answers);
 /* The programs of eqf_flow_velocity_vjp. */
 eqf_status eqf__check_vjp(eqf__checker *checker, eqf_flow *flow);
-/* Energies and forces. A potential of the user's own has no formula on the host: it was compared with itself when it
+/* Energies and forces. A user's potential has no formula on the host; its gradient was compared with its energy when it
  * was loaded (verify.c). */
 eqf_status eqf__check_potential(eqf__checker *checker, const eqf_potential_options *potential);
-/* The kernel that seeds the energy-based loss. */
+/* The kernel that starts the reverse solve of the energy-based loss. */
 eqf_status eqf__check_energy_seed(eqf__checker *checker, const eqf_potential_options *target,
                                   const eqf__kernel *energy_seed);
 /* Energies [num_samples] that chains report, of x [num_samples, N, D]. */
 eqf_status eqf__check_chains(eqf__checker *checker, const eqf_potential_options *potential, eqf__program *program,
                              size_t num_samples, const float *x, const float *energies);
 
-/* Sweeps at temperatures of their own, and exchanges; kernels of one program. */
+/* The kernels of sweeps and of exchanges, of one program. */
 typedef struct eqf__replica_kernels {
     const eqf__kernel *sweeps, *swap;
+    size_t group_size; /* of the sweeps; 0: any */
 } eqf__replica_kernels;
 eqf_status eqf__check_replicas(eqf__checker *checker, const eqf_potential_options *potential,
                                const eqf__replica_kernels *kernels);
 
-/* Descents of that run's program; kernels are made. */
+/* Descents by the program of a run, whose kernels exist. */
 struct eqf__quench;
 eqf_status eqf__check_quench(eqf__checker *checker, const struct eqf__quench *run);
-/* What training adds to a flow: of one program, and augment of another; NULL: not used. */
+/* Kernels that training adds to a flow: the first three are of one program, augment is of another; NULL: not used. */
 typedef struct eqf__training_kernels {
     const eqf__kernel *gather, *blend, *measure;
     const eqf__kernel *augment;
     unsigned num_particles, space_dim, num_b; /* of augment */
 } eqf__training_kernels;
 eqf_status eqf__check_training(eqf__checker *checker, const eqf__training_kernels *kernels);
-/* What stages add, for that many particles; NULL: not used. */
+/* Programs that stages add; NULL: not used. */
 typedef struct eqf__stage_programs {
     eqf__program *matching, *path, *weighted;
     unsigned num_particles, space_dim;
 } eqf__stage_programs;
 eqf_status eqf__check_stages(eqf__checker *checker, const eqf__stage_programs *programs);
-/* For selftest alone: a potential of the user's own; sums of partial gradients; the probe of the device's limits. */
+/* For selftest only: a potential of the user's own; sums of partial gradients; the probe of the device's limits. */
 eqf_status eqf__check_own_potential(eqf__checker *checker);
 eqf_status eqf__check_sums(eqf__checker *checker);
 eqf_status eqf__check_limits(eqf__checker *checker);

@@ -1,4 +1,5 @@
-/* Known answers of the kernel that seeds the energy-based loss: of a potential and not of a flow. */
+/* Known answers of the kernel that starts the reverse solve of the energy-based loss; it depends on the potential
+ * only. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -17,7 +18,7 @@ typedef struct seed_problem {
     const eqf__kernel *energy_seed;
     const eqf_potential_options *target;
     size_t num_dof, num_blocks, width; /* width: V */
-    double *x, *force;                 /* [BATCH, N*D], numbers that float32 has; scratch [N*D] */
+    double *x, *force;                 /* [BATCH, N*D], exact in float32; scratch [N*D] */
     float *h[NUM_ARRAYS];              /* [num_blocks][N*D or 1][V] */
     cl_mem d[NUM_ARRAYS];
 } seed_problem;
@@ -66,8 +67,8 @@ static eqf_status make(eqf__problem *problem, bool *can_tell_out) {
     return EQF_OK;
 }
 
-/* Off the formula in the kernel's head, at most, in sample b; lanes beyond the batch hold sample 0 and must have no
- * share. */
+/* The largest deviation of sample b from the formula at the top of the kernel file; lanes beyond the batch hold sample
+ * 0 and must have share 0. */
 static double seed_error(const seed_problem *t, size_t b, double cap) {
     const double share = b < BATCH ? 1.0 / BATCH : 0;
     const double *x = t->x + (b < BATCH ? b * t->num_dof : 0);
@@ -114,7 +115,7 @@ static eqf_status check_seed(seed_problem *t, double energy_cap, double *error_o
     return EQF_OK;
 }
 
-/* With energies as they are, and with all of them above the cap. */
+/* Without a cap, and with a cap below all energies. */
 EQF__ANSWER(energy_seeds) {
     seed_problem *t = (seed_problem *)problem;
     double lowest = INFINITY;

@@ -1,7 +1,7 @@
-/* Known answers of flows: which programs, and what their problem has. */
+/* Known answers of flows: the programs, and the properties of their problem. */
 #include "flow_problem.h"
 
-/* What to try instead. */
+/* What the user can try if an answer is wrong. */
 static const char *plain_variant(const eqf_flow *flow) {
     if (eqf__is_double(&flow->solver->real)) return "EQF_PRECISION_FLOAT";
     if (flow->field->evaluation == EQF_FIELD_TABLE) return "EQF_FIELD_DIRECT";
@@ -15,7 +15,7 @@ static unsigned properties(const eqf_flow *flow, const eqf__field_problem *of_fi
            (of_field->is_large ? EQF__IS_LARGE : EQF__IS_SMALL);
 }
 
-/* False: there is nothing that the host knows of this flow. */
+/* False: the host has no formula for this flow. */
 static bool begin(const eqf_flow *flow, eqf__topic topic, eqf__answers answers, eqf__flow_problem *problem_out) {
     const eqf__dynamics_kind *kind = flow->field->kind;
     *problem_out = (eqf__flow_problem){.flow = flow};
@@ -40,9 +40,9 @@ eqf_status eqf__check_flow(eqf__checker *checker, eqf_flow *flow, eqf__answers a
     eqf__flow_problem t;
     if (!begin(flow, EQF__TOPIC_FLOW, answers, &t)) return EQF_OK;
     if (of_gradients) {
-        if (eqf__is_double(&flow->solver->real)) return EQF_OK; /* it has none */
+        if (eqf__is_double(&flow->solver->real)) return EQF_OK; /* it has no gradients */
         const eqf_status status = eqf__solver_prepare_gradient(flow->solver);
-        if (status == EQF_ERROR_UNSUPPORTED) return EQF_OK; /* the device cannot: refused where it is tried */
+        if (status == EQF_ERROR_UNSUPPORTED) return EQF_OK; /* the device cannot: the gradient itself is refused */
         EQF__TRY(status);
     }
     t.base.has |= of_gradients ? EQF__OF_GRADIENTS : EQF__OF_VALUES;

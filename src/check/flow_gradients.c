@@ -1,20 +1,19 @@
-/* Known answers of a flow's gradients: the loss and its gradient by the parameters, and the field's vector-Jacobian
- * product alone. */
+/* Known answers of a flow's gradients: the loss and its gradient with respect to the parameters, and the field's
+ * vector-Jacobian product alone. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "flow_problem.h"
 
-/* ---- Differences
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- Differences ------------------------------------------------------------------------------------------------- */
 
-/* One direction through all trained parameters, in t->direction, in which each group of them has about the same say:
- * what is wrong in the smallest shows as well as in the largest. Gives the norm of the largest group's part of
- * t->gradient. */
+/* Sets t->direction, one direction through all trained parameters, to which each group of parameters contributes about
+ * equally, so that an error in the smallest group is found as well as in the largest. Returns the norm of the largest
+ * group's part of t->gradient. */
 static double choose_direction(eqf__flow_problem *t) {
     const double least_share = 0.03;
     double largest = 1e-30;
-    for (int pass = 0; pass < 2; pass++) /* to find the largest; to measure the others by it */
+    for (int pass = 0; pass < 2; pass++) /* first finds the largest norm, then scales the groups by it */
         for (size_t s = 0; s < eqf_model_num_slices(t->model); s++) {
             const eqf_param_slice *slice = eqf_model_slice(t->model, s);
             if (!slice->is_trained) continue;
@@ -29,7 +28,7 @@ static double choose_direction(eqf__flow_problem *t) {
     return largest;
 }
 
-/* The part of t->gradient that lies along it. */
+/* The component of t->gradient along t->direction. */
 static double along_direction(const eqf__flow_problem *t) {
     double along = 0;
     for (size_t i = 0; i < eqf_model_num_trained(t->model); i++) along += t->gradient[i] * t->direction[i];
@@ -40,15 +39,14 @@ static void shift_params(eqf__flow_problem *t, double shift) {
     for (size_t i = 0; i < eqf_model_num_trained(t->model); i++) t->params[i] += shift * t->direction[i];
 }
 
-/* ---- Losses
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- Losses ------------------------------------------------------------------------------------------------------ */
 
 /* The continuous adjoint has no integration error. */
 static double weight_of_error(const eqf__flow_problem *t) {
     return eqf__is_adaptive(t->flow) ? 0 : EQF__FLOW_PENALTY;
 }
 
-/* What the twin's loss should be. */
+/* The expected loss of the twin. */
 static eqf_loss host_loss(eqf__flow_problem *t) {
     const eqf__prior *prior = &t->flow->prior;
     eqf_loss loss = EQF_LOSS_INIT;
@@ -74,7 +72,7 @@ EQF__ANSWER(losses) {
     return EQF_OK;
 }
 
-/* That of the losses, against differences of the host's loss. */
+/* The gradient of the loss, compared with differences of the host's loss. */
 EQF__ANSWER(gradients) {
     eqf__flow_problem *t = eqf__flow_problem_of(problem);
     const double step = 1e-5, largest = choose_direction(t), along = along_direction(t);
@@ -90,8 +88,7 @@ EQF__ANSWER(gradients) {
     return EQF_OK;
 }
 
-/* ---- The field alone
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- The field alone --------------------------------------------------------------------------------------------- */
 
 static const double vjp_time = 0.5;
 
@@ -102,13 +99,14 @@ static float adjoint_divergence(const eqf__flow_problem *t, unsigned b) {
     return (float)(b < eqf__flow_num_known(t) ? 0.5 + 0.25 * eqf__host_number(b, 32) : 0);
 }
 
-/* The way through the configurations: a ring stays one. */
+/* The direction in which configurations are displaced: a ring stays a ring. */
 static double way_of(const eqf__flow_problem *t, unsigned b, size_t c) {
     if (t->of_field.is_large) return t->h_x[b * t->flow->num_dof + c];
     return eqf__host_number((unsigned)(b * t->flow->num_dof + c), 33);
 }
 
-/* Sum over samples of adjoint_velocity . v + adjoint_divergence div v, `shift` along the two ways. */
+/* Sum over samples of adjoint_velocity . v + adjoint_divergence div v, at configurations and parameters displaced by
+ * `shift` along their directions. */
 static double host_product(eqf__flow_problem *t, double shift) {
     const size_t num_dof = t->flow->num_dof;
     double sum = 0, *x = calloc(num_dof, sizeof *x);
@@ -126,7 +124,7 @@ static double host_product(eqf__flow_problem *t, double shift) {
     return sum;
 }
 
-/* Derivatives by configurations and by parameters, against differences along a way through both. */
+/* Derivatives with respect to configurations and parameters, compared with differences along a direction in both. */
 static eqf_status check_vjp(eqf__flow_problem *t, double *error_out) {
     const size_t num = EQF__FLOW_BATCH * t->flow->num_dof;
     const double step = 3e-5;
@@ -162,15 +160,14 @@ EQF__ANSWER(vjp) {
     return t->share != calm ? eqf__flow_set_share(t, calm) : EQF_OK;
 }
 
-/* ---- The way back of the solver alone
- * ------------------------------------------------------------------------------------ */
+/* ---- The reverse pass of the solver alone ------------------------------------------------------------------------ */
 
-/* RK4 (integrator/rk4.clh): the way from a stage's slope to the next stage, its weight, its time, in steps. */
+/* RK4 (integrator/rk4.clh): of each stage the step to the next stage's place, the weight, and the time, in steps. */
 static const double reach[4] = {0.5, 0.5, 1, 0}, weight[4] = {1. / 6, 1. / 3, 1. / 3, 1. / 6},
                     offset[4] = {0, .5, .5, 1};
 
-/* One sample's way from the data to the prior, and back: places and slopes [4 host_steps, N*D] and divergences [4
- * host_steps] of all stages. */
+/* One sample's solve from the data to the prior and its reverse pass: places and slopes [4 host_steps, N*D] and
+ * divergences [4 host_steps] of all stages. */
 typedef struct sample_way {
     eqf__flow_problem *t;
     double h;
@@ -197,15 +194,15 @@ static bool go(sample_way *w, unsigned b) {
     return true;
 }
 
-/* Adds the gradient of -log_prob(z) - log_det, plus the weighed error: the slopes of the two middle stages should be
- * equal. */
+/* Adds the gradient of -log_prob(z) - log_det plus the weighted integration error, the difference between the slopes of
+ * the two middle stages. */
 static eqf_status come_back(sample_way *w) {
     eqf__flow_problem *t = w->t;
     const size_t n = t->flow->num_dof, num_trained = eqf_model_num_trained(t->model);
     const double share = 1.0 / EQF__FLOW_BATCH, step = 1e-4 * t->flow->prior.options.prior_scale;
     const double of_error = 2 * fabs(w->h) * weight_of_error(t) * share;
     const eqf__prior *prior = &t->flow->prior;
-    for (size_t c = 0; c < n; c++) { /* at the latents, where `go` left h_y */
+    for (size_t c = 0; c < n; c++) { /* at the latents, which `go` left in h_y */
         const double kept = t->h_y[c];
         t->h_y[c] = kept - step;
         w->adjoint[c] = prior->kind->host_log_prob(&prior->options, t->h_y);
@@ -253,8 +250,8 @@ static eqf_status run_ways(sample_way *w, double *error_out) {
     return status;
 }
 
-/* The gradient of the losses, against the host's own way back with the twin's vector-Jacobian products:
- * cl/train/path.cl has such steps too. */
+/* The gradient of the loss, compared with the host's own reverse pass, which uses the twin's vector-Jacobian products
+ * (as cl/train/path.cl does). */
 EQF__ANSWER(reverse_passes) {
     eqf__flow_problem *t = eqf__flow_problem_of(problem);
     eqf_context *ctx = t->flow->ctx;

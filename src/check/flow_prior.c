@@ -1,4 +1,4 @@
-/* Known answers of a prior's program, which also puts noise on data. */
+/* Known answers of a prior's program, which also adds noise to data. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,7 +18,7 @@ EQF__ANSWER(prior_samples) {
     return EQF_OK;
 }
 
-/* Samples of the prior with noise on them, as the kernels leave them: blocked. */
+/* Samples of the prior with added noise, in the kernels' blocked layout. */
 EQF__ANSWER(noise) {
     eqf__flow_problem *t = eqf__flow_problem_of(problem);
     const uint64_t seed = 0x0123456789abcdefu, first = 0xffffffffu;
@@ -45,7 +45,7 @@ EQF__ANSWER(noise) {
     return status;
 }
 
-/* Scores at the latents of the problem's batch, against differences of the host's log-density along the free
+/* Scores at the latents of the problem's batch, compared with differences of the host's log-density along the free
  * directions. */
 EQF__ANSWER(scores) {
     eqf__flow_problem *t = eqf__flow_problem_of(problem);

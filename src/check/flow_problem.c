@@ -1,4 +1,4 @@
-/* The problem of a flow: making it, and what the host answers. */
+/* The problem of a flow: making it, and the host's answers. */
 #include "flow_problem.h"
 
 #include <stdlib.h>
@@ -6,11 +6,10 @@
 
 #include "potential_kinds.h"
 
-enum { LARGE = 16 }; /* particles from which on the host, which takes N^2 K or N^3 a velocity, is asked for less */
+enum { LARGE = 16 }; /* from this many particles on the problem is large: a velocity costs the host N^2 K or N^3 */
 static const uint64_t noise_seed = 0x0123456789abcdefu;
 
-/* ---- The problem
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- The problem ------------------------------------------------------------------------------------------------- */
 
 void eqf__flow_problem_clear(eqf__flow_problem *t) {
     eqf_flow_destroy(&t->twin);
@@ -26,12 +25,12 @@ void eqf__flow_problem_clear(eqf__flow_problem *t) {
     free(t->direction);
 }
 
-/* Two steps see every stage time but the middle ones of longer solves. */
+/* Two steps: they have a first and a last step, and stage times at both ends, between steps and within. */
 static unsigned problem_steps(const eqf_flow *flow) {
     return flow->num_particles > LARGE ? 1 : 2;
 }
 
-/* Parameters of the size that training starts from, or a share of it. */
+/* Parameters of the size with which training starts, or a fraction of it. */
 static void choose_params(eqf__flow_problem *t, size_t num_params, float *params) {
     const double share = t->of_field.share * t->share;
     memcpy(params, t->start, num_params * sizeof *params);
@@ -42,8 +41,8 @@ static void choose_params(eqf__flow_problem *t, size_t num_params, float *params
     for (size_t i = 0; i < num_params; i++) t->params[i] = params[i];
 }
 
-/* N particles at the corners of a regular N-gon: alike to any field that is equivariant, so that the divergence is N
- * times that of one. */
+/* N particles at the corners of a regular N-gon: they are equivalent for an equivariant field, so the divergence is N
+ * times that of one particle. */
 static void place_on_ring(const eqf__flow_problem *t, double *h_x) {
     const eqf_flow *flow = t->flow;
     for (unsigned i = 0; i < flow->num_particles; i++) {
@@ -55,7 +54,7 @@ static void place_on_ring(const eqf__flow_problem *t, double *h_x) {
     }
 }
 
-/* Configurations in a box; of a large problem the first one is a ring. */
+/* Configurations in a box; in a large problem the first one is a ring. */
 static void choose_configurations(eqf__flow_problem *t) {
     const eqf_flow *flow = t->flow;
     for (unsigned b = 0; b < EQF__FLOW_BATCH; b++) {
@@ -67,7 +66,7 @@ static void choose_configurations(eqf__flow_problem *t) {
     }
     for (size_t c = 0; c < EQF__FLOW_BATCH * flow->num_dof; c++) t->h_x[c] = t->x[c] = (float)t->h_x[c];
     if (!eqf__is_double(&flow->solver->real)) return;
-    /* float32 left the centre a rounding away from 0, and the ring as far from its symmetry, which double sees. */
+    /* Rounding to float32 moved the centre from 0 and broke the ring's symmetry, which matters in double. */
     for (unsigned b = 0; b < EQF__FLOW_BATCH; b++) {
         double *h_x = t->h_x + b * flow->num_dof;
         if (t->of_field.is_large && b == 0) place_on_ring(t, h_x);
@@ -86,8 +85,8 @@ eqf_status eqf__flow_twin_velocity(const eqf__flow_problem *t, double time, cons
     return eqf__batch_read(&twin->batch, 1, twin->d_log_det, eqf__doubles(divergence_out));
 }
 
-/* A field on the host whose velocities are the twin's. Fields of large problems have exact divergences: they need no
- * noise. */
+/* The velocity function of a host field that gets its values from the twin. Fields of large problems have exact
+ * divergences and need no noise. */
 static bool ask_twin(const eqf__host_field *field, const double *x, double time, double *velocity_out,
                      double *divergence_out) {
     const eqf__flow_problem *t =
@@ -134,7 +133,7 @@ static eqf_status make_problem(eqf__flow_problem *t) {
     eqf__prior_copy_options(&flow->prior.options, &options);
     options.dynamics = flow->dynamics;
     options.integrator.num_steps = t->num_steps;
-    if (options.dynamics.width > 32) options.dynamics.width = 32; /* the programs know nothing of hidden layers */
+    if (options.dynamics.width > 32) options.dynamics.width = 32; /* the programs do not depend on hidden layers */
     if (options.dynamics.depth > 3) options.dynamics.depth = 3;
     EQF__TRY(eqf_model_create(flow->ctx, &options, &t->model));
     EQF__TRY(make_arrays(t));
@@ -145,7 +144,7 @@ static eqf_status make_problem(eqf__flow_problem *t) {
                                  .params = t->params,
                                  .noise_seed = noise_seed,
                                  .divergence = flow->field->divergence};
-    /* Gradients are those of RK4 with the divergence at its stages. */
+    /* Gradients are those of RK4 with the divergence at its stages, not by Simpson's rule. */
     t->field.is_divergence_apart = t->base.answers == EQF__ANSWERS_OF_VALUES && !eqf__is_adaptive(flow) &&
                                    flow->field->batched != NULL && flow->field->batched->is_divergence_costly;
     memcpy(t->start, eqf_model_params(t->model), eqf_model_num_params(t->model) * sizeof *t->start);
@@ -153,7 +152,7 @@ static eqf_status make_problem(eqf__flow_problem *t) {
     return eqf__flow_set_share(t, 1);
 }
 
-/* The twin must run the programs of the flow: the same table, whatever its own parameters would ask for. */
+/* The twin must run the programs of the flow, so its table has the flow's resolution, whatever its parameters need. */
 static eqf_status make_twin(eqf__flow_problem *t) {
     const eqf__field *field = t->flow->field;
     eqf_flow_options options = EQF_FLOW_OPTIONS_INIT;
@@ -175,8 +174,7 @@ static eqf_status make_twin(eqf__flow_problem *t) {
     return eqf__solver_assemble(t->twin->solver);
 }
 
-/* ---- The host's answers
- * -------------------------------------------------------------------------------------------------- */
+/* ---- The host's answers ------------------------------------------------------------------------------------------ */
 
 static double solve_in(eqf__flow_problem *t, eqf_direction direction, unsigned b, unsigned num_steps, double *x_out) {
     double log_det, error;
@@ -190,13 +188,13 @@ double eqf__flow_host_solve(eqf__flow_problem *t, eqf_direction direction, unsig
     return solve_in(t, direction, b, t->host_steps, x_out);
 }
 
-/* h_z and log_det from h_x. */
+/* Computes h_z and log_det from h_x. */
 static void find_latents(eqf__flow_problem *t) {
     for (unsigned b = 0; b < EQF__FLOW_BATCH; b++)
         t->log_det[b] = solve_in(t, EQF_DATA_TO_PRIOR, b, t->host_steps, t->h_z + b * t->flow->num_dof);
 }
 
-/* How far the latents were off with half the steps. */
+/* The largest change of a latent when the host takes half the steps. */
 static double change_of_latents(eqf__flow_problem *t) {
     const size_t num_dof = t->flow->num_dof;
     double worst = 0;
@@ -208,8 +206,8 @@ static double change_of_latents(eqf__flow_problem *t) {
     return worst;
 }
 
-/* A device that chooses its steps takes them so small that only what is true of the flow itself counts: the host
- * takes as many as leave its own error, of order 4, far below the tolerance. False: those would be too many. */
+/* A solver that chooses its steps makes their error negligible, so the host must do the same: it takes so many steps
+ * that its error, of order 4, is far below the tolerance. False: too many steps would be needed. */
 static bool solve_on_host(eqf__flow_problem *t) {
     const double enough = t->flow->num_particles > LARGE ? 1e-4 : 1e-5;
     t->host_steps = eqf__is_adaptive(t->flow) ? 4 : t->num_steps;
@@ -222,7 +220,8 @@ static bool solve_on_host(eqf__flow_problem *t) {
     return true;
 }
 
-/* How far the host's way back moves a coordinate, and by how much it changes a log-density. */
+/* The largest distance by which the host's solve moves a coordinate, or the largest |log_det| per particle if that is
+ * larger. */
 static double liveliness(const eqf__flow_problem *t) {
     const size_t num_dof = t->flow->num_dof;
     double most = 0;
@@ -234,9 +233,9 @@ static double liveliness(const eqf__flow_problem *t) {
     return most;
 }
 
-/* The answers are compared by fixed tolerances, so the field that is asked must not magnify what is rounding or a
- * table's doing: few broad Gaussians, a long box or a small prior make a lively one of the same parameters. Its
- * weights are halved until it is calm. False: the host does not know the answers. */
+/* Tolerances are fixed, so the field must not magnify errors of rounding or of a table; with few broad Gaussians, a
+ * large box or a small prior the same parameters would give such a field. Its weights are halved until it moves samples
+ * little. *is_known_out false: the host cannot compute the answers. */
 static eqf_status calm_down(eqf__flow_problem *t, bool *is_known_out) {
     const double lively = 0.25, least_share = 1.0 / 64;
     *is_known_out = solve_on_host(t);
@@ -266,7 +265,7 @@ eqf_status eqf__flow_problem_make(eqf__problem *problem, bool *can_tell_out) {
     t->num_steps = problem_steps(t->flow);
     t->scheme = eqf__is_adaptive(t->flow) ? &eqf__host_rk4 : t->flow->solver->scheme;
     EQF__TRY(make_problem(t));
-    if (t->of_field.is_large) EQF__TRY(make_twin(t)); /* whom the host asks */
+    if (t->of_field.is_large) EQF__TRY(make_twin(t)); /* the host needs its velocities */
     EQF__TRY(calm_down(t, can_tell_out));
     if (!*can_tell_out) {
         eqf__log(t->flow->ctx, EQF_LOG_WARNING,

@@ -53,7 +53,7 @@ EQF__ANSWER(log_densities) {
     return EQF_OK;
 }
 
-/* In double: what certifies others must be better than they. */
+/* In double, with a smaller tolerance: double is there to check float32. */
 EQF__ANSWER(velocities_in_double) {
     eqf__flow_problem *t = eqf__flow_problem_of(problem);
     const double calm = t->share, time = 0.5;

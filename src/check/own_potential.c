@@ -1,5 +1,5 @@
-/* Known answers of a potential of the user's own, for selftest: those that users load are compared with themselves
- * (verify.c). */
+/* Known answers of a potential given as text, for selftest. (The gradient of a text that a user loads is compared with
+ * its energy: verify.c.) */
 #include <math.h>
 
 #include "answers.h"
@@ -8,7 +8,7 @@
 
 enum { NUM_PARTICLES = 4, SPACE_DIM = 2, NUM_DOF = NUM_PARTICLES * SPACE_DIM };
 
-/* Springs between all pairs, and the same on the host. */
+/* Springs between all pairs, as text and on the host. */
 static const char springs[] = "real energy(const real *x) {\n"
                               "    real sum = 0;\n"
                               "    for (uint i = 1; i < N; i++)\n"
@@ -64,7 +64,7 @@ EQF__ANSWER(own_energies) {
 EQF__ANSWER(own_forces) {
     const eqf_status status = eqf_potential_verify(problem->ctx, &((const own_problem *)problem)->potential, error_out);
     if (status != EQF_ERROR_FORMAT) return status;
-    *error_out = NAN; /* found wrong, which it is not */
+    *error_out = NAN; /* the check refused a right text */
     return EQF_OK;
 }
 
@@ -74,7 +74,7 @@ eqf_status eqf__check_own_potential(eqf__checker *checker) {
                               .answers = EQF__ANSWERS_OF_VALUES,
                               .plain = eqf__plain_width(checker->ctx)},
                      .potential = EQF_POTENTIAL_OPTIONS_INIT};
-    while (!eqf_potential_kind_describe(t.potential.kind)->has_text) t.potential.kind++; /* there is one */
+    while (!eqf_potential_kind_describe(t.potential.kind)->has_text) t.potential.kind++; /* such a kind exists */
     t.potential.num_particles = NUM_PARTICLES;
     t.potential.space_dim = SPACE_DIM;
     t.potential.temperature = 2;

@@ -9,7 +9,7 @@
 
 enum { BATCH = 2, MOST_CHAINS = 4 };
 
-/* Forces along one direction through all coordinates against differences of the host's energy. */
+/* Forces along one direction through all coordinates, compared with differences of the host's energy. */
 static double force_error(const eqf_potential_options *potential, const float *h_x, const float *force, double *x) {
     const size_t num_dof = (size_t)potential->num_particles * potential->space_dim;
     const double step = 1e-6;
@@ -48,7 +48,7 @@ static eqf_status make(eqf__problem *problem, bool *can_tell_out) {
     return EQF_OK;
 }
 
-/* Forces come with them. */
+/* The same launch gives the forces. */
 EQF__ANSWER(energies) {
     potential_problem *t = (potential_problem *)problem;
     EQF__TRY(eqf__potential_evaluate(problem->ctx, t->potential, BATCH, t->h_x, t->energy, t->force));
@@ -85,14 +85,13 @@ eqf_status eqf__check_potential(eqf__checker *checker, const eqf_potential_optio
     return status;
 }
 
-/* ---- Chains
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- Chains ------------------------------------------------------------------------------------------------------ */
 
 typedef struct chains_problem {
     eqf__problem base;
     const eqf_potential_options *potential;
     size_t num_samples;
-    const float *x, *energies; /* [num_samples, N, D], [num_samples]: what the chains say */
+    const float *x, *energies; /* [num_samples, N, D], [num_samples]: results of the chains */
 } chains_problem;
 
 EQF__ANSWER(chains) {
@@ -106,7 +105,7 @@ EQF__ANSWER(chains) {
         const double expected = eqf__host_energy(potential, h_x);
         *error_out = eqf__host_worse(*error_out, fabs(expected - (double)t->energies[b]) /
                                                      (1 + fabs(expected) + potential->num_particles));
-        /* They are handed over with their centre of mass at 0. */
+        /* The chains' configurations have their centre of mass at 0. */
         for (unsigned d = 0; d < potential->space_dim; d++) {
             double sum = 0, size = 1;
             for (size_t c = d; c < num_dof; c += potential->space_dim) {

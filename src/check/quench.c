@@ -1,4 +1,4 @@
-/* Known answers of descents: step by step as the host does them, then energies and a Hessian where they end. */
+/* Known answers of descents: compared with the host's step by step; then energies and a Hessian at their ends. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -8,12 +8,13 @@
 #include "quench.h"
 
 enum { BATCH = 3, STEPS = 24, LAUNCH_STEPS = 10 };
-/* Steps longer than any run takes, but cut sooner: within the few of them descents turn, and some are cut. */
+/* Factors of the run's step size and of its largest displacement: with longer steps and a smaller limit the few steps
+ * of the check include uphill steps and limited ones. */
 static const double stretch = 4.0, cut = 0.3;
 
-/* Off the host's descent of sample b from h_x [N*D], which ends there, at most; 0 where rounding decides what comes
- * of it, as between particles that fly through each other: the host asks itself from a start that is moved by
- * little. near [N*D]: scratch. */
+/* The largest deviation from the host's descent of sample b, which starts from h_x [N*D] and leaves its end there. 0 if
+ * rounding decides the end, for example when particles fly through each other: the host finds this by a second descent
+ * from a slightly moved start. near [N*D]: scratch. */
 static eqf_status descent_error(const eqf__quench *run, size_t b, double tolerance, double *h_x, double *near,
                                 double *error_out) {
     const size_t n = run->num_dof;
@@ -34,8 +35,8 @@ static eqf_status descent_error(const eqf__quench *run, size_t b, double toleran
     return EQF_OK;
 }
 
-/* Off the same differences of forces on the host, at x [N*D], relative to the largest element; force [2, N*D] and
- * matrix [N*D, N*D]: scratch. */
+/* The largest deviation of the Hessian at x [N*D] from the host's differences of forces, relative to the largest
+ * element. force [2, N*D] and matrix [N*D, N*D]: scratch. */
 static double hessian_error(const eqf__quench *run, double *x, double *force, double *matrix) {
     const size_t n = run->num_dof;
     const double step = run->scales->difference * run->length;
@@ -58,12 +59,12 @@ static double hessian_error(const eqf__quench *run, double *x, double *force, do
     return error;
 }
 
-/* A run of its own of the program that is asked about. */
+/* A run with the program that is checked. */
 typedef struct descents_problem {
     eqf__problem base;
     eqf_quench_options options;
     eqf__quench run;
-    double *numbers; /* [BATCH + 2 + N*D, N*D]: where the descents end, and scratch */
+    double *numbers; /* [BATCH + 2 + N*D, N*D]: the ends of the descents, and scratch */
     double energies[BATCH], gradient_norms[BATCH];
     eqf_quench_result results[BATCH];
 } descents_problem;
@@ -80,7 +81,7 @@ static eqf_status make(eqf__problem *problem, bool *can_tell_out) {
     run->gradient_norm_out = t->gradient_norms;
     run->result_out = t->results;
     run->max_steps =
-        STEPS - 1; /* and one more, which eqf__quench_descend takes to see whether the last one was enough */
+        STEPS - 1; /* eqf__quench_descend takes one more, to check whether the last one was enough */
     if (run->launch_steps > LAUNCH_STEPS) run->launch_steps = LAUNCH_STEPS;
     run->gradient_tolerance = 0.0;
     run->largest_time_step *= stretch;
@@ -90,7 +91,7 @@ static eqf_status make(eqf__problem *problem, bool *can_tell_out) {
     return eqf__quench_create(run);
 }
 
-/* From lattices, step by step as the host does them. */
+/* Descents from lattices, compared with the host's, step by step. */
 EQF__ANSWER(descents) {
     descents_problem *t = (descents_problem *)problem;
     eqf__quench *run = &t->run;
@@ -109,7 +110,7 @@ EQF__ANSWER(descents) {
     return EQF_OK;
 }
 
-/* Where the descents end. */
+/* Energies at the ends of the descents. */
 EQF__ANSWER(descent_energies) {
     const eqf__quench *run = &((descents_problem *)problem)->run;
     for (unsigned b = 0; b < BATCH; b++) {
@@ -120,7 +121,7 @@ EQF__ANSWER(descent_energies) {
     return EQF_OK;
 }
 
-/* Of the first one. */
+/* The Hessian at the end of the first descent. */
 EQF__ANSWER(curvatures) {
     descents_problem *t = (descents_problem *)problem;
     const size_t n = t->run.num_dof;

@@ -1,5 +1,5 @@
-/* Known answers of replica exchange: the host draws the same random numbers and takes the same decisions in double.
- * A chain whose decision hangs on rounding (a uniform number close to its chance) is left out; most are not. */
+/* Known answers of replica exchange: the host draws the same random numbers and takes the same decisions in double. A
+ * chain in which rounding may change a decision (a uniform number close to its probability) is left out; few are. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,9 +13,9 @@ static const uint32_t stream_sweep = 0x6d637377u, stream_swap = 0x73776170u;
 enum { CENTRE_INTERVAL = 64 };
 enum { NUM_TEMPERATURES = 3, NUM_SWEEPS = 2, FIRST_SWEEP = CENTRE_INTERVAL - 1, ROUND = 1 };
 static const uint64_t seed = 0x123456789abcdefu;
-static const double doubtful = 2e-3; /* as near as this to its chance a uniform number decides nothing */
+static const double doubtful = 2e-3; /* if a uniform number is nearer to its probability, the decision is left out */
 
-/* The problem, what the device made of it, and what the host does. */
+/* The problem with the results of the device and of the host. */
 typedef struct replica_problem {
     eqf__problem base;
     eqf_context *ctx;
@@ -33,7 +33,7 @@ typedef struct replica_problem {
     unsigned char *is_doubtful; /* [num_chains] */
 } replica_problem;
 
-/* As if some chains had been at the ends of their ladders; the first of each ladder in turn. */
+/* Start values of `way`: as if some chains had been at the ends of their ladders. */
 static cl_uint way_before(size_t chain) {
     return (cl_uint)((chain + chain / NUM_TEMPERATURES) % 3);
 }
@@ -42,10 +42,9 @@ static double uniform_of(uint32_t word) {
     return ((word >> 9) + 0.5) / 8388608.0;
 }
 
-/* ---- The host
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- The host ---------------------------------------------------------------------------------------------------- */
 
-/* One particle of one chain is offered its move. */
+/* One proposed move of one particle of one chain. */
 static void offer(replica_problem *p, unsigned chain, unsigned sweep, unsigned particle) {
     const unsigned dim = p->potential->space_dim;
     const unsigned k = chain % NUM_TEMPERATURES;
@@ -85,8 +84,7 @@ static void run_host(replica_problem *p) {
     }
 }
 
-/* ---- The device
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- The device -------------------------------------------------------------------------------------------------- */
 
 static eqf_status make_room(replica_problem *p) {
     eqf_context *ctx = p->ctx;
@@ -117,8 +115,8 @@ static eqf_status make_room(replica_problem *p) {
     return EQF_OK;
 }
 
-/* Lattices, of which the host keeps what the device has, rounded; moves so long that some are taken and some are
- * not. */
+/* Lattices, which the host keeps as rounded for the device; the step size is such that some moves are taken and some
+ * are not. */
 static void make_problem(replica_problem *p) {
     const unsigned V = p->ctx->device->vector_width, dim = p->potential->space_dim;
     for (unsigned chain = 0; chain < p->num_chains; chain++) {
@@ -167,9 +165,9 @@ static eqf_status run_device(replica_problem *p) {
             round = ROUND, is_swapping = 1, num_ladders = p->num_ladders, num_temperatures = NUM_TEMPERATURES;
     cl_uint seed_low = (cl_uint)seed, seed_high = (cl_uint)(seed >> 32);
     cl_mem *b = p->buffers;
-    EQF__TRY(EQF__LAUNCH(ctx, p->kernels->sweeps, num_blocks, 0, EQF__ARG(b[0]), EQF__ARG(b[1]), EQF__ARG(b[2]),
-                         EQF__ARG(b[3]), EQF__ARG(b[4]), EQF__ARG(num_blocks), EQF__ARG(seed_low), EQF__ARG(seed_high),
-                         EQF__ARG(first_sweep), EQF__ARG(num_sweeps), EQF__ARG(is_centred)));
+    EQF__TRY(EQF__LAUNCH(ctx, p->kernels->sweeps, num_blocks, p->kernels->group_size, EQF__ARG(b[0]), EQF__ARG(b[1]),
+                         EQF__ARG(b[2]), EQF__ARG(b[3]), EQF__ARG(b[4]), EQF__ARG(num_blocks), EQF__ARG(seed_low),
+                         EQF__ARG(seed_high), EQF__ARG(first_sweep), EQF__ARG(num_sweeps), EQF__ARG(is_centred)));
     EQF__TRY(EQF__LAUNCH(ctx, p->kernels->swap, num_ladders, 0, EQF__ARG(b[4]), EQF__ARG(b[3]), EQF__ARG(b[5]),
                          EQF__ARG(b[6]), EQF__ARG(b[1]), EQF__ARG(b[2]), EQF__ARG(b[7]), EQF__ARG(b[8]), EQF__ARG(b[9]),
                          EQF__ARG(b[10]), EQF__ARG(b[11]), EQF__ARG(num_ladders), EQF__ARG(num_temperatures),
@@ -181,10 +179,9 @@ static eqf_status run_device(replica_problem *p) {
     return EQF_OK;
 }
 
-/* ---- Beside each other
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- Comparison -------------------------------------------------------------------------------------------------- */
 
-/* Places and energies of the chains that no rounding decides for; NaN where those are too few. */
+/* The error of positions and energies of the chains that are not left out; NaN if those are too few. */
 static double error_of_sweeps(const replica_problem *p) {
     const unsigned V = p->ctx->device->vector_width;
     double worst = 0;
@@ -204,7 +201,7 @@ static double error_of_sweeps(const replica_problem *p) {
     return num_compared >= p->num_chains / 4 ? worst : NAN;
 }
 
-/* Exchanges by the device's own energies: all whole numbers are right or the error is 1. */
+/* Exchanges by the device's own energies: the error is 0 if all whole numbers are right, else 1. */
 static double error_of_ladder(const replica_problem *p, unsigned ladder) {
     const unsigned first = ladder * NUM_TEMPERATURES;
     unsigned at[NUM_TEMPERATURES], num_swaps[NUM_TEMPERATURES] = {0};
@@ -259,7 +256,7 @@ EQF__ANSWER(replica_sweeps) {
     return EQF_OK;
 }
 
-/* As the device left them. */
+/* Compares the exchanges with the device's results. */
 EQF__ANSWER(replica_swaps) {
     const replica_problem *p = (const replica_problem *)problem;
     for (unsigned ladder = 0; ladder < p->num_ladders; ladder++)

@@ -1,5 +1,5 @@
-/* Known answers of what stages of training add: places and losses of flow matching, the pieces of path gradients,
- * weighed adjoints. */
+/* Known answers of the kernels that stages of training add: places and losses of flow matching, the parts of path
+ * gradients, weighted adjoints. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +27,8 @@ static void clear(array_set *set) {
     }
 }
 
-/* num_states configurations, then num_numbers of one number a sample, all between -1 and 1. */
+/* Makes num_states arrays of configurations, then num_numbers arrays of one number for each sample, all between -1 and
+ * 1. */
 static eqf_status fill(eqf_context *ctx, size_t num_dof, unsigned num_states, unsigned num_numbers,
                        array_set *set_out) {
     eqf__device *device;
@@ -48,7 +49,7 @@ static eqf_status fill(eqf_context *ctx, size_t num_dof, unsigned num_states, un
     return EQF_OK;
 }
 
-/* What the device has now; `before` is what it had. */
+/* Reads the arrays from the device; `before` keeps their old values. */
 static eqf_status read_all(array_set *set) {
     for (unsigned a = 0; a < set->num_arrays; a++) {
         memcpy(set->before[a], set->h[a], set->count[a] * sizeof(float));
@@ -57,7 +58,7 @@ static eqf_status read_all(array_set *set) {
     return EQF_OK;
 }
 
-/* The sample, 0 ... numbers - 1, that number i of a state belongs to. */
+/* The sample, 0 ... numbers - 1, to which element i of a state belongs. */
 static size_t sample_of(const array_set *set, size_t i) {
     const size_t V = set->numbers / NUM_BLOCKS, per_block = set->state / NUM_BLOCKS;
     return i / per_block * V + i % V;
@@ -118,7 +119,7 @@ static eqf_status ask_matching(array_set *set, eqf__program *program, double *wo
     return EQF_OK;
 }
 
-/* ---- Weighed adjoints -------------------------------------------------------------------------------------------- */
+/* ---- Weighted adjoints ------------------------------------------------------------------------------------------- */
 
 static eqf_status ask_weighted(array_set *set, eqf__program *program, double *worst) {
     enum { ADJOINT_X, ADJOINT_LOG_DET, FACTOR };
@@ -134,7 +135,7 @@ static eqf_status ask_weighted(array_set *set, eqf__program *program, double *wo
 
 /* ---- Path gradients ---------------------------------------------------------------------------------------------- */
 
-/* Times, what a solve starts from, and its stages. */
+/* Checks times, start values of a solve, and its stages. */
 static eqf_status ask_path_forward(array_set *set, eqf__program *program, double *worst) {
     enum { X, K, SUM, PLACE, LOG_DET, ONES, TIMES };
     const cl_float t = 0.375f, weight = 0.25f, reach = -0.5f, h = 0.125f, share = 0.75f;
@@ -166,7 +167,7 @@ static eqf_status ask_path_forward(array_set *set, eqf__program *program, double
     return EQF_OK;
 }
 
-/* The adjoint of one sample at t = 1, adjoint [N, D]: mean-free and no longer than most. */
+/* The expected adjoint of one sample at t = 1: adjoint [N, D] becomes mean-free and at most `most` long. */
 static void seed_of(unsigned num_particles, unsigned space_dim, double most, double *adjoint) {
     double square = 0;
     eqf__host_centre(num_particles, space_dim, adjoint);
@@ -182,7 +183,7 @@ static eqf_status ask_path_seed(array_set *set, eqf__program *program, unsigned 
     const cl_float cap = 1.25f;
     const size_t num_dof = (size_t)num_particles * space_dim, V = set->numbers / NUM_BLOCKS;
     for (size_t b = 0; b < set->numbers; b++)
-        set->h[WEIGHT][b] = b + 1 < set->numbers ? fabsf(set->h[WEIGHT][b]) : 0; /* one of padding */
+        set->h[WEIGHT][b] = b + 1 < set->numbers ? fabsf(set->h[WEIGHT][b]) : 0; /* the last is padding */
     EQF__TRY(eqf__buffer_write(set->ctx, set->d[WEIGHT], 0, set->numbers * sizeof(float), set->h[WEIGHT]));
     RUN(set, program, "path_seed", EQF__ARG(set->d[ADJOINT]), EQF__ARG(set->d[SCORE]), EQF__ARG(set->d[WEIGHT]),
         EQF__ARG(set->d[VALUE]), EQF__ARG(set->d[LOG_DET]), EQF__ARG(set->d[PRIOR]), EQF__ARG(is_of_data),
@@ -232,7 +233,7 @@ typedef struct stages_problem {
     const eqf__stage_programs *programs;
 } stages_problem;
 
-/* Arrays anew for each question. */
+/* New arrays for each row. */
 static eqf_status begin(const eqf__problem *problem, unsigned num_states, unsigned num_numbers, array_set *set_out) {
     const eqf__stage_programs *programs = ((const stages_problem *)problem)->programs;
     return fill(problem->ctx, (size_t)programs->num_particles * programs->space_dim, num_states, num_numbers, set_out);

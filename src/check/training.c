@@ -1,4 +1,4 @@
-/* Known answers of what training adds to a flow's kernels: batches, their augmentation and the optimizer. */
+/* Known answers of the kernels that training adds: batches, their augmentation and the optimizer. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -8,7 +8,7 @@
 #include "host_reference.h"
 #include "solve.h"
 
-/* What is copied to the device and what comes back. */
+/* An array on the host and on the device. */
 typedef struct twin {
     float *h;
     cl_mem d;
@@ -41,12 +41,11 @@ static const eqf__training_kernels *kernels_of(const eqf__problem *problem) {
     return ((const training_problem *)problem)->kernels;
 }
 
-/* ---- Batches
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- Batches ----------------------------------------------------------------------------------------------------- */
 
 enum { NUM_ROWS = 5, NUM_EPOCHS = 3, NUM_DRAWN = NUM_ROWS * NUM_EPOCHS, HALF_BITS = 2 };
 
-/* The row that each position drew; right is that an epoch has every row once. */
+/* Checks the row that each position draws: an epoch must have every row once. */
 static eqf_status check_batches(eqf_context *ctx, const eqf__training_kernels *kernels, twin *rows, twin *drawn,
                                 double *error_out) {
     const float numbers[NUM_ROWS] = {0, 1, 2, 3, 4};
@@ -77,13 +76,12 @@ EQF__ANSWER(batches) {
     return status;
 }
 
-/* ---- The optimizer
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- The optimizer ----------------------------------------------------------------------------------------------- */
 
-enum { NUM_PARAMS = 37 }; /* not a multiple of what a work-item takes, nor of V but 1 */
+enum { NUM_PARAMS = 37 }; /* not a multiple of a work-item's part, nor of V unless V is 1 */
 enum { PARAMS, FIRST_MOMENT, SECOND_MOMENT, AVERAGE, GRADIENT, TOTAL, SUMS, RECORDS, FAILED, NUM_ARRAYS };
 
-/* Numbers of the size that they have in training; a second moment is positive. */
+/* Numbers of the size of those in training; a second moment is positive. */
 static void fill(unsigned which, float *values, size_t count) {
     for (size_t i = 0; i < count; i++) {
         const double number = eqf__host_number((unsigned)i, 8 + which);
@@ -91,7 +89,8 @@ static void fill(unsigned which, float *values, size_t count) {
     }
 }
 
-/* A record of the gradient's norm and the sums (cl/train/adam.cl), within the launch budget. */
+/* Launches measure_step, which records the gradient's norm and the sums (cl/train/adam.cl), within the launch
+ * budget. */
 static eqf_status measure(eqf_context *ctx, const eqf__training_kernels *kernels, const twin arrays[NUM_ARRAYS]) {
     const cl_uint record = 0, terms = ~(cl_uint)0, count = NUM_PARAMS, V = ctx->device->vector_width;
     const size_t vectors = (NUM_PARAMS + V - 1) / V, turns = eqf__budget_units(ctx, 1, 0, vectors);
@@ -163,7 +162,7 @@ static eqf_status check_optimizer(eqf_context *ctx, const eqf__training_kernels 
 EQF__ANSWER(optimizer) {
     const eqf__training_kernels *kernels = kernels_of(problem);
     twin arrays[NUM_ARRAYS] = {{0}};
-    eqf__kernel update; /* of its own: the training may have another optimizer */
+    eqf__kernel update; /* a separate kernel, because the training may have another optimizer */
     EQF__TRY(eqf__kernel_create(problem->ctx, kernels->measure->program, "adam_update", &update));
     const eqf_status status = check_optimizer(problem->ctx, kernels, &update, arrays, error_out);
     for (unsigned a = 0; a < NUM_ARRAYS; a++) twin_clear(&arrays[a]);
@@ -171,8 +170,7 @@ EQF__ANSWER(optimizer) {
     return status;
 }
 
-/* ---- Augmentation
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- Augmentation ------------------------------------------------------------------------------------------------ */
 
 enum { NUM_AUGMENTED = 3 };
 
@@ -212,8 +210,7 @@ EQF__ANSWER(augmentation) {
     return status;
 }
 
-/* ---- All of them
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- All of them ------------------------------------------------------------------------------------------------- */
 
 static eqf_status check(eqf__checker *checker, const eqf__training_kernels *kernels, eqf__topic topic,
                         eqf__program *program) {

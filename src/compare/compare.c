@@ -1,13 +1,13 @@
-/* Two sets of configurations and the floor beside them: docs/averages.md has the equations. */
+/* Distances between two sets of configurations, and their floors: docs/averages.md has the equations. */
 #include "compare.h"
 
 #include <math.h>
 #include <stdlib.h>
 
 enum { POOL_A, POOL_B, POOL_REFERENCE, NUM_POOLS };
-enum { FEW_PARTICLES = 4 }; /* all permutations are compared, which takes a microsecond */
+enum { FEW_PARTICLES = 4 }; /* up to these an alignment tries all permutations, in about a microsecond */
 
-/* What is compared: of each split the two sets, and the halves of the perfect one. */
+/* In each split the two sets are compared, and the halves of the perfect set. */
 typedef struct comparison {
     eqf_context *ctx;
     const eqf_potential_options *potential;
@@ -27,7 +27,7 @@ static eqf__labelled *distances_of(const eqf__pool *pool) {
     return pool->distances;
 }
 
-/* Means and standard deviations over the splits of the square roots. */
+/* Means and standard deviations over the splits of the square roots of squared distances. */
 static void summarise(comparison *c, size_t count, eqf_set_distance *out) {
     const double num = c->options.num_splits;
     double sums[2] = {0}, squares[2] = {0}, num_above = 0;
@@ -48,7 +48,7 @@ static void split_pools(comparison *c, size_t count, unsigned split) {
         if (c->pools[p].num > 0) eqf__pool_split(&c->pools[p], count, c->options.seed, split);
 }
 
-/* Of num_each numbers a configuration. */
+/* Compares lists with num_each numbers for each configuration. */
 static void compare_lines(comparison *c, list_of list, size_t num_each, eqf_set_distance *out) {
     const eqf__pool *a = &c->pools[POOL_A], *b = &c->pools[POOL_B], *perfect = c->perfect;
     for (unsigned s = 0; s < c->options.num_splits; s++) {
@@ -91,7 +91,7 @@ static eqf_status compare_aligned(comparison *c, eqf_set_distance *out) {
 
 /* ---- The call ---------------------------------------------------------------------------------------------------- */
 
-/* Sets of configurations as the caller gave them. */
+/* The caller's sets of configurations. */
 typedef struct given_sets {
     size_t num[NUM_POOLS];
     const float *x[NUM_POOLS];

@@ -13,7 +13,7 @@ static const eqf__labelled *next_of(const eqf__labelled *at, const eqf__pool *po
     return at;
 }
 
-/* Of two sets of n numbers each, the k-th smallest of both belong together: W2^2 = (1/n) sum_k (a_(k) - b_(k))^2. */
+/* For two sets of n numbers the k-th smallest of both are matched: W2^2 = (1/n) sum_k (a_(k) - b_(k))^2. */
 double eqf__line_distance(const eqf__labelled *a, const eqf__pool *of_a, unsigned char half_a, const eqf__labelled *b,
                           const eqf__pool *of_b, unsigned char half_b, size_t count) {
     double sum = 0;
@@ -42,7 +42,7 @@ eqf_status eqf__aligned_squares(eqf_context *ctx, const eqf_potential_options *p
         for (size_t j = a == b ? i + 1 : 0; j < b->num; j++) {
             const double *other = b->centred + j * num_dof;
             double square = eqf__aligned_distance(alignment, z, other);
-            if (isnan(square)) { /* more particles than that knows all permutations of */
+            if (isnan(square)) { /* too many particles for all permutations */
                 memcpy(x, other, num_dof * sizeof *x);
                 square = eqf__align(alignment, z, num_starts, seed, (i * b->num + j) * num_starts, x);
             }
@@ -78,8 +78,8 @@ void eqf__transport_clear(eqf__transport *transport) {
     transport->indices = NULL;
 }
 
-/* Between uniform distributions on n points each some best plan moves whole points: W2^2 = (1/n) min over permutations
- * p of sum_i d(a_i, b_p(i))^2. */
+/* Between uniform distributions on n points each, one of the best plans is a permutation: W2^2 = (1/n) min over
+ * permutations p of sum_i d(a_i, b_p(i))^2. */
 double eqf__aligned_distance_of_halves(const eqf__transport *transport, const float *squares, const eqf__pool *a,
                                        unsigned char half_a, const eqf__pool *b, unsigned char half_b, size_t count) {
     size_t next = 0;

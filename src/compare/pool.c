@@ -1,5 +1,4 @@
-/* Pools: a random choice of a set's configurations, with their energies and pair distances in ascending order, and
- * random splits of it. */
+/* Pools: a random choice of a set's configurations, with sorted energies and pair distances, and its random splits. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +9,7 @@
 
 enum { STREAM_COMPARE = 0x636f6d70 };
 
-/* Uniform in 0 ... bound - 1 but for a part in 2^64 / bound: the high half of bits times bound. */
+/* Uniform in 0 ... bound - 1 up to a relative error of bound / 2^64: the high half of 64 random bits times bound. */
 static uint32_t below(uint64_t seed, uint32_t stream, uint32_t round, uint32_t number, uint32_t bound) {
     const philox4x32_key_t key = {{(uint32_t)seed, (uint32_t)(seed >> 32)}};
     const philox4x32_ctr_t counter = {{number, round, stream, STREAM_COMPARE}}, words = philox4x32(counter, key);
@@ -18,7 +17,7 @@ static uint32_t below(uint64_t seed, uint32_t stream, uint32_t round, uint32_t n
     return (uint32_t)(((uint64_t)words.v[0] * bound + low) >> 32);
 }
 
-/* order [num]: its first `count` become a random choice in random order (Fisher and Yates). */
+/* order [num]: its first `count` elements become a random choice in random order (Fisher and Yates). */
 static void shuffle(uint32_t *order, size_t num, size_t count, uint64_t seed, uint32_t stream, uint32_t round) {
     for (size_t k = 0; k < num; k++) order[k] = (uint32_t)k;
     for (size_t k = 0; k < count && k + 1 < num; k++) {
@@ -71,7 +70,7 @@ static eqf_status fill(eqf_context *ctx, const eqf_potential_options *potential,
         centre(num_particles, space_dim, from, pool->centred + b * num_dof);
     }
     EQF__TRY(eqf_potential_evaluate(ctx, potential, pool->num, pool->x, pool->energy, NULL));
-    for (size_t b = 0; b < pool->num; b++) /* outside the potential's domain it is as high as can be */
+    for (size_t b = 0; b < pool->num; b++) /* outside the potential's domain the energy counts as infinite */
         pool->energies[b] = (eqf__labelled){isnan(pool->energy[b]) ? INFINITY : pool->energy[b], (uint32_t)b};
     fill_distances(num_particles, space_dim, pool);
     const size_t num_pairs = (size_t)num_particles * (num_particles - 1) / 2;

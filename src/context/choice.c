@@ -1,4 +1,4 @@
-/* Which device a context takes: by its own wish, or the best one. */
+/* Which device a context takes: the one that a selector names, or the best one. */
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,7 @@ static bool is_usable(const eqf_device_info *info) {
 
 static const char *const type_names[] = {"CPU", "GPU", "accelerator", "device"};
 
-/* Lower is better: GPU, CPU, the rest, then those whose profile calls them a last resort, then what cannot be used. */
+/* Ranks, lower is better: GPU, CPU, other types, those whose profile says last_resort, those that cannot be used. */
 enum { FIRST_LAST_RESORT = 4, UNUSABLE = 9 };
 static unsigned kind_rank(const eqf__device *device) {
     static const unsigned order[] = {
@@ -32,7 +32,8 @@ static bool is_better(const eqf__device *a, const eqf__device *b, bool by_probe)
     return rank_a != rank_b ? rank_a < rank_b : a->info.index < b->info.index;
 }
 
-/* Speeds decide only if each device that counts has one: none may lose for never having been probed. */
+/* Speeds decide only if every usable device has one, so that a device is not passed over because it was not
+ * measured. */
 static bool has_all_probes(const eqf__device *devices, size_t num_devices) {
     for (size_t d = 0; d < num_devices; d++)
         if (kind_rank(&devices[d]) < FIRST_LAST_RESORT && devices[d].info.probe_gflops == 0) return false;
@@ -98,8 +99,8 @@ static bool contains(const char *text, const char *part) {
     return false;
 }
 
-/* PCI vendors: https://pcisig.com/membership/member-companies. A CPU's id says nothing (platforms/README.md): its names
- * decide. */
+/* PCI vendors: https://pcisig.com/membership/member-companies. A CPU's id means nothing (platforms/README.md), so its
+ * names are compared. */
 static bool is_of_vendor(const eqf_device_info *info, const char *selector, bool *is_vendor_out) {
     static const struct {
         const char *selector;
@@ -134,7 +135,7 @@ static bool is_automatic(const char *selector) {
     return selector == NULL || selector[0] == '\0' || strcasecmp(selector, "auto") == 0;
 }
 
-/* Of those that fit, the one that "auto" would take if there were no others; NULL if none fits. */
+/* Of the devices that fit the selector, the one that "auto" would take; NULL if none fits. */
 static const eqf__device *choose(const eqf__device *devices, size_t num_devices, const char *selector,
                                  size_t *num_fit_out) {
     const bool by_probe = has_all_probes(devices, num_devices);

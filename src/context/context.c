@@ -1,4 +1,4 @@
-/* The context's life, and its device. */
+/* Creation and destruction of a context, and its device. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,4 +1,4 @@
-/* What devices there are, what they say of themselves, and what profile they get. */
+/* Lists the devices with their properties and profiles. */
 #include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
@@ -72,7 +72,7 @@ static eqf_status describe(eqf_context *ctx, cl_platform_id ocl_platform, eqf__d
     return eqf__profile_apply(ctx, &facts, device);
 }
 
-/* GFLOP/s that eqflow devices --probe measured here; 0: none. */
+/* GFLOP/s that `eqflow devices --probe` measured on this machine; 0: not measured. */
 static double stored_probe(eqf_context *ctx, const eqf_device_info *info) {
     char *text = eqf__store_load(ctx, info, EQF__STORE_PROBE);
     double gflops = 0;
@@ -82,10 +82,10 @@ static double stored_probe(eqf_context *ctx, const eqf_device_info *info) {
     return gflops;
 }
 
-/* The loader's (cl_khr_icd): not one implementation. */
+/* A status of the OpenCL loader (cl_khr_icd): there is no implementation. */
 enum { PLATFORM_NOT_FOUND = -1001 };
 
-/* What was looked for and not found, in words that help. */
+/* An error that says what was not found and what to do. */
 static eqf_status fail_without_platforms(eqf_context *ctx) {
     char broken[512];
     unsigned num_files;
@@ -99,7 +99,8 @@ static eqf_status fail_without_platforms(eqf_context *ctx) {
         getenv("OCL_ICD_VENDORS") != NULL ? " where OCL_ICD_VENDORS points" : "");
 }
 
-/* An implementation that is there, but does not answer. whose: "" is the loader, which asks them all. */
+/* An error for an implementation that exists but does not answer. whose: its name; "" is the loader, which calls all of
+ * them. */
 static eqf_status fail_to_list(eqf_context *ctx, cl_int error, const char *whose) {
     return eqf__fail(ctx, error == CL_OUT_OF_HOST_MEMORY ? EQF_ERROR_OUT_OF_MEMORY : EQF_ERROR_DEVICE,
                      "OpenCL is installed%s%s, but does not say what devices there are (%s): %s",
@@ -248,7 +249,7 @@ eqf_status eqf__device_find(eqf_context *ctx, cl_device_id id, eqf__device *devi
     if (d < num_devices) *device_out = devices[d];
     free(devices);
     if (d < num_devices) return EQF_OK;
-    memset(device_out, 0, sizeof *device_out); /* a part of a device is in no list */
+    memset(device_out, 0, sizeof *device_out); /* a sub-device is not in the list */
     device_out->id = id;
     device_out->info.struct_size = sizeof device_out->info;
     EQF__OCL(ctx,

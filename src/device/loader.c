@@ -47,7 +47,8 @@ bool eqf__loader_find_broken(char *text, size_t size, unsigned *num_files_out) {
     struct stat about;
     *num_files_out = 0;
     if (folder == NULL || folder[0] == '\0') folder = "/etc/OpenCL/vendors";
-    if (ends_with_icd(folder) && stat(folder, &about) == 0 && S_ISREG(about.st_mode)) { /* one file by its path */
+    /* the variable names one file */
+    if (ends_with_icd(folder) && stat(folder, &about) == 0 && S_ISREG(about.st_mode)) {
         *num_files_out = 1;
         return is_broken(folder, text, size);
     }

@@ -1,4 +1,4 @@
-/* OpenCL errors in words, and buffers. */
+/* Messages for OpenCL's errors, and buffers. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -75,7 +75,7 @@ eqf_status eqf__ocl_fail_after_kernels(eqf_context *ctx, cl_int error, const cha
     if (error != CL_OUT_OF_RESOURCES && error != CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST &&
         error != CL_INVALID_COMMAND_QUEUE)
         return eqf__ocl_fail(ctx, error, what);
-    /* Drivers report a kernel that a watchdog killed or that touched foreign memory only here. */
+    /* Only here do drivers report a kernel that a watchdog killed or that accessed memory outside its buffers. */
     ctx->device->is_lost = true;
     return eqf__fail(
         ctx, EQF_ERROR_DEVICE,
@@ -139,7 +139,7 @@ void eqf__buffer_destroy(cl_mem *buffer) {
 eqf_status eqf__buffer_write(eqf_context *ctx, cl_mem buffer, size_t offset, size_t num_bytes, const void *h_data) {
     if (num_bytes == 0) return EQF_OK;
     EQF__TRY(eqf__device_check_process(ctx));
-    if (ctx->device->described != NULL) return eqf__described_write(buffer, offset, num_bytes, h_data);
+    if (ctx->device->described != NULL) return eqf__described_write(ctx->device, buffer, offset, num_bytes, h_data);
     EQF__OCL(ctx, clEnqueueWriteBuffer(ctx->device->queue, buffer, CL_TRUE, offset, num_bytes, h_data, 0, NULL, NULL),
              "while copying to the device");
     return EQF_OK;
@@ -148,7 +148,7 @@ eqf_status eqf__buffer_write(eqf_context *ctx, cl_mem buffer, size_t offset, siz
 eqf_status eqf__buffer_read(eqf_context *ctx, cl_mem buffer, size_t offset, size_t num_bytes, void *h_data) {
     if (num_bytes == 0) return EQF_OK;
     EQF__TRY(eqf__device_check_process(ctx));
-    if (ctx->device->described != NULL) return eqf__described_read(buffer, offset, num_bytes, h_data);
+    if (ctx->device->described != NULL) return eqf__described_read(ctx->device, buffer, offset, num_bytes, h_data);
     if (ctx->device->is_lost) return eqf__ocl_fail(ctx, CL_DEVICE_NOT_AVAILABLE, "earlier");
     const cl_int error =
         clEnqueueReadBuffer(ctx->device->queue, buffer, CL_TRUE, offset, num_bytes, h_data, 0, NULL, NULL);
@@ -157,7 +157,8 @@ eqf_status eqf__buffer_read(eqf_context *ctx, cl_mem buffer, size_t offset, size
 
 eqf_status eqf__buffer_copy(eqf_context *ctx, cl_mem from, size_t from_offset, cl_mem to, size_t to_offset,
                             size_t num_bytes) {
-    if (num_bytes == 0 || ctx->device->described != NULL) return EQF_OK;
+    if (num_bytes == 0) return EQF_OK;
+    if (ctx->device->described != NULL) return eqf__described_touch(ctx->device, 2 * num_bytes);
     EQF__TRY(eqf__device_check_process(ctx));
     EQF__OCL(ctx, clEnqueueCopyBuffer(ctx->device->queue, from, to, from_offset, to_offset, num_bytes, 0, NULL, NULL),
              "while a buffer was copied");
@@ -167,7 +168,8 @@ eqf_status eqf__buffer_copy(eqf_context *ctx, cl_mem from, size_t from_offset, c
 eqf_status eqf__buffer_copy_rows(eqf_context *ctx, cl_mem from, size_t from_bytes, cl_mem to, size_t row_bytes,
                                  size_t num_rows) {
     const size_t origin[3] = {0, 0, 0}, region[3] = {row_bytes, num_rows, 1};
-    if (num_rows == 0 || ctx->device->described != NULL) return EQF_OK;
+    if (num_rows == 0) return EQF_OK;
+    if (ctx->device->described != NULL) return eqf__described_touch(ctx->device, 2 * num_rows * row_bytes);
     EQF__TRY(eqf__device_check_process(ctx));
     EQF__OCL(ctx,
              clEnqueueCopyBufferRect(ctx->device->queue, from, to, origin, origin, region, from_bytes, 0, row_bytes, 0,

@@ -1,4 +1,4 @@
-/* The open OpenCL device of a context, its buffers, and how OpenCL errors become ours. */
+/* The open OpenCL device of a context, its buffers, and the translation of OpenCL's errors to eqf_status. */
 #ifndef EQF_OCL_H
 #define EQF_OCL_H
 
@@ -15,29 +15,30 @@ typedef struct eqf__device {
     cl_command_queue queue; /* in order */
     long process_id;        /* of the process that opened it: a driver's threads and locks do not survive a fork */
     eqf_device_info info;
-    /* Profile: what the kernels are built with and how they are launched (platforms/README.md has each key). */
+    /* Values of the profile (platforms/README.md explains each key). */
     unsigned vector_width; /* V */
-    unsigned num_partials; /* work-items that accumulate gradients: fixed per device class, so that results do
-                                  not depend on the thread count */
-    size_t max_work_items; /* that a launch over many small turns uses; SIZE_MAX: as many as turns */
-    /* work-items a group where a kernel has no wish of its own; 0: what the driver prefers for it */
+    unsigned num_partials; /* work-items that add up gradients; from the profile and not from the number of threads, so
+                                  that results do not depend on it */
+    size_t max_work_items; /* most work-items of a launch over many small turns; SIZE_MAX: one for each turn */
+    /* work-items in a group, for kernels that do not set their own; 0: the driver's preference for each kernel */
     size_t local_size;
-    /* One sample a work-group instead of V samples a work-item (cl/integrator/rk4_group.cl); what has no such kernels
-     * takes no notice. */
-    unsigned group_size;          /* work-items of the group; 0: never */
-    unsigned group_min_particles; /* fewest particles for which it is taken */
-    /* fewest for which a stage's table is copied to local memory first, where it fits */
+    /* A work-group shares a sample, instead of V samples in a work-item (cl/integrator/rk4_group.cl); only for solvers
+     * that have such kernels. */
+    unsigned group_size;          /* work-items of the group; 0: samples are not shared */
+    unsigned group_min_particles; /* fewest particles for which a sample is shared */
+    /* fewest particles for which a stage's table is copied to local memory first, if it fits */
     unsigned group_staging_particles;
-    bool has_fast_local_memory; /* on the chip, and not the same as global memory */
-    /* most loop turns of a work-item, or of a group that shares a sample, in one launch; 0: none */
+    bool has_fast_local_memory; /* local memory is on the chip, separate from global memory */
+    /* most loop turns of a work-item, or of a group that shares a sample, in one launch; 0: no limit */
     uint64_t launch_iterations;
     unsigned table_cells; /* first resolution of a field's table */
-    bool is_lost;         /* it stopped working: nothing of it is believed or kept */
-    bool is_last_resort;  /* auto takes it only where nothing else is */
+    bool is_lost;         /* it stopped working: its results are not used and its programs not stored */
+    bool is_last_resort;  /* auto takes it only if there is no other */
     char build_options[256];
-    /* the folder that takes the programs of a device without a driver (described.h); NULL: a real device */
+    /* the folder into which the programs of a device without a driver are written (described.h); NULL: a real device */
     char *described;
-    bool has_gemm; /* CLBlast has this device's parameters and passed its check (src/dynamics/gemm.c) */
+    struct eqf__described_listener *listener; /* of a described device: hears of launches; NULL: nobody does */
+    bool has_gemm; /* CLBlast's parameters are set for this device, and its check passed (src/dynamics/gemm.c) */
 } eqf__device;
 
 /* UNSUPPORTED in a child of the process that opened the device: a call there would wait for ever. */
@@ -46,13 +47,12 @@ eqf_status eqf__device_check_process(eqf_context *ctx);
 /* The device, opened by default rules if none is open yet. */
 eqf_status eqf__device_get(eqf_context *ctx, eqf__device **device_out);
 void eqf__device_close(eqf_context *ctx);
-/* What is known of a device that the program gave, its OpenCL objects not set. */
+/* Fills in all properties of a device that the program gave, except the OpenCL objects. */
 eqf_status eqf__device_find(eqf_context *ctx, cl_device_id id, eqf__device *device_out);
 
-/* OpenCL code -> status, with the code's name in the message. what: what was being done, for people. */
+/* OpenCL code -> status, with the code's name in the message. what: the activity, for the message. */
 eqf_status eqf__ocl_fail(eqf_context *ctx, cl_int error, const char *what);
-/* The same for waiting and reading, where the fate of kernels shows: a device that is gone, or a kernel that was
- * killed. */
+/* The same for waits and reads, which are where drivers report a lost device or a killed kernel. */
 eqf_status eqf__ocl_fail_after_kernels(eqf_context *ctx, cl_int error, const char *what);
 const char *eqf__ocl_error_name(cl_int error);
 #define EQF__OCL(ctx, call, what)                                                        \
@@ -69,10 +69,10 @@ void eqf__buffer_destroy(cl_mem *buffer);
 /* Blocking copies. */
 eqf_status eqf__buffer_write(eqf_context *ctx, cl_mem buffer, size_t offset, size_t num_bytes, const void *h_data);
 eqf_status eqf__buffer_read(eqf_context *ctx, cl_mem buffer, size_t offset, size_t num_bytes, void *h_data);
-/* On the device, in the queue's order. */
+/* A copy on the device, in the queue's order. */
 eqf_status eqf__buffer_copy(eqf_context *ctx, cl_mem from, size_t from_offset, cl_mem to, size_t to_offset,
                             size_t num_bytes);
-/* The first row_bytes of num_rows rows, from_bytes from one to the next, become rows without gaps. */
+/* Copies the first row_bytes of each of num_rows rows, which are from_bytes apart, to rows without gaps. */
 eqf_status eqf__buffer_copy_rows(eqf_context *ctx, cl_mem from, size_t from_bytes, cl_mem to, size_t row_bytes,
                                  size_t num_rows);
 

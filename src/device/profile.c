@@ -1,4 +1,4 @@
-/* Profiles: keys and their values, which files fit a device, and the chain of them. Format and keys:
+/* Profiles: keys and their values, which files match a device, and how they are combined. Format and keys:
  * platforms/README.md. */
 #include "profile.h"
 
@@ -8,7 +8,7 @@
 
 #include "store.h"
 
-/* Not in every cl_ext.h: cl_nv_device_attribute_query and cl_amd_device_attribute_query. */
+/* Of cl_nv_device_attribute_query and cl_amd_device_attribute_query, which not every cl_ext.h has. */
 enum {
     NV_COMPUTE_CAPABILITY_MAJOR = 0x4000,
     NV_COMPUTE_CAPABILITY_MINOR = 0x4001,
@@ -132,7 +132,7 @@ static eqf_status match(eqf_context *ctx, const char *place, const eqf__profile_
     return EQF_OK;
 }
 
-/* First pass: is the text of this level, and does it fit? */
+/* First pass: whether the text has this level and matches the facts. */
 static eqf_status check_fit(eqf_context *ctx, const char *name, const char *text, eqf__profile_level level,
                             const eqf__profile_facts *facts, bool *fits_out) {
     unsigned number = 0;
@@ -350,7 +350,7 @@ static bool flag_of(const eqf_device_profile *profile, const char *key) {
 eqf_status eqf__profile_apply(eqf_context *ctx, const eqf__profile_facts *facts, eqf__device *device) {
     eqf_device_profile *profile = eqf__alloc(ctx, 1, sizeof *profile, "the device's profile");
     if (profile == NULL) return EQF_ERROR_OUT_OF_MEMORY;
-    /* What was measured on this machine is of no other: a described device has no tuning. */
+    /* A described device has no tuning: tuning is measured on this machine's devices. */
     char *tuning = device->described != NULL ? NULL : eqf__store_load(ctx, &device->info, EQF__STORE_TUNING);
     eqf_status status = eqf__profile_resolve(ctx, facts, tuning, profile, device->info.profile_name);
     free(tuning);

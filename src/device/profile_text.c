@@ -32,7 +32,7 @@ bool eqf__profile_next_line(const char **text, unsigned *number, eqf__profile_li
         const char *equals = memchr(begin, '=', before_comment);
         char whole[64];
         copy_trimmed(whole, sizeof whole, begin, before_comment);
-        if (whole[0] == '\0') continue; /* blank, or a comment of its own */
+        if (whole[0] == '\0') continue; /* blank, or only a comment */
         if (equals == NULL) return true;
         copy_trimmed(line->key, sizeof line->key, begin, (size_t)(equals - begin));
         copy_trimmed(line->value, sizeof line->value, equals + 1, (size_t)(begin + before_comment - equals - 1));

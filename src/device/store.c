@@ -25,14 +25,14 @@ const char *eqf__cache_folder(eqf_context *ctx) {
 const char *eqf__cache_folder_make(eqf_context *ctx) {
     const char *path = eqf__cache_folder(ctx);
     if (path == NULL || !eqf__folder_create(path)) return NULL;
-    return eqf__cache_folder(ctx); /* somebody else may have been faster */
+    return eqf__cache_folder(ctx); /* checked again: another user may have made it first */
 }
 
 static void add_text(SHA2_CTX *sha, const char *text) {
     SHA256Update(sha, (const uint8_t *)text, strlen(text) + 1);
 }
 
-/* Half of a SHA-256 of all that tells devices and drivers apart names the file. */
+/* The file's name is half of a SHA-256 of all that distinguishes devices and drivers. */
 static void store_name(const eqf_device_info *info, eqf__store_kind kind, char name[48]) {
     SHA2_CTX sha;
     uint8_t digest[SHA256_DIGEST_LENGTH];
@@ -59,7 +59,7 @@ char *eqf__store_load(eqf_context *ctx, const eqf_device_info *info, eqf__store_
     if (access(path, R_OK) != 0) return NULL;
     memcpy(saved_error, ctx->error, sizeof saved_error);
     if (eqf__own_file_read(ctx, folder, name, &bytes, &num_bytes) != EQF_OK) bytes = NULL;
-    memcpy(ctx->error, saved_error, sizeof saved_error); /* that nothing is stored is no error */
+    memcpy(ctx->error, saved_error, sizeof saved_error); /* it is not an error if nothing is stored */
     return (char *)bytes;
 }
 

@@ -1,12 +1,12 @@
-/* The dense field's host side: its layers, their weights on the device, and its row. */
+/* The dense field on the host: its layers, their weights on the device, and its row of the table of kinds. */
 #include <stdlib.h>
 
 #include "dense_internal.h"
 
-/* Most columns (samples times directions and one) of a tile: on CPUs a tile's matrices stay in the last cache level,
- * GPUs want to be filled. */
+/* Most columns of a tile, samples times (1 + directions): on CPUs the matrices of a tile stay in the last cache level,
+ * on GPUs they keep all units busy. */
 static const size_t cpu_tile_columns = 8192, gpu_tile_columns = 131072;
-/* Samples of a tile are a multiple of this: of every V, and of the tiles that matrix products are cut into. */
+/* The number of samples in a tile is a multiple of this: of every V, and of the tile sizes of matrix products. */
 static const size_t cpu_sample_multiple = 16, gpu_sample_multiple = 64;
 
 /* ---- Parameters -------------------------------------------------------------------------------------------------- */
@@ -42,7 +42,7 @@ static eqf_status dense_contract(eqf__field *field, cl_mem d_grad, cl_mem d_grad
     return EQF_OK;
 }
 
-/* ---- Life -------------------------------------------------------------------------------------------------------- */
+/* ---- Create and destroy ------------------------------------------------------------------------------------------ */
 
 static void dense_destroy(eqf__field *field) {
     dense_state *state = field->state;
@@ -103,7 +103,7 @@ static eqf_status create_layers(eqf__field *field) {
 }
 
 static eqf_status dense_create(eqf__field *field, const eqf__field_needs *needs) {
-    (void)needs; /* it has one form */
+    (void)needs; /* the kind has one form */
     eqf_context *ctx = field->ctx;
     eqf__device *device;
     EQF__TRY(eqf__device_get(ctx, &device));
@@ -137,7 +137,7 @@ static eqf_status init_params(eqf_context *ctx, const eqf_dynamics_options *opti
     return EQF_OK;
 }
 
-/* Where the network's units are not saturated. */
+/* Small coordinates, at which the network's units are not saturated. */
 static bool problem(const eqf_dynamics_options *options, unsigned num_particles, unsigned space_dim,
                     bool has_step_control, eqf__field_problem *problem_out) {
     (void)space_dim;

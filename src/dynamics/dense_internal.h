@@ -1,5 +1,5 @@
-/* The dense field's inside: what holds its layers (dense.c) and what takes tiles of a batch through them
- * (dense_tiles.c). Equations and layouts: cl/dynamics/dense.clh. */
+/* Internals of the dense field: dense.c makes its layers, dense_tiles.c evaluates them for tiles of a batch. Equations
+ * and layouts: cl/dynamics/dense.clh. */
 #ifndef EQF_DENSE_INTERNAL_H
 #define EQF_DENSE_INTERNAL_H
 
@@ -17,8 +17,8 @@ typedef struct dense_layer {
     cl_mem d_forward;           /* [in_padded][out_padded] */
     cl_mem d_reverse;           /* [out_padded][in_padded] */
     cl_mem d_bias;              /* [out_padded] */
-    cl_mem d_z;                 /* [out_padded][num_columns] of a tile; hidden layers */
-    cl_mem d_activated;         /* the same, its activations; for vjp only */
+    cl_mem d_z;                 /* [out_padded][num_columns] of a tile; of hidden layers only */
+    cl_mem d_activated;         /* the same of its activations; for vjp only */
 } dense_layer;
 
 /* Kernels that loop over directions. */
@@ -34,10 +34,10 @@ enum {
     NUM_KERNELS
 };
 
-/* The field with its divergence, or its velocity alone: then there are no directions. */
+/* Kernels for velocity and divergence, or for the velocity alone, without directions. */
 typedef struct dense_way {
     size_t num_directions;
-    eqf__kernel kernels[NUM_KERNELS]; /* of the velocity alone: built when it is first asked for */
+    eqf__kernel kernels[NUM_KERNELS]; /* those of the velocity alone are built at first use */
 } dense_way;
 
 typedef struct dense_state {
@@ -46,8 +46,8 @@ typedef struct dense_state {
     size_t most_samples, sample_multiple;
     dense_way with_divergence, velocity_alone;
     dense_layer layers[MAX_LAYERS];
-    /* Of a tile; see ensure_memory. */
-    size_t num_samples; /* that there is room for */
+    /* Memory of a tile; see ensure_memory. */
+    size_t num_samples; /* most samples for which it is large enough */
     bool has_reverse;
     cl_mem d_inputs, d_outputs;
     cl_mem d_adjoints[2], d_transposed[2], d_values, d_product;
@@ -58,12 +58,12 @@ static inline size_t eqf__dense_round_up(size_t count, size_t multiple) {
     return (count + multiple - 1) / multiple * multiple;
 }
 
-/* Builds one of the two ways; *program_out, unless it is NULL, is its program. */
+/* Builds one of the two sets of kernels; *program_out (or NULL) is its program. */
 eqf_status eqf__dense_create_way(eqf__field *field, dense_way *way, eqf__program **program_out);
-/* Of tiles. */
+/* Releases the memory of tiles. */
 void eqf__dense_release_memory(dense_state *state);
 
-/* The batched form's verbs (field.h). */
+/* The functions of the batched form (field.h). */
 eqf_status eqf__dense_evaluate(eqf__field *field, const eqf__noise *noise, size_t num_blocks, cl_mem d_x,
                                cl_mem d_times, cl_mem d_velocity, cl_mem d_divergence);
 eqf_status eqf__dense_vjp(eqf__field *field, const eqf__noise *noise, size_t num_blocks, cl_mem d_x, cl_mem d_times,

@@ -4,7 +4,7 @@
 
 #include "start_values.h"
 
-/* Of the last layer's start values, below what its inputs would give: the flow starts near the identity. */
+/* A factor of the last layer's start values: the flow starts near the identity. */
 static const double last_layer_scale = 0.01;
 
 static const char *const activations[] = {[EQF_ACTIVATION_TANH] = "tanh", [EQF_ACTIVATION_SILU] = "silu", NULL};

@@ -14,8 +14,8 @@ enum { EQF__DENSE_MAX_DEPTH = 8, EQF__DENSE_MAX_SLICES = 2 * (EQF__DENSE_MAX_DEP
 /* The functions below expect checked options. */
 extern const eqf_option eqf__dense_options[];
 
-/* Fills slices_out and *num_slices_out (weights of layer l at 2 l, its biases after them) and gives num_params; names
- * are static. */
+/* Fills slices_out and *num_slices_out (slice 2 l: weights of layer l, 2 l + 1: its biases), and returns num_params;
+ * names are static. */
 size_t eqf__dense_layout(const eqf_dynamics_options *options, size_t num_dof,
                          eqf_param_slice slices_out[EQF__DENSE_MAX_SLICES], size_t *num_slices_out,
                          size_t *num_trained_out);

@@ -1,5 +1,5 @@
-/* The dense field's batched verbs: layers as matrix products over all samples and directions at once, tile after tile
- * of the batch. */
+/* The dense field's batched form: each layer is a matrix product over all samples and directions of a tile; the tiles
+ * of a batch follow each other. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,7 +23,7 @@ void eqf__dense_release_memory(dense_state *state) {
     state->has_reverse = false;
 }
 
-/* Largest padded number of features that a matrix of some layer has. */
+/* The largest padded number of features of a layer's matrices. */
 static size_t most_features(const dense_state *state) {
     size_t most = 0;
     for (unsigned l = 0; l < state->num_layers; l++) {
@@ -61,16 +61,16 @@ static eqf_status create_memory(eqf__field *field, size_t num_samples, bool has_
     return eqf__buffer_create(ctx, most_product * sizeof(float), NULL, "the weights' gradients", &state->d_product);
 }
 
-/* Room for a tile of num_samples; what was there is lost if it was too small. */
+/* Makes the memory of a tile large enough for num_samples; if it was too small, its contents are lost. */
 static eqf_status ensure_memory(eqf__field *field, size_t num_samples, bool has_reverse) {
     dense_state *state = field->state;
     if (state->num_samples >= num_samples && (state->has_reverse || !has_reverse)) return EQF_OK;
     has_reverse = has_reverse || state->has_reverse;
     if (num_samples < state->num_samples) num_samples = state->num_samples;
-    /* Kernels that were enqueued may still use the old buffers: OpenCL keeps those until they are done. */
+    /* Enqueued kernels may still use the old buffers: OpenCL keeps them until these kernels are done. */
     eqf__dense_release_memory(state);
     eqf_status status = create_memory(field, num_samples, has_reverse);
-    if (status != EQF_OK) { /* a smaller batch may try again */
+    if (status != EQF_OK) { /* so that the caller can try a smaller batch */
         eqf__dense_release_memory(state);
         return status;
     }
@@ -81,13 +81,13 @@ static eqf_status ensure_memory(eqf__field *field, size_t num_samples, bool has_
 
 /* ---- A tile of the batch ----------------------------------------------------------------------------------------- */
 
-/* Blocks block_begin ... of num_blocks, in num_samples columns a direction. */
+/* num_blocks blocks from block_begin on; num_samples columns for each direction. */
 typedef struct dense_tile {
     const dense_way *way;
     cl_uint block_begin, num_blocks, num_samples, num_columns;
 } dense_tile;
 
-/* The tile after the one that ended at *next_block_ref; false: there is none. */
+/* The tile that begins at *next_block_ref, which moves to its end; false: there is none. */
 static bool next_tile(const dense_state *state, const dense_way *way, size_t num_blocks, size_t *next_block_ref,
                       dense_tile *tile_out) {
     if (*next_block_ref >= num_blocks) return false;
@@ -108,7 +108,7 @@ static size_t largest_tile(const dense_state *state, size_t num_blocks) {
     return all < state->most_samples ? all : state->most_samples;
 }
 
-/* Turns of a kernel over numbers: features times samples, V at a time. */
+/* Turns of a kernel over features times samples, V numbers in each. */
 static size_t work_items(const eqf__field *field, size_t num_features, size_t num) {
     const dense_state *state = field->state;
     return eqf__stride(field->ctx, num_features * (num / state->vector_width));
@@ -140,13 +140,13 @@ static eqf_status choose_way(eqf__field *field, bool has_divergence, const dense
     return way->kernels[NUM_KERNELS - 1].id != NULL ? EQF_OK : eqf__dense_create_way(field, way, NULL);
 }
 
-/* What goes into layer l. */
+/* The input of layer l. */
 static cl_mem layer_input(const dense_state *state, unsigned l, bool is_kept) {
     if (l == 0) return state->d_inputs;
     return is_kept ? state->layers[l - 1].d_activated : state->layers[l - 1].d_z;
 }
 
-/* All layers of a tile; is_kept: what the reverse needs stays in memory. */
+/* Evaluates all layers for a tile; is_kept: the results that the reverse pass needs stay in memory. */
 static eqf_status evaluate_layers(eqf__field *field, const eqf__noise *noise, const dense_tile *tile, cl_mem d_x,
                                   cl_mem d_times, bool is_kept) {
     eqf_context *ctx = field->ctx;
@@ -178,7 +178,7 @@ eqf_status eqf__dense_evaluate(eqf__field *field, const eqf__noise *noise, size_
     if (num_blocks == 0) return EQF_OK;
     const dense_way *way;
     EQF__TRY(choose_way(field, d_divergence != NULL, &way));
-    const cl_mem d_sum = d_divergence != NULL ? d_divergence : d_velocity; /* some memory that is not written */
+    const cl_mem d_sum = d_divergence != NULL ? d_divergence : d_velocity; /* any buffer: it is not written */
     EQF__TRY(ensure_memory(field, largest_tile(state, num_blocks), false));
     dense_tile tile;
     for (size_t next = 0; next_tile(state, way, num_blocks, &next, &tile);) {
@@ -214,7 +214,7 @@ static eqf_status add_layer_gradient(eqf__field *field, const dense_tile *tile, 
                        EQF__ARG(out_padded), EQF__ARG(tile->num_samples));
 }
 
-/* The adjoint of layer l's z is in d_adjoints[0]; leaves that of its input in d_adjoints[0]. */
+/* For each layer, from the last: d_adjoints[0] holds the adjoint of its z, then that of its input. */
 static eqf_status reverse_layers(eqf__field *field, const dense_tile *tile, cl_mem d_adjoint_x, cl_mem d_grad) {
     eqf_context *ctx = field->ctx;
     dense_state *state = field->state;
@@ -234,7 +234,7 @@ static eqf_status reverse_layers(eqf__field *field, const dense_tile *tile, cl_m
         d_adjoint = d_next;
         d_next = d_swapped;
     }
-    /* The directions do not depend on x: of the first layer only the values' adjoints go on. */
+    /* The directions do not depend on x: of the first layer's inputs only the value columns have adjoints. */
     const dense_layer *first = &state->layers[0];
     const cl_uint num_features = (cl_uint)first->out_padded;
     EQF__TRY(EQF__LAUNCH(ctx, &tile->way->kernels[VALUES], work_items(field, num_features, tile->num_samples), 0,
@@ -254,7 +254,7 @@ eqf_status eqf__dense_vjp(eqf__field *field, const eqf__noise *noise, size_t num
     const dense_way *way;
     EQF__TRY(choose_way(field, d_adjoint_divergence != NULL, &way));
     const cl_mem d_adjoint_sum =
-        d_adjoint_divergence != NULL ? d_adjoint_divergence : d_times; /* some memory that is not read */
+        d_adjoint_divergence != NULL ? d_adjoint_divergence : d_times; /* any buffer: it is not read */
     EQF__TRY(ensure_memory(field, largest_tile(state, num_blocks), true));
     dense_tile tile;
     for (size_t next = 0; next_tile(state, way, num_blocks, &next, &tile);) {

@@ -1,11 +1,10 @@
-/* A velocity field on the device. A kind of field is one row of the table in kinds.c, a file here and its text in
- * cl/dynamics. It brings some of four forms, each a struct of its own; an integrator uses the form that it can, and
- * knows no kind:
- *     stage     text for all samples at one stage time; what depends on time alone is worked out before the solve
- *     group     the same with a sample shared by a work-group
- *     any time  text in which each lane has its own time
- *     batched   verbs that the host calls launch by launch, for networks whose layers are matrix products over the
- *         whole batch */
+/* A velocity field on the device. A kind of field is one row of the table in kinds.c, with its files here and its
+ * kernel text in cl/dynamics. A field has some of four forms, each a struct below; an integrator chooses a form, and
+ * does not depend on the kind:
+ *     stage     kernel text for all samples at one stage time; data of the time alone are computed before a solve
+ *     group     the same, with a work-group for each sample
+ *     any time  kernel text in which each lane has its own time
+ *     batched   host functions that launch kernels over the whole batch, for networks of matrix products */
 #ifndef EQF_FIELD_H
 #define EQF_FIELD_H
 
@@ -15,36 +14,37 @@
 
 typedef struct eqf__field eqf__field;
 
-/* The noise of one solve, for estimated divergences: lane l of block b draws that of sample first_sample + b V + l,
- * Philox keyed by seed. It is the same at every time of the solve, which so has a smooth right-hand side. */
+/* The noise of one solve, for estimated divergences: lane l of block b has the noise of sample first_sample + b V + l
+ * (Philox, key = seed). It is the same at all times of the solve, so that the right-hand side is smooth. */
 typedef struct eqf__noise {
     uint64_t seed, first_sample;
 } eqf__noise;
 
-/* Loop turns of one work-item in one call of a function of a form's text, counted as if no loop were unrolled. */
+/* Loop turns of one work-item in a call of each function of the text, counted as if no loop were unrolled. */
 typedef struct eqf__stage_turns {
     size_t velocity, vjp;
 } eqf__stage_turns;
-/* The same; a loop of n turns counts n + 1, as llvmpipe counts them. */
+/* The same for the any-time form; a loop of n turns counts n + 1, as in llvmpipe's limit. */
 typedef struct eqf__any_time_turns {
     size_t field, velocity, vjp, gradient;
 } eqf__any_time_turns;
 
-/* The text promises
+/* The text defines
  *     field_velocity(stage, shared, x, velocity, divergence)
  *     field_vjp(stage, shared, grad_stage, grad_shared, x, adjoint_velocity, adjoint_divergence, adjoint_x)
  * for one stage time t_j = j / (num_stages - 1). */
 typedef struct eqf__stage_form {
     const char *files[4]; /* kernel files, NULL-terminated */
     char defines[256];    /* -D options, STAGE_SIZE, GRAD_STAGE_SIZE and GRAD_SHARED_SIZE among them */
-    size_t grad_stage_size, grad_shared_size; /* numbers, a stage's and those of all; multiples of 16 */
+    size_t grad_stage_size, grad_shared_size; /* numbers of one stage, and common to all stages; multiples of 16 */
     eqf__stage_turns turns;
-    const char *cheaper; /* "" or what has fewer turns, for messages: ", or EQF_FIELD_TABLE" */
+    const char *cheaper; /* for messages, "" or a choice with fewer turns: ", or EQF_FIELD_TABLE" */
     cl_mem d_stages;     /* [num_stages][STAGE_SIZE], valid after prepare */
     cl_mem d_shared;
-    /* Programs between parameters and stages, for the known answers. NULL: none, or not built yet. */
+    /* The programs from parameters to stage data and from gradients back, for the known answers; NULL: none, or not
+     * built yet. */
     eqf__program *program, *gradient_program;
-    /* Builds what only gradients need; NULL: contract does it. */
+    /* Builds the programs that only gradients need; NULL: contract does. */
     eqf_status (*prepare_gradient)(eqf__field *field);
     /* Partial gradients [num_partials][num_stages][grad_stage_size], [num_partials][grad_shared_size] -> d_gradient
      * [num_trained]. */
@@ -52,18 +52,18 @@ typedef struct eqf__stage_form {
                            cl_mem d_gradient);
 } eqf__stage_form;
 
-/* The stage form's data by a work-group a sample, as cl/integrator/rk4_group.cl wants it. */
+/* Text in which a work-group computes a sample, with the data of the stage form; for cl/integrator/rk4_group.cl. */
 typedef struct eqf__group_form {
     const char *files[4]; /* NULL-terminated */
-    size_t table_size; /* floats of a stage that such a group may copy to local memory to look things up; 0: nothing */
-    /* Floats of local memory that the text wants beside such a copy. */
+    size_t table_size; /* floats of a stage's table, which a group may copy to local memory; 0: no table */
+    /* Floats of local memory that the text needs besides such a copy. */
     size_t (*local_size)(const eqf__field *field, size_t group_size);
-    /* Turns of the group's work-item that has most of them. */
+    /* Loop turns of the work-item with the most turns. */
     eqf__stage_turns (*turns)(const eqf__field *field, size_t group_size);
 } eqf__group_form;
 
-/* Text for integrators that choose their steps (cl/integrator/dormand_prince.cl). It promises
- *     any_time_field(params, constants, t, at)                     at [ANY_TIME_SIZE]: the field at the lanes' times
+/* Text for integrators that choose their steps (cl/integrator/dormand_prince.cl). It defines
+ *     any_time_field(params, constants, t, at)                     at [ANY_TIME_SIZE]: the data at the lanes' times
  *     any_time_velocity(constants, at, x, velocity, divergence)
  *     any_time_vjp(constants, at, x, adjoint_velocity, adjoint_divergence, velocity, adjoint_x)
  *     any_time_gradient(params, constants, t, at, x, adjoint_velocity, adjoint_divergence, grad)   grad
@@ -79,32 +79,30 @@ typedef struct eqf__any_time_form {
     eqf_status (*contract)(eqf__field *field, cl_mem d_partials, size_t num_partials, float scale, cl_mem d_gradient);
 } eqf__any_time_form;
 
-/* Everything is enqueued, nothing is waited for. State is blocked: d_x, d_velocity, d_adjoint_velocity, d_adjoint_x
+/* The functions enqueue and do not wait. State is blocked: d_x, d_velocity, d_adjoint_velocity, d_adjoint_x
  * [num_blocks][N*D][V]; d_times, d_divergence, d_adjoint_divergence [num_blocks][V]: each sample has its own time t in
- * [0, 1], and any time will do. Samples do not touch each other: one that is not finite spoils only its own results -
- * and the parameters' gradient, in which every lane counts, those of padding too (with adjoints of 0 and a finite x).
- * Errors: those of the device. */
+ * [0, 1]. Samples are independent: one that is not finite changes only its own results - and the gradient by the
+ * parameters, to which all lanes contribute, padding lanes too (they need adjoints of 0 and a finite x). Errors: those
+ * of the device. */
 typedef struct eqf__batched_form {
     size_t grad_size; /* floats of a gradient by the parameters in the field's own layout */
     eqf__program *program;
-    bool is_divergence_costly; /* several times the velocity's cost: solvers then evaluate it at fewer places */
-    /* Velocity and divergence (the estimate of it that the field's `divergence` asks for); d_velocity may be d_x.
+    bool is_divergence_costly; /* it costs several times the velocity: solvers then evaluate it at fewer times */
+    /* Velocity and divergence (exact or an estimate, as the field's `divergence` says); d_velocity may be d_x.
      * d_divergence NULL: the velocity alone, which costs much less. */
     eqf_status (*evaluate)(eqf__field *field, const eqf__noise *noise, size_t num_blocks, cl_mem d_x, cl_mem d_times,
                            cl_mem d_velocity, cl_mem d_divergence);
-    /* For the sum over samples of adjoint_velocity . v + adjoint_divergence div v: adds its derivative by x to
-     * d_adjoint_x, and its
-     * derivative by the parameters to d_grad [grad_size] (NULL: not wanted). d_adjoint_divergence NULL: as
-     * if it were 0, and much cheaper. Linear in the two adjoints, so a sample's share in the
-     * parameter gradient is weighted by scaling its adjoints. It evaluates the field again: the evaluate before need
-     * not have been at the same x. */
+    /* For the sum over samples of adjoint_velocity . v + adjoint_divergence div v: adds its gradient by x to
+     * d_adjoint_x, and its gradient by the parameters to d_grad [grad_size] (NULL: not computed). d_adjoint_divergence
+     * NULL means 0, and costs much less. The result is linear in the adjoints: scaling a sample's adjoints weights its
+     * part in d_grad. The field is evaluated again, so no evaluate at this x is needed before. */
     eqf_status (*vjp)(eqf__field *field, const eqf__noise *noise, size_t num_blocks, cl_mem d_x, cl_mem d_times,
                       cl_mem d_adjoint_velocity, cl_mem d_adjoint_divergence, cl_mem d_adjoint_x, cl_mem d_grad);
     /* d_grad [grad_size] -> d_gradient [num_trained]. */
     eqf_status (*contract)(eqf__field *field, cl_mem d_grad, cl_mem d_gradient);
 } eqf__batched_form;
 
-/* Forms, as a set. A group form comes with its stage form; solvers ask for that. */
+/* A set of forms. A field with the group form has the stage form too, and solvers ask for the latter. */
 enum { EQF__FORM_STAGE = 1, EQF__FORM_ANY_TIME = 2, EQF__FORM_BATCHED = 4, EQF__FORM_GROUP = 8 };
 
 struct eqf__dynamics_kind;
@@ -117,46 +115,46 @@ struct eqf__field {
     size_t num_params, num_trained;
     eqf__real real;
     cl_mem d_params;           /* [num_params] real */
-    eqf_divergence divergence; /* how it is computed */
-    /* The forms: NULL for what the kind has not, or was not asked for. They belong to the kind's state. */
+    eqf_divergence divergence; /* exact, or which estimate */
+    /* The forms; NULL: the kind does not have it, or it was not asked for. They are parts of `state`. */
     const eqf__stage_form *stage;
     const eqf__group_form *group;
     const eqf__any_time_form *any_time;
     const eqf__batched_form *batched;
     void *state; /* of the kind */
-    /* Of stage data that are tables. */
-    eqf_field_evaluation evaluation; /* as it is used: TABLE may have fallen back to DIRECT */
-    unsigned resolution;             /* fine cells; 0: summed directly */
+    /* For stage data that are tables: */
+    eqf_field_evaluation evaluation; /* the one in use: DIRECT if no table was fine enough */
+    unsigned resolution;             /* number of fine cells; 0: direct summation */
     /* largest relative error between points of d phi' + D phi (radial_check in cl/dynamics/radial_stages.cl) */
     double table_tolerance;
 };
 
-/* What a field is made for. */
+/* The use for which a field is made. */
 typedef struct eqf__field_needs {
     unsigned form;       /* one of EQF__FORM_ */
     unsigned num_stages; /* of the stage form */
     eqf_field_evaluation evaluation;
     eqf_divergence divergence;
-    eqf__real real; /* that the solver computes in */
+    eqf__real real; /* the solver's precision */
 } eqf__field_needs;
 
-/* Makes a field with room for parameters, none set. Errors: those of the device. */
+/* Makes a field; its parameters are not set. Errors: those of the device. */
 eqf_status eqf__field_create(eqf_context *ctx, unsigned num_particles, unsigned space_dim,
                              const eqf_dynamics_options *options, const eqf__field_needs *needs,
                              eqf__field **field_out);
 void eqf__field_destroy(eqf__field **field);
-/* Writes parameters [num_params] and prepares with the check. When the table's resolution changes, the field's defines
- * and sizes do too: *has_changed_out says that programs must be assembled anew. */
+/* Writes parameters [num_params] and calls eqf__field_prepare with the check. If the table's resolution changes, the
+ * field's defines and sizes change, and *has_changed_out is true: the programs must be assembled anew. */
 eqf_status eqf__field_set_params(eqf__field *field, const float *params, bool *has_changed_out);
-/* d_params -> what the forms need of them. With check, measures the table's error and refines it until it is small, or
- * falls back to direct summation where no table is fine enough. Errors: NON_FINITE, those of the device; after one of
- * those d_stages may be gone. */
+/* Computes the data of the forms from d_params. With check it measures the table's error and refines the table until
+ * the error is small, or uses direct summation if no table is fine enough. Errors: NON_FINITE, those of the device;
+ * after the latter d_stages may be released. */
 eqf_status eqf__field_prepare(eqf__field *field, bool check);
-/* Of its table, so that a resumed training builds the very same. Errors: FORMAT. */
+/* Sets the table's resolution, so that a resumed training has the same table. Errors: FORMAT. */
 eqf_status eqf__field_set_resolution(eqf__field *field, unsigned resolution);
 
-/* A few float32 roundings: for likelihoods that are reported. Training may use tables that are coarser: its gradient is
- * the exact one of the field as interpolated. */
+/* Tolerances of the table's relative error. A few float32 roundings for densities that are reported; training may use
+ * coarser tables, as its gradient is exact for the interpolated field. */
 #define EQF__TABLE_TOLERANCE 8e-6
 #define EQF__TRAINING_TABLE_TOLERANCE 5e-4
 #define EQF__TRAINING_RESOLUTION 512u

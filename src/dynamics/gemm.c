@@ -11,13 +11,13 @@ typedef struct gemm_parameter {
     size_t value;
 } gemm_parameter;
 
-/* CPUs with PoCL. CLBlast 1.5.3 knows no tuned values for them and falls back to ones for GPUs: work-groups that share
- * tiles through local memory, which PoCL turns into loops around every barrier. Here a work-group is one work-item that
- * keeps a tile of 16 x 8 results in registers and reads A and B where they are. The sizes of a dense field, 7168 x 128
- * x 128, on two cores of an AMD EPYC (AVX2), PoCL 3.1: 6.8 GFLOP/s with CLBlast's own values, 52-81 with these; `eqflow
- * bench` measures it where you are (docs/benchmarks.md). GemmRoutine: always the kernel that is tuned here, never the
- * one for small matrices: one summation order. The rest is never run; it is compiled all the same, and small tiles make
- * that short (a cold first call: 12 s before, 6-7 s now). */
+/* For CPUs with PoCL. CLBlast 1.5.3 has no tuned values for them and uses those for GPUs: work-groups that share tiles
+ * in local memory, which PoCL translates to loops around every barrier. With the values here a work-group is one
+ * work-item, which keeps a tile of 16 x 8 results in registers and reads A and B in place. For the sizes of a dense
+ * field, 7168 x 128 x 128, on two cores of an AMD EPYC (AVX2), PoCL 3.1: 52-81 GFLOP/s, and 6.8 with CLBlast's values;
+ * `eqflow bench` measures it on your device (docs/benchmarks.md). GemmRoutine selects the kernel that is tuned here
+ * also for small matrices, so that there is one order of summation. The other kernels never run but are compiled; small
+ * tiles make that fast (a cold first call takes 6-7 s, with CLBlast's values 12 s). */
 static const gemm_parameter cpu_parameters[] = {
     {"Xgemm", "GEMMK", 0},
     {"Xgemm", "KREG", 1},
@@ -64,13 +64,13 @@ static const gemm_parameter cpu_parameters[] = {
 };
 
 static eqf_status fail(eqf_context *ctx, CLBlastStatusCode code, const char *what) {
-    /* Codes from -1 down to -1023 are OpenCL's own; CLBlast's come after. */
+    /* Codes from -1 down to -1023 are OpenCL's; CLBlast's are below. */
     if ((int)code > -1024) return eqf__ocl_fail(ctx, (cl_int)code, what);
     return eqf__fail(ctx, EQF_ERROR_DEVICE, "CLBlast failed with its code %d on %s %s", (int)code,
                      ctx->device->info.name, what);
 }
 
-/* CLBlast wants all parameters of a kernel at once. */
+/* CLBlast requires all parameters of a kernel in one call. */
 static eqf_status override_parameters(eqf_context *ctx, const gemm_parameter *parameters, size_t num_parameters) {
     enum { MOST = 32 };
     for (size_t begin = 0; begin < num_parameters;) {
@@ -150,8 +150,8 @@ static eqf_status check_product(eqf_context *ctx) {
 eqf_status eqf__gemm_open(eqf_context *ctx, eqf__gemm_tuning tuning) {
     eqf__device *device;
     EQF__TRY(eqf__device_get(ctx, &device));
-    if (device->has_gemm) return EQF_OK; /* giving parameters again would make CLBlast compile again */
-    /* V > 1 is how the profile names a CPU whose driver runs a work-item's vectors as vectors. */
+    if (device->has_gemm) return EQF_OK; /* setting the parameters again would make CLBlast compile again */
+    /* V > 1: the driver of this CPU runs a work-item's vectors as vector instructions. */
     if (tuning == EQF__GEMM_TUNED && device->info.type == EQF_DEVICE_CPU && device->vector_width > 1)
         EQF__TRY(override_parameters(ctx, cpu_parameters, sizeof cpu_parameters / sizeof cpu_parameters[0]));
     EQF__TRY(check_product(ctx));

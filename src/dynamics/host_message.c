@@ -1,6 +1,6 @@
-/* The message field on the host in double, straight from docs/method.md, section 9, for known answers: the velocity
- * from its equations, its divergence from differences of the velocity, which are good to eight digits. Nothing of it is
- * shared with the device's tape. */
+/* The message field on the host in double precision, for known answers: the velocity from the equations of
+ * docs/method.md, section 9, the divergence from differences of the velocity, which have eight correct digits. No code
+ * is common with the device's tape. */
 #include "host_message.h"
 
 #include <math.h>
@@ -19,7 +19,7 @@ typedef struct host_state {
     double *r;         /* [N, N, D] */
     double *h, *h_new; /* [N, H] */
     double *u, *u_new; /* [N, M, D] */
-    double *m, *p, *w; /* one particle's: [H], [M], [M, D] */
+    double *m, *p, *w; /* of one particle: [H], [M], [M, D] */
     double *y, *n;     /* [N, R, D], [N, R] */
     double *z;         /* [E] */
 } host_state;
@@ -32,7 +32,7 @@ static double sat(double x) {
     return x / sqrt(1 + x * x / 9);
 }
 
-/* Row `row` of a matrix [.., count] times a vector of that length, `stride` apart. */
+/* Row `row` of a matrix [.., count] times a vector of length count, whose elements are `stride` apart. */
 static double times(const double *matrix, size_t row, size_t count, const double *vector, size_t stride) {
     double sum = 0;
     for (size_t i = 0; i < count; i++) sum += matrix[row * count + i] * vector[i * stride];

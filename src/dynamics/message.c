@@ -1,4 +1,4 @@
-/* The message field's host side: tapes, scratch memory and launches. Equations: docs/method.md, section 9; kernels:
+/* The message field on the host: tapes, scratch memory and launches. Equations: docs/method.md, section 9; kernels:
  * cl/dynamics/message.cl. */
 #include <stdlib.h>
 #include <string.h>
@@ -8,32 +8,32 @@
 #include "message_params.h"
 #include "message_tape.h"
 
-/* Scratch memory that a launch may take; it holds a slice for each block in flight. */
+/* The most scratch memory of a launch; it has a slice for each block that is computed at a time. */
 static const size_t most_scratch_bytes = (size_t)512 << 20;
-/* Slices: of a gradient, whose partial sums are one a slice, so that their number is fixed; and of anything else. Many
- * more than a CPU has threads, so that all of them end about together. */
+/* Numbers of slices. That for gradients is fixed, as each slice has a partial sum. The others are many more than a CPU
+ * has threads, so that all threads finish at about the same time. */
 static const size_t cpu_gradient_slices = 32, gpu_gradient_slices = 128, cpu_slices = 64, gpu_slices = 4096;
 
 typedef struct device_tape {
     cl_mem d_words;             /* NULL: not written yet */
-    eqf__message_piece *pieces; /* [num_pieces]: the launches that it takes */
+    eqf__message_piece *pieces; /* [num_pieces]: its launches */
     size_t num_pieces, slice_size;
 } device_tape;
 
 typedef struct message_state {
     eqf__batched_form form;
     eqf__message_shape shape;
-    unsigned group_size; /* work-items of a block; 1: one */
+    unsigned group_size; /* number of work-items that compute a block */
     size_t gradient_slices, most_slices;
     device_tape tapes[2][3]; /* [has_divergence][eqf__message_reverse] */
     cl_mem d_pairs;          /* [P]: cl/dynamics/message.clh */
     cl_mem d_scratch;
     size_t scratch_bytes;
     eqf__kernel run, run_reverse,
-        contract; /* run_reverse knows all instructions; built when it is first wanted, with contract */
+        contract; /* run_reverse has all operations; it and contract are built at first use */
 } message_state;
 
-/* What a launch reads and writes; those that the tape does not name are NULL. */
+/* The buffers of a launch; those that the tape does not use are NULL. */
 typedef struct launch_buffers {
     cl_mem d_x, d_times, d_velocity, d_divergence, d_adjoint_velocity, d_adjoint_divergence, d_adjoint_x, d_grad;
 } launch_buffers;
@@ -71,7 +71,7 @@ static eqf_status ensure_tape(eqf__field *field, bool has_divergence, eqf__messa
     return status;
 }
 
-/* Scratch for num_slices, or for as many as memory is granted for; at least one. */
+/* Allocates scratch memory for *num_slices slices, or for as many as there is memory; at least one. */
 static eqf_status ensure_scratch(eqf__field *field, size_t slice_size, size_t *num_slices) {
     message_state *state = field->state;
     const size_t bytes = slice_bytes(field, slice_size), granted = most_scratch_bytes / bytes;
@@ -121,12 +121,12 @@ static eqf_status ensure_reverse(eqf__field *field) {
     return eqf__kernel_create(field->ctx, program, "message_run", &state->run_reverse);
 }
 
-/* ---- Verbs ------------------------------------------------------------------------------------------------------- */
+/* ---- Functions of the form --------------------------------------------------------------------------------------- */
 
 static eqf_status launch_piece(eqf__field *field, const device_tape *tape, const eqf__message_piece *piece,
                                const launch_buffers *buffers, cl_uint first_block, cl_uint num_blocks) {
     message_state *state = field->state;
-    /* What the tape does not name stands in as what is there anyway. */
+    /* For buffers that the tape does not use, any buffer is passed. */
 #define OR_PARAMS(buffer) cl_mem buffer = buffers->buffer != NULL ? buffers->buffer : field->d_params
     OR_PARAMS(d_velocity);
     OR_PARAMS(d_divergence);
@@ -149,8 +149,7 @@ static eqf_status launch_piece(eqf__field *field, const device_tape *tape, const
                        EQF__REAL_ARG(&field->real, spacing), EQF__ARG(first_block), EQF__ARG(num_blocks));
 }
 
-/* So many blocks at a time as there are slices; slice n of a gradient gets blocks n, n + num_slices, ... in this
- * order. */
+/* Computes num_slices blocks at a time; slice n of a gradient has blocks n, n + num_slices, ... in this order. */
 static eqf_status run_tape(eqf__field *field, const device_tape *tape, size_t num_slices, size_t num_blocks,
                            const launch_buffers *buffers) {
     for (size_t first = 0; first < num_blocks; first += num_slices) {
@@ -206,7 +205,7 @@ static eqf_status message_contract(eqf__field *field, cl_mem d_grad, cl_mem d_gr
                        EQF__ARG(num_slices), EQF__ARG(num_params));
 }
 
-/* ---- Life -------------------------------------------------------------------------------------------------------- */
+/* ---- Create and destroy ------------------------------------------------------------------------------------------ */
 
 static void message_destroy(eqf__field *field) {
     message_state *state = field->state;
@@ -234,7 +233,7 @@ static eqf_status create_kernels(eqf__field *field) {
     return EQF_OK;
 }
 
-/* How many slices a gradient has: as many as the scratch of the largest tape allows. */
+/* Chooses the number of slices of a gradient, by the scratch memory of the largest tape. */
 static eqf_status choose_slices(eqf__field *field, bool is_gpu) {
     message_state *state = field->state;
     eqf__message_memory memory;
@@ -261,7 +260,7 @@ static eqf_status create_pairs(eqf__field *field) {
 }
 
 static eqf_status message_create(eqf__field *field, const eqf__field_needs *needs) {
-    (void)needs; /* it has one form */
+    (void)needs; /* the kind has one form */
     eqf_context *ctx = field->ctx;
     eqf__device *device;
     EQF__TRY(eqf__device_get(ctx, &device));
@@ -272,7 +271,7 @@ static eqf_status message_create(eqf__field *field, const eqf__field_needs *need
     size_t num_slices;
     field->num_params = eqf__message_layout(&field->options, 0, slices, &num_slices, &field->num_trained);
     eqf__message_shape_of(&field->options, &state->shape);
-    state->form.is_divergence_costly = true; /* eight times the velocity's for lj13 */
+    state->form.is_divergence_costly = true; /* for lj13, eight times the velocity */
     state->form.evaluate = message_evaluate;
     state->form.vjp = message_vjp;
     state->form.contract = message_contract;
@@ -286,12 +285,13 @@ static eqf_status message_create(eqf__field *field, const eqf__field_needs *need
     return eqf__buffer_create(ctx, field->num_params * field->real.size, NULL, "the parameters", &field->d_params);
 }
 
-/* Particles whose messages add up to a field that float32 knows well. */
+/* The number of particles above which parameters are scaled down, so that the field keeps the accuracy of float32. */
 #define MOST_ALIKE 20.0
 
-/* Within the filters' reach. On the host the divergence is 2 N D velocities: where that would take seconds the problem
- * is large, and it is 2 D of them; where those do, and on a line, where no configuration is symmetric enough, there are
- * no answers. No configuration is symmetric enough for two species: of a large problem it is all of them. */
+/* All distances are within the filters' reach. The host's divergence needs 2 N D velocities. If these would take
+ * seconds, the problem is large and has a symmetric configuration, for which 2 D velocities suffice; if these would
+ * take seconds too, or on a line, where no configuration is symmetric enough, there are no known answers. With two
+ * species no configuration is symmetric enough either: a large problem then needs all 2 N D. */
 static bool problem(const eqf_dynamics_options *options, unsigned num_particles, unsigned space_dim,
                     bool has_step_control, eqf__field_problem *problem_out) {
     (void)has_step_control;
@@ -299,8 +299,8 @@ static bool problem(const eqf_dynamics_options *options, unsigned num_particles,
     const double operations = N * N * (H + 3 * M + E) * (H + E + options->num_distance) * options->num_hops;
     const bool is_large = N * operations > 1e7;
     *problem_out = (eqf__field_problem){.side = 0.2 * options->distance_max, .share = 0.5};
-    /* Many particles together make a lively field of what training starts from: on the ring their messages are alike
-     * and add up, and the more there are the more a hop magnifies what is rounding. */
+    /* With many particles the start values give a strong field: in the symmetric configuration their messages are alike
+     * and add up, and a hop amplifies rounding errors with their number. */
     if (is_large)
         *problem_out = (eqf__field_problem){.side = 0.35 * options->distance_max,
                                             .share = fmin(1, MOST_ALIKE / N),
@@ -314,8 +314,8 @@ static bool problem(const eqf_dynamics_options *options, unsigned num_particles,
 const eqf__dynamics_kind eqf__message_kind = {
     .info = EQF__DYNAMICS_INFO(.name = "message", .title = "deep and many-body", .is_equivariant = true,
                                .has_double = true, .is_batched = true, .has_species = true,
-                               /* Steps are dear; the largest error of a log-density stays far below the spread of
-                                * weights. */
+                               /* Steps are expensive; the largest error of log densities is still far below the spread
+                                * of log weights. */
                                .coordinate_tolerance = 1e-3, .log_prob_tolerance = 5e-3),
     .forms = EQF__FORM_BATCHED,
     .host_velocity = eqf__host_message_velocity,

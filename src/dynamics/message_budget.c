@@ -1,11 +1,11 @@
-/* Cuts tapes into pieces that one launch may run, for devices that limit the loop turns of a work-item. */
+/* Cuts tapes into pieces of one launch each, for devices that limit the loop turns of a work-item. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "budget.h"
 #include "message_internal.h"
 
-/* Loop turns of one turn of an instruction, not too few: loops over space count as if they were not unrolled. */
+/* An upper bound of the loop turns in one turn of an instruction: loops over dimensions count as if not unrolled. */
 static size_t turns_each(const cl_uint *word, const eqf__message_shape *shape, size_t N, size_t D) {
     const size_t channels = shape->num_scalars + shape->num_vectors + shape->num_edge + shape->num_reduced;
     switch (word[0]) {
@@ -61,7 +61,7 @@ static eqf_status cut(eqf_context *ctx, const eqf__message_tape *tape, const eqf
         const cl_uint *whole = tape->words + n * MESSAGE_WORDS;
         const uint64_t each = turns_each(whole, shape, N, D);
         for (cl_uint turn = 0; turn < whole[1];) {
-            /* Rounds: turns that the items of a group take together. 2: the walk itself. */
+            /* A round is a turn of each work-item of the group. 2: loop turns of the tape's execution. */
             const uint64_t rounds = taken + 2 < limit ? (limit - taken - 2) / each : 0;
             if (rounds == 0) {
                 if (taken == 0) return eqf__budget_refuse(ctx, "operation of the message field", (unsigned)N, "");

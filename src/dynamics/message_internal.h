@@ -1,12 +1,12 @@
-/* What the two files that write tapes share: where the tensors of the message field lie (shapes:
- * cl/dynamics/message.clh), and how instructions are written. */
+/* Common to the files that write tapes: the addresses of the message field's tensors (shapes: cl/dynamics/message.clh)
+ * and functions that write instructions. */
 #ifndef EQF_MESSAGE_INTERNAL_H
 #define EQF_MESSAGE_INTERNAL_H
 
 #include "../../cl/dynamics/message_ops.clh"
 #include "message_tape.h"
 
-/* Addresses of one hop's tensors; [d...]: rows of derivatives. */
+/* Addresses of a hop's tensors; names that begin with d are rows of derivatives. */
 typedef struct eqf__message_hop_places {
     unsigned sums, z, p, w, pq, n, mixed, ab, vu, gate, h, h_stride, u;
     unsigned dsums, dz, dp, dw, dpq, dmixed, dab, dvu, dgate, dh, dh_stride, du;
@@ -19,7 +19,7 @@ typedef struct eqf__message_places {
     unsigned tau; /* [num_times] */
     eqf__message_hop_places hops[EQF__MESSAGE_MAX_HOPS + 1];
     unsigned h_n, y, bc, gate_out, v, div;            /* read-out */
-    unsigned invariants, edge_z, edge_act, edge_q, g; /* of the source's edges */
+    unsigned invariants, edge_z, edge_act, edge_q, g; /* edges of the source */
     unsigned dh_n, dy, dbc, dgate_out;                /* rows of the read-out */
 } eqf__message_places;
 
@@ -32,12 +32,12 @@ typedef struct eqf__message_writer {
     eqf_context *ctx;
     const eqf__message_shape *shape;
     unsigned num_particles, space_dim, num_pairs, num_reduced_rows;
-    bool has_divergence, is_shared; /* is_shared: a group has the block */
+    bool has_divergence, is_shared; /* is_shared: a work-group computes a block */
     eqf__message_reverse reverse;
     eqf__message_places places;
     eqf__message_strides strides;
     eqf__message_tape *tape;
-    eqf_status status; /* the first failure; what follows it does nothing */
+    eqf_status status; /* the first error; the functions after it do nothing */
 } eqf__message_writer;
 
 eqf__message_strides eqf__message_strides_of(const eqf__message_shape *shape);
@@ -54,13 +54,13 @@ void eqf__message_emit(eqf__message_writer *writer, unsigned operation, size_t t
 /* y [num_rows][y_stride] = start + W x: cl/dynamics/message_dense.clh. */
 typedef struct eqf__message_dense {
     size_t num_rows, num_inputs, num_outputs, x, x_stride, y, y_stride, weights, output_step, input_step;
-    unsigned start; /* 0: none; 1: the row at start_at; 2: what y holds */
+    unsigned start; /* 0: zero; 1: the row at start_at; 2: the old y */
     size_t start_at;
     bool is_constant; /* x has no adjoint */
 } eqf__message_dense;
 void eqf__message_emit_dense(eqf__message_writer *writer, unsigned source, const eqf__message_dense *dense);
 
-/* The reverse of instructions begin ... end - 1 of the tape, last first. */
+/* Appends the reverse of instructions begin ... end - 1 of the tape, the last one first. */
 void eqf__message_emit_reverse(eqf__message_writer *writer, size_t begin, size_t end);
 
 #endif

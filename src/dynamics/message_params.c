@@ -33,13 +33,13 @@ static const char *const time_names[] = HOP_NAMES("time");
 static const char *const mix_names[] = HOP_NAMES("mix"), *const vector_names[] = HOP_NAMES("vector");
 static const char *const product_names[] = HOP_NAMES("product"), *const update_names[] = HOP_NAMES("update");
 static const char *const gate_names[] = HOP_NAMES("gate");
-/* Of pairs with so many particles of species B. */
+/* [number of particles of species B in the pair][hop - 1] */
 static const char *const species_filter_names[EQF__MESSAGE_NUM_PAIR_KINDS][EQF__MESSAGE_MAX_HOPS] = {
     HOP_NAMES("filter"), HOP_NAMES("filter_ab"), HOP_NAMES("filter_bb")};
 static const char *const edge_filter_names[EQF__MESSAGE_NUM_PAIR_KINDS] = {
     "message.filter_edge", "message.filter_ab_edge", "message.filter_bb_edge"};
 
-/* A slice with the standard deviation of its start values: `scale`, from row num_first on second_scale. */
+/* A slice; the standard deviation of its start values is scale in the first num_first rows, then second_scale. */
 typedef struct slice_row {
     const char *name;
     size_t num_outputs, num_inputs, num_first;
@@ -51,7 +51,7 @@ typedef struct slice_list {
     size_t count, num_params;
 } slice_list;
 
-/* Gives where it begins. */
+/* Appends a slice; returns its offset in the parameter vector. */
 static size_t add(slice_list *list, const char *name, size_t num_outputs, size_t num_inputs, double scale) {
     const size_t at = list->num_params;
     list->rows[list->count++] = (slice_row){name, num_outputs, num_inputs, num_outputs, scale, scale};
@@ -59,7 +59,7 @@ static size_t add(slice_list *list, const char *name, size_t num_outputs, size_t
     return at;
 }
 
-/* Filters that scalars come from, then those that make or read vectors. */
+/* Filters for scalars, then filters for vectors. */
 static size_t add_filters(slice_list *list, const char *name, size_t num_scalar, size_t num_vector, size_t num_radial) {
     const size_t at = add(list, name, num_scalar + num_vector, num_radial, 0.2);
     list->rows[list->count - 1].num_first = num_scalar;
@@ -139,7 +139,7 @@ void eqf__message_shape_of(const eqf_dynamics_options *options, eqf__message_sha
 
 size_t eqf__message_layout(const eqf_dynamics_options *options, size_t num_dof, eqf_param_slice *slices_out,
                            size_t *num_slices_out, size_t *num_trained_out) {
-    (void)num_dof; /* the same parameters for any number of particles */
+    (void)num_dof; /* the parameters do not depend on the number of particles */
     eqf__message_shape shape;
     slice_list list;
     list_of(options, &shape, &list);

@@ -10,21 +10,21 @@
 enum {
     EQF__MESSAGE_MAX_HOPS = 8,
     EQF__MESSAGE_NUM_TIME = 9,       /* T(t): 8 Gaussians and 1 */
-    EQF__MESSAGE_NUM_PAIR_KINDS = 3, /* of species: AA, AB, BB */
+    EQF__MESSAGE_NUM_PAIR_KINDS = 3, /* AA, AB, BB */
     EQF__MESSAGE_MAX_SLICES = 13 + 9 * EQF__MESSAGE_MAX_HOPS
 };
 
-/* The letters of docs/method.md, and where each matrix begins in the vector. Of a hop: [l], l = 1 ... L; 0 is not
- * used. */
+/* Sizes, with their letters in docs/method.md, and the offset of each matrix in the parameter vector (at_...). Arrays
+ * over hops have index l = 1 ... L; 0 is not used. */
 typedef struct eqf__message_shape {
     unsigned num_hops, num_scalars, num_vectors, num_edge, num_reduced, num_radial; /* L, H, M, E, R, K */
     unsigned num_filters; /* rows of all filters: H + M + (L-1)(H + 3M) + 2E */
-    unsigned num_times;   /* rows of all time matrices: L H + 3E + K + 1, with species H more */
-    unsigned first_filter[EQF__MESSAGE_MAX_HOPS + 1]; /* rows among those of all filters */
-    size_t at_filters[EQF__MESSAGE_NUM_PAIR_KINDS];   /* all filters of a pair with so many particles of species B */
+    unsigned num_times;   /* rows of all time matrices: L H + 3E + K + 1, and with two species H more */
+    unsigned first_filter[EQF__MESSAGE_MAX_HOPS + 1]; /* a hop's first row among all filters */
+    size_t at_filters[EQF__MESSAGE_NUM_PAIR_KINDS];   /* [number of particles of species B in the pair] */
     size_t at_times, at_input;
-    unsigned num_b;     /* particles of species B, the last ones */
-    unsigned time_of_b; /* row of the first hop's for species B; that for A is 0 */
+    unsigned num_b;     /* number of particles of species B, the last ones */
+    unsigned time_of_b; /* the first hop's row of the time matrices for species B; that for A is 0 */
     size_t at_mix[EQF__MESSAGE_MAX_HOPS + 1], at_vector[EQF__MESSAGE_MAX_HOPS + 1],
         at_product[EQF__MESSAGE_MAX_HOPS + 1];
     size_t at_update[EQF__MESSAGE_MAX_HOPS + 1], at_gate[EQF__MESSAGE_MAX_HOPS + 1];
@@ -37,7 +37,7 @@ extern const eqf_option eqf__message_options[];
 
 void eqf__message_shape_of(const eqf_dynamics_options *options, eqf__message_shape *shape_out);
 
-/* Fills slices_out [EQF__MESSAGE_MAX_SLICES] and *num_slices_out and gives num_params; names are static. */
+/* Fills slices_out [EQF__MESSAGE_MAX_SLICES] and *num_slices_out, and returns num_params; names are static. */
 size_t eqf__message_layout(const eqf_dynamics_options *options, size_t num_dof, eqf_param_slice *slices_out,
                            size_t *num_slices_out, size_t *num_trained_out);
 

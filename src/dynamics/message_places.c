@@ -1,4 +1,4 @@
-/* Where the tensors of the message field lie in a slice of the scratch memory. */
+/* Chooses the addresses of the message field's tensors in a slice of the scratch memory. */
 #include "message_internal.h"
 
 static unsigned take(unsigned *end, size_t count) {
@@ -23,13 +23,13 @@ eqf__message_strides eqf__message_strides_of(const eqf__message_shape *shape) {
                                   .invariants = (3 * R) | 1};
 }
 
-/* Values of the hops. */
+/* The tensors of the hops' values. */
 static void place_hops(size_t L, const eqf__message_strides *stride, size_t N, size_t D, unsigned *end,
                        eqf__message_places *places) {
     for (size_t l = 1; l <= L; l++) {
         eqf__message_hop_places *hop = &places->hops[l];
         hop->z = take(end, 3 * N * stride->h);
-        hop->w = take(end, N * D * stride->m); /* not of hop 1 */
+        hop->w = take(end, N * D * stride->m); /* hop 1 does not use it */
         hop->u = take(end, N * D * stride->m);
         if (l == 1) {
             hop->sums = take(end, N * stride->h);
@@ -50,7 +50,7 @@ static void place_hops(size_t L, const eqf__message_strides *stride, size_t N, s
     }
 }
 
-/* Rows of derivatives. */
+/* The tensors of the rows of derivatives. */
 static void place_rows(size_t L, const eqf__message_strides *stride, size_t N, size_t D, unsigned *end,
                        eqf__message_places *places) {
     const size_t full = N * D, reduced = N + D - 1;
@@ -78,7 +78,7 @@ static void place_rows(size_t L, const eqf__message_strides *stride, size_t N, s
         hop->dw_full = take(end, full * D * stride->m);
         hop->du_reduced = take(end, reduced * D * stride->m);
     }
-    /* Full rows of h lie where the next hop wants them, if it keeps them full. */
+    /* Full rows of h have the place in which the next hop reads them, if it uses full rows. */
     for (size_t l = 1; l <= L; l++) {
         eqf__message_hop_places *hop = &places->hops[l];
         const bool is_before_full = l > 1 && l + 1 < L;

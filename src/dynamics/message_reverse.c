@@ -6,7 +6,7 @@
 
 typedef void reverse_function(eqf__message_writer *writer, unsigned k, const cl_uint *a);
 
-/* The arguments again, under another operation with turns of its own. */
+/* Emits another operation with the same arguments. */
 #define AGAIN(writer, operation, turns, k, a) \
     eqf__message_emit(writer, MESSAGE_##operation, turns, k, MESSAGE_MOST_ARGUMENTS, a)
 
@@ -30,7 +30,7 @@ static bool has_gradient(const eqf__message_writer *writer) {
     return writer->reverse == EQF__MESSAGE_WITH_GRADIENT;
 }
 
-/* Positions and times are where it begins: nothing to carry on to. */
+/* Positions and times are inputs: nothing follows them in reverse. */
 static void reverse_load(eqf__message_writer *writer, unsigned k, const cl_uint *a) {
     (void)a;
     EQF__EMIT(writer, ADD_ADJOINT_X, (size_t)writer->num_particles * writer->space_dim, k, 0);
@@ -84,7 +84,7 @@ static void reverse_sum_vectors(eqf__message_writer *writer, unsigned k, const c
     AGAIN(writer, SUM_VECTORS_REVERSE_NODES, num_particles(writer) * num_vectors(writer), k, a);
     AGAIN(writer, SUM_VECTORS_REVERSE_FILTERS, writer->num_pairs * num_vectors(writer), k, a);
     AGAIN(writer, SUM_VECTORS_REVERSE_GEOMETRY, num_particles(writer) * num_particles(writer), k, a);
-    /* w held U u before: its adjoint goes on to it as it is */
+    /* the sums were added to U u, so its adjoint is that of w */
 }
 
 /* ---- Rows of derivatives ----------------------------------------------------------------------------------------- */
@@ -129,7 +129,7 @@ static void reverse_edge_invariants(eqf__message_writer *writer, unsigned k, con
     const unsigned tau_c = places->tau + shape->num_hops * shape->num_scalars, tau_r = tau_c + 3 * shape->num_edge;
     AGAIN(writer, EDGE_INVARIANTS_REVERSE, num_edges(writer) * shape->num_reduced, k, a);
     AGAIN(writer, EDGE_INVARIANTS_REVERSE_SOURCE, shape->num_reduced, k, a);
-    /* Of all of the read-out's instructions together; by now all the adjoints that it reads are whole. */
+    /* Once for all instructions of the read-out; here all adjoints that it reads are complete. */
     EQF__EMIT(writer, EDGE_REVERSE_GEOMETRY, num_edges(writer), k, writer->has_divergence, places->y, places->dy,
               places->invariants, places->bc, places->dbc, tau_c, tau_r, places->edge_z, places->g);
 }
@@ -178,7 +178,7 @@ static reverse_function *const reverses[MESSAGE_NUM_OPERATIONS] = {
 
 void eqf__message_emit_reverse(eqf__message_writer *writer, size_t begin, size_t end) {
     for (size_t n = end; n-- > begin && writer->status == EQF_OK;) {
-        cl_uint word[MESSAGE_WORDS]; /* the tape may move while it grows */
+        cl_uint word[MESSAGE_WORDS]; /* a copy, as the tape may move in memory while it grows */
         memcpy(word, writer->tape->words + n * MESSAGE_WORDS, sizeof word);
         reverses[word[0]](writer, word[2], word + 3);
     }

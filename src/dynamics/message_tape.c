@@ -43,7 +43,7 @@ void eqf__message_emit_dense(eqf__message_writer *writer, unsigned source, const
               (cl_uint)dense->input_step, dense->start, (cl_uint)dense->start_at, dense->is_constant);
 }
 
-/* y = start + W x with W [num_outputs][num_inputs] whole. */
+/* y = start + W x with all of W [num_outputs][num_inputs]. */
 static void emit_product(eqf__message_writer *writer, unsigned source, size_t num_rows, size_t num_inputs,
                          size_t num_outputs, size_t x, size_t x_stride, size_t y, size_t y_stride, size_t weights,
                          unsigned start, size_t start_at) {
@@ -54,7 +54,8 @@ static void emit_product(eqf__message_writer *writer, unsigned source, size_t nu
 
 /* ---- Values ------------------------------------------------------------------------------------------------------ */
 
-/* Filters of `count` pairs from `pair` on, which have num_b_of_pair particles of species B each, from Gaussians e. */
+/* The filters f of `count` pairs from `pair` on, from their Gaussians e; each pair has num_b_of_pair particles of
+ * species B. */
 static void write_filters_of(eqf__message_writer *writer, size_t pair, size_t count, unsigned num_b_of_pair, unsigned e,
                              unsigned f) {
     const eqf__message_shape *shape = writer->shape;
@@ -64,8 +65,8 @@ static void write_filters_of(eqf__message_writer *writer, size_t pair, size_t co
                  f + pair * stride->f, stride->f, shape->at_filters[num_b_of_pair], 0, 0);
 }
 
-/* Of all pairs (i, j), which stand in the order of i and then j > i: those of an i with A lie side by side, and so do
- * those with B, and all of B with B. One species is all A. */
+/* The filters of all pairs (i, j). Pairs are ordered by i, then by j > i: for each i of species A, its pairs with A are
+ * contiguous, and so are those with B; all pairs of B with B are contiguous. With one species all particles are A. */
 static void write_filters(eqf__message_writer *writer, unsigned e, unsigned f) {
     const size_t num_b = writer->shape->num_b, num_a = writer->num_particles - num_b;
     size_t pair = 0;
@@ -112,7 +113,7 @@ static void write_first_hop(eqf__message_writer *writer) {
     const eqf__message_strides *stride = &writer->strides;
     const eqf__message_hop_places *hop = &writer->places.hops[1];
     const size_t N = writer->num_particles, H = shape->num_scalars, M = shape->num_vectors, num_b = shape->num_b;
-    const size_t b = (N - num_b) * stride->h; /* where species B begins */
+    const size_t b = (N - num_b) * stride->h; /* the first particle of species B */
     EQF__EMIT(writer, FIRST_HOP, N * (H + M), 0, hop->sums, hop->u);
     emit_product(writer, 0, N - num_b, H, H, hop->sums, stride->h, hop->z, stride->h, shape->at_input, 1,
                  writer->places.tau);
@@ -122,7 +123,7 @@ static void write_first_hop(eqf__message_writer *writer) {
     EQF__EMIT(writer, ACTIVATE, N * H, 0, hop->z, 0, 0, 0, hop->h, hop->h_stride);
 }
 
-/* How many turns CHANNELS of cl/dynamics/message.clh makes of H channels. */
+/* The number of turns for H channels: cl/dynamics/message.clh has CHANNELS in a turn. */
 static size_t channel_turns(size_t num_scalars) {
     return num_scalars % 4 == 0 ? num_scalars / 4 : num_scalars;
 }
@@ -183,8 +184,8 @@ static void write_conversion(eqf__message_writer *writer, unsigned k, unsigned k
               (cl_uint)from, (cl_uint)from_stride, (cl_uint)to, (cl_uint)to_stride);
 }
 
-/* From the rows of hop l - 1: A h, B h, V u, sums over neighbours, and what of the update's input comes from h; U u is
- * added to w. */
+/* From the rows of hop l - 1: A h, B h, V u, the sums over neighbours, and the columns of h in the update's input; U u
+ * is added to w. */
 static void write_row_sums(eqf__message_writer *writer, unsigned k, unsigned l) {
     const eqf__message_shape *shape = writer->shape;
     const eqf__message_strides *stride = &writer->strides;
@@ -306,7 +307,7 @@ static void write_source(eqf__message_writer *writer, unsigned k) {
     if (writer->reverse == EQF__MESSAGE_FORWARD) return;
     const size_t end = writer->tape->num_instructions;
     clear_adjoints(writer, k, memory->source,
-                   writer->has_divergence ? memory->size : writer->places.dh_n); /* rows follow */
+                   writer->has_divergence ? memory->size : writer->places.dh_n); /* the rows follow h_n */
     eqf__message_emit_reverse(writer, begin, end);
 }
 
@@ -320,7 +321,7 @@ static void write_tape(eqf__message_writer *writer) {
     write_readout(writer);
     const size_t end = writer->tape->num_instructions;
     if (is_reversed) {
-        /* Without rows nobody asks for the adjoints of the filters' derivatives. */
+        /* Without rows the adjoints of the filters' derivatives are not used. */
         clear_adjoints(writer, 0, 0, writer->has_divergence ? places->tau : places->memory.f1);
         clear_adjoints(writer, 0, places->tau, places->memory.source);
         EQF__EMIT(writer, LOAD_ADJOINTS, D + 1, 0, places->v, places->div, writer->has_divergence);

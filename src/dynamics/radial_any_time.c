@@ -1,4 +1,4 @@
-/* The radial field at any time, its Gaussians summed. Equations: cl/dynamics/radial_any_time.clh. */
+/* The radial field at any time, with direct summation of the Gaussians. Equations: cl/dynamics/radial_any_time.clh. */
 #include "radial_internal.h"
 
 static eqf_status contract(eqf__field *field, cl_mem d_partials, size_t num_partials, float scale, cl_mem d_gradient) {

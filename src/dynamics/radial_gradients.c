@@ -1,4 +1,4 @@
-/* From gradients of the radial field's stages to gradients of its parameters. Equations:
+/* From gradients by the radial field's stage data to gradients by its parameters. Equations:
  * cl/dynamics/radial_gradients.cl. */
 #include "radial_internal.h"
 
@@ -20,7 +20,8 @@ eqf_status eqf__radial_create_gradient_parts(eqf__field *field) {
     eqf__radial_state *state = field->state;
     static const char *const files[] = {"common/real.clh", "common/sum.cl", "dynamics/radial_params.clh",
                                         "dynamics/radial_gradients.cl", NULL};
-    const size_t num_stages = field->num_stages, num_distance = field->options.num_distance;
+    const size_t num_stages = field->num_stages, num_rows = eqf__radial_num_rows(field);
+    const size_t num_distance = field->options.num_distance;
     const size_t points_padded = state->num_point_blocks * state->real.vector_width;
     eqf__program *program;
     EQF__TRY(eqf__radial_program(field, "radial_gradients", files, &program));
@@ -33,15 +34,15 @@ eqf_status eqf__radial_create_gradient_parts(eqf__field *field) {
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_gradient", &state->gradient));
     EQF__TRY(eqf__buffer_create(ctx, num_stages * state->stage.grad_stage_size * sizeof(float), NULL,
                                 "the stage gradients", &state->d_stage_sums));
-    EQF__TRY(eqf__buffer_create(ctx, num_stages * (num_distance + 1) * sizeof(float), NULL, "the coefficient gradients",
+    EQF__TRY(eqf__buffer_create(ctx, num_rows * (num_distance + 1) * sizeof(float), NULL, "the coefficient gradients",
                                 &state->d_grad_coefficients));
     EQF__TRY(eqf__buffer_create(ctx, state->widths_padded * sizeof(float), NULL, "the width gradients",
                                 &state->d_width_sums));
     if (field->evaluation == EQF_FIELD_DIRECT) return EQF_OK;
-    EQF__TRY(eqf__buffer_create(ctx, num_stages * 2 * points_padded * sizeof(float), NULL, "the point gradients",
+    EQF__TRY(eqf__buffer_create(ctx, num_rows * 2 * points_padded * sizeof(float), NULL, "the point gradients",
                                 &state->d_point_gradients));
-    EQF__TRY(eqf__buffer_create(ctx, num_stages * state->num_point_blocks * sizeof(cl_uint), NULL,
-                                "the point gradients", &state->d_is_active));
+    EQF__TRY(eqf__buffer_create(ctx, num_rows * state->num_point_blocks * sizeof(cl_uint), NULL, "the point gradients",
+                                &state->d_is_active));
     return eqf__buffer_create(ctx, state->num_point_blocks * state->widths_padded * sizeof(float), NULL,
                               "the width gradients", &state->d_partial_widths);
 }
@@ -56,20 +57,20 @@ static eqf_status sum_partials(eqf__field *field, cl_mem d_partials, cl_mem d_su
 static eqf_status contract_table(eqf__field *field, cl_mem d_grad_stages, size_t num_partials) {
     eqf_context *ctx = field->ctx;
     eqf__radial_state *state = field->state;
-    cl_uint num_stages = field->num_stages, num_point_blocks = (cl_uint)state->num_point_blocks;
-    const size_t stage_tiles = (num_stages + 3) / 4; /* STAGES_AT_ONCE */
+    cl_uint num_rows = eqf__radial_num_rows(field), num_point_blocks = (cl_uint)state->num_point_blocks;
+    const size_t row_tiles = (num_rows + 3) / 4; /* STAGES_AT_ONCE */
     const size_t k_tiles = (field->options.num_distance + state->k_at_once) / state->k_at_once;
     EQF__TRY(sum_partials(field, d_grad_stages, state->d_stage_sums, num_partials,
-                          num_stages * state->stage.grad_stage_size));
-    EQF__TRY(EQF__LAUNCH(ctx, &state->point_gradients, eqf__stride(ctx, (size_t)num_stages * num_point_blocks), 0,
+                          field->num_stages * state->stage.grad_stage_size));
+    EQF__TRY(EQF__LAUNCH(ctx, &state->point_gradients, eqf__stride(ctx, (size_t)num_rows * num_point_blocks), 0,
                          EQF__ARG(state->d_stage_sums), EQF__ARG(state->d_geometry), EQF__ARG(state->d_point_gradients),
-                         EQF__ARG(state->d_is_active), EQF__ARG(num_stages), EQF__ARG(num_point_blocks)));
-    EQF__TRY(EQF__LAUNCH(ctx, &state->contract_coefficients, stage_tiles * k_tiles, 0,
-                         EQF__ARG(state->d_point_gradients), EQF__ARG(state->d_is_active), EQF__ARG(state->d_basis),
-                         EQF__ARG(state->d_grad_coefficients), EQF__ARG(num_stages), EQF__ARG(num_point_blocks)));
+                         EQF__ARG(state->d_is_active), EQF__ARG(num_rows), EQF__ARG(num_point_blocks)));
+    EQF__TRY(EQF__LAUNCH(ctx, &state->contract_coefficients, row_tiles * k_tiles, 0, EQF__ARG(state->d_point_gradients),
+                         EQF__ARG(state->d_is_active), EQF__ARG(state->d_basis), EQF__ARG(state->d_grad_coefficients),
+                         EQF__ARG(num_rows), EQF__ARG(num_point_blocks)));
     EQF__TRY(EQF__LAUNCH(ctx, &state->contract_widths, num_point_blocks, 0, EQF__ARG(state->d_point_gradients),
                          EQF__ARG(state->d_is_active), EQF__ARG(state->d_coefficients), EQF__ARG(state->d_gaussians),
-                         EQF__ARG(state->d_geometry), EQF__ARG(state->d_partial_widths), EQF__ARG(num_stages),
+                         EQF__ARG(state->d_geometry), EQF__ARG(state->d_partial_widths), EQF__ARG(num_rows),
                          EQF__ARG(num_point_blocks)));
     return sum_partials(field, state->d_partial_widths, state->d_width_sums, num_point_blocks, state->widths_padded);
 }
@@ -78,10 +79,9 @@ static eqf_status contract_direct(eqf__field *field, cl_mem d_grad_stages, cl_me
     eqf__radial_state *state = field->state;
     EQF__TRY(sum_partials(field, d_grad_stages, state->d_stage_sums, num_partials,
                           field->num_stages * state->stage.grad_stage_size));
-    /* Rows of grad_stage_size to rows of K + 1. */
+    /* Copies rows of length grad_stage_size to rows of stage_size: K + 1 for each kind of pair. */
     EQF__TRY(eqf__buffer_copy_rows(field->ctx, state->d_stage_sums, state->stage.grad_stage_size * sizeof(float),
-                                   state->d_grad_coefficients, (field->options.num_distance + 1) * sizeof(float),
-                                   field->num_stages));
+                                   state->d_grad_coefficients, state->stage_size * sizeof(float), field->num_stages));
     return sum_partials(field, d_grad_shared, state->d_width_sums, num_partials, state->widths_padded);
 }
 
@@ -89,7 +89,7 @@ eqf_status eqf__radial_prepare_gradient(eqf__field *field) {
     eqf__radial_state *state = field->state;
     if (state->has_gradient) return EQF_OK;
     eqf_status status = eqf__radial_create_gradient_parts(field);
-    if (status != EQF_OK) /* out of memory: a smaller batch may try again */
+    if (status != EQF_OK) /* so that the caller can try a smaller batch */
         eqf__radial_release_gradient_parts(state);
     else
         state->has_gradient = true;
@@ -108,7 +108,8 @@ eqf_status eqf__radial_contract(eqf__field *field, cl_mem d_grad_stages, cl_mem 
     EQF__TRY(EQF__LAUNCH(field->ctx, &state->time_gradients, num_stages, 0, EQF__ARG(field->d_params),
                          EQF__ARG(state->d_time_basis), EQF__ARG(state->d_grad_coefficients),
                          EQF__ARG(state->d_time_gradients), EQF__ARG(num_stages)));
-    return EQF__LAUNCH(field->ctx, &state->gradient, field->options.num_distance + 1, 0, EQF__ARG(field->d_params),
+    const size_t num_items = state->num_kinds * (field->options.num_distance + 1);
+    return EQF__LAUNCH(field->ctx, &state->gradient, num_items, 0, EQF__ARG(field->d_params),
                        EQF__ARG(state->d_time_basis), EQF__ARG(state->d_grad_coefficients),
                        EQF__ARG(state->d_width_sums), EQF__ARG(state->d_time_gradients), EQF__ARG(d_gradient),
                        EQF__ARG(num_stages));

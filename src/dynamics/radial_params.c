@@ -10,8 +10,8 @@
 
 static const char *const layouts[] = {[EQF_RADIAL_UNIFORM] = "uniform", [EQF_RADIAL_DENSE_CORE] = "dense_core", NULL};
 
-/* Presets and lengths of the potential choose all but the first two: no flags. The two widths are of the uniform
- * layout. */
+/* All but the first two have no flag: presets, or lengths of the potential, set them. The two widths are used by the
+ * uniform layout only. */
 const eqf_option eqf__radial_options[] = {
     EQF__OPTION(eqf_dynamics_options, num_distance, UNSIGNED, .initial = 50, .low = 1, .high = 4096,
                 .help = "Gaussians in distance"),
@@ -42,13 +42,20 @@ eqf_status eqf__radial_check(eqf_context *ctx, const eqf_dynamics_options *optio
 
 /* ---- Layout ----------------------------------------------------------------------------------- */
 
+unsigned eqf__radial_num_kinds(const eqf_dynamics_options *options) {
+    return options->num_b > 0 ? 3 : 1;
+}
+
 size_t eqf__radial_layout(const eqf_dynamics_options *options, eqf_param_slice slices_out[EQF__RADIAL_NUM_SLICES],
                           size_t *num_trained_out) {
     const size_t num_distance = options->num_distance, num_time = options->num_time;
+    const size_t kinds = eqf__radial_num_kinds(options);
     const eqf_param_slice slices[EQF__RADIAL_NUM_SLICES] = {
-        [EQF__RADIAL_WEIGHTS] = {sizeof(eqf_param_slice), "radial.weights", 2, {num_distance, num_time}, 0, 0, true},
-        [EQF__RADIAL_BIAS] = {sizeof(eqf_param_slice), "radial.bias", 1, {num_time, 0}, 0, 0, true},
-        [EQF__RADIAL_IMPORTANCE] = {sizeof(eqf_param_slice), "radial.importance", 1, {num_distance, 0}, 0, 0, true},
+        [EQF__RADIAL_WEIGHTS] =
+            {sizeof(eqf_param_slice), "radial.weights", 2, {kinds * num_distance, num_time}, 0, 0, true},
+        [EQF__RADIAL_BIAS] = {sizeof(eqf_param_slice), "radial.bias", 1, {kinds * num_time, 0}, 0, 0, true},
+        [EQF__RADIAL_IMPORTANCE] =
+            {sizeof(eqf_param_slice), "radial.importance", 1, {kinds * num_distance, 0}, 0, 0, true},
         [EQF__RADIAL_DISTANCE_LOG_GAMMAS] =
             {sizeof(eqf_param_slice), "radial.distance_log_gammas", 1, {num_distance, 0}, 0, 0, true},
         [EQF__RADIAL_TIME_LOG_GAMMAS] =
@@ -81,7 +88,8 @@ static int compare_doubles(const void *left, const void *right) {
     return (a > b) - (a < b);
 }
 
-/* The authors' LJ-13 law with L = distance_max for their 16 and 2 L for their 32 (docs/method.md, section 2):
+/* The law of Koehler et al. for LJ-13, with L = distance_max for their 16 and 2 L for their 32 (docs/method.md, section
+ * 2):
  *   centres = sort(2 ((s - 1.5)/(2 L))^2 L), s = linspace(0, L);   gamma = 0.3 + 3 ((centre - 1.5)/(2 L))^2 L
  *   time gamma = (0.3 + 2 ((t - 0.5)/2)^2)/sqrt(10)
  * centers_out [K] in double. */
@@ -116,8 +124,9 @@ eqf_status eqf__radial_init_params(eqf_context *ctx, const eqf_dynamics_options 
     float *weights = params_out + slices[EQF__RADIAL_WEIGHTS].offset;
     for (size_t n = 0; n < slices[EQF__RADIAL_WEIGHTS].count; n++)
         weights[n] = (float)(eqf__start_normal(seed, (uint32_t)n) / sqrt((double)num_distance));
-    for (unsigned m = 0; m < num_time; m++) params_out[slices[EQF__RADIAL_BIAS].offset + m] = 0.0f;
-    for (unsigned k = 0; k < num_distance; k++) params_out[slices[EQF__RADIAL_IMPORTANCE].offset + k] = 0.0f;
+    for (size_t n = 0; n < slices[EQF__RADIAL_BIAS].count; n++) params_out[slices[EQF__RADIAL_BIAS].offset + n] = 0.0f;
+    for (size_t n = 0; n < slices[EQF__RADIAL_IMPORTANCE].count; n++)
+        params_out[slices[EQF__RADIAL_IMPORTANCE].offset + n] = 0.0f;
 
     if (!is_uniform) dense_core_centers(num_distance, options->distance_max, centers);
     for (unsigned k = 0; k < num_distance; k++) {

@@ -3,7 +3,8 @@
  * float32, K = num_distance, M = num_time, in this order:
  *   trained    radial.weights W [K, M], radial.bias b [M], radial.importance c [K],
  *              radial.distance_log_gammas [K], radial.time_log_gammas [M]         (natural logarithms)
- *   constants  radial.distance_centers [K], radial.time_centers [M]                                   */
+ *   constants  radial.distance_centers [K], radial.time_centers [M]
+ * With two species weights, bias and importance are [3 K, M], [3 M], [3 K]: those of pairs AA, then AB, then BB. */
 #ifndef EQF_RADIAL_PARAMS_H
 #define EQF_RADIAL_PARAMS_H
 
@@ -24,11 +25,14 @@ typedef enum eqf__radial_slice {
 
 extern const eqf_option eqf__radial_options[];
 
-/* What the rows cannot say: widths that the layout uses. Errors: INVALID_ARGUMENT with the option's name. The functions
- * below expect checked options. */
+/* Checks what the option rows cannot: that the widths which the layout uses are set. Errors: INVALID_ARGUMENT with the
+ * option's name. The functions below expect checked options. */
 eqf_status eqf__radial_check(eqf_context *ctx, const eqf_dynamics_options *options);
 
-/* Fills slices_out (indexed by eqf__radial_slice) and gives num_params; names are static. */
+/* Kinds of pair: 1, with two species 3. */
+unsigned eqf__radial_num_kinds(const eqf_dynamics_options *options);
+
+/* Fills slices_out (indexed by eqf__radial_slice) and returns num_params; names are static. */
 size_t eqf__radial_layout(const eqf_dynamics_options *options, eqf_param_slice slices_out[EQF__RADIAL_NUM_SLICES],
                           size_t *num_trained_out);
 

@@ -1,13 +1,14 @@
-/* The radial field's stages: coefficients at the stage times and the interpolation table, whose resolution follows its
- * error. Equations: cl/dynamics/radial_stages.cl. */
+/* The radial field's stage data: coefficients at the stage times and the interpolation table, whose resolution depends
+ * on its error. Equations: cl/dynamics/radial_stages.cl. */
 #include <math.h>
 #include <stdlib.h>
 
 #include "radial_internal.h"
 
-/* Differences above this are the table's, whatever a doubling does. */
+/* Differences above this are the table's error and not rounding. */
 #define LARGEST_ROUNDING 4e-5
-/* Where a parabola through the slopes at both ends and the middle errs most: (3 - sqrt 3)/6 of the cell. */
+/* The point of a cell where a parabola through the slopes at both ends and the middle has its largest error: (3 - sqrt
+ * 3)/6 of the width. */
 #define CHECK_FRACTION 0.21132487f
 
 eqf_status eqf__radial_create_stage_kernels(eqf__field *field) {
@@ -28,8 +29,8 @@ eqf_status eqf__radial_create_stage_kernels(eqf__field *field) {
 
 /* ---- Parameters -> stage data ------------------------------------------------------------------------------------ */
 
-/* Fine cells reach beyond the last narrow Gaussian, where the normaliser gives out steeply; the authors' dense core has
- * wide ones outside. 8 significant bits, so that cell widths have no more and index * width is exact on the device. */
+/* The fine cells extend beyond the last narrow Gaussian, where the normaliser falls steeply; the dense core layout has
+ * wide Gaussians outside. The result has 8 significant bits: so have the cell widths, and index * width is exact. */
 static double fine_range(const eqf_dynamics_options *options) {
     double range = options->layout == EQF_RADIAL_DENSE_CORE ? 0.5 * options->distance_max : 1.5 * options->distance_max;
     int exponent;
@@ -40,7 +41,8 @@ static double fine_range(const eqf_dynamics_options *options) {
 static eqf_status build_stages(eqf__field *field) {
     eqf_context *ctx = field->ctx;
     eqf__radial_state *state = field->state;
-    cl_uint num_stages = field->num_stages, num_point_blocks = (cl_uint)state->num_point_blocks;
+    cl_uint num_stages = field->num_stages, num_rows = eqf__radial_num_rows(field);
+    cl_uint num_point_blocks = (cl_uint)state->num_point_blocks;
     cl_uint num_fine = state->num_fine, num_coarse = state->num_coarse, points_per_cell = 2;
     cl_uint num_cell_blocks = (cl_uint)state->num_cell_blocks;
     const eqf__real_argument d_fine = eqf__real_value(&state->real, fine_range(&field->options));
@@ -54,44 +56,45 @@ static eqf_status build_stages(eqf__field *field) {
     EQF__TRY(EQF__LAUNCH(ctx, &state->basis, eqf__stride(ctx, num_point_blocks), 0, EQF__ARG(state->d_gaussians),
                          EQF__ARG(state->d_geometry), EQF__ARG(state->d_basis), EQF__ARG(points_per_cell),
                          EQF__ARG(fraction), EQF__ARG(num_point_blocks)));
-    size_t stage_tiles = (num_stages + 3) / 4; /* STAGES_AT_ONCE */
-    EQF__TRY(EQF__LAUNCH(ctx, &state->points, eqf__stride(ctx, stage_tiles * num_point_blocks), 0,
+    size_t row_tiles = (num_rows + 3) / 4; /* STAGES_AT_ONCE */
+    EQF__TRY(EQF__LAUNCH(ctx, &state->points, eqf__stride(ctx, row_tiles * num_point_blocks), 0,
                          EQF__ARG(state->d_coefficients), EQF__ARG(state->d_basis), EQF__ARG(state->d_values),
-                         EQF__ARG(num_stages), EQF__ARG(num_point_blocks)));
-    return EQF__LAUNCH(ctx, &state->cells, eqf__stride(ctx, (size_t)num_stages * num_cell_blocks), 0,
+                         EQF__ARG(num_rows), EQF__ARG(num_point_blocks)));
+    return EQF__LAUNCH(ctx, &state->cells, eqf__stride(ctx, (size_t)num_rows * num_cell_blocks), 0,
                        EQF__ARG(state->d_values), EQF__ARG(state->d_geometry), EQF__ARG(state->d_cells),
-                       EQF__ARG(num_stages), EQF__ARG(num_cell_blocks), EQF__ARG(num_point_blocks));
+                       EQF__ARG(num_rows), EQF__ARG(num_cell_blocks), EQF__ARG(num_point_blocks));
 }
 
 /* The table's largest relative error (radial_check); NaN if the parameters give NaN. */
 static eqf_status measure_error(eqf__field *field, double *error_out) {
     eqf_context *ctx = field->ctx;
     eqf__radial_state *state = field->state;
-    cl_uint num_stages = field->num_stages, num_cell_blocks = (cl_uint)state->num_cell_blocks, points_per_cell = 1;
+    cl_uint num_rows = eqf__radial_num_rows(field), num_cell_blocks = (cl_uint)state->num_cell_blocks,
+            points_per_cell = 1;
     cl_float fraction = CHECK_FRACTION;
     EQF__TRY(EQF__LAUNCH(ctx, &state->basis, eqf__stride(ctx, num_cell_blocks), 0, EQF__ARG(state->d_gaussians),
                          EQF__ARG(state->d_geometry), EQF__ARG(state->d_check_basis), EQF__ARG(points_per_cell),
                          EQF__ARG(fraction), EQF__ARG(num_cell_blocks)));
-    size_t stage_tiles = (num_stages + 3) / 4;
-    EQF__TRY(EQF__LAUNCH(ctx, &state->points, eqf__stride(ctx, stage_tiles * num_cell_blocks), 0,
+    size_t row_tiles = (num_rows + 3) / 4;
+    EQF__TRY(EQF__LAUNCH(ctx, &state->points, eqf__stride(ctx, row_tiles * num_cell_blocks), 0,
                          EQF__ARG(state->d_coefficients), EQF__ARG(state->d_check_basis),
-                         EQF__ARG(state->d_check_values), EQF__ARG(num_stages), EQF__ARG(num_cell_blocks)));
-    EQF__TRY(EQF__LAUNCH(ctx, &state->check, num_stages, 0, EQF__ARG(state->d_check_values),
-                         EQF__ARG(state->d_geometry), EQF__ARG(state->d_cells), EQF__ARG(state->d_errors),
-                         EQF__ARG(fraction), EQF__ARG(num_stages), EQF__ARG(num_cell_blocks)));
-    float *errors = eqf__alloc(ctx, num_stages, sizeof *errors, "the table's errors");
+                         EQF__ARG(state->d_check_values), EQF__ARG(num_rows), EQF__ARG(num_cell_blocks)));
+    EQF__TRY(EQF__LAUNCH(ctx, &state->check, num_rows, 0, EQF__ARG(state->d_check_values), EQF__ARG(state->d_geometry),
+                         EQF__ARG(state->d_cells), EQF__ARG(state->d_errors), EQF__ARG(fraction), EQF__ARG(num_rows),
+                         EQF__ARG(num_cell_blocks)));
+    float *errors = eqf__alloc(ctx, num_rows, sizeof *errors, "the table's errors");
     if (errors == NULL) return EQF_ERROR_OUT_OF_MEMORY;
-    eqf_status status = eqf__buffer_read(ctx, state->d_errors, 0, num_stages * sizeof *errors, errors);
+    eqf_status status = eqf__buffer_read(ctx, state->d_errors, 0, num_rows * sizeof *errors, errors);
     double worst = 0;
-    for (size_t j = 0; j < num_stages && status == EQF_OK; j++)
+    for (size_t j = 0; j < num_rows && status == EQF_OK; j++)
         if (!(errors[j] <= worst)) worst = errors[j];
     free(errors);
     *error_out = worst;
     return status;
 }
 
-/* Doubles the resolution while that helps. A doubling divides the table's own error by eight; once it no longer halves
- * the difference, what is left is the rounding of the direct sums that it is measured against. */
+/* Doubles the resolution while the error falls. A doubling divides the error of the table by eight. If it does not
+ * halve the difference from direct sums, the rest is the rounding of these sums. */
 eqf_status eqf__radial_prepare_stages(eqf__field *field, bool check) {
     eqf__radial_state *state = field->state;
     double error_before = INFINITY;
@@ -127,7 +130,7 @@ static size_t divide_up(size_t count, size_t by) {
     return (count + by - 1) / by;
 }
 
-/* Counted from cl/dynamics/radial.clh and radial_table.clh. */
+/* Counted in cl/dynamics/radial.clh and radial_table.clh. */
 eqf__stage_turns eqf__radial_stage_turns(const eqf__field *field) {
     const size_t N = field->num_particles, D = field->space_dim, K = field->options.num_distance,
                  pairs = N * (N - 1) / 2;
@@ -137,23 +140,24 @@ eqf__stage_turns eqf__radial_stage_turns(const eqf__field *field) {
                               pairs * (is_direct ? 1 + 2 * K + 2 * D : 2 + 3 * D) + over_particles};
 }
 
-/* The same where a group shares the pairs; rows and chunks as in cl/dynamics/radial_group.clh. */
+/* The same if a work-group divides the pairs; cl/dynamics/radial_group.clh explains rows and chunks. */
 eqf__stage_turns eqf__radial_group_turns(const eqf__field *field, size_t group_size) {
     const size_t N = field->num_particles, D = field->space_dim, K = field->options.num_distance,
                  pairs = N * (N - 1) / 2;
     const bool is_direct = field->evaluation == EQF_FIELD_DIRECT;
     const size_t rows = N < group_size ? N : group_size, chunks = group_size / rows < N ? group_size / rows : N;
-    const size_t owned = divide_up(N * D, group_size), folds = 16; /* of a sum over 2^16 work-items or fewer */
+    /* loop turns of a sum over at most 2^16 work-items */
+    const size_t owned = divide_up(N * D, group_size), folds = 16;
     const size_t at_pair = 1 + 2 * D + (is_direct ? K : 0);
     const size_t copy = divide_up(field->group->table_size, 4 * group_size);
     const size_t over_rows = divide_up(N, rows) * (1 + 2 * D + divide_up(N, chunks) * at_pair);
     const size_t velocity = over_rows + owned * (2 + chunks) + folds + copy;
-    /* A work-item looks at all notes of its group, for each Gaussian that it owns if summed directly. */
+    /* A work-item reads all notes of its group, with direct summation once for each of its Gaussians. */
     const size_t at_note = is_direct ? divide_up(K + 1, group_size) * (1 + group_size) : group_size + 1;
     return (eqf__stage_turns){velocity, velocity + divide_up(pairs, group_size) * (1 + at_pair + at_note)};
 }
 
-/* Rows' parts or notes (radial_group.clh). */
+/* Floats of the parts of rows, or of the notes (radial_group.clh). */
 size_t eqf__radial_group_local_size(const eqf__field *field, size_t group_size) {
     return 6 * group_size + (size_t)field->num_particles * field->space_dim + group_size * field->space_dim;
 }

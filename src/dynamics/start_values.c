@@ -4,7 +4,7 @@
 
 #include <Random123/philox.h>
 
-/* Last word of the Philox counter for start values: "init". Other streams have other words. */
+/* The last word of the Philox counter for start values, "init". Other uses of random numbers have another. */
 static const uint32_t init_stream = 0x696e6974;
 
 double eqf__start_normal(uint64_t seed, uint32_t index) {

@@ -17,14 +17,15 @@ static size_t index_from_words(uint32_t high, uint32_t low, size_t num) {
     return index < num ? index : num - 1;
 }
 
-/* Sums over one resample: num draws with replacement. The last two have weights of the tail drawn anew from what was
- * fitted to it: so large ones are there that this sample happens not to have, but another would. */
+/* Sums over one resample: num draws with replacement. In the last two sums weights of the tail are drawn anew from the
+ * fitted distribution, so that there are large weights which these samples happen to lack. */
 typedef struct resample_sums {
     double weights, squared_weights, weighted_values;
     double smooth_weights, smooth_squared_weights;
 } resample_sums;
 
-/* Weight number `draw` of a resample, of which weight was drawn. */
+/* Number `draw` of a resample that drew `weight`: the weight itself, or a new one from the tail if it belongs to
+ * that. */
 static double smooth_weight(const eqf__weight_tail *tail, double weight, uint64_t seed, uint64_t draw,
                             unsigned resample) {
     if (!(weight > tail->threshold)) return weight;
@@ -35,7 +36,7 @@ static double smooth_weight(const eqf__weight_tail *tail, double weight, uint64_
     return eqf__weight_tail_draw(tail, ((double)(bits >> 11) + 0.5) * 0x1p-53);
 }
 
-/* exp(log_weights [num] - shift), once for all resamples; the caller frees it. NULL: out of memory. */
+/* exp(log_weights [num] - shift), computed once for all resamples; the caller frees it. NULL: out of memory. */
 static double *shifted_weights(size_t num, const double *log_weights, double shift) {
     double *weights = num <= SIZE_MAX / sizeof *weights ? malloc(num * sizeof *weights) : NULL;
     for (size_t b = 0; weights != NULL && b < num; b++) weights[b] = exp(log_weights[b] - shift);
@@ -101,7 +102,7 @@ eqf_status eqf_estimate_reweighted_bootstrap(size_t num, const double *log_weigh
     running_variance means = {0, 0.0, 0.0};
     for (unsigned resample = 0; resample < num_resamples; resample++) {
         resample_sums sums = draw_resample(num, weights, values, NULL, seed, resample);
-        /* A resample that caught no weight has no mean; it is left out. */
+        /* A resample whose weights are all zero has no mean; it is left out. */
         if (sums.weights > 0.0) add_value(&means, sums.weighted_values / sums.weights);
     }
     free(weights);
@@ -116,16 +117,16 @@ static int ascending(const void *a, const void *b) {
     return (left > right) - (left < right);
 }
 
-/* The error whose double 95 % of the changes [num] stay within; it sorts them. The mean square would hang on the few
- * resamples with the very largest weights, of which a tail without a variance has ever larger ones. */
+/* Half of the bound within which 95 % of the changes [num] lie; sorts them. The root mean square would depend on the
+ * few resamples with the largest weights, and would not converge for a tail without a variance. */
 static double error_of_changes(size_t num, double *changes) {
     for (size_t i = 0; i < num; i++) changes[i] = fabs(changes[i]);
     qsort(changes, num, sizeof *changes, ascending);
     return 0.5 * changes[(size_t)(0.95 * (double)(num - 1) + 0.5)];
 }
 
-/* memory [num_resamples]. About the estimate, not about the resamples' mean: an estimate without its largest weights is
- * too large. */
+/* memory [num_resamples]. Changes are measured from the estimate and not from the resamples' mean, because an estimate
+ * that lacks the largest weights is too large. */
 static eqf_status bootstrap_weights(size_t num, const double *weights, unsigned num_resamples, uint64_t seed,
                                     double *memory, double *log_z_standard_error_out,
                                     double *ess_fraction_standard_error_out) {
@@ -170,7 +171,7 @@ eqf_status eqf_estimate_weights_bootstrap(size_t num, const double *log_weights,
 
 /* ---- Samples of the target --------------------------------------------------------------------------------------- */
 
-/* mean w times mean 1/w over the data is 1/ESS: both means, of weights scaled to a largest of 1. */
+/* ESS = 1 / (mean w  mean 1/w) over the data: both means, with weights scaled so that the largest is 1. */
 typedef struct forward_means {
     double weights, inverse_weights;
 } forward_means;
@@ -201,7 +202,7 @@ static eqf_status forward_ess(size_t num, const double *log_weights, double larg
                               double *standard_error_out) {
     double *weights = memory, *inverses = memory + num, *changes = inverses + num;
     const double scale =
-        exp(smallest - largest); /* 0: the weights differ by more than a double holds, and so does the ESS */
+        exp(smallest - largest); /* 0: the ratio of weights is too small for a double, and so is the ESS */
     forward_means means = {0.0, 0.0};
     for (size_t b = 0; b < num; b++) {
         weights[b] = exp(log_weights[b] - largest);

@@ -14,8 +14,8 @@ static eqf_status pooled_mean(size_t num_chains, size_t num_steps, const double 
     return isfinite(*mean_out) ? EQF_OK : EQF_ERROR_NON_FINITE;
 }
 
-/* Mean over chains and steps of (x[t] - mean) (x[t + lag] - mean). Divided by the number of products, not of steps:
- * with many short chains the bias of the latter would be larger than the noise. */
+/* Mean over chains and steps of (x[t] - mean) (x[t + lag] - mean). The sum is divided by the number of products and not
+ * by the number of steps, whose bias would exceed the noise for many short chains. */
 static double autocovariance(size_t num_chains, size_t num_steps, const double *series, double mean, size_t lag) {
     double total = 0.0;
     for (size_t chain = 0; chain < num_chains; chain++) {
@@ -36,10 +36,10 @@ eqf_status eqf_estimate_autocorrelation_time(size_t num_chains, size_t num_steps
     double variance = autocovariance(num_chains, num_steps, series, mean, 0);
     if (!(variance > 0.0) || !isfinite(variance)) return EQF_ERROR_NON_FINITE;
 
-    /* Geyer, Statistical Science 7 (1992) 473, section 3.3: of a reversible chain the sums of adjacent pairs
-     * rho(2m) + rho(2m+1) are positive and decrease with m. The sum stops where an estimate is not positive, and an
-     * estimate above the one before it is lowered to it, so that noise at long lags cannot pile up. Lags beyond half
-     * the series hold too few products; chains that do not move at all thus give tau ~ num_steps. */
+    /* Geyer, Statistical Science 7 (1992) 473, section 3.3: for a reversible chain the sums of adjacent pairs rho(2m) +
+     * rho(2m+1) are positive and decrease with m. The sum ends at the first estimate that is not positive, and an
+     * estimate above the one before is replaced by it, so that noise at long lags does not add up. Lags beyond half the
+     * series have too few products; chains that do not move at all thus give tau ~ num_steps. */
     double sum = 0.0, previous = INFINITY;
     for (size_t lag = 0; lag + 1 <= num_steps / 2; lag += 2) {
         double pair = (autocovariance(num_chains, num_steps, series, mean, lag) +
@@ -72,7 +72,7 @@ eqf_status eqf_estimate_split_r_hat(size_t num_chains, size_t num_steps, const d
             half_mean /= (double)n;
             for (size_t t = 0; t < n; t++) squares += (x[t] - half_mean) * (x[t] - half_mean);
             within += squares / (double)(n - 1) / num_halves;
-            /* Welford: the spread of the means may be far below their size. */
+            /* Welford's algorithm, because the spread of the means may be much smaller than the means. */
             double step = half_mean - mean_of_means;
             num_seen += 1.0;
             mean_of_means += step / num_seen;

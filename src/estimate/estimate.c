@@ -13,7 +13,7 @@ eqf_status eqf_estimate_log_weights(size_t num, const float *energy, const float
     for (size_t b = 0; b < num; b++) {
         double energy_b = energy[b], log_prob_b = log_prob[b];
         if (isnan(energy_b) || energy_b == INFINITY) {
-            /* Outside the potential's domain: of weight zero, whatever the model says of it. */
+            /* Outside the potential's domain the weight is zero, whatever the model's density is. */
             log_weights_out[b] = -INFINITY;
             continue;
         }
@@ -47,7 +47,7 @@ eqf_status eqf_estimate_weights(size_t num, const double *log_weights, eqf_weigh
         sum_of_squares += weight * weight;
     }
     double count = (double)num;
-    double ess = fmin(sum * sum / sum_of_squares, count); /* rounding may lift equal weights above count */
+    double ess = fmin(sum * sum / sum_of_squares, count); /* for equal weights rounding may give more than count */
     const eqf_weight_summary summary = {
         .struct_size = sizeof summary,
         .num_samples = num,
@@ -135,7 +135,7 @@ eqf_status eqf_estimate_histogram(size_t num, const double *values, const double
 /* Sums of one bin over samples, f being the fraction of a sample's values that fall into it. */
 typedef struct bin_sums {
     double weighted, squared, cross; /* sum w f, sum w^2 f^2, sum w^2 f */
-    size_t of_sample;                /* values of the sample at hand */
+    size_t of_sample;                /* values of the current sample */
 } bin_sums;
 
 static void add_sample(bin_sums *bins, size_t num_values, const float *values, double weight, double low,
@@ -147,7 +147,7 @@ static void add_sample(bin_sums *bins, size_t num_values, const float *values, d
             bin_sums *bin = bins + (size_t)place;
             if (pass == 0) {
                 bin->of_sample++;
-            } else if (bin->of_sample > 0) { /* once a bin: the second visit finds 0 */
+            } else if (bin->of_sample > 0) { /* once for each bin: later values of the sample find 0 */
                 double fraction = (double)bin->of_sample / (double)num_values;
                 bin->weighted += weight * fraction;
                 bin->squared += weight * weight * fraction * fraction;

@@ -39,9 +39,9 @@ eqf_status eqf_free_energy_bar(size_t num_forward, const double *forward_work, s
     double low = INFINITY, high = -INFINITY;
     EQF__TRY(check_work(num_forward, forward_work, &low, &high, 1));
     EQF__TRY(check_work(num_reverse, reverse_work, &low, &high, -1));
-    if (!(low <= high)) return EQF_ERROR_NON_FINITE; /* nothing but infinities */
-    /* The sum of forward terms grows with the difference, that of reverse ones falls: bisection between bounds that
-     * hold for sure. */
+    if (!(low <= high)) return EQF_ERROR_NON_FINITE; /* only infinities */
+    /* The sum of forward terms grows with the difference, that of reverse terms falls: bisection between safe
+     * bounds. */
     const double ratio = log((double)num_forward / (double)num_reverse);
     low -= fabs(ratio) + 40;
     high += fabs(ratio) + 40;
@@ -59,7 +59,7 @@ eqf_status eqf_free_energy_bar(size_t num_forward, const double *forward_work, s
     double forward_squares, reverse_squares;
     const double forward = sum_fermi(num_forward, forward_work, ratio - difference, &forward_squares);
     const double reverse = sum_fermi(num_reverse, reverse_work, difference - ratio, &reverse_squares);
-    if (!(forward > 0 && reverse > 0)) return EQF_ERROR_NON_FINITE; /* no overlap that doubles could see */
+    if (!(forward > 0 && reverse > 0)) return EQF_ERROR_NON_FINITE; /* no overlap within the range of doubles */
     *difference_out = difference;
     if (standard_error_out == NULL) return EQF_OK;
     const double variance = forward_squares / (forward * forward) + reverse_squares / (reverse * reverse) -

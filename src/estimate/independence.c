@@ -10,7 +10,7 @@
 #include "eqflow/estimate.h"
 #include "estimate.h"
 
-/* Uniform on (0, 1) for proposal t: 53 random bits and a half. */
+/* Uniform on (0, 1) for proposal t: (53 random bits + 1/2) / 2^53. */
 static double uniform_of(uint64_t seed, uint64_t t) {
     philox4x32_key_t key = {{(uint32_t)seed, (uint32_t)(seed >> 32)}};
     philox4x32_ctr_t counter = {{(uint32_t)t, (uint32_t)(t >> 32), 0, EQF__STREAM_METROPOLIS}};
@@ -43,7 +43,7 @@ eqf_status eqf_estimate_independence_chain(size_t num, const double *log_weights
 }
 
 /* The standard error of a series' mean from the means of its batches (Flegal and Jones, Annals of Statistics 38 (2010)
- * 1034): NaN if it is short. */
+ * 1034); NaN for a short series. */
 static double batch_error(size_t num, const double *series) {
     enum { NUM_BATCHES = 30 };
     const size_t length = num / NUM_BATCHES;
@@ -76,12 +76,12 @@ eqf_status eqf_estimate_chain_mean(size_t num, const size_t *states, const doubl
     double squares = 0.0, tau;
     for (size_t t = 0; t < num; t++) squares += (series[t] - result.mean) * (series[t] - result.mean);
     eqf_status status = isfinite(squares) ? EQF_OK : EQF_ERROR_NON_FINITE;
-    /* A chain that never moved has no autocorrelation, and no error that could be told. */
+    /* A chain that never moved has no autocorrelation, and its error is unknown. */
     if (status == EQF_OK && squares > 0.0 && eqf_estimate_autocorrelation_time(1, num, series, &tau) == EQF_OK) {
-        /* Less than 1 is noise here: a repeated state cannot be anticorrelated with itself. */
+        /* A value below 1 is noise: repeated states make the correlation positive. */
         result.autocorrelation_time = fmax(tau, 1.0);
         result.effective_samples = (double)num / result.autocorrelation_time;
-        /* The larger of two estimates: a long stay at one heavy sample is more than noise to one of them at least. */
+        /* The larger of two estimates: at least one of them grows after a long stay at one heavy sample. */
         result.standard_error =
             fmax(sqrt(squares / (double)(num - 1) / result.effective_samples), batch_error(num, series));
     }

@@ -41,7 +41,7 @@ static double evaluate(mbar *m) {
     return value;
 }
 
-/* f_k <- f_k - ln sum_n W_nk (their equation 11), for every state; the largest change. */
+/* f_k <- f_k - ln sum_n W_nk (their equation 11) for every state; returns the largest change. */
 static double iterate(mbar *m) {
     double largest = 0;
     for (unsigned k = 0; k < m->num_states; k++) {
@@ -74,8 +74,8 @@ static void measure(mbar *m) {
         for (unsigned l = k + 1; l < num_states; l++) m->overlap[k * num_states + l] = m->overlap[l * num_states + k];
 }
 
-/* One Newton step on the states that have samples, f_0's kept; halved until the function falls. False: no step was
- * better. */
+/* One Newton step for the states that have samples, with the first of them fixed; halved until the function decreases.
+ * False: no step decreased it. */
 static bool step_newton(mbar *m, double *hessian, double *value) {
     const unsigned num_states = m->num_states;
     unsigned first = 0;
@@ -87,7 +87,7 @@ static bool step_newton(mbar *m, double *hessian, double *value) {
             const double both = count * (double)m->num_samples[l] * m->overlap[k * num_states + l];
             hessian[k * num_states + l] = (k == l ? count * m->gradient[k] : 0) - both;
         }
-        m->step[k] = count - count * m->gradient[k]; /* minus the gradient */
+        m->step[k] = count - count * m->gradient[k]; /* minus the gradient of the function */
         if (count > 0 && k != first) continue;
         for (unsigned l = 0; l < num_states; l++) hessian[k * num_states + l] = hessian[l * num_states + k] = 0;
         hessian[k * num_states + k] = 1;
@@ -121,8 +121,8 @@ static eqf_status solve(mbar *m, double *hessian) {
         value = evaluate(m);
     }
     for (unsigned turn = 0; turn < 200 && change > 1e-11; turn++) {
-        /* Where no step of Newton's is better, rounding of the function hides what is left: the equations themselves go
-         * on. */
+        /* If no Newton step decreases the function, its rounding errors exceed the decrease: the equations are iterated
+         * instead. */
         change = step_newton(m, hessian, &value) ? largest_step(m) : iterate(m);
         value = evaluate(m);
         if (!isfinite(value)) return EQF_ERROR_NON_FINITE;
@@ -155,7 +155,7 @@ static void find_errors(const mbar *m, double *work, double *standard_errors_out
     eqf__symmetric_eigen(num_states, inner, values, inner_vectors);
     memset(theta, 0, square * sizeof *theta);
     for (unsigned e = 0; e < num_states; e++) {
-        if (!(fabs(values[e]) > 1e-10)) continue; /* the constant that all f may be shifted by */
+        if (!(fabs(values[e]) > 1e-10)) continue; /* belongs to a common shift of all f, which is arbitrary */
         for (unsigned i = 0; i < num_states; i++) {
             double along_i = 0;
             for (unsigned a = 0; a < num_states; a++)

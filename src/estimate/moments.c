@@ -22,7 +22,7 @@ static double variance_of(moment_sums s) {
     return s.second / s.weights - mean_of(s) * mean_of(s);
 }
 
-/* The largest log-weight and the centre that values are measured from; NON_FINITE as in
+/* The largest log-weight, and a value near the mean that is subtracted from all values; NON_FINITE as in
  * eqf_estimate_reweighted_mean. */
 static eqf_status find_origin(size_t num, const double *log_weights, const double *values, double *shift_out,
                               double *centre_out) {
@@ -75,7 +75,7 @@ eqf_status eqf_estimate_moments(size_t num, const double *log_weights, const dou
     double mean_sum = 0, mean_squares = 0, variance_sum = 0, variance_squares = 0, count = 0;
     for (size_t k = 0; k < num_blocks; k++) {
         const moment_sums rest = difference(all, blocks[k]);
-        if (!(rest.weights > 0)) continue; /* a block that carries everything: what is left has no mean */
+        if (!(rest.weights > 0)) continue; /* the block has all the weight: the other samples have no mean */
         const double mean = mean_of(rest), variance = variance_of(rest);
         mean_sum += mean;
         mean_squares += mean * mean;

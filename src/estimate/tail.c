@@ -1,6 +1,6 @@
-/* The tail of importance weights: a generalised Pareto distribution fitted to the largest (Pickands, Annals of
- * Statistics 3 (1975) 119), by the estimator of Zhang and Stephens, Technometrics 51 (2009) 316, with the tail's size
- * and the weak prior on its shape of Vehtari et al., "Pareto smoothed importance sampling" (JMLR 25 (2024)). */
+/* The tail of importance weights: a generalised Pareto distribution is fitted to the largest weights (Pickands, Annals
+ * of Statistics 3 (1975) 119), by the estimator of Zhang and Stephens, Technometrics 51 (2009) 316, with the tail's
+ * size and the weak prior on its shape of Vehtari et al., "Pareto smoothed importance sampling" (JMLR 25 (2024)). */
 #include <math.h>
 #include <stdlib.h>
 
@@ -19,7 +19,7 @@ static double mean_log(size_t num, const double *x, double theta) {
     return sum / (double)num;
 }
 
-/* Of excesses x [num] over the threshold, largest first. */
+/* Fits excesses x [num] over the threshold, largest first. */
 static void fit(size_t num, const double *x, eqf__weight_tail *tail) {
     enum { MAX_POINTS = 400 };
     const double n = (double)num, largest = x[0], quartile = x[num - 1 - (size_t)(n / 4.0 + 0.5) + 1];

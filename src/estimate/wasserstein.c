@@ -1,4 +1,4 @@
-/* Optimal transport on a line: sorted values are moved onto sorted values. */
+/* Optimal transport on a line: sorted values are matched with sorted values. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +24,8 @@ eqf_status eqf_estimate_wasserstein(size_t num_a, const double *a, size_t num_b,
     memcpy(sorted_b, b, num_b * sizeof *b);
     qsort(sorted_a, num_a, sizeof *a, compare);
     qsort(sorted_b, num_b, sizeof *b, compare);
-    /* Both quantile functions are constant between multiples of 1/num: walk from step to step of either. */
+    /* The quantile functions are constant between multiples of 1/num_a and 1/num_b: the loop goes from one multiple to
+     * the next. */
     double sum = 0, passed = 0;
     for (size_t i = 0, j = 0; i < num_a && j < num_b;) {
         const double end_a = (double)(i + 1) / (double)num_a, end_b = (double)(j + 1) / (double)num_b;

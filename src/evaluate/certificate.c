@@ -1,5 +1,5 @@
-/* What a flow in double precision can show that one in float32 cannot: how far float32 is off, and that log-densities
- * are those of the map itself, whose Jacobian is taken by brute force. */
+/* Figures of a flow in double precision: the error of float32, and the difference between log-densities and the
+ * determinant of the map's Jacobian, which is computed by brute force. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +14,8 @@ enum {
     NUM_SIDES = 4
 };
 
-/* Where each coordinate goes: +-1e-4 and +-2e-4, from which Richardson's rule makes a derivative of order 4. Rounding
- * leaves 1e-11 of it. */
+/* Displacements of each coordinate, from which Richardson's rule gives a derivative of order 4. Its rounding error is
+ * about 1e-11. */
 static const double sides[NUM_SIDES] = {1e-4, -1e-4, 2e-4, -2e-4};
 
 /* ---- float32 ----------------------------------------------------------------------------------------------------- */
@@ -32,7 +32,7 @@ static eqf_status compare_float(const eqf__evaluated *of, size_t num, const doub
     eqf_flow_destroy(&flow);
     for (size_t b = 0; b < num; b++) {
         const double change = fabs((double)narrow[b] - wide[b]);
-        worst = change >= worst || isnan(change) ? change : worst; /* NaN stays */
+        worst = change >= worst || isnan(change) ? change : worst; /* a NaN is kept */
     }
     result->figures.float_log_prob_error = worst;
     return status;
@@ -40,7 +40,7 @@ static eqf_status compare_float(const eqf__evaluated *of, size_t num, const doub
 
 /* ---- The Jacobian ------------------------------------------------------------------------------------------------ */
 
-/* ln |det| of matrix [size, size], which is changed: Gauss's elimination with the largest pivots of columns. */
+/* ln |det| of matrix [size, size], which is changed: Gauss elimination with column pivots. */
 static double log_determinant(size_t size, double *matrix) {
     double sum = 0;
     for (size_t k = 0; k < size; k++) {
@@ -61,9 +61,9 @@ static double log_determinant(size_t size, double *matrix) {
     return sum;
 }
 
-/* matrix [N*D, N*D] = dz/dx + the projector on translations: dz/dx has no part of those on either side, so that the
- * determinant is that of the map on the mean-free subspace. z [N*D][NUM_SIDES][N*D]: where the moved configurations
- * go. */
+/* matrix [N*D, N*D] = dz/dx + the projector on translations. dz/dx vanishes on translations from both sides, so the
+ * determinant of the sum is that of the map on the mean-free subspace. z [N*D][NUM_SIDES][N*D]: images of the displaced
+ * configurations. */
 static void fill_matrix(const eqf__evaluated *of, const double *z, double *matrix) {
     const size_t num_dof = of->num_dof, space_dim = of->target->space_dim;
     for (size_t c = 0; c < num_dof; c++) {

@@ -1,4 +1,4 @@
-/* An evaluation from its options to its figures. */
+/* An evaluation, from its options to its figures. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -29,7 +29,7 @@ static void forget_all(eqf_evaluation_figures *f) {
     f->round_trip = (eqf_round_trip){NAN, NAN};
 }
 
-/* What is known of the target, if it is exactly a preset's. */
+/* Sets the known figures of the target, if it is exactly a preset's. */
 static void look_up(const eqf__evaluated *of, eqf_evaluation_figures *f) {
     const eqf_preset *preset = eqf_preset_find(eqf_model_options_of(of->model)->preset);
     if (preset == NULL || !eqf_preset_matches(preset, of->target)) return;

@@ -1,4 +1,4 @@
-/* An evaluation in the making: one file for each of its parts. */
+/* An evaluation, for the files that compute its parts. */
 #ifndef EQF_EVALUATION_H
 #define EQF_EVALUATION_H
 
@@ -18,7 +18,7 @@ struct eqf_evaluation {
     size_t num_warnings;
 };
 
-/* What is evaluated. */
+/* The model and data to be evaluated. */
 typedef struct eqf__evaluated {
     eqf_context *ctx;
     const eqf_model *model;
@@ -32,8 +32,8 @@ typedef struct eqf__evaluated {
 void eqf__evaluation_warn(eqf_evaluation *result, eqf_warning_kind kind, double value, double limit, const char *format,
                           ...) EQF__PRINTF(5, 6);
 
-/* Of num things, shared by the ranks: log_prob_out [num] of x [num, N*D]; samples; energies. label: the stage, as
- * progress tells it. */
+/* Work that the ranks share: log_prob_out [num] of x [num, N*D]; num samples; energies of num configurations. label:
+ * the stage's name in progress reports. */
 eqf_status eqf__shared_log_prob(const eqf__evaluated *of, eqf_flow *flow, const char *label, size_t num, const float *x,
                                 float *log_prob_out);
 eqf_status eqf__shared_sample(const eqf__evaluated *of, eqf_flow *flow, uint64_t seed, size_t first_sample, size_t num,
@@ -43,16 +43,16 @@ eqf_status eqf__shared_energy(const eqf__evaluated *of, size_t num, const float 
 eqf_status eqf__evaluate_data(const eqf__evaluated *of, eqf_flow *flow, eqf_evaluation *result);
 eqf_status eqf__evaluate_samples(const eqf__evaluated *of, eqf_flow *flow, eqf_evaluation *result);
 eqf_status eqf__evaluate_invariance(const eqf__evaluated *of, eqf_flow *flow, eqf_evaluation *result);
-/* Of a flow in double precision; of others nothing. */
+/* Figures of a flow in double precision; nothing for others. */
 eqf_status eqf__evaluate_in_double(const eqf__evaluated *of, eqf_flow *flow, eqf_evaluation *result);
 /* The warnings that compare figures. */
 void eqf__evaluation_compare(const eqf__evaluated *of, eqf_evaluation *result);
-/* How large an error of the ESS may be. */
+/* The largest allowed error of the ESS. */
 double eqf__ess_error_limit(const eqf__evaluated *of, const eqf_evaluation_figures *figures);
 
 enum { EQF__NUM_RESAMPLES = 200 };
 
-/* Mean of num floats in double; NaN if one is not finite, and their number. */
+/* Mean of num floats in double, NaN if one is not finite; *num_bad_out: how many are not. */
 double eqf__finite_mean(size_t num, const float *values, size_t *num_bad_out);
 
 #endif

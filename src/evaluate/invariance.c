@@ -6,7 +6,7 @@
 
 enum { NUM_INVARIANCE = 256, MAX_SPACE_DIM = 3 };
 
-/* Host random numbers: number `index` of a seed's stream is next; start at 0. */
+/* Random numbers of the host; index: the number in the seed's stream that is drawn next. */
 typedef struct random_stream {
     uint64_t seed, index;
 } random_stream;
@@ -20,12 +20,12 @@ static double draw_normal(random_stream *stream) { /* Box and Muller */
     return radius * cos(6.283185307179586477 * draw_uniform(stream));
 }
 
-/* A random rotation or reflection of space_dim dimensions: Gaussian columns, orthonormalised (Gram-Schmidt). Columns
- * of independent Gaussians have either handedness equally often. */
+/* A random rotation or reflection of space_dim dimensions: columns of independent Gaussians, orthonormalised
+ * (Gram-Schmidt); rotations and reflections are equally likely. */
 static void draw_orthogonal(random_stream *stream, unsigned space_dim, double q[MAX_SPACE_DIM][MAX_SPACE_DIM]) {
     for (unsigned i = 0; i < space_dim; i++) {
         double length = 0;
-        while (length < 1e-3) { /* a near-dependent column: draw again */
+        while (length < 1e-3) { /* nearly dependent on the columns before: draw again */
             for (unsigned d = 0; d < space_dim; d++) q[i][d] = draw_normal(stream);
             for (unsigned j = 0; j < i; j++) {
                 double along = 0;
@@ -40,7 +40,7 @@ static void draw_orthogonal(random_stream *stream, unsigned space_dim, double q[
     }
 }
 
-/* det q: 1 for a rotation, -1 for a reflection; 1 or 2 or 3 dimensions. */
+/* det q in 1, 2 or 3 dimensions: 1 for a rotation, -1 for a reflection. */
 static double determinant(unsigned space_dim, double q[MAX_SPACE_DIM][MAX_SPACE_DIM]) {
     if (space_dim == 1) return q[0][0];
     if (space_dim == 2) return q[0][0] * q[1][1] - q[0][1] * q[1][0];
@@ -48,7 +48,7 @@ static double determinant(unsigned space_dim, double q[MAX_SPACE_DIM][MAX_SPACE_
            q[0][2] * (q[1][0] * q[2][1] - q[1][1] * q[2][0]);
 }
 
-/* An orthogonal map with the wanted determinant: the identity, a rotation, a reflection, or either. */
+/* A random orthogonal map of the wanted kind: the identity, a rotation, a reflection, or any of the latter two. */
 static void draw_map(random_stream *stream, bool has_rotation, bool has_reflection, unsigned space_dim,
                      double q[MAX_SPACE_DIM][MAX_SPACE_DIM]) {
     draw_orthogonal(stream, space_dim, q);
@@ -61,7 +61,7 @@ static void draw_map(random_stream *stream, bool has_rotation, bool has_reflecti
     }
 }
 
-/* order [N]: a permutation within the species, the identity unless it is to be drawn. */
+/* order [N]: a random permutation within the species if is_drawn, else the identity. */
 static void draw_order(random_stream *stream, bool is_drawn, unsigned num_particles, unsigned num_b, unsigned *order) {
     const unsigned first_b = num_particles - num_b;
     for (unsigned i = 0; i < num_particles; i++) order[i] = i;
@@ -73,8 +73,8 @@ static void draw_order(random_stream *stream, bool is_drawn, unsigned num_partic
     }
 }
 
-/* x_out [N, D] = x [N, D] under a random element of the symmetry: permuted, rotated or reflected, moved by float32 as a
- * user's file would be, and centred. */
+/* x_out [N, D] = x [N, D] under a random element of the symmetry: permuted, rotated or reflected, shifted in float32 as
+ * in a user's file, and centred again. */
 static void transform(random_stream *stream, eqf_symmetry kind, const eqf_potential_options *target, const float *x,
                       unsigned *order, float *x_out) {
     const unsigned num_particles = target->num_particles, space_dim = target->space_dim;
@@ -101,7 +101,7 @@ static int compare(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* NaN where no configuration has a finite log-density. */
+/* NaN if no configuration has a finite log-density. */
 static eqf_log_prob_change summarise_changes(size_t num, const float *before, const float *after) {
     double changes[NUM_INVARIANCE];
     size_t num_finite = 0;

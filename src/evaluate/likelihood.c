@@ -1,11 +1,11 @@
-/* The data's likelihood, and what it says of the target where that is known. */
+/* The likelihood of the data, and the KL divergence if the target's entropy is known. */
 #include <math.h>
 #include <stdlib.h>
 
 #include "eqflow/estimate.h"
 #include "evaluation.h"
 
-/* The mean and its standard error where there are numbers enough for them; NaN else. */
+/* The mean and its standard error; NaN if there are too few values. */
 static void summarise(size_t num, const double *values, double *mean_out, double *standard_error_out) {
     if (eqf_estimate_mean(num, values, mean_out, standard_error_out) == EQF_OK) return;
     *mean_out = num == 1 ? values[0] : NAN;
@@ -37,7 +37,7 @@ static eqf_status measure_refined_nll(const eqf__evaluated *of, double *values, 
     return status;
 }
 
-/* The ESS as the data see it. nlls [num_data] of the data. */
+/* The ESS from the data. nlls [num_data] of the data. */
 static eqf_status measure_forward_ess(const eqf__evaluated *of, const double *nlls, eqf_evaluation *result) {
     eqf_evaluation_figures *f = &result->figures;
     double *log_weights = eqf__alloc(of->ctx, of->num_data, sizeof *log_weights, "the weights");
@@ -50,8 +50,8 @@ static eqf_status measure_forward_ess(const eqf__evaluated *of, const double *nl
     return EQF_OK;
 }
 
-/* KL(target || model), where ln Z is known, in two ways. NLL - entropy has the noise of the data's energies, which the
- * mean of ln p - ln q over the same data, ln p = -u - ln Z, has not. nlls [num_data] of the data. */
+/* KL(target || model) in two ways, if ln Z is known. NLL - entropy has the noise of the data's energies; the mean of ln
+ * p - ln q over the same data, ln p = -u - ln Z, does not. nlls [num_data] of the data. */
 static void measure_kl(const eqf__evaluated *of, double *nlls, eqf_evaluation *result) {
     eqf_evaluation_figures *f = &result->figures;
     f->kl = f->nll - f->entropy;
@@ -63,7 +63,7 @@ static void measure_kl(const eqf__evaluated *of, double *nlls, eqf_evaluation *r
 }
 
 static void describe(const eqf__evaluated *of, double *nlls, eqf_evaluation *result) {
-    /* Half of ln 2 pi for each free degree of freedom: the convention of papers that drop the prior's constant. */
+    /* Papers that leave out the prior's constant omit half of ln 2 pi for each free degree of freedom. */
     const double half_log_2_pi = 0.91893853320467274178;
     eqf_evaluation_figures *f = &result->figures;
     f->nll_without_constant =

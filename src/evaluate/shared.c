@@ -1,4 +1,4 @@
-/* A sample depends on its number alone, so ranks may share the work in any way. */
+/* Work that ranks share. A sample depends on its number alone, so any division gives the same results. */
 #include <stdlib.h>
 
 #include "evaluation.h"

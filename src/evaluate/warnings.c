@@ -1,4 +1,4 @@
-/* What makes the figures of an evaluation doubtful. */
+/* Warnings about doubtful figures of an evaluation. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
@@ -8,10 +8,9 @@
 
 static const double refinement_tolerance = 0.01; /* nats between nll and nll_refined */
 static const double invariance_tolerance = 1e-4; /* nats */
-static const double dominant_weight = 0.05;      /* of the total: one sample decides the averages */
-static const size_t few_samples = 10000;         /* ESS from too few misleads: docs/method.md, section 7 */
-/* The two ESS disagree where they differ by more than this many standard errors, and than the error that an ESS may
- * have. */
+static const double dominant_weight = 0.05;      /* of the total: then one sample dominates the averages */
+static const size_t few_samples = 10000;         /* from fewer the ESS is unreliable: docs/method.md, section 7 */
+/* The two ESS disagree if they differ by more than this many standard errors and by more than ess_error. */
 static const double most_errors = 3;
 
 const char *eqf_warning_kind_name(eqf_warning_kind kind) {
@@ -94,8 +93,8 @@ static void compare_weights(const eqf__evaluated *of, eqf_evaluation *result) {
                              fmax(2, error / limit * error / limit) * (double)f->num_samples);
 }
 
-/* Samples cannot tell of what the model misses, data can; and data that are no equilibrium of the target show here
- * too. */
+/* The data's ESS is lower where the model misses a part of the target, and where the data are not of the target's
+ * equilibrium. */
 static void compare_ess(const eqf__evaluated *of, eqf_evaluation *result) {
     const eqf_evaluation_figures *f = &result->figures;
     const double difference = f->ess_fraction - f->ess_fraction_data;

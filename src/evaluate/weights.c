@@ -21,7 +21,7 @@ double eqf__finite_mean(size_t num, const float *values, size_t *num_bad_out) {
     return *num_bad_out > 0 ? NAN : sum / (double)num;
 }
 
-/* Mean of ln q - ln p over the samples. Infinite, and so not had, where one of them has no weight at all. */
+/* Mean of ln q - ln p over the samples; NaN if it is infinite, because a sample has weight zero. */
 static void measure_reverse_kl(size_t num, const double *log_weights, double *values, eqf_evaluation_figures *f) {
     double mean, error;
     const bool is_known = isfinite(f->known_log_z);
@@ -31,7 +31,7 @@ static void measure_reverse_kl(size_t num, const double *log_weights, double *va
     f->reverse_kl_standard_error = hypot(error, is_known ? f->known_log_z_error : f->log_z_standard_error);
 }
 
-/* values [num_samples]: room. False, with a warning: there are no weights. */
+/* values [num_samples]: scratch. False, with a warning: there are no weights. */
 static bool weigh(const eqf__evaluated *of, double *values, eqf_evaluation *result) {
     eqf_evaluation_figures *f = &result->figures;
     const size_t num = f->num_samples;
@@ -61,7 +61,7 @@ static bool weigh(const eqf__evaluated *of, double *values, eqf_evaluation *resu
     return true;
 }
 
-/* *items, of which the first num_used stay, with room for num. */
+/* Enlarges *items to num items; the first num_used are kept. */
 static eqf_status enlarge(eqf_context *ctx, size_t num_used, size_t num, size_t item_size, const char *what,
                           void **items) {
     void *larger = eqf__alloc(ctx, num, item_size, what);
@@ -80,7 +80,7 @@ static eqf_status enlarge(eqf_context *ctx, size_t num_used, size_t num, size_t 
         if (enlarged != EQF_OK) return enlarged;                                          \
     } while (0)
 
-/* From num_drawn samples to figures.num_samples: a seed's first samples are the same whatever their number. */
+/* Draws the samples from num_drawn up to figures.num_samples; sample b of a seed does not depend on their number. */
 static eqf_status draw(const eqf__evaluated *of, eqf_flow *flow, size_t num_drawn, eqf_evaluation *result) {
     const size_t num = result->figures.num_samples, num_new = num - num_drawn;
     ENLARGE(of->ctx, num_drawn, num, result->samples, of->num_dof * sizeof(float), "the samples");

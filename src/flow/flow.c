@@ -1,4 +1,4 @@
-/* The public face of flows: build, check, solve. What needs no check is in src/solve. */
+/* Public calls of flows that build or check first: build, check, solve. Calls that need no check are in src/solve. */
 #include "eqflow/flow.h"
 
 #include <math.h>
@@ -53,7 +53,7 @@ eqf_status eqf_flow_nll_gradient(eqf_flow *flow, double integration_penalty, siz
     return loss_out != NULL ? EQF__WRITE(flow->ctx, EQF_LOSS_INIT, &loss, loss_out) : EQF_OK;
 }
 
-/* What is asked of the energy-based loss. */
+/* Checks the arguments of the energy-based loss. */
 static eqf_status check_arguments(const eqf_flow *flow, const eqf_potential_options *target, double energy_cap) {
     eqf_context *ctx = flow->ctx;
     EQF__TRY(eqf_potential_check(ctx, target));

@@ -2,7 +2,7 @@
 #include "eqflow/opencl.h"
 #include "solve.h"
 
-/* Has the buffer room for `count` items from `offset` on, and is it of our context? NULL: not wanted. */
+/* Checks that the buffer belongs to the flow's context and holds `count` items from `offset` on. NULL is allowed. */
 static eqf_status check_buffer(const eqf_flow *flow, const char *name, cl_mem buffer, size_t item_numbers,
                                size_t offset, size_t count) {
     eqf_context *ctx = flow->ctx;
@@ -21,7 +21,7 @@ static eqf_status check_buffer(const eqf_flow *flow, const char *name, cl_mem bu
     return EQF_OK;
 }
 
-/* One chunk's rows or numbers to place `first` of the program's buffer. */
+/* Copies one chunk's rows or numbers to the program's buffer, from index `first` on. */
 static eqf_status give_rows(eqf_flow *flow, size_t count, cl_mem d_blocked, size_t first, cl_mem rows_out) {
     if (rows_out == NULL) return EQF_OK;
     const size_t row = flow->num_dof * flow->solver->real.size;

@@ -1,5 +1,5 @@
-/* How closely prior -> data -> prior returns, and how many steps that takes. RK4 backward is not the exact inverse
- * of RK4 forward. */
+/* The errors of prior -> data -> prior, and the choice of the number of steps by them. RK4 backward is not the exact
+ * inverse of RK4 forward. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,14 +8,14 @@
 
 enum { CHUNK = 1024, MOST_REFINEMENT = 4 };
 
-/* What one chunk takes: latents, configurations and latents that came back [CHUNK, N*D], log_dets there and back
- * [CHUNK]; one latent in double [N*D]. */
+/* The arrays of one chunk: latents, configurations and returned latents [CHUNK, N*D], log_dets of both solves [CHUNK];
+ * one latent in double [N*D]. */
 typedef struct trip {
     float *z, *x, *back, *log_det, *log_det_back;
     double *wide;
 } trip;
 
-/* value, or error where that is larger or not a number. */
+/* The larger of the two; NaN if one of them is NaN. */
 static double worse(double error, double value) {
     return isnan(error) || error >= value ? error : value;
 }
@@ -25,8 +25,8 @@ static double prior_log_prob(const eqf_flow *flow, const float *z, double *wide)
     return flow->prior.kind->host_log_prob(&flow->prior.options, wide);
 }
 
-/* The log-density of x as its way back gives it, log_prior(z') + log_det', less the one that its sampling gives,
- * log_prior(z) - log_det; here log_det' is that of the way back. */
+/* The log-density of x from the solve data -> prior, log_prior(z') + log_det', minus that from its sampling,
+ * log_prior(z) - log_det; log_det' is that of the solve data -> prior. */
 static double log_prob_difference(const eqf_flow *flow, const trip *t, size_t b) {
     const double there = prior_log_prob(flow, t->z + b * flow->num_dof, t->wide) - (double)t->log_det[b];
     return prior_log_prob(flow, t->back + b * flow->num_dof, t->wide) + (double)t->log_det_back[b] - there;
@@ -74,7 +74,7 @@ eqf_status eqf_flow_round_trip(eqf_flow *flow, uint64_t seed, size_t num_samples
     return status;
 }
 
-/* tried: as the first of them is to be. */
+/* tried: the options of the first try. */
 static eqf_status choose_steps(eqf_context *ctx, const eqf_model *model, eqf_flow_options tried, uint64_t seed,
                                size_t num_samples, const eqf_round_trip *tolerance, unsigned *num_steps_out,
                                eqf_round_trip *error_out) {
@@ -89,7 +89,7 @@ static eqf_status choose_steps(eqf_context *ctx, const eqf_model *model, eqf_flo
         eqf_status status = eqf_flow_round_trip(flow, seed, num_samples, &error);
         eqf_flow_destroy(&flow);
         EQF__TRY(status);
-        /* Steps that brought nothing are not taken. */
+        /* More steps that do not reduce the error are not taken. */
         if (refinement > 1 && error.log_prob > 0.5 * before.log_prob && before.coordinate <= tolerance->coordinate)
             break;
         *num_steps_out = tried.num_steps;
@@ -112,7 +112,7 @@ eqf_status eqf_flow_choose_steps(eqf_context *ctx, const eqf_model *model, const
     eqf_flow_options tried = EQF_FLOW_OPTIONS_INIT;
     if (options != NULL) EQF__TRY(EQF__READ(ctx, EQF_FLOW_OPTIONS_INIT, options, &tried));
     if (tried.num_steps == 0) tried.num_steps = eqf_model_options_of(model)->integrator.num_steps;
-    eqf__progress_open(ctx, "choose steps", 2 * MOST_REFINEMENT - 1); /* the costs of all three */
+    eqf__progress_open(ctx, "choose steps", 2 * MOST_REFINEMENT - 1); /* the cost of all tries */
     const eqf_status status = choose_steps(ctx, model, tried, seed, num_samples, tolerance, num_steps_out, error_out);
     eqf__progress_close(ctx);
     return status;

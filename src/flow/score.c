@@ -1,5 +1,5 @@
-/* The model's score, the gradient of its log-density by x: docs/method.md, section 7. The reverse solve of the
- * likelihood gives it, with each sample's share in the mean divided out again. */
+/* The model's score, the gradient of its log-density with respect to x: docs/method.md, section 7. It is the adjoint of
+ * x in the reverse solve of the mean nll, multiplied by minus the number of samples. */
 #include "solve.h"
 
 enum { SCORE_CHUNK = 2048 }; /* configurations whose checkpoints are held at once */
@@ -16,7 +16,7 @@ static eqf_status score_chunk(eqf_flow *flow, size_t count, const float *x, floa
     EQF__TRY(eqf__buffer_read(ctx, w->d_value, 0, count * sizeof *log_prob_out, log_prob_out));
     for (size_t b = 0; b < count; b++) log_prob_out[b] = -log_prob_out[b];
     if (z_out == NULL) return EQF_OK;
-    /* The solve of the loss has left the latents where the batch was. */
+    /* The solve of the loss has overwritten the batch with the latents. */
     return eqf__batch_download(&flow->batch, count, w->d_x, eqf__floats(z_out));
 }
 

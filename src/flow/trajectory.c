@@ -1,11 +1,11 @@
-/* The way from prior to data, step by step: RK4 (integrator/rk4.clh has the scheme) on the host in double, with the
+/* The path from prior to data, step by step: RK4 (integrator/rk4.clh has the scheme) on the host in double, with the
  * device's field in float32. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "solve.h"
 
-/* One batch on its way; arrays [B, N, D] or [B]. */
+/* One batch during the solve; arrays [B, N, D] or [B]. */
 typedef struct way {
     eqf_flow *flow;
     unsigned num_steps;
@@ -37,7 +37,7 @@ static eqf_status create(eqf_flow *flow, unsigned num_steps, size_t batch_size, 
     return EQF_OK;
 }
 
-/* The field at y, at stage / (2 num_steps). */
+/* The field at y and t = stage / (2 num_steps). */
 static eqf_status evaluate(way *w, unsigned stage) {
     return eqf_flow_velocity(w->flow, (double)stage / (2.0 * w->num_steps), w->batch_size, w->y, w->velocity,
                              w->divergence);

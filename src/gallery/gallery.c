@@ -18,12 +18,12 @@ static bool is_folder(const char *path) {
     return stat(path, &about) == 0 && S_ISDIR(about.st_mode);
 }
 
-/* Writes the folder of the program or shared library that this code is part of, links followed; false: not known. */
+/* Writes the folder of the program or shared library that contains this code, with links followed; false: unknown. */
 static bool folder_of_code(char out[MAX_PATH]) {
     static const char inside = 0;
     Dl_info about;
     if (dladdr(&inside, &about) == 0 || about.dli_fname == NULL) return false;
-    /* A program that was started by its bare name is not known by its path. */
+    /* For a program that was started by its name without a path, dli_fname has no path. */
     char *path =
         strchr(about.dli_fname, '/') != NULL ? realpath(about.dli_fname, NULL) : realpath("/proc/self/exe", NULL);
     char *slash = path != NULL ? strrchr(path, '/') : NULL;
@@ -35,7 +35,7 @@ static bool folder_of_code(char out[MAX_PATH]) {
 }
 
 eqf_status eqf_gallery_folder(eqf_context *ctx, char **folder_out) {
-    /* bin/ or lib/; lib/x86_64-linux-gnu/; the wheel's eqflow/lib/. */
+    /* As seen from bin/ or lib/; from lib/x86_64-linux-gnu/; from a wheel's eqflow/lib/. */
     static const char *const from_code[] = {"../share/eqflow/gallery", "../../share/eqflow/gallery", "../gallery"};
     static const char *const known[] = {"/usr/local/share/eqflow/gallery", "/usr/share/eqflow/gallery"};
     EQF__NOT_NULL(ctx, folder_out);
@@ -89,7 +89,7 @@ static int compare_names(const void *a, const void *b) {
     return strcmp(a, b);
 }
 
-/* The names of folder's models in order; list->texts is the caller's, also after a failure. */
+/* The sorted names of the models in folder; the caller frees list->texts, also after a failure. */
 static eqf_status read_names(eqf_context *ctx, const char *folder, names *list) {
     *list = (names){0};
     DIR *directory = opendir(folder);
@@ -102,7 +102,7 @@ static eqf_status read_names(eqf_context *ctx, const char *folder, names *list) 
     return status;
 }
 
-/* One block: the entries, and behind them for each its name and its path. */
+/* One block of memory: the entries, followed by the name and path of each. */
 static eqf_status make_entries(eqf_context *ctx, const char *folder, const names *list,
                                eqf_gallery_entry **entries_out) {
     const size_t path_size = strlen(folder) + 1 + MAX_NAME + sizeof extension, size = MAX_NAME + path_size;
@@ -136,7 +136,7 @@ eqf_status eqf_gallery_list(eqf_context *ctx, eqf_gallery_entry **entries_out, s
 
 /* ---- One model ------------------------------------------------------------------------------------ */
 
-/* Letters to insert, delete or change (Levenshtein) between two words; words beyond MAX_NAME count as that long. */
+/* Number of letters to insert, delete or change between two words (Levenshtein); words are cut at MAX_NAME letters. */
 static size_t distance(const char *a, const char *b) {
     size_t row[MAX_NAME + 1];
     const size_t num_a = strnlen(a, MAX_NAME), num_b = strnlen(b, MAX_NAME);
@@ -155,7 +155,7 @@ static size_t distance(const char *a, const char *b) {
     return row[num_b];
 }
 
-/* The up to three nearest names, nearest first, of equals the first in order. */
+/* An error with up to three of the most similar names, the most similar first. */
 static eqf_status fail_unknown(eqf_context *ctx, const char *folder, const char *name, const eqf_gallery_entry *entries,
                                size_t num) {
     enum { NUM_NEAREST = 3 };

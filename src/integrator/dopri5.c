@@ -47,7 +47,7 @@ static eqf_status system_create(eqf__dopri5 *dopri5, bool is_adjoint, eqf__dopri
     return dopri5->engine->create_system(dopri5, is_adjoint, system_out);
 }
 
-/* Room for num_blocks blocks in the system's buffers. */
+/* Makes the system's buffers large enough for num_blocks blocks. */
 static eqf_status make_room(eqf__dopri5 *dopri5, eqf__dopri5_system *system, size_t num_blocks) {
     if (system->max_blocks >= num_blocks) return EQF_OK;
     eqf_context *ctx = dopri5->base.ctx;
@@ -107,7 +107,7 @@ static eqf_status count_steps(eqf__dopri5 *dopri5, const eqf__dopri5_system *sys
         count_range(&statistics->rejected, control[AT_REJECTED * width]);
         if (control[AT_STATUS * width] != STATUS_DONE) statistics->num_failed++;
     }
-    /* Two evaluations to begin with; after that the last of an accepted step is the first of the next. */
+    /* The start needs two evaluations; after that the last one of an accepted step is the first of the next step. */
     statistics->num_velocity_evals =
         2 * statistics->num_samples + EVALUATIONS_PER_STEP * (statistics->accepted.total + statistics->rejected.total);
     return EQF_OK;
@@ -117,7 +117,7 @@ static eqf_status dopri5_solve(eqf__solver *solver, const eqf__noise *noise, eqf
                                size_t num_samples, cl_mem d_x, cl_mem d_log_det, const eqf__tape *tape) {
     eqf__dopri5 *dopri5 = (eqf__dopri5 *)solver;
     eqf__dopri5_system *system = &dopri5->forward;
-    (void)tape; /* the way back is integrated anew */
+    (void)tape; /* the reverse solve does not use it */
     const size_t num_blocks = eqf__solver_blocks(solver, num_samples), num_dof = system->state_size - 1;
     const eqf__dopri5_run run = {.system = system,
                                  .noise = noise,
@@ -127,7 +127,8 @@ static eqf_status dopri5_solve(eqf__solver *solver, const eqf__noise *noise, eqf
     if (num_blocks == 0) return EQF_OK;
     EQF__TRY(make_room(dopri5, system, num_blocks));
     EQF__TRY(put(dopri5, system, num_blocks, d_x, 0, num_dof, 1.0f));
-    EQF__TRY(put(dopri5, system, num_blocks, d_log_det, (cl_uint)num_dof, 1, 0.0f)); /* its error is this solve's */
+    /* starts at 0, as its error is that of this solve */
+    EQF__TRY(put(dopri5, system, num_blocks, d_log_det, (cl_uint)num_dof, 1, 0.0f));
     EQF__TRY(dopri5->engine->run(dopri5, &run));
     EQF__TRY(take(dopri5, system, num_blocks, d_x, 0, num_dof, 1.0f, false));
     EQF__TRY(take(dopri5, system, num_blocks, d_log_det, (cl_uint)num_dof, 1, 1.0f, true));
@@ -136,7 +137,7 @@ static eqf_status dopri5_solve(eqf__solver *solver, const eqf__noise *noise, eqf
 
 static eqf_status dopri5_prepare_reverse(eqf__solver *solver) {
     eqf__dopri5 *dopri5 = (eqf__dopri5 *)solver;
-    if (dopri5->adjoint.take.id != NULL) return EQF_OK; /* the last that is made */
+    if (dopri5->adjoint.take.id != NULL) return EQF_OK; /* the last one to be made */
     return system_create(dopri5, true, &dopri5->adjoint);
 }
 
@@ -147,8 +148,8 @@ static eqf_status dopri5_reverse(eqf__solver *solver, const eqf__noise *noise, e
     (void)tape;
     const size_t num_blocks = eqf__solver_blocks(solver, way_back->batch_size), num_dof = eqf__solver_dof(solver);
     const size_t grad_bytes = dopri5->engine->grad_count(dopri5) * sizeof(float);
-    /* Against the sense of the solve. Samples are integrated with adjoints of their own size, not their share of the
-     * mean: steps must not depend on the batch. */
+    /* The direction is opposite to that of the solve. The adjoints of samples are not divided by the batch size, so
+     * that the steps do not depend on it. */
     const float size = (float)way_back->batch_size, share = 1.0f / size;
     const eqf__dopri5_run run = {.system = system,
                                  .noise = noise,
@@ -188,7 +189,7 @@ static void dopri5_tape_sizes(const eqf__solver *solver, size_t max_blocks, eqf_
                               size_t *checkpoint_bytes_out) {
     (void)solver;
     (void)max_blocks;
-    (void)tape_out; /* nothing is kept */
+    (void)tape_out; /* a tape holds nothing */
     *checkpoint_bytes_out = 0;
 }
 

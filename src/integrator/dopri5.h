@@ -1,6 +1,6 @@
-/* Dormand-Prince 5(4): trajectories whose steps each sample chooses for itself, and the continuous adjoint along them
- * (optimise, then discretise). Equations: cl/integrator/dormand_prince.cl and its two .clh. dopri5.c has what both
- * forms of a field share; how steps are taken is an engine: by lanes (dopri5_lanes.c) or batch by batch
+/* Dormand-Prince 5(4): trajectories with steps of each sample's own, and the continuous adjoint along them (optimise,
+ * then discretise). Equations: cl/integrator/dormand_prince.cl and its .clh files. dopri5.c is common to the two forms
+ * of a field that can be used; an engine takes the steps: by lanes (dopri5_lanes.c) or for a batch at a time
  * (dopri5_batched.c). */
 #ifndef EQF_DOPRI5_H
 #define EQF_DOPRI5_H
@@ -11,29 +11,29 @@
 typedef struct eqf__dopri5 eqf__dopri5;
 typedef struct eqf__dopri5_batched eqf__dopri5_batched; /* dopri5_batched.c */
 
-/* What one program integrates: its state, and buffers for max_blocks blocks. */
+/* A system of equations of one program: its state, and buffers for max_blocks blocks. */
 typedef struct eqf__dopri5_system {
     eqf__kernel put, take;
-    eqf__kernel begin, steps, field; /* of lanes */
+    eqf__kernel begin, steps, field; /* by lanes only */
     eqf__dopri5_batched *batched;
     size_t state_size, max_blocks;
     cl_mem d_state, d_slope, d_carry; /* [max_blocks][state_size][V] */
     cl_mem d_control;                 /* [max_blocks][CONTROL_SIZE][V] */
     cl_mem d_num_running;             /* [1] uint */
-    cl_uint turns_per_launch;         /* of lanes: tries of a step, within the device's budget */
+    cl_uint turns_per_launch;         /* by lanes only: most tries of a step in a launch, by the device's budget */
 } eqf__dopri5_system;
 
-/* A run of all samples from system->d_state on, against or with time; the reverse's adjoints and the place of its
+/* An integration of all samples from system->d_state on, in either direction; in reverse with adjoints and a
  * gradient. */
 typedef struct eqf__dopri5_run {
     eqf__dopri5_system *system;
     const eqf__noise *noise;
     float direction;
     size_t num_blocks;
-    cl_mem d_adjoint_log_det; /* [num_blocks][V], times adjoint_scale; any buffer where there is none */
+    cl_mem d_adjoint_log_det; /* [num_blocks][V], times adjoint_scale; any buffer if the system has no adjoint */
     float adjoint_scale;
     bool is_reverse;
-    float share; /* of a sample in the gradient */
+    float share; /* factor of a sample's gradient */
 } eqf__dopri5_run;
 
 typedef struct eqf__dopri5_engine {
@@ -51,15 +51,15 @@ struct eqf__dopri5 {
     const eqf__dopri5_engine *engine;
     eqf_adaptive_options options; /* checked, defaults filled in */
     eqf__dopri5_system forward, adjoint;
-    float equal_step; /* 0; else all steps have this size, to measure the order: with an atol that accepts them */
+    float equal_step; /* not 0: all steps have this size, for tests of the order; atol must accept them */
     size_t num_partials;
-    cl_mem d_grad; /* of lanes [num_partials][ANY_TIME_GRAD_SIZE][V], else in the field's own layout */
+    cl_mem d_grad; /* by lanes [num_partials][ANY_TIME_GRAD_SIZE][V], else in the field's own layout */
     float *h_control;
     size_t h_control_size;
 };
 
-extern const eqf_option eqf__dopri5_options[]; /* over eqf_flow_options */
-/* The solver's inside, for tests: NULL if it is another. */
+extern const eqf_option eqf__dopri5_options[]; /* members of eqf_flow_options */
+/* Internals of the solver, for tests; NULL if it is another solver. */
 eqf__dopri5 *eqf__dopri5_of(eqf__solver *solver);
 
 /* ---- For engines ---- */

@@ -1,11 +1,11 @@
-/* Dormand-Prince 5(4) for fields that are evaluated batch by batch: the loop over steps runs on the host, the choice of
- * each sample's steps on the device. Equations: cl/integrator/dormand_prince_batched.cl. */
+/* Dormand-Prince 5(4) for fields that are evaluated for a batch at a time: the loop over steps is on the host, the
+ * choice of each sample's step size on the device. Equations: cl/integrator/dormand_prince_batched.cl. */
 #include "dopri5.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { NUM_STAGES = 7, STEPS_BETWEEN_LOOKS = 4 }; /* every look at the count of running samples waits for the device */
+enum { NUM_STAGES = 7, STEPS_BETWEEN_LOOKS = 4 }; /* reading the number of running samples waits for the device */
 static const bool has_weight[NUM_STAGES - 1] = {true, false, true, true, true, true}; /* b_2 = 0 */
 
 struct eqf__dopri5_batched {
@@ -19,7 +19,7 @@ struct eqf__dopri5_batched {
     cl_mem d_start;                                               /* [max_blocks][2][V] */
 };
 
-/* ---- Life -------------------------------------------------------------------------------------------------------- */
+/* ---- Create and destroy ------------------------------------------------------------------------------------------ */
 
 static void release_buffers(eqf__dopri5_batched *batched) {
     cl_mem *buffers[] = {&batched->d_k,
@@ -93,7 +93,7 @@ static eqf_status make_room(eqf__dopri5 *dopri5, const eqf__dopri5_system *syste
     const size_t lanes = num_blocks * dopri5->base.real.vector_width * sizeof(float);
     const struct {
         cl_mem *buffer;
-        size_t numbers; /* a sample's */
+        size_t numbers; /* for each sample */
     } needed[] = {
         {&batched->d_k, NUM_STAGES * system->state_size},
         {&batched->d_next, system->state_size},
@@ -117,7 +117,7 @@ static eqf_status make_room(eqf__dopri5 *dopri5, const eqf__dopri5_system *syste
 
 /* ---- Steps ------------------------------------------------------------------------------------------------------- */
 
-/* What stays the same in all launches of a run. */
+/* Common to all launches of a run. */
 typedef struct batched_run {
     eqf__dopri5 *dopri5;
     const eqf__noise *noise;
@@ -128,7 +128,7 @@ typedef struct batched_run {
     cl_uint blocks, has_log_det;
 } batched_run;
 
-/* The field's answer to the question that was put becomes the slopes of a stage. */
+/* Evaluates the field for the arguments that the kernels wrote; the result becomes the slope of a stage. */
 static eqf_status answer(const batched_run *r, cl_uint stage) {
     eqf__dopri5_batched *b = r->batched;
     eqf_context *ctx = r->dopri5->base.ctx;
@@ -171,7 +171,7 @@ static eqf_status begin(const batched_run *r) {
                        EQF__ARG(r->blocks));
 }
 
-/* The accepted step's share of the gradient's integral. */
+/* Adds accepted steps to the gradient's integral. */
 static eqf_status add_gradient(const batched_run *r) {
     eqf__dopri5_batched *b = r->batched;
     eqf__field *field = r->dopri5->base.field;
@@ -250,7 +250,7 @@ static eqf_status field_at(eqf__dopri5 *dopri5, const eqf__noise *noise, double 
                                     EQF__ARG(d_times), EQF__ARG(time), EQF__ARG(blocks));
     if (status == EQF_OK)
         status = field->batched->evaluate(field, noise, num_blocks, d_x, d_times, d_velocity, d_divergence);
-    eqf__buffer_destroy(&d_times); /* OpenCL keeps it until the launches are done */
+    eqf__buffer_destroy(&d_times); /* OpenCL keeps the memory until the launches are done */
     return status;
 }
 
@@ -258,7 +258,7 @@ static size_t grad_count(const eqf__dopri5 *dopri5) {
     return dopri5->base.field->batched->grad_size;
 }
 
-/* Samples' shares are in it. */
+/* The gradient contains the factors of the samples. */
 static eqf_status contract(eqf__dopri5 *dopri5, float share, cl_mem d_gradient) {
     eqf__field *field = dopri5->base.field;
     (void)share;

@@ -3,20 +3,20 @@
 #include "dopri5.h"
 
 enum { STAGES_PER_STEP = 6 };
-/* Tries of a step in one launch: nearly every solve is over after one, and a watchdog never waits for a stiff
- * sample. */
+/* Most tries of a step in one launch: nearly all solves need only one launch, and a stiff sample does not make a launch
+ * too long for a watchdog. */
 enum { MOST_TURNS = 512 };
-/* Work-items that own a partial gradient. Fixed, so that sums have one order whatever the device's load; a partial
- * gradient is small. */
+/* The number of work-items with a partial gradient, for V > 1 and V = 1. It is fixed, so that the order of sums is. */
 enum { PARTIALS_OF_VECTORS = 64, PARTIALS_OF_SCALARS = 4096 };
 static const size_t most_partial_bytes = (size_t)256 << 20;
 
-/* Loop turns of one work-item in one try of a step, counted from cl/integrator/dormand_prince.cl as if no loop were
- * unrolled; a loop of n turns counts n + 1. Too few here is silently wrong on llvmpipe: flow.budget compares. */
+/* Loop turns of one work-item in one try of a step, counted in cl/integrator/dormand_prince.cl as if no loop were
+ * unrolled; a loop of n turns counts n + 1. With too small a number llvmpipe gives wrong results without an error: the
+ * test flow.budget compares. */
 static size_t turns_of_try(const eqf__any_time_turns *field, size_t state_size, bool is_adjoint) {
     const size_t over_state = state_size + 1, stages = STAGES_PER_STEP, earlier_stages = stages * (stages + 1) / 2;
     const size_t slope = (is_adjoint ? field->vjp : field->velocity) + 2 * over_state;
-    /* Stage states with their sums over earlier stages, the error's part; the norms, the choice of the new state. */
+    /* The states of stages with their sums over earlier stages, the error, the norms and the new state. */
     const size_t sums = stages * (1 + 2 * over_state) + state_size * (earlier_stages + stages);
     const size_t forward = 2 + sums + stages * (field->field + slope) + 8 * over_state;
     if (!is_adjoint) return forward;
@@ -27,7 +27,7 @@ static eqf_status create_system(eqf__dopri5 *dopri5, bool is_adjoint, eqf__dopri
     eqf_context *ctx = dopri5->base.ctx;
     const eqf__field *field = dopri5->base.field;
     const size_t turns = turns_of_try(&field->any_time->turns, system_out->state_size, is_adjoint);
-    const size_t of_launch = 2 * (system_out->state_size + 1); /* the state comes and goes once a launch */
+    const size_t of_launch = 2 * (system_out->state_size + 1); /* a launch loads and stores the state once */
     system_out->turns_per_launch = (cl_uint)eqf__budget_units(ctx, turns, of_launch, MOST_TURNS);
     if (system_out->turns_per_launch == 0)
         return eqf__budget_refuse(ctx, "dopri5 step", field->num_particles, ", or EQF_INTEGRATOR_RK4");
@@ -55,7 +55,7 @@ static void clear_system(eqf__dopri5_system *system) {
     eqf__kernel_destroy(&system->field);
 }
 
-/* All steps of all samples: blocks_at_once blocks a launch, launched again until none of their lanes runs. */
+/* Integrates all samples, blocks_at_once blocks in a launch, which is repeated until all their lanes are done. */
 static eqf_status run_range(eqf__dopri5 *dopri5, const eqf__dopri5_run *r, size_t blocks_at_once, cl_mem d_grad) {
     eqf__dopri5_system *system = r->system;
     const size_t num_blocks = r->num_blocks;
@@ -91,7 +91,7 @@ static eqf_status run_range(eqf__dopri5 *dopri5, const eqf__dopri5_run *r, size_
 
 static eqf_status run(eqf__dopri5 *dopri5, const eqf__dopri5_run *r) {
     if (r->is_reverse) return run_range(dopri5, r, dopri5->num_partials, dopri5->d_grad);
-    return run_range(dopri5, r, r->num_blocks, r->system->d_num_running); /* any buffer: there is no gradient */
+    return run_range(dopri5, r, r->num_blocks, r->system->d_num_running); /* any buffer, as there is no gradient */
 }
 
 static size_t grad_count(const eqf__dopri5 *dopri5) {

@@ -1,12 +1,12 @@
-/* Options of integrators, each written once: the rows of the integrators' own tables (over eqf_flow_options), of the
- * model's integrator and of a training. `structure` is what a row's offset counts from. */
+/* Options of integrators. Each is written once here, for the tables of the integrators (in eqf_flow_options), of a
+ * model's integrator and of a training. `structure` is the struct that has the option. */
 #ifndef EQF_INTEGRATOR_OPTIONS_H
 #define EQF_INTEGRATOR_OPTIONS_H
 
 #include "eqflow/flow.h"
 #include "option.h"
 
-/* The method that a model's file names. */
+/* The method in a model file. */
 #define EQF__METHOD_OPTION(structure)                                                                  \
     EQF__OPTION(structure, method, NAME, .initial = EQF_INTEGRATOR_RK4, .names = eqf__model_method_names, \
                 .help = "how the flow is solved")
@@ -15,7 +15,7 @@
     EQF__OPTION(structure, num_steps, UNSIGNED, .initial = 20, .low = 1, .high = 100000, .flag = "", \
                 .help = "equal steps")
 
-/* Of step control, in the structure's member `adaptive`. */
+/* An option of step control, in the struct's member `adaptive`. */
 #define EQF__ADAPTIVE_OPTION(structure, member, value_type, ...)                             \
     {                                                                                        \
         .struct_size = sizeof(eqf_option), .key = #member,                                   \
@@ -35,7 +35,7 @@
     EQF__ADAPTIVE_OPTION(structure, error_norm, NAME, .initial = EQF_ERROR_NORM_STATE_AND_LOG_DET, \
                          .names = eqf__error_norm_names, .flag = "", .help = "what is held below the tolerance")
 
-/* Of the table (solver.c): methods that a model may name, by their numbers; all others are a choice of the flow. */
+/* The methods that a model may have, by their numbers (solver.c); the others can only be chosen for a flow. */
 extern const char *const eqf__model_method_names[];
 extern const char *const eqf__error_norm_names[];
 

@@ -8,14 +8,14 @@
 
 /* ---- Layouts ----------------------------------------------------------------------------------------------------- */
 
-/* What the kernels of groups keep in local memory beside a stage's table, in bytes, at most: the field's part, five
- * states (of a reverse step its stages' and an adjoint), two numbers a work-item. */
+/* An upper bound, in bytes, of the local memory of the kernels of groups besides a stage's table: the field's part,
+ * five states (in reverse those of the four stages and an adjoint) and two numbers for each work-item. */
 static size_t group_local_bytes(const eqf__field *field, size_t group_size) {
     const size_t state = (size_t)field->num_particles * field->space_dim;
     return (field->group->local_size(field, group_size) + 5 * state + 2 * group_size) * sizeof(float);
 }
 
-/* Work-items of the group that carries a sample; 0: one work-item carries a block of samples. */
+/* The number of work-items that compute a sample; 0: a work-item computes a block of samples. */
 static unsigned choose_group_size(const eqf__device *device, const eqf__field *field) {
     const size_t most = device->info.max_work_group_size;
     const size_t group_size = device->group_size < most ? device->group_size : most;
@@ -31,7 +31,7 @@ static bool is_staged(const eqf__device *device, const eqf__field *field, unsign
     return group_local_bytes(field, group_size) + table_bytes <= device->info.local_memory_bytes;
 }
 
-/* The field's text between the numbers and the integrator's. */
+/* Builds a program from common/real.clh, the field's files, the scheme and the integrator's file. */
 static eqf_status assemble(const eqf__rk4 *rk4, const char *name, const char *integrator_file, unsigned group_size,
                            eqf__program **program_out) {
     const eqf__field *field = rk4->base.field;
@@ -59,7 +59,7 @@ static eqf_status assemble(const eqf__rk4 *rk4, const char *name, const char *in
     return eqf__program_get(rk4->base.ctx, full_name, files, defines, program_out);
 }
 
-/* Whether the kernel, as the device built it, runs in groups of that size. */
+/* Whether the device can run the built kernel in groups of that size. */
 static bool fits_group(const eqf__rk4 *rk4, const eqf__kernel *kernel, unsigned group_size) {
     const eqf__device *device = rk4->base.ctx->device;
     if (group_size == 0) return true;
@@ -73,8 +73,8 @@ static bool fits_group(const eqf__rk4 *rk4, const eqf__kernel *kernel, unsigned 
 
 /* ---- Launch budget ----------------------------------------------------------------------------------------------- */
 
-/* Loop turns of one work-item in one RK4 step, counted from the text of the kernels as if no loop were unrolled: what
- * llvmpipe limits, and a measure of the time that a watchdog sees. */
+/* Loop turns of one work-item in one RK4 step, counted in the text of the kernels as if no loop were unrolled: llvmpipe
+ * limits them, and they measure the time of a launch, which watchdogs limit. */
 typedef struct step_turns {
     size_t forward, reverse;
 } step_turns;
@@ -90,12 +90,12 @@ static size_t divide_up(size_t count, size_t by) {
     return (count + by - 1) / by;
 }
 
-/* The same where a group shares the pairs. llvmpipe counts the turns of all vectors of a group together, and its
- * vectors have 4 work-items or more. */
+/* The same if a group computes a sample. llvmpipe adds the turns of all vectors of a group, and a vector has at least 4
+ * work-items. */
 static step_turns group_turns_per_step(const eqf__field *field, size_t group_size) {
     const eqf__stage_turns turns = field->group->turns(field, group_size);
     const size_t owned = divide_up((size_t)field->num_particles * field->space_dim, group_size);
-    const size_t vectors = divide_up(group_size, 4), folds = 16; /* of a sum over 2^16 work-items or fewer */
+    const size_t vectors = divide_up(group_size, 4), folds = 16; /* loop turns of a sum over at most 2^16 work-items */
     return (step_turns){vectors * (4 * (turns.velocity + 2 * owned) + 3 * owned),
                         vectors * (3 * (turns.velocity + 3 * owned) + 4 * (turns.vjp + 5 * owned) + folds)};
 }
@@ -115,13 +115,14 @@ static eqf_status set_budget(eqf__rk4 *rk4) {
         rk4->reverse_group_size > 0 ? group_turns_per_step(field, rk4->reverse_group_size) : turns_per_step(field);
     rk4->steps_per_launch = eqf__budget_units(ctx, forward.forward, 0, num_steps);
     if (rk4->steps_per_launch == 0) return refuse(rk4, "step of a trajectory");
-    rk4->reverse_steps = eqf__budget_units(ctx, reverse.reverse, 0, num_steps); /* 0: refused when asked for */
+    /* 0: an error when a reverse solve is asked for */
+    rk4->reverse_steps = eqf__budget_units(ctx, reverse.reverse, 0, num_steps);
     rk4->reverse_blocks = eqf__budget_units(ctx, reverse.reverse * rk4->reverse_steps, 0, SIZE_MAX);
     if (rk4->reverse_steps == 0) rk4->reverse_blocks = 0;
     return EQF_OK;
 }
 
-/* ---- Life -------------------------------------------------------------------------------------------------------- */
+/* ---- Create and destroy ------------------------------------------------------------------------------------------ */
 
 static eqf_status create_forward(eqf__rk4 *rk4, unsigned group_size) {
     eqf__program *program;
@@ -139,7 +140,7 @@ static eqf_status create_reverse(eqf__rk4 *rk4, unsigned group_size) {
     return eqf__kernel_create(rk4->base.ctx, program, "trajectory_adjoint", &rk4->adjoint);
 }
 
-/* A new layout, with what the device's profile and the field as it now is ask for. */
+/* Chooses the layout anew, by the device's profile and the field's present form. */
 static eqf_status assemble_all(eqf__rk4 *rk4) {
     eqf__kernel_destroy(&rk4->forward);
     eqf__kernel_destroy(&rk4->adjoint);
@@ -170,7 +171,7 @@ static void rk4_destroy(eqf__solver *solver) {
 
 /* ---- Solves ------------------------------------------------------------------------------------------------------ */
 
-/* Work-items of a forward launch: one a block, or a group for each sample of a block. */
+/* The number of work-items of a forward launch: one for each block, or a group for each sample. */
 static size_t num_items(const eqf__rk4 *rk4, size_t num_blocks) {
     if (rk4->group_size == 0) return num_blocks;
     return num_blocks * rk4->base.real.vector_width * rk4->group_size;
@@ -225,7 +226,7 @@ static void rk4_tape_sizes(const eqf__solver *solver, size_t max_blocks, eqf__ta
         max_blocks * solver->real.vector_width * solver->real.size * eqf__solver_dof(solver) * solver->num_steps;
 }
 
-/* cl/integrator/rk4_adjoint.cl and rk4_group_adjoint.cl, range after range. */
+/* Launches cl/integrator/rk4_adjoint.cl or rk4_group_adjoint.cl for one range of steps and blocks after the other. */
 static eqf_status launch_reverse(const eqf__rk4 *rk4, eqf_direction direction, const eqf__tape *tape,
                                  const eqf__way_back *way_back) {
     const eqf__field *field = rk4->base.field;
@@ -233,7 +234,7 @@ static eqf_status launch_reverse(const eqf__rk4 *rk4, eqf_direction direction, c
     cl_uint blocks = (cl_uint)num_blocks, num_steps = rk4->base.num_steps;
     cl_uint num_partials = (cl_uint)tape->num_partials;
     cl_int sign = direction == EQF_PRIOR_TO_DATA ? 1 : -1;
-    /* A turn is a block, or of groups a sample; partial sums go over turns in order. */
+    /* A turn is a block, or with groups a sample; partial sums add the turns in order. */
     const size_t group_size = rk4->reverse_group_size;
     const size_t num_turns = group_size > 0 ? num_blocks * rk4->base.real.vector_width : num_blocks;
     const size_t global_size = group_size > 0 ? num_partials * group_size : num_partials;

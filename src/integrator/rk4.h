@@ -1,5 +1,5 @@
-/* Equal steps of a scheme (cl/integrator/steps.clh) with fields that are text for all samples at one time. Field and
- * scheme are assembled into one program. */
+/* Equal steps of a scheme (cl/integrator/steps.clh) for fields with the stage form. The texts of field and scheme
+ * become one program. */
 #ifndef EQF_RK4_H
 #define EQF_RK4_H
 
@@ -8,23 +8,23 @@
 typedef struct eqf__rk4 {
     eqf__solver base;
     const char *scheme_file;
-    unsigned num_partials; /* of a gradient */
-    /* Layout, chosen by the device's profile: 0, a work-item carries a block; else a work-group of so many carries a
-     * sample. Both read and write the same arrays, and give the same numbers up to rounding. */
+    unsigned num_partials; /* number of partial gradients */
+    /* The layout, which the device's profile chooses. 0: a work-item computes a block; else a work-group of this size
+     * computes a sample. Both use the same arrays, and have the same results up to rounding. */
     unsigned group_size, reverse_group_size;
-    /* Within the device's launch budget: steps of a forward launch; steps, and blocks (of groups: samples) one after
-     * the other, of a reverse launch. */
+    /* By the device's launch budget: the steps of a forward launch; the steps of a reverse launch, and the blocks (with
+     * groups the samples) that each of its work-items (groups) computes one after the other. */
     size_t steps_per_launch, reverse_steps, reverse_blocks;
-    cl_mem d_nothing; /* stands in for checkpoints where none are kept */
+    cl_mem d_nothing; /* passed as checkpoints if there are none */
     eqf__kernel forward, adjoint, at_stage;
 } eqf__rk4;
 
-/* The solver's inside, for tests: NULL if it is another. */
+/* Internals of the solver, for tests; NULL if it is another solver. */
 eqf__rk4 *eqf__rk4_of(eqf__solver *solver);
 
-/* ---- What both forms of RK4 share ---- */
+/* ---- Common to both forms of RK4 ---- */
 
-/* Stage times are j / (2 num_steps): INVALID_ARGUMENT if t is none. */
+/* INVALID_ARGUMENT if t is not a stage time, j / (2 num_steps). */
 eqf_status eqf__rk4_check_time(eqf__solver *solver, double t);
 unsigned eqf__rk4_stage_at(const eqf__solver *solver, double t);
 

@@ -1,4 +1,5 @@
-/* RK4 batch by batch: cl/integrator/rk4_batched.cl has the pieces, cl/integrator/rk4.clh and steps.clh the scheme. */
+/* RK4 for fields that are evaluated for a batch at a time: cl/integrator/rk4_batched.cl has the kernels,
+ * cl/integrator/rk4.clh and steps.clh the scheme. */
 #include "rk4.h"
 
 #include <stdlib.h>
@@ -6,26 +7,25 @@
 
 typedef struct rk4_batched {
     eqf__solver base;
-    cl_mem d_nothing;  /* stands in for checkpoints where none are kept */
-    size_t state_size; /* numbers of a block's state: N D V */
+    cl_mem d_nothing;  /* passed as checkpoints if there are none */
+    size_t state_size; /* N D V, the numbers of a block's state */
     size_t max_blocks;
     bool has_reverse;
-    /* [max_blocks][N*D][V]; y[1 ... 3], difference, adjoint_k, from_later and total for the reverse only */
+    /* [max_blocks][N*D][V]; y[1 ... 3], difference, adjoint_k, from_later and total are for the reverse only */
     cl_mem d_y[4], d_k, d_sum, d_difference, d_adjoint_k, d_from_later, d_total;
     cl_mem d_times, d_div, d_div_sum, d_div_difference, d_adjoint_div; /* [max_blocks][V] */
-    /* Where the divergence is integrated apart: x before the step; velocities and divergences at this node and the
-     * next. */
+    /* For the divergence by Simpson's rule: x before the step; velocities and divergences at both ends of the step. */
     cl_mem d_before, d_k_node[2], d_div_node[2];
     eqf__kernel set_times, begin, stage, end, node, middle, simpson, reach, difference, stage_adjoint, add;
 } rk4_batched;
 
-/* Stage s of a step: where it lies in half steps, its weight, and the way from its slope to the next stage, in
+/* Of stage s of a step: its time in half steps, its weight, and the length along its slope to the next stage, in
  * steps. */
 static const unsigned rk4_offset[4] = {0, 1, 1, 2};
 static const double rk4_weight[4] = {1.0 / 6, 1.0 / 3, 1.0 / 3, 1.0 / 6};
 static const double rk4_reach[4] = {0.5, 0.5, 1, 0};
 
-/* ---- Life -------------------------------------------------------------------------------------------------------- */
+/* ---- Create and destroy ------------------------------------------------------------------------------------------ */
 
 static void release_memory(rk4_batched *batched) {
     cl_mem *buffers[] = {&batched->d_y[0],        &batched->d_y[1],
@@ -122,7 +122,7 @@ static eqf_status ensure_memory(rk4_batched *batched, size_t num_blocks, bool ha
     if (num_blocks < batched->max_blocks) num_blocks = batched->max_blocks;
     release_memory(batched);
     eqf_status status = create_memory(batched, num_blocks, has_reverse);
-    if (status != EQF_OK) { /* a smaller batch may try again */
+    if (status != EQF_OK) { /* so that the caller can try a smaller batch */
         release_memory(batched);
         return status;
     }
@@ -133,7 +133,7 @@ static eqf_status ensure_memory(rk4_batched *batched, size_t num_blocks, bool ha
 
 /* ---- One evaluation ---------------------------------------------------------------------------------------------- */
 
-/* STEP_STAGE of cl/integrator/rk4.clh: stage s of a step, in half steps from t = 0. */
+/* STEP_STAGE of cl/integrator/steps.clh: the time of stage s of a step, in half steps from t = 0. */
 static unsigned step_stage(unsigned num_steps, int sign, unsigned step, unsigned s) {
     return sign > 0 ? 2 * step + rk4_offset[s] : 2 * (num_steps - step) - rk4_offset[s];
 }
@@ -146,8 +146,8 @@ static eqf_status set_times(rk4_batched *batched, unsigned num_steps, unsigned s
                        EQF__REAL_ARG(real, t), EQF__ARG(blocks));
 }
 
-/* k and div (NULL: not wanted) at stage `stage`. The field is the trajectory's, which only looks at it; an evaluation
- * uses its scratch memory. */
+/* k and div (NULL: not computed) at stage time number `stage`. An evaluation changes only the field's scratch
+ * memory. */
 static eqf_status evaluate(rk4_batched *batched, const eqf__noise *noise, unsigned stage, size_t num_blocks, cl_mem d_y,
                            cl_mem d_k, cl_mem d_div) {
     eqf__field *field = batched->base.field;
@@ -157,9 +157,9 @@ static eqf_status evaluate(rk4_batched *batched, const eqf__noise *noise, unsign
 
 /* ---- Solves ------------------------------------------------------------------------------------------------------ */
 
-/* The four stages of a step from d_x: their slopes add up in d_sum and their divergences in d_div_sum. d_k_first: the
- * first stage's slope where it is known, d_div_first its divergence; then no other divergence is evaluated, and their
- * sum means nothing. NULL: the first stage is like the others. */
+/* The four stages of a step from d_x: d_sum = weighted sum of their slopes, d_div_sum of their divergences. d_k_first:
+ * the slope of the first stage if it is known, and d_div_first its divergence; then no other divergence is evaluated,
+ * and d_div_sum has no meaning. NULL: the first stage is evaluated like the others. */
 static eqf_status take_stages(rk4_batched *batched, const eqf__noise *noise, int sign, cl_uint step, size_t num_blocks,
                               cl_mem d_x, cl_mem d_k_first, cl_mem d_div_first, const eqf__tape *tape) {
     eqf_context *ctx = batched->base.ctx;
@@ -186,8 +186,8 @@ static eqf_status take_stages(rk4_batched *batched, const eqf__noise *noise, int
     return EQF_OK;
 }
 
-/* The same trajectory with the divergence at two places a step instead of four, by Simpson's rule on the ends of the
- * step and its middle (the cubic's, wrong by O(h^4)): also of fourth order. docs/method.md, section 9. */
+/* The same trajectory with two divergences in a step instead of four: Simpson's rule on both ends of the step and its
+ * middle, whose position (by a cubic) has an error of O(h^4), is of fourth order too. docs/method.md, section 9. */
 static eqf_status solve_by_nodes(rk4_batched *batched, const eqf__noise *noise, int sign, size_t num_blocks, cl_mem d_x,
                                  cl_mem d_log_det) {
     eqf_context *ctx = batched->base.ctx;
@@ -237,7 +237,7 @@ static eqf_status batched_solve(eqf__solver *solver, const eqf__noise *noise, eq
     return EQF_OK;
 }
 
-/* The four stages' places y[0 ... 3] of a step and the differences of the two in the middle; adds to the error. */
+/* The positions y[0 ... 3] of the four stages of a step, and the differences of the middle two; adds to the error. */
 static eqf_status recompute_step(rk4_batched *batched, const eqf__noise *noise, int sign, unsigned step,
                                  size_t num_blocks, const eqf__tape *tape, const eqf__way_back *way_back) {
     eqf_context *ctx = batched->base.ctx;

@@ -12,14 +12,14 @@ enum { MOST_FORMS = 2 };
 
 typedef struct integrator {
     eqf_integrator_method_info info;
-    const char *refusal;       /* of a field that has none of the forms */
-    const eqf_option *options; /* over eqf_flow_options */
+    const char *refusal;       /* the message for a field that has none of the forms */
+    const eqf_option *options; /* members of eqf_flow_options */
     const eqf__host_scheme *scheme;
-    const char *scheme_file; /* cl/integrator/steps.clh says what it has */
+    const char *scheme_file; /* its contents: cl/integrator/steps.clh */
     struct {
         unsigned form; /* EQF__FORM_; 0: no more */
         eqf_status (*create)(eqf__field *field, const eqf_flow_options *options, eqf__solver **solver_out);
-    } forms[MOST_FORMS]; /* what it can use, the best first */
+    } forms[MOST_FORMS]; /* the forms that it can use, the best first */
 } integrator;
 
 static const eqf_option options_of_equal_steps[] = {EQF__NUM_STEPS_OPTION(eqf_flow_options), EQF__OPTIONS_END};
@@ -88,7 +88,7 @@ eqf_integrator_method eqf__integrator_with_step_control(void) {
     return (eqf_integrator_method)method;
 }
 
-/* Index of the form that the method uses of those; MOST_FORMS: it can use none. */
+/* The index in row->forms of the first one in the set `forms`; MOST_FORMS: there is none. */
 static size_t choose_form(const integrator *row, unsigned forms) {
     size_t f = 0;
     while (f < MOST_FORMS && !(row->forms[f].form & forms)) f++;
@@ -100,16 +100,16 @@ unsigned eqf__integrator_form(eqf_integrator_method method, unsigned forms) {
     return f < MOST_FORMS ? find(method)->forms[f].form : 0;
 }
 
-/* ---- Life -------------------------------------------------------------------------------------------------------- */
+/* ---- Create and destroy ------------------------------------------------------------------------------------------ */
 
-/* Zeros become defaults. Errors: INVALID_ARGUMENT with the option's name. */
+/* Replaces zeros by defaults and checks. Errors: INVALID_ARGUMENT with the option's name. */
 static eqf_status check_options(eqf_context *ctx, const integrator *row, eqf_flow_options *options) {
     EQF__TRY(EQF__CHECK(ctx, EQF_ADAPTIVE_OPTIONS_INIT, eqf_adaptive_options, &options->adaptive));
     eqf__options_fill_zeros(row->options, options);
     return eqf__options_check(ctx, row->options, "integrator", options);
 }
 
-/* The numbers that the solver computes in. */
+/* The precision in which the solver computes. */
 static eqf_status choose_real(eqf_context *ctx, const integrator *row, eqf_precision precision, eqf__real *real_out) {
     const eqf__device *device = ctx->device;
     *real_out = eqf__real_float(device);

@@ -20,9 +20,9 @@ eqf_status eqf__json_text(eqf_context *ctx, const json_t *json, char **text_out,
     return EQF_OK;
 }
 
-/* Jansson 2.14 does not tell a wrong text from too little memory, and may not tell at all: a digit or a letter that it
- * has no room for is left out, and what follows may well be JSON. So memory is asked for first, and the text is read
- * twice: what does not come out the same the second time, value or error, was no property of the text. */
+/* Jansson 2.14 reports too little memory as wrong text, or not at all: it leaves out a digit or letter for which it has
+ * no room, and the rest may be valid JSON. So memory is allocated and freed first as a test, and the text is parsed
+ * twice: if the two values or errors differ, the cause was memory and not the text. */
 eqf_status eqf__json_parse(eqf_context *ctx, const char *path, const char *what, const char *text, size_t num_bytes,
                            json_t **json_out) {
     json_error_t error = {.text = ""}, again = {.text = ""};

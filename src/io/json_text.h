@@ -11,8 +11,8 @@
  * Errors: OUT_OF_MEMORY. */
 eqf_status eqf__json_text(eqf_context *ctx, const json_t *json, char **text_out, size_t *num_bytes_out);
 
-/* The value that text [num_bytes] stands for; keys must differ. Errors: FORMAT, "PATH is not WHAT (reason)";
- * OUT_OF_MEMORY, which says nothing about the file. */
+/* Parses text [num_bytes]; the keys of an object must differ. Errors: FORMAT, "PATH is not WHAT (reason)";
+ * OUT_OF_MEMORY, after which the file may still be good. */
 eqf_status eqf__json_parse(eqf_context *ctx, const char *path, const char *what, const char *text, size_t num_bytes,
                            json_t **json_out);
 

@@ -31,7 +31,7 @@ static void shape_text(unsigned num_dims, const size_t *shape, char text[SHAPE_T
 
 /* ---- Header ----------------------------------------------------------------------------------- */
 
-/* Where each number of a checked file lies. */
+/* Positions of the numbers in a checked file. */
 typedef struct npy_view {
     const unsigned char *data; /* count items of item_size bytes, not aligned */
     size_t item_size;          /* 4: float32, 8: float64 */
@@ -53,7 +53,7 @@ static bool refuse(npy_problem *problem, const char *text) {
     return false;
 }
 
-/* The header is a Python dictionary literal; this reads the part of the language that it can use. */
+/* The header is a Python dictionary literal; this parser knows the part of Python that headers use. */
 typedef struct text_cursor {
     const char *at, *end;
 } text_cursor;
@@ -86,7 +86,7 @@ static bool take_string(text_cursor *cursor, char *text_out, size_t capacity) {
     size_t length = 0;
     for (; cursor->at < cursor->end && *cursor->at != quote; cursor->at++) {
         unsigned char c = (unsigned char)*cursor->at;
-        /* No name or type that we can use has escapes or other characters. */
+        /* No key or type of a usable header has escapes or other characters. */
         if (length + 1 >= capacity || c < 32 || c > 126 || c == '\\') return false;
         text_out[length++] = (char)c;
     }
@@ -177,7 +177,7 @@ static bool parse_dictionary(text_cursor cursor, npy_view *view, npy_problem *pr
     return true;
 }
 
-/* Count and strides; false where the bytes that the shape asks for do not fit in size_t. */
+/* Sets count and strides; false if the number of bytes does not fit in size_t. */
 static bool set_strides(npy_view *view) {
     bool is_empty = false;
     for (unsigned d = 0; d < view->num_dims; d++) is_empty = is_empty || view->shape[d] == 0;
@@ -192,8 +192,8 @@ static bool set_strides(npy_view *view) {
     return true;
 }
 
-/* Checks all of a file of num_bytes but the numbers themselves. Of its bytes num_there are there: where the header
- * goes on behind them, nothing is known yet and the view is left empty. */
+/* Checks the header and the size of a file of num_bytes, of which the first num_there are in bytes. If the header is
+ * longer than these, the view is left empty. */
 static bool open_view(const unsigned char *bytes, size_t num_there, size_t num_bytes, npy_view *view,
                       npy_problem *problem) {
     static const unsigned char magic[6] = {0x93, 'N', 'U', 'M', 'P', 'Y'};
@@ -241,7 +241,7 @@ static eqf_status open_file(eqf_context *ctx, const char *path, const unsigned c
     return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s is not a usable .npy file: %s", path, problem.text);
 }
 
-/* The number at an item position, exactly. */
+/* The number at an item position, as a double without rounding. */
 static double number_at(const npy_view *view, size_t item) {
     const unsigned char *bytes = view->data + item * view->item_size;
     uint64_t bits = 0;
@@ -264,7 +264,7 @@ static bool fits_float(double value) {
 
 /* ---- Reading ---------------------------------------------------------------------------------- */
 
-/* All of a file whose header is good: another one, which may be larger than memory, is refused unread. */
+/* A file whose header is wrong may be larger than memory: it is refused before it is read. */
 eqf_status eqf__npy_read_file(eqf_context *ctx, const char *path, unsigned char **bytes_out, size_t *num_bytes_out) {
     unsigned char start[4096];
     size_t num_start, num_bytes;
@@ -283,7 +283,7 @@ eqf_status eqf__npy_parse(eqf_context *ctx, const char *path, const unsigned cha
     if (data == NULL) return EQF_ERROR_OUT_OF_MEMORY;
 
     size_t index[EQF_ARRAY_MAX_DIMS] = {0}; /* of the number in C order, last dimension fastest */
-    size_t item = 0;                        /* its place in the file */
+    size_t item = 0;                        /* its position in the file */
     for (size_t n = 0; n < view.count; n++) {
         double value = number_at(&view, item);
         if (!fits_float(value)) {
@@ -379,7 +379,7 @@ static eqf_status write_contents(eqf_context *ctx, eqf__file_writer *writer, con
     enum { ALIGNMENT = 64, NUM_CHUNK = 4096 };
     char shape[SHAPE_TEXT_BYTES];
     shape_text(array->num_dims, array->shape, shape);
-    /* Version 1.0; spaces and a newline fill the header up, so that the data start at a multiple of 64 bytes. */
+    /* Version 1.0; spaces and a newline fill the header, so that the data start at a multiple of 64 bytes. */
     char header[512];
     size_t length =
         (size_t)snprintf(header, sizeof header, "{'descr': '<f4', 'fortran_order': False, 'shape': %s, }", shape);

@@ -1,4 +1,4 @@
-/* The .npy parser on bytes in memory: what the readers of array.h and the fuzz tests share.
+/* The .npy parser on bytes in memory, for the readers of array.h and the fuzz tests.
  * Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html */
 #ifndef EQF_NPY_H
 #define EQF_NPY_H
@@ -6,9 +6,9 @@
 #include "base.h"
 #include "eqflow/array.h"
 
-/* The whole file in memory, once its first bytes have shown that it can be one. Errors: IO, FORMAT, OUT_OF_MEMORY. */
+/* Reads the whole file, if its first bytes show that it is a .npy file. Errors: IO, FORMAT, OUT_OF_MEMORY. */
 eqf_status eqf__npy_read_file(eqf_context *ctx, const char *path, unsigned char **bytes_out, size_t *num_bytes_out);
-/* path is for messages only. As eqf_array_read_npy and eqf_array_read_configurations, but for IO. */
+/* As eqf_array_read_npy and eqf_array_read_configurations, without reading the file; path is for messages only. */
 eqf_status eqf__npy_parse(eqf_context *ctx, const char *path, const unsigned char *bytes, size_t num_bytes,
                           eqf_array *array_out);
 eqf_status eqf__npy_parse_configurations(eqf_context *ctx, const char *path, const unsigned char *bytes,

@@ -47,7 +47,7 @@ bool eqf__options_to_json(const eqf_option *rows, const void *options, json_t *o
     return true;
 }
 
-/* NULL, or why not. */
+/* Sets the member from value. NULL, or the reason why it cannot. */
 static const char *read_value(const eqf_option *option, const json_t *value, void *options,
                               const char **unknown_name_out) {
     double real;

@@ -20,7 +20,7 @@ static const struct {
 };
 enum { NUM_TYPES = sizeof type_table / sizeof type_table[0] };
 
-/* Bytes of a tensor; false where they do not fit in size_t. */
+/* The size of a tensor in bytes; false if it does not fit in size_t. */
 static bool tensor_bytes(const eqf__tensor *tensor, size_t *num_bytes_out) {
     size_t num_bytes = type_table[tensor->type].item_size;
     for (unsigned d = 0; d < tensor->num_dims; d++) {
@@ -51,7 +51,7 @@ static void copy_items(unsigned char *to, const unsigned char *from, size_t num_
 
 /* ---- Writing ---------------------------------------------------------------------------------- */
 
-/* Eight-byte types come first in the file, so that every tensor lies aligned for readers that map it. */
+/* Types of eight bytes come first in the file, so that every tensor is aligned for readers that map it. */
 static bool is_in_pass(const eqf__tensor *tensor, unsigned pass) {
     return (type_table[tensor->type].item_size == 8) == (pass == 0);
 }
@@ -126,7 +126,7 @@ eqf_status eqf__tensor_file_write(eqf_context *ctx, const char *path, const char
     char *text = NULL;
     size_t num_bytes = 0;
     EQF__TRY(header_text(ctx, metadata_json, num_tensors, tensors, &text, &num_bytes));
-    if (num_bytes > max_header_bytes) { /* nobody could read it */
+    if (num_bytes > max_header_bytes) { /* no reader would accept it */
         free(text);
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
                          "%s is not written: its header would have %zu bytes, more than the %zu allowed", path,
@@ -145,7 +145,7 @@ eqf_status eqf__tensor_file_write(eqf_context *ctx, const char *path, const char
 
 /* ---- Reading ---------------------------------------------------------------------------------- */
 
-/* Where a tensor's bytes lie in the data part of the file. */
+/* The position of a tensor's bytes in the data part of the file. */
 typedef struct data_range {
     size_t begin, end;
     size_t index; /* of the tensor */
@@ -201,7 +201,7 @@ static int compare_ranges(const void *left, const void *right) {
     return (a->end > b->end) - (a->end < b->end);
 }
 
-/* Copies the tensors' data to aligned places in file->bytes. ranges [num_tensors] are checked for holes first. */
+/* Copies the tensors' data to aligned positions in file->bytes. ranges [num_tensors] are checked for holes first. */
 static eqf_status take_data(eqf_context *ctx, const char *path, const unsigned char *data, size_t num_data_bytes,
                             data_range *ranges, eqf__tensor_file *file) {
     qsort(ranges, file->num_tensors, sizeof *ranges, compare_ranges);
@@ -273,7 +273,8 @@ static eqf_status take_header(eqf_context *ctx, const char *path, json_t *header
     return status;
 }
 
-/* The first bytes of a file, LENGTH_BYTES + 1 or more of them if it has so many: the length of its header. */
+/* Checks the first bytes of a file, at least LENGTH_BYTES + 1 unless it is shorter, and gives the length of its
+ * header. */
 static eqf_status check_start(eqf_context *ctx, const char *path, const unsigned char *bytes, size_t num_bytes,
                               uint64_t *length_out) {
     if (num_bytes == 0) return fail_format(ctx, path, "it is empty");

@@ -6,7 +6,7 @@
 #include "base.h"
 #include "eqflow/array.h"
 
-/* Nine digits give a float32 back exactly. The decimal point is a point whatever locale the program runs in. */
+/* Nine digits give a float32 back exactly. The decimal point is a point in every locale. */
 enum { NUMBER_BYTES = 40 };
 static void number_text(float value, char text[NUMBER_BYTES]) {
     if (!isfinite(value)) {
@@ -29,7 +29,7 @@ static eqf_status write_text(eqf_context *ctx, eqf__file_writer *writer, const c
     return eqf__file_write(ctx, writer, text, strlen(text));
 }
 
-/* What particles are called: the last num_b by the second name. */
+/* The names of particles; the last num_b have the second one. */
 typedef struct particle_names {
     const char *element, *element_b;
     size_t num_b;
@@ -61,7 +61,7 @@ static eqf_status write_frame(eqf_context *ctx, eqf__file_writer *writer, size_t
     return EQF_OK;
 }
 
-/* What a comment line can have as a key, and that is not one of its own. */
+/* Whether name can be a key of a comment line and is not one that the format uses. */
 static bool is_name(const char *name) {
     static const char *const taken[] = {"Lattice", "Properties", "pbc"};
     const size_t length = name != NULL ? strlen(name) : 0;

@@ -1,6 +1,6 @@
-/* Extended XYZ in (https://github.com/libAtoms/extxyz): frames of a count, a comment line with Properties=..., and a
- * line for each particle. What ASE, OVITO and VMD write; without Properties, a name and three coordinates, as plain XYZ
- * has it. */
+/* Reads extended XYZ (https://github.com/libAtoms/extxyz), as ASE, OVITO and VMD write it: a frame is a count, a
+ * comment line with Properties=..., and a line for each particle. Without Properties a line has a name and three
+ * coordinates, as in plain XYZ. */
 #include <ctype.h>
 #include <float.h>
 #include <locale.h>
@@ -10,7 +10,7 @@
 
 #include "configurations.h"
 
-/* The text behind what was read, and the number of its line. */
+/* The rest of the text, and the number of its first line. */
 typedef struct xyz_reader {
     eqf_context *ctx;
     const char *path;
@@ -39,7 +39,7 @@ static bool is_blank(const char *begin, const char *end) {
     return begin == end;
 }
 
-/* The next word of a line into *begin_out, *end_out; false if there is none. */
+/* Gives the next word of a line in *begin_out, *end_out; false if there is none. */
 static bool read_word(const char **at, const char *end, const char **begin_out, const char **end_out) {
     while (*at < end && isspace((unsigned char)**at)) (*at)++;
     *begin_out = *at;
@@ -48,7 +48,7 @@ static bool read_word(const char **at, const char *end, const char **begin_out, 
     return *begin_out < *end_out;
 }
 
-/* A decimal number, with a point whatever the program's locale is. */
+/* A decimal number with a point, in every locale. */
 static bool read_number(const char *begin, const char *end, double *value_out) {
     char text[128];
     size_t length = 0;
@@ -85,7 +85,7 @@ bool eqf__xyz_is_start(const unsigned char *bytes, size_t num_bytes) {
     return newline != NULL && read_count(text, newline > text && newline[-1] == '\r' ? newline - 1 : newline, &count);
 }
 
-/* The column where Properties=... puts the first coordinate; 1 where the comment has none. */
+/* The column of the first coordinate according to Properties=...; 1 if the comment has none. */
 static eqf_status find_column(const xyz_reader *r, const char *begin, const char *end, size_t *column_out) {
     static const char key[] = "Properties=";
     *column_out = 1;
@@ -141,7 +141,7 @@ static eqf_status read_frame(xyz_reader *r, unsigned num_particles, unsigned spa
     return EQF_OK;
 }
 
-/* How many frames there can be at most: for the memory. */
+/* Number of lines, an upper bound of the number of frames, for the allocation. */
 static size_t count_lines(const unsigned char *bytes, size_t num_bytes) {
     size_t num = 1;
     for (size_t n = 0; n < num_bytes; n++) num += bytes[n] == '\n';
@@ -199,7 +199,7 @@ eqf_status eqf__xyz_parse_configurations(eqf_context *ctx, const char *path, con
 
 /* ---- Numbers of the frames --------------------------------------------------------------------------------------- */
 
-/* Where the text of key=value begins in a comment line: keys stand at its start or after white space, outside
+/* The position of the value of key=value in a comment line: a key is at its start or after white space, outside
  * quotes. */
 static const char *find_value(const char *begin, const char *end, const char *key) {
     const size_t length = strlen(key);
@@ -230,7 +230,7 @@ static eqf_status read_value(const xyz_reader *r, const char *begin, const char 
     return EQF_OK;
 }
 
-/* values [at most as many as frames] of all frames; *num_out: how many have one. */
+/* values [number of frames]: the values of those frames that have one; *num_out: how many have. */
 static eqf_status read_values(xyz_reader *r, const char *name, float *values, size_t *num_out) {
     const char *begin, *end;
     for (size_t frame = 0; read_line(r, &begin, &end); frame++) {

@@ -8,7 +8,7 @@ eqf__array eqf__array_at(eqf__array array, size_t first) {
                         array.twofold != NULL ? array.twofold + first : NULL};
 }
 
-/* About 8 MiB a chunk: enough to fill any device, little enough to stay in a CPU's last cache level. */
+/* The number of samples in about 8 MiB: enough work for any device, and it fits a CPU's last cache level. */
 static size_t choose_chunk_size(const eqf__real *real, size_t num_dof) {
     const bool is_double = eqf__is_double(real);
     const size_t samples = ((size_t)8 << 20) / real->size / num_dof / 64 * 64, most = is_double ? 16384 : 32768;

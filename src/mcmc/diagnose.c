@@ -1,4 +1,4 @@
-/* What a run says of itself: whether its chains agree, how many samples they are worth, and whether anything holds
+/* Diagnostics of a run: whether its chains agree, how many independent samples they give, and whether anything holds
  * the particles together. */
 #include <math.h>
 #include <stdlib.h>
@@ -39,7 +39,7 @@ static double variance_of(size_t num, const double *values) {
     return standard_error * standard_error * (double)num;
 }
 
-/* Split R-hat over the whole run: from the dense series where it spans the run, else from the kept energies. */
+/* Split R-hat over the whole run: from the series of energies if it covers the run, else from the kept energies. */
 static double whole_run_r_hat(const mcmc_plan *plan, const double *series, size_t num_samples,
                               const double *kept_energies) {
     double r_hat;
@@ -74,9 +74,8 @@ static double square_radius(const mcmc_run *run, const float *x) {
     return squares / N;
 }
 
-/* By how much the square radius of gyration is larger in the last half of each chain's kept configurations than in the
- * first, over all chains, and the standard error of that: a chain's two halves are compared with each other, and chains
- * are independent. */
+/* The growth of the squared radius of gyration from the first to the last half of each chain's kept configurations,
+ * averaged over chains, with its standard error from the spread over the chains, which are independent. */
 static eqf_status measure_growth(const mcmc_run *run, size_t num_samples, const float *x,
                                  eqf_mcmc_diagnostics *diagnostics) {
     const size_t num_chains = run->plan.num_chains, num_kept = num_samples / num_chains, half = num_kept / 2;
@@ -108,9 +107,8 @@ static eqf_status measure_growth(const mcmc_run *run, size_t num_samples, const 
     return EQF_OK;
 }
 
-/* exp(-u) can be normalised in the direction in which all particles fly apart only if u grows there faster than (N-1) D
- * ln r, and in that in which one leaves faster than D ln r: asked between a thousand and ten thousand times the radius
- * of gyration. */
+/* exp(-u) can be normalised only if u grows faster than (N-1) D ln r when all particles fly apart, and faster than D ln
+ * r when one particle leaves. Both are tested between a thousand and ten thousand times the radius of gyration. */
 static eqf_status ask_far_away(mcmc_run *run, const float *x, eqf_mcmc_diagnostics *diagnostics) {
     const unsigned N = run->num_particles, D = run->num_dof / N;
     const double near = 1e3, far = 1e4, length = fmax(sqrt(square_radius(run, x)), 1e-6);
@@ -127,7 +125,7 @@ static eqf_status ask_far_away(mcmc_run *run, const float *x, eqf_mcmc_diagnosti
             status = eqf__mcmc_energy_of(run, moved, &energy[place]);
         }
         const double needed = log(far / near) * D * (way == 0 ? N - 1 : 1);
-        /* What is not finite says nothing, or that nothing can be there. */
+        /* Energies that are not finite tell nothing, or that no particle can be there. */
         if (status == EQF_OK && isfinite(energy[0]) && isfinite(energy[1]) &&
             (double)energy[1] - (double)energy[0] < needed) {
             diagnostics->is_unbound = true;
@@ -171,9 +169,9 @@ eqf_status eqf__mcmc_diagnose(mcmc_run *run, size_t num_samples, const float *x,
         diagnostics->autocorrelation_time = tau * SERIES_INTERVAL;
     diagnostics->split_r_hat = whole_run_r_hat(plan, series, num_samples, kept);
 
-    /* Chains are independent of each other. Within one, kept configurations are `thinning` sweeps apart; if correlation
-     * decays as exp(-2 t / tau), whose integral is tau, the sum over them is (1 + rho)/(1 - rho) = coth(thinning /
-     * tau). */
+    /* Chains are independent of each other. Kept configurations of a chain are `thinning` sweeps apart. If the
+     * correlation decays as exp(-2 t / tau), whose integral over all t is tau, its sum over them is (1 + rho)/(1 - rho)
+     * = coth(thinning / tau), where rho = exp(-2 thinning / tau). */
     double num_independent = (double)(num_samples < plan->num_chains ? num_samples : plan->num_chains);
     diagnostics->effective_samples = num_independent;
     if (diagnostics->autocorrelation_time > 0.0)

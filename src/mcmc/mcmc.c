@@ -11,8 +11,7 @@
 #include "mcmc_internal.h"
 #include "potential.h"
 
-/* Burn-in is cut into about this many rounds; the step size is tuned after each of those in its first three
- * quarters. */
+/* Burn-in consists of about this many rounds; in its first three quarters the step size is tuned after each round. */
 #define NUM_BURN_IN_ROUNDS 80u
 
 static unsigned min_unsigned(unsigned a, unsigned b) {
@@ -38,8 +37,8 @@ unsigned eqf__mcmc_clip(size_t value, size_t first, size_t count) {
     return value <= first ? 0 : value - first < count ? (unsigned)(value - first) : (unsigned)count;
 }
 
-/* Chains are counted over all ranks, and random numbers are drawn by that count: who runs a chain makes no
- * difference. */
+/* Chains are numbered over all ranks, and random numbers depend on that number, so a chain is the same on every
+ * rank. */
 static eqf_status take_share(mcmc_run *run) {
     eqf_context *ctx = run->ctx;
     const mcmc_plan *plan = &run->plan;
@@ -59,7 +58,6 @@ static eqf_status take_share(mcmc_run *run) {
     return EQF_OK;
 }
 
-/* items [num] of the first num chains, of which each rank has those of its own chains, complete on all. */
 eqf_status eqf__mcmc_gather_chains(const mcmc_run *run, size_t num, size_t item_bytes, void *items) {
     eqf_context *ctx = run->ctx;
     const unsigned num_ranks = eqf__num_ranks(ctx);
@@ -113,7 +111,7 @@ static eqf_status report_progress(const mcmc_run *run, const char *stage) {
                      (unsigned long long)run->num_sweeps_done, (unsigned long long)run->num_sweeps_total);
 }
 
-/* Takes num_sweeps sweeps in as many launches as the device needs, and counts moves. */
+/* Does num_sweeps sweeps in as many launches as needed, and counts moves. */
 static eqf_status take_sweeps(mcmc_run *run, const char *stage, unsigned num_sweeps) {
     const mcmc_plan *plan = &run->plan;
     cl_uint num_blocks = run->num_blocks, first_block = run->first_block;
@@ -131,7 +129,7 @@ static eqf_status take_sweeps(mcmc_run *run, const char *stage, unsigned num_swe
                              EQF__ARG(first_block), EQF__ARG(seed_low), EQF__ARG(seed_high), EQF__ARG(first_sweep),
                              EQF__ARG(count), EQF__ARG(step_size), EQF__ARG(is_centred), EQF__ARG(series_start),
                              EQF__ARG(series_interval), EQF__ARG(num_series_steps), EQF__ARG(num_series_blocks)));
-        /* The read waits for the launch, so progress is what has been done and not what has been asked for. */
+        /* The read waits for the launch, so the reported progress is real. */
         EQF__TRY(eqf__buffer_read(run->ctx, run->accepted, 0, run->num_chains * sizeof(cl_uint), run->h_accepted));
         for (unsigned chain = 0; chain < run->num_chains; chain++) run->num_accepted += run->h_accepted[chain];
         run->num_proposed += (double)count * run->num_chains * run->num_particles;
@@ -142,7 +140,7 @@ static eqf_status take_sweeps(mcmc_run *run, const char *stage, unsigned num_swe
     return EQF_OK;
 }
 
-/* Accepted fraction of the moves of all chains since the last call. Counts are whole numbers, their sums exact. */
+/* The accepted fraction of the moves of all chains since the last call, from sums of whole numbers, which are exact. */
 static eqf_status take_acceptance(mcmc_run *run, double *acceptance_out) {
     double counts[2] = {run->num_accepted, run->num_proposed};
     EQF__TRY(eqf__sum_doubles(run->ctx, 2, counts));
@@ -151,8 +149,8 @@ static eqf_status take_acceptance(mcmc_run *run, double *acceptance_out) {
     return EQF_OK;
 }
 
-/* One step size for all chains, moved towards the target acceptance by what all of them accepted in a round. Its last
- * quarter burn-in keeps the step size that sampling will have. */
+/* Tunes one step size for all chains towards the target acceptance, by the acceptance of all chains in a round. In the
+ * last quarter of burn-in the step size is fixed. */
 static eqf_status burn_in(mcmc_run *run) {
     const mcmc_plan *plan = &run->plan;
     unsigned num_tuned = plan->num_burn_in - plan->num_burn_in / 4;
@@ -163,10 +161,10 @@ static eqf_status burn_in(mcmc_run *run) {
         EQF__TRY(take_sweeps(run, "burn-in", min_unsigned(left, round_sweeps)));
         double acceptance;
         EQF__TRY(take_acceptance(run, &acceptance));
-        /* The logarithm of the step follows the acceptance's error; 1.5 settles in a few rounds, as acceptance falls by
-         * about 0.3 when the step grows by a factor of e. */
+        /* The logarithm of the step changes in proportion to the acceptance's error. A step larger by a factor e lowers
+         * the acceptance by about 0.3, so with 1.5 the tuning settles in a few rounds. */
         if (run->num_sweeps_done <= num_tuned) run->step_size *= exp(1.5 * (acceptance - plan->target_acceptance));
-        /* A potential that does not hold its particles accepts everything: the step must not grow for ever. */
+        /* A potential that does not hold its particles accepts every move: the step must have a limit. */
         run->step_size = fmin(run->step_size, plan->largest_step_size);
     }
     return EQF_OK;
@@ -187,7 +185,7 @@ eqf_status eqf__mcmc_energy_of(mcmc_run *run, const float *x, float *energy_out)
     return eqf__buffer_read(run->ctx, run->energy_kept, 0, sizeof(float), energy_out);
 }
 
-/* What the chains gave: x_out [count, N*D], energies [count], both float32, count at most num_chains. */
+/* Reads the chains' configurations: x_out [count, N*D], energies [count], both float32, count at most num_chains. */
 static eqf_status keep_configurations(mcmc_run *run, size_t count, float *x_out, float *energy_out) {
     cl_uint num_blocks = run->num_blocks, num_chains = run->num_chains, is_centred = run->options->is_centred;
     const size_t first = run->first_chains[run->ctx->communicator.rank],
@@ -196,7 +194,7 @@ static eqf_status keep_configurations(mcmc_run *run, size_t count, float *x_out,
     EQF__TRY(EQF__LAUNCH(run->ctx, &run->keep, num_blocks, run->local_chains, EQF__ARG(run->x_blocked),
                          EQF__ARG(run->x_kept), EQF__ARG(run->energy_kept), EQF__ARG(num_blocks), EQF__ARG(num_chains),
                          EQF__ARG(is_centred)));
-    /* A rank without a chain among the first count has nothing there, not even a place. */
+    /* A rank without a chain among the first count reads nothing; `first` may be beyond the array. */
     float *own_x = num_own > 0 ? x_out + first * run->num_dof : x_out;
     float *own_energy = num_own > 0 ? energy_out + first : energy_out;
     EQF__TRY(eqf__buffer_read(run->ctx, run->x_kept, 0, num_own * row_bytes, own_x));
@@ -215,7 +213,7 @@ static eqf_status keep_configurations(mcmc_run *run, size_t count, float *x_out,
 
 /* ---- The call ------------------------------------------------------------------------------------------ */
 
-/* Nothing that is not finite leaves; and the first results of a program carry energies that the host finds too. */
+/* All results must be finite, and the first energies of a program must agree with the host's. */
 static eqf_status check_results(mcmc_run *run, const eqf_potential_options *potential, size_t num_samples,
                                 const float *x, const float *energies) {
     eqf_context *ctx = run->ctx;
@@ -240,7 +238,7 @@ static eqf_status run_chains(mcmc_run *run, const eqf_potential_options *potenti
     EQF__TRY(start_chains(run));
     EQF__TRY(burn_in(run));
     double acceptance;
-    EQF__TRY(take_acceptance(run, &acceptance)); /* those of burn-in do not count */
+    EQF__TRY(take_acceptance(run, &acceptance)); /* discards the counts of burn-in */
     for (size_t first = 0; first < num_samples; first += plan->num_chains) {
         size_t count = num_samples - first < plan->num_chains ? num_samples - first : plan->num_chains;
         EQF__TRY(take_sweeps(run, "sampling", plan->thinning));

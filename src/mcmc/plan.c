@@ -8,13 +8,13 @@
 #include "potential.h"
 #include "potential_kinds.h"
 
-/* Most sweeps of one launch: progress and Ctrl-C wait for no more. */
+/* Most sweeps in one launch: progress and Ctrl-C wait for its end. */
 #define MAX_LAUNCH_SWEEPS 256u
-/* Configurations that a chain gives by default: its sampling then takes as many sweeps as its burn-in. */
+/* Default number of configurations from a chain: sampling then takes as many sweeps as burn-in. */
 #define DEFAULT_KEPT 20u
 #define DEFAULT_MIN_CHAINS 64u
 #define DEFAULT_MAX_CHAINS 2048u
-/* Chains come in these, of every device: a result must not depend on the width of its vectors. */
+/* The number of chains is a multiple of this on every device, so that it does not depend on the width of vectors. */
 #define CHAIN_GROUP 16u
 /* Measured: the energy of dw4 (lj13) decorrelates in 25 (92) sweeps at 0.15, 29 (88) at 0.2, 41 (107) at 0.3, 54 (126)
  * at 0.4. */
@@ -31,8 +31,8 @@ eqf_status eqf__mcmc_check_options(eqf_context *ctx, const eqf_mcmc_options *opt
     return EQF_OK;
 }
 
-/* Upper bound on the loop turns of one sweep, all loops counted: moves, their pairs and coordinates, and the energy. A
- * user's potential takes two whole energies a move, each as if it were a sum over pairs. */
+/* Upper bound of the loop turns of one sweep: of moves, their pairs and coordinates, and of the energy. A user's
+ * potential takes two whole energies for each move, each counted as a sum over pairs. */
 static uint64_t iterations_per_sweep(const eqf_potential_options *potential) {
     uint64_t num_particles = potential->num_particles, turns = 2 * potential->space_dim + 2;
     uint64_t energy = eqf__potential_kind_of(potential->kind)->info.has_text ? num_particles : 1;
@@ -44,7 +44,7 @@ eqf_status eqf__mcmc_launch_sweeps(eqf_context *ctx, const eqf_potential_options
     return *sweeps_out > 0 ? EQF_OK : eqf__budget_refuse(ctx, "sweep", potential->num_particles, "");
 }
 
-/* The most, up to 64, whose states take at most seven eighths of a group's memory: drivers keep some for themselves. */
+/* At most 64 chains, whose states fit into seven eighths of a group's local memory: drivers use some of it. */
 unsigned eqf__mcmc_local_chains(const eqf_context *ctx, const eqf_potential_options *potential) {
     const eqf__device *device = ctx->device;
     const uint64_t room = device->info.local_memory_bytes / 8 * 7,
@@ -76,8 +76,9 @@ static unsigned min_unsigned(unsigned a, unsigned b) {
     return a < b ? a : b;
 }
 
-/* Few long chains cost less burn-in than many short ones and let R-hat speak. The device has no say: the same seed
- * gives the same chains everywhere. (A GPU is busy with thousands; who asks for few samples of one gives --chains.) */
+/* Few long chains cost less burn-in than many short ones, and R-hat has a meaning for them. The number does not depend
+ * on the device, so the same seed gives the same chains everywhere. (A GPU needs thousands of chains to be busy: there
+ * give the number.) */
 static unsigned default_num_chains(size_t num_samples) {
     size_t wanted = num_samples / DEFAULT_KEPT;
     if (wanted < DEFAULT_MIN_CHAINS) wanted = DEFAULT_MIN_CHAINS;

@@ -1,4 +1,4 @@
-/* Replica exchange in temperature: ladders of chains on the device, whose neighbours trade temperatures. */
+/* Replica exchange in temperature: ladders of chains on the device, in which neighbours exchange temperatures. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,10 +62,9 @@ static eqf_status create_buffers(replica_run *run) {
     return run->h_counts == NULL ? EQF_ERROR_OUT_OF_MEMORY : EQF_OK;
 }
 
-/* ---- The start
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- The start --------------------------------------------------------------------------------------------------- */
 
-/* Each chain at the temperature of its number, padding lanes at the lowest; counts at zero. */
+/* Sets each chain to the temperature of its number, padding lanes to the lowest, and counts to zero. */
 static eqf_status place_temperatures(replica_run *run) {
     eqf_context *ctx = run->ctx;
     const replica_plan *plan = &run->plan;
@@ -92,7 +91,7 @@ static eqf_status place_temperatures(replica_run *run) {
     return eqf__fill_zero(ctx, run->trips, plan->num_ladders * sizeof(cl_uint));
 }
 
-/* Gas in every ladder; then the configuration that every second one begins from. */
+/* Starts every ladder as gas; then every second one from the given configuration, if there is one. */
 static eqf_status place_chains(replica_run *run) {
     eqf_context *ctx = run->ctx;
     const replica_plan *plan = &run->plan;
@@ -111,8 +110,7 @@ static eqf_status place_chains(replica_run *run) {
     return eqf__buffer_write(ctx, run->x_blocked, 0, num_bytes, run->h_x);
 }
 
-/* ---- Sweeps and exchanges
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Sweeps and exchanges ---------------------------------------------------------------------------------------- */
 
 static eqf_status exchange(replica_run *run, bool is_swapping) {
     const replica_plan *plan = &run->plan;
@@ -127,7 +125,7 @@ static eqf_status exchange(replica_run *run, bool is_swapping) {
                        EQF__ARG(seed_high), EQF__ARG(round), EQF__ARG(swapping));
 }
 
-/* num_sweeps is a multiple of the interval; an exchange after each. */
+/* num_sweeps is a multiple of the interval; an exchange follows each interval. */
 static eqf_status take_sweeps(replica_run *run, const char *stage, unsigned num_sweeps) {
     const replica_plan *plan = &run->plan;
     cl_uint num_blocks = plan->num_blocks, is_centred = run->options->is_centred;
@@ -145,13 +143,13 @@ static eqf_status take_sweeps(replica_run *run, const char *stage, unsigned num_
         run->num_sweeps_done += count;
         run->num_moves += (uint64_t)count * plan->num_ladders * run->num_particles;
         if (in_round != 0) continue;
-        EQF__TRY(eqf__finish(run->ctx)); /* so that progress is what has been done */
+        EQF__TRY(eqf__finish(run->ctx)); /* so that the reported progress is real */
         EQF__TRY(eqf__progress(run->ctx, stage, (double)run->num_sweeps_done, (double)run->num_sweeps_total));
     }
     return EQF_OK;
 }
 
-/* The part of the moves that was taken at each temperature since the last call: acceptance_out [num_temperatures]. */
+/* The accepted fraction of moves at each temperature since the last call: acceptance_out [num_temperatures]. */
 static eqf_status take_acceptance(replica_run *run, double *acceptance_out) {
     const replica_plan *plan = &run->plan;
     const size_t num_bytes = plan->num_chains * sizeof(cl_uint);
@@ -166,8 +164,7 @@ static eqf_status take_acceptance(replica_run *run, double *acceptance_out) {
     return eqf__fill_zero(run->ctx, run->moves, num_bytes);
 }
 
-/* One step size for each temperature, moved towards the target acceptance as in eqf_mcmc_sample; the last quarter
- * keeps it. */
+/* Tunes one step size for each temperature as in eqf_mcmc_sample; in the last quarter they are fixed. */
 static eqf_status burn_in(replica_run *run) {
     const replica_plan *plan = &run->plan;
     const unsigned interval = plan->exchange_interval, tuned = plan->num_burn_in - plan->num_burn_in / 4;
@@ -191,7 +188,7 @@ static eqf_status burn_in(replica_run *run) {
     return eqf__fill_zero(run->ctx, run->trips, plan->num_ladders * sizeof(cl_uint));
 }
 
-/* The first `count` ladders' configurations as samples first ... first + count - 1 of each temperature. */
+/* Reads the configurations of the first `count` ladders as samples first ... first + count - 1 of each temperature. */
 static eqf_status keep(replica_run *run, size_t first, size_t count, size_t num_samples, float *x_out,
                        float *energy_out) {
     const replica_plan *plan = &run->plan;
@@ -220,8 +217,7 @@ static eqf_status keep(replica_run *run, size_t first, size_t count, size_t num_
     return EQF_OK;
 }
 
-/* ---- The call
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- The call ---------------------------------------------------------------------------------------------------- */
 
 static eqf_status diagnose(replica_run *run, size_t num_samples, const float *energies, const double *acceptance,
                            eqf_replica_diagnostics *diagnostics) {
@@ -240,9 +236,10 @@ static eqf_status diagnose(replica_run *run, size_t num_samples, const float *en
 static eqf_status run_ladders(replica_run *run, const eqf_potential_options *potential, size_t num_samples,
                               float *x_out, float *energies, eqf_replica_diagnostics *diagnostics) {
     const replica_plan *plan = &run->plan;
-    const eqf__replica_kernels kernels = {&run->sweeps, &run->swap};
+    eqf__replica_kernels kernels = {&run->sweeps, &run->swap, 0};
     double acceptance[EQF_REPLICA_MAX_TEMPERATURES];
     EQF__TRY(create_kernels(run, potential));
+    kernels.group_size = run->local_chains;
     EQF__TRY(eqf__check_replicas(run->checker, potential, &kernels));
     EQF__TRY(create_buffers(run));
     EQF__TRY(place_temperatures(run));

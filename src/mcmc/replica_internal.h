@@ -1,17 +1,18 @@
-/* A run of replica exchange: replica.c runs it, replica_plan.c makes its plan, replica_result.c sums it up. */
+/* A run of replica exchange: replica_plan.c makes its plan, replica.c runs it, replica_result.c computes the
+ * diagnostics. */
 #ifndef EQF_REPLICA_INTERNAL_H
 #define EQF_REPLICA_INTERNAL_H
 
 #include "chains.h"
 #include "mcmc_internal.h"
 
-/* The options with every default filled in, and what follows from them. Chain number ladder * num_temperatures + k
- * began at temperature k. */
+/* The options with defaults filled in, and quantities derived from them. Chain number ladder * num_temperatures + k
+ * begins at temperature k. */
 typedef struct replica_plan {
     unsigned num_temperatures, num_ladders, num_chains, num_blocks;
     unsigned num_burn_in, thinning, exchange_interval; /* sweeps; the first two are multiples of the last */
     unsigned launch_sweeps;
-    size_t num_kept; /* rounds of kept configurations */
+    size_t num_kept; /* configurations from each chain */
     double start_scale, target_acceptance, first_step, largest_step;
     double temperatures[EQF_REPLICA_MAX_TEMPERATURES];
 } replica_plan;
@@ -29,11 +30,11 @@ typedef struct replica_run {
     cl_mem chain_at, moves, swaps;                          /* [num_ladders][num_temperatures] */
     cl_mem way, trips;                                      /* [chains], [num_ladders] */
     cl_mem x_kept, energy_kept;                             /* [chains, N*D], [chains] */
-    float *h_x, *h_energy;                                  /* the same on the host */
+    float *h_x, *h_energy;                                  /* x_kept and energy_kept on the host */
     cl_uint *h_counts;                                      /* [num_ladders][num_temperatures] */
     float h_steps[EQF_REPLICA_MAX_TEMPERATURES];
     uint64_t num_sweeps_done, num_sweeps_total; /* per chain */
-    uint64_t num_moves;              /* offered at each temperature, all ladders, since the counts were zero */
+    uint64_t num_moves;              /* proposed at each temperature, in all ladders, since the counts were zero */
     cl_uint num_rounds, first_round; /* of exchanges; first_round: the first after burn-in */
 } replica_run;
 
@@ -41,7 +42,7 @@ eqf_status eqf__replica_make_plan(eqf_context *ctx, const eqf_potential_options 
                                   const eqf_replica_options *options, size_t num_samples, replica_plan *plan);
 
 /* energies [num_temperatures, num_samples]; acceptance [num_temperatures], swaps [num_ladders, num_temperatures],
- * trips [num_ladders] of what came after burn-in. */
+ * trips [num_ladders] are those after burn-in. */
 eqf_status eqf__replica_diagnose(const replica_run *run, size_t num_samples, const float *energies,
                                  const double *acceptance, const cl_uint *swaps, const cl_uint *trips,
                                  eqf_replica_diagnostics *diagnostics);

@@ -29,7 +29,7 @@ static eqf_status check_options(eqf_context *ctx, const eqf_potential_options *p
     return EQF_OK;
 }
 
-/* Multiples of the interval, so that what is kept comes after a whole round. */
+/* Rounds up to a multiple of the interval, so that configurations are kept after a whole round. */
 static uint64_t round_up(uint64_t sweeps, uint64_t interval) {
     return (sweeps + interval - 1) / interval * interval;
 }

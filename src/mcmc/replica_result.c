@@ -1,4 +1,4 @@
-/* What a run of replica exchange says of itself: ladders are independent, so that their spread is the error. */
+/* Diagnostics of replica exchange: ladders are independent, so their spread gives the errors. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -9,7 +9,8 @@ typedef struct ladder_sums {
     double num, sum, squares;
 } ladder_sums;
 
-/* Mean and its standard error over the ladders first, first + stride, ...; NaN from none, and from one. */
+/* Mean and standard error over the ladders first, first + stride, ...; the mean of none and the error of one are
+ * NaN. */
 static void mean_of_ladders(const ladder_sums *sums, unsigned num_ladders, unsigned first, unsigned stride,
                             double *mean_out, double *standard_error_out) {
     double num = 0, mean = 0, squares = 0;
@@ -29,8 +30,8 @@ static double variance_of(ladder_sums s) {
     return s.squares / s.num - s.sum / s.num * (s.sum / s.num);
 }
 
-/* Variance of all ladders together; its standard error by leaving each out in turn (jackknife). Energies are
- * relative to `offset`, else their squares would swallow the variance. */
+/* Variance of all ladders together; its standard error by leaving out each in turn (jackknife). `offset`
+ * is subtracted from energies, because their squares would lose the variance to rounding. */
 static void variance_of_ladders(const ladder_sums *sums, unsigned num_ladders, double *variance_out,
                                 double *standard_error_out) {
     ladder_sums all = {0, 0, 0};
@@ -55,7 +56,7 @@ static void variance_of_ladders(const ladder_sums *sums, unsigned num_ladders, d
     *standard_error_out = sqrt((num - 1) / num * squares);
 }
 
-/* energies [num_samples] of one temperature; sums [num_ladders]: work space. */
+/* energies [num_samples] of one temperature; sums [num_ladders]: scratch. */
 static void summarise(const replica_run *run, size_t num_samples, const float *energies, double factor,
                       ladder_sums *sums, eqf_replica_temperature *at) {
     const unsigned num_ladders = run->plan.num_ladders;

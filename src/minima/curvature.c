@@ -5,18 +5,18 @@
 
 /* A = H + tolerance I is factored as L D L^T, row by row. All pivots are positive if and only if A is positive
  * definite. At the first pivot d_k <= 0 the vector v with L^T v = e_k has v^T A v = d_k, so v^T H v <= -tolerance
- * |v|^2: a direction of negative curvature at no further cost (Gill and Murray, Math. Programming 7, 311, 1974). */
+ * |v|^2: v is a direction of negative curvature (Gill and Murray, Math. Programming 7, 311, 1974). */
 bool eqf__minima_find_way_down(size_t n, double tolerance, double *matrix, double *direction_out) {
     for (size_t k = 0; k < n; k++) {
         double *row = matrix + k * n;
         double pivot = row[k] + tolerance;
-        for (size_t j = 0; j < k; j++) { /* row[j] becomes L_kj D_j */
+        for (size_t j = 0; j < k; j++) { /* first row[j] becomes L_kj D_j */
             const double *above = matrix + j * n;
             double sum = row[j];
             for (size_t i = 0; i < j; i++) sum -= row[i] * above[i];
             row[j] = sum;
         }
-        for (size_t j = 0; j < k; j++) { /* and then L_kj; the diagonal holds D */
+        for (size_t j = 0; j < k; j++) { /* then L_kj; the diagonal holds D */
             double l = row[j] / matrix[j * n + j];
             pivot -= l * row[j];
             row[j] = l;

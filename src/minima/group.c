@@ -7,19 +7,20 @@
 
 #define DEFAULT_ENERGY_TOLERANCE 1e-4
 #define DEFAULT_DISTANCE_TOLERANCE 0.01
-/* An alignment is fixed by D particles, each known to within the tolerance; the others may miss by some of these. */
+/* An alignment is fixed by D particles, each off by up to the tolerance; others may be off by this many tolerances. */
 #define ALIGNMENT_SLACK 4.0
 
 enum { MAX_SPACE_DIM = 3 };
 
 /* ---- Congruence ---------------------------------------------------------------------------------------------- */
 
-/* A search for an orthogonal map: anchors of a are matched with particles of b, one after the other. */
+/* A search for an orthogonal map: some particles of a (anchors) are matched with particles of b, one after the
+ * other. */
 typedef struct alignment {
     unsigned num_particles, first_b, space_dim, num_anchors;
     const double *a, *b; /* [N, D], centred */
     double tolerance;
-    unsigned anchors[MAX_SPACE_DIM];  /* particles of a that span it */
+    unsigned anchors[MAX_SPACE_DIM];  /* particles of a that span the space */
     unsigned partners[MAX_SPACE_DIM]; /* their images in b */
     bool *is_taken;                   /* [N], particles of b */
 } alignment;
@@ -40,7 +41,7 @@ static double distance(unsigned D, const double *p, const double *q) {
     return sqrt(sum);
 }
 
-/* vector minus its components along the first num_axes of axes [.., D]; gives its length. */
+/* Subtracts from vector its components along the first num_axes of axes [.., D]; returns its length. */
 static double reject(unsigned D, unsigned num_axes, double (*axes)[MAX_SPACE_DIM], double *vector) {
     for (unsigned pass = 0; pass < 2; pass++) /* twice is enough (Kahan) */
         for (unsigned k = 0; k < num_axes; k++) {
@@ -50,7 +51,8 @@ static double reject(unsigned D, unsigned num_axes, double (*axes)[MAX_SPACE_DIM
     return sqrt(dot(D, vector, vector));
 }
 
-/* Orthonormal axes: of num given particles of x (Gram and Schmidt), then of the coordinate axes that stand out most. */
+/* Orthonormal axes: along num given particles of x (Gram and Schmidt), completed by the coordinate axes that are least
+ * in their span. */
 static void make_axes(unsigned D, const double *x, unsigned num, const unsigned *particles,
                       double (*axes)[MAX_SPACE_DIM]) {
     for (unsigned k = 0; k < D; k++) {
@@ -70,8 +72,8 @@ static void make_axes(unsigned D, const double *x, unsigned num, const unsigned 
     }
 }
 
-/* Particles of a that are farthest from the centre, from the line through the first, from the plane through two. A
- * configuration flatter than the tolerance has fewer. */
+/* Chooses the particles of a that are farthest from the centre, from the line through the first, and from the plane
+ * through the first two. A configuration that is flat within the tolerance has fewer. */
 static void choose_anchors(alignment *search) {
     unsigned D = search->space_dim;
     double axes[MAX_SPACE_DIM][MAX_SPACE_DIM];
@@ -93,7 +95,7 @@ static void choose_anchors(alignment *search) {
     }
 }
 
-/* The map that the anchors and their partners define: does it bring every particle of a onto one of b? */
+/* Whether the map that the anchors and their partners define brings every particle of a onto one of b. */
 static bool is_match(const alignment *search) {
     unsigned N = search->num_particles, D = search->space_dim;
     double from[MAX_SPACE_DIM][MAX_SPACE_DIM], to[MAX_SPACE_DIM][MAX_SPACE_DIM];
@@ -121,7 +123,8 @@ static bool is_match(const alignment *search) {
     return true;
 }
 
-/* Partners for anchor number level: those as far from the centre and from the partners before. */
+/* Tries as partners of anchor number `level` all particles at the same distances from the centre and from the partners
+ * before. */
 static bool match_anchor(alignment *search, unsigned level) {
     if (level == search->num_anchors || level == MAX_SPACE_DIM) return is_match(search);
     unsigned D = search->space_dim;
@@ -168,7 +171,7 @@ static int compare_doubles(const void *left, const void *right) {
     return a < b ? -1 : a > b;
 }
 
-/* Sorted pair distances of x [N, D]: equal for configurations that are equal, and nearly always only for those. */
+/* Sorted pair distances of x [N, D]: congruent configurations have the same, others nearly always differ. */
 static void sorted_distances(unsigned N, unsigned D, const double *x, double *distances_out) {
     size_t num = 0;
     for (unsigned i = 1; i < N; i++)
@@ -194,7 +197,7 @@ static bool is_same(grouping *work, size_t representative) {
     unsigned N = work->num_particles, D = work->space_dim;
     const double *x = work->x + representative * N * D;
     sorted_distances(N, D, x, work->distances_of_representative);
-    /* Two particles, each off by the tolerance. */
+    /* Both particles of a pair may be off by the tolerance. */
     for (size_t p = 0; p < (size_t)N * (N - 1) / 2; p++)
         if (fabs(work->distances[p] - work->distances_of_representative[p]) > 2.0 * work->distance_tolerance)
             return false;
@@ -204,7 +207,7 @@ static bool is_same(grouping *work, size_t representative) {
                                     work->distance_tolerance, work->is_taken);
 }
 
-/* In the order of energies: the groups that are near enough in energy are the last ones. */
+/* Groups configurations in the order of energies, so that only the last groups can be near in energy. */
 static void group_ranked(grouping *work) {
     size_t num_dof = (size_t)work->num_particles * work->space_dim;
     for (size_t rank = 0; rank < work->num_ranked; rank++) {

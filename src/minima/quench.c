@@ -1,5 +1,5 @@
-/* Quenches on the device, in rounds of descents. A configuration that ends at a saddle point is displaced and
- * descends again. */
+/* Quenches on the device, in rounds of descents: a configuration that ends at a saddle point is displaced and descends
+ * again. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,9 +10,9 @@
 #include "quench.h"
 
 /* In units of the potential's length: */
-#define ESCAPE_DISPLACEMENT 0.05 /* off a saddle point */
+#define ESCAPE_DISPLACEMENT 0.05 /* displacement from a saddle point */
 #define CLOSEST_START 0.01       /* particles nearer than this are moved apart before the descent ... */
-#define START_NUDGE 0.02         /* ... by this */
+#define START_NUDGE 0.02         /* ... by this distance */
 
 static const char *const result_texts[] = {
 #define RESULT_TEXT(name, text) [EQF_QUENCH_##name] = text,
@@ -57,8 +57,9 @@ static bool is_finite(size_t count, const float *x) {
     return true;
 }
 
-/* Between coincident particles a force has no direction, and very near ones overflow float. Each of them goes a little
- * way of its own: a fixed one, spread evenly over directions by multiples of the golden ratio. */
+/* Between coincident particles a force has no direction, and between very near ones it overflows float. So each such
+ * particle is displaced a little in a fixed direction of its own; multiples of the golden ratio spread the
+ * directions. */
 static void part_overlaps(const eqf__quench *run, double *x) {
     unsigned N = run->num_particles, D = run->space_dim;
     double closest = CLOSEST_START * run->length, nudge = START_NUDGE * run->length;
@@ -78,9 +79,9 @@ static void part_overlaps(const eqf__quench *run, double *x) {
         }
 }
 
-/* ---- What came of it ----------------------------------------------------------------------------------------- */
+/* ---- Results ------------------------------------------------------------------------------------------------- */
 
-/* Tells minima from saddle points, and displaces the latter along a way down if they are to be left. */
+/* Distinguishes minima from saddle points; if is_left, displaces the latter along a direction of negative curvature. */
 static eqf_status check_curvature(eqf__quench *run, size_t count, const size_t *indices, bool is_left) {
     size_t n = run->num_dof, V = run->real.vector_width, num_blocks = eqf__num_blocks(&run->real, count);
     for (size_t first = 0; first < num_blocks; first += run->num_hessian_blocks) {
@@ -100,9 +101,8 @@ static eqf_status check_curvature(eqf__quench *run, size_t count, const size_t *
     return EQF_OK;
 }
 
-/* A user's potential does not say how stiff it is. One random start, the same for every batch, goes down as far as it
- * gets with a guess; no eigenvalue of its Hessian there is above the largest sum of absolute values in a row
- * (Gershgorin). */
+/* The stiffness of a user's potential is unknown. One random start, the same for every batch, descends with a guessed
+ * step size; the largest sum of absolute values in a row of its Hessian there bounds the eigenvalues (Gershgorin). */
 static eqf_status measure_stiffness(eqf__quench *run) {
     const size_t n = run->num_dof, only = 0;
     float *start = eqf__alloc(run->ctx, n, sizeof *start, "a configuration");
@@ -125,7 +125,7 @@ static eqf_status measure_stiffness(eqf__quench *run) {
         for (size_t row = 0; row < n; row++) {
             double sum = 0.0;
             for (size_t column = 0; column < n; column++) sum += fabs(run->h_matrix[row * n + column]);
-            stiffness = fmax(stiffness, sum); /* fmax leaves a NaN out */
+            stiffness = fmax(stiffness, sum); /* fmax ignores a NaN */
         }
         if (isfinite(stiffness) && stiffness > 0.0) eqf__quench_choose_scales(run, stiffness);
     }
@@ -136,7 +136,7 @@ static eqf_status measure_stiffness(eqf__quench *run) {
 
 /* ---- Rounds -------------------------------------------------------------------------------------------------- */
 
-/* indices [num_active] shrinks to the saddle points that were left. */
+/* indices [num_active] is reduced to those that were displaced from saddle points. */
 static eqf_status quench_round(eqf__quench *run, bool is_left, size_t *num_active, size_t *indices) {
     const size_t most = run->batch.chunk_size; /* options->progress tells how far each launch came: no smaller pieces */
     size_t num_left = 0;

@@ -15,7 +15,8 @@ void eqf__minima_centre(unsigned num_particles, unsigned space_dim, double *x) {
     }
 }
 
-/* One point of the unit ball: uniform in the cube until inside, attempts numbered in the counter. */
+/* One point of the unit ball: points uniform in the cube are drawn until one is inside; the counter numbers the
+ * attempts. */
 static void point_in_ball(uint64_t seed, uint64_t start, unsigned particle, unsigned space_dim, double *point) {
     static const uint32_t stream = 0x73746172u;
     philox4x32_key_t key = {{(uint32_t)seed, (uint32_t)(seed >> 32)}};

@@ -58,7 +58,7 @@ static eqf_status check_options(eqf_context *ctx, const eqf_model_options *optio
     return eqf__options_check(ctx, eqf__model_integrator_options, "integrator", &options->integrator);
 }
 
-/* The texts of the caller become the model's own. */
+/* Copies the caller's texts, so that the model owns them. */
 static eqf_status own_texts(eqf_context *ctx, eqf_model *model) {
     eqf_potential_options *potential = &model->options.potential;
     const char *source = potential->source, *name = potential->source_name;
@@ -81,7 +81,7 @@ eqf_status eqf__model_allocate(eqf_context *ctx, const eqf_model_options *option
     if (model == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     model->options = *options;
     model->options.dynamics.num_b = eqf_potential_num_b(&options->potential);
-    /* What follows the name's end would be dead bytes of the caller. */
+    /* The caller's bytes after the end of the name are not copied. */
     size_t length = strlen(options->preset);
     memset(model->options.preset + length, 0, sizeof model->options.preset - length);
     snprintf(model->version, sizeof model->version, "%s", eqf_version());

@@ -1,4 +1,4 @@
-/* The model file: docs/file-formats.md. */
+/* Writes and reads model files: docs/file-formats.md. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,12 +11,12 @@
 
 /* ---- Checksum --------------------------------------------------------------------------------- */
 
-/* Metadata text, then name and data (float32 only, as little-endian bytes) of each tensor in the order given. */
+/* Over the metadata text, then the name and data (float32 only, little-endian) of each tensor, in the given order. */
 static uint64_t checksum_of(const char *text, size_t num_text_bytes, size_t num_tensors, const eqf__tensor *tensors) {
     uint64_t hash = eqf__hash(EQF__HASH_START, text, num_text_bytes);
     for (size_t t = 0; t < num_tensors; t++) {
         hash = eqf__hash(hash, tensors[t].name, strlen(tensors[t].name) + 1);
-        if (tensors[t].type != EQF__TENSOR_F32) continue; /* refused later: a model has none */
+        if (tensors[t].type != EQF__TENSOR_F32) continue; /* an error later: a model has no other */
         size_t count = 1;
         for (unsigned d = 0; d < tensors[t].num_dims; d++) count *= tensors[t].shape[d];
         for (size_t n = 0; n < count; n++) {
@@ -30,7 +30,7 @@ static uint64_t checksum_of(const char *text, size_t num_text_bytes, size_t num_
     return hash;
 }
 
-/* What the metadata text ends with; the checksum covers the text before it. */
+/* Length of the checksum's member at the end of the metadata text; the checksum covers the text before it. */
 enum { CHECKSUM_TEXT_BYTES = 40 };
 static size_t checksum_text(uint64_t checksum, char text[CHECKSUM_TEXT_BYTES]) {
     return (size_t)snprintf(text, CHECKSUM_TEXT_BYTES, ",\"checksum\":\"%016llx\"}", (unsigned long long)checksum);
@@ -106,7 +106,7 @@ static eqf_status take_params(eqf_context *ctx, const char *path, const eqf__ten
     return EQF_OK;
 }
 
-/* A file without a checksum is one that somebody edited on purpose: it passes. */
+/* A file without a checksum is accepted: its user removed the checksum to edit the file. */
 static eqf_status verify_checksum(eqf_context *ctx, const char *path, const json_t *root,
                                   const eqf__tensor_file *file) {
     if (json_object_get(root, "checksum") == NULL) return EQF_OK;
@@ -145,7 +145,7 @@ static eqf_status model_from_json(eqf_context *ctx, const char *path, const json
     eqf__model_options_from_json(&reader, root, &options);
     EQF__TRY(reader.status);
 
-    /* The same rules as for a new model; here their breach is the file's fault. */
+    /* The same conditions as for a new model, but the error is that of a file: FORMAT. */
     eqf_context scratch = {.log = NULL};
     eqf_status status = eqf__model_allocate(&scratch, &options, model_out);
     if (status == EQF_ERROR_INVALID_ARGUMENT) status = EQF_ERROR_FORMAT;

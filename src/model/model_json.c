@@ -12,7 +12,7 @@
 
 /* ---- The history ------------------------------------------------------------------------------ */
 
-/* The columns of the history after "step", all double. Optional ones are in the file where a row has such a number. */
+/* The columns of the history after "step", all double. An optional one is in the file if a row has a number in it. */
 static const struct {
     const char *name;
     size_t offset; /* in eqf_history_row */
@@ -47,7 +47,7 @@ static bool has_column(const eqf_model *model, unsigned column) {
 
 /* ---- Writing ---------------------------------------------------------------------------------- */
 
-/* Adds value (a new reference, or NULL where it could not be made) and remembers failure. */
+/* Adds value (a new reference; NULL if it could not be made) and clears *is_complete on failure. */
 static void put(json_t *object, const char *key, json_t *value, bool *is_complete) {
     if (json_object_set_new(object, key, value) != 0) *is_complete = false;
 }
@@ -56,7 +56,7 @@ static void put_options(json_t *object, const eqf_option *rows, const void *opti
     if (!eqf__options_to_json(rows, options, object)) *is_complete = false;
 }
 
-/* An object that begins with the name of a kind, in root; NULL where it could not be made. */
+/* Adds an object to root whose first member is the name of a kind; NULL if it could not be made. */
 static json_t *put_kind(json_t *root, const char *section, const char *name, bool *is_complete) {
     json_t *object = json_object();
     put(object, "kind", json_string(name), is_complete);
@@ -89,7 +89,7 @@ static json_t *history_to_json(const eqf_model *model, bool *is_complete) {
     return history;
 }
 
-/* The tables whose keys the file has: the kind's own where its row names no others. */
+/* The tables of options that are in the file: the kind's own, unless its row has others. */
 static const eqf_option *file_table(const eqf__potential_kind *kind, size_t index) {
     if (kind->file_options != NULL) return kind->file_options[index];
     return index == 0 ? kind->options : NULL;
@@ -127,7 +127,7 @@ json_t *eqf__model_to_json(const eqf_model *model) {
     json_t *integrator = json_object();
     put_options(integrator, eqf__model_integrator_options, &options->integrator, &is_complete);
     put(root, "integrator", integrator, &is_complete);
-    /* As text: 64 bits do not fit the numbers of most JSON readers. */
+    /* A string, as most JSON readers have no 64-bit numbers. */
     char seed[24];
     snprintf(seed, sizeof seed, "%llu", (unsigned long long)options->seed);
     put(root, "seed", json_string(seed), &is_complete);
@@ -157,14 +157,14 @@ static const json_t *get_object(eqf__model_reader *reader, const json_t *root, c
     return value;
 }
 
-/* "" where there is none, after the report. */
+/* "" if there is none; the error is then reported. */
 const char *eqf__model_text(eqf__model_reader *reader, const json_t *object, const char *section, const char *key) {
     const json_t *value = eqf__model_value(reader, object, section, key);
     if (value != NULL && !json_is_string(value)) eqf__model_reject(reader, section, key, "is not text");
     return json_is_string(value) ? json_string_value(value) : "";
 }
 
-/* A kind or method that this library must know to use the model. */
+/* Reports a kind or method that this library does not have, but needs for the model. */
 static void reject_name(eqf__model_reader *reader, const char *section, const char *key, const char *name) {
     if (reader->status != EQF_OK) return;
     reader->status = eqf__fail(reader->ctx, EQF_ERROR_UNSUPPORTED,
@@ -195,7 +195,7 @@ static uint64_t get_seed(eqf__model_reader *reader, const json_t *root) {
     return seed;
 }
 
-/* The texts stay those of root. */
+/* The texts are owned by root. */
 static void get_text_potential(eqf__model_reader *reader, const json_t *object, eqf_potential_options *potential) {
     potential->source = eqf__model_text(reader, object, "potential", "source");
     const char *name = eqf__model_text(reader, object, "potential", "source_name");
@@ -256,7 +256,8 @@ void eqf__model_history_from_json(eqf__model_reader *reader, const json_t *root,
     const json_t *columns = eqf__model_value(reader, history, "history", "columns"),
                  *rows = eqf__model_value(reader, history, "history", "rows");
     if (reader->status != EQF_OK) return;
-    /* places[c]: where column c stands in a row; 0: nowhere, as the step is there. The order is that of the table. */
+    /* places[c]: the index of column c in a row; 0 (which is the step) if the file has no such column. Columns have the
+     * order of the table. */
     size_t places[NUM_REAL_COLUMNS] = {0}, num_columns = json_array_size(columns), place = 1;
     const char *first = json_string_value(json_array_get(columns, 0));
     bool has_columns = first != NULL && strcmp(first, "step") == 0;

@@ -8,7 +8,7 @@
 #include "base.h"
 #include "eqflow/estimate.h"
 
-/* What a formula sees: one configuration x [N, D], and the distance below which particles are neighbours. */
+/* The argument of a formula: one configuration x [N, D], and the distance below which particles are neighbours. */
 typedef struct configuration {
     unsigned num_particles, space_dim;
     const float *x;
@@ -81,7 +81,7 @@ static double bond_order(const configuration *c, unsigned degree) {
         }
     double sum = 0;
     for (size_t a = 0; a < num_bonds; a++) {
-        sum += 0.5; /* with itself, where P_l is 1; the others come twice */
+        sum += 0.5; /* the bond with itself, P_l = 1; all other pairs count twice */
         for (size_t b = a + 1; b < num_bonds; b++)
             sum += legendre(degree, bonds[a][0] * bonds[b][0] + bonds[a][1] * bonds[b][1] + bonds[a][2] * bonds[b][2]);
     }
@@ -161,7 +161,7 @@ eqf_status eqf_observable_evaluate_text(eqf_context *ctx, const eqf_potential_op
     if (num == 0) return EQF_OK;
     EQF__NOT_NULL(ctx, x);
     EQF__NOT_NULL(ctx, values_out);
-    /* It is a potential whose energy at temperature 1 is the observable, and whose force nobody asks for. */
+    /* The text is made a potential whose energy at temperature 1 is the observable; its force is not used. */
     const size_t length = strlen(of->source);
     char *source = eqf__alloc(ctx, length + sizeof frame, 1, "the observable's text");
     float *values = source != NULL ? eqf__alloc(ctx, num, sizeof *values, "the observable's values") : NULL;
@@ -171,7 +171,7 @@ eqf_status eqf_observable_evaluate_text(eqf_context *ctx, const eqf_potential_op
         memcpy(source + length, frame, sizeof frame);
         eqf_potential_options potential = *of;
         potential.kind = EQF_POTENTIAL_USER;
-        potential.temperature = potential.length = 1; /* nobody measures by the length */
+        potential.temperature = potential.length = 1; /* the length is not used */
         potential.source = source;
         if (potential.source_name == NULL) potential.source_name = "observable.cl";
         status = eqf_potential_evaluate(ctx, &potential, num, x, values, NULL);
@@ -184,7 +184,7 @@ eqf_status eqf_observable_evaluate_text(eqf_context *ctx, const eqf_potential_op
 
 /* ---- Pairs ------------------------------------------------------------------------------------------------------- */
 
-/* Volume of the ball of radius r: 2r, pi r^2, 4/3 pi r^3. */
+/* Volume of a ball of radius r in 1, 2 or 3 dimensions: 2r, pi r^2, 4/3 pi r^3. */
 static double ball(unsigned space_dim, double r) {
     const double pi = 3.14159265358979323846;
     return space_dim == 1 ? 2 * r : space_dim == 2 ? pi * r * r : 4.0 / 3.0 * pi * r * r * r;
@@ -204,7 +204,7 @@ eqf_status eqf_observable_pair_density(unsigned num_particles, unsigned space_di
     if (status == EQF_OK)
         status = eqf_estimate_histogram_with_error(num, num_pairs, distances, log_weights, low, high, num_bins,
                                                    density_out, errors);
-    /* The histogram is the density of one pair's distance: a particle has N - 1 pairs, spread over the bin's shell. */
+    /* The histogram is the density of the distance of one pair; a particle has N - 1 pairs in the bin's shell. */
     const double width = (high - low) / (double)num_bins;
     for (size_t k = 0; k < num_bins && status == EQF_OK; k++) {
         const double begin = low + width * (double)k;

@@ -1,4 +1,5 @@
-/* Lennard-Jones particles of two species in a harmonic trap. The particles are of species A, the last num_b of B:
+/* Lennard-Jones particles of two species in a harmonic trap; the last num_b particles are of species B, the others of
+ * A:
  *   U = sum over i<j of epsilon_ij [ (r_ij/d)^12 - 2 (r_ij/d)^6 ] + 0.5 trap_strength sum_i |x_i - x_com|^2
  * with epsilon_ij and r_ij of the pair's species (clusters: Doye and Meyer, Phys. Rev. Lett. 95, 063401, 2005). The
  * defaults are those of Kob and Andersen, Phys. Rev. E 51, 4626 (1995), in units of the pair AA, with r_min for their
@@ -50,7 +51,7 @@ static eqf_status define(const eqf_potential_options *potential, eqf__define_lis
     return EQF_OK;
 }
 
-/* The mean over pairs is the length; the stiffest pair of all the stiffness. */
+/* The length is the mean over pairs, the stiffness that of the stiffest pair. */
 static void scales(const eqf_potential_options *potential, eqf__potential_scales *scales_out) {
     const double b = (double)potential->num_b / potential->num_particles, a = 1 - b;
     eqf__potential_packed_scales(

@@ -52,7 +52,7 @@ double eqf__host_energy(const eqf_potential_options *potential, const double *x)
     return energy / potential->temperature;
 }
 
-/* Pair by pair from du/dd; the trap's share is its own. */
+/* Sums du/dd over pairs and adds the trap. */
 void eqf__host_force(const eqf_potential_options *potential, const double *x, double *force_out) {
     const eqf__potential_kind *kind = eqf__potential_kind_of(potential->kind);
     const unsigned num = potential->num_particles, dim = potential->space_dim;

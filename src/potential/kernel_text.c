@@ -1,4 +1,4 @@
-/* The kernel side of a potential: files and constants. */
+/* The kernel text of a potential: files and constants. */
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
@@ -8,13 +8,13 @@
 #include "potential_kinds.h"
 #include "program.h"
 
-/* Constants go into kernel text as literals of the precision that the kernel computes in. */
+/* Constants become literals in kernel text, of the precision of the kernel. */
 typedef enum literal_kind { FLOAT_LITERAL, DOUBLE_LITERAL } literal_kind;
 
 enum { LITERAL_BYTES = 64 };
 
-/* The value as kernel text, with the nine (17) digits that fix a float (double). printf follows the locale's decimal
- * point, the kernel compiler does not: whatever stands after the first digit becomes a point. */
+/* The value as kernel text, with the 9 (17) digits that determine a float (double). printf writes the decimal point of
+ * the locale, but the kernel compiler needs a point: the character after the first digit is replaced. */
 static void write_literal(literal_kind kind, double value, char literal[LITERAL_BYTES]) {
     char number[LITERAL_BYTES - 8];
     if (kind == FLOAT_LITERAL)
@@ -57,8 +57,8 @@ static eqf_status program_defines(eqf_context *ctx, const eqf_potential_options 
 
 /* ---- Files ------------------------------------------------------------------------------------ */
 
-/* The user's text with its constants as macros around it, and with its own name and lines for the compiler's messages.
- * Both precisions are written, as the text serves both. */
+/* The user's text with its constants as macros around it, and with its own file name and line numbers for the
+ * compiler's messages. The macros have both precisions, as the text is used in both. */
 static eqf_status write_user_text(eqf_context *ctx, const eqf_potential_options *potential, char **text_out) {
     const size_t line_bytes = sizeof potential->constants[0].name + LITERAL_BYTES + 64;
     size_t size = strlen(potential->source) + 512 + 2 * potential->num_constants * line_bytes, length = 0;
@@ -76,9 +76,9 @@ static eqf_status write_user_text(eqf_context *ctx, const eqf_potential_options 
     char name[224];
     snprintf(name, sizeof name, "%s", potential->source_name != NULL ? potential->source_name : "potential.cl");
     for (char *c = name; *c != '\0'; c++)
-        if (*c == '"' || *c == '\\' || (unsigned char)*c < 32) *c = '_'; /* it stands in a string of the text */
+        if (*c == '"' || *c == '\\' || (unsigned char)*c < 32) *c = '_'; /* the name is inside a string of the text */
     length += (size_t)snprintf(text + length, size - length, "#line 1 \"%s\"\n%s\n", name, potential->source);
-    /* Buffers have the sizes that we know of. */
+    /* The text must not change macros on which the sizes of buffers depend. */
     length += (size_t)snprintf(text + length, size - length,
                                "#if !defined(N) || N != %u || !defined(D) || D != %u || defined(real)\n"
                                "#error N, D or real is redefined\n#endif\n",
@@ -88,7 +88,8 @@ static eqf_status write_user_text(eqf_context *ctx, const eqf_potential_options 
     return EQF_OK;
 }
 
-/* A name that no file has stands for text that could not be kept: eqf__program_get then fails with it. */
+/* The name of the text among the program's files. If the text could not be stored, the name is one that no file has,
+ * and eqf__program_get fails. */
 static const char *user_file(eqf_context *ctx, const eqf_potential_options *potential) {
     char *text;
     const char *file = NULL;

@@ -28,7 +28,7 @@ static eqf_status define(const eqf_potential_options *potential, eqf__define_lis
 
 static void scales(const eqf_potential_options *potential, eqf__potential_scales *scales_out) {
     eqf__potential_packed_scales(potential, potential->r_min, scales_out);
-    /* u'' = 72 epsilon / r_min^2 at the pair's minimum; the trap adds its strength */
+    /* u'' = 72 epsilon / r_min^2 at the pair's minimum; the trap's strength is added */
     scales_out->stiffness = eqf__potential_packed_neighbours(potential) * 72.0 * potential->epsilon /
                                 (potential->r_min * potential->r_min) +
                             potential->trap_strength;

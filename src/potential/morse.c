@@ -1,13 +1,14 @@
 /* Morse particles in a harmonic trap:
  *   U = depth sum over i<j of [ (1 - exp(-width (d - r_min)))^2 - 1 ] + 0.5 trap_strength sum_i |x_i - x_com|^2
- * (Morse, Phys. Rev. 34, 57, 1929). What matters is the range width r_min: 6 has the curvature of Lennard-Jones at the
- * minimum, 14 is short like that of C60 molecules, 3 long like that of sodium (Doye and Wales, J. Chem. Soc. Faraday
+ * (Morse, Phys. Rev. 34, 57, 1929). The product width r_min
+ * determines the shape: 6 has the curvature of Lennard-Jones at the minimum, 14 a short range as for C60 molecules, 3 a
+ * long range as for sodium (Doye and Wales, J. Chem. Soc. Faraday
  * Trans. 93, 4233, 1997). Kernel text: cl/potential/morse.clh. */
 #include <math.h>
 
 #include "potential_kinds.h"
 
-/* Fields have a depth and a width too, hence the flags. */
+/* The flags have other names than the options, as fields have a depth and a width too. */
 static const eqf_option options[] = {
     EQF__CONSTANT(depth, 2.0, 0.0, .help = "depth of a pair", .unit = "energy", .flag = "morse-depth"),
     EQF__CONSTANT(width, 6.0, 1e-30, .help = "how fast a pair's energy rises around the minimum", .unit = "1/length",
@@ -34,7 +35,7 @@ static eqf_status define(const eqf_potential_options *potential, eqf__define_lis
 
 static void scales(const eqf_potential_options *potential, eqf__potential_scales *scales_out) {
     eqf__potential_packed_scales(potential, potential->r_min, scales_out);
-    /* u'' = 2 depth width^2 at the pair's minimum; the trap adds its strength */
+    /* u'' = 2 depth width^2 at the pair's minimum; the trap's strength is added */
     scales_out->stiffness =
         eqf__potential_packed_neighbours(potential) * 2.0 * potential->depth * potential->width * potential->width +
         potential->trap_strength;

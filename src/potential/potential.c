@@ -11,7 +11,7 @@ typedef struct evaluation {
     eqf__program *program;
     eqf__kernel energy, force;
     eqf__batch batch;
-    cl_mem d_energy, d_force; /* [blocks][V], [blocks][N*D][V]; NULL where not wanted */
+    cl_mem d_energy, d_force; /* [blocks][V], [blocks][N*D][V]; NULL if not computed */
 } evaluation;
 
 static void evaluation_clear(evaluation *work) {
@@ -22,8 +22,8 @@ static void evaluation_clear(evaluation *work) {
     eqf__buffer_destroy(&work->d_force);
 }
 
-/* A configuration's energy and force are a work-item's: pairs and their coordinates, and passes over all coordinates. A
- * user's text may loop otherwise, but is likely to be such a sum. */
+/* A work-item computes a block: loop turns over pairs and their coordinates, and over all coordinates. The loops of a
+ * user's text are not known, but are probably such sums. */
 static eqf_status check_budget(eqf_context *ctx, const eqf_potential_options *potential) {
     const uint64_t N = potential->num_particles, D = potential->space_dim;
     if (eqf__budget_units(ctx, N * (N - 1) / 2 * (2 * D + 1) + 4 * N * D, 0, 1) > 0) return EQF_OK;

@@ -71,9 +71,10 @@ void eqf__potential_packed_scales(const eqf_potential_options *potential, double
                                   eqf__potential_scales *scales_out) {
     const double particles_across = pow(potential->num_particles, 1.0 / potential->space_dim);
     scales_out->length = length;
-    scales_out->start_sd = 0.6 * length * particles_across; /* about one particle a cell */
+    scales_out->start_sd = 0.6 * length * particles_across; /* about one particle in a cube of side length */
     scales_out->first_move = 0.2 * length;
-    scales_out->start_radius = 0.7 * length * particles_across; /* about half of close packing's density in 3-D */
+    /* in three dimensions about half the density of close packing */
+    scales_out->start_radius = 0.7 * length * particles_across;
 }
 
 void eqf__potential_scales_of(const eqf_potential_options *potential, eqf__potential_scales *scales_out) {

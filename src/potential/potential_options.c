@@ -1,4 +1,4 @@
-/* What options of a potential may be, whatever its kind. */
+/* Options of potentials of all kinds, and their checks. */
 #include "potential_kinds.h"
 
 const eqf_option eqf__potential_common_options[] = {
@@ -28,8 +28,8 @@ eqf_status eqf_potential_check(eqf_context *ctx, const eqf_potential_options *po
                          (unsigned)potential->kind);
     EQF__TRY(eqf__options_check(ctx, eqf__potential_common_options, what, potential));
     EQF__TRY(eqf__options_check(ctx, own->options, what, potential));
-    /* Constants of other kinds have no meaning here, but may be in the model file, where NaN and infinity have no
-     * place. */
+    /* Constants of other kinds have no meaning, but may be written to the model file, which cannot hold NaN and
+     * infinity. */
     for (unsigned kind = 0; (other = eqf__potential_kind_of((eqf_potential_kind)kind)) != NULL; kind++)
         EQF__TRY(eqf__options_check_finite(ctx, other->options, what, potential));
     return own->check != NULL ? own->check(ctx, potential) : EQF_OK;

@@ -1,5 +1,4 @@
-/* Finds out under which operations a potential does not change. The text itself is asked, on the device: of a
- * potential that a user wrote nothing else is known. */
+/* Finds the symmetries of a potential by evaluating it on the device: of a user's text nothing else is known. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +8,7 @@
 #include "potential_kinds.h"
 #include "program.h"
 
-/* Each configuration as it is, with its particles permuted, rotated, mirrored, and moved. */
+/* Versions of each configuration: unchanged, with particles permuted, rotated, reflected, moved. */
 enum { AS_IS, PERMUTED, ROTATED, REFLECTED, MOVED, NUM_VERSIONS };
 enum { NUM_CONFIGURATIONS = 24, MAX_SPACE_DIM = 3 };
 
@@ -33,7 +32,7 @@ static double draw(symmetry_test *test) {
     return ((double)(test->state >> 11) + 0.5) / 4503599627370496.0 - 1.0;
 }
 
-/* Random orthonormal rows [D, D] by Gram and Schmidt, of determinant 1 or, is_mirrored, -1. */
+/* Random orthonormal rows [D, D] by Gram and Schmidt, with determinant 1, or -1 if is_mirrored. */
 static void draw_matrix(symmetry_test *test, bool is_mirrored, double matrix[MAX_SPACE_DIM][MAX_SPACE_DIM]) {
     const unsigned D = test->space_dim;
     for (unsigned row = 0; row < D; row++) {
@@ -71,11 +70,11 @@ static void multiply(const symmetry_test *test, double matrix[MAX_SPACE_DIM][MAX
         }
 }
 
-/* Any order within the species but the one there is (Fisher and Yates). A rotation of the order would not do: a closed
- * chain has that symmetry. */
+/* A random order within the species, other than the present one (Fisher and Yates). A cyclic shift would not be enough:
+ * closed chains have that symmetry. */
 static void permute(symmetry_test *test, unsigned *order, const double *x, double *x_out) {
     const unsigned N = test->num_particles, D = test->space_dim, first_b = N - eqf_potential_num_b(test->potential);
-    bool is_new = first_b == 1 && N == 2; /* one particle of each species: there is no other order */
+    bool is_new = first_b == 1 && N == 2; /* with one particle of each species there is no other order */
     do {
         for (unsigned i = 0; i < N; i++) order[i] = i;
         for (unsigned i = N - 1; i > 0; i--) {
@@ -89,7 +88,7 @@ static void permute(symmetry_test *test, unsigned *order, const double *x, doubl
     for (unsigned i = 0; i < N; i++) memcpy(x_out + order[i] * D, x + i * D, D * sizeof *x);
 }
 
-/* From crowded to loose, as in verify.c: one of them meets what the potential is made for. */
+/* From dense to loose, as in verify.c: one of them is typical of the potential. */
 static void make_configurations(symmetry_test *test) {
     static const double spreads[4] = {0.4, 0.6, 0.9, 1.4};
     const double scale = test->length * pow(test->num_particles, 1.0 / test->space_dim);
@@ -111,7 +110,7 @@ static void make_configurations(symmetry_test *test) {
     }
 }
 
-/* The host's numbers in the kernel's precision, in place: a float array lies at the beginning of the doubles. */
+/* Converts the numbers to the kernel's precision in place: floats are stored at the beginning of the doubles. */
 static void to_reals(const symmetry_test *test, size_t num, double *values) {
     float *narrow = (float *)(void *)values;
     for (size_t i = 0; !test->is_double && i < num; i++) {
@@ -152,7 +151,7 @@ static eqf_status compute(symmetry_test *test) {
     return EQF_OK;
 }
 
-/* Two configurations must agree that it is none: one may be a rounding at a place of no interest. */
+/* False only if two configurations show that it is none: a single one may be due to rounding. */
 static bool is_symmetry(const symmetry_test *test, unsigned version) {
     const double tolerance = test->is_double ? 1e-8 : 2e-3;
     unsigned num_broken = 0;

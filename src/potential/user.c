@@ -1,5 +1,4 @@
-/* A potential that is OpenCL C text of the user's own (docs/potentials.md). Kernel text around it:
- * cl/potential/user.clh. */
+/* A potential given as the user's OpenCL C text (docs/potentials.md). Kernel text around it: cl/potential/user.clh. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +17,8 @@ static bool is_letter(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
 }
 
-/* Constants are macros while the user's text is compiled, so they must not be what that text stands on. */
+/* Constants are macros when the user's text is compiled, so their names must not be those of OpenCL C or of the text
+ * around it. */
 static eqf_status check_constant_name(eqf_context *ctx, const char *name, size_t length) {
     static const char *const reserved[] = {"N",     "D",      "V",     "real", "energy", "energy_gradient",
                                            "float", "double", "int",   "uint", "for",    "if",
@@ -62,7 +62,7 @@ static eqf_status check_constants(eqf_context *ctx, const eqf_potential_options 
 
 /* ---- Its text --------------------------------------------------------------------------------- */
 
-/* Bytes of the UTF-8 character at text (RFC 3629), 0 if there is none. */
+/* The number of bytes of the UTF-8 character at text (RFC 3629); 0 if it is not valid. */
 static size_t utf8_length(const unsigned char *text) {
     size_t length = text[0] < 0x80                      ? 1
                     : text[0] >= 0xc2 && text[0] < 0xe0 ? 2
@@ -76,7 +76,7 @@ static size_t utf8_length(const unsigned char *text) {
     return length;
 }
 
-/* Why the text cannot be a potential's, or NULL. It goes into the model file as JSON, hence UTF-8. */
+/* The reason why the text cannot be used, or NULL. It must be UTF-8, as model files store it as JSON. */
 static const char *source_problem(const char *source) {
     bool is_empty = true;
     const unsigned char *text = (const unsigned char *)source;
@@ -87,7 +87,8 @@ static const char *source_problem(const char *source) {
         text += length;
     }
     if (is_empty) return "it is empty";
-    /* A model holds its potential whole, and what would be read lies on the machine of whoever opens it. */
+    /* A model file has the whole text; files that it includes would be read on the machine of the person who loads
+     * it. */
     if (eqf__source_reads_files(source) != NULL)
         return "it includes other files (#include and its like, or asm, even in a comment): put all of it into one "
                "text";
@@ -119,7 +120,7 @@ static eqf_status define(const eqf_potential_options *potential, eqf__define_lis
 
 static void scales(const eqf_potential_options *potential, eqf__potential_scales *scales_out) {
     eqf__potential_packed_scales(potential, potential->length, scales_out);
-    /* a pair as stiff as kT at a tenth of the length */
+    /* a guess: the energy of a pair changes by about kT in a tenth of the length */
     scales_out->stiffness = 100.0 * potential->temperature / (potential->length * potential->length);
     scales_out->is_stiffness_guessed = true;
 }
@@ -169,7 +170,7 @@ eqf_status eqf_potential_read_source(eqf_context *ctx, const char *path, char **
     unsigned char *bytes, first;
     size_t num_bytes, num_first;
     EQF__TRY(eqf__file_read_start(ctx, path, sizeof first, &first, &num_first, &num_bytes));
-    if (num_bytes > EQF_POTENTIAL_MAX_SOURCE) /* it may be larger than memory */
+    if (num_bytes > EQF_POTENTIAL_MAX_SOURCE) /* before reading: the file may be larger than memory */
         return eqf__fail(ctx, EQF_ERROR_FORMAT, "%s is no potential: it is longer than %d bytes", path,
                          (int)EQF_POTENTIAL_MAX_SOURCE);
     EQF__TRY(eqf__file_read(ctx, path, &bytes, &num_bytes));

@@ -1,4 +1,4 @@
-/* Is a potential's gradient the gradient of its energy? The device answers before anybody computes with it. */
+/* Checks on the device, before a potential is used, that its gradient is the gradient of its energy. */
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
@@ -11,10 +11,10 @@
 enum { CHECK_FORCE, CHECK_NEAR, CHECK_FAR, CHECK_ENERGY, CHECK_SHIFTED, NUM_CHECKS };
 
 enum { NUM_PER_SPREAD = 8, NUM_SPREADS = 4, NUM_CONFIGURATIONS = NUM_SPREADS * NUM_PER_SPREAD };
-/* Standard deviations of the configurations, in lengths times N^(1/D): from crowded to loose, so that one of them meets
- * what the potential is made for. */
+/* Standard deviations of the test configurations, in units of length N^(1/D): from dense to loose, so that one of them
+ * is typical of the potential. */
 static const double spreads[NUM_SPREADS] = {0.4, 0.6, 0.9, 1.4};
-/* Deviation from the differences that is no rounding any more, relative to a configuration's largest component. */
+/* A larger deviation from the differences is not due to rounding; relative to a configuration's largest component. */
 static const double tolerance = 2e-3;
 
 typedef struct verification {
@@ -25,7 +25,7 @@ typedef struct verification {
     double length, h, shift;
     eqf__kernel kernel;
     cl_mem x, checks;
-    void *h_reals; /* the larger of both buffers */
+    void *h_reals; /* as large as the larger of both buffers */
 } verification;
 
 static void set_real(const verification *run, size_t index, double value) {
@@ -39,13 +39,13 @@ static double get_real(const verification *run, size_t index) {
     return run->is_double ? ((const double *)run->h_reals)[index] : (double)((const float *)run->h_reals)[index];
 }
 
-/* Uniform on (-1, 1): a short congruential generator (Knuth's MMIX constants) is random enough for test points. */
+/* Uniform on (-1, 1): a linear congruential generator with Knuth's MMIX constants suffices for test points. */
 static double draw(uint64_t *state) {
     *state = *state * 6364136223846793005u + 1442695040888963407u;
     return ((double)(*state >> 11) + 0.5) / 4503599627370496.0 - 1.0;
 }
 
-/* x [NUM_CONFIGURATIONS, N*D]: sums of three uniform numbers are near enough to Gaussian, variance 1. */
+/* x [NUM_CONFIGURATIONS, N*D]: sums of three uniform numbers are nearly Gaussian, with variance 1. */
 static void make_configurations(const verification *run) {
     uint64_t state = 20200613;
     double scale = run->length * pow(run->potential->num_particles, 1.0 / run->potential->space_dim);
@@ -85,10 +85,10 @@ static eqf_status compute(verification *run) {
     return eqf__buffer_read(run->ctx, run->checks, 0, num_items * NUM_CHECKS * run->real_size, run->h_reals);
 }
 
-/* What one component says. */
+/* The result of one component. */
 typedef struct component {
-    double gradient, difference; /* difference: Richardson's, of fourth order in h */
-    double doubt;                /* how far difference may be from the derivative */
+    double gradient, difference; /* difference: by Richardson extrapolation, of fourth order in h */
+    double doubt;                /* estimated error of difference */
     double energy, shift_change;
 } component;
 
@@ -110,7 +110,7 @@ static const char *name_of(const eqf_potential_options *potential) {
     return potential->source_name != NULL ? potential->source_name : "the potential's text";
 }
 
-/* One configuration: counts as seen where the energy is finite and smooth enough to be differentiated. */
+/* Checks one configuration; *is_seen: its energy is finite and smooth enough for differences. */
 static eqf_status compare_gradient(const verification *run, size_t b, bool *is_seen, double *error) {
     const char *name = name_of(run->potential);
     const unsigned D = run->potential->space_dim;
@@ -121,12 +121,12 @@ static eqf_status compare_gradient(const verification *run, size_t b, bool *is_s
         largest = fmax(largest, fabs(at.difference));
         doubt = fmax(doubt, at.doubt);
     }
-    if (!(doubt < 0.05 * largest)) return EQF_OK; /* too steep, too flat, or not smooth here */
+    if (!(doubt < 0.05 * largest)) return EQF_OK; /* too steep, too flat or not smooth at this configuration */
     *is_seen = true;
     for (size_t c = 0; c < run->num_dof; c++) {
         component at = take_component(run, b, c);
         double deviation = fabs(at.gradient - at.difference);
-        if (!(deviation <= tolerance * largest + 2.0 * doubt)) /* NaN too */
+        if (!(deviation <= tolerance * largest + 2.0 * doubt)) /* also for NaN */
             return eqf__fail(run->ctx, EQF_ERROR_FORMAT,
                              "%s: the gradient is not the energy's: for particle %zu, dimension %zu of a random "
                              "configuration it is %.6g, and differences of the energy give %.6g; correct "
@@ -134,7 +134,7 @@ static eqf_status compare_gradient(const verification *run, size_t b, bool *is_s
                              name, c / D, c % D, at.gradient * run->potential->temperature,
                              at.difference * run->potential->temperature);
         if (error != NULL) *error = fmax(*error, deviation / largest);
-        /* The flow lives on configurations with their centre of mass at 0, so the energy must not depend on it. */
+        /* The flow's configurations have their centre of mass at 0, so the energy must not depend on it. */
         double rounding = (run->is_double ? 1e-9 : 1e-3) * (fabs(at.energy) + largest * run->length);
         if (!(fabs(at.shift_change) <= rounding))
             return eqf__fail(run->ctx, EQF_ERROR_FORMAT,
@@ -167,7 +167,7 @@ eqf_status eqf_potential_verify(eqf_context *ctx, const eqf_potential_options *p
     run.num_dof = (size_t)potential->num_particles * potential->space_dim;
     run.real_size = run.is_double ? sizeof(cl_double) : sizeof(cl_float);
     run.length = eqf_potential_length(potential);
-    /* Differences balance rounding against the fifth derivative. */
+    /* The h with about equal errors by rounding and by the fifth derivative. */
     run.h = (run.is_double ? 1e-3 : 2e-2) * run.length;
     run.shift = 0.7 * run.length;
     if (error_out != NULL) *error_out = 0.0;

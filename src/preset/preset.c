@@ -5,7 +5,7 @@
 
 #include "base.h"
 
-/* What the presets have in common: see eqf_training_options. */
+/* Training options of the presets. */
 #define TRAINING(batch, steps, rate, penalty, noise, interval, cap)                                                  \
     {                                                                                                                \
         .struct_size = sizeof(eqf_training_options), .batch_size = batch, .num_steps = steps, .learning_rate = rate, \
@@ -20,14 +20,14 @@
 #define TRAINING_LJ38 &(const eqf_training_options)TRAINING(64, 2000, 5e-3, 0.1, 0.005, 100, 300.0)
 #define TRAINING_LJ55 &(const eqf_training_options)TRAINING(64, 2000, 5e-3, 0.1, 0.005, 100, 500.0)
 
-/* A small data set is seen at most so many times, more only fits its noise; but never fewer steps than this. */
+/* Training sees a small data set at most so many times, because more would fit its noise; but it takes at least this
+ * many steps. */
 static const double max_epochs = 1000;
 static const uint64_t min_steps = 500;
 
 /* The presets' data_noise is for so many samples and shrinks as the width of a kernel density estimate along one
- * distance does, n^(-1/5) (Silverman 1986, section 3.4). Without it a flow ends in a cliff behind the last sample: dw2
- * on ten draws of 1000, KL .028 on average and .058 at most without noise, .008 and .012 with it; dw4 on three draws,
- * 1.01 and .94. */
+ * distance does, n^(-1/5) (Silverman 1986, section 3.4). Without it the density of a flow drops steeply behind
+ * the outermost sample; docs/method.md, section 4, has the measurements. */
 static const double num_train_of_noise = 1000;
 
 /* Koehler et al. 2020, section 5: 0.9 (d-4)^4 - 4 (d-4)^2, no linear term. */
@@ -36,7 +36,7 @@ static const double num_train_of_noise = 1000;
         .struct_size = sizeof(eqf_potential_options), .kind = EQF_POTENTIAL_DOUBLE_WELL, .num_particles = particles, \
         .space_dim = dims, .temperature = 1.0, .distance_offset = 4.0, .quadratic = -4.0, .quartic = 0.9             \
     }
-/* epsilon 2 is what "every ordered pair once" in the authors' code amounts to, and what the published data follow. */
+/* epsilon = 2: the authors' code sums every ordered pair once, and the published data follow it. */
 #define LENNARD_JONES(particles)                                                                                       \
     {                                                                                                                  \
         .struct_size = sizeof(eqf_potential_options), .kind = EQF_POTENTIAL_LENNARD_JONES, .num_particles = particles, \
@@ -51,8 +51,8 @@ static const double num_train_of_noise = 1000;
         .space_dim = 3, .temperature = 1.0, .depth = 2.0, .width = 6.0, .r_min = 1.0, .trap_strength = 1.0     \
     }
 
-/* The mixture of Kob and Andersen, Phys. Rev. E 51, 4626 (1995), in units of its pair AA, with r_min for their sigma,
- * at T = 1 in the trap of lj13: a droplet. */
+/* A droplet of the mixture of Kob and Andersen, Phys. Rev. E 51, 4626 (1995), at T = 1 in the trap of lj13: energies in
+ * units of its pair AA, lengths with r_min in place of their sigma. */
 #define BINARY(particles, of_b)                                                                                      \
     {                                                                                                                \
         .struct_size = sizeof(eqf_potential_options), .kind = EQF_POTENTIAL_BINARY_LENNARD_JONES,                    \
@@ -60,7 +60,7 @@ static const double num_train_of_noise = 1000;
         .epsilon_ab = 1.5, .epsilon_bb = 0.5, .r_min_aa = 1.0, .r_min_ab = 0.8, .r_min_bb = 0.88, .trap_strength = 1 \
     }
 
-/* The authors' fields: 50 Gaussians in distance, 10 in time. The dense core brings its own widths. */
+/* The authors' fields: 50 Gaussians in distance, 10 in time. The dense core has its own widths. */
 #define RADIAL_FIELD(how, largest, gamma)                                                                             \
     {                                                                                                                 \
         .struct_size = sizeof(eqf_dynamics_options), .kind = EQF_DYNAMICS_RADIAL, .num_distance = 50, .num_time = 10, \
@@ -68,13 +68,6 @@ static const double num_train_of_noise = 1000;
     }
 #define DOUBLE_WELL_FIELD RADIAL_FIELD(EQF_RADIAL_UNIFORM, 8.0, 0.5)
 #define LENNARD_JONES_FIELD RADIAL_FIELD(EQF_RADIAL_DENSE_CORE, 16.0, 0.3)
-/* A field that tells species apart; its sizes: recipe.c. */
-#define MESSAGE_FIELD                                                                                                  \
-    {                                                                                                                  \
-        .struct_size = sizeof(eqf_dynamics_options), .kind = EQF_DYNAMICS_MESSAGE, .num_distance = 32,                 \
-        .num_time = 10, .distance_max = 6.0, .distance_gamma = 0.3, .time_gamma = 0.3, .width = 128, .depth = 2,       \
-        .num_hops = 3, .num_scalars = 48, .num_vectors = 16, .num_edge = 48, .num_reduced = 8                          \
-    }
 
 /* Unit Gaussian prior, RK4 with 20 steps. */
 #define MODEL(name, of_potential, field)                                                                         \
@@ -85,7 +78,7 @@ static const double num_train_of_noise = 1000;
 
 static const eqf_mcmc_options default_chains = EQF_MCMC_OPTIONS_INIT;
 
-/* Of the target, where no independent figure is known. */
+/* For targets without independently known figures. */
 #define NOTHING_KNOWN .entropy = NAN, .entropy_error = NAN, .log_z = NAN, .log_z_error = NAN, .mean_energy = NAN
 
 /* Known figures: docs/method.md, section 6. dw2 by quadrature; dw4 and lj13 by the Bennett acceptance ratio. Minima:
@@ -160,7 +153,7 @@ static const eqf_preset presets[] = {
     {.struct_size = sizeof(eqf_preset),
      .name = "blj13",
      .title = "8 A and 5 B, binary Lennard-Jones particles in a harmonic trap",
-     .model = MODEL("blj13", BINARY(13, 5), MESSAGE_FIELD),
+     .model = MODEL("blj13", BINARY(13, 5), LENNARD_JONES_FIELD),
      .training = TRAINING_LJ13,
      .mcmc = &default_chains,
      .default_num_train = 100000,
@@ -183,7 +176,7 @@ const eqf_preset *eqf_preset_find(const char *name) {
 bool eqf_preset_matches(const eqf_preset *preset, const eqf_potential_options *potential) {
     if (!preset || !potential) return false;
     const eqf_potential_options *own = &preset->model->potential;
-    /* Exact comparison on purpose: known figures hold for these constants and no others. */
+    /* Exact comparison on purpose: known figures are valid for these constants only. */
     if (own->kind != potential->kind) return false;
     const eqf_option *option;
     for (size_t i = 0; (option = eqf_potential_common_option(i)) != NULL; i++)
@@ -193,7 +186,7 @@ bool eqf_preset_matches(const eqf_preset *preset, const eqf_potential_options *p
     return true;
 }
 
-/* A preset with all that it points to, as one block of memory. */
+/* A preset and all that it points to, in one block of memory. */
 typedef struct own_preset {
     eqf_preset preset;
     eqf_model_options model;
@@ -218,8 +211,8 @@ eqf_status eqf_preset_for_potential(eqf_context *ctx, const eqf_potential_option
     own->model.potential = *potential;
     const double length = eqf_potential_length(potential);
     own->training.data_noise *= length;
-    /* The prior's distances are the widest: about three standard deviations of a dense cluster's. Neighbouring
-     * Gaussians overlap as they do for the double wells: a width of three spacings. */
+    /* The largest distances are those of the prior, about three standard deviations of a dense cluster's. The
+     * Gaussians' width is three spacings, as for the double wells. */
     eqf_dynamics_options *field = &own->model.dynamics;
     field->layout = EQF_RADIAL_UNIFORM;
     field->distance_max = 4.0 * length * pow(potential->num_particles, 1.0 / potential->space_dim);
@@ -242,7 +235,7 @@ eqf_status eqf_preset_training_options(const eqf_preset *preset, size_t num_trai
     if (steps < (double)min_steps) steps = (double)min_steps;
     if (steps < (double)options.num_steps) options.num_steps = (uint64_t)steps;
     if (options.num_warmup_steps > options.num_steps / 10) options.num_warmup_steps = options.num_steps / 10;
-    /* Where steps are few, the best of them is worth finding. */
+    /* With few steps validate more often, to find the best one. */
     if (options.validation_interval > options.num_steps / 20) options.validation_interval = options.num_steps / 20;
     return EQF__WRITE(NULL, EQF_TRAINING_OPTIONS_INIT, &options, options_out);
 }

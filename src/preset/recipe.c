@@ -5,10 +5,11 @@
 #include "base.h"
 #include "eqflow/preset.h"
 
-/* What depends on the system. Steps are those of the gallery's dw4 and lj13: 14 and 75 minutes of one core. */
+/* Options that depend on the system. The steps of dw4 and lj13 are those of the gallery's models, which took 14 and 88
+ * minutes of one core. */
 typedef struct recipe {
     const char *preset;
-    /* Of the message field: the prior's sd is near the data's own, so that paths are short. */
+    /* Of the message field: the prior's sd is near that of the data, so that paths are short. */
     double prior_scale, distance_max;
     unsigned num_distance, num_hops, num_vectors;
     unsigned integration_steps;
@@ -43,8 +44,8 @@ unsigned eqf_preset_recipe(const eqf_preset *preset, eqf_dynamics_kind kind,
     return num;
 }
 
-/* Flow matching: SOAP at the rate of its authors' order, a long average, and pairs that are as near as they can be
- * had. */
+/* Flow matching: SOAP with a rate of the order that its authors use, a long average, and the nearest pairs that the
+ * field's symmetry allows. */
 static void set_matching(const recipe *row, eqf_dynamics_kind kind, eqf_training_options *options) {
     options->objective = EQF_OBJECTIVE_FLOW_MATCHING;
     options->num_steps = row->matching_steps;
@@ -112,7 +113,7 @@ eqf_status eqf_preset_model_options(const eqf_preset *preset, eqf_dynamics_kind 
         options.dynamics.num_hops = row->num_hops;
         options.dynamics.num_vectors = row->num_vectors;
         options.integrator.num_steps = row->integration_steps;
-    } else if (kind != options.dynamics.kind) { /* of another kind the preset knows nothing */
+    } else if (kind != options.dynamics.kind) { /* the preset has no options of other kinds: defaults */
         const eqf_option *option;
         for (size_t i = 0; (option = eqf_dynamics_option(kind, i)) != NULL; i++)
             eqf_option_set(option, &options.dynamics, option->initial);

@@ -1,6 +1,6 @@
 /* Structures of the lowest known minima: the Mackay icosahedra of 13 and 55 particles (Mackay, Acta Cryst. 15 (1962)
- * 916), and the truncated octahedron of 38, a piece of the fcc lattice. That they are the lowest of free Lennard-Jones
- * clusters: Wales and Doye, J. Phys. Chem. A 101 (1997) 5111, and the Cambridge Cluster Database. */
+ * 916), and the truncated octahedron of 38, a piece of the fcc lattice. They are the lowest known of free
+ * Lennard-Jones clusters (Wales and Doye, J. Phys. Chem. A 101 (1997) 5111; Cambridge Cluster Database). */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,10 +24,10 @@ static void vertex(unsigned v, double out[3]) {
     out[(turn + 2) % 3] = other;
 }
 
-/* num_shells 1: centre and vertices, 13; 2: around these the vertices at twice the distance and the middles of their
- * edges, 55. */
+/* num_shells 1: the centre and 12 vertices, 13 points. num_shells 2: also the vertices at twice the distance and the
+ * middles of the edges between these, 55 points. */
 static void icosahedron(unsigned num_shells, double length, float *x) {
-    /* Edges are a twentieth longer than the way to the centre: in between both are strained least. */
+    /* Edges are a twentieth longer than the distance to the centre; a scale between the two gives the least strain. */
     const double scale = 0.5 * 1.02 * length;
     unsigned num = 0;
     put(x, &num, scale, 0, 0, 0);

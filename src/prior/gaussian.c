@@ -4,8 +4,8 @@
 #include "host_reference.h"
 #include "prior_kinds.h"
 
-/* The key in files is older than the member's name. Bounds in which the prior and its log-density are good float32
- * numbers. */
+/* The key in model files differs from the member's name. Within the bounds the prior and its log-density are float32
+ * numbers without overflow. */
 static const eqf_option options[] = {
     {.struct_size = sizeof(eqf_option),
      .key = "scale",

@@ -6,27 +6,27 @@
 #include "eqflow/model.h"
 #include "option.h"
 
-/* Functions of a row take the model's options, which are checked. */
+/* A row. Its functions take the model's options, which are checked. */
 typedef struct eqf__prior_kind {
     eqf_prior_kind_info info;
     const eqf_option *options; /* the kind's rows, over eqf_model_options */
-    const char *kernel_file;   /* prior/<kind>.clh: cl/prior/prior.cl says what it has */
+    const char *kernel_file;   /* prior/<kind>.clh: cl/prior/prior.cl lists the functions that it must have */
     /* -D constants of that file, beginning with a space; NULL: it has none. */
     void (*write_defines)(const eqf_model_options *options, char *text, size_t size);
     double (*log_z)(const eqf_model_options *options); /* -log_prob(0) */
-    /* The same in double on the host: sample number `sample` of the stream seed, z_out [N*D + 4], the last four are
-     * scratch; and the log-density of z [N*D], whose differences are the gradients that kernels are compared with. */
+    /* In double on the host. host_sample: sample number `sample` of the stream seed, z_out [N*D + 4], the last four
+     * scratch. host_log_prob: the log-density of z [N*D]; its differences are the expected gradients of the kernels. */
     void (*host_sample)(const eqf_model_options *options, uint64_t seed, uint64_t sample, double *z_out);
     double (*host_log_prob)(const eqf_model_options *options, const double *z);
 } eqf__prior_kind;
 
 /* NULL: there is no such kind. */
 const eqf__prior_kind *eqf__prior_kind_of(eqf_prior_kind kind);
-/* All that a model's prior must be. Errors: INVALID_ARGUMENT with the option's name. */
+/* Checks all options of a model's prior. Errors: INVALID_ARGUMENT with the option's name. */
 eqf_status eqf__prior_check(eqf_context *ctx, const eqf_model_options *options);
-/* Feeds the kind and its options to a hash (eqf__hash). */
+/* Adds the kind and its options to a hash (eqf__hash). */
 uint64_t eqf__prior_hash(uint64_t hash, const eqf_model_options *options);
-/* The prior of one model for another. */
+/* Copies the options of the prior from one model's options to another's. */
 void eqf__prior_copy_options(const eqf_model_options *from, eqf_model_options *to);
 
 extern const eqf__prior_kind eqf__gaussian_prior;

@@ -69,7 +69,7 @@ void eqf__cache_digest(const eqf__cache_header *header, const void *bytes, size_
     hexadecimal(digest, out);
 }
 
-/* False if there is no cache, or none of this user's own, or no key. */
+/* False if there is no cache, no key, or a cache to which others can write. */
 static bool entry_path(eqf_context *ctx, const char *key, char path[PATH_SIZE]) {
     const char *folder = key[0] != '\0' ? eqf__cache_folder(ctx) : NULL;
     if (folder == NULL) return false;
@@ -93,11 +93,11 @@ bool eqf__cache_parse(const unsigned char *bytes, size_t num_bytes, const char *
            bytes[sizeof *header_out + header_out->kernels_size - 1] == '\0';
 }
 
-/* Reads and checks an entry; NULL if it cannot be read, or is not whole: *is_damaged_out. The returned memory is the
- * file, payload at sizeof(eqf__cache_header). */
+/* Reads and checks an entry; NULL if it cannot be read, or is damaged (*is_damaged_out). The returned memory is the
+ * file, with the content after the header from sizeof(eqf__cache_header) on. */
 static unsigned char *read_entry(eqf_context *ctx, const char *key, eqf__cache_header *header, bool *is_damaged_out) {
     char name[EQF__CACHE_KEY_SIZE + 4],
-        saved_error[sizeof ctx->error]; /* a missing entry is no error of the caller's */
+        saved_error[sizeof ctx->error]; /* a missing entry is not an error for the caller */
     snprintf(name, sizeof name, "%s.bin", key);
     memcpy(saved_error, ctx->error, sizeof saved_error);
     unsigned char *bytes;
@@ -112,7 +112,7 @@ static unsigned char *read_entry(eqf_context *ctx, const char *key, eqf__cache_h
     return NULL;
 }
 
-/* The key says so already; what stands in the header must not say otherwise. */
+/* The key depends on the device already; the header must agree. */
 static bool is_of_device(const eqf__cache_header *header, const eqf_device_info *info) {
     return strncmp(header->device, info->name, sizeof header->device - 1) == 0 &&
            strncmp(header->driver, info->driver_version, sizeof header->driver - 1) == 0;
@@ -150,7 +150,7 @@ unsigned char *eqf__cache_load(eqf_context *ctx, const char *key, size_t *num_by
 
 /* ---- Files beside the entries ------------------------------------------------------------------------------------ */
 
-/* What a writer that was killed leaves behind (src/base/file.c). */
+/* The name of a temporary file, which a killed writer leaves behind (src/base/file.c). */
 static bool is_temporary_name(const char *name) {
     size_t length = strlen(name);
     return length > 12 && strncmp(name, ".eqflow-", 8) == 0 && strcmp(name + length - 4, ".tmp") == 0;
@@ -172,8 +172,8 @@ static int latest_first(const void *a, const void *b) {
                                                      : strcmp(left->name, right->name);
 }
 
-/* They need no program beside them, as some drivers give no binary away: they have the same limit of their own.
- * Temporary files of a day ago are a killed writer's. */
+/* Removes .known files beyond their limit: a .known file may be without a program, because some drivers give no binary.
+ * Also removes temporary files older than a day, which killed writers left. */
 static void remove_stray_files(eqf_context *ctx) {
     const char *folder = eqf__cache_folder(ctx);
     DIR *directory = folder != NULL ? opendir(folder) : NULL;
@@ -229,7 +229,7 @@ unsigned eqf__cache_parse_answers(const char *text, const char *key) {
     const char *after_name = text + 22 + strcspn(text + 22, " \n");
     for (unsigned answers = EQF__ANSWERS_OF_VALUES | EQF__ANSWERS_OF_GRADIENTS; answers > 0 && found == 0; answers--) {
         snprintf(rest, sizeof rest, "%s %s\n", answer_words[answers], key);
-        if (strcmp(after_name, rest) == 0) found = answers; /* whole, and of this program */
+        if (strcmp(after_name, rest) == 0) found = answers; /* the whole text is right, for this program */
     }
     return found;
 }
@@ -250,7 +250,7 @@ unsigned eqf__cache_checked(eqf_context *ctx, const char *key) {
     return found;
 }
 
-/* Makes a file of the cache from both parts, for its owner alone; part two may be empty. */
+/* Writes a file of the cache from two parts, with permissions for its owner only; part two may be empty. */
 static eqf_status write_file(eqf_context *ctx, const char *path, const void *one, size_t size_one, const void *two,
                              size_t size_two) {
     eqf__file_writer writer;
@@ -273,15 +273,15 @@ void eqf__cache_set_checked(eqf_context *ctx, const char *key, const char *name,
     memcpy(ctx->error, saved_error, sizeof saved_error);
 }
 
-/* Entries by their files alone, or read and checked too. */
+/* Lists entries by their files only, or also reads and checks them. */
 typedef enum listing { BY_FILE, READ_TOO } listing;
 static eqf_status list_entries(eqf_context *ctx, listing how, eqf_cache_entry **entries_out, size_t *num_entries_out);
 
 static void remove_oldest(eqf_context *ctx) {
     eqf_cache_entry *entries;
     size_t num_entries;
-    if (list_entries(ctx, BY_FILE, &entries, &num_entries) != EQF_OK)
-        return; /* reading all would cost more than a build */
+    /* BY_FILE: to read all entries would cost more than a build. */
+    if (list_entries(ctx, BY_FILE, &entries, &num_entries) != EQF_OK) return;
     uint64_t total = 0;
     for (size_t e = 0; e < num_entries; e++) { /* newest first */
         char path[PATH_SIZE];
@@ -319,7 +319,7 @@ void eqf__cache_store(eqf_context *ctx, const char *key, const char *name, const
     free(payload);
     if (status != EQF_OK) eqf__log(ctx, EQF_LOG_DEBUG, "program cache: %s could not be written", path);
     remove_oldest(ctx);
-    memcpy(ctx->error, saved_error, sizeof saved_error); /* no failure of the cache is one of the caller's */
+    memcpy(ctx->error, saved_error, sizeof saved_error); /* a failure of the cache is not one of the caller */
 }
 
 /* ---- Public ------------------------------------------------------------------------------------------------------ */
@@ -400,7 +400,7 @@ eqf_status eqf_cache_list(eqf_context *ctx, eqf_cache_entry **entries_out, size_
     return list_entries(ctx, READ_TOO, entries_out, num_entries_out);
 }
 
-/* Another process that is writing one of them only logs that its entry was not stored. */
+/* If another process is writing one of these files, it logs that its entry was not stored, and goes on. */
 static void remove_other_files(const eqf_context *ctx) {
     DIR *directory = opendir(eqf_cache_path(ctx));
     if (directory == NULL) return;

@@ -20,16 +20,16 @@ typedef struct eqf__cache_header {
     char digest[65]; /* SHA-256 of this header, the digest zero, then kernel names and binary */
     char padding[2];
 } eqf__cache_header;
-/* What header->digest must be, of an entry with these bytes behind the header. */
+/* The digest of an entry with these bytes after the header. */
 void eqf__cache_digest(const eqf__cache_header *header, const void *bytes, size_t num_bytes,
                        char out[EQF__CACHE_KEY_SIZE]);
-/* Whether a file's bytes are an entry of that key, and whole. */
+/* Whether a file's bytes are a whole entry of that key. */
 bool eqf__cache_parse(const unsigned char *bytes, size_t num_bytes, const char *key, eqf__cache_header *header_out);
-/* The answers that a text beside an entry says, 0 if it is none of that key. */
+/* The answers that the text of a .known file lists; 0 if the text does not belong to that key. */
 unsigned eqf__cache_parse_answers(const char *text, const char *key);
 
-/* The binary under key, or NULL if there is none that is whole: a damaged entry is removed. kernels_out: names of
- * the kernels that had run before it was taken, separated by spaces. The caller frees both. */
+/* The binary under key, or NULL if there is no whole one; a damaged entry is removed. kernels_out: names of the kernels
+ * that had run when the binary was stored, separated by spaces. The caller frees both. */
 unsigned char *eqf__cache_load(eqf_context *ctx, const char *key, size_t *num_bytes_out, char **kernels_out);
 
 /* Stores an entry and removes the oldest ones beyond the cache's size. Failure is only logged: a cache is not
@@ -37,8 +37,8 @@ unsigned char *eqf__cache_load(eqf_context *ctx, const char *key, size_t *num_by
 void eqf__cache_store(eqf_context *ctx, const char *key, const char *name, const char *kernels,
                       const unsigned char *bytes, size_t num_bytes);
 
-/* Which known answers were right of the program under key, a small text file beside the binary: a set of eqf__answers
- * (program.h). */
+/* Which known answers the program under key has passed, as a set of eqf__answers (program.h); kept in a small text file
+ * beside the binary. */
 unsigned eqf__cache_checked(eqf_context *ctx, const char *key);
 void eqf__cache_set_checked(eqf_context *ctx, const char *key, const char *name, unsigned answers);
 

@@ -1,11 +1,11 @@
-/* Kernels of programs, and their launches. Each launch is noted, for the cache and for known answers. */
+/* Kernels of programs, and their launches. Each launch is recorded, for the cache and for known answers. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "described.h"
 #include "program_internal.h"
 
-/* A kernel of a described device: a name that the text has. */
+/* A kernel of a described device: only checks that the text has the name. */
 static eqf_status describe_kernel(eqf_context *ctx, eqf__program *program, eqf__kernel *kernel) {
     char head[96];
     snprintf(head, sizeof head, "%s(", kernel->name);
@@ -56,7 +56,7 @@ size_t eqf__kernel_largest_group(const eqf_context *ctx, const eqf__kernel *kern
     return error == CL_SUCCESS ? most : 0;
 }
 
-/* Remembers that this kernel has run, for the cache; of a described device with the size of its groups. */
+/* Notes for the cache that this kernel has run; for a described device also the size of its groups. */
 static void note_launch(const eqf_context *ctx, const eqf__kernel *kernel, size_t local_size) {
     char entry[128], *list = kernel->program->launched_kernels;
     if (ctx->device->described != NULL)
@@ -102,14 +102,26 @@ eqf_status eqf__launch(eqf_context *ctx, const eqf__kernel *kernel, size_t globa
                        size_t num_arguments, const eqf__argument *arguments) {
     if (global_size == 0) return EQF_OK;
     EQF__TRY(eqf__device_check_process(ctx));
-    if (kernel->id == NULL) /* its maker failed halfway and was used all the same */
+    if (kernel->id == NULL) /* the creation of its owner failed, and the owner was used nevertheless */
         return eqf__fail(ctx, EQF_ERROR_DEVICE,
                          "a kernel is missing since an earlier failure: destroy what failed and make it anew");
     if (local_size == 0) local_size = global_size > 1 ? kernel->local_size : 1;
     note_launch(ctx, kernel, local_size);
     note_for_checks(ctx, kernel);
-    if (ctx->device->described != NULL) return EQF_OK;
     global_size = (global_size + local_size - 1) / local_size * local_size;
+    if (ctx->device->described != NULL) {
+        const eqf__described_listener *listener = ctx->device->listener;
+        const eqf__launch_seen seen = {kernel->name,
+                                       kernel->program->name,
+                                       kernel->program->options,
+                                       kernel->program->source,
+                                       global_size,
+                                       local_size,
+                                       num_arguments,
+                                       arguments};
+        if (listener != NULL) listener->on_launch(listener->user, &seen);
+        return EQF_OK;
+    }
     for (size_t a = 0; a < num_arguments; a++) {
         cl_int error = clSetKernelArg(kernel->id, (cl_uint)a, arguments[a].num_bytes, arguments[a].value);
         if (error != CL_SUCCESS)
@@ -132,7 +144,8 @@ size_t eqf__stride(const eqf_context *ctx, size_t num_turns) {
 
 eqf_status eqf__fill_zero(eqf_context *ctx, cl_mem buffer, size_t num_bytes) {
     const cl_uint zero = 0;
-    if (num_bytes == 0 || ctx->device->described != NULL) return EQF_OK;
+    if (num_bytes == 0) return EQF_OK;
+    if (ctx->device->described != NULL) return eqf__described_touch(ctx->device, num_bytes);
     EQF__TRY(eqf__device_check_process(ctx));
     EQF__OCL(ctx, clEnqueueFillBuffer(ctx->device->queue, buffer, &zero, sizeof zero, 0, num_bytes, 0, NULL, NULL),
              "while a buffer was set to 0");

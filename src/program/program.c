@@ -1,4 +1,4 @@
-/* Programs: assembled from the files of cl/ and built once in a context. A build that fails is explained. */
+/* Programs: assembled from the files of cl/ and built once in a context. A failed build is explained. */
 #include "program_internal.h"
 
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 #include "cache.h"
 #include "embedded_kernels.h"
 
-/* A text that is named like a file of cl/. */
+/* A text from run time, with a name like a file of cl/ (eqf__program_keep_text). */
 typedef struct kept_text {
     struct kept_text *next;
     char file[32];
@@ -43,7 +43,7 @@ static eqf_status append(eqf_context *ctx, text_buffer *buffer, const char *text
     return EQF_OK;
 }
 
-/* Its kernels would otherwise be the library's own without a word. */
+/* A folder that does not exist is an error; without this check the embedded kernels would be used silently. */
 static eqf_status check_kernel_path(eqf_context *ctx) {
     struct stat about;
     if (ctx->kernel_path == NULL || (stat(ctx->kernel_path, &about) == 0 && S_ISDIR(about.st_mode))) return EQF_OK;
@@ -53,7 +53,7 @@ static eqf_status check_kernel_path(eqf_context *ctx) {
 }
 
 static eqf_status append_file(eqf_context *ctx, text_buffer *buffer, const char *file) {
-    /* Compiler messages then name the file under cl/, not a line of the assembled text. */
+    /* With #line compiler messages name the file in cl/, not a line of the assembled text. */
     char line[256];
     int length = snprintf(line, sizeof line, "#line 1 \"cl/%s\"\n", file);
     EQF__TRY(append(ctx, buffer, line, (size_t)length));
@@ -96,8 +96,7 @@ static eqf_status assemble(eqf_context *ctx, const char *const *files, char **so
 
 /* ---- Building ---------------------------------------------------------------------------------------------------- */
 
-/* Saves source and log where the message can point to; the first line of the log that speaks of an error goes into the
- * message. */
+/* Saves source and log in a file that the message names; the first error line of the log goes into the message. */
 static eqf_status report_build_failure(eqf_context *ctx, const char *name, const char *source, const char *options,
                                        cl_program id, cl_int error) {
     const eqf__device *device = ctx->device;
@@ -114,8 +113,8 @@ static eqf_status report_build_failure(eqf_context *ctx, const char *name, const
             snprintf(first, sizeof first, "%.*s", (int)strcspn(line, "\n"), line);
         }
     }
-    /* Clang's guess at a name that it does not know ("did you mean 'true'?") misleads where the name is a constant that
-     * was not given. */
+    /* Clang's suggestion for an unknown name ("did you mean 'true'?") is misleading if the name is a constant of the
+     * potential that was not given. */
     const char *name_in_log = strstr(first, "undeclared identifier '");
     char unknown[96] = "", *guess = strstr(first, "; did you mean");
     if (name_in_log != NULL && strncmp(name, "potential", 9) == 0) {
@@ -126,7 +125,7 @@ static eqf_status report_build_failure(eqf_context *ctx, const char *name, const
     }
     const char *folder = getenv("TMPDIR");
     char path[512];
-    /* A name that nobody can foresee, and so put a link in the place of, in a folder that all may write. */
+    /* An unpredictable name: in a folder that all may write to, nobody can put a link in its place first. */
     snprintf(path, sizeof path, "%s/eqflow-build-%s-XXXXXX", folder != NULL ? folder : "/tmp", name);
     int descriptor = mkstemp(path);
     FILE *stream = descriptor >= 0 ? fdopen(descriptor, "w") : NULL;
@@ -161,7 +160,7 @@ static eqf_status build(eqf_context *ctx, const char *name, const char *source, 
     return EQF_OK;
 }
 
-/* A program from the cache, or NULL: a binary that the driver refuses is no error, the source is built. */
+/* A program from the cache, or NULL. If the driver refuses the binary, the source is built. */
 static cl_program build_cached(eqf_context *ctx, eqf__program *program) {
     size_t num_bytes;
     if (ctx->device->described != NULL) return NULL;
@@ -182,8 +181,8 @@ static cl_program build_cached(eqf_context *ctx, eqf__program *program) {
     return NULL;
 }
 
-/* Drivers such as PoCL finish a kernel only when it is first launched, so the binary is taken at the end, and again
- * when kernels ran that it does not hold. */
+/* Drivers such as PoCL finish a kernel only at its first launch, so the binary is taken at the end of the context, and
+ * again later if kernels ran that it does not contain. */
 static void store_program(eqf_context *ctx, const eqf__program *program) {
     if (program->launched_kernels[0] == '\0' || program->key[0] == '\0' || ctx->cache_path == NULL ||
         ctx->cache_path[0] == '\0')
@@ -204,7 +203,7 @@ static void store_program(eqf_context *ctx, const eqf__program *program) {
     unsigned char *bytes = malloc(num_bytes);
     if (bytes == NULL) return;
     if (clGetProgramInfo(program->id, CL_PROGRAM_BINARIES, sizeof bytes, &bytes, NULL) == CL_SUCCESS) {
-        /* What ran before stays in the list: PoCL's binary holds every kernel its own cache has. */
+        /* Kernels that ran before stay in the list: PoCL's binary contains every kernel in its own cache. */
         char kernels[2048];
         snprintf(kernels, sizeof kernels, "%s%s", program->launched_kernels,
                  program->cached_kernels != NULL ? program->cached_kernels : "");
@@ -213,11 +212,12 @@ static void store_program(eqf_context *ctx, const eqf__program *program) {
     free(bytes);
 }
 
-/* Text, options and the kernels that were launched, with the size of their groups, as a file in a described device's
- * folder: the compiler's input as it stands, the rest in comments. */
+/* Writes a file into a described device's folder: the text for the compiler, and in comments the options and the
+ * launched kernels with the sizes of their groups. */
 static eqf_status write_program(eqf_context *ctx, const eqf__program *program) {
+    if (ctx->device->described[0] == '\0') return EQF_OK; /* nobody compiles them */
     unsigned number =
-        1; /* of the programs that have this name, in the order of their making: the list has the newest first */
+        1; /* among programs of this name, in the order of creation; the list has the newest first */
     char path[1024], suffix[16] = "";
     for (const eqf__program *older = program->next; older != NULL; older = older->next)
         if (strcmp(older->name, program->name) == 0) number++;
@@ -230,7 +230,7 @@ static eqf_status write_program(eqf_context *ctx, const eqf__program *program) {
     return eqf__file_commit(ctx, &writer);
 }
 
-/* is_copy: in a child of the process that made it, where a driver is not to be called. */
+/* is_copy: after a fork, in the child, where the driver must not be called. */
 static void program_free(eqf__program *program, bool is_copy) {
     if (program->id != NULL && !is_copy) clReleaseProgram(program->id);
     free(program->cached_kernels);
@@ -239,7 +239,7 @@ static void program_free(eqf__program *program, bool is_copy) {
     free(program);
 }
 
-/* -I, -include and the like. */
+/* Whether options contain -I, -include or a similar option. */
 static bool names_files(const char *options) {
     for (const char *option = options; option != NULL; option = strchr(option, ' ')) {
         option += strspn(option, " ");
@@ -248,8 +248,8 @@ static bool names_files(const char *options) {
     return false;
 }
 
-/* The key is that of all that is compiled: text that reads files, or options that name some, has none and is kept
- * nowhere. */
+/* The key depends on all that is compiled. A text that reads other files, or options that name some, get no key, and
+ * the program is not cached. */
 static void make_key(eqf_context *ctx, eqf__program *program) {
     const char *reads = ctx->kernel_path != NULL ? eqf__source_reads_files(program->source) : NULL;
     if (reads == NULL && names_files(program->options)) reads = "a build option";
@@ -304,7 +304,7 @@ eqf_status eqf__program_get(eqf_context *ctx, const char *name, const char *cons
         free(source);
         return EQF_ERROR_OUT_OF_MEMORY;
     }
-    /* A V of its own in defines wins: some programs are scalar by nature. */
+    /* A V in defines overrides the device's: some programs are always scalar. */
     if (strstr(defines, "-D V=") != NULL)
         snprintf(options, size, "%s %s", device->build_options, defines);
     else
@@ -333,7 +333,7 @@ eqf_status eqf__program_get(eqf_context *ctx, const char *name, const char *cons
         program_free(program, false);
         return status;
     }
-    /* Of a described device nothing is computed, so nothing can be wrong. */
+    /* A described device computes nothing, so there is nothing to check. */
     program->checked = device->described != NULL ? ~0u : eqf__cache_checked(ctx, program->key);
     program->next = ctx->programs->first;
     ctx->programs->first = program;
@@ -350,12 +350,12 @@ void eqf__programs_destroy(eqf_context *ctx) {
     for (eqf__program *program = ctx->programs->first; program != NULL;) {
         eqf__program *next = program->next;
         clock_gettime(CLOCK_MONOTONIC, &now);
-        if (!is_said && now.tv_sec > start.tv_sec + 1) { /* a driver may compile all that was not launched, too */
+        if (!is_said && now.tv_sec > start.tv_sec + 1) { /* a driver may also compile kernels that were not launched */
             eqf__log(ctx, EQF_LOG_INFO, "storing the kernels that were built, so that the next start is fast");
             is_said = true;
         }
         if (ctx->device->described != NULL)
-            (void)write_program(ctx, program); /* who reads the folder misses it */
+            (void)write_program(ctx, program); /* if it fails, the reader of the folder finds it missing */
         else if (!ctx->device->is_lost && !is_copy)
             store_program(ctx, program);
         program_free(program, is_copy);

@@ -13,24 +13,24 @@ typedef struct eqf__program eqf__program;
 eqf_status eqf__program_get(eqf_context *ctx, const char *name, const char *const *files, const char *defines,
                             eqf__program **program_out);
 
-/* Keeps a text in the context as if it were a file of cl/, to be named among the files of eqf__program_get: *file_out
- * is its name, the same for the same text, valid as long as the context. For text that comes at run time. */
+/* Keeps a text that is known only at run time in the context as if it were a file of cl/. *file_out is its name, which
+ * eqf__program_get takes among its files; the same text has the same name. Valid as long as the context. */
 eqf_status eqf__program_keep_text(eqf_context *ctx, const char *text, const char **file_out);
 
-/* Known answers (src/check): a program's first results are compared with what the host works out before they count.
- * That they were right is kept with the program cache, without one in this context. A program may hold kernels that
- * only gradients need: they are checked when the first gradient is asked for. */
+/* Known answers (src/check): a program's first results are compared with the host's before any result is used. The
+ * program cache, or without one this context, remembers that they passed. Kernels that only gradients need are checked
+ * before the first gradient. */
 typedef enum eqf__answers { EQF__ANSWERS_OF_VALUES = 1, EQF__ANSWERS_OF_GRADIENTS = 2 } eqf__answers;
 bool eqf__program_is_checked(const eqf__program *program, eqf__answers answers);
 void eqf__program_set_checked(eqf_context *ctx, eqf__program *program, eqf__answers answers);
 const char *eqf__program_name(const eqf__program *program);
-/* "eqf_context_set_profile vector_width=1", or "" where that is so already. */
+/* For messages: "eqf_context_set_profile vector_width=1", or "" if the width is already 1. */
 const char *eqf__plain_width(const eqf_context *ctx);
 
-/* Notes from now on which kernels are launched, and forgets what was noted before. */
+/* Starts a new record of which kernels are launched. */
 void eqf__launches_note(eqf_context *ctx);
-/* What was launched since, each kernel once in the order of its first launch: "program:kernel program:kernel". Valid
- * until the next note. */
+/* The record: each kernel once in the order of its first launch, "program:kernel program:kernel". Valid until the next
+ * eqf__launches_note. */
 const char *eqf__launches_noted(const eqf_context *ctx);
 void eqf__launches_forget(eqf_context *ctx);
 
@@ -43,7 +43,7 @@ typedef struct eqf__kernel {
 } eqf__kernel;
 eqf_status eqf__kernel_create(eqf_context *ctx, eqf__program *program, const char *name, eqf__kernel *kernel_out);
 void eqf__kernel_destroy(eqf__kernel *kernel);
-/* Most work-items of a group that the device runs of this kernel, as it was built there; 0: it does not say. */
+/* Most work-items in a group with which the device can run this kernel; 0: the driver does not say. */
 size_t eqf__kernel_largest_group(const eqf_context *ctx, const eqf__kernel *kernel);
 
 /* One argument of a launch. */
@@ -62,13 +62,14 @@ eqf_status eqf__launch(eqf_context *ctx, const eqf__kernel *kernel, size_t globa
     eqf__launch(ctx, kernel, global_size, local_size, sizeof((eqf__argument[]){__VA_ARGS__}) / sizeof(eqf__argument), \
                 (eqf__argument[]){__VA_ARGS__})
 
-/* Work-items for a kernel that strides over num_turns turns (never 0 for num_turns > 0). */
+/* Number of work-items for a kernel whose work-items each take every so many of num_turns turns; not 0 for num_turns >
+ * 0. */
 size_t eqf__stride(const eqf_context *ctx, size_t num_turns);
 
-/* num_bytes zeros at the buffer's start; num_bytes is a multiple of 4. */
+/* Writes num_bytes zeros to the buffer's start; num_bytes is a multiple of 4. */
 eqf_status eqf__fill_zero(eqf_context *ctx, cl_mem buffer, size_t num_bytes);
 
-/* Waits until all that was launched is done; reports what went wrong meanwhile. */
+/* Waits for the end of all launches, and reports their errors. */
 eqf_status eqf__finish(eqf_context *ctx);
 
 void eqf__programs_destroy(eqf_context *ctx);

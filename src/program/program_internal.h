@@ -1,4 +1,4 @@
-/* A program, for what builds it (program.c) and what launches its kernels (launch.c). */
+/* A program, for program.c, which builds it, and launch.c, which launches its kernels. */
 #ifndef EQF_PROGRAM_INTERNAL_H
 #define EQF_PROGRAM_INTERNAL_H
 
@@ -12,9 +12,9 @@ struct eqf__program {
     char name[48];
     cl_program id;
     char key[EQF__CACHE_KEY_SIZE];
-    char *cached_kernels;        /* that had run when the cached binary was taken; NULL: built from source */
+    char *cached_kernels;        /* kernels that had run when the cached binary was stored; NULL: built from source */
     char launched_kernels[1024]; /* names, each followed by a space */
-    unsigned checked;            /* a set of eqf__answers: known answers that were right */
+    unsigned checked;            /* a set of eqf__answers: known answers that passed */
 };
 
 #endif

@@ -1,4 +1,4 @@
-/* The numbers that a program computes in: cl/common/real.clh. */
+/* The type `real` of a program's numbers, float or double: cl/common/real.clh. */
 #ifndef EQF_REAL_H
 #define EQF_REAL_H
 
@@ -38,7 +38,7 @@ static inline eqf__real_argument eqf__real_value(const eqf__real *real, double v
 
 /* Writes the options that come before a program's own: none for float, whose V eqf__program_get adds. */
 static inline void eqf__real_defines(const eqf__real *real, char *buffer, size_t buffer_size) {
-    /* -w: compilers for AVX2 warn of the calling convention of functions with double8, all of which are inlined. */
+    /* -w: compilers for AVX2 warn about the calling convention of functions with double8; here all are inlined. */
     if (eqf__is_double(real))
         snprintf(buffer, buffer_size, "-w -D V=%u -D USE_DOUBLE ", real->vector_width);
     else

@@ -8,14 +8,14 @@
 #include "potential.h"
 #include "potential_kinds.h"
 
-/* Most steps of one launch: progress and Ctrl-C wait for no more. */
+/* Most steps of one launch, so that progress and Ctrl-C need not wait long. */
 #define MAX_LAUNCH_STEPS 256u
 #define DEFAULT_MAX_STEPS 50000u
-/* Numbers of Hessians on the device at a time. */
+/* The most numbers that the Hessians on the device have at a time. */
 #define HESSIAN_REALS ((size_t)1 << 22)
-/* omega dt of the stiffest mode at the largest time step: leapfrog is stable below 2. */
+/* omega dt of the stiffest mode at the largest time step; leapfrog is stable below 2. */
 #define LARGEST_PHASE 1.0
-/* Numbers of a lane that outlive a launch: cl/minima/quench.cl. */
+/* Numbers of a lane that stay between launches, as in cl/minima/quench.cl. */
 enum {
     CONTROL_TIME_STEP,
     CONTROL_MIXING,
@@ -28,7 +28,7 @@ enum {
 
 /* In units of the potential's length: */
 #define DEFAULT_DISPLACEMENT 0.1
-#define APART 3.0 /* parts farther than this from each other feel nothing any more */
+#define APART 3.0 /* parts farther than this from each other do not interact */
 
 static const eqf__quench_scales double_scales = {1e-10, 1e-15, 1e-5, 1e-6};
 static const eqf__quench_scales float_scales = {6e-8, 6e-8, 2e-3, 2e-4};
@@ -39,7 +39,7 @@ static unsigned min_unsigned(unsigned a, unsigned b) {
     return a < b ? a : b;
 }
 
-/* Number index of the reals that were read last. */
+/* Number `index` of h_reals, in the precision of the device. */
 static double get_real(const eqf__quench *run, size_t index) {
     return eqf__is_double(&run->real) ? ((const double *)run->h_reals)[index] : ((const float *)run->h_reals)[index];
 }
@@ -55,14 +55,14 @@ void eqf__quench_choose_scales(eqf__quench *run, double stiffness) {
                                                                   : run->scales->gradient_tolerance;
     run->gradient_tolerance = run->gradient_scale * fmax(relative_tolerance, run->scales->least_tolerance);
     run->max_steps = options->max_steps > 0 ? options->max_steps : DEFAULT_MAX_STEPS;
-    /* Loop turns of a step: pairs and their coordinates, and the passes over all coordinates. */
+    /* Loop turns of a step: over pairs and their coordinates, and five times over all coordinates. */
     uint64_t turns = (uint64_t)run->num_particles * (run->num_particles + 1) / 2 * (2 * run->space_dim + 2) +
                      5u * (uint64_t)run->num_dof;
     const size_t steps = eqf__budget_units(run->ctx, turns, 0, MAX_LAUNCH_STEPS);
     run->launch_steps = steps > 0 ? (unsigned)steps : 1;
 }
 
-/* Everything but kernels, buffers and the caller's arrays. */
+/* Sets all members except kernels, buffers and the caller's arrays. */
 void eqf__quench_begin(eqf_context *ctx, const eqf_potential_options *potential, const eqf_quench_options *options,
                        bool is_double, size_t batch_size, eqf__quench *run_out) {
     *run_out = (eqf__quench){.ctx = ctx, .potential = potential, .options = options, .batch_size = batch_size};
@@ -148,7 +148,7 @@ void eqf__quench_clear(eqf__quench *run) {
 
 /* ---- One descent of a chunk ---------------------------------------------------------------------------------- */
 
-/* indices [count]: configurations of x_out to quench; their numbers in the blocks are 0 ... count - 1. */
+/* Uploads rows indices [count] of x_out to samples 0 ... count - 1 of the blocks. */
 eqf_status eqf__quench_upload(eqf__quench *run, size_t count, const size_t *indices) {
     const size_t num_dof = run->num_dof;
     cl_uint num_blocks = (cl_uint)eqf__num_blocks(&run->real, count);
@@ -185,7 +185,7 @@ eqf_status eqf__quench_descend(eqf__quench *run, size_t count) {
     eqf__real_argument tolerance = eqf__real_value(real, run->gradient_tolerance),
                        time_step = eqf__real_value(real, run->largest_time_step),
                        displacement = eqf__real_value(real, run->largest_displacement);
-    /* One launch more than max_steps: it takes no step, but sees whether the last one was enough. */
+    /* One launch more than max_steps: it makes no step, but tests whether the last one was enough. */
     for (unsigned done = 0; done <= run->max_steps;) {
         cl_uint num_steps = min_unsigned(run->max_steps + 1 - done, run->launch_steps);
         EQF__TRY(EQF__LAUNCH(run->ctx, &run->steps, num_blocks, 0, EQF__ARG(run->batch.d_x), EQF__ARG(run->d_velocity),
@@ -202,9 +202,9 @@ eqf_status eqf__quench_descend(eqf__quench *run, size_t count) {
     return EQF_OK;
 }
 
-/* ---- What came of it ----------------------------------------------------------------------------------------- */
+/* ---- Results ------------------------------------------------------------------------------------------------- */
 
-/* Parts that nothing holds together: only particles without their trap can fly off. */
+/* Whether the particles are in parts that do not interact; without a trap particles can fly away. */
 static bool is_dissociated(const eqf__quench *run, const double *x) {
     const eqf_potential_options *potential = run->potential;
     if (!eqf__potential_kind_of(potential->kind)->has_trap || potential->trap_strength > 0.0) return false;
@@ -254,7 +254,8 @@ eqf_status eqf__quench_collect(eqf__quench *run, size_t count, const size_t *ind
     return EQF_OK;
 }
 
-/* The Hessian of lane `lane` of Hessian block `block`, symmetric, in h_matrix; gives its largest diagonal element. */
+/* Stores the symmetric Hessian of lane `lane` of Hessian block `block` in h_matrix; returns its largest diagonal
+ * element. */
 double eqf__quench_take_hessian(eqf__quench *run, size_t block, size_t lane) {
     size_t n = run->num_dof, first = block * n * n;
     double largest = 0.0;

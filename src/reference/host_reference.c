@@ -26,20 +26,25 @@ static void gaussians(unsigned count, const double *centers, const double *log_g
 
 /* ---- The radial field -------------------------------------------------------------------------------------------- */
 
-/* What phi is made of at one time t: sum over k of (R_k(d) + c_k^2) weights_k + bias. */
+/* phi at one time t as a function of d: sum over k of (R_k(d) + c_k^2) weights_k + bias. */
 typedef struct radial_at_time {
     unsigned num_distance;
     const double *importance, *log_gammas, *centers;
     double weights[EQF__REFERENCE_MAX_GAUSSIANS], bias;
 } radial_at_time;
 
-static void radial_at(const eqf__host_field *field, double t, radial_at_time *at) {
+/* Of pairs with num_b_of_pair particles of species B; one species has one kind. */
+static void radial_at(const eqf__host_field *field, unsigned num_b_of_pair, double t, radial_at_time *at) {
     const unsigned num_k = field->options->num_distance, num_m = field->options->num_time;
-    const double *weights = field->params, *bias = weights + num_k * num_m, *importance = bias + num_m;
-    const double *log_gammas = importance + num_k, *time_log_gammas = log_gammas + num_k;
+    const unsigned kinds = field->options->num_b > 0 ? 3 : 1;
+    const double *weights = field->params, *bias = weights + kinds * num_k * num_m, *importance = bias + kinds * num_m;
+    const double *log_gammas = importance + kinds * num_k, *time_log_gammas = log_gammas + num_k;
     const double *centers = time_log_gammas + num_m, *time_centers = centers + num_k;
     double time[EQF__REFERENCE_MAX_GAUSSIANS], time_slope[EQF__REFERENCE_MAX_GAUSSIANS];
     gaussians(num_m, time_centers, time_log_gammas, t, time, time_slope);
+    weights += num_b_of_pair * num_k * num_m;
+    bias += num_b_of_pair * num_m;
+    importance += num_b_of_pair * num_k;
     at->num_distance = num_k;
     at->importance = importance;
     at->log_gammas = log_gammas;
@@ -65,21 +70,21 @@ static void phi(const radial_at_time *at, double d, double *phi_out, double *slo
 
 bool eqf__host_radial_velocity(const eqf__host_field *field, const double *x, double t, double *velocity_out,
                                double *divergence_out) {
-    const unsigned num = field->num_particles, dim = field->space_dim;
-    radial_at_time at;
-    radial_at(field, t, &at);
+    const unsigned num = field->num_particles, dim = field->space_dim, first_b = num - field->options->num_b;
+    radial_at_time at[3];
+    for (unsigned kind = 0; kind < (first_b < num ? 3u : 1u); kind++) radial_at(field, kind, t, &at[kind]);
     *divergence_out = 0;
     for (unsigned c = 0; c < num * dim; c++) velocity_out[c] = 0;
     for (unsigned i = 0; i < num; i++)
         for (unsigned j = 0; j < i; j++) {
             double d2 = 0, value, slope;
             for (unsigned a = 0; a < dim; a++) d2 += pow(x[i * dim + a] - x[j * dim + a], 2);
-            phi(&at, sqrt(d2), &value, &slope);
+            phi(&at[(i >= first_b) + (j >= first_b)], sqrt(d2), &value, &slope);
             for (unsigned a = 0; a < dim; a++) {
                 velocity_out[i * dim + a] += (x[i * dim + a] - x[j * dim + a]) * value;
                 velocity_out[j * dim + a] += (x[j * dim + a] - x[i * dim + a]) * value;
             }
-            *divergence_out += 2 * (sqrt(d2) * slope + dim * value); /* of i by i and of j by j */
+            *divergence_out += 2 * (sqrt(d2) * slope + dim * value); /* dv_i/dx_i and dv_j/dx_j */
         }
     return true;
 }
@@ -94,7 +99,7 @@ void eqf__host_centre(unsigned num_particles, unsigned space_dim, double *x) {
     }
 }
 
-/* f(y, t) [N*D] and its Jacobian by y [N*D, N*D], layer after layer. */
+/* f(y, t) [N*D] and its Jacobian with respect to y [N*D, N*D], layer after layer. */
 static bool network(const eqf__host_field *field, const double *y, double t, double *f_out, double *jacobian_out) {
     const size_t num_dof = (size_t)field->num_particles * field->space_dim, width = field->options->width;
     const size_t most = num_dof + 1 > width ? num_dof + 1 : width;
@@ -179,7 +184,7 @@ bool eqf__host_dense_velocity(const eqf__host_field *field, const double *x, dou
     eqf__host_centre(num, dim, velocity_out);
     *divergence_out = 0;
     if (field->divergence == EQF_DIVERGENCE_EXACT) {
-        /* tr(P J P) = tr J - (1/N) sum over i, j and axes a of J_{ia,ja}: no direction is needed. */
+        /* tr(P J P) = tr J - (1/N) sum over i, j and axes a of J_{ia,ja}. */
         for (unsigned o = 0; o < num_dof; o++) {
             *divergence_out += jacobian[o * num_dof + o];
             for (unsigned c = o % dim; c < num_dof; c += dim) *divergence_out -= jacobian[o * num_dof + c] / num;
@@ -203,8 +208,8 @@ const eqf__host_scheme eqf__host_rk4 = {
     .pair = {1, 2},
 };
 
-/* The divergence's integral over one step from before to x, whose velocities are k_before and k: docs/method.md,
- * section 9. y, k: scratch. */
+/* The integral of the divergence over one step that goes from `before` to x, by Simpson's rule: docs/method.md, section
+ * 9. y, k: scratch. */
 static bool simpson(const eqf__host_field *field, double t, double h, const double *before, const double *x, double *y,
                     double *k, double *integral_out) {
     const unsigned num_dof = field->num_particles * field->space_dim;

@@ -1,4 +1,4 @@
-/* What the device should answer: the same formulas in double on the host, straight from docs/method.md. */
+/* The expected results of the device: the formulas of docs/method.md in double on the host. */
 #ifndef EQF_HOST_REFERENCE_H
 #define EQF_HOST_REFERENCE_H
 
@@ -20,23 +20,25 @@ struct eqf__host_field {
     unsigned num_particles, space_dim;
     const eqf_dynamics_options *options;
     const double *params;
-    /* Of message fields: x is such that all particles are alike, so that the divergence is N times that of one. */
+    /* For message fields: all particles of x are equivalent by symmetry, so the divergence is N times that of one. */
     bool is_symmetric;
-    /* Of dense fields: how the divergence is had, and the noise of an estimate, that of one sample. */
+    /* For dense fields: how the divergence is computed, and the noise of an estimate for one sample. */
     eqf_divergence divergence;
     uint64_t noise_seed, noise_sample;
-    bool is_divergence_apart; /* integrated by Simpson's rule over each step's ends and middle, not by RK4's stages */
+    bool is_divergence_apart; /* log_det by Simpson's rule over the ends and the middle of each step, not by stages */
 };
 
 bool eqf__host_radial_velocity(const eqf__host_field *field, const double *x, double t, double *velocity_out,
                                double *divergence_out);
 bool eqf__host_dense_velocity(const eqf__host_field *field, const double *x, double t, double *velocity_out,
                               double *divergence_out);
-/* An explicit Runge-Kutta scheme whose stages start from the slope of the one before: cl/integrator/steps.clh. */
+/* An explicit Runge-Kutta scheme in which each stage depends on the slope of the stage before only:
+ * cl/integrator/steps.clh. */
 typedef struct eqf__host_scheme {
-    unsigned num_stages;                   /* 4 at most */
-    double offset[4], weight[4], reach[4]; /* of a stage: its time in steps; its weight; the way to the next stage */
-    unsigned pair[2];                      /* two stages whose slopes differ by the integration error; the same: none */
+    unsigned num_stages; /* 4 at most */
+    /* of a stage: its time, in steps; its weight; the step to the next stage's place, in steps */
+    double offset[4], weight[4], reach[4];
+    unsigned pair[2]; /* two stages whose difference measures the integration error; equal numbers: none */
 } eqf__host_scheme;
 extern const eqf__host_scheme eqf__host_rk4;
 /* The scheme in num_steps steps, prior -> data or back: x_out [N, D] and log_det; error as in eqf_loss. */
@@ -48,9 +50,10 @@ bool eqf__host_transform(const eqf__host_field *field, const eqf__host_scheme *s
 /* Mean-free normals of cl/prior/normals.clh, number by number: out [N * D + 4], the last four are scratch. */
 void eqf__host_normals(unsigned num_particles, unsigned space_dim, double scale, uint64_t seed, uint64_t sample,
                        uint32_t stream, double *out);
-/* Normals 4 number ... 4 number + 3 of a sample, for what needs more of them. */
+/* The normals 4 number ... 4 number + 3 of a sample. */
 void eqf__host_four_normals(uint64_t seed, uint64_t sample, uint32_t number, uint32_t stream, double out[4]);
-/* What training adds to configuration number position; noise_out has room for 3 numbers more. */
+/* The noise that training adds to the configuration number `position`: noise_out [N * D + 3], the last three
+ * scratch. */
 void eqf__host_data_noise(unsigned num_particles, unsigned space_dim, double scale, uint64_t seed, uint64_t position,
                           double *noise_out);
 /* The rotation or reflection and the permutation of cl/train/augment.cl that configuration number `position` gets: x
@@ -62,7 +65,7 @@ void eqf__host_augment(unsigned num_particles, unsigned num_b, unsigned space_di
 void eqf__host_words(uint64_t seed, const uint32_t counter[4], uint32_t words_out[4]);
 /* Uniform on (-1, 1) from a counter: parameters and configurations of known answers. */
 double eqf__host_number(unsigned counter, unsigned stream);
-/* The larger, NaN if one of them is: no error hides behind a comparison. */
+/* The larger of the two; NaN if one of them is NaN, so that no error is lost. */
 double eqf__host_worse(double worst, double error);
 /* Subtracts the centre of mass of x [N, D]. */
 void eqf__host_centre(unsigned num_particles, unsigned space_dim, double *x);

@@ -1,4 +1,4 @@
-/* What selftest runs beside flows: potentials of each kind, what is made of them, and training. */
+/* The parts of selftest beside flows: potentials of each kind with chains and descents, and training. */
 #include <math.h>
 
 #include "chains.h"
@@ -78,7 +78,7 @@ static eqf_status check_kind(eqf__checker *checker, eqf_potential_kind kind) {
     return checker->ctx->device->info.has_fp64 ? check_descents(checker, &potential, true) : EQF_OK;
 }
 
-/* Every kind whose formula the host knows; one that fails does not keep the others from being asked. */
+/* Every kind whose formula the host knows; after a failure the others run too. */
 static eqf_status run_potentials(eqf__checker *checker) {
     eqf_status first = EQF_OK;
     const eqf_potential_kind_info *kind;

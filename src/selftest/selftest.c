@@ -1,5 +1,5 @@
-/* Asks every kernel that the device would use for known answers: flows of each kind of field and each form,
- * potentials, chains, descents, what training adds. The answers are those of src/check. */
+/* Checks the known answers (src/check) of every kernel that the device would use: flows of each kind of field and each
+ * form, potentials, chains, descents, and the kernels of training. */
 #include "eqflow/selftest.h"
 
 #include <math.h>
@@ -16,7 +16,7 @@
 
 enum { NUM_PARTICLES = 3, SPACE_DIM = 2, NUM_STEPS = 4 };
 
-/* A kind of field with a method that can solve it, in one of the ways below. */
+/* A kind of field with a method that can solve it, in one of the variants below. */
 typedef struct flow_row {
     char name[64];
     eqf_dynamics_kind kind;
@@ -41,7 +41,7 @@ static const struct way {
     {", gaussian", .divergence = EQF_DIVERGENCE_GAUSSIAN},
 };
 
-/* Whether there is that way for that kind and method on this device. */
+/* Whether that variant exists for that kind and method on this device. */
 static bool is_used(const eqf__device *device, const eqf__dynamics_kind *kind, eqf_integrator_method method,
                     const struct way *way) {
     const unsigned form = eqf__integrator_form(method, kind->forms);
@@ -55,7 +55,7 @@ static bool is_used(const eqf__device *device, const eqf__dynamics_kind *kind, e
     return way->divergence == EQF_DIVERGENCE_EXACT || kind->info.has_estimates;
 }
 
-/* Every row that the tables of kinds and methods have for this device: gives how many, the row number `index` in
+/* Counts the rows that the tables of kinds and methods give for this device, and gives row number `index` in
  * row_out. */
 static size_t find_row(const eqf__device *device, size_t index, flow_row *row_out) {
     size_t num = 0;
@@ -119,13 +119,13 @@ static eqf_status check_flow(eqf__checker *checker, const flow_row *row, eqf_pri
     if (status == EQF_OK) status = eqf__check_flow(checker, flow, EQF__ANSWERS_OF_VALUES);
     if (status == EQF_OK) status = eqf__check_flow(checker, flow, EQF__ANSWERS_OF_GRADIENTS);
     if (status == EQF_OK && row->precision == EQF_PRECISION_FLOAT && flow->field->batched == NULL)
-        status = eqf__check_vjp(checker, flow); /* by batches it is the gradients' own */
+        status = eqf__check_vjp(checker, flow); /* for batched fields the gradients use the same programs */
     eqf_flow_destroy(&flow);
     eqf_model_destroy(&model);
     return status;
 }
 
-/* A flow with each other prior: all kernels of the prior. */
+/* A flow with each other prior, for all kernels of that prior. */
 static eqf_status run_priors(eqf__checker *checker) {
     static const flow_row row = {.kind = EQF_DYNAMICS_RADIAL, .evaluation = EQF_FIELD_DIRECT};
     const eqf_prior_kind_info *prior;
@@ -137,9 +137,9 @@ static eqf_status run_priors(eqf__checker *checker) {
     return EQF_OK;
 }
 
-/* ---- All of it --------------------------------------------------------------------------------------------------- */
+/* ---- The whole selftest ------------------------------------------------------------------------------------------ */
 
-/* What is wrong so that no answer comes is an answer too; other failures end the run. */
+/* A failure that prevents an answer counts as a failed check; other errors end the run. */
 static eqf_status take(eqf__checker *checker, eqf_status status) {
     if (status != EQF_ERROR_NON_FINITE && status != EQF_ERROR_SELF_TEST) return status;
     const eqf__answer none = {"gives results", NAN, 0, ""};
@@ -150,7 +150,7 @@ static bool is_asked(const char *name, const char *subject) {
     return subject == NULL || strstr(name, subject) != NULL;
 }
 
-/* Rows [num_flows] of the device, then the other parts. */
+/* Runs the num_flows rows of the device, then the other parts. */
 static eqf_status run_each(eqf__checker *checker, const char *subject, const eqf__device *device, size_t num_flows) {
     unsigned num_asked = 0;
     for (size_t f = 0; f < num_flows; f++) {

@@ -55,12 +55,12 @@ static eqf_status zero_log_det(eqf_flow *flow, const eqf__gradient_workspace *w,
                           num_blocks_of(flow, batch_size) * flow->vector_width * sizeof(float));
 }
 
-/* The batch along the flow, with what the way back needs of it. */
+/* Solves the batch and stores what the reverse pass needs. */
 static eqf_status solve(eqf_flow *flow, const eqf__gradient_workspace *w, eqf_direction direction, size_t batch_size) {
     return flow->solver->verbs->solve(flow->solver, &w->noise, direction, batch_size, w->d_x, w->d_log_det, &w->tape);
 }
 
-/* From the seeds at the end of a solve to sums and gradient. */
+/* From the start values of the reverse pass to sums and gradient. */
 static eqf_status launch_reverse(eqf_flow *flow, eqf__gradient_workspace *w, eqf_direction direction, size_t batch_size,
                                  double integration_penalty, cl_uint place) {
     const eqf__way_back way_back = {.batch_size = batch_size,
@@ -109,7 +109,7 @@ eqf_status eqf__flow_launch_energy_gradient(eqf_flow *flow, const eqf__kernel *e
     return launch_reverse(flow, w, EQF_PRIOR_TO_DATA, batch_size, integration_penalty, EQF__SUM_FREE_ENERGY);
 }
 
-/* Checks what both gradients are asked, and gives a workspace that is large enough. */
+/* Checks the arguments of both gradients, and makes a workspace that is large enough. */
 static eqf_status prepare_workspace(eqf_flow *flow, size_t batch_size, double integration_penalty) {
     eqf_context *ctx = flow->ctx;
     if (eqf__is_double(&flow->solver->real))
@@ -138,7 +138,7 @@ static eqf_status upload_batch(eqf_flow *flow, size_t batch_size, const float *r
     return status;
 }
 
-/* What both gradients read back; gradient_out and adjoint_out may be NULL. */
+/* Reads the results of both gradients; gradient_out and adjoint_out may be NULL. */
 static eqf_status download_results(eqf_flow *flow, size_t batch_size, cl_mem d_rows, float sums_out[EQF__NUM_SUMS],
                                    float *gradient_out, float *adjoint_out) {
     eqf_context *ctx = flow->ctx;

@@ -1,4 +1,4 @@
-/* The flow on host arrays. Chunks go to the device, are solved there whole, and come back. */
+/* The flow on host arrays: chunks are copied to the device, solved there from begin to end, and copied back. */
 #include "eqflow/flow.h"
 
 #include <stdlib.h>
@@ -6,7 +6,7 @@
 
 #include "solve.h"
 
-/* ---- Life -------------------------------------------------------------------------------------------------------- */
+/* ---- Create and destroy ------------------------------------------------------------------------------------------ */
 
 static eqf_status create_parts(eqf_flow *flow, const eqf_model *model, const eqf_flow_options *options) {
     const eqf_model_options *made = eqf_model_options_of(model);
@@ -149,7 +149,7 @@ eqf_status eqf__flow_transform(eqf_flow *flow, eqf_direction direction, size_t b
     return EQF_OK;
 }
 
-/* ---- What the caller sees ---------------------------------------------------------------------------------------- */
+/* ---- Public functions -------------------------------------------------------------------------------------------- */
 
 static eqf_status check_is_double(const eqf_flow *flow) {
     if (eqf__is_double(&flow->solver->real)) return EQF_OK;

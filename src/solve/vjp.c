@@ -1,4 +1,4 @@
-/* The vector-Jacobian product of the field at one time, whatever its forms. Programs need it that differentiate
+/* The vector-Jacobian product of the field at one time, for every form of a field: for programs that differentiate
  * through the velocity themselves. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@ typedef struct vjp {
     size_t num_partials;
     cl_mem d_adjoint_velocity, d_adjoint_x;   /* [chunk blocks][N*D][V] */
     cl_mem d_adjoint_divergence, d_times;     /* [chunk blocks][V] */
-    cl_mem d_grad, d_grad_shared, d_gradient; /* partial gradients in the form's layout, [num_trained] */
+    cl_mem d_grad, d_grad_shared, d_gradient; /* the first two: partial gradients in the form's layout; [num_trained] */
     size_t grad_bytes, grad_shared_bytes;
     eqf__kernel kernel; /* of the stage and any-time forms */
     float *h_gradient;  /* [num_trained] */
@@ -154,7 +154,7 @@ static eqf_status open(vjp *v, size_t batch_size) {
     return write_times(v, lanes);
 }
 
-/* x, adjoint_velocity [count, N, D], adjoint_divergence [count] or NULL: as if it were 0. */
+/* x, adjoint_velocity [count, N, D]; adjoint_divergence [count] or NULL (zeros). */
 static eqf_status run_chunk(vjp *v, size_t first, size_t count, const float *x, const float *adjoint_velocity,
                             const float *adjoint_divergence, float *adjoint_x_out) {
     eqf_flow *flow = v->flow;

@@ -82,8 +82,8 @@ static eqf_status copy_history(eqf_trainer *trainer, double **rows_out, size_t *
     return EQF_OK;
 }
 
-/* Of the counts before it and all else in the file. A damaged number would go on as a training that diverges. history
- * NULL: none. */
+/* Checksum of the counts before it and of all else in the file; without it a damaged number would make the training
+ * diverge. history NULL: none. */
 static uint64_t checksum_of(const eqf_trainer *trainer, const uint64_t *counts, const double *numbers,
                             const void *const vectors[NUM_VECTORS], const void *history, size_t num_rows) {
     uint64_t hash = eqf__hash(EQF__HASH_START, counts, COUNT_CHECKSUM * sizeof *counts);
@@ -111,7 +111,7 @@ static eqf_status write_checkpoint(eqf_trainer *trainer, const char *path, float
     tensors[NUM_VECTORS] = (eqf__tensor){"counts", EQF__TENSOR_U64, 1, {NUM_COUNTS}, counts};
     tensors[NUM_VECTORS + 1] = (eqf__tensor){"numbers", EQF__TENSOR_F64, 1, {NUM_NUMBERS}, numbers};
     tensors[NUM_VECTORS + 2] = (eqf__tensor){"history", EQF__TENSOR_F64, 2, {num_rows, ROW_WIDTH}, rows};
-    /* An empty history has no tensor: safetensors readers differ on empty ones. */
+    /* An empty history has no tensor: not all readers of safetensors accept empty ones. */
     return eqf__tensor_file_write(trainer->ctx, path, checkpoint_metadata, NUM_VECTORS + (num_rows == 0 ? 2 : 3),
                                   tensors);
 }
@@ -131,7 +131,7 @@ eqf_status eqf_trainer_save_checkpoint(eqf_trainer *trainer, const char *path) {
     return status;
 }
 
-/* The tensor of that name, type and count, or a FORMAT error. */
+/* Finds the tensor of that name, type and count, or gives a FORMAT error. */
 static eqf_status need(eqf_trainer *trainer, const char *path, const eqf__tensor_file *file, const char *name,
                        eqf__tensor_type type, size_t count, const void **data_out) {
     *data_out = NULL;
@@ -144,7 +144,7 @@ static eqf_status need(eqf_trainer *trainer, const char *path, const eqf__tensor
     return EQF_OK;
 }
 
-/* Whether the file's parts belong to this training and are whole; finds them. */
+/* Finds the file's parts, and checks that they are complete and belong to this training. */
 static eqf_status find_parts(eqf_trainer *trainer, const char *path, const eqf__tensor_file *file, uint64_t *counts,
                              double *numbers, const void *vectors[NUM_VECTORS], const eqf__tensor **history_out) {
     eqf_context *ctx = trainer->ctx;
@@ -182,7 +182,7 @@ static eqf_status find_parts(eqf_trainer *trainer, const char *path, const eqf__
                      path);
 }
 
-/* Numbers that no training saves, and that would be found only when it goes on. */
+/* Checks for numbers that a training does not save and that would cause errors only later. */
 static eqf_status check_parts(eqf_trainer *trainer, const char *path, const void *const vectors[NUM_VECTORS],
                               const eqf__tensor *history) {
     for (unsigned v = 0; v < NUM_VECTORS; v++) {
@@ -224,7 +224,7 @@ static eqf_status restore(eqf_trainer *trainer, const char *path, const eqf__ten
     const eqf__tensor *history = NULL;
     eqf_status status = find_parts(trainer, path, file, counts, numbers, vectors, &history);
     if (status == EQF_OK) status = check_parts(trainer, path, vectors, history);
-    /* The sizes of what was looked for are those of the checkpoint's stage. */
+    /* find_parts entered the checkpoint's stage, on which sizes depend. After an error it is left. */
     if (status != EQF_OK && trainer->stage != 0) (void)eqf__trainer_enter_stage(trainer, 0);
     if (status != EQF_OK) return status;
     eqf__field *field = trainer->flow->field;

@@ -6,7 +6,7 @@
 #include "pairing.h"
 #include "train_internal.h"
 
-/* Pairs on which models are compared; more tell them apart no better than the noise of training. */
+/* Number of pairs on which models are compared; with more the noise of training would be larger than the error. */
 static const size_t most_held_out_pairs = 4096;
 
 struct eqf__matching {
@@ -19,7 +19,7 @@ struct eqf__matching {
     cl_mem d_times;                       /* [blocks][V] */
     size_t num_held_out;
     float *held_out_latents,
-        /* [num_held_out, N, D]: this rank's share, the same each time; NULL before the first measurement */
+        /* [num_held_out, N, D]: this rank's share, the same at each measurement; NULL before the first */
         *held_out_data;
 };
 
@@ -74,7 +74,7 @@ eqf_status eqf__matching_create(eqf_trainer *trainer) {
                                .num_b = eqf_potential_num_b(&eqf_model_options_of(trainer->model)->potential),
                                .model = eqf_model_options_of(trainer->model),
                                .seed = eqf__noise_seed(o, EQF__NOISE_PAIRS)};
-    /* Copies cannot be compared all with all where they are many: latents then stay with their data. */
+    /* With more particles comparing all data with all latents is too expensive: each datum keeps its latent. */
     if (o->pairing == EQF_PAIRING_EQUIVARIANT && flow->num_particles > 4) m->options.group_size = 1;
     return create_parts(trainer, m);
 }
@@ -93,8 +93,8 @@ void eqf__matching_destroy(eqf_trainer *trainer) {
     trainer->matching = NULL;
 }
 
-/* Pairs [count, N, D] on the device, at the times of positions first ... of that seed; first_in_batch and batch_size
- * place the times. */
+/* Copies pairs [count, N, D] to the device and computes their places at the times of positions first ... of the seed;
+ * first_in_batch and batch_size give the part of (0, 1) of each time. */
 static eqf_status upload(eqf_trainer *trainer, uint64_t seed, uint64_t first, size_t first_in_batch, size_t batch_size,
                          size_t count, const float *latents, const float *data) {
     eqf_context *ctx = trainer->ctx;
@@ -125,7 +125,7 @@ eqf_status eqf__matching_draw(eqf_trainer *trainer, const eqf__batch_share *shar
                   share->first, trainer->options.batch_size, share->count, latents + skipped, data + skipped);
 }
 
-/* Velocities at the pairs' places, and from them the losses and the adjoints, which take the velocities' place. */
+/* Velocities at the pairs' places, and from them the losses and the adjoints, which overwrite the velocities. */
 static eqf_status launch_values(eqf_trainer *trainer, size_t count) {
     const eqf__matching *m = trainer->matching;
     const eqf__gradient_workspace *w = &trainer->workspace;
@@ -155,9 +155,10 @@ eqf_status eqf__matching_launch(eqf_trainer *trainer, size_t count) {
     return field->batched->contract(field, w->tape.d_grad_shared, w->d_gradient);
 }
 
-/* ---- What is held out -------------------------------------------------------------------------------------------- */
+/* ---- Held-out pairs ---
+ * -------------------------------------------------------------------------------------------- */
 
-/* How often held-out data come in the pairs: often enough that their latents and times vary. */
+/* Number of held-out pairs: each datum comes several times, with different latents and times. */
 static size_t num_held_out_pairs(const eqf_trainer *trainer) {
     const size_t times = 4 * eqf__num_validated(trainer);
     return times < most_held_out_pairs ? times : most_held_out_pairs;
@@ -186,7 +187,7 @@ static eqf_status make_held_out(eqf_trainer *trainer, const eqf__batch_share *sh
     return status;
 }
 
-/* The mean loss of held-out pairs, the same pairs and times each time. */
+/* The mean loss of held-out pairs; pairs and times are the same at each measurement. */
 eqf_status eqf__matching_measure(eqf_trainer *trainer, double *mean_out, double *choosing_out) {
     const size_t num = num_held_out_pairs(trainer), num_dof = trainer->flow->num_dof, V = trainer->flow->vector_width;
     const eqf__batch_share share = eqf__share_of(trainer, num);

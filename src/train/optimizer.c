@@ -72,7 +72,7 @@ static void soap_destroy(eqf_trainer *trainer) {
     eqf__soap_destroy(&trainer->soap);
 }
 
-/* What the device measured: whether this step and all before were finite, and the gradient's norm. */
+/* Reads a record: whether this step and all before were finite, and the gradient's norm. */
 static eqf_status read_record(eqf_trainer *trainer, cl_uint record, bool *is_good_out, double *norm_out) {
     float numbers[EQF__RECORD_SIZE];
     cl_uint failed;
@@ -83,7 +83,7 @@ static eqf_status read_record(eqf_trainer *trainer, cl_uint record, bool *is_goo
     return EQF_OK;
 }
 
-/* h_scratch holds the parameters, h_message the gradient and then the average. */
+/* h_scratch: the parameters; h_message: the gradient, and then the average. */
 static eqf_status soap_step(eqf_trainer *trainer, const eqf__step *step) {
     eqf_context *ctx = trainer->ctx;
     const size_t n = trainer->num_trained, num_bytes = n * sizeof(float);

@@ -13,8 +13,7 @@
 
 /* ---- The sequence of data ---------------------------------------------------------------------------------------- */
 
-/* The finaliser of splitmix64 (Steele, Lea and Flood 2014): as good as random, and a map of its own for every
- * argument. */
+/* The finaliser of splitmix64 (Steele, Lea and Flood 2014), a pseudorandom bijection. */
 static uint64_t mix(uint64_t number) {
     number += 0x9e3779b97f4a7c15u;
     number = (number ^ (number >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -22,9 +21,9 @@ static uint64_t mix(uint64_t number) {
     return number ^ (number >> 31);
 }
 
-/* The row at that position: each epoch of num positions has every row once, in an order of its own. A Feistel network
- * on the smallest even number of bits that holds num, walked until it lands inside (Black and Rogaway 2002), as in
- * cl/train/batch.cl. */
+/* The row at a position. An epoch of num positions has every row once, each epoch in another order: a Feistel network
+ * on the smallest even number of bits that holds num, applied again until the result is below num (Black and Rogaway
+ * 2002), as in cl/train/batch.cl. */
 static size_t row_at(uint64_t seed, uint64_t position, size_t num) {
     const uint64_t epoch = mix(seed ^ mix(position / num));
     unsigned half_bits = 1;
@@ -49,7 +48,7 @@ static size_t row_at(uint64_t seed, uint64_t position, size_t num) {
 typedef struct pair_maker {
     const eqf__pairing_options *options;
     eqf__alignment *alignment;
-    double *latents, *data; /* [group_size, N*D + 4] each: what draws of normals need */
+    double *latents, *data; /* [group_size, N*D + 4] each; draws of normals need 4 more numbers */
     double *cost, *doubles;
     unsigned *indices, *columns;
     size_t stride;
@@ -85,8 +84,8 @@ static eqf_status maker_create(eqf_context *ctx, const eqf__pairing_options *opt
     return EQF_OK;
 }
 
-/* What it costs to carry latent z to datum x: |z - x|^2 of the nearest copy of x where copies are free and few enough
- * to look at. */
+/* The cost of the pair of latent z and datum x: |z - x|^2, or that of the nearest copy of x if pairs are equivariant
+ * and the particles are few. */
 static double cost_of(const pair_maker *m, const double *z, const double *x) {
     const double distance =
         m->options->kind == EQF_PAIRING_EQUIVARIANT ? eqf__aligned_distance(m->alignment, z, x) : NAN;
@@ -166,9 +165,9 @@ struct eqf__pairing {
     unsigned num_threads, num_running, num_slots;
     pair_maker makers[MAX_THREADS];
     pthread_t threads[MAX_THREADS];
-    unsigned num_started; /* threads that have found their maker */
+    unsigned num_started; /* threads that have taken a pair_maker */
     pair_slot slots[MAX_THREADS * SLOTS_A_THREAD + 1];
-    /* Under the lock. Batches below `oldest` are used up; those from next on are not begun. */
+    /* The lock protects what follows. Batches below `oldest` have been used; those from `next` on are not begun. */
     pthread_mutex_t lock;
     pthread_cond_t has_room, has_batch;
     bool has_lock, is_stopped;
@@ -231,7 +230,7 @@ eqf_status eqf__pairing_create(eqf_context *ctx, const eqf__pairing_options *opt
     p->first = first;
     p->num_pairs = num_pairs;
     p->num_threads = num_threads == 0 ? default_threads() : num_threads > MAX_THREADS ? MAX_THREADS : num_threads;
-    p->num_slots = SLOTS_A_THREAD * p->num_threads + 1; /* one is in use */
+    p->num_slots = SLOTS_A_THREAD * p->num_threads + 1; /* one more, for the batch in use */
     const eqf_status status = create_parts(p);
     if (status != EQF_OK) {
         eqf__pairing_destroy(&p);

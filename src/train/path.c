@@ -2,19 +2,18 @@
  * the model's density, u the reduced energy of the target and s = grad log q, along a trajectory from the prior to the
  * data
  *     dx/dt = v     ds/dt = -(dv/dx)^T s - grad div v,  s(0) = grad log prior     d log q/dt = -div v
- * and with d = s(1) + grad u(x(1)) the gradient is the mean of d^T dx(1)/dtheta, the reverse pass of the solve of x
- * with d as its seed:
- *     z from the prior: of KL(model || target);   z from a datum by a solve backward: of KL(target || model).
- * Where the model is the target d is zero at every x, and with it the gradient's variance. Data must be equilibrium
- * samples of u. The reverse pass is that of the discretised solve of x; s is solved beside x by the same steps. Fields
- * are evaluated batch by batch. */
+ * and with d = s(1) + grad u(x(1)) the gradient is the mean of d^T dx(1)/dtheta, which the reverse pass of the solve of
+ * x gives when it starts from d:
+ *     z from the prior: of KL(model || target);   z from a datum by a solve data -> prior: of KL(target || model).
+ * Where the model is the target, d is zero at every x, and so is the gradient's variance. Data must be equilibrium
+ * samples of u. The reverse pass is that of the discretised solve of x; s is solved with the same steps. Fields are
+ * batched. */
 #include <math.h>
 #include <stdlib.h>
 
 #include "train_internal.h"
 
-/* Stage s of a step: where it lies in half steps, its weight, and the way from its slope to the next stage, in
- * steps. */
+/* Stage s of an RK4 step: its time in half steps, its weight, and the step to the next stage's place in steps. */
 static const unsigned rk4_offset[4] = {0, 1, 1, 2};
 static const float rk4_weight[4] = {1.0f / 6.0f, 1.0f / 3.0f, 1.0f / 3.0f, 1.0f / 6.0f};
 static const float rk4_reach[4] = {0.5f, 0.5f, 1.0f, 0.0f};
@@ -22,7 +21,7 @@ static const float rk4_reach[4] = {0.5f, 0.5f, 1.0f, 0.0f};
 enum { SET_TIMES, BEGIN, STAGE, ADD_LOG_DET, SEED, STAGE_ADJOINT, ADD, NUM_KERNELS };
 static const char *const kernel_names[NUM_KERNELS] = {
     "path_set_times", "path_begin", "path_stage", "path_add_log_det", "path_seed", "path_stage_adjoint", "path_add"};
-/* Of [blocks][N*D][V] up to SUM, of [blocks][V] from TIMES on. */
+/* Buffers: [blocks][N*D][V] up to SUM, [blocks][V] from TIMES on. */
 enum { SCORE, SCORE_PLACE, K, SCORE_K, SCORE_SUM, SUM, TIMES, ONES, DIVERGENCE, PRIOR_LOG_PROB, NUM_BUFFERS };
 
 struct eqf__path {
@@ -88,7 +87,7 @@ void eqf__path_destroy(eqf_trainer *trainer) {
 
 /* ---- Solves ------------------------------------------------------------------------------------------------------ */
 
-/* A batch on its way. */
+/* A batch during a solve. */
 typedef struct path_batch {
     eqf_trainer *trainer;
     eqf__path *path;
@@ -101,7 +100,8 @@ static eqf_status set_times(const path_batch *b, unsigned half_steps) {
                        EQF__ARG(t), EQF__ARG(b->blocks));
 }
 
-/* After a slope d_k of d_x at stage s: its share in d_sum, and the next place. sign turns the slope round. */
+/* With the slope d_k at stage s of d_x: adds its share to d_sum, and gives the next place d_next. sign: of the
+ * direction of time. */
 static eqf_status launch_stage(const path_batch *b, unsigned s, float sign, float h, cl_mem d_x, cl_mem d_k,
                                cl_mem d_sum, cl_mem d_next) {
     const cl_float weight = sign * rk4_weight[s], reach = sign * h * rk4_reach[s], step = h;
@@ -111,7 +111,7 @@ static eqf_status launch_stage(const path_batch *b, unsigned s, float sign, floa
                        EQF__ARG(is_first), EQF__ARG(is_last), EQF__ARG(b->blocks));
 }
 
-/* x from the data to its latents; log_det comes with the way forward. */
+/* Solves x from the data to the latents; log_det is computed on the way forward. */
 static eqf_status solve_backward(const path_batch *b) {
     const eqf__gradient_workspace *w = &b->trainer->workspace;
     eqf__field *field = b->trainer->flow->field;
@@ -128,7 +128,7 @@ static eqf_status solve_backward(const path_batch *b) {
     return EQF_OK;
 }
 
-/* One stage of x, s and log_det, which are at `place` and `score`. */
+/* One stage of x, s and log_det. */
 static eqf_status forward_stage(const path_batch *b, unsigned step, unsigned s, cl_mem d_score_at) {
     const eqf_trainer *trainer = b->trainer;
     eqf_context *ctx = trainer->ctx;
@@ -153,7 +153,7 @@ static eqf_status forward_stage(const path_batch *b, unsigned step, unsigned s, 
     return launch_stage(b, s, 1, h, w->d_x, buffers[K], buffers[SUM], d_next);
 }
 
-/* From latents in d_x to their images, with score and log_det; all places are kept. */
+/* Solves from latents in d_x to their images, with score and log_det; the places of all stages are kept. */
 static eqf_status solve_forward(const path_batch *b) {
     const eqf_trainer *trainer = b->trainer;
     eqf_context *ctx = trainer->ctx;
@@ -171,7 +171,7 @@ static eqf_status solve_forward(const path_batch *b) {
     return EQF_OK;
 }
 
-/* The adjoint of x(1) in d_adjoint_x back to z, with the gradient by the parameters. */
+/* The reverse pass from the adjoint of x(1) in d_adjoint_x to z, with the gradient of the parameters. */
 static eqf_status solve_adjoint(const path_batch *b) {
     const eqf_trainer *trainer = b->trainer;
     eqf_context *ctx = trainer->ctx;

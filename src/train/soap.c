@@ -8,8 +8,8 @@ enum { LONGEST_SIDE = 128, FIRST_STEPS = 20, STEPS_A_BASIS = 10 };
 static const double beta_1 = 0.95, beta_2 = 0.98, epsilon = 1e-8, relative_epsilon = 1e-4;
 static const float beta_covariance = 0.98f;
 
-/* Loops over the innermost index only, each element by itself and without fused multiplication: wider registers change
- * no bit. */
+/* In WIDE functions only the innermost loop is vectorised, over independent elements and without fused multiplication,
+ * so the width of registers does not change the bits. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__linux__) && \
     !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
@@ -17,7 +17,7 @@ static const float beta_covariance = 0.98f;
 #define WIDE
 #endif
 
-/* One side of a matrix, with n <= LONGEST_SIDE rows or columns; n 0: the side is left as it is. */
+/* One side of a matrix, with n <= LONGEST_SIDE rows or columns; n = 0: the side keeps its own basis. */
 typedef struct soap_side {
     unsigned n;
     float *covariance, *basis; /* [n, n], eigenvectors in columns */
@@ -38,7 +38,7 @@ struct eqf__soap {
     double *wide;   /* [LONGEST_SIDE (LONGEST_SIDE + 4)] */
 };
 
-/* ---- Life -------------------------------------------------------------------------------------------------------- */
+/* ---- Create and destroy ------------------------------------------------------------------------------------------ */
 
 static bool is_matrix(const eqf_param_slice *slice) {
     return slice->num_dims == 2 && slice->shape[0] > 1 && slice->shape[1] > 1 &&
@@ -46,7 +46,7 @@ static bool is_matrix(const eqf_param_slice *slice) {
            slice->shape[1] <= UINT32_MAX;
 }
 
-/* Takes count numbers of the state, which may still be counted only. */
+/* Takes count numbers of the state; while the state is only counted there is no memory yet. */
 static float *take(eqf__soap *soap, size_t count) {
     float *taken = soap->state != NULL ? soap->state + soap->state_size : NULL;
     soap->state_size += count;
@@ -61,7 +61,7 @@ static void lay_out_side(eqf__soap *soap, soap_side *side, size_t n) {
     for (size_t i = 0; i < n && side->basis != NULL; i++) side->basis[i * n + i] = 1;
 }
 
-/* Places of everything in the state; called twice, first to count. Returns the largest matrix. */
+/* Assigns parts of the state; called twice, first to count. Returns the size of the largest matrix. */
 static size_t lay_out(eqf__soap *soap, const eqf_model *model) {
     size_t largest = 0;
     soap->num_slices = soap->state_size = 0;
@@ -151,7 +151,7 @@ static void transpose(unsigned rows, unsigned columns, const float *restrict fro
         for (unsigned j = 0; j < columns; j++) to[(size_t)j * rows + i] = from[(size_t)i * columns + j];
 }
 
-/* x [rows, columns] = left^T x right with the bases of its sides, or left x right^T (is_back). */
+/* x [rows, columns] becomes left^T x right with the bases of its sides; with is_back left x right^T. */
 static void rotate(eqf__soap *soap, const soap_slice *slice, bool is_back, float *x) {
     const unsigned m = slice->rows, n = slice->columns;
     float *turned = soap->work[1], *basis = soap->work[2];
@@ -167,7 +167,7 @@ static void rotate(eqf__soap *soap, const soap_slice *slice, bool is_back, float
     }
 }
 
-/* covariance = beta covariance + (1 - beta) product, in the first step the product itself. */
+/* covariance = beta covariance + (1 - beta) product; in the first step covariance = product. */
 WIDE static void blend(size_t count, float beta, const float *restrict product, float *restrict covariance) {
     for (size_t i = 0; i < count; i++) covariance[i] = beta * covariance[i] + (1 - beta) * product[i];
 }
@@ -189,8 +189,8 @@ static void update_covariances(eqf__soap *soap, const soap_slice *slice, bool is
 
 /* ---- Bases ------------------------------------------------------------------------------------------------------- */
 
-/* q [n, n] becomes the orthogonal factor of itself: Householder's reflections, which stay orthogonal where columns
- * depend on each other. wide [n (n + 4)]. */
+/* Replaces q [n, n] by its orthogonal factor, by Householder's reflections, which give an orthogonal result also for
+ * dependent columns. wide [n (n + 4)]. */
 static void orthonormalise(unsigned n, double *wide, float *q) {
     double *a = wide, *scale = wide + (size_t)n * n; /* a: columns of q as rows, reflections below its diagonal */
     for (unsigned i = 0; i < n; i++)
@@ -209,8 +209,8 @@ static void orthonormalise(unsigned n, double *wide, float *q) {
             for (unsigned i = k; i < n; i++) other[i] -= scale[k] * dot * v[i];
         }
     }
-    /* Q's columns: the reflections of the unit vectors, last first; a column's sign is that which keeps it near the one
-     * before: R's diagonal is made positive. */
+    /* Q's columns: reflections of the unit vectors, the last first. R's diagonal is made positive, so that a column
+     * stays near the old one. */
     double *column = scale + n, *sign = column + n;
     for (unsigned k = 0; k < n; k++) sign[k] = scale[k] != 0 && a[(size_t)k * n + k] < 0 ? 1 : -1;
     for (unsigned j = 0; j < n; j++) {
@@ -242,8 +242,8 @@ static void sort_by_variance(unsigned n, const float *basis, const float *image,
     }
 }
 
-/* One step of subspace iteration: basis = orthonormal(covariance basis), columns in order of variance. squares [n, n],
- * unless the side is left as it is: what each old direction has of each new one, squared, (Q_old^T Q_new)_ij^2. */
+/* One step of subspace iteration: basis = orthonormal(covariance basis), with columns in order of variance. squares [n,
+ * n] = (Q_old^T Q_new)_ij^2, not set for a side that keeps its own basis. */
 static void improve_basis(eqf__soap *soap, const soap_side *side, float *squares) {
     const unsigned n = side->n;
     unsigned order[LONGEST_SIDE];
@@ -258,9 +258,9 @@ static void improve_basis(eqf__soap *soap, const soap_side *side, float *squares
     for (size_t c = 0; c < (size_t)n * n; c++) squares[c] *= squares[c];
 }
 
-/* New bases. The first moment turns with them; the second, variances, as those of numbers that do not depend on each
- * other: Vyas et al. leave it as it is, and a direction that was quiet may then meet a large first moment, which throws
- * training off in its first steps. */
+/* New bases. The first moment is turned with them, and the second too, as variances of independent numbers. Vyas et al.
+ * do not turn the second moment; then a direction whose gradient was small may get a large first moment, and training
+ * diverges in its first steps. */
 static void improve_bases(eqf__soap *soap, soap_slice *slice) {
     const unsigned m = slice->rows, n = slice->columns;
     float *squares = soap->work[3], *turned = soap->work[1], *transposed = soap->work[2];
@@ -281,7 +281,7 @@ static void improve_bases(eqf__soap *soap, soap_slice *slice) {
 
 /* ---- Steps ------------------------------------------------------------------------------------------------------- */
 
-/* x, the gradient in the eigenbasis, becomes Adam's update there. */
+/* x: in, the gradient in the eigenbasis; out, Adam's update there. */
 WIDE static void adam(size_t count, float correction_1, float correction_2, float small, float *restrict first,
                       float *restrict second, float *restrict x) {
     const float b1 = (float)beta_1, b2 = (float)beta_2;
@@ -292,8 +292,8 @@ WIDE static void adam(size_t count, float correction_1, float correction_2, floa
     }
 }
 
-/* Directions in which there is no gradient, such as that of a mean that the field takes away, hold rounding errors of
- * the others, a ten millionth of them: what is much smaller than the rest counts as nothing. */
+/* A direction without gradient, such as a mean that the field subtracts, has rounding errors of about 1e-7 of the
+ * others. So there is a lower limit for standard deviations, relative to the mean of all. */
 static float smallest_deviation(size_t count, float correction_2, const float *second) {
     double sum = 0;
     for (size_t i = 0; i < count; i++) sum += (double)second[i];

@@ -1,5 +1,5 @@
-/* One step: the gradients of the terms become one, which is measured, and the optimizer moves the parameters. Then
- * the measurements are added up. */
+/* One step: the gradients of the terms are added and measured, and the optimizer changes the parameters. Then the
+ * measurements are added up. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +7,7 @@
 #include "budget.h"
 #include "train_internal.h"
 
-/* d_total [num] = or += weight times d_values. */
+/* d_total [num] = (is_first) or += weight times d_values. */
 static eqf_status launch_blend(eqf_trainer *trainer, cl_mem d_total, cl_mem d_values, size_t num, double weight,
                                cl_uint is_first) {
     cl_float scale = (cl_float)weight;
@@ -16,8 +16,8 @@ static eqf_status launch_blend(eqf_trainer *trainer, cl_mem d_total, cl_mem d_va
                        EQF__ARG(scale), EQF__ARG(is_first), EQF__ARG(count));
 }
 
-/* The gradient in trainer->d_gradient and the sums of the workspace, over all ranks: each has weighted its part. One
- * message: the gradient and, behind it, the sums. */
+/* Sums trainer->d_gradient and the sums of the workspace over all ranks, each of which has weighted its part. They are
+ * one message: the gradient, followed by the sums. */
 static eqf_status sum_over_ranks(eqf_trainer *trainer) {
     eqf_context *ctx = trainer->ctx;
     const size_t n = trainer->num_trained;
@@ -50,7 +50,7 @@ eqf_status eqf__trainer_measure(const eqf_trainer *trainer, cl_mem d_gradient, c
     return EQF_OK;
 }
 
-/* The terms of the next step, a bit each; the loss's weights of them. */
+/* The terms of a step, as bits, and their weights in the loss. */
 static cl_uint terms_of_step(const eqf_trainer *trainer, uint64_t step, double weights_out[EQF__NUM_TERMS]) {
     cl_uint terms = 0;
     for (unsigned k = 0; k < EQF__NUM_TERMS; k++) {
@@ -60,14 +60,14 @@ static cl_uint terms_of_step(const eqf_trainer *trainer, uint64_t step, double w
     return terms;
 }
 
-/* What becomes of a term's gradient and sums. */
+/* How gradients and sums of terms are added. */
 typedef struct blending {
-    bool has_gradients; /* several are added up in trainer->d_gradient */
-    bool has_sums;      /* and in trainer->d_sums */
+    bool has_gradients; /* there are several, added in trainer->d_gradient */
+    bool has_sums;      /* there are several, added in trainer->d_sums */
     cl_uint is_first, is_first_sum;
 } blending;
 
-/* A term's share of the batch, all at once or part by part. */
+/* Launches a term's share of the batch, whole or part by part. */
 static eqf_status launch_term(eqf_trainer *trainer, unsigned k, double weight, blending *blend) {
     const eqf__term *term = &eqf__terms[k];
     eqf__gradient_workspace *w = &trainer->workspace;
@@ -83,7 +83,7 @@ static eqf_status launch_term(eqf_trainer *trainer, unsigned k, double weight, b
             EQF__TRY(launch_blend(trainer, trainer->d_gradient, w->d_gradient, trainer->num_trained,
                                   part.fraction * weight, blend->is_first));
         blend->is_first = 0;
-        if (blend->has_sums) { /* of which the term wrote its own pair: all others are 0 */
+        if (blend->has_sums) { /* the term has set its pair; the others are 0 */
             EQF__TRY(launch_blend(trainer, trainer->d_sums, w->d_sums, EQF__NUM_SUMS,
                                   (double)count / (double)share.count, blend->is_first_sum));
             EQF__TRY(eqf__fill_zero(trainer->ctx, w->d_sums, EQF__NUM_SUMS * sizeof(float)));
@@ -94,13 +94,13 @@ static eqf_status launch_term(eqf_trainer *trainer, unsigned k, double weight, b
     return EQF_OK;
 }
 
-/* Loss and gradient of all terms, their parts and ranks; *d_gradient_out holds the gradient, the workspace the sums. */
+/* Loss and gradient, summed over terms, parts and ranks: the gradient in *d_gradient_out, the sums in the workspace. */
 static eqf_status launch_terms(eqf_trainer *trainer, cl_uint *terms_out, cl_mem *d_gradient_out) {
     double weights[EQF__NUM_TERMS];
     const cl_uint terms = *terms_out = terms_of_step(trainer, eqf__stage_step(trainer), weights);
     const bool has_ranks = eqf__num_ranks(trainer->ctx) > 1;
     blending blend = {
-        .has_gradients = has_ranks, .is_first = 1, .is_first_sum = 1}; /* a term of weight 1 needs no sum */
+        .has_gradients = has_ranks, .is_first = 1, .is_first_sum = 1}; /* a single term of weight 1 needs no addition */
     for (unsigned k = 0; k < EQF__NUM_TERMS; k++) {
         if (!(weights[k] > 0)) continue;
         const size_t count = eqf__share_of(trainer, eqf__terms[k].batch_size(&trainer->options)).count;
@@ -118,8 +118,8 @@ static eqf_status launch_terms(eqf_trainer *trainer, cl_uint *terms_out, cl_mem 
     return EQF_OK;
 }
 
-/* The largest norm that the gradient may have: clip_norm, or clip_ratio times its running norm if that is less, which
- * costs a wait for the device. A step's share in the running norm is what it has after clipping. */
+/* The largest norm of the gradient: clip_norm, or clip_ratio times its running norm if that is less; for the latter the
+ * host waits for the device. The norm enters the running norm after clipping. */
 static eqf_status choose_clip_norm(eqf_trainer *trainer, cl_uint record, double *clip_norm_out) {
     const eqf_training_options *o = &trainer->options;
     static const double decay = 0.98;
@@ -129,7 +129,7 @@ static eqf_status choose_clip_norm(eqf_trainer *trainer, cl_uint record, double 
     EQF__TRY(eqf__buffer_read(trainer->ctx, trainer->d_records,
                               (record * (size_t)EQF__RECORD_SIZE + EQF__RECORD_NORM) * sizeof norm, sizeof norm,
                               &norm));
-    if (!isfinite(norm)) return EQF_OK; /* the step will change nothing */
+    if (!isfinite(norm)) return EQF_OK; /* the step will not change the parameters */
     if (trainer->running_norm == 0) trainer->running_norm = norm;
     const double most = o->clip_ratio * trainer->running_norm;
     trainer->running_norm = decay * trainer->running_norm + (1 - decay) * fmin(norm, most);
@@ -142,14 +142,14 @@ eqf_status eqf__trainer_step(eqf_trainer *trainer, size_t record) {
     eqf__field *field = trainer->flow->field;
     eqf__step step = {.record = (cl_uint)record, .number = (double)eqf__stage_step(trainer) + 1.0};
     cl_uint terms;
-    EQF__TRY(eqf__trainer_check(trainer)); /* a measurement may have refined the table: other programs */
+    EQF__TRY(eqf__trainer_check(trainer)); /* a measurement may have refined the table, and so changed programs */
     EQF__TRY(eqf__field_prepare(field, false));
     EQF__TRY(launch_terms(trainer, &terms, &step.d_gradient));
     EQF__TRY(eqf__trainer_measure(trainer, step.d_gradient, trainer->workspace.d_sums, trainer->d_records, step.record,
                                   trainer->d_failed, terms, trainer->num_trained));
     step.learning_rate = trainer->learning_rate = eqf__scheduled_learning_rate(o, eqf__stage_step(trainer));
     EQF__TRY(choose_clip_norm(trainer, step.record, &step.clip_norm));
-    /* The average forgets its start quickly: its memory never exceeds a tenth of the steps so far. */
+    /* At the start the average has a short memory, at most a tenth of the steps so far. */
     step.average_decay = fmin(o->average_decay, step.number / (step.number + 10.0));
     EQF__TRY(trainer->optimizer->step(trainer, &step));
     trainer->step++;
@@ -186,7 +186,8 @@ eqf_status eqf__trainer_collect(eqf_trainer *trainer, size_t num_records) {
         if (record[EQF__RECORD_IS_GOOD] == 0.0f) {
             trainer->step = first_step + r;
             if (trainer->step ==
-                trainer->stage_begin) /* no parameter has changed yet: what is solved is to blame, not how */
+                /* no parameter has changed yet: the cause is the problem, not the learning rate */
+                trainer->stage_begin)
                 return eqf__fail(
                     trainer->ctx, EQF_ERROR_NON_FINITE,
                     "training diverged before it began: the loss or gradient of step %llu is not finite; look for "

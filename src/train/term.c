@@ -1,5 +1,4 @@
-/* The losses as terms of one sum, one row each: what is drawn, how it is solved, what it is called, and what is held
- * out for it. */
+/* The losses as terms of one sum, one row each: name, samples, direction of the solve, and held-out measurement. */
 #include <float.h>
 #include <math.h>
 #include <stddef.h>
@@ -61,7 +60,7 @@ static eqf_status draw_data(eqf_trainer *trainer, const eqf__batch_share *share)
     if (o->is_augmented) EQF__TRY(eqf__augment(trainer->ctx, &trainer->augment, o->seed, position, blocks, w->d_x));
     if (o->data_noise > 0)
         EQF__TRY(eqf__prior_add_noise(&flow->prior, o->seed, position, o->data_noise, blocks, w->d_x));
-    w->noise = (eqf__noise){o->seed, position}; /* new with every batch */
+    w->noise = (eqf__noise){o->seed, position}; /* different in each batch */
     return EQF_OK;
 }
 
@@ -92,9 +91,8 @@ static eqf_status held_out_nlls(eqf_trainer *trainer, size_t num, double *nlls_o
     return status == EQF_OK ? eqf__sum_doubles(trainer->ctx, num, nlls_out) : status;
 }
 
-/* The mean NLL of the held-out data, and the one that models are chosen by: without the worst sample, where that is a
- * hundredth of them or less. One outlier, which costs a flow with thin tails tens of nats, would prefer a model that
- * has hardly learnt. */
+/* The mean NLL of the held-out data, and the one by which models are chosen: of 100 or more samples the worst is left
+ * out. In a flow with thin tails one outlier costs tens of nats, so it would favour a model that has learnt little. */
 static eqf_status measure_nll(eqf_trainer *trainer, double *nll_out, double *choosing_nll_out) {
     const size_t num = eqf__num_validated(trainer);
     double *nlls = eqf__alloc(trainer->ctx, num, sizeof *nlls, "log-densities");
@@ -125,7 +123,7 @@ static size_t energy_batch_size(const eqf_training_options *o) {
     return o->num_generated;
 }
 
-/* Latents that no step before had. */
+/* Draws latents that no earlier step had. */
 static eqf_status draw_latents(eqf_trainer *trainer, const eqf__batch_share *share) {
     const eqf_training_options *o = &trainer->options;
     const uint64_t first = eqf__stage_step(trainer) * o->num_generated + share->first;
@@ -142,8 +140,8 @@ static eqf_status launch_energy(eqf_trainer *trainer, size_t count) {
                                             o->energy_cap, o->integration_penalty);
 }
 
-/* Mean of u + log_prob over samples of the model, with energies capped as in training. The noise is the same each time,
- * so that two measurements differ by what the model learnt. */
+/* Mean of u + log_prob over samples of the model, with energies capped as in training. The latents and the noise are
+ * the same each time, so that two measurements differ by the model only. */
 static eqf_status measure_energy(eqf_trainer *trainer, double *free_energy_out, double *choosing_out) {
     eqf_context *ctx = trainer->ctx;
     const eqf_training_options *o = &trainer->options;

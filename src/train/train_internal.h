@@ -1,14 +1,14 @@
-/* The trainer's inside, shared by the files of this folder:
- *   options.c     what is asked: checks, schedules, fingerprint
+/* The trainer, for the files of this folder:
+ *   options.c     options: checks, schedules, fingerprint
  *   term.c        the losses, one row each
- *   weighted.c    likelihoods with samples weighed: the log-dispersion, the cap on samples
- *   path.c        gradients along the path, of likelihood and free energy
- *   matching.c    flow matching, with its pairs: pairing.c, alignment.c, assignment.c
- *   optimizer.c   what turns gradients into steps, one row each
+ *   weighted.c    likelihoods with weighted samples: the log-dispersion, the cap on samples
+ *   path.c        path gradients of likelihood and free energy
+ *   matching.c    flow matching; its pairs are made by pairing.c and src/alignment
+ *   optimizer.c   the optimizers, one row each; soap.c is one of them
  *   validation.c  held-out measurements, the best model, the history
- *   step.c        one step, and what it measured
- *   trainer.c     life and loop
- *   checkpoint.c  all that training needs to go on */
+ *   step.c        one step and its measurements
+ *   trainer.c     creation, stages, and the loop over steps
+ *   checkpoint.c  checkpoints */
 #ifndef EQF_TRAIN_INTERNAL_H
 #define EQF_TRAIN_INTERNAL_H
 
@@ -25,7 +25,7 @@ typedef struct eqf__weighted eqf__weighted;
 
 enum { EQF__MAX_STEPS_IN_FLIGHT = 64 };
 
-/* The losses; each has two places in d_sums, its mean over the batch and that of its integration error. */
+/* The losses. Each has two indices in d_sums: of its mean over the batch and of the mean integration error. */
 typedef enum eqf__term_kind {
     EQF__TERM_NLL,
     EQF__TERM_ENERGY,
@@ -34,7 +34,7 @@ typedef enum eqf__term_kind {
     EQF__NUM_TERMS
 } eqf__term_kind;
 
-/* Sums over steps, from which means are made. Those of a term are over the steps in which it had weight. */
+/* Sums over steps, for means. Those of a term are over the steps in which its weight is not 0. */
 typedef struct eqf__totals {
     double loss, norm, num_steps;
     double value[EQF__NUM_TERMS], num_value_steps[EQF__NUM_TERMS];
@@ -43,43 +43,44 @@ typedef struct eqf__totals {
 struct eqf_trainer {
     eqf_context *ctx;
     eqf_training_options *stages;    /* [num_stages] */
-    unsigned num_stages, stage;      /* the one that is under way */
-    eqf_training_options options;    /* of this stage */
-    uint64_t stage_begin, num_steps; /* its first step; all steps of all stages */
-    eqf_model *model;                /* parameters: the optimizer's, as last read back; history grows here */
+    unsigned num_stages, stage;      /* stage: the current one */
+    eqf_training_options options;    /* of the current stage */
+    uint64_t stage_begin, num_steps; /* the stage's first step; the steps of all stages */
+    /* its parameters are the optimizer's when they were last read; it has the history */
+    eqf_model *model;
     eqf_flow *flow;                  /* the field's d_params are the optimizer's */
     size_t num_trained, num_params;
     size_t num_train, num_held_out;
     unsigned half_bits;   /* of the batch permutation */
     float *held_out;      /* [num_held_out, N, D] */
-    float *data;          /* [num_train, N, D]: for stages that make pairs, else NULL */
+    float *data;          /* [num_train, N, D], for stages that make pairs; else NULL */
     uint64_t fingerprint; /* of model options, training options and data */
     eqf__gradient_workspace workspace;
     cl_mem d_data;     /* [num_train, N*D], centred */
     cl_mem d_average;  /* [num_trained] */
     cl_mem d_records;  /* [EQF__MAX_STEPS_IN_FLIGHT][EQF__RECORD_SIZE] */
-    cl_mem d_failed;   /* [1] uint */
-    cl_mem d_carry;    /* [V]: of the measurement */
-    cl_mem d_gradient; /* [num_trained]: of all terms and parts of a batch, where there are several */
-    cl_mem d_sums;     /* [EQF__NUM_SUMS]: of parts of a batch */
+    cl_mem d_failed;   /* [1] uint: not 0 after a step that was not finite */
+    cl_mem d_carry;    /* [V]: partial sums of the measurement */
+    cl_mem d_gradient; /* [num_trained]: the sum over terms and parts of a batch, if there are several */
+    cl_mem d_sums;     /* [EQF__NUM_SUMS]: the sum over parts of a batch */
     eqf__kernel gather, measure, blend;
-    eqf__kernel augment, energy_seed; /* where the options ask for them */
+    eqf__kernel augment, energy_seed; /* if the options need them */
     const eqf__optimizer *optimizer;
-    eqf__matching *matching; /* where the stage matches flows; else NULL */
-    eqf__path *path;         /* where the stage uses path gradients; else NULL */
-    eqf__weighted *weighted; /* where the host weighs samples; else NULL */
-    eqf__adam *adam;         /* the state of the optimizer that is used; the other NULL */
+    eqf__matching *matching; /* if the stage is flow matching; else NULL */
+    eqf__path *path;         /* if the stage has path gradients; else NULL */
+    eqf__weighted *weighted; /* if the host weights samples; else NULL */
+    eqf__adam *adam;         /* the state of the stage's optimizer; the other is NULL */
     eqf__soap *soap;
-    /* Where it stands */
+    /* The state of training. */
     uint64_t step, best_step;
     double seconds;
-    /* Means of what is held out, the newest and the best model's; NaN before the first measurement. */
+    /* Held-out means: the newest, and those of the best model; NaN before the first measurement. */
     double measured[EQF__NUM_TERMS], best_measured[EQF__NUM_TERMS];
-    double best_loss;    /* what the best model was chosen by; NaN before the first */
-    double running_norm; /* of the gradient, for clip_ratio; 0 before the first step */
+    double best_loss;    /* the held-out loss by which the best model was chosen; NaN before the first */
+    double running_norm; /* running mean of the gradient's norm, for clip_ratio; 0 before the first step */
     float *best_params;  /* [num_params] */
     float *h_scratch;    /* [num_params] */
-    float *h_message;    /* [num_trained + EQF__NUM_SUMS]: what ranks sum */
+    float *h_message;    /* [num_trained + EQF__NUM_SUMS]: the numbers that ranks sum */
     /* Since the last history row and since the last report. */
     eqf__totals row_totals, report_totals;
     double learning_rate;
@@ -89,25 +90,26 @@ struct eqf_trainer {
 
 eqf_status eqf__training_options_check(eqf_context *ctx, const eqf_training_options *options);
 
-/* A hash of model, options and data, x [num_train, N, D]: tells apart what a checkpoint was made with. */
+/* A hash of model, options and data x [num_train, N, D], by which a checkpoint is refused that was made with others. */
 uint64_t eqf__trainer_fingerprint(const eqf_trainer *trainer, const float *x);
 
-/* Of a step, counted from 0: linear warm-up, then a cosine down to the final fraction (Loshchilov and Hutter 2017). */
+/* The learning rate of a step, counted from 0: linear warm-up, then a cosine down to the final fraction (Loshchilov and
+ * Hutter 2017). */
 double eqf__scheduled_learning_rate(const eqf_training_options *options, uint64_t step);
-/* The likelihood's weight in the loss; the free energy has the rest. */
+/* The weight of the nll in the loss; that of the free energy is 1 minus it. */
 double eqf__scheduled_nll_weight(const eqf_training_options *options, uint64_t step);
 
 /* ---- Terms ------------------------------------------------------------------------------------------------------- */
 
-/* This rank's part of a batch; alone: all of it. */
+/* This rank's part of a batch; without ranks: the whole batch. */
 typedef struct eqf__batch_share {
     size_t first, count;
     double fraction; /* of the batch */
 } eqf__batch_share;
 eqf__batch_share eqf__share_of(const eqf_trainer *trainer, size_t num);
-/* Samples that are solved at once at most: the largest share of all terms, or sub_batch_size. */
+/* The largest number of samples that are solved at once: the largest share of all terms, or sub_batch_size. */
 size_t eqf__largest_solve(const eqf_trainer *trainer);
-/* Of a share that is solved at once: sub_batch_size, or all of it. */
+/* How many samples of a share of `count` are solved at once: sub_batch_size, or all. */
 static inline size_t eqf__part_of(const eqf_trainer *trainer, size_t count) {
     const size_t most = trainer->options.sub_batch_size;
     return most > 0 && most < count ? most : count;
@@ -115,22 +117,22 @@ static inline size_t eqf__part_of(const eqf_trainer *trainer, size_t count) {
 
 typedef struct eqf__term {
     const char *name;                       /* of its history column, and held_out_<name> beside it */
-    eqf_direction direction;                /* in which its batch is solved */
+    eqf_direction direction;                /* of the solve of its batch */
     size_t history_offset, held_out_offset; /* in eqf_history_row */
-    /* Given that of the likelihood among the two parts of EQF_OBJECTIVE_LIKELIHOOD. */
+    /* The term's weight; nll_weight is that of the nll among the two parts of EQF_OBJECTIVE_LIKELIHOOD. */
     double (*weight)(const eqf_training_options *options, double nll_weight);
     size_t (*batch_size)(const eqf_training_options *options);
-    /* Draws the share's part of the batch of this step into workspace.d_x; in parts, in their order. */
+    /* Draws the share's part of this step's batch into workspace.d_x; parts of a share are drawn in their order. */
     eqf_status (*draw)(eqf_trainer *trainer, const eqf__batch_share *share);
     /* Launches loss and gradient of count drawn samples: workspace.d_gradient, and its pair of workspace.d_sums. */
     eqf_status (*launch)(eqf_trainer *trainer, size_t count);
-    /* The mean of what is held out, and that which models are chosen by. */
+    /* The held-out mean, and the one by which models are chosen. */
     eqf_status (*measure)(eqf_trainer *trainer, double *mean_out, double *choosing_out);
-    bool (*is_measured)(const eqf_trainer *trainer); /* whether there is something held out to measure */
+    bool (*is_measured)(const eqf_trainer *trainer); /* whether there are held-out samples for it */
 } eqf__term;
 extern const eqf__term eqf__terms[EQF__NUM_TERMS];
 
-/* A term's weight at a step, counted from 0, and that which models are chosen by, of the last step. */
+/* A term's weight at a step, counted from 0; and at the last step, by which models are chosen. */
 double eqf__term_weight(const eqf_training_options *options, eqf__term_kind kind, uint64_t step);
 double eqf__term_last_weight(const eqf_training_options *options, eqf__term_kind kind);
 /* Whether the loss has that term at any step. */
@@ -141,24 +143,24 @@ void eqf__terms_destroy(eqf_trainer *trainer);
 
 /* ---- Steps ------------------------------------------------------------------------------------------------------- */
 
-/* d_records[record] = what a step measured (cl/train/adam.cl), of d_gradient [num] and d_sums, within the launch
- * budget. Bit k of terms: the loss had term k in this step. */
+/* d_records[record] = the measurements of a step (cl/train/adam.cl) from d_gradient [num] and d_sums, within the launch
+ * budget. Bit k of terms: the loss has term k in this step. */
 eqf_status eqf__trainer_measure(const eqf_trainer *trainer, cl_mem d_gradient, cl_mem d_sums, cl_mem d_records,
                                 unsigned record, cl_mem d_failed, cl_uint terms, size_t num);
 
-/* Launches the next step, whose record is number `record` of those in flight. */
+/* Launches the next step; its measurements go to record number `record`. */
 eqf_status eqf__trainer_step(eqf_trainer *trainer, size_t record);
-/* Reads the records of the last num_records steps and adds them to the totals. Errors: NON_FINITE; the trainer then
- * stands at that step. */
+/* Reads the records of the last num_records steps and adds them to the totals. Errors: NON_FINITE; the trainer's step
+ * is then the one that failed. */
 eqf_status eqf__trainer_collect(eqf_trainer *trainer, size_t num_records);
 
 /* One step's numbers for an optimizer. */
 typedef struct eqf__step {
     cl_mem d_gradient; /* [num_trained] */
-    cl_uint record;    /* of the step, in d_records */
-    double number;     /* of the step, from 1 */
+    cl_uint record;    /* index in d_records */
+    double number;     /* number of the step, from 1 */
     double learning_rate, average_decay;
-    double clip_norm; /* largest norm of the gradient; 0: any */
+    double clip_norm; /* largest norm of the gradient; 0: no limit */
 } eqf__step;
 
 enum { EQF__NUM_OPTIMIZERS = EQF_OPTIMIZER_SOAP + 1 };
@@ -183,20 +185,19 @@ struct eqf__adam {
 
 /* ---- Stages ------------------------------------------------------------------------------------------------------ */
 
-/* The step that comes next, counted from the stage's first. */
+/* The number of the next step, counted from the stage's first. */
 static inline uint64_t eqf__stage_step(const eqf_trainer *trainer) {
     return trainer->step - trainer->stage_begin;
 }
-/* Sets up all that depends on the stage's options, with the best parameters so far; the optimizer's state is zero. */
+/* Sets up all that depends on the stage's options; parameters are the best so far, the optimizer's state is zero. */
 eqf_status eqf__trainer_enter_stage(eqf_trainer *trainer, unsigned stage);
 
-/* The state of a file's bytes; path is what messages call it. Errors as of eqf_trainer_restore_checkpoint; the
- * trainer is then good for nothing but to be destroyed. */
+/* Restores the state from a file's bytes; path is for messages. Errors as of eqf_trainer_restore_checkpoint; after an
+ * error the trainer can only be destroyed. */
 eqf_status eqf__trainer_restore_bytes(eqf_trainer *trainer, const char *path, const unsigned char *bytes,
                                       size_t num_bytes);
 
-/* ---- Flow matching
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- Flow matching ----------------------------------------------------------------------------------------------- */
 
 eqf_status eqf__matching_create(eqf_trainer *trainer);
 void eqf__matching_destroy(eqf_trainer *trainer);
@@ -208,21 +209,22 @@ eqf_status eqf__matching_measure(eqf_trainer *trainer, double *mean_out, double 
 
 eqf_status eqf__path_create(eqf_trainer *trainer);
 void eqf__path_destroy(eqf_trainer *trainer);
-/* Loss and path gradient of the batch in workspace.d_x: data (EQF_DATA_TO_PRIOR, their nll) or latents (their images'
- * free energy), at the place of the term in d_sums. */
+/* Loss and path gradient of the batch in workspace.d_x: of data (EQF_DATA_TO_PRIOR: nll) or of latents (the free energy
+ * of their images). place: the term's first index in d_sums. */
 eqf_status eqf__path_launch(eqf_trainer *trainer, eqf_direction direction, size_t count, unsigned place);
 
-/* ---- Weighed samples --------------------------------------------------------------------------------------------- */
+/* ---- Weighted samples
+ * --------------------------------------------------------------------------------------------- */
 
 eqf_status eqf__weighted_create(eqf_trainer *trainer);
 void eqf__weighted_destroy(eqf_trainer *trainer);
-/* The likelihood with improbable samples held to sample_cap. */
+/* The likelihood with the weight of improbable samples reduced by sample_cap. */
 eqf_status eqf__capped_nll_launch(eqf_trainer *trainer, size_t count);
 eqf_status eqf__dispersion_launch(eqf_trainer *trainer, size_t count);
 eqf_status eqf__dispersion_measure(eqf_trainer *trainer, double *mean_out, double *choosing_out);
 
-/* Seeds of their own for the model's samples and for pairs, so that none of them comes again in `eqf_flow_sample` with
- * the same seed. */
+/* Separate seeds for the model's samples and for pairs, so that `eqf_flow_sample` with the same seed repeats none of
+ * them. */
 typedef enum eqf__noise_purpose {
     EQF__NOISE_TRAINING = 1,
     EQF__NOISE_HELD_OUT = 2,
@@ -230,29 +232,29 @@ typedef enum eqf__noise_purpose {
     EQF__NOISE_HELD_OUT_PAIRS = 4
 } eqf__noise_purpose;
 uint64_t eqf__noise_seed(const eqf_training_options *options, eqf__noise_purpose purpose);
-/* Held-out samples that a measurement takes. */
+/* Number of held-out samples that a measurement takes. */
 size_t eqf__num_validated(const eqf_trainer *trainer);
 
-/* Known answers (src/check) of the programs that the stage uses, as they are assembled now, unless they are known to be
- * right: SELF_TEST if one is wrong. */
+/* Checks the known answers (src/check) of the programs of the stage, as they are assembled now, unless they have passed
+ * before: SELF_TEST if one is wrong. */
 eqf_status eqf__trainer_check(const eqf_trainer *trainer);
 /* The program of batches and of the optimizer. */
 eqf_status eqf__training_program(eqf_context *ctx, eqf__program **program_out);
-/* Those of stages; programs that are built are found again. */
+/* The programs of stages; each is built once. */
 eqf_status eqf__matching_program(eqf_context *ctx, size_t num_dof, eqf__program **program_out);
 eqf_status eqf__weighted_program(eqf_context *ctx, size_t num_dof, eqf__program **program_out);
 eqf_status eqf__path_program(eqf_context *ctx, unsigned num_particles, unsigned space_dim, eqf__program **program_out);
 
-/* The workspace anew, large enough for the batches of all terms. */
+/* Makes a new workspace, large enough for the batches of all terms. */
 eqf_status eqf__trainer_create_workspace(eqf_trainer *trainer);
 
 /* ---- Validation -------------------------------------------------------------------------------------------------- */
 
-/* Measures the averaged parameters on what is held out and keeps them if they are the best. The field's table is
- * checked, and may be refined, here. */
+/* Measures the averaged parameters on the held-out samples and keeps them if they are the best. It also checks the
+ * field's table, and refines it if necessary. */
 eqf_status eqf__trainer_validate(eqf_trainer *trainer);
 eqf_status eqf__trainer_add_history(eqf_trainer *trainer);
-/* NaN for a mean over no steps. */
+/* total / num_steps; NaN for no steps. */
 double eqf__mean_of(double total, double num_steps);
 
 #endif

@@ -1,4 +1,4 @@
-/* Life and loop of a training, with everything but the schedule on the device. */
+/* A training: creation, stages, and the loop over steps. All but the schedule runs on the device. */
 #include "eqflow/train.h"
 
 #include <float.h>
@@ -16,7 +16,7 @@ static double now_seconds(void) {
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-/* ---- Life -------------------------------------------------------------------------------------------------------- */
+/* ---- Create and destroy ------------------------------------------------------------------------------------------ */
 
 /* Kernels that all stages share. */
 eqf_status eqf__training_program(eqf_context *ctx, eqf__program **program_out) {
@@ -36,7 +36,7 @@ static eqf_status create_kernels(eqf_trainer *trainer) {
     return eqf__kernel_create(ctx, program, "blend_gradient", &trainer->blend);
 }
 
-/* What belongs to one stage. */
+/* Destroys what belongs to one stage. */
 static void leave_stage(eqf_trainer *trainer) {
     if (trainer->optimizer != NULL) trainer->optimizer->destroy(trainer);
     trainer->optimizer = NULL;
@@ -55,7 +55,7 @@ static eqf_status create_flow(eqf_trainer *trainer) {
     return eqf_flow_create(trainer->ctx, trainer->model, &flow_options, &trainer->flow);
 }
 
-/* Training may use tables that are coarser than those of likelihoods that are reported. */
+/* Training may use coarser tables than reported likelihoods. */
 static eqf_status coarsen_table(eqf_trainer *trainer) {
     eqf__field *field = trainer->flow->field;
     if (field->evaluation != EQF_FIELD_TABLE) return EQF_OK;
@@ -98,7 +98,7 @@ eqf_status eqf__trainer_enter_stage(eqf_trainer *trainer, unsigned stage) {
     trainer->stage_begin = 0;
     for (unsigned s = 0; s < stage; s++) trainer->stage_begin += trainer->stages[s].num_steps;
     trainer->running_norm = 0;
-    trainer->best_loss = NAN; /* another loss: nothing to compare with */
+    trainer->best_loss = NAN; /* losses of different stages cannot be compared */
     for (unsigned k = 0; k < EQF__NUM_TERMS; k++) trainer->measured[k] = trainer->best_measured[k] = NAN;
     EQF__TRY(eqf_model_set_params(trainer->ctx, trainer->model, trainer->best_params));
     EQF__TRY(create_flow(trainer));
@@ -118,7 +118,7 @@ eqf_status eqf__trainer_create_workspace(eqf_trainer *trainer) {
     return eqf__gradient_workspace_create(trainer->flow, eqf__largest_solve(trainer), &trainer->workspace);
 }
 
-/* What all stages share. */
+/* Creates what all stages share. */
 static eqf_status create_state(eqf_trainer *trainer, size_t num_dof, const float *x, const float *x_held_out) {
     eqf_context *ctx = trainer->ctx;
     const size_t state_bytes = trainer->num_trained * sizeof(float), row = num_dof * sizeof(float);
@@ -150,8 +150,8 @@ static eqf_status create_state(eqf_trainer *trainer, size_t num_dof, const float
     return EQF_OK;
 }
 
-/* x [num, N, D]. One NaN would reach every parameter with the first batch that holds it, and the learning rate would be
- * blamed for it. */
+/* Checks x [num, N, D]. One NaN would make all parameters NaN with the first batch that has it, and the message would
+ * then suggest a lower learning rate. */
 static eqf_status check_data(eqf_context *ctx, const char *what, const float *x, size_t num, size_t num_dof) {
     if (num > 0 && x == NULL) return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "the %s data are NULL", what);
     for (size_t i = 0; i < num * num_dof; i++)
@@ -265,7 +265,7 @@ void eqf_trainer_destroy(eqf_trainer **trainer) {
     *trainer = NULL;
 }
 
-/* ---- What the caller sees ---------------------------------------------------------------------------------------- */
+/* ---- Public functions -------------------------------------------------------------------------------------------- */
 
 static const char *stage_name(const eqf_training_options *options) {
     const char *name = NULL;
@@ -311,7 +311,7 @@ static eqf_status fill_state(eqf_trainer *trainer, eqf_training_state *state) {
     return EQF__WRITE(trainer->ctx, EQF_TRAINING_STATE_INIT, &now, state);
 }
 
-/* The next stage begins: its loss of the model that it begins with is what it has to beat. */
+/* Begins the next stage, and measures its loss for the model with which it begins, which a better model must beat. */
 static eqf_status begin_next_stage(eqf_trainer *trainer) {
     EQF__TRY(eqf__trainer_enter_stage(trainer, trainer->stage + 1));
     return eqf__trainer_validate(trainer);
@@ -334,7 +334,7 @@ static eqf_status advance(eqf_trainer *trainer, uint64_t max_steps) {
             EQF__TRY(eqf__progress(trainer->ctx, "train", (double)trainer->step, (double)target));
     }
     if (trainer->step > trainer->stage_begin && (trainer->step == next_validation || trainer->step == stage_end)) {
-        eqf__progress_hold(trainer->ctx, true); /* a measurement that is left out would change what comes after it */
+        eqf__progress_hold(trainer->ctx, true); /* not to be interrupted: later results depend on this measurement */
         const eqf_status status = eqf__trainer_validate(trainer);
         eqf__progress_hold(trainer->ctx, false);
         EQF__TRY(status);

@@ -5,8 +5,8 @@
 
 #include "train_internal.h"
 
-/* What the best model is chosen by: the loss, without penalty, with the weights that training ends with. NaN where a
- * part of it is not measured; values [EQF__NUM_TERMS]. */
+/* The number by which the best model is chosen: the loss without penalty and with the last weights. NaN if a part of it
+ * is not measured; values [EQF__NUM_TERMS]. */
 static double held_out_loss(const eqf_trainer *trainer, const double *values) {
     double loss = 0;
     for (unsigned k = 0; k < EQF__NUM_TERMS; k++) {
@@ -16,7 +16,7 @@ static double held_out_loss(const eqf_trainer *trainer, const double *values) {
     return loss;
 }
 
-/* Whether all that the best model is chosen by can be measured. */
+/* Whether all parts of that number can be measured. */
 static bool is_measured(const eqf_trainer *trainer) {
     static const double zeros[EQF__NUM_TERMS] = {0};
     return !isnan(held_out_loss(trainer, zeros));
@@ -32,7 +32,7 @@ static void keep_best(eqf_trainer *trainer, const float *averaged, const double 
     trainer->best_step = trainer->step;
 }
 
-/* All terms that are measured, of the parameters that the flow has now. */
+/* Measures all terms of the flow's present parameters. */
 static eqf_status measure_terms(eqf_trainer *trainer, double *choosing_out) {
     for (unsigned k = 0; k < EQF__NUM_TERMS; k++) {
         choosing_out[k] = NAN;
@@ -59,7 +59,7 @@ eqf_status eqf__trainer_validate(eqf_trainer *trainer) {
     double choosing[EQF__NUM_TERMS];
     if (status == EQF_OK) status = measure_terms(trainer, choosing);
     if (status == EQF_OK) keep_best(trainer, averaged, choosing);
-    if (has_params) { /* whatever came of it: a checkpoint must not hold the average as the optimizer's parameters */
+    if (has_params) { /* also after a failure: a checkpoint must not have the average in place of the parameters */
         eqf_status restored = eqf__buffer_write(ctx, field->d_params, 0, all_bytes, trainer->h_scratch);
         if (status == EQF_OK) status = restored;
     }

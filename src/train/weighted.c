@@ -1,13 +1,13 @@
-/* Likelihoods whose samples the host weighs, between the solve and its way back: the adjoints of sample b are scaled by
- * a factor f_b.
+/* Likelihoods whose samples the host weights, between the solve and its reverse pass: the adjoints of sample b are
+ * multiplied by a factor f_b.
  *
  * The log-dispersion (Richter et al., NeurIPS 2020, there log-variance; Vaitl et al. 2025): over a batch of data
  *     dispersion = mean of (w - mean of w)^2,   w = log q(x) + u(x)
- * zero where the model q is the target, whose ln Z drops out, and whatever density the data have. Its gradient is the
+ * It is zero where the model q is the target; ln Z drops out, and the data may have any density. Its gradient is the
  * mean of 2 (w - mean of w) d log q / d params: f = -2 (w - mean of w).
  *
- * A cap on samples: f = cap / (nll - mean of nll) where that is less than 1, so that one trajectory gone astray does
- * not decide a step. */
+ * A cap on samples: f = cap / (nll - mean of nll) if that is positive and less than 1, so that one bad trajectory does
+ * not dominate a step. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -56,8 +56,8 @@ void eqf__weighted_destroy(eqf_trainer *trainer) {
     trainer->weighted = NULL;
 }
 
-/* energies [count] of the batch in workspace.d_x: the kernel that seeds the energy-based loss, told that prior and
- * log_det are 0. */
+/* energies [count] of the batch in workspace.d_x, computed by the kernel energy_seed with log_prob_prior and log_det
+ * set to 0. */
 static eqf_status read_energies(eqf_trainer *trainer, size_t count) {
     const eqf__gradient_workspace *w = &trainer->workspace;
     const size_t num_bytes = num_numbers(trainer, count) * sizeof(float);
@@ -71,7 +71,7 @@ static eqf_status read_energies(eqf_trainer *trainer, size_t count) {
     return eqf__buffer_read(trainer->ctx, w->d_value, 0, count * sizeof(float), trainer->weighted->energies);
 }
 
-/* Sum over the batch, of all ranks. */
+/* The sum of value over the batches of all ranks. */
 static eqf_status sum_over_batch(eqf_trainer *trainer, size_t count,
                                  double (*value)(const eqf__weighted *weighted, size_t sample), double *sum_out) {
     *sum_out = 0;
@@ -88,7 +88,7 @@ static double log_ratio_of(const eqf__weighted *weighted, size_t sample) {
     return (double)weighted->energies[sample] - (double)weighted->values[sample];
 }
 
-/* From the nll of each sample, in values, to squared deviations there and factors. */
+/* values: in, the nll of each sample; out, squared deviations. Also computes the factors. */
 static eqf_status weigh_dispersion(eqf_trainer *trainer, size_t count) {
     eqf__weighted *weighted = trainer->weighted;
     double sum;
@@ -102,7 +102,7 @@ static eqf_status weigh_dispersion(eqf_trainer *trainer, size_t count) {
     return EQF_OK;
 }
 
-/* Factors below 1 for samples that are improbable; values stay. */
+/* Factors below 1 for improbable samples; values stay the same. */
 static eqf_status weigh_cap(eqf_trainer *trainer, size_t count) {
     eqf__weighted *weighted = trainer->weighted;
     const double cap = trainer->options.sample_cap;
@@ -116,7 +116,7 @@ static eqf_status weigh_cap(eqf_trainer *trainer, size_t count) {
     return EQF_OK;
 }
 
-/* The nll of the batch in workspace.d_x and its gradient, with samples weighed by that function. */
+/* The nll of the batch in workspace.d_x and its gradient, with samples weighted by `weigh`. */
 static eqf_status launch(eqf_trainer *trainer, size_t count, eqf_status (*weigh)(eqf_trainer *trainer, size_t count),
                          unsigned place) {
     eqf_context *ctx = trainer->ctx;
@@ -158,7 +158,7 @@ eqf_status eqf__capped_nll_launch(eqf_trainer *trainer, size_t count) {
     return launch(trainer, count, weigh_cap, EQF__SUM_NLL);
 }
 
-/* That of the held-out data that are measured. */
+/* The dispersion of the held-out data that are measured. */
 eqf_status eqf__dispersion_measure(eqf_trainer *trainer, double *mean_out, double *choosing_out) {
     eqf_context *ctx = trainer->ctx;
     const size_t num = eqf__num_validated(trainer), num_dof = trainer->flow->num_dof;

@@ -84,6 +84,9 @@ CALL(eqf_array_write_xyz_species, p[0], p[1], p[2], p[3], p[4], 1, 1, p[7])
 CALL_AND_FREE(eqf_array_read_xyz_values, 3, p[0], p[1], p[2], p[3])
 CALL(eqf_bench_probe, p[0], p[1])
 CALL(eqf_bench_remember, p[0], p[1])
+CALL_WITHOUT_STATUS(eqf_bench_device_text, p[0])
+CALL_AND_FREE(eqf_bench_describe, 1, p[0], p[1])
+CALL(eqf_bench_model, p[0], p[1], p[2], p[3], p[4])
 CALL_WITHOUT_STATUS(eqf_cache_path, p[0])
 CALL_AND_FREE(eqf_cache_list, 1, p[0], p[1], p[2])
 CALL(eqf_cache_clear, p[0], p[1])
@@ -415,6 +418,11 @@ static void test_null(void **state) {
     static eqf_context_options context_options = EQF_CONTEXT_OPTIONS_INIT;
     context_options.cache_path = "";
     static eqf_bench_yardsticks yardsticks = EQF_BENCH_YARDSTICKS_INIT;
+    static eqf_bench_question question = EQF_BENCH_QUESTION_INIT;
+    static eqf_bench_estimate estimate = EQF_BENCH_ESTIMATE_INIT;
+    static char device_name[] = "h200";
+    char h200[8192];
+    snprintf(h200, sizeof h200, "%s", eqf_bench_device_text(device_name));
     static eqf_communicator communicator = EQF_COMMUNICATOR_INIT;
     static eqf_device_profile profile = EQF_DEVICE_PROFILE_INIT;
     static eqf_device_info device = EQF_DEVICE_INFO_INIT;
@@ -484,6 +492,9 @@ static void test_null(void **state) {
         ROW(eqf_array_read_xyz_values, "o!!!", ctx, f.npy, element, &f.read),
         ROW(eqf_bench_probe, "!!", ctx, &yardsticks),
         ROW_GIVES(eqf_bench_remember, "!!", EQF_ERROR_NOT_FOUND, ctx, &yardsticks),
+        ROW(eqf_bench_device_text, "~", device_name),
+        ROW(eqf_bench_describe, "!!", ctx, &f.pointer),
+        ROW(eqf_bench_model, "!!!!!", ctx, h200, &model_options, &question, &estimate),
         ROW(eqf_cache_path, "~", ctx),
         ROW(eqf_cache_list, "!!!", ctx, &f.pointer, f.sizes[1]),
         ROW(eqf_cache_clear, "!o", ctx, f.sizes[1]),

@@ -49,6 +49,14 @@ within "$(awk "BEGIN { print $cold / $warm }")" 1 1e6 "programs: cold against wa
 succeed "$eqflow" bench --start-up --system dw2
 grep -q '^programs and stage tables' stdout && pass || fail "start-up: $(cat stdout)"
 
+# ---- Devices that are not here -------------------------------------------------------------------------------------
+succeed "$eqflow" bench --model h200 --system lj13 --batch 512 --json
+[ "$(grep -o '"layout": *"[a-z, ]*"' stdout | sort -u | wc -l)" -eq 3 ] && pass || fail "not three layouts: $(cat stdout)"
+[ "$(grep -c '"is_chosen": *true' stdout)" -ge 1 ] && pass || fail "no layout is chosen: $(cat stdout)"
+for key in seconds occupancy gflop num_launches; do within "$(field $key <stdout | head -n 1)" 1e-12 1e12 "--model: $key"; done
+expect 2 "no device 'no-such-device': there are here, " "$eqflow" bench --model no-such-device --system dw4
+expect 2 "unknown field 'fancy'" "$eqflow" bench --model h200 --field fancy --system dw4
+
 # ---- Protocol -------------------------------------------------------------------------------------------------------
 printf '%s\n' info 'prepare sample dw2 16' 'measure sample dw2 16 0.01' 'measure train dw2 16' 'measure mcmc dw2 64 0.01' \
     'prepare mcmc dw2 0' "model dw2 $work/m.safetensors" '' 'measure sample dw9 16' 'measure fly dw2 16' \

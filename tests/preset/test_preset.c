@@ -37,9 +37,7 @@ static void test_names_and_sizes(void **state) {
         assert_int_equal(preset->model->potential.num_particles, expected[i].num_particles);
         assert_int_equal(preset->model->potential.space_dim, expected[i].space_dim);
         assert_int_equal(preset->model->potential.kind, expected[i].kind);
-        const bool is_message = preset->model->dynamics.kind == EQF_DYNAMICS_MESSAGE;
-        assert_int_equal(preset->model->dynamics.num_distance, is_message ? 32 : 50);
-        assert_true(is_message == (eqf_potential_num_b(&preset->model->potential) > 0));
+        assert_int_equal(preset->model->dynamics.num_distance, 50);
         assert_int_equal(preset->model->dynamics.num_time, 10);
         assert_int_equal(preset->model->integrator.num_steps, 20);
         assert_int_equal(eqf_potential_check(NULL, &preset->model->potential), EQF_OK);

@@ -331,7 +331,7 @@ def ceiling(lines, device, kernel):
 
 def occupancy(device, figures, group):
     """Part of the waves that a unit could hold, by registers and local memory; None where the description does not say."""
-    if "waves_per_unit" not in device or not group:
+    if "waves_per_unit" not in device or not group or device["compiler"] == "ocloc":  # there each thread has all its registers
         return None
     width, most = int(device["wave_width"]), int(device["waves_per_unit"])
     granule = int(device["register_granule"])
