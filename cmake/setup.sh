@@ -97,7 +97,7 @@ install_packages() {
 build_packages=(gcc libc6-dev cmake ninja-build pkg-config ocl-icd-opencl-dev opencl-headers pocl-opencl-icd
     libclblast-dev librandom123-dev libjansson-dev libpopt-dev libmd-dev gnuplot-nox)
 # shellcheck disable=SC2034
-test_packages=(libcmocka-dev jq)
+test_packages=(libcmocka-dev jq python3-numpy python3-pytest python3-nbclient python3-ipykernel python3-matplotlib)
 
 # build_release TARGET [CMAKE OPTION...]: configures build/ for Release and builds TARGET there.
 build_release() {

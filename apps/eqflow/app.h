@@ -17,7 +17,7 @@ typedef struct cli_list {
     size_t num_texts;
 } cli_list;
 
-/* More than the options, operands and lists of any command. */
+/* Larger than the number of options, operands and list entries of any command. */
 enum { CLI_KEPT_MAX = 512 };
 
 typedef struct cli_app {

@@ -49,7 +49,7 @@ static exit_code parse(cli_app *app, const char *text, combined *c) {
     return EXIT_CODE_OK;
 }
 
-/* ---- The sets in one --------------------------------------------------------------------------------------------- */
+/* ---- Sets combined by MBAR --------------------------------------------------------------------------------------- */
 
 /* Interleaves the sets evenly, so that a contiguous block of the whole has a contiguous block of every set, as the
  * jackknife needs. */

@@ -33,7 +33,7 @@ static int compare_doubles(const void *a, const void *b) {
     return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b);
 }
 
-/* Pairs nearer than this are joined by a line: 1.3 times the middle of the particles' nearest distances. scratch
+/* Pairs nearer than this are joined by a line: 1.3 times the median of the particles' nearest distances. scratch
  * [N]. */
 static double bond_length(const float *x, unsigned num_particles, unsigned space_dim, double *scratch) {
     for (unsigned i = 0; i < num_particles; i++) {
@@ -120,7 +120,7 @@ static double reach_of(const float *x, size_t num_values) {
     return reach;
 }
 
-/* The configurations `shown` [num] of x with their energies, all to one scale. */
+/* The configurations `shown` [num] of x with their energies, all with the same scale. */
 static void print_row(FILE *html, drawing *to, const char *name, const char *title, const char *caption, size_t num,
                       const size_t *shown, const float *x, const float *energy) {
     const size_t num_dof = (size_t)to->num_particles * to->space_dim;

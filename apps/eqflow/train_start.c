@@ -1,10 +1,10 @@
-/* --start of eqflow train: another model's field, prior and parameters to go on from. */
+/* --start of eqflow train: training starts with the field, prior and parameters of a model. */
 #include <string.h>
 
 #include "flow_flags.h"
 #include "train_flags.h"
 
-/* The first flag that chooses what the model has already; NULL: none. */
+/* The first given flag whose value the model determines; NULL: there is none. */
 static const char *first_unfit(const train_flags *flags) {
     if (flags->field) return "field";
     if (flags->prior) return "prior";

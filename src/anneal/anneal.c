@@ -6,7 +6,7 @@
 
 #include "annealer.h"
 
-/* ---- Life -------------------------------------------------------------------------------------------------------- */
+/* ---- Create and destroy ------------------------------------------------------------------------------------------ */
 
 static eqf_status check_options(eqf_context *ctx, eqf_anneal_options *o) {
     if (o->num_walkers == 0) o->num_walkers = 8192;

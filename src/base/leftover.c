@@ -22,11 +22,11 @@ void eqf__leftover_name(unsigned attempt, char name[EQF__LEFTOVER_NAME_BYTES]) {
 
 void eqf__leftover_claim(int fd) {
     const int error = errno;
-    (void)flock(fd, LOCK_EX | LOCK_NB); /* where a file system has no locks, the process's number has to do */
+    (void)flock(fd, LOCK_EX | LOCK_NB); /* on file systems without locks only the process's number is left */
     errno = error;
 }
 
-/* The process in a name, 0: it is none of ours. */
+/* The process number in a name; 0: not a temporary name of eqflow. */
 static pid_t process_of(const char *name) {
     if (strncmp(name, prefix, sizeof prefix - 1) != 0) return 0;
     const char *digits = name + sizeof prefix - 1;

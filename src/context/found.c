@@ -99,7 +99,8 @@ static eqf_status fail_without_platforms(eqf_context *ctx) {
         getenv("OCL_ICD_VENDORS") != NULL ? " where OCL_ICD_VENDORS points" : "");
 }
 
-/* An implementation that is there, but does not answer. whose: "" is the loader, which asks them all. */
+/* An error for an implementation that exists but does not answer. whose: its name; "" is the loader, which calls all of
+ * them. */
 static eqf_status fail_to_list(eqf_context *ctx, cl_int error, const char *whose) {
     return eqf__fail(ctx, error == CL_OUT_OF_HOST_MEMORY ? EQF_ERROR_OUT_OF_MEMORY : EQF_ERROR_DEVICE,
                      "OpenCL is installed%s%s, but does not say what devices there are (%s): %s",

@@ -42,7 +42,7 @@ static eqf_status dense_contract(eqf__field *field, cl_mem d_grad, cl_mem d_grad
     return EQF_OK;
 }
 
-/* ---- Life -------------------------------------------------------------------------------------------------------- */
+/* ---- Create and destroy ------------------------------------------------------------------------------------------ */
 
 static void dense_destroy(eqf__field *field) {
     dense_state *state = field->state;

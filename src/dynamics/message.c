@@ -205,7 +205,7 @@ static eqf_status message_contract(eqf__field *field, cl_mem d_grad, cl_mem d_gr
                        EQF__ARG(num_slices), EQF__ARG(num_params));
 }
 
-/* ---- Life -------------------------------------------------------------------------------------------------------- */
+/* ---- Create and destroy ------------------------------------------------------------------------------------------ */
 
 static void message_destroy(eqf__field *field) {
     message_state *state = field->state;

@@ -7,7 +7,7 @@
 #include "radial_internal.h"
 #include "radial_params.h"
 
-/* ---- Life -------------------------------------------------------------------------------------------------------- */
+/* ---- Create and destroy ------------------------------------------------------------------------------------------ */
 
 /* Releases the buffers whose sizes depend on the table's resolution. */
 static void release_resolution(eqf__radial_state *state) {

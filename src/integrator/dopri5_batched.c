@@ -19,7 +19,7 @@ struct eqf__dopri5_batched {
     cl_mem d_start;                                               /* [max_blocks][2][V] */
 };
 
-/* ---- Life -------------------------------------------------------------------------------------------------------- */
+/* ---- Create and destroy ------------------------------------------------------------------------------------------ */
 
 static void release_buffers(eqf__dopri5_batched *batched) {
     cl_mem *buffers[] = {&batched->d_k,

@@ -122,7 +122,7 @@ static eqf_status set_budget(eqf__rk4 *rk4) {
     return EQF_OK;
 }
 
-/* ---- Life -------------------------------------------------------------------------------------------------------- */
+/* ---- Create and destroy ------------------------------------------------------------------------------------------ */
 
 static eqf_status create_forward(eqf__rk4 *rk4, unsigned group_size) {
     eqf__program *program;

@@ -25,7 +25,7 @@ static const unsigned rk4_offset[4] = {0, 1, 1, 2};
 static const double rk4_weight[4] = {1.0 / 6, 1.0 / 3, 1.0 / 3, 1.0 / 6};
 static const double rk4_reach[4] = {0.5, 0.5, 1, 0};
 
-/* ---- Life -------------------------------------------------------------------------------------------------------- */
+/* ---- Create and destroy ------------------------------------------------------------------------------------------ */
 
 static void release_memory(rk4_batched *batched) {
     cl_mem *buffers[] = {&batched->d_y[0],        &batched->d_y[1],

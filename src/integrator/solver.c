@@ -100,7 +100,7 @@ unsigned eqf__integrator_form(eqf_integrator_method method, unsigned forms) {
     return f < MOST_FORMS ? find(method)->forms[f].form : 0;
 }
 
-/* ---- Life -------------------------------------------------------------------------------------------------------- */
+/* ---- Create and destroy ------------------------------------------------------------------------------------------ */
 
 /* Replaces zeros by defaults and checks. Errors: INVALID_ARGUMENT with the option's name. */
 static eqf_status check_options(eqf_context *ctx, const integrator *row, eqf_flow_options *options) {

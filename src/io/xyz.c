@@ -29,7 +29,7 @@ static eqf_status write_text(eqf_context *ctx, eqf__file_writer *writer, const c
     return eqf__file_write(ctx, writer, text, strlen(text));
 }
 
-/* What particles are called: the last num_b by the second name. */
+/* The names of particles; the last num_b have the second one. */
 typedef struct particle_names {
     const char *element, *element_b;
     size_t num_b;

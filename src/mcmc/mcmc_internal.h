@@ -52,9 +52,9 @@ eqf_status eqf__mcmc_make_plan(eqf_context *ctx, const eqf_potential_options *po
 /* Number of sweeps in a launch, at most MAX_LAUNCH_SWEEPS; UNSUPPORTED if not even one is possible. */
 eqf_status eqf__mcmc_launch_sweeps(eqf_context *ctx, const eqf_potential_options *potential, unsigned *sweeps_out);
 
-/* Chains of a work-group whose states are in local memory; 0: each is in private memory. */
+/* The number of chains in a work-group with states in local memory; 0: states are in private memory. */
 unsigned eqf__mcmc_local_chains(const eqf_context *ctx, const eqf_potential_options *potential);
-/* The program of chains, `last` (a file or NULL) after the kernels of plain ones. */
+/* The program of Monte Carlo chains; `last` (or NULL) is a file that follows cl/mcmc/metropolis.cl. */
 eqf_status eqf__mcmc_program(eqf_context *ctx, const eqf_potential_options *potential, const char *name,
                              const char *last, eqf__program **program_out);
 

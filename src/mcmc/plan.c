@@ -44,7 +44,7 @@ eqf_status eqf__mcmc_launch_sweeps(eqf_context *ctx, const eqf_potential_options
     return *sweeps_out > 0 ? EQF_OK : eqf__budget_refuse(ctx, "sweep", potential->num_particles, "");
 }
 
-/* The most, up to 64, whose states take at most seven eighths of a group's memory: drivers keep some for themselves. */
+/* At most 64 chains, whose states fit into seven eighths of a group's local memory: drivers use some of it. */
 unsigned eqf__mcmc_local_chains(const eqf_context *ctx, const eqf_potential_options *potential) {
     const eqf__device *device = ctx->device;
     const uint64_t room = device->info.local_memory_bytes / 8 * 7,

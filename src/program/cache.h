@@ -20,7 +20,7 @@ typedef struct eqf__cache_header {
     char digest[65]; /* SHA-256 of this header, the digest zero, then kernel names and binary */
     char padding[2];
 } eqf__cache_header;
-/* What header->digest must be, of an entry with these bytes behind the header. */
+/* The digest of an entry with these bytes after the header. */
 void eqf__cache_digest(const eqf__cache_header *header, const void *bytes, size_t num_bytes,
                        char out[EQF__CACHE_KEY_SIZE]);
 /* Whether a file's bytes are a whole entry of that key. */

@@ -56,7 +56,7 @@ size_t eqf__kernel_largest_group(const eqf_context *ctx, const eqf__kernel *kern
     return error == CL_SUCCESS ? most : 0;
 }
 
-/* Remembers that this kernel has run, for the cache; of a described device with the size of its groups. */
+/* Notes for the cache that this kernel has run; for a described device also the size of its groups. */
 static void note_launch(const eqf_context *ctx, const eqf__kernel *kernel, size_t local_size) {
     char entry[128], *list = kernel->program->launched_kernels;
     if (ctx->device->described != NULL)

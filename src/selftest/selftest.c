@@ -137,7 +137,7 @@ static eqf_status run_priors(eqf__checker *checker) {
     return EQF_OK;
 }
 
-/* ---- All of it --------------------------------------------------------------------------------------------------- */
+/* ---- The whole selftest ------------------------------------------------------------------------------------------ */
 
 /* A failure that prevents an answer counts as a failed check; other errors end the run. */
 static eqf_status take(eqf__checker *checker, eqf_status status) {

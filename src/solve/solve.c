@@ -6,7 +6,7 @@
 
 #include "solve.h"
 
-/* ---- Life -------------------------------------------------------------------------------------------------------- */
+/* ---- Create and destroy ------------------------------------------------------------------------------------------ */
 
 static eqf_status create_parts(eqf_flow *flow, const eqf_model *model, const eqf_flow_options *options) {
     const eqf_model_options *made = eqf_model_options_of(model);
@@ -149,7 +149,7 @@ eqf_status eqf__flow_transform(eqf_flow *flow, eqf_direction direction, size_t b
     return EQF_OK;
 }
 
-/* ---- What the caller sees ---------------------------------------------------------------------------------------- */
+/* ---- Public functions -------------------------------------------------------------------------------------------- */
 
 static eqf_status check_is_double(const eqf_flow *flow) {
     if (eqf__is_double(&flow->solver->real)) return EQF_OK;

@@ -182,7 +182,7 @@ static eqf_status find_parts(eqf_trainer *trainer, const char *path, const eqf__
                      path);
 }
 
-/* Numbers that no training saves, and that would be found only when it goes on. */
+/* Checks for numbers that a training does not save and that would cause errors only later. */
 static eqf_status check_parts(eqf_trainer *trainer, const char *path, const void *const vectors[NUM_VECTORS],
                               const eqf__tensor *history) {
     for (unsigned v = 0; v < NUM_VECTORS; v++) {
@@ -224,7 +224,7 @@ static eqf_status restore(eqf_trainer *trainer, const char *path, const eqf__ten
     const eqf__tensor *history = NULL;
     eqf_status status = find_parts(trainer, path, file, counts, numbers, vectors, &history);
     if (status == EQF_OK) status = check_parts(trainer, path, vectors, history);
-    /* The sizes of what was looked for are those of the checkpoint's stage. */
+    /* find_parts entered the checkpoint's stage, on which sizes depend. After an error it is left. */
     if (status != EQF_OK && trainer->stage != 0) (void)eqf__trainer_enter_stage(trainer, 0);
     if (status != EQF_OK) return status;
     eqf__field *field = trainer->flow->field;

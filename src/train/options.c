@@ -35,8 +35,8 @@ static const char *const pairings[] = {[EQF_PAIRING_NONE] = "none",
 #define FRACTION(member, initial_value, ...) \
     ROW(member, REAL, .initial = (initial_value), .low = 0, .high = 1, __VA_ARGS__)
 
-/* The fingerprint feeds on values in this order: numbers, then counts, and an optional one only where it is not its
- * default. New rows are optional and come last. */
+/* The fingerprint is a hash of the values in this order: numbers, then counts, and an optional one only where it is not
+ * its default. New rows are optional and come last. */
 static const eqf_option rows[] = {
     ROW(learning_rate, REAL, .initial = 5e-3, .low = DBL_MIN, .high = DBL_MAX,
         .help = "of the optimizer, at its highest"),

@@ -38,7 +38,7 @@ struct eqf__soap {
     double *wide;   /* [LONGEST_SIDE (LONGEST_SIDE + 4)] */
 };
 
-/* ---- Life -------------------------------------------------------------------------------------------------------- */
+/* ---- Create and destroy ------------------------------------------------------------------------------------------ */
 
 static bool is_matrix(const eqf_param_slice *slice) {
     return slice->num_dims == 2 && slice->shape[0] > 1 && slice->shape[1] > 1 &&

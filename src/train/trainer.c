@@ -16,7 +16,7 @@ static double now_seconds(void) {
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-/* ---- Life -------------------------------------------------------------------------------------------------------- */
+/* ---- Create and destroy ------------------------------------------------------------------------------------------ */
 
 /* Kernels that all stages share. */
 eqf_status eqf__training_program(eqf_context *ctx, eqf__program **program_out) {
@@ -265,7 +265,7 @@ void eqf_trainer_destroy(eqf_trainer **trainer) {
     *trainer = NULL;
 }
 
-/* ---- What the caller sees ---------------------------------------------------------------------------------------- */
+/* ---- Public functions -------------------------------------------------------------------------------------------- */
 
 static const char *stage_name(const eqf_training_options *options) {
     const char *name = NULL;

@@ -65,6 +65,20 @@ if [ "$(grep -c '^[* ] [0-9]:' stdout)" -eq 2 ]; then
     grep -q 'fastest by the stored probes, [0-9.]* GFLOP/s' stdout && pass || fail "no probe was used: $(cat stdout)"
     succeed "$eqflow" devices --json
     grep -Eq '"probe_gflops": [0-9]' stdout && pass || fail "the probe was not kept: $(cat stdout)"
+    # What others may write to is not used: the probe, and a tuning.
+    probe=$(ls cache/eqflow/*.probe)
+    tuning=${probe%.probe}.tuning
+    printf 'table_cells = 1024\n' >"$tuning"
+    succeed "$eqflow" devices --verbose
+    grep -Eq 'table_cells +1024 +eqflow tune' stdout && pass || fail "a stored tuning: $(grep table_cells stdout)"
+    chmod o+w "$probe" "$tuning"
+    succeed "$eqflow" devices --verbose
+    for kind in probe tuning; do
+        [ "$(grep -c "$kind is not used: other users may write to it" stderr)" -ge 1 ] && pass || fail "a $kind of everybody: $(cat stderr)"
+    done
+    if grep -Eq 'table_cells +1024|fastest by the stored probes' stdout; then fail "a probe or tuning of everybody is used"; else pass; fi
+    rm "$tuning"
+    chmod o-w "$probe"
     printf 'nonsense\n' >"$(ls cache/eqflow/*.probe)"
     succeed "$eqflow" devices
     grep -q 'first CPU; GPUs come' stdout && pass || fail "a damaged probe: $(cat stdout)"

@@ -42,7 +42,7 @@ planted bench/probe.cl 'probe' 's/a0 = fma(a0, f, t);/a0 = fma(a0, f, -t);/'
 
 planted dynamics/radial.clh 'radial, direct, rk4' 's/div += d \* phi1 +/div += d * phi1 -/'
 planted dynamics/radial_table.clh 'radial, table, rk4' 's/sqrt_distance(d2)/sqrt_distance(d2) * 1.01f/'
-planted dynamics/radial_params.clh 'radial, table, rk4' 's/AT_LOG_GAMMAS (AT_IMPORTANCE + K)/AT_LOG_GAMMAS AT_IMPORTANCE/'
+planted dynamics/radial_params.clh 'radial, table, rk4' 's/AT_LOG_GAMMAS (AT_IMPORTANCE + PAIR_KINDS \* K)/AT_LOG_GAMMAS AT_IMPORTANCE/'
 planted dynamics/radial_stages.cl 'radial, direct, rk4' 's/bias += basis\[m\] \*/bias -= basis[m] */'
 planted dynamics/radial_gradients.cl 'radial, direct, rk4' 's/+=/-=/'
 planted dynamics/radial_any_time.clh 'radial, direct, dopri5' 's/velocity\[j \* D + a\] -= r/velocity[j * D + a] += r/'

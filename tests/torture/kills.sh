@@ -82,6 +82,7 @@ is_old() { # FILE
     [ "$start" = old ]
 } 2>/dev/null
 shopt -s nullglob
+SECONDS=0
 for n in $(seq "$count"); do
     name=${names[$((RANDOM % ${#names[@]}))]} kind=${kinds[$((RANDOM % ${#kinds[@]}))]}
     cache=cache
@@ -109,9 +110,8 @@ for n in $(seq "$count"); do
     fi
     wait $child 2>/dev/null
     if [ $? -eq 137 ]; then num_killed[$kind]=$((num_killed[$kind] + 1)); else num_ended=$((num_ended + 1)); fi
-    call=
-    read -r _ _ call <stderr
-    [ "$kind" = warm ] || [ "$kind" = cold ] || [ -z "$call" ] || killed_in[$call]=$((${killed_in[$call]:-0} + 1))
+    read -r first second call <stderr
+    [ "$first $second" != "killed in" ] || killed_in[$call]=$((${killed_in[$call]:-0} + 1))
     for file in good/"$name"-*; do
         [ -e "$file" ] || continue
         file=${file#good/"$name"-}

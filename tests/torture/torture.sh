@@ -6,7 +6,7 @@
 # --long: every k, all codes, once and for ever. --few: a third of short. A PROGRAM built with -DEQFLOW_SANITIZE=ON
 # (the library is one built without) must not lose memory either, nor touch what is not its own; what drivers lose is
 # suppressed (tests/support/lsan.supp).
-# TORTURE_SECONDS in the environment: it stops then. TORTURE_STATE: a file that keeps how far each command, class and
+# TORTURE_SECONDS in the environment: it stops then, begun when all is ready. TORTURE_STATE: a file that keeps how far each command, class and
 # code has come; the next call with it goes on from there.
 set -u
 eqflow=${1:?the program} library=${2:?libfailing_calls.so}
@@ -46,6 +46,7 @@ keep() { # SWEEP CALL
 "$eqflow" data dw2 -n 200 -o x.npy --quiet >/dev/null || exit 77
 "$eqflow" train dw2 --data x.npy -o m.safetensors --steps 5 --batch-size 16 --quiet --integration-steps 5 >/dev/null || exit 1
 
+SECONDS=0
 command_of() {
     case $1 in
         data) echo "data dw2 -n 64 --burn-in 40 --thinning 20 -o out1.npy --energies out2.npy" ;;
@@ -151,6 +152,10 @@ for each in "${commands[@]}"; do
 done
 if [ -n "$state" ] && [ -e "$state" ]; then # each sweep's last line is enough
     for sweep in "${!next[@]}"; do echo "$sweep ${next[$sweep]}"; done | sort >"$state.new" && mv "$state.new" "$state"
+fi
+if [ $num_runs -eq 0 ] && [ $num_whole -lt $num_sweeps ]; then
+    echo "skipped: $limit s are too short for the first run"
+    exit 77
 fi
 echo "$num_runs runs in $SECONDS s, $num_whole of $num_sweeps sequences of calls whole, $num_bad bad"
 [ $num_bad -eq 0 ]
