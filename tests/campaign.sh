@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The campaign, what takes too long for test.sh: campaign.sh BUILD-FOLDER [MINUTES]     (480: a night)
+# The campaign, what takes too long for test.sh: campaign.sh BUILD-FOLDER [MINUTES [PART...]]
+# (480: a night; all parts: torture kills cold_cache kills_mpi tsan fuzz afl)
 # One knob: the parts share the minutes. Every fallible call fails (tests/torture/torture.sh --long, a fifth; the next
 # campaign of the same build folder goes on where this one stopped), kills at random moments (up to 1,000 with the day as
 # seed, a quarter), processes on one cold cache and killed ranks (a twentieth each; ranks if the build has MPI), two
@@ -9,6 +10,8 @@
 # found something.
 set -u
 build=$(cd "${1:?the build folder}" && pwd) minutes=${2:-480}
+shift $(($# < 2 ? $# : 2))
+parts=" $* "
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 program=$build/apps/eqflow/eqflow
 [ -x "$program" ] || { echo "there is no program in $build: build it first"; exit 2; }
@@ -20,6 +23,7 @@ mkdir -p "$log"
 : >"$log/summary.txt"
 left() { echo $((seconds - SECONDS)); }
 say() { echo "$*" | tee -a "$log/summary.txt"; }
+wants() { [ -z "${parts// /}" ] || [[ $parts == *" $1 "* ]]; }
 part() { # NAME COMMAND...
     local name=$1 code start=$SECONDS
     shift
@@ -37,22 +41,26 @@ part() { # NAME COMMAND...
 say "campaign of $minutes minutes, $(cd "$here" && git rev-parse --short HEAD 2>/dev/null || echo 'no git'), $(date +%F)"
 seed=$(date +%Y%m%d)
 failing=$build/tests/libfailing_calls.so
-part torture env TORTURE_SECONDS=$((seconds / 5)) TORTURE_STATE="$build/campaign-torture.state" \
+wants torture && part torture env TORTURE_SECONDS=$((seconds / 5)) TORTURE_STATE="$build/campaign-torture.state" \
     bash "$here/torture/torture.sh" "$program" "$failing" --long
-part kills bash "$here/torture/kills.sh" "$program" 1000 "$seed" "$failing" $((seconds / 4))
-part cold_cache bash "$here/torture/cold_cache.sh" "$program" 50 "$seed" $((seconds / 20))
-if grep -q '^EQFLOW_MPI:BOOL=ON' "$build/CMakeCache.txt" 2>/dev/null; then
+wants kills && part kills bash "$here/torture/kills.sh" "$program" 1000 "$seed" "$failing" $((seconds / 4))
+wants cold_cache && part cold_cache bash "$here/torture/cold_cache.sh" "$program" 50 "$seed" $((seconds / 20))
+if ! wants kills_mpi; then
+    :
+elif grep -q '^EQFLOW_MPI:BOOL=ON' "$build/CMakeCache.txt" 2>/dev/null; then
     part kills_mpi bash "$here/torture/kills_mpi.sh" "$program" 100 "$seed" $((seconds / 20))
 else
     say "--    kills_mpi: $build was made without -DEQFLOW_MPI=ON"
 fi
-part tsan bash "$here/threads/tsan.sh" "$here/.." "$build"
+wants tsan && part tsan bash "$here/threads/tsan.sh" "$here/.." "$build"
 
 # Fuzzers share what is left. Short inputs are many a second; longest: what the format needs to be whole.
 targets=(npy xyz model checkpoint cache_entry profile tuning potential_text options)
 shares=(3 5 20 28 2 13 5 19 5) # of a hundred, so that all come as far (docs/reliability.md)
 clang=$(command -v clang || true)
-if [ -n "$clang" ] && [ "$(left)" -gt 60 ]; then
+if ! wants fuzz; then
+    :
+elif [ -n "$clang" ] && [ "$(left)" -gt 30 ]; then
     fuzz=$build/fuzz
     names=()
     for target in "${targets[@]}"; do names+=("fuzz_$target"); done
@@ -75,7 +83,9 @@ if [ -n "$clang" ] && [ "$(left)" -gt 60 ]; then
 else
     say "--    no clang, or no time left: no libFuzzer"
 fi
-if [ "$(left)" -gt 0 ]; then
+if ! wants afl; then
+    :
+elif [ "$(left)" -gt 0 ]; then
     each=$(($(left) / ${#targets[@]}))
     part afl bash "$here/fuzz/afl.sh" "$here/.." "$build" $((each > 2 ? each : 2))
     sed -n 's/^\([a-z_]*: [0-9]* executions\)/      AFL++ \1/p' "$log/afl.txt" | tee -a "$log/summary.txt"

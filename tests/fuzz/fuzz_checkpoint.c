@@ -63,6 +63,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t num_bytes) {
         FUZZ_REQUIRE(trainer->stage < 2 && trainer->step <= trainer->num_steps);
         FUZZ_REQUIRE(trainer->flow->field->resolution <= 1u << 20);
         for (size_t n = 0; n < trainer->num_params; n++) FUZZ_REQUIRE(isfinite(trainer->best_params[n]));
+        const float *params = eqf__described_memory(trainer->flow->field->d_params);
+        for (size_t n = 0; n < trainer->num_params; n++) FUZZ_REQUIRE(isfinite(params[n]));
+        size_t num_rows;
+        const eqf_history_row *rows = eqf_model_history(trainer->model, &num_rows);
+        for (size_t r = 0; r < num_rows; r++) FUZZ_REQUIRE(rows[r].step <= trainer->num_steps);
         eqf_training_state state = EQF_TRAINING_STATE_INIT;
         eqf_model *best = NULL;
         (void)eqf_trainer_advance(trainer, 0, &state);
