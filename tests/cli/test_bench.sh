@@ -53,7 +53,7 @@ grep -q '^programs and stage tables' stdout && pass || fail "start-up: $(cat std
 succeed "$eqflow" bench --model h200 --system lj13 --batch 512 --json
 [ "$(grep -o '"layout": *"[a-z, ]*"' stdout | sort -u | wc -l)" -eq 3 ] && pass || fail "not three layouts: $(cat stdout)"
 [ "$(grep -c '"is_chosen": *true' stdout)" -ge 1 ] && pass || fail "no layout is chosen: $(cat stdout)"
-for key in seconds occupancy gflop num_launches; do within "$(field $key <stdout | head -n 1)" 1e-12 1e12 "--model: $key"; done
+for key in seconds occupancy gflop num_launches; do within "$(field $key <stdout | head -n 1 | tr -d " ")" 1e-12 1e12 "--model: $key"; done
 expect 2 "no device 'no-such-device': there are here, " "$eqflow" bench --model no-such-device --system dw4
 expect 2 "unknown field 'fancy'" "$eqflow" bench --model h200 --field fancy --system dw4
 
