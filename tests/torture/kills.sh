@@ -86,6 +86,7 @@ SECONDS=0
 for n in $(seq "$count"); do
     name=${names[$((RANDOM % ${#names[@]}))]} kind=${kinds[$((RANDOM % ${#kinds[@]}))]}
     cache=cache
+    [ "${calls[$name-$kind]:-1}" -gt 0 ] || kind=warm # a command may make no OpenCL call
     if [ "$kind" = cold ]; then
         cache=cold
         rm -rf cold
