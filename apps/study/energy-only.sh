@@ -21,8 +21,8 @@ number() {
 }
 
 # 1. A first flow, of the paper's field: seconds.
-"$eqflow" train "$preset" --data none --steps "$first_steps" -o flow_0.safetensors --seed 1 --json >train_0.json
-evaluations=$((first_steps * 256))
+"$eqflow" train "$preset" --data none --steps "$first_steps" --num-generated 256 -o flow_0.safetensors --seed 1 --json >train_0.json
+evaluations=$((first_steps * 256)) # without the measurements that choose the best model
 
 for ((round = 1; round <= rounds; round++)); do
     # 2. From the last flow to the target: equally weighted configurations, however poor the flow is.

@@ -74,7 +74,7 @@ static inline void remove_centre(CONFIGURATION x) {
         }
 }
 
-/* A trial move of particle i of each chain: a displacement of standard deviation step_size in each direction, at
+/* A proposed move of particle i of each chain: a displacement of standard deviation step_size in each direction, at
  * temperature T; factor = -log2(e) T_0/T, where T_0 reduces u. Returns 1 in lanes that accept it, else 0. */
 static inline uintv metropolis_move(CONFIGURATION x, uint i, uint seed_low, uint seed_high, uintv chain, uint sweep,
                                     realv step_size, realv factor) {
@@ -111,7 +111,7 @@ __kernel void mcmc_start(__global real *x_blocked, uint num_blocks, uint first_b
     }
 }
 
-/* Sweeps first_sweep ... first_sweep + num_sweeps - 1; a sweep is a trial move of each particle in turn. accepted
+/* Sweeps first_sweep ... first_sweep + num_sweeps - 1; a sweep proposes a move of each particle in turn. accepted
  * [num_blocks][V] is set to the number of accepted moves in this launch. series [num_steps][num_series_blocks][V]: the
  * energy of the first blocks' chains after every series_interval sweeps, counted from series_start. */
 CHAIN_KERNEL void mcmc_sweeps(__global real *x_blocked, __global uint *accepted, __global real *series, uint num_blocks,

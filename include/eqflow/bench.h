@@ -1,4 +1,5 @@
-/* The limits of the open device, by which measured speeds are divided. */
+/* The limits of the open device, by which measured speeds are divided, and a model of what calls cost on devices that
+ * are not here. */
 #ifndef EQFLOW_BENCH_H
 #define EQFLOW_BENCH_H
 

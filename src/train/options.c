@@ -12,7 +12,7 @@
 /* ---- The table --------------------------------------------------------------------------------------------------- */
 
 #define MOST_SAMPLES ((double)(1 << 24))
-#define MOST_STEPS 9007199254740992.0 /* 2^53: all counts below are doubles */
+#define MOST_STEPS 9007199254740992.0 /* 2^53: a row holds its limits as doubles, which count exactly up to there */
 
 static const char *const evaluations[] = {[EQF_FIELD_TABLE] = "table", [EQF_FIELD_DIRECT] = "direct", NULL};
 static const char *const divergences[] = {[EQF_DIVERGENCE_EXACT] = "exact",
