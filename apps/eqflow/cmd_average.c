@@ -41,9 +41,8 @@ static exit_code read_log_weights(cli_app *app, const average_flags *flags, aver
     if (flags->has_equal_weights || a->combined) return EXIT_CODE_OK;
     const char *path = flags->log_weights_path ? flags->log_weights_path : flags->data_path;
     eqf_array array = EQF_ARRAY_INIT;
-    const eqf_status status = flags->log_weights_path
-                                  ? eqf_array_read_npy(app->ctx, path, &array)
-                                  : eqf_array_read_xyz_values(app->ctx, path, "log_weight", &array);
+    const eqf_status status = flags->log_weights_path ? eqf_array_read_npy(app->ctx, path, &array)
+                                                      : eqf_array_read_xyz_values(app->ctx, path, "log_weight", &array);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_READ);
     exit_code code = EXIT_CODE_OK;
     if (flags->log_weights_path && (array.num_dims != 1 || array.shape[0] != a->num))
@@ -195,6 +194,7 @@ static exit_code print_all(cli_app *app, const average_flags *flags, averages *a
     output_text(&output, "table_output", flags->table_path ? "table in" : NULL, flags->table_path);
     output_text(&output, "pairs_output", flags->pairs_path ? "pair distribution in" : NULL, flags->pairs_path);
     output_text(&output, "histograms_output", flags->histograms_path ? "histograms in" : NULL, flags->histograms_path);
+    output_text(&output, "each_output", flags->each_path ? "values of each in" : NULL, flags->each_path);
     if (code == EXIT_CODE_OK) return output_finish(&output);
     output_abandon(&output);
     return code;
@@ -206,6 +206,7 @@ static exit_code check_flags(cli_app *app, const average_flags *flags, scan_rang
     const files_use uses[] = {{"--table", flags->table_path, true},
                               {"--pairs", flags->pairs_path, true},
                               {"--histograms", flags->histograms_path, true},
+                              {"--each", flags->each_path, true},
                               {"FILE", flags->data_path, false},
                               {"--log-weights", flags->log_weights_path, false},
                               {"--potential", flags->system.potential_path, false}};
@@ -214,6 +215,8 @@ static exit_code check_flags(cli_app *app, const average_flags *flags, scan_rang
     if (code == EXIT_CODE_OK && flags->with.num_texts > 0 && flags->log_weights_path)
         code = app_fail(app, EXIT_CODE_USAGE,
                         "--with combines sets without weights of their own: it excludes --log-weights");
+    if (code == EXIT_CODE_OK && flags->with.num_texts > 0 && flags->each_path)
+        code = app_fail(app, EXIT_CODE_USAGE, "--each has the rows of one file: it excludes --with");
     if (code == EXIT_CODE_OK && flags->has_equal_weights && flags->log_weights_path)
         code = app_fail(app, EXIT_CODE_USAGE, "--equal-weights and --log-weights exclude each other");
     if (code == EXIT_CODE_OK && flags->table_path && scan_out->num == 0)
@@ -226,6 +229,7 @@ static exit_code check_flags(cli_app *app, const average_flags *flags, scan_rang
             code = app_fail(app, EXIT_CODE_USAGE, "unknown observable '%s'; see eqflow average --help",
                             flags->observables.texts[o]);
     if (code == EXIT_CODE_OK) code = files_check_writable(app, flags->table_path, "the table");
+    if (code == EXIT_CODE_OK) code = files_check_writable(app, flags->each_path, "the values");
     if (code == EXIT_CODE_OK) code = files_check_writable(app, flags->pairs_path, "the pair distribution");
     return code == EXIT_CODE_OK ? files_check_writable(app, flags->histograms_path, "the histograms") : code;
 }
@@ -233,8 +237,7 @@ static exit_code check_flags(cli_app *app, const average_flags *flags, scan_rang
 static void print_observables(FILE *stream) {
     size_t num;
     const eqf_observable *rows = eqf_observables(&num);
-    fputs("\nObservables:\n  energy               reduced, always there; variance: heat capacity / k\n",
-          stream);
+    fputs("\nObservables:\n  energy               reduced, always there; variance: heat capacity / k\n", stream);
     for (size_t r = 0; r < num; r++) fprintf(stream, "  %-20s %s\n", rows[r].name, rows[r].title);
 }
 
@@ -262,6 +265,7 @@ static exit_code average(cli_app *app, average_flags *flags, const scan_range *s
     if (code == EXIT_CODE_OK) code = average_weigh_sets(app, flags, options, num_options, &a);
     if (code == EXIT_CODE_OK) code = average_write_pairs(app, flags, &a);
     if (code == EXIT_CODE_OK) code = average_write_histograms(app, flags, &a);
+    if (code == EXIT_CODE_OK) code = average_write_each(app, flags, &a);
     if (code == EXIT_CODE_OK) code = print_all(app, flags, &a, scan, options, num_options);
     clear(&a);
     return code;
@@ -360,6 +364,11 @@ static size_t table_options(average_flags *flags, cli_option options_out[]) {
          .argument = "FILE.csv",
          .value = &flags->histograms_path,
          .help = "of every observable"},
+        {.kind = OPTION_TEXT,
+         .name = "each",
+         .argument = "FILE.csv",
+         .value = &flags->each_path,
+         .help = "the observables of every configuration, in their order"},
         {.kind = OPTION_COUNT,
          .name = "bins",
          .argument = "COUNT",

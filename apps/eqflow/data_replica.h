@@ -2,6 +2,9 @@
 #ifndef DATA_REPLICA_H
 #define DATA_REPLICA_H
 
+#include <jansson.h>
+#include <stdio.h>
+
 #include "eqflow/preset.h"
 #include "options.h"
 
@@ -10,6 +13,7 @@ typedef struct replica_flags {
     bool is_num_temperatures_set, is_num_ladders_set, is_exchange_interval_set, is_highest_set;
     double highest;
     const char *start, *each_path, *ladder_path;
+    cli_list to; /* "NAME=X" */
 } replica_flags;
 
 /* Values of the command's other flags. */
@@ -23,6 +27,15 @@ typedef struct replica_request {
 size_t replica_options(replica_flags *flags, cli_option options_out[]);
 /* An error if an option that needs --replicas is given without it. */
 exit_code replica_check(cli_app *app, const replica_flags *flags);
+/* The potentials [num_temperatures] of a ladder's entries: the temperature in a geometric row to the highest, the
+ * constants of --to in equal steps (data_states.c). */
+exit_code replica_make_states(cli_app *app, const replica_flags *flags, const eqf_potential_options *potential,
+                              eqf_potential_options *states_out);
+/* The values of the constants of --to in an entry, as CSV columns and into a JSON object; without a potential their
+ * names. */
+void replica_write_constants(cli_app *app, const replica_flags *flags, const eqf_potential_options *state, FILE *table);
+void replica_add_constants(cli_app *app, const replica_flags *flags, const eqf_potential_options *state, json_t *row);
+
 /* Draws the samples, writes the files and prints the results. */
 exit_code replica_make(cli_app *app, const replica_flags *flags, const replica_request *request,
                        const eqf_preset *preset);

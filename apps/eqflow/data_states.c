@@ -1,0 +1,73 @@
+/* eqflow data --replicas --to NAME=X: ladders whose entries differ in constants (exchange in lambda). */
+#include <math.h>
+#include <string.h>
+
+#include "data_replica.h"
+#include "output.h"
+#include "system.h"
+
+/* One constant in equal steps from the system's own value to the last one. */
+static exit_code put_row(cli_app *app, const char *text, unsigned num, eqf_potential_options *states) {
+    char name[64];
+    double first, last;
+    exit_code code = system_read_constant(app, "--to", text, name, &last);
+    if (code == EXIT_CODE_OK && strcmp(name, "temperature") == 0)
+        code = app_fail(app, EXIT_CODE_USAGE, "--to temperature: use --highest-temperature, whose row is geometric");
+    if (code == EXIT_CODE_OK) code = system_get_constant(app, name, &states[0], &first);
+    for (unsigned k = 1; k < num && code == EXIT_CODE_OK; k++) {
+        const double lambda = (double)k / (num - 1);
+        code = system_set_constant(app, name, (1 - lambda) * first + lambda * last, &states[k]);
+    }
+    return code;
+}
+
+exit_code replica_make_states(cli_app *app, const replica_flags *flags, const eqf_potential_options *potential,
+                              eqf_potential_options *states_out) {
+    const unsigned num = (unsigned)flags->num_temperatures;
+    const double ratio = flags->is_highest_set ? flags->highest / potential->temperature : 1;
+    if (!(ratio >= 1) && flags->to.num_texts > 0)
+        return app_fail(app, EXIT_CODE_USAGE, "--highest-temperature %g is below the system's temperature, %g",
+                        flags->highest, potential->temperature);
+    for (unsigned k = 0; k < num; k++) {
+        states_out[k] = *potential;
+        states_out[k].temperature *= pow(ratio, (double)k / (num - 1));
+    }
+    for (size_t c = 0; c < flags->to.num_texts; c++) {
+        const exit_code code = put_row(app, flags->to.texts[c], num, states_out);
+        if (code != EXIT_CODE_OK) return code;
+    }
+    return EXIT_CODE_OK;
+}
+
+/* The name of one of the constants of --to, and its value in a state. */
+static const char *constant_of(cli_app *app, const replica_flags *flags, size_t c, const eqf_potential_options *state,
+                               char name[64], double *value_out) {
+    double unused;
+    if (system_read_constant(app, "--to", flags->to.texts[c], name, &unused) != EXIT_CODE_OK ||
+        system_get_constant(app, name, state, value_out) != EXIT_CODE_OK)
+        *value_out = NAN;
+    return name;
+}
+
+void replica_write_constants(cli_app *app, const replica_flags *flags, const eqf_potential_options *state,
+                             FILE *table) {
+    char name[64];
+    for (size_t c = 0; c < flags->to.num_texts; c++) {
+        double value = NAN;
+        if (state) {
+            constant_of(app, flags, c, state, name, &value);
+            fprintf(table, ",%.9g", value);
+        } else {
+            fprintf(table, ",%.*s", (int)strcspn(flags->to.texts[c], "="), flags->to.texts[c]);
+        }
+    }
+}
+
+void replica_add_constants(cli_app *app, const replica_flags *flags, const eqf_potential_options *state, json_t *row) {
+    char name[64];
+    double value;
+    for (size_t c = 0; c < flags->to.num_texts; c++) {
+        constant_of(app, flags, c, state, name, &value);
+        json_object_set_new(row, name, output_real(value));
+    }
+}
