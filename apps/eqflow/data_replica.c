@@ -14,7 +14,8 @@
 #include "signals.h"
 #include "work.h"
 
-size_t replica_options(replica_flags *flags, cli_option options_out[]) {
+/* Options of the ladders. */
+static size_t ladder_options(replica_flags *flags, cli_option options_out[]) {
     const cli_option rows[] = {
         {.kind = OPTION_HEADING, .name = "Replica exchange in temperature"},
         {.kind = OPTION_COUNT,
@@ -59,6 +60,13 @@ size_t replica_options(replica_flags *flags, cli_option options_out[]) {
          .high = 1e6,
          .default_text = "10",
          .help = "between exchanges"},
+    };
+    return OPTIONS_PUT(options_out, rows);
+}
+
+/* Options of the ladders' starts and of files. */
+static size_t file_options(replica_flags *flags, cli_option options_out[]) {
+    const cli_option rows[] = {
         {.kind = OPTION_TEXT,
          .name = "start",
          .argument = "HOW",
@@ -78,6 +86,11 @@ size_t replica_options(replica_flags *flags, cli_option options_out[]) {
          .help = "what each temperature gave: acceptance, exchanges, mean energy, heat capacity"},
     };
     return OPTIONS_PUT(options_out, rows);
+}
+
+size_t replica_options(replica_flags *flags, cli_option options_out[]) {
+    const size_t num = ladder_options(flags, options_out);
+    return num + file_options(flags, options_out + num);
 }
 
 exit_code replica_check(cli_app *app, const replica_flags *flags) {

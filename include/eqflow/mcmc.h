@@ -127,13 +127,13 @@ eqf_status eqf_replica_sample(eqf_context *ctx, const eqf_potential_options *pot
                               const eqf_replica_options *options, size_t num_samples, float *x_out, float *energy_out,
                               eqf_replica_diagnostics *diagnostics_out);
 
-/* Replica exchange between states that differ in constants, in temperature or in kind (exchange in lambda): a ladder has
- * one chain for each of states [num_states], and neighbours exchange configurations with probability
+/* Replica exchange between states that differ in constants, in temperature or in kind (exchange in lambda): a ladder
+ * has one chain for each of states [num_states], and neighbours exchange configurations with probability
  *     min(1, exp(u_k(x_k) + u_k+1(x_k+1) - u_k(x_k+1) - u_k+1(x_k))),
  * u_k = U_k / T_k. States have the same particles and dimensions. Of the options num_temperatures and
- * highest_temperature must be 0. Energies and means of a state are u_k; heat capacities are the variance of u_k; log_z is
- * ln of the integral of exp(-u_k), minus that of the first state. Each state has a program of its own, which is built at
- * its first use. Otherwise as eqf_replica_sample. */
+ * highest_temperature must be 0. Energies and means of a state are u_k; heat capacities are the variance of u_k;
+ * log_z is ln of the integral of exp(-u_k), minus that of the first state. Each state has a program of its own, which
+ * is built at its first use. Otherwise as eqf_replica_sample. */
 eqf_status eqf_replica_sample_states(eqf_context *ctx, unsigned num_states, const eqf_potential_options *states,
                                      const eqf_replica_options *options, size_t num_samples, float *x_out,
                                      float *energy_out, eqf_replica_diagnostics *diagnostics_out);

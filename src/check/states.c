@@ -11,7 +11,8 @@
 static const uint32_t stream_swap = 0x73746174u; /* as in cl/mcmc/states.cl */
 static const uint64_t seed = 0xfedcba987654321u;
 enum { NUM_LADDERS = 13, ROUND = 5, PAIR = 2 };
-/* Buffers. Of the energies: of the low state at its own and at the high state's configurations, then of the high one. */
+/* Buffers. Of the energies: of the low state at its own and at the high state's configurations, then of the high
+ * one. */
 enum {
     X_LOW,
     X_HIGH,

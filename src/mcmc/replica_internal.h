@@ -49,8 +49,8 @@ eqf_status eqf__replica_diagnose(const replica_run *run, size_t num_samples, con
                                  const double *acceptance, const cl_uint *swaps, const cl_uint *trips,
                                  eqf_replica_diagnostics *diagnostics);
 
-/* Differences of ln Z along a ladder of num_states, into diagnostics. forward, reverse [num_states - 1, num]: u_k+1 - u_k
- * of sample n of state k, u_k - u_k+1 of sample n of state k + 1; sample n is of ladder n % num_ladders. */
+/* Differences of ln Z along a ladder of num_states, into diagnostics. forward, reverse [num_states - 1, num]:
+ * u_k+1 - u_k of sample n of state k, u_k - u_k+1 of sample n of state k + 1; sample n is of ladder n % num_ladders. */
 eqf_status eqf__replica_log_z(eqf_context *ctx, unsigned num_states, unsigned num_ladders, bool has_start, size_t num,
                               const double *forward, const double *reverse, eqf_replica_diagnostics *diagnostics);
 

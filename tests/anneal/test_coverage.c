@@ -17,8 +17,8 @@ static double pair(const eqf_potential_options *potential, double d) {
            potential->temperature;
 }
 
-/* Three particles on a line, mean-free: free coordinates a, b along orthonormal directions. Where two particles pass each
- * other the energy has a kink, so the error of equal steps shrinks as their square. */
+/* Three particles on a line, mean-free: free coordinates a, b along orthonormal directions. Where two particles pass
+ * each other the energy has a kink, so the error of equal steps shrinks as their square. */
 static void integrate_line(const eqf_potential_options *potential, double step, double *log_z, double *mean_energy) {
     const double reach = 12, low = -14;
     double z = 0, energy = 0;

@@ -1,6 +1,6 @@
-/* Replica exchange between states against integrals: a pair in the plane whose constants change along the ladder; means,
- * variances and differences of ln Z by quadrature; exchanges against what the energies say of them; two starts; the
- * same bits however it is cut; refusals. */
+/* Replica exchange between states against integrals: a pair in the plane whose constants change along the ladder;
+ * means, variances and differences of ln Z by quadrature; exchanges against what the energies say of them; two starts;
+ * the same bits however it is cut; refusals. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
