@@ -1,7 +1,8 @@
 /* Evaluates the message field with a work-group a sample (message_group.clh): message_group_values, then
  * message_group_sources. pairs [P]; scratch [samples of the launch][SLICE_SIZE]; x, velocity [samples][N*D]; times,
  * divergence [samples]; weights: message_group_weights; params as in src/dynamics/message_params.h. Group n computes
- * sample first_sample + n. A kernel is a loop over steps with one barrier; the switch between steps is the same for all work-items. */
+ * sample first_sample + n. A kernel is a loop over steps with one barrier; the switch between steps is the same for
+ * all work-items. */
 
 /* Values of all nodes, to scratch memory. */
 __kernel void message_group_values(__global const uint *pairs, __global const real *params,
@@ -38,8 +39,7 @@ ALWAYS_INLINE void group_part_step(uint item, __global real *s, __local real *sm
 /* velocity [N*D] = v minus its mean over particles, and the divergence; if more parts follow, what these need. */
 ALWAYS_INLINE void group_finish(uint item, __global real *s, __local const real *sm, __global real *velocity,
                                 __global real *divergence, uint is_complete) {
-    if (is_complete)
-        TURNS(turn, N * D) {
+    if (is_complete) TURNS(turn, N * D) {
             real mean = 0;
             ROLLED for (uint i = 0; i < N; i++) mean += s[AT_V + i * D + turn % D];
             velocity[turn] = s[AT_V + turn] - mean / (real)N;
@@ -50,8 +50,8 @@ ALWAYS_INLINE void group_finish(uint item, __global real *s, __local const real 
 #endif
 }
 
-/* Velocity and divergence, from the edges of the source particles. SOURCES of them are a part; a launch does parts begin
- * ... end - 1, and only devices that limit a launch need several. */
+/* Velocity and divergence, from the edges of the source particles. SOURCES of them are a part; a launch does parts
+ * begin ... end - 1, and only devices that limit a launch need several. */
 __kernel void message_group_sources(__global const real *params, __global const real *weights, __global real *scratch,
                                     __global real *velocity, __global real *divergence, uint first_sample, uint begin,
                                     uint end) {

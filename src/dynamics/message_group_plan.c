@@ -290,7 +290,7 @@ void eqf__group_weight_sources(const eqf__message_shape *shape, cl_uint *sources
 
 /* ---- Loop turns -------------------------------------------------------------------------------------------------- */
 
-/* Of a matrix product, of a loop over `turns` turns with `inner` turns in each, counted as a loop of n turns has n + 1. */
+/* Of a matrix product, and of a loop over `turns` turns with `inner` turns in each; a loop of n turns counts n + 1. */
 static uint64_t product_turns(size_t rows, size_t inputs, size_t outputs, size_t group) {
     return 1 + divide_up(divide_up(rows, 3) * divide_up(outputs, 4), group) * (inputs + 2);
 }

@@ -1,5 +1,5 @@
-/* The message field beside its double-precision reference: cases, a fixture, and the check of velocities and divergences.
- * Common to the tests of its layouts. */
+/* The message field beside its double-precision reference: cases, a fixture, and the check of velocities and
+ * divergences. Common to the tests of its layouts. */
 #ifndef MESSAGE_FIELD_H
 #define MESSAGE_FIELD_H
 

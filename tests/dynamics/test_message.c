@@ -147,7 +147,8 @@ static void test_layouts(void **state) {
         if (layouts[l].launch_iterations > 0 && before.launch_iterations == 0)
             device->launch_iterations = layouts[l].launch_iterations;
         print_message("groups of %u, budget %llu%s\n", device->group_size,
-                      (unsigned long long)device->launch_iterations, layouts[l].has_local_memory ? ", local memory" : "");
+                      (unsigned long long)device->launch_iterations,
+                      layouts[l].has_local_memory ? ", local memory" : "");
         is_good &= check_values(cases + DW4, 100);
         is_good &= check_reverse(cases + DW4, false, 200);
         is_good &= check_reverse(cases + DW4, true, 300);
