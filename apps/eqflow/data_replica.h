@@ -2,7 +2,9 @@
 #ifndef DATA_REPLICA_H
 #define DATA_REPLICA_H
 
+#include "eqflow/mcmc.h"
 #include "eqflow/preset.h"
+#include "files.h"
 #include "options.h"
 
 typedef struct replica_flags {
@@ -23,6 +25,13 @@ typedef struct replica_request {
 size_t replica_options(replica_flags *flags, cli_option options_out[]);
 /* An error if an option that needs --replicas is given without it. */
 exit_code replica_check(cli_app *app, const replica_flags *flags);
+
+enum { REPLICA_NUM_USES = EQF_REPLICA_MAX_TEMPERATURES + 2 };
+/* The files of --ladder, --start and, for each temperature, --each: into uses_out [REPLICA_NUM_USES]. */
+exit_code replica_uses(cli_app *app, const replica_flags *flags, files_use uses_out[]);
+/* An error if these cannot be written. */
+exit_code replica_check_writable(cli_app *app, const replica_flags *flags);
+
 /* Draws the samples, writes the files and prints the results. */
 exit_code replica_make(cli_app *app, const replica_flags *flags, const replica_request *request,
                        const eqf_preset *preset);

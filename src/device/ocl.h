@@ -26,6 +26,7 @@ typedef struct eqf__device {
      * that have such kernels. */
     unsigned group_size;          /* work-items of the group; 0: samples are not shared */
     unsigned group_min_particles; /* fewest particles for which a sample is shared */
+    unsigned group_min_particles_wide; /* the same for solves that hold several states of a sample */
     /* fewest particles for which a stage's table is copied to local memory first, if it fits */
     unsigned group_staging_particles;
     bool has_fast_local_memory; /* local memory is on the chip, separate from global memory */
