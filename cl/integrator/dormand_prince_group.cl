@@ -76,8 +76,8 @@ adaptive_begin(__global const real *state, __global real *slope, __global real *
     if (get_local_id(0) == 0) store_control(start, control + BLOCKED(sample, CONTROL_SIZE, 0));
 }
 
-/* The slope of stage `row` in a work-item's slot. A row ends with a 0, which slots without a component read: a condition
- * instead would let compilers read a neighbour's number, and checkers of races complain. */
+/* The slope of stage `row` in a work-item's slot. A row ends with a 0, which slots without a component read: with a
+ * condition instead, compilers may read a neighbour's number, and checkers of races complain. */
 #define OWN_SLOPE(row, o) sm_k[(row) * (STATE_SIZE + 1) + SLOT(o)]
 
 /* Group i has sample block_begin LANES + i, and owns the i-th sums of the gradient: grad [num_partials]
@@ -89,7 +89,8 @@ adaptive_steps(__global real *state, __global real *slope, __global real *carry,
                uint has_log_det, real direction, real equal_step, uint max_steps, uint max_turns, uint block_begin,
                uint block_end) {
     __local real4 sm_field[(FIELD_LOCAL_SIZE + 3) / 4], sm_sums[GROUP_SIZE];
-    __local real sm_state[SHARED_SIZE], sm_k[NUM_STAGES * (STATE_SIZE + 1)]; /* each work-item reads its own slots only */
+    /* Of the slopes each work-item reads its own slots only. */
+    __local real sm_state[SHARED_SIZE], sm_k[NUM_STAGES * (STATE_SIZE + 1)];
     const uint sample = block_begin * LANES + get_group_id(0);
     const real adjoint = adjoint_scale * adjoint_log_det[sample];
     real y[SLOTS], left_out[SLOTS], next[SLOTS], next_left_out[SLOTS], error[SLOTS], k[SLOTS];
