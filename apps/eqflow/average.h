@@ -67,9 +67,13 @@ exit_code scan_run(cli_app *app, const average_flags *flags, averages *a, const 
 exit_code average_set_constant(cli_app *app, const scan_range *scan, double value, const cli_option *options,
                                size_t num_options, const average_flags *flags, eqf_potential_options *potential);
 
-/* --with. read_sets adds its sets to a->x; weigh_sets computes the weights of all, when energies can be computed;
- * combined_moments gives mean and variance, with jackknife errors for which the weights are solved again without each
- * block; print_sets prints the sets. */
+/* Of "NAME=VALUE:FILE" the file; NULL if there is none. */
+const char *average_path_of_set(const char *with);
+
+/* --with. check_sets refuses a file that is given twice; read_sets adds its sets to a->x; weigh_sets computes the
+ * weights of all, when energies can be computed; combined_moments gives mean and variance, with jackknife errors for
+ * which the weights are solved again without each block; print_sets prints the sets. */
+exit_code average_check_sets(cli_app *app, const average_flags *flags);
 exit_code average_read_sets(cli_app *app, const average_flags *flags, averages *a);
 exit_code average_weigh_sets(cli_app *app, const average_flags *flags, const cli_option *options, size_t num_options,
                              averages *a);

@@ -7,6 +7,7 @@
 
 #include "average.h"
 #include "eqflow/free_energy.h"
+#include "files.h"
 
 enum { MOST_SETS = CLI_LIST_MAX + 1 };
 
@@ -30,6 +31,27 @@ void average_combined_clear(averages *a) {
     free(a->combined->block_log_weights);
     free(a->combined);
     a->combined = NULL;
+}
+
+const char *average_path_of_set(const char *with) {
+    const char *equals = strchr(with, '='), *colon = equals ? strchr(equals, ':') : NULL;
+    return colon && colon[1] != '\0' ? colon + 1 : NULL;
+}
+
+/* MBAR takes all samples for independent: those of a file that is given twice would count twice, with errors that are
+ * too small. */
+exit_code average_check_sets(cli_app *app, const average_flags *flags) {
+    for (size_t w = 0; w < flags->with.num_texts; w++) {
+        const char *path = average_path_of_set(flags->with.texts[w]);
+        for (size_t other = 0; path && other <= w; other++) {
+            const char *before = other == 0 ? flags->data_path : average_path_of_set(flags->with.texts[other - 1]);
+            if (before && files_is_one(path, before))
+                return app_fail(app, EXIT_CODE_USAGE,
+                                "--with %s: these are the samples of %s once more; each set counts once",
+                                flags->with.texts[w], before);
+        }
+    }
+    return EXIT_CODE_OK;
 }
 
 /* "NAME=VALUE:FILE" */

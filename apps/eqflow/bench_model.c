@@ -1,8 +1,11 @@
 /* `eqflow bench --model`: the time that a described device would take, in each layout that it could use; for this
  * machine's own device beside what is measured. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <sys/stat.h>
 
 #include "bench.h"
 #include "eqflow/bench.h"
@@ -20,14 +23,29 @@ typedef struct model_session {
     bool is_here;
     uint64_t batch;
     eqf_dynamics_kind field;
+    const char *device; /* its name, or its file's */
     json_t *rows;
 } model_session;
+
+/* A description that is not understood is named. */
+static exit_code fail_model(model_session *session, eqf_status status) {
+    if (status == EQF_ERROR_FORMAT && !session->is_here)
+        return app_fail(session->app, EXIT_CODE_INPUT, "%s: %s", session->device, eqf_context_error(session->app->ctx));
+    const exit_code code = app_fail_status(session->app, status, ACTIVITY_COMPUTE);
+    return status == EQF_ERROR_UNSUPPORTED ? EXIT_CODE_USAGE : code;
+}
 
 /* ---- The device ------------------------------------------------------------------------------------------------- */
 
 static exit_code read_file(model_session *session, const char *path) {
     enum { MOST = 1 << 16 };
-    FILE *stream = fopen(path, "r");
+    struct stat about;
+    const bool is_file = stat(path, &about) == 0;
+    if (is_file && !S_ISREG(about.st_mode))
+        return app_fail(session->app, EXIT_CODE_INPUT, "cannot read %s: it is %s: give a .device file", path,
+                        S_ISDIR(about.st_mode) ? "a folder" : "a device or a pipe");
+    FILE *stream = is_file ? fopen(path, "r") : NULL;
+    if (is_file && !stream) return app_fail(session->app, EXIT_CODE_INPUT, "cannot read %s: %s", path, strerror(errno));
     if (!stream) {
         char names[512] = "";
         for (size_t i = 0; eqf_bench_device_name(i); i++) {
@@ -39,9 +57,12 @@ static exit_code read_file(model_session *session, const char *path) {
                         names);
     }
     session->text = app_alloc(session->app, MOST, 1, "the description");
-    const size_t size = session->text ? fread(session->text, 1, MOST - 1, stream) : 0;
+    const size_t size = session->text ? fread(session->text, 1, MOST, stream) : 0;
     fclose(stream);
     if (!session->text) return EXIT_CODE_DEVICE;
+    if (size == MOST || memchr(session->text, '\0', size))
+        return app_fail(session->app, EXIT_CODE_INPUT, "%s is no description of a device: %s", path,
+                        size == MOST ? "it is longer than 64 KiB" : "it holds a zero byte");
     session->text[size] = '\0';
     return EXIT_CODE_OK;
 }
@@ -123,7 +144,7 @@ static exit_code model_work(model_session *session, const char *system, const eq
     question.work = work;
     question.batch_size = batch;
     eqf_status status = eqf_bench_model(ctx, session->text, model, &question, &chosen);
-    if (status != EQF_OK) return app_fail_status(session->app, status, ACTIVITY_COMPUTE);
+    if (status != EQF_OK) return fail_model(session, status);
     if (session->is_here) {
         exit_code code = measure_here(session, model, work, batch, &measured);
         if (code != EXIT_CODE_OK) return code;
@@ -134,7 +155,7 @@ static exit_code model_work(model_session *session, const char *system, const eq
         question.layout = layout;
         status = eqf_bench_model(ctx, session->text, model, &question, &estimate);
         if (status == EQF_ERROR_UNSUPPORTED) continue; /* no such form, or no room */
-        if (status != EQF_OK) return app_fail_status(session->app, status, ACTIVITY_COMPUTE);
+        if (status != EQF_OK) return fail_model(session, status);
         const bool is_chosen = estimate.is_by_group == chosen.is_by_group && estimate.is_staged == chosen.is_staged;
         if (is_shown && !estimate.is_by_group) continue;
         add_row(session, system, work, layout, batch, &estimate, is_chosen, 0);
@@ -164,7 +185,7 @@ static exit_code model_all(model_session *session, const eqf_preset *const *pres
 
 exit_code bench_model_report(cli_app *app, const char *device, const char *field, uint64_t batch,
                              const eqf_preset *const *presets, size_t num_presets) {
-    model_session session = {.app = app, .batch = batch};
+    model_session session = {.app = app, .batch = batch, .device = device};
     exit_code code = EXIT_CODE_OK;
     if (eqf_dynamics_kind_find(field, &session.field) != EQF_OK)
         return app_fail(app, EXIT_CODE_USAGE, "unknown field '%s'; there are radial and message", field);

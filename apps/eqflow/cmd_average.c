@@ -203,14 +203,21 @@ static exit_code print_all(cli_app *app, const average_flags *flags, averages *a
 /* ---- The command ------------------------------------------------------------------------------ */
 
 static exit_code check_flags(cli_app *app, const average_flags *flags, scan_range *scan_out) {
-    const files_use uses[] = {{"--table", flags->table_path, true},
-                              {"--pairs", flags->pairs_path, true},
-                              {"--histograms", flags->histograms_path, true},
-                              {"--each", flags->each_path, true},
-                              {"FILE", flags->data_path, false},
-                              {"--log-weights", flags->log_weights_path, false},
-                              {"--potential", flags->system.potential_path, false}};
+    files_use uses[7 + 2 * CLI_LIST_MAX] = {{"--table", flags->table_path, FILES_WRITTEN},
+                                            {"--pairs", flags->pairs_path, FILES_WRITTEN},
+                                            {"--histograms", flags->histograms_path, FILES_WRITTEN},
+                                            {"--each", flags->each_path, FILES_WRITTEN},
+                                            {"FILE", flags->data_path, FILES_READ},
+                                            {"--log-weights", flags->log_weights_path, FILES_READ},
+                                            {"--potential", flags->system.potential_path, FILES_READ}};
+    for (size_t w = 0; w < CLI_LIST_MAX; w++) {
+        const char *with = w < flags->with.num_texts ? average_path_of_set(flags->with.texts[w]) : NULL;
+        const char *text = w < flags->texts.num_texts ? flags->texts.texts[w] : NULL;
+        uses[7 + 2 * w] = (files_use){"--with", with, FILES_READ};
+        uses[8 + 2 * w] = (files_use){"--observable-text", text, FILES_READ};
+    }
     exit_code code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses);
+    if (code == EXIT_CODE_OK) code = average_check_sets(app, flags);
     if (code == EXIT_CODE_OK) code = scan_parse(app, flags->scan_text, scan_out);
     if (code == EXIT_CODE_OK && flags->with.num_texts > 0 && flags->log_weights_path)
         code = app_fail(app, EXIT_CODE_USAGE,

@@ -2,12 +2,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench.h"
+#include "commands.h"
 #include "eqflow/bench.h"
 #include "eqflow/device.h"
 #include "eqflow/version.h"
-
-#include "bench.h"
-#include "commands.h"
 #include "options.h"
 #include "output.h"
 #include "progress.h"
@@ -63,9 +62,8 @@ static json_t *figure_json(const bench_problem *problem, const bench_figure *fig
     json_object_set_new(json, "space_dim", json_integer(system->space_dim));
     json_object_set_new(json, "num_distance", json_integer(problem->model.dynamics.num_distance));
     json_object_set_new(json, "batch", json_integer((json_int_t)problem->batch));
-    if (problem->task == BENCH_TRAIN) {
+    if (problem->task == BENCH_TRAIN)
         json_object_set_new(json, "integration_penalty", output_real(problem->integration_penalty));
-    }
     json_object_set_new(json, "num_runs", json_integer((json_int_t)figure->num_runs));
     json_object_set_new(json, "num_calls", json_integer((json_int_t)figure->num_calls));
     json_object_set_new(json, "seconds_per_call", output_real(figure->median));
@@ -382,10 +380,10 @@ exit_code cmd_bench(cli_app *app) {
     const command_help help = {
         .usage = "[options]",
         .description =
-            "Measures how fast the device samples, gives log-densities, trains and runs Monte Carlo, against "
-            "its own multiply-add peak and copy bandwidth, and where the time of a start goes. Figures are "
-            "medians over repeated runs; models are fresh ones, whose speed is that of trained ones. Let "
-            "nothing else run meanwhile.",
+            "Measures how fast the device samples, gives log-densities, trains and runs Monte Carlo, against its own "
+            "multiply-add peak and copy bandwidth, and where the time of a start goes. Figures are medians over "
+            "repeated runs; models are fresh ones, whose speed is that of trained ones. Let nothing else run "
+            "meanwhile.",
         .operands = operands,
         .print_more = bench_print_columns,
         .examples = "  eqflow bench --system lj13 --batch 4096 --json\n  eqflow bench --model h200 --system lj13\n",
@@ -393,7 +391,7 @@ exit_code cmd_bench(cli_app *app) {
     const char *system = "all", *model_device = NULL, *field = "radial";
     uint64_t batch = 0;
     double seconds = 0.5;
-    bool is_serving = false, is_start_up = false;
+    bool is_serving = false, is_start_up = false, is_field_set = false;
     const cli_option options[] = {
         {.kind = OPTION_TEXT,
          .name = "system",
@@ -430,6 +428,7 @@ exit_code cmd_bench(cli_app *app) {
          .name = "field",
          .argument = "KIND",
          .value = &field,
+         .is_set = &is_field_set,
          .help = "radial or message, of --model"},
         {.kind = OPTION_FLAG,
          .name = "serve",
@@ -440,6 +439,7 @@ exit_code cmd_bench(cli_app *app) {
     const char *words[OPERANDS_MAX];
     exit_code code;
     if (!options_parse(app, &help, options, sizeof options / sizeof options[0], words, &code)) return code;
+    if (is_field_set && !model_device) return app_fail(app, EXIT_CODE_USAGE, "--field belongs to --model");
     if (is_serving) return bench_serve(app);
     bench_selection selection;
     if ((code = select_systems(app, system, &selection)) != EXIT_CODE_OK) return code;

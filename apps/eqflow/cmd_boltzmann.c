@@ -67,7 +67,7 @@ static exit_code propose(cli_app *app, const eqf_model *model, const boltzmann_f
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
     exit_code code = work_sample(app, flow, run->target, app_seed_for(app->seed, "proposals"), run->num, run->x,
                                  run->log_prob);
-    if (code == EXIT_CODE_OK) code = work_round_trip(app, flow, &flags->flow_options, &run->round_trip);
+    if (code == EXIT_CODE_OK) code = work_round_trip(app, flow, &flags->flow_options, run->num, &run->round_trip);
     eqf_flow_destroy(&flow);
     return code == EXIT_CODE_OK ? work_energy(app, run->target, run->num, run->x, run->energy) : code;
 }

@@ -155,13 +155,13 @@ static exit_code check_flags(cli_app *app, const data_flags *flags) {
     }
     if (flags->replica.is_num_temperatures_set && (flags->is_noise_set || flags->is_num_chains_set))
         return app_fail(app, EXIT_CODE_USAGE, "--replicas makes ladders of chains: it excludes --noise and --chains");
-    const files_use uses[] = {{"-o", flags->path, FILES_NUMPY},
-                              {"--energies", flags->energies_path, FILES_NUMPY},
-                              {"--each", flags->replica.each_path, FILES_NUMPY},
-                              {"--ladder", flags->replica.ladder_path, FILES_WRITTEN},
-                              {"--potential", flags->system.potential_path, FILES_READ}};
+    files_use uses[REPLICA_NUM_USES + 3] = {{"-o", flags->path, FILES_NUMPY},
+                                            {"--energies", flags->energies_path, FILES_NUMPY},
+                                            {"--potential", flags->system.potential_path, FILES_READ}};
     exit_code code = replica_check(app, &flags->replica);
+    if (code == EXIT_CODE_OK) code = replica_uses(app, &flags->replica, uses + 3);
     if (code == EXIT_CODE_OK) code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses);
+    if (code == EXIT_CODE_OK) code = replica_check_writable(app, &flags->replica);
     if (code == EXIT_CODE_OK) code = files_check_writable(app, flags->path, "the samples");
     return code == EXIT_CODE_OK ? files_check_writable(app, flags->energies_path, "the energies") : code;
 }

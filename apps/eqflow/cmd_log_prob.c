@@ -84,9 +84,8 @@ static exit_code compute(cli_app *app, const eqf_model *model, const log_prob_fi
     code = work_log_prob(app, flow, potential, "log-prob", x.shape[0], x.data, log_prob, z);
     const double seconds = app_seconds() - begin;
     eqf_round_trip round_trip = {NAN, NAN};
-    if (code == EXIT_CODE_OK) code = work_round_trip(app, flow, options, &round_trip);
-    if (code != EXIT_CODE_OK) goto done;
-    code = write_files(app, potential, files, x.shape[0], log_prob, z);
+    if (code == EXIT_CODE_OK) code = write_files(app, potential, files, x.shape[0], log_prob, z);
+    if (code == EXIT_CODE_OK) code = work_round_trip(app, flow, options, x.shape[0], &round_trip);
     if (code == EXIT_CODE_OK) code = print_result(app, files, x.shape[0], log_prob, &round_trip, seconds);
 done:
     free(log_prob);

@@ -64,8 +64,8 @@ static exit_code draw(cli_app *app, const eqf_model *model, const eqf_potential_
     if (code == EXIT_CODE_OK) code = work_sample(app, flow, potential, app->seed, num, set.x, set.log_prob);
     if (code == EXIT_CODE_OK) code = work_check_finite(app, num, num_dof, set.x, set.log_prob);
     if (code == EXIT_CODE_OK && has_target) code = weigh(app, &set, &log_weights);
-    if (code == EXIT_CODE_OK) code = work_round_trip(app, flow, options, &round_trip);
     if (code == EXIT_CODE_OK) code = sample_files_write(app, files, &set);
+    if (code == EXIT_CODE_OK) code = work_round_trip(app, flow, options, num, &round_trip);
     if (code == EXIT_CODE_OK) code = print_result(app, files, &set, &round_trip);
     free(set.x);
     free(set.log_prob);

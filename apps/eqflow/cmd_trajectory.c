@@ -132,10 +132,10 @@ static exit_code check_flags(cli_app *app, trajectory_flags *flags) {
     if (flags->output_path && !ends_with(flags->output_path, ".xyz") && !ends_with(flags->output_path, ".npy"))
         return app_fail(app, EXIT_CODE_USAGE, "-o %s: the name must end in .xyz or .npy, which says what to write",
                         flags->output_path);
-    const files_use uses[] = {{"-o", flags->output_path, true},
-                              {"--animation", flags->animation_path, true},
-                              {"--log-prob", flags->log_prob_path, true},
-                              {"MODEL", flags->model_path, false}};
+    const files_use uses[] = {{"-o", flags->output_path, FILES_OF_EITHER},
+                              {"--animation", flags->animation_path, FILES_WRITTEN},
+                              {"--log-prob", flags->log_prob_path, FILES_NUMPY},
+                              {"MODEL", flags->model_path, FILES_READ}};
     exit_code code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses);
     if (code == EXIT_CODE_OK) code = files_check_writable(app, flags->output_path, "the frames");
     if (code == EXIT_CODE_OK) code = files_check_writable(app, flags->animation_path, "the animation");
@@ -203,10 +203,10 @@ exit_code cmd_trajectory(cli_app *app) {
     if ((code = flow_flags_load(app, flags.model_path, &model)) != EXIT_CODE_OK) return code;
     const eqf_model_options *made = eqf_model_options_of(model);
     frame_set all = {.num_frames = (size_t)flags.num_frames,
-                  .num = (size_t)flags.num,
-                  .num_dof = (size_t)made->potential.num_particles * made->potential.space_dim,
-                  .num_steps =
-                      flags.flow_options.num_steps ? flags.flow_options.num_steps : made->integrator.num_steps};
+                     .num = (size_t)flags.num,
+                     .num_dof = (size_t)made->potential.num_particles * made->potential.space_dim,
+                     .num_steps =
+                         flags.flow_options.num_steps ? flags.flow_options.num_steps : made->integrator.num_steps};
     if ((code = app_open(app)) == EXIT_CODE_OK) code = compute(app, model, &flags, &all);
     if (code == EXIT_CODE_OK) code = write_all(app, &flags, &made->potential, &all);
     if (code == EXIT_CODE_OK) code = print_result(app, &flags, &all);

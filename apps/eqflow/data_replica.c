@@ -113,7 +113,51 @@ exit_code replica_check(cli_app *app, const replica_flags *flags) {
         (!strchr(flags->each_path, '%') || strchr(flags->each_path, '%') != strrchr(flags->each_path, '%')))
         return app_fail(app, EXIT_CODE_USAGE, "--each %s: needs one %% in its place for the number of the temperature",
                         flags->each_path);
-    return files_check_writable(app, flags->ladder_path, "the ladder");
+    return EXIT_CODE_OK;
+}
+
+static bool is_start_file(const replica_flags *flags) {
+    return flags->start && strcmp(flags->start, "gas") != 0 && strcmp(flags->start, "minimum") != 0;
+}
+
+/* The bytes of a file name of --each. */
+static size_t each_size(const replica_flags *flags) {
+    return strlen(flags->each_path) + 8;
+}
+
+/* The file of --each for temperature k: path_out [each_size]. */
+static void name_each(const replica_flags *flags, unsigned k, char *path_out) {
+    const char *number = strchr(flags->each_path, '%');
+    snprintf(path_out, each_size(flags), "%.*s%u%s", (int)(number - flags->each_path), flags->each_path, k, number + 1);
+}
+
+exit_code replica_uses(cli_app *app, const replica_flags *flags, files_use uses_out[]) {
+    for (unsigned u = 0; u < REPLICA_NUM_USES; u++) uses_out[u] = (files_use){.path = NULL};
+    uses_out[0] = (files_use){"--ladder", flags->ladder_path, FILES_WRITTEN};
+    uses_out[1] = (files_use){"--start", is_start_file(flags) ? flags->start : NULL, FILES_READ};
+    if (!flags->each_path) return EXIT_CODE_OK;
+    char *names = app_alloc(app, (size_t)flags->num_temperatures, each_size(flags), "the files' names");
+    if (!names) return EXIT_CODE_DEVICE;
+    app_keep(app, names);
+    for (unsigned k = 0; k < flags->num_temperatures; k++) {
+        char *name = names + k * each_size(flags);
+        name_each(flags, k, name);
+        uses_out[2 + k] = (files_use){"--each", name, FILES_NUMPY};
+    }
+    return EXIT_CODE_OK;
+}
+
+exit_code replica_check_writable(cli_app *app, const replica_flags *flags) {
+    exit_code code = files_check_writable(app, flags->ladder_path, "the ladder");
+    if (code != EXIT_CODE_OK || !flags->each_path) return code;
+    char *name = app_alloc(app, each_size(flags), 1, "a file's name");
+    if (!name) return EXIT_CODE_DEVICE;
+    for (unsigned k = 0; k < flags->num_temperatures && code == EXIT_CODE_OK; k++) {
+        name_each(flags, k, name);
+        code = files_check_writable(app, name, "the samples");
+    }
+    free(name);
+    return code;
 }
 
 /* ---- The start --------------------------------------------------------------------------------------------------- */
@@ -160,12 +204,11 @@ static exit_code find_start(cli_app *app, const replica_flags *flags, const eqf_
 static exit_code write_each(cli_app *app, const replica_flags *flags, const replica_request *request,
                             const eqf_potential_options *potential, unsigned num_temperatures, float *x) {
     if (!flags->each_path) return EXIT_CODE_OK;
-    const size_t size = strlen(flags->each_path) + 8, row = (size_t)potential->num_particles * potential->space_dim;
-    const char *number = strchr(flags->each_path, '%');
-    char *path = app_alloc(app, size, 1, "a file's name");
+    const size_t row = (size_t)potential->num_particles * potential->space_dim;
+    char *path = app_alloc(app, each_size(flags), 1, "a file's name");
     exit_code code = path ? EXIT_CODE_OK : EXIT_CODE_DEVICE;
     for (unsigned k = 0; k < num_temperatures && code == EXIT_CODE_OK; k++) {
-        snprintf(path, size, "%.*s%u%s", (int)(number - flags->each_path), flags->each_path, k, number + 1);
+        name_each(flags, k, path);
         const sample_files files = {.x = path};
         const sample_set set = {.potential = potential, .num = request->num, .x = x + k * request->num * row};
         code = sample_files_write(app, &files, &set);

@@ -5,7 +5,9 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "eqflow/mcmc.h"
 #include "eqflow/preset.h"
+#include "files.h"
 #include "options.h"
 
 typedef struct replica_flags {
@@ -35,6 +37,12 @@ exit_code replica_make_states(cli_app *app, const replica_flags *flags, const eq
  * names. */
 void replica_write_constants(cli_app *app, const replica_flags *flags, const eqf_potential_options *state, FILE *table);
 void replica_add_constants(cli_app *app, const replica_flags *flags, const eqf_potential_options *state, json_t *row);
+
+enum { REPLICA_NUM_USES = EQF_REPLICA_MAX_TEMPERATURES + 2 };
+/* The files of --ladder, --start and, for each temperature, --each: into uses_out [REPLICA_NUM_USES]. */
+exit_code replica_uses(cli_app *app, const replica_flags *flags, files_use uses_out[]);
+/* An error if these cannot be written. */
+exit_code replica_check_writable(cli_app *app, const replica_flags *flags);
 
 /* Draws the samples, writes the files and prints the results. */
 exit_code replica_make(cli_app *app, const replica_flags *flags, const replica_request *request,

@@ -126,9 +126,7 @@ static bool is_one_new_file(const char *a, const char *b) {
     return status_a.st_dev == status_b.st_dev && status_a.st_ino == status_b.st_ino;
 }
 
-/* Whether two names lead to the same file, through links too. A file that does not exist yet is given by folder and
- * name. */
-static bool is_one_file(const char *a, const char *b) {
+bool files_is_one(const char *a, const char *b) {
     struct stat status_a, status_b;
     const bool has_a = stat(a, &status_a) == 0, has_b = stat(b, &status_b) == 0;
     if (has_a != has_b) return false;
@@ -142,40 +140,50 @@ static bool is_one_file(const char *a, const char *b) {
     return status_a.st_dev == status_b.st_dev && status_a.st_ino == status_b.st_ino;
 }
 
+/* The extension of another format in the name of a file that is written, or NULL. */
+static const char *foreign_extension(const files_use *use) {
+    static const char *const of_numpy[] = {".xyz", ".csv",         ".json", ".html", ".txt",
+                                           ".npz", ".safetensors", ".pdb",  NULL};
+    static const char *const of_others[] = {".npy", ".npz", NULL};
+    const char *const *others = use->role == FILES_NUMPY ? of_numpy : of_others, *dot = strrchr(use->path, '.');
+    for (size_t i = 0; use->role != FILES_OF_EITHER && dot && others[i]; i++)
+        if (strcasecmp(dot, others[i]) == 0) return others[i];
+    return NULL;
+}
+
 /* Checks the name of a file that is written. */
 static exit_code check_name(cli_app *app, const files_use *use) {
-    static const char *const others[] = {".xyz", ".csv", ".json", ".html", ".txt", ".npz", ".safetensors", ".pdb"};
-    const char *dot = strrchr(use->path, '.');
-    if (strcmp(use->path, "-") == 0) {
+    if (strcmp(use->path, "-") == 0)
         return app_fail(app, EXIT_CODE_USAGE, "%s -: results go into files, not to stdout; a file of that name is ./-",
                         use->option);
-    }
-    for (size_t i = 0; use->role == FILES_NUMPY && dot && i < sizeof others / sizeof others[0]; i++) {
-        if (strcasecmp(dot, others[i]) != 0) continue;
-        return app_fail(app, EXIT_CODE_USAGE, "%s %s: what is written there is a NumPy array: name it .npy",
-                        use->option, use->path);
+    if (!foreign_extension(use)) return EXIT_CODE_OK;
+    return app_fail(app, EXIT_CODE_USAGE, "%s %s: what is written there is %s", use->option, use->path,
+                    use->role == FILES_NUMPY ? "a NumPy array: name it .npy" : "no NumPy array: give it another name");
+}
+
+/* An error if use i, a file that is written, is the file of another use. */
+static exit_code check_others(cli_app *app, size_t num, const files_use uses[], size_t i) {
+    for (size_t j = 0; j < num; j++) {
+        if (i == j || !uses[j].path || (uses[j].role != FILES_READ && j < i) ||
+            !files_is_one(uses[i].path, uses[j].path))
+            continue;
+        if (uses[j].role != FILES_READ)
+            return app_fail(app, EXIT_CODE_USAGE, "%s and %s name one file, %s: each needs its own", uses[i].option,
+                            uses[j].option, uses[i].path);
+        return app_fail(app, EXIT_CODE_USAGE, "%s %s would overwrite %s %s: choose another name", uses[i].option,
+                        uses[i].path, uses[j].option, uses[j].path);
     }
     return EXIT_CODE_OK;
 }
 
 exit_code files_check_distinct(cli_app *app, size_t num, const files_use uses[]) {
-    for (size_t i = 0; i < num; i++) {
-        if (uses[i].path && uses[i].role != FILES_READ) {
-            const exit_code code = check_name(app, &uses[i]);
-            if (code != EXIT_CODE_OK) return code;
-        }
-        for (size_t j = 0; j < num; j++) {
-            if (i == j || !uses[i].path || !uses[j].path || uses[i].role == FILES_READ) continue;
-            if ((uses[j].role != FILES_READ && j < i) || !is_one_file(uses[i].path, uses[j].path)) continue;
-            if (uses[j].role != FILES_READ) {
-                return app_fail(app, EXIT_CODE_USAGE, "%s and %s name one file, %s: each needs its own", uses[i].option,
-                                uses[j].option, uses[i].path);
-            }
-            return app_fail(app, EXIT_CODE_USAGE, "%s %s would overwrite %s %s: choose another name", uses[i].option,
-                            uses[i].path, uses[j].option, uses[j].path);
-        }
+    exit_code code = EXIT_CODE_OK;
+    for (size_t i = 0; i < num && code == EXIT_CODE_OK; i++) {
+        if (!uses[i].path || uses[i].role == FILES_READ) continue;
+        code = check_others(app, num, uses, i);
+        if (code == EXIT_CODE_OK) code = check_name(app, &uses[i]);
     }
-    return EXIT_CODE_OK;
+    return code;
 }
 
 exit_code files_write(cli_app *app, const char *path, const char *text, size_t size) {

@@ -110,14 +110,18 @@ static exit_code read_own(cli_app *app, const system_flags *flags, eqf_potential
     return EXIT_CODE_OK;
 }
 
-/* "name=value" */
-static exit_code set_own_constant(cli_app *app, const char *text, eqf_potential_options *potential) {
+/* "name=value", the index-th of them */
+static exit_code set_own_constant(cli_app *app, const cli_list *list, size_t index, eqf_potential_options *potential) {
     char name[64];
-    const char *equals = strchr(text, '=');
+    const char *text = list->texts[index], *equals = strchr(text, '=');
     double value;
     if (!equals || !options_number(equals + 1, &value)) {
         return app_fail(app, EXIT_CODE_USAGE, "--constant %s: must be NAME=NUMBER", text);
     }
+    for (size_t other = 0; other < index; other++)
+        if (strncmp(list->texts[other], text, (size_t)(equals - text) + 1) == 0)
+            return app_fail(app, EXIT_CODE_USAGE, "--constant %s and %s: a constant has one value", list->texts[other],
+                            text);
     snprintf(name, sizeof name, "%.*s", (int)(equals - text), text);
     eqf_status status = eqf_potential_set_constant(app->ctx, potential, name, value);
     return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_COMPUTE);
@@ -149,7 +153,7 @@ static exit_code put_flags(cli_app *app, const system_flags *flags, eqf_potentia
     if (flags->is_space_dim_set) potential->space_dim = (unsigned)flags->space_dim;
     if ((code = put_constants(app, flags, potential)) != EXIT_CODE_OK) return code;
     for (size_t i = 0; i < flags->own_constants.num_texts; i++) {
-        code = set_own_constant(app, flags->own_constants.texts[i], potential);
+        code = set_own_constant(app, &flags->own_constants, i, potential);
         if (code != EXIT_CODE_OK) return code;
     }
     eqf_status status = eqf_potential_check(app->ctx, potential);

@@ -110,7 +110,7 @@ static exit_code fail_value(cli_app *app, const char *text, const stage_key *key
                     key->name, row->type == EQF_OPTION_REAL ? " number" : " whole number", row->low, row->high);
 }
 
-/* Reads all key=value of a text into options; is_set [NUM_KEYS]: which were given. */
+/* Reads all key=value of a text into options; is_set [NUM_KEYS], all false before: which were given. */
 static exit_code read_values(cli_app *app, const char *text, eqf_training_options *options, bool *is_set) {
     for (const char *part = text + part_length(text); *part == ','; part += part_length(part)) {
         part++;
@@ -124,6 +124,9 @@ static exit_code read_values(cli_app *app, const char *text, eqf_training_option
             return app_fail(app, EXIT_CODE_USAGE,
                             "--stage %s: '%.*s' is no key=value of a stage; see eqflow train --help", text, (int)length,
                             part);
+        if (is_set[k])
+            return app_fail(app, EXIT_CODE_USAGE, "--stage %s: %s has two values; see eqflow train --help", text,
+                            keys[k].name);
         if (has_value) {
             memcpy(value, part + name_length + 1, length - name_length - 1);
             value[length - name_length - 1] = '\0';

@@ -84,20 +84,22 @@ exit_code work_log_prob(cli_app *app, eqf_flow *flow, const eqf_potential_option
     return code == EXIT_CODE_OK && z_out ? gather(app, num, sizeof(float) * num_dof, z_out) : code;
 }
 
-exit_code work_round_trip(cli_app *app, eqf_flow *flow, const eqf_flow_options *options, eqf_round_trip *error_out) {
-    enum { NUM_TRIPS = 256 };
+exit_code work_round_trip(cli_app *app, eqf_flow *flow, const eqf_flow_options *options, size_t num,
+                          eqf_round_trip *error_out) {
+    enum { FEWEST = 16, MOST = 256 };
+    const size_t num_trips = num < FEWEST ? FEWEST : num > MOST ? MOST : num;
     const double allowed = 0.01; /* nats; evaluate allows the same difference of its two integrations */
     const bool is_adaptive = eqf_integrator_method_describe(options->method)->has_step_control;
     cli_progress progress;
     progress_watch(&progress, app, "round trip", "samples");
     const exit_code code =
-        finish(app, &progress, eqf_flow_round_trip(flow, app_seed_for(app->seed, "round trip"), NUM_TRIPS, error_out));
+        finish(app, &progress, eqf_flow_round_trip(flow, app_seed_for(app->seed, "round trip"), num_trips, error_out));
     if (code != EXIT_CODE_OK) return code;
     if (error_out->log_prob <= allowed) return EXIT_CODE_OK;
     app_warn(app,
-             "the integration does not resolve this flow: of %d samples, log-densities on the way there and back "
+             "the integration does not resolve this flow: of %zu samples, log-densities on the way there and back "
              "differ by up to %.2g nats: %s, or train longer with a larger --integration-penalty",
-             (int)NUM_TRIPS, error_out->log_prob,
+             num_trips, error_out->log_prob,
              is_adaptive ? "use a smaller --rtol" : "use more --integration-steps");
     return EXIT_CODE_OK;
 }

@@ -22,8 +22,10 @@ exit_code work_log_prob(cli_app *app, eqf_flow *flow, const eqf_potential_option
                         size_t num, const float *x, float *log_prob_out, float *z_out);
 
 /* A small round trip, prior -> data -> prior: the difference between the log-densities of a sample from sampling and
- * from eqf_flow_log_prob. Warns if the integration does not resolve the flow. */
-exit_code work_round_trip(cli_app *app, eqf_flow *flow, const eqf_flow_options *options, eqf_round_trip *error_out);
+ * from eqf_flow_log_prob. Of as many samples as the command is for (num), but at least 16 and at most 256: it must not
+ * take much longer than the command itself. Warns if the integration does not resolve the flow. */
+exit_code work_round_trip(cli_app *app, eqf_flow *flow, const eqf_flow_options *options, size_t num,
+                          eqf_round_trip *error_out);
 
 /* x [num, N, D] -> energy_out [num]. */
 exit_code work_energy(cli_app *app, const eqf_potential_options *potential, size_t num, const float *x,

@@ -28,6 +28,7 @@ typedef struct eqf__progress_state {
     int depth;          /* number of open calls (eqf__progress_open), one inside the other */
     int num_held;       /* above 0: the callback is not called */
     eqf_progress whole; /* progress of the outermost open call */
+    eqf_progress last;  /* what was reported last; without a stage: nothing yet */
 } eqf__progress_state;
 
 struct eqf_context {
@@ -76,6 +77,8 @@ const char *eqf__source_reads_files(const char *source);
 
 /* Called before each piece of a long call: INTERRUPTED if the program wants the call to end. */
 eqf_status eqf__progress(eqf_context *ctx, const char *stage, double done, double total);
+/* Reports again what was reported last: for the middle of a piece that takes long. */
+eqf_status eqf__progress_again(eqf_context *ctx);
 /* For a call that consists of other long calls: between open and close only its own progress is reported, at every
  * piece of the inner calls. */
 void eqf__progress_open(eqf_context *ctx, const char *stage, double total);

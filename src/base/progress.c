@@ -13,6 +13,7 @@ eqf_status eqf_context_set_progress(eqf_context *ctx, eqf_progress_callback prog
     EQF__NOT_NULL(ctx, ctx);
     ctx->progress.callback = progress;
     ctx->progress.user = user;
+    ctx->progress.last.stage = NULL;
     return EQF_OK;
 }
 
@@ -20,14 +21,23 @@ bool eqf__has_progress(const eqf_context *ctx) {
     return ctx->progress.callback != NULL && ctx->progress.num_held == 0;
 }
 
-eqf_status eqf__progress(eqf_context *ctx, const char *stage, double done, double total) {
-    const eqf__progress_state *p = &ctx->progress;
-    if (!eqf__has_progress(ctx)) return EQF_OK;
-    const eqf_progress own = {sizeof own, p->label != NULL ? p->label : stage, done, total};
-    const eqf_progress *now = p->depth > 0 ? &p->whole : &own;
-    if (p->callback(p->user, now) == 0) return EQF_OK;
+static eqf_status report(eqf_context *ctx, const eqf_progress *now) {
+    if (ctx->progress.callback(ctx->progress.user, now) == 0) return EQF_OK;
     return eqf__fail(ctx, EQF_ERROR_INTERRUPTED, "%s: stopped on request after %.0f of %.0f", now->stage, now->done,
                      now->total);
+}
+
+eqf_status eqf__progress(eqf_context *ctx, const char *stage, double done, double total) {
+    eqf__progress_state *p = &ctx->progress;
+    if (!eqf__has_progress(ctx)) return EQF_OK;
+    const eqf_progress own = {sizeof own, p->label != NULL ? p->label : stage, done, total};
+    p->last = p->depth > 0 ? p->whole : own;
+    return report(ctx, &p->last);
+}
+
+eqf_status eqf__progress_again(eqf_context *ctx) {
+    if (!eqf__has_progress(ctx) || ctx->progress.last.stage == NULL) return EQF_OK;
+    return report(ctx, &ctx->progress.last);
 }
 
 void eqf__progress_open(eqf_context *ctx, const char *stage, double total) {

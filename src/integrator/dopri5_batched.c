@@ -233,6 +233,7 @@ static eqf_status run(eqf__dopri5 *dopri5, const eqf__dopri5_run *asked) {
             EQF__TRY(step(&r));
         }
         EQF__TRY(eqf__buffer_read(dopri5->base.ctx, system->d_num_running, 0, sizeof num_running, &num_running));
+        EQF__TRY(eqf__progress_again(dopri5->base.ctx));
     }
     return EQF_OK;
 }

@@ -186,6 +186,13 @@ static eqf_status take_stages(rk4_batched *batched, const eqf__noise *noise, int
     return EQF_OK;
 }
 
+/* A step of a field whose divergence is costly may take seconds: waits for it, and lets the program stop the call. */
+static eqf_status wait_and_ask(eqf_context *ctx) {
+    if (!eqf__has_progress(ctx)) return EQF_OK;
+    EQF__TRY(eqf__finish(ctx));
+    return eqf__progress_again(ctx);
+}
+
 /* The same trajectory with two divergences in a step instead of four: Simpson's rule on both ends of the step and its
  * middle, whose position (by a cubic) has an error of O(h^4), is of fourth order too. docs/method.md, section 9. */
 static eqf_status solve_by_nodes(rk4_batched *batched, const eqf__noise *noise, int sign, size_t num_blocks, cl_mem d_x,
@@ -211,6 +218,7 @@ static eqf_status solve_by_nodes(rk4_batched *batched, const eqf__noise *noise, 
                           batched->d_k, batched->d_div));
         EQF__TRY(EQF__LAUNCH(ctx, &batched->simpson, num_blocks, 0, EQF__ARG(d_log_det), EQF__ARG(d_div),
                              EQF__ARG(batched->d_div), EQF__ARG(d_div_next), EQF__REAL_ARG(real, h), EQF__ARG(blocks)));
+        EQF__TRY(wait_and_ask(ctx));
     }
     return EQF_OK;
 }

@@ -317,6 +317,18 @@ static eqf_status begin_next_stage(eqf_trainer *trainer) {
     return eqf__trainer_validate(trainer);
 }
 
+/* Steps until `target`, at most as many as may be in flight. They are not interrupted: a step is taken whole or not. */
+static eqf_status take_steps(eqf_trainer *trainer, uint64_t target) {
+    size_t num_records = 0;
+    eqf_status status = EQF_OK;
+    eqf__progress_hold(trainer->ctx, true);
+    for (; status == EQF_OK && trainer->step < target && num_records < EQF__MAX_STEPS_IN_FLIGHT; num_records++)
+        status = eqf__trainer_step(trainer, num_records);
+    if (status == EQF_OK) status = eqf__trainer_collect(trainer, num_records);
+    eqf__progress_hold(trainer->ctx, false);
+    return status;
+}
+
 static eqf_status advance(eqf_trainer *trainer, uint64_t max_steps) {
     if (trainer->step == trainer->stage_begin + trainer->options.num_steps) EQF__TRY(begin_next_stage(trainer));
     const eqf_training_options *o = &trainer->options;
@@ -326,10 +338,7 @@ static eqf_status advance(eqf_trainer *trainer, uint64_t max_steps) {
         trainer->stage_begin + (eqf__stage_step(trainer) / o->validation_interval + 1) * o->validation_interval;
     if (target > next_validation) target = next_validation;
     while (trainer->step < target) {
-        size_t num_records = 0;
-        for (; trainer->step < target && num_records < EQF__MAX_STEPS_IN_FLIGHT; num_records++)
-            EQF__TRY(eqf__trainer_step(trainer, num_records));
-        EQF__TRY(eqf__trainer_collect(trainer, num_records));
+        EQF__TRY(take_steps(trainer, target));
         if (trainer->step < target)
             EQF__TRY(eqf__progress(trainer->ctx, "train", (double)trainer->step, (double)target));
     }

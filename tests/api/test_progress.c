@@ -136,6 +136,37 @@ static void test_each_call_ends(void **state) {
     eqf_model_destroy(&model);
 }
 
+/* A field whose divergence is costly asks after every step, so that a few samples of many particles can be stopped. */
+static void test_steps_of_a_costly_field(void **state) {
+    (void)state;
+    eqf_context *ctx = test_context();
+    enum { FEW = 3, NUM_STEPS = 5, DOF = 8 };
+    eqf_model_options options = test_model_options(test_system_named("dw4"));
+    options.dynamics.kind = EQF_DYNAMICS_MESSAGE;
+    eqf_model *model;
+    TEST_OK(ctx, eqf_model_create(ctx, &options, &model));
+    eqf_flow_options of_flow = EQF_FLOW_OPTIONS_INIT;
+    of_flow.num_steps = NUM_STEPS;
+    eqf_flow *flow;
+    TEST_OK(ctx, eqf_flow_create(ctx, model, &of_flow, &flow));
+    float x[2][FEW * DOF], log_prob[2][FEW];
+    TEST_OK(ctx, eqf_flow_sample(flow, 7, 0, FEW, x[0], log_prob[0]));
+    watcher w = {0};
+    TEST_OK(ctx, eqf_context_set_progress(ctx, watch, &w));
+    TEST_OK(ctx, eqf_flow_sample(flow, 7, 0, FEW, x[1], log_prob[1]));
+    assert_true(w.num_calls >= 1 + NUM_STEPS);
+    assert_true(!w.has_gone_back && w.total == FEW);
+    w = (watcher){.stop_at = 3};
+    assert_int_equal(eqf_flow_log_prob(flow, FEW, x[0], log_prob[1], NULL), EQF_ERROR_INTERRUPTED);
+    assert_int_equal(w.num_calls, 3);
+    TEST_OK(ctx, eqf_context_set_progress(ctx, NULL, NULL));
+    TEST_OK(ctx, eqf_flow_sample(flow, 7, 0, FEW, x[1], log_prob[1]));
+    assert_memory_equal(x[0], x[1], sizeof x[0]);
+    assert_memory_equal(log_prob[0], log_prob[1], sizeof log_prob[0]);
+    eqf_flow_destroy(&flow);
+    eqf_model_destroy(&model);
+}
+
 /* A trainer that was stopped goes on to the same bits. */
 static void test_trainer_goes_on(void **state) {
     (void)state;
@@ -180,7 +211,8 @@ static void test_trainer_goes_on(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pieces_change_no_bit),
-                                       cmocka_unit_test(test_each_call_ends), cmocka_unit_test(test_trainer_goes_on)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_pieces_change_no_bit), cmocka_unit_test(test_each_call_ends),
+        cmocka_unit_test(test_steps_of_a_costly_field), cmocka_unit_test(test_trainer_goes_on)};
     return cmocka_run_group_tests(tests, NULL, test_context_teardown);
 }

@@ -66,7 +66,8 @@ within "$(sed -n 's/^ *"free_energy": \(2[^,]*\),*$/\1/p' stdout)" 2.27 2.43 "fr
 # One set with itself in two halves is that set.
 succeed run hot.npy --temperature 3 --observable mean_distance --json
 cp stdout alone
-succeed run hot.npy --temperature 3 --with temperature=3:hot.npy --observable mean_distance --json
+cp hot.npy twin.npy # the file itself is refused
+succeed run hot.npy --temperature 3 --with temperature=3:twin.npy --observable mean_distance --json
 within "$(value energy mean stdout)" "$(awk -v v="$(value energy mean alone)" 'BEGIN { print v - 1e-6 }')" \
     "$(awk -v v="$(value energy mean alone)" 'BEGIN { print v + 1e-6 }')" "a set with itself"
 
@@ -107,4 +108,15 @@ refuse 2 'would overwrite' x.npy --preset dw2 --pairs x.npy
 refuse 3 'numbers, but there are' x.npy --preset dw2 --log-weights w.npy
 refuse 3 'particles' x.npy --preset dw4
 refuse 2 'is for 3 dimensions' x.npy --preset dw2 --observable q4
+
+# ---- Files that are read stay, and no set counts twice ----
+expect 2 '--table hot.npy would overwrite --with hot.npy' "$eqflow" average x.npy --preset dw2 --with temperature=3:hot.npy \
+    --scan temperature=1:3:5 --table hot.npy
+expect 2 '--pairs ./mine.cl would overwrite --observable-text mine.cl' "$eqflow" average x.npy --preset dw2 --observable-text mine.cl --pairs ./mine.cl
+expect 2 '--histograms h.npy: what is written there is no NumPy array' "$eqflow" average x.npy --preset dw2 --histograms h.npy
+ln -s x.npy same.npy
+for again in x.npy ./x.npy same.npy; do
+    expect 2 'these are the samples of x.npy once more' "$eqflow" average x.npy --preset dw2 --with "temperature=1.2:$again"
+done
+expect 2 'these are the samples of hot.npy once more' "$eqflow" average x.npy --preset dw2 --with temperature=3:hot.npy --with temperature=2:./hot.npy
 finish

@@ -55,6 +55,18 @@ succeed "$eqflow" bench --model h200 --system lj13 --batch 512 --json
 [ "$(grep -c '"is_chosen": *true' stdout)" -ge 1 ] && pass || fail "no layout is chosen: $(cat stdout)"
 for key in seconds occupancy gflop num_launches; do within "$(field $key <stdout | head -n 1 | tr -d " ")" 1e-12 1e12 "--model: $key"; done
 expect 2 "no device 'no-such-device': there are here, " "$eqflow" bench --model no-such-device --system dw4
+expect 2 '--field belongs to --model' "$eqflow" bench --field message --system dw2 --seconds 0.01
+expect 2 'not counted' "$eqflow" bench --model h200 --field dense --system dw2
+echo 'spam = 1' >odd.device
+expect 3 "odd.device: .*'spam' is no key of a device's description" "$eqflow" bench --model odd.device --system dw2
+head -c 70000 /dev/zero | tr '\0' '#' >long.device
+expect 3 'long.device is no description of a device: it is longer' "$eqflow" bench --model long.device --system dw2
+printf 'name = x\0y\n' >zero.device
+expect 3 'zero.device is no description of a device: it holds a zero byte' "$eqflow" bench --model zero.device --system dw2
+mkfifo pipe.device
+expect 3 'cannot read pipe.device: it is a device or a pipe' timeout 10 "$eqflow" bench --model pipe.device --system dw2
+expect 3 'cannot read tmp: it is a folder' "$eqflow" bench --model tmp --system dw2
+rm ./*.device
 expect 2 "unknown field 'fancy'" "$eqflow" bench --model h200 --field fancy --system dw4
 
 # ---- Protocol -------------------------------------------------------------------------------------------------------

@@ -74,4 +74,15 @@ refuse 2 'excludes' dw2 -n 9 -o n.npy --replicas 2 --chains 4
 refuse 2 'none is known' dw2 -n 9 -o n.npy --replicas 2 --start minimum
 refuse 2 'needs one %' dw2 -n 9 -o n.npy --replicas 2 --each n.npy
 refuse 3 'no such file' dw2 -n 9 -o n.npy --replicas 2 --start none.npy
+# Files of temperatures are outputs like others: none is another one, or an input.
+cp before.npy t1.npy
+refuse 2 '-o and --each name one file' dw2 -n 9 -o ./t1.npy --replicas 2 --each 't%.npy'
+refuse 2 '--energies and --each name one file' dw2 -n 9 -o n.npy --energies t1.npy --replicas 2 --each 't%.npy'
+refuse 2 '--each t1.npy would overwrite --start t1.npy' dw2 -n 9 -o n.npy --start t1.npy --replicas 2 --each 't%.npy'
+refuse 2 '-o t1.npy would overwrite --start t1.npy' dw2 -n 9 -o t1.npy --start t1.npy --replicas 2
+ln -s n1.npy n0.npy
+refuse 2 '--each and --each name one file' dw2 -n 9 -o n.npy --replicas 2 --each 'n%.npy'
+rm n0.npy
+refuse 2 "--ladder t0.npy: what is written there is no NumPy array" dw2 -n 9 -o n.npy --replicas 2 --ladder t0.npy
+refuse 4 'there is no folder nowhere' dw2 -n 9 -o n.npy --replicas 2 --each 'nowhere/t%.npy'
 finish

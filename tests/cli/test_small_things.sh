@@ -24,6 +24,15 @@ if [ -s ./- ]; then pass; else fail "./- was not written"; fi
 rm -f ./-
 succeed "$eqflow" sample m.safetensors -n 5 -o out.xyz.npy --quiet
 
+# The other way round, a text or a model that would be called .npy, and what each command has of them.
+expect 2 '-o m.npy: what is written there is no NumPy array' "$eqflow" train dw2 --data x.npy -o m.npy --steps 2
+expect 2 '--xyz s.npy: what is written there is no NumPy array' "$eqflow" sample m.safetensors -n 5 -o s5.npy --xyz s.npy
+expect 2 '--report r.NPY: what is written there is no NumPy array' "$eqflow" evaluate m.safetensors --report r.NPY
+expect 2 '--steps a.npy: what is written there is no NumPy array' "$eqflow" anneal m.safetensors --steps a.npy
+expect 2 '--each e.npy: what is written there is no NumPy array' "$eqflow" minima dw2 --each e.npy
+expect 2 '--animation a.npy: what is written there is no NumPy array' "$eqflow" trajectory m.safetensors --animation a.npy
+expect 2 '--log-prob l.csv: what is written there is a NumPy array' "$eqflow" trajectory m.safetensors -o t.xyz --log-prob l.csv
+
 # ---- Options ----
 expect 2 'unknown option --chians; did you mean --chains\?; see' "$eqflow" data dw2 -n 5 -o y.npy --chians 4
 expect 2 'unknown option --burnin=4; did you mean --burn-in\?' "$eqflow" data dw2 -n 5 -o y.npy --burnin=4
@@ -68,6 +77,7 @@ else
 fi
 rm -f "$(sed -n 's/.*log and source: //p' stderr)"
 system+=(--constant trap=1)
+expect 2 '--constant depth=2 and depth=3: a constant has one value' "$eqflow" data "${system[@]}" --constant depth=3 -n 4 -o y.npy
 succeed "$eqflow" data "${system[@]}" -n 100 -o own.npy --burn-in 100 --thinning 20 --quiet
 succeed "$eqflow" train "${system[@]}" --data own.npy -o own.safetensors --steps 3 --batch-size 16
 hint=$(sed -n 's/.*next: eqflow //p' stderr)

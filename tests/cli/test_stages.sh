@@ -48,6 +48,7 @@ expect 2 '--stage nli,steps=3: begins with' "$eqflow" train dw2 -o m.safetensors
 expect 2 '--stage nll,step=3: .step=3. is no key=value' "$eqflow" train dw2 -o m.safetensors --stage nll,step=3
 expect 2 '--stage nll,steps=0: steps must be a whole number from 1' "$eqflow" train dw2 -o m.safetensors --stage nll,steps=0
 expect 2 '--stage nll,steps: .steps. is no key=value' "$eqflow" train dw2 -o m.safetensors --stage nll,steps
+expect 2 '--stage nll,steps=3,lr=1,steps=4: steps has two values' "$eqflow" train dw2 -o m.safetensors --stage nll,steps=3,lr=1,steps=4
 expect 2 'lr must be a number > 0' "$eqflow" train dw2 -o m.safetensors --stage nll,lr=fast
 expect 2 'optimizer must be adam.soap' "$eqflow" train dw2 -o m.safetensors --stage nll,optimizer=sgd
 expect 2 '--stage names the loss of each stage, so it excludes --loss' "$eqflow" train dw2 -o m.safetensors --stage nll --loss nll
