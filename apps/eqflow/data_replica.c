@@ -217,35 +217,6 @@ static exit_code write_each(cli_app *app, const replica_flags *flags, const repl
     return code;
 }
 
-static exit_code write_ladder(cli_app *app, const replica_flags *flags, const eqf_potential_options *states,
-                              const eqf_replica_diagnostics *d) {
-    if (!flags->ladder_path) return EXIT_CODE_OK;
-    text_file file = {NULL, NULL, 0};
-    const exit_code code = text_begin(app, &file);
-    if (code != EXIT_CODE_OK) return code;
-    fputs(
-        "number,temperature,acceptance,step_size,swap_acceptance,mean_energy,mean_energy_standard_error,heat_capacity,"
-        "heat_capacity_standard_error,mean_energy_from_gas,from_gas_standard_error,mean_energy_from_start,"
-        "from_start_standard_error,log_z,log_z_standard_error,log_z_from_gas,log_z_from_gas_standard_error,"
-        "log_z_from_start,log_z_from_start_standard_error",
-        file.stream);
-    replica_write_constants(app, flags, NULL, file.stream);
-    fputc('\n', file.stream);
-    for (unsigned k = 0; k < d->num_temperatures; k++) {
-        const eqf_replica_temperature *at = &d->at[k];
-        const eqf_replica_log_z *z = &d->log_z[k];
-        fprintf(file.stream, "%u,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g", k, at->temperature,
-                at->acceptance, at->step_size, at->swap_acceptance, at->mean_energy, at->mean_energy_standard_error,
-                at->heat_capacity, at->heat_capacity_standard_error, at->start_means[0], at->start_standard_errors[0],
-                at->start_means[1], at->start_standard_errors[1]);
-        fprintf(file.stream, ",%.9g,%.9g,%.9g,%.9g,%.9g,%.9g", z->log_z, z->standard_error, z->start_log_z[0],
-                z->start_standard_errors[0], z->start_log_z[1], z->start_standard_errors[1]);
-        replica_write_constants(app, flags, &states[k], file.stream);
-        fputc('\n', file.stream);
-    }
-    return text_end(app, &file, flags->ladder_path, code);
-}
-
 /* ---- Results ----------------------------------------------------------------------------------------------------- */
 
 static json_t *temperature_json(const eqf_replica_temperature *at, const eqf_replica_log_z *z) {
@@ -444,7 +415,7 @@ exit_code replica_make(cli_app *app, const replica_flags *flags, const replica_r
     const sample_set lowest = {.potential = potential, .num = request->num, .x = x, .energy = energy};
     if (code == EXIT_CODE_OK) code = sample_files_write(app, &files, &lowest);
     if (code == EXIT_CODE_OK) code = write_each(app, flags, request, potential, diagnostics.num_temperatures, x);
-    if (code == EXIT_CODE_OK) code = write_ladder(app, flags, states, &diagnostics);
+    if (code == EXIT_CODE_OK) code = replica_write_ladder(app, flags, states, &diagnostics);
     if (code == EXIT_CODE_OK) code = print_result(app, flags, request, preset, states, &diagnostics);
     if (code == EXIT_CODE_OK)
         code = require_bound(app, is_lambda ? &states[R - 1] : potential,

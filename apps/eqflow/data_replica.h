@@ -33,9 +33,10 @@ exit_code replica_check(cli_app *app, const replica_flags *flags);
  * constants of --to in equal steps (data_states.c). */
 exit_code replica_make_states(cli_app *app, const replica_flags *flags, const eqf_potential_options *potential,
                               eqf_potential_options *states_out);
-/* The values of the constants of --to in an entry, as CSV columns and into a JSON object; without a potential their
- * names. */
-void replica_write_constants(cli_app *app, const replica_flags *flags, const eqf_potential_options *state, FILE *table);
+/* The table of --ladder, if it is given. states [num_temperatures]: of its entries. */
+exit_code replica_write_ladder(cli_app *app, const replica_flags *flags, const eqf_potential_options *states,
+                               const eqf_replica_diagnostics *diagnostics);
+/* Adds the values of the constants of --to in an entry. */
 void replica_add_constants(cli_app *app, const replica_flags *flags, const eqf_potential_options *state, json_t *row);
 
 enum { REPLICA_NUM_USES = EQF_REPLICA_MAX_TEMPERATURES + 2 };

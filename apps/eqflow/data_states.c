@@ -1,7 +1,9 @@
-/* eqflow data --replicas --to NAME=X: ladders whose entries differ in constants (exchange in lambda). */
+/* eqflow data --replicas --to NAME=X: ladders whose entries differ in constants (exchange in lambda). And the table of
+ * any ladder. */
 #include <math.h>
 #include <string.h>
 
+#include "average.h"
 #include "data_replica.h"
 #include "output.h"
 #include "system.h"
@@ -49,8 +51,8 @@ static const char *constant_of(cli_app *app, const replica_flags *flags, size_t 
     return name;
 }
 
-void replica_write_constants(cli_app *app, const replica_flags *flags, const eqf_potential_options *state,
-                             FILE *table) {
+/* The values of the constants of --to as CSV columns; without a state their names. */
+static void write_constants(cli_app *app, const replica_flags *flags, const eqf_potential_options *state, FILE *table) {
     char name[64];
     for (size_t c = 0; c < flags->to.num_texts; c++) {
         double value = NAN;
@@ -70,4 +72,33 @@ void replica_add_constants(cli_app *app, const replica_flags *flags, const eqf_p
         constant_of(app, flags, c, state, name, &value);
         json_object_set_new(row, name, output_real(value));
     }
+}
+
+exit_code replica_write_ladder(cli_app *app, const replica_flags *flags, const eqf_potential_options *states,
+                               const eqf_replica_diagnostics *d) {
+    if (!flags->ladder_path) return EXIT_CODE_OK;
+    text_file file = {NULL, NULL, 0};
+    const exit_code code = text_begin(app, &file);
+    if (code != EXIT_CODE_OK) return code;
+    fputs(
+        "number,temperature,acceptance,step_size,swap_acceptance,mean_energy,mean_energy_standard_error,heat_capacity,"
+        "heat_capacity_standard_error,mean_energy_from_gas,from_gas_standard_error,mean_energy_from_start,"
+        "from_start_standard_error,log_z,log_z_standard_error,log_z_from_gas,log_z_from_gas_standard_error,"
+        "log_z_from_start,log_z_from_start_standard_error",
+        file.stream);
+    write_constants(app, flags, NULL, file.stream);
+    fputc('\n', file.stream);
+    for (unsigned k = 0; k < d->num_temperatures; k++) {
+        const eqf_replica_temperature *at = &d->at[k];
+        const eqf_replica_log_z *z = &d->log_z[k];
+        fprintf(file.stream, "%u,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g", k, at->temperature,
+                at->acceptance, at->step_size, at->swap_acceptance, at->mean_energy, at->mean_energy_standard_error,
+                at->heat_capacity, at->heat_capacity_standard_error, at->start_means[0], at->start_standard_errors[0],
+                at->start_means[1], at->start_standard_errors[1]);
+        fprintf(file.stream, ",%.9g,%.9g,%.9g,%.9g,%.9g,%.9g", z->log_z, z->standard_error, z->start_log_z[0],
+                z->start_standard_errors[0], z->start_log_z[1], z->start_standard_errors[1]);
+        write_constants(app, flags, &states[k], file.stream);
+        fputc('\n', file.stream);
+    }
+    return text_end(app, &file, flags->ladder_path, code);
 }
