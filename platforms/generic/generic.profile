@@ -12,8 +12,11 @@ launch_iterations = 0               # no limit
 local_size = 64                     # work-items a group of ordinary kernels: once or twice what runs in step on every current GPU
 group_size = 0                      # no kernel with one work-group a sample, unless the class wants it
 group_min_particles = 8             # where it does: a state of fewer particles fits the registers of one work-item
+group_min_particles_wide = 2        # reverse solves and dopri5 hold up to ten states of a sample: with four particles these fit
+    # no work-item's registers (tests/vendors.sh: 0.1 to 1.8 KB of scratch)
 group_staging_particles = 40        # from here a stage's 2 N (N-1) lookups outweigh copying its table to local memory
 local_memory = yes                  # tables may be staged there
+private_numbers = 48                # as in gpu.profile: loops over so many are unrolled, and their arrays are in registers
 native_sqrt = no                    # its accuracy is implementation-defined (OpenCL C 1.2, section 6.12.2)
 table_cells = 512                   # first resolution of the field's table; doubled until its error is small
 last_resort = no                    # auto may choose it

@@ -26,11 +26,13 @@ typedef struct eqf__device {
      * that have such kernels. */
     unsigned group_size;          /* work-items of the group; 0: samples are not shared */
     unsigned group_min_particles; /* fewest particles for which a sample is shared */
+    unsigned group_min_particles_wide; /* the same for solves that hold several states of a sample */
     /* fewest particles for which a stage's table is copied to local memory first, if it fits */
     unsigned group_staging_particles;
     bool has_fast_local_memory; /* local memory is on the chip, separate from global memory */
     /* most loop turns of a work-item, or of a group that shares a sample, in one launch; 0: no limit */
     uint64_t launch_iterations;
+    unsigned private_numbers; /* most numbers of a configuration for which energies and descents use private memory */
     unsigned table_cells; /* first resolution of a field's table */
     bool is_lost;         /* it stopped working: its results are not used and its programs not stored */
     bool is_last_resort;  /* auto takes it only if there is no other */

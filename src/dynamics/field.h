@@ -77,6 +77,12 @@ typedef struct eqf__any_time_form {
     eqf__program *program;
     /* Partial sums [num_partials][ANY_TIME_GRAD_SIZE][V], times scale -> d_gradient [num_trained]. */
     eqf_status (*contract)(eqf__field *field, cl_mem d_partials, size_t num_partials, float scale, cl_mem d_gradient);
+    /* ---- Text in which a work-group computes a sample (cl/integrator/dormand_prince_group.cl), group_ in front of
+     * these names; it has the same defines, and ANY_TIME. */
+    const char *group_files[5]; /* NULL-terminated */
+    size_t (*group_local_size)(const eqf__field *field, size_t group_size); /* floats of local memory */
+    /* Loop turns of the work-item with the most turns. */
+    eqf__any_time_turns (*group_turns)(const eqf__field *field, size_t group_size);
 } eqf__any_time_form;
 
 /* The functions enqueue and do not wait. State is blocked: d_x, d_velocity, d_adjoint_velocity, d_adjoint_x

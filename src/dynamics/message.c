@@ -5,6 +5,7 @@
 
 #include "host_message.h"
 #include "kinds.h"
+#include "message_group.h"
 #include "message_params.h"
 #include "message_tape.h"
 
@@ -23,14 +24,14 @@ typedef struct device_tape {
 typedef struct message_state {
     eqf__batched_form form;
     eqf__message_shape shape;
-    unsigned group_size; /* number of work-items that compute a block */
+    eqf__message_group *group; /* evaluates with local memory; NULL: tapes do */
+    unsigned group_size;       /* number of work-items that compute a block */
     size_t gradient_slices, most_slices;
     device_tape tapes[2][3]; /* [has_divergence][eqf__message_reverse] */
     cl_mem d_pairs;          /* [P]: cl/dynamics/message.clh */
     cl_mem d_scratch;
     size_t scratch_bytes;
-    eqf__kernel run, run_reverse,
-        contract; /* run_reverse has all operations; it and contract are built at first use */
+    eqf__kernel run, run_reverse, contract; /* run_reverse has all operations; it and contract are built at first use */
 } message_state;
 
 /* The buffers of a launch; those that the tape does not use are NULL. */
@@ -90,11 +91,17 @@ static eqf_status build_program(eqf__field *field, bool has_reverse, eqf__progra
     eqf_context *ctx = field->ctx;
     message_state *state = field->state;
     const eqf__message_shape *shape = &state->shape;
-    static const char *const files[] = {"common/real.clh",           "dynamics/message_ops.clh",
-                                        "dynamics/message.clh",      "dynamics/message_dense.clh",
-                                        "dynamics/message_hop.clh",  "dynamics/message_rows.clh",
-                                        "dynamics/message_sums.clh", "dynamics/message_readout.clh",
-                                        "dynamics/message.cl",       NULL};
+    static const char *const files[] = {"common/real.clh",
+                                        "dynamics/message_ops.clh",
+                                        "dynamics/message_common.clh",
+                                        "dynamics/message.clh",
+                                        "dynamics/message_dense.clh",
+                                        "dynamics/message_hop.clh",
+                                        "dynamics/message_rows.clh",
+                                        "dynamics/message_sums.clh",
+                                        "dynamics/message_readout.clh",
+                                        "dynamics/message.cl",
+                                        NULL};
     eqf__message_memory memory;
     eqf__message_memory_of(shape, field->num_particles, field->space_dim, &memory);
     char defines[640], name[32];
@@ -167,6 +174,8 @@ static eqf_status message_evaluate(eqf__field *field, const eqf__noise *noise, s
     const device_tape *tape;
     size_t num_slices = state->most_slices < num_blocks ? state->most_slices : num_blocks;
     if (num_blocks == 0) return EQF_OK;
+    if (state->group != NULL)
+        return eqf__message_group_evaluate(state->group, num_blocks, d_x, d_times, d_velocity, d_divergence);
     EQF__TRY(ensure_tape(field, d_divergence != NULL, EQF__MESSAGE_FORWARD, &tape));
     EQF__TRY(ensure_scratch(field, tape->slice_size, &num_slices));
     const launch_buffers buffers = {
@@ -210,6 +219,7 @@ static eqf_status message_contract(eqf__field *field, cl_mem d_grad, cl_mem d_gr
 static void message_destroy(eqf__field *field) {
     message_state *state = field->state;
     if (state == NULL) return;
+    eqf__message_group_destroy(&state->group);
     for (unsigned d = 0; d < 2; d++)
         for (unsigned r = 0; r < 3; r++) release_tape(&state->tapes[d][r]);
     eqf__buffer_destroy(&state->d_pairs);
@@ -224,6 +234,11 @@ static void message_destroy(eqf__field *field) {
 static eqf_status create_kernels(eqf__field *field) {
     eqf_context *ctx = field->ctx;
     message_state *state = field->state;
+    EQF__TRY(eqf__message_group_create(field, &state->shape, state->d_pairs, &state->group));
+    if (state->group != NULL) {
+        state->form.program = eqf__message_group_program(state->group);
+        return EQF_OK;
+    }
     EQF__TRY(build_program(field, false, &state->form.program));
     EQF__TRY(eqf__kernel_create(ctx, state->form.program, "message_run", &state->run));
     if (state->group_size > 1) {
@@ -285,6 +300,12 @@ static eqf_status message_create(eqf__field *field, const eqf__field_needs *need
     return eqf__buffer_create(ctx, field->num_params * field->real.size, NULL, "the parameters", &field->d_params);
 }
 
+static eqf_status message_prepare(eqf__field *field, bool check) {
+    (void)check;
+    const message_state *state = field->state;
+    return state->group != NULL ? eqf__message_group_prepare(state->group) : EQF_OK;
+}
+
 /* The number of particles above which parameters are scaled down, so that the field keeps the accuracy of float32. */
 #define MOST_ALIKE 20.0
 
@@ -325,4 +346,5 @@ const eqf__dynamics_kind eqf__message_kind = {
     .init_params = eqf__message_init_params,
     .create = message_create,
     .destroy = message_destroy,
+    .prepare = message_prepare,
 };

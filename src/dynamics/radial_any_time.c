@@ -1,4 +1,6 @@
 /* The radial field at any time, with direct summation of the Gaussians. Equations: cl/dynamics/radial_any_time.clh. */
+#include <string.h>
+
 #include "radial_internal.h"
 
 static eqf_status contract(eqf__field *field, cl_mem d_partials, size_t num_partials, float scale, cl_mem d_gradient) {
@@ -24,6 +26,11 @@ eqf_status eqf__radial_open_any_time(eqf__field *field) {
     static const char *const files[] = {"common/real.clh", "common/sum.cl", "dynamics/radial_params.clh",
                                         "dynamics/radial_any_time.cl", NULL};
     form->file = "dynamics/radial_any_time.clh";
+    static const char *const group_files[] = {"dynamics/radial.clh", "dynamics/radial_group_direct.clh",
+                                              "dynamics/radial_group.clh", "dynamics/radial_group_any_time.clh"};
+    memcpy(form->group_files, group_files, sizeof group_files);
+    form->group_local_size = eqf__radial_group_any_time_local_size;
+    form->group_turns = eqf__radial_group_any_time_turns;
     snprintf(form->defines, sizeof form->defines, "-D N=%u -D D=%u -D K=%zu -D M=%zu", field->num_particles,
              field->space_dim, num_distance, num_time);
     const size_t over_space = field->space_dim + 1, over_times = num_time + 1, over_distances = num_distance + 1;

@@ -55,6 +55,9 @@ eqf_status eqf__radial_prepare_stages(eqf__field *field, bool check);
 eqf__stage_turns eqf__radial_stage_turns(const eqf__field *field);
 eqf__stage_turns eqf__radial_group_turns(const eqf__field *field, size_t group_size);
 size_t eqf__radial_group_local_size(const eqf__field *field, size_t group_size);
+/* The same of the any-time form. */
+eqf__any_time_turns eqf__radial_group_any_time_turns(const eqf__field *field, size_t group_size);
+size_t eqf__radial_group_any_time_local_size(const eqf__field *field, size_t group_size);
 
 /* radial_gradients.c: only for training; the program is built and memory allocated at the first gradient. */
 eqf_status eqf__radial_create_gradient_parts(eqf__field *field);

@@ -141,23 +141,52 @@ eqf__stage_turns eqf__radial_stage_turns(const eqf__field *field) {
 }
 
 /* The same if a work-group divides the pairs; cl/dynamics/radial_group.clh explains rows and chunks. */
-eqf__stage_turns eqf__radial_group_turns(const eqf__field *field, size_t group_size) {
+/* Loop turns of a work-item in cl/dynamics/radial_group.clh: over its rows of pairs, over the components that it owns,
+ * over notes. */
+typedef struct group_parts {
+    size_t rows, owned, notes;
+} group_parts;
+
+static group_parts parts_of_group(const eqf__field *field, size_t group_size) {
     const size_t N = field->num_particles, D = field->space_dim, K = field->options.num_distance,
                  pairs = N * (N - 1) / 2;
     const bool is_direct = field->evaluation == EQF_FIELD_DIRECT;
     const size_t rows = N < group_size ? N : group_size, chunks = group_size / rows < N ? group_size / rows : N;
-    /* loop turns of a sum over at most 2^16 work-items */
-    const size_t owned = divide_up(N * D, group_size), folds = 16;
     const size_t at_pair = 1 + 2 * D + (is_direct ? K : 0);
-    const size_t copy = divide_up(field->group->table_size, 4 * group_size);
-    const size_t over_rows = divide_up(N, rows) * (1 + 2 * D + divide_up(N, chunks) * at_pair);
-    const size_t velocity = over_rows + owned * (2 + chunks) + folds + copy;
     /* A work-item reads all notes of its group, with direct summation once for each of its Gaussians. */
     const size_t at_note = is_direct ? divide_up(K + 1, group_size) * (1 + group_size) : group_size + 1;
-    return (eqf__stage_turns){velocity, velocity + divide_up(pairs, group_size) * (1 + at_pair + at_note)};
+    return (group_parts){.rows = divide_up(N, rows) * (1 + 2 * D + divide_up(N, chunks) * at_pair),
+                         .owned = divide_up(N * D, group_size) * (2 + chunks),
+                         .notes = divide_up(pairs, group_size) * (1 + at_pair + at_note)};
+}
+
+enum { FOLDS = 16 }; /* loop turns of a sum over at most 2^16 work-items */
+
+eqf__stage_turns eqf__radial_group_turns(const eqf__field *field, size_t group_size) {
+    const group_parts parts = parts_of_group(field, group_size);
+    const size_t velocity = parts.rows + parts.owned + FOLDS + divide_up(field->group->table_size, 4 * group_size);
+    return (eqf__stage_turns){velocity, velocity + parts.notes};
+}
+
+eqf__any_time_turns eqf__radial_group_any_time_turns(const eqf__field *field, size_t group_size) {
+    const group_parts parts = parts_of_group(field, group_size);
+    const size_t K = field->options.num_distance, M = field->options.num_time, over_times = M + 1;
+    return (eqf__any_time_turns){
+        .field = divide_up(M, group_size) + 1 + over_times + (divide_up(K + 1, group_size) + 1) * (over_times + 1),
+        .velocity = parts.rows + parts.owned + FOLDS,
+        .vjp = parts.rows + (size_t)field->space_dim + 2 * parts.owned,
+        .gradient = divide_up(K + 1, group_size) + 1 + parts.notes + over_times +
+                    (divide_up(M, group_size) + 1) * (K + 3) + divide_up((K + 1) * M, group_size) + 1 + 2 * over_times};
 }
 
 /* Floats of the parts of rows, or of the notes (radial_group.clh). */
 size_t eqf__radial_group_local_size(const eqf__field *field, size_t group_size) {
     return 6 * group_size + (size_t)field->num_particles * field->space_dim + group_size * field->space_dim;
+}
+
+/* The coefficients at a time, the time Gaussians and their gradients; two sets of parts, or the notes
+ * (radial_group_any_time.clh). */
+size_t eqf__radial_group_any_time_local_size(const eqf__field *field, size_t group_size) {
+    return 2 * ((size_t)field->options.num_distance + 1) + 2 * (size_t)field->options.num_time + 4 +
+           2 * eqf__radial_group_local_size(field, group_size);
 }

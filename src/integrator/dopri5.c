@@ -44,6 +44,7 @@ static void system_clear(const eqf__dopri5 *dopri5, eqf__dopri5_system *system) 
 static eqf_status system_create(eqf__dopri5 *dopri5, bool is_adjoint, eqf__dopri5_system *system_out) {
     const size_t num_dof = eqf__solver_dof(&dopri5->base);
     system_out->state_size = is_adjoint ? 2 * num_dof : num_dof + 1; /* x and its adjoint; or x and log_det */
+    system_out->items_per_block = 1;
     return dopri5->engine->create_system(dopri5, is_adjoint, system_out);
 }
 
@@ -67,17 +68,19 @@ static eqf_status make_room(eqf__dopri5 *dopri5, eqf__dopri5_system *system, siz
 
 static eqf_status put(const eqf__dopri5 *dopri5, const eqf__dopri5_system *system, size_t num_blocks, cl_mem d_source,
                       cl_uint first, size_t count, float scale) {
-    cl_uint blocks = (cl_uint)num_blocks, numbers = (cl_uint)count;
-    return EQF__LAUNCH(dopri5->base.ctx, &system->put, num_blocks, 0, EQF__ARG(d_source), EQF__ARG(system->d_state),
-                       EQF__ARG(first), EQF__ARG(numbers), EQF__ARG(scale), EQF__ARG(blocks));
+    const size_t num_items = num_blocks * system->items_per_block;
+    cl_uint items = (cl_uint)num_items, numbers = (cl_uint)count;
+    return EQF__LAUNCH(dopri5->base.ctx, &system->put, num_items, 0, EQF__ARG(d_source), EQF__ARG(system->d_state),
+                       EQF__ARG(first), EQF__ARG(numbers), EQF__ARG(scale), EQF__ARG(items));
 }
 
 static eqf_status take(const eqf__dopri5 *dopri5, const eqf__dopri5_system *system, size_t num_blocks, cl_mem d_target,
                        cl_uint first, size_t count, float scale, bool is_added) {
-    cl_uint blocks = (cl_uint)num_blocks, numbers = (cl_uint)count, added = is_added;
-    return EQF__LAUNCH(dopri5->base.ctx, &system->take, num_blocks, 0, EQF__ARG(system->d_state),
+    const size_t num_items = num_blocks * system->items_per_block;
+    cl_uint items = (cl_uint)num_items, numbers = (cl_uint)count, added = is_added;
+    return EQF__LAUNCH(dopri5->base.ctx, &system->take, num_items, 0, EQF__ARG(system->d_state),
                        EQF__ARG(system->d_control), EQF__ARG(d_target), EQF__ARG(first), EQF__ARG(numbers),
-                       EQF__ARG(scale), EQF__ARG(added), EQF__ARG(blocks));
+                       EQF__ARG(scale), EQF__ARG(added), EQF__ARG(items));
 }
 
 static void count_range(eqf_step_range *range, float value) {

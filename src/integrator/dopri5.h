@@ -21,6 +21,10 @@ typedef struct eqf__dopri5_system {
     cl_mem d_control;                 /* [max_blocks][CONTROL_SIZE][V] */
     cl_mem d_num_running;             /* [1] uint */
     cl_uint turns_per_launch;         /* by lanes only: most tries of a step in a launch, by the device's budget */
+    /* By lanes only. 0: a work-item computes a block; else a work-group of this size computes a sample. Both use the
+     * same arrays. */
+    unsigned group_size;
+    size_t items_per_block; /* work-items of put and take: 1, or with groups one for each sample */
 } eqf__dopri5_system;
 
 /* An integration of all samples from system->d_state on, in either direction; in reverse with adjoints and a

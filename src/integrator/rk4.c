@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "budget.h"
+#include "groups.h"
 
 /* ---- Layouts ----------------------------------------------------------------------------------------------------- */
 
@@ -16,13 +17,10 @@ static size_t group_local_bytes(const eqf__field *field, size_t group_size) {
 }
 
 /* The number of work-items that compute a sample; 0: a work-item computes a block of samples. */
-static unsigned choose_group_size(const eqf__device *device, const eqf__field *field) {
-    const size_t most = device->info.max_work_group_size;
-    const size_t group_size = device->group_size < most ? device->group_size : most;
-    if (field->group == NULL || field->num_particles < device->group_min_particles) return 0;
-    if (group_size < 3) return 0; /* no gain, and PoCL 3.1 aborts while it builds groups of one or two */
-    if (group_local_bytes(field, group_size) > device->info.local_memory_bytes) return 0;
-    return (unsigned)group_size;
+static unsigned choose_group_size(const eqf__device *device, const eqf__field *field, eqf__group_use use) {
+    if (field->group == NULL) return 0;
+    const unsigned group_size = eqf__group_wanted(device, field, use);
+    return group_local_bytes(field, group_size) <= device->info.local_memory_bytes ? group_size : 0;
 }
 
 static bool is_staged(const eqf__device *device, const eqf__field *field, unsigned group_size) {
@@ -59,18 +57,6 @@ static eqf_status assemble(const eqf__rk4 *rk4, const char *name, const char *in
     return eqf__program_get(rk4->base.ctx, full_name, files, defines, program_out);
 }
 
-/* Whether the device can run the built kernel in groups of that size. */
-static bool fits_group(const eqf__rk4 *rk4, const eqf__kernel *kernel, unsigned group_size) {
-    const eqf__device *device = rk4->base.ctx->device;
-    if (group_size == 0) return true;
-    const size_t most = eqf__kernel_largest_group(rk4->base.ctx, kernel);
-    if (most >= group_size) return true;
-    eqf__log(rk4->base.ctx, EQF_LOG_WARNING,
-             "%s runs kernel '%s' in groups of %zu at most, not the profile's %u: one sample a work-item instead",
-             device->info.name, kernel->name, most, group_size);
-    return false;
-}
-
 /* ---- Launch budget ----------------------------------------------------------------------------------------------- */
 
 /* Loop turns of one work-item in one RK4 step, counted in the text of the kernels as if no loop were unrolled: llvmpipe
@@ -86,16 +72,12 @@ static step_turns turns_per_step(const eqf__field *field) {
                         3 * (turns.velocity + 3 * passes) + 4 * (turns.vjp + 5 * passes)};
 }
 
-static size_t divide_up(size_t count, size_t by) {
-    return (count + by - 1) / by;
-}
-
-/* The same if a group computes a sample. llvmpipe adds the turns of all vectors of a group, and a vector has at least 4
- * work-items. */
+/* The same if a group computes a sample, for all vectors of the group together. */
 static step_turns group_turns_per_step(const eqf__field *field, size_t group_size) {
     const eqf__stage_turns turns = field->group->turns(field, group_size);
-    const size_t owned = divide_up((size_t)field->num_particles * field->space_dim, group_size);
-    const size_t vectors = divide_up(group_size, 4), folds = 16; /* loop turns of a sum over at most 2^16 work-items */
+    const size_t owned = eqf__divide_up((size_t)field->num_particles * field->space_dim, group_size);
+    const size_t vectors = eqf__group_vectors(group_size),
+                 folds = 16; /* loop turns of a sum over at most 2^16 work-items */
     return (step_turns){vectors * (4 * (turns.velocity + 2 * owned) + 3 * owned),
                         vectors * (3 * (turns.velocity + 3 * owned) + 4 * (turns.vjp + 5 * owned) + folds)};
 }
@@ -145,10 +127,12 @@ static eqf_status assemble_all(eqf__rk4 *rk4) {
     eqf__kernel_destroy(&rk4->forward);
     eqf__kernel_destroy(&rk4->adjoint);
     eqf__kernel_destroy(&rk4->at_stage);
-    rk4->group_size = rk4->reverse_group_size = choose_group_size(rk4->base.ctx->device, rk4->base.field);
+    const eqf__device *device = rk4->base.ctx->device;
+    rk4->group_size = choose_group_size(device, rk4->base.field, EQF__GROUP_NARROW);
+    rk4->reverse_group_size = choose_group_size(device, rk4->base.field, EQF__GROUP_WIDE);
     EQF__TRY(set_budget(rk4));
     EQF__TRY(create_forward(rk4, rk4->group_size));
-    if (fits_group(rk4, &rk4->forward, rk4->group_size)) return EQF_OK;
+    if (eqf__group_fits(rk4->base.ctx, &rk4->forward, rk4->group_size)) return EQF_OK;
     eqf__kernel_destroy(&rk4->forward);
     eqf__kernel_destroy(&rk4->at_stage);
     rk4->group_size = rk4->reverse_group_size = 0;
@@ -203,7 +187,7 @@ static eqf_status rk4_prepare_reverse(eqf__solver *solver) {
     if (rk4->reverse_steps == 0) return refuse(rk4, "step of a gradient");
     if (rk4->adjoint.id != NULL) return EQF_OK;
     EQF__TRY(create_reverse(rk4, rk4->reverse_group_size));
-    if (fits_group(rk4, &rk4->adjoint, rk4->reverse_group_size)) return EQF_OK;
+    if (eqf__group_fits(rk4->base.ctx, &rk4->adjoint, rk4->reverse_group_size)) return EQF_OK;
     eqf__kernel_destroy(&rk4->adjoint);
     rk4->reverse_group_size = 0;
     EQF__TRY(set_budget(rk4));

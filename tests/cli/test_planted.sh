@@ -67,6 +67,8 @@ planted integrator/rk4_adjoint.cl 'radial, direct, rk4' 's/total\[c\] += from_la
 planted integrator/rk4_group.cl 'direct, rk4 by group' 's/total = fma(h, div_sum, total)/total = fma(-h, div_sum, total)/' "${group[@]}"
 planted integrator/rk4_group_adjoint.cl 'direct, rk4 by group' 's/total\[o\] += from_later\[o\]/total[o] -= from_later[o]/' "${group[@]}"
 planted integrator/rk4_batched.cl 'dense, rk4' 's/fma((realv)h, load_lanes(sum/fma((realv)-h, load_lanes(sum/'
+planted integrator/dormand_prince_group.cl 'radial, direct, dopri5' 's/const real step = fma(h, next/const real step = fma(-h, next/' "${group[@]}"
+planted dynamics/radial_group_any_time.clh 'radial, direct, dopri5' 's/pull - projected/pull + projected/' "${group[@]}"
 planted integrator/dormand_prince.cl 'radial, direct, dopri5' 's/realv step = fma(h, sum, left_out/realv step = fma(-h, sum, left_out/'
 planted integrator/dormand_prince.clh 'radial, direct, dopri5' 's/REAL(1.0) - s;/REAL(1.0) + s;/'
 planted integrator/dormand_prince_tableau.clh 'radial, direct, dopri5' 's/FRACTION(35, 384)/-FRACTION(35, 384)/'

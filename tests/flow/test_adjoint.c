@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "dopri5.h"
+#include "group_layout.h"
 #include "solve.h"
 #include "support.h"
 
@@ -170,12 +171,21 @@ static void test_rounds_and_edges(void **state) {
     free(again);
 }
 
+TEST_BY_GROUPS(test_nll)
+TEST_BY_GROUPS(test_nll_of_lj13)
+TEST_BY_GROUPS(test_energy)
+TEST_BY_GROUPS(test_rounds_and_edges)
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nll),
         cmocka_unit_test(test_nll_of_lj13),
         cmocka_unit_test(test_energy),
         cmocka_unit_test(test_rounds_and_edges),
+        cmocka_unit_test(test_nll_by_groups),
+        cmocka_unit_test(test_nll_of_lj13_by_groups),
+        cmocka_unit_test(test_energy_by_groups),
+        cmocka_unit_test(test_rounds_and_edges_by_groups),
     };
     return cmocka_run_group_tests(tests, NULL, test_context_teardown);
 }

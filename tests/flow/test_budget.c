@@ -4,10 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "eqflow/mcmc.h"
 #include "dopri5.h"
-#include "solve.h"
+#include "eqflow/mcmc.h"
+#include "group_layout.h"
 #include "rk4.h"
+#include "solve.h"
 #include "support.h"
 
 enum { BATCH = 5, MOST_DOF = 15, MOST_PARAMS = 2000 };
@@ -76,7 +77,9 @@ static void test_cuts(void **state) {
     }
 }
 
+TEST_BY_GROUPS(test_cuts)
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_cuts)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_cuts), cmocka_unit_test(test_cuts_by_groups)};
     return cmocka_run_group_tests(tests, NULL, test_context_teardown);
 }

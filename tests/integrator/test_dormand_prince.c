@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "dopri5.h"
+#include "group_layout.h"
 #include "solve.h"
 #include "support.h"
 
@@ -429,6 +430,74 @@ static void test_limits(void **state) {
     free(x);
 }
 
+/* ---- By groups --------------------------------------------------------------------------------------------------- */
+
+TEST_BY_GROUPS(test_field_at_any_time)
+TEST_BY_GROUPS(test_log_prob)
+TEST_BY_GROUPS(test_order)
+TEST_BY_GROUPS(test_independence)
+TEST_BY_GROUPS(test_limits)
+
+typedef struct layout {
+    const char *system;
+    unsigned group_size; /* particles: more, fewer, one a group; odd sizes too; more than the Gaussians */
+} layout;
+
+/* Log-densities, latents and the gradient by groups against those by lanes, at the default tolerance: the order of sums
+ * differs, so both choose slightly different steps, and the results may differ by a fraction of that tolerance. */
+static void test_layouts(void **state) {
+    (void)state;
+    eqf_context *ctx = test_context();
+    static const layout layouts[] = {{"dw2", 3}, {"line3", 5}, {"dw4", 64}, {"dw5", 4}, {"lj13", 64}, {"lj13", 7}};
+    bool is_good = true;
+    for (size_t l = 0; l < sizeof layouts / sizeof *layouts; ++l) {
+        const test_system *system = test_system_named(layouts[l].system);
+        const unsigned group_size = test_group_size(ctx, layouts[l].group_size);
+        const size_t num_dof = (size_t)system->num_particles * system->space_dim;
+        if (ctx->device->launch_iterations > 0 && system->num_particles > 5) continue; /* refused there, in words */
+        enum { BATCH = 11 };
+        eqf_model *model = test_trained_like_model(ctx, system, NULL, 930 + l);
+        const size_t num_trained = eqf_model_num_trained(model);
+        float *x = test_configurations(system, BATCH, 940 + l), *z[2], *gradient[2], log_prob[2][BATCH];
+        for (int by_group = 0; by_group < 2; ++by_group) {
+            eqf_loss loss = EQF_LOSS_INIT;
+            z[by_group] = test_output(BATCH * num_dof);
+            gradient[by_group] = test_output(num_trained);
+            test_use_groups(ctx, by_group ? group_size : 0, false);
+            eqf_flow *flow = adaptive_flow(ctx, model, 1e-5);
+            TEST_OK(ctx, eqf_flow_log_prob(flow, BATCH, x, log_prob[by_group], z[by_group]));
+            TEST_OK(ctx, eqf_flow_nll_gradient(flow, 0.0, BATCH, x, &loss, gradient[by_group], NULL));
+            test_assert_groups(flow, by_group ? group_size : 0);
+            test_output_end(num_trained, gradient[by_group]);
+            test_use_groups(ctx, 0, false);
+            eqf_flow_destroy(&flow);
+        }
+        test_worst of_log_prob = TEST_WORST_INIT(1e-5), of_z = TEST_WORST_INIT(1e-5);
+        double difference = 0.0, size = 0.0;
+        for (size_t b = 0; b < BATCH; ++b) {
+            test_compare(&of_log_prob, b, fabs(log_prob[0][b] - log_prob[1][b]) / (1.0 + fabs(log_prob[0][b])));
+            for (size_t c = b * num_dof; c < (b + 1) * num_dof; ++c) test_compare(&of_z, b, fabs(z[0][c] - z[1][c]));
+        }
+        for (size_t p = 0; p < num_trained; ++p) {
+            const double off = (double)gradient[0][p] - gradient[1][p];
+            difference += off * off;
+            size += (double)gradient[0][p] * gradient[0][p];
+        }
+        print_message("%s by %u: the gradient differs by %.1e of its norm\n", system->name, group_size,
+                      sqrt(difference / size));
+        is_good &= test_report(&of_log_prob, "%s by %u: log_prob, two layouts", system->name, group_size);
+        is_good &= test_report(&of_z, "%s by %u: latents, two layouts", system->name, group_size);
+        is_good &= sqrt(difference / size) < 1e-4;
+        eqf_model_destroy(&model);
+        free(x);
+        for (int by_group = 0; by_group < 2; ++by_group) {
+            free(z[by_group]);
+            free(gradient[by_group]);
+        }
+    }
+    assert_true(is_good);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tableau),
@@ -437,6 +506,12 @@ int main(void) {
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_independence),
         cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_field_at_any_time_by_groups),
+        cmocka_unit_test(test_log_prob_by_groups),
+        cmocka_unit_test(test_order_by_groups),
+        cmocka_unit_test(test_independence_by_groups),
+        cmocka_unit_test(test_limits_by_groups),
+        cmocka_unit_test(test_layouts),
     };
     return cmocka_run_group_tests(tests, NULL, test_context_teardown);
 }

@@ -180,9 +180,7 @@ static void test_training(void **state) {
 }
 
 /* Dormand-Prince, each sample its own steps, and its continuous adjoint. */
-static void test_adaptive(void **state) {
-    (void)state;
-    eqf_context *ctx = test_context();
+static void check_adaptive(eqf_context *ctx, unsigned group_size, const char *layout) {
     eqf_model *model = tiny_model(ctx);
     ref_radial *radial = ref_radial_from_model(model);
     ref_flow reference = {radial, tiny.num_particles, tiny.space_dim, 200, 1.0};
@@ -216,15 +214,33 @@ static void test_adaptive(void **state) {
     for (size_t p = 0; p < NUM_PROBES; ++p)
         test_compare(&gradient_worst, probes[p],
                      fabs(gradient[probes[p]] - ref_loss_by_param(&reference, 0.0, NUM, h_x, probes[p])) / largest);
+    test_assert_groups(flow, group_size);
     free(gradient);
     free(h_x);
     eqf_flow_destroy(&flow);
     ref_radial_destroy(radial);
     eqf_model_destroy(&model);
-    bool is_good = test_report(&worst, "dopri5: log-densities");
-    is_good &= test_report(&field_worst, "dopri5: field");
-    is_good &= test_report(&gradient_worst, "dopri5: gradient by the continuous adjoint");
+    bool is_good = test_report(&worst, "dopri5%s: log-densities", layout);
+    is_good &= test_report(&field_worst, "dopri5%s: field", layout);
+    is_good &= test_report(&gradient_worst, "dopri5%s: gradient by the continuous adjoint", layout);
     assert_true(is_good);
+}
+
+static void test_adaptive(void **state) {
+    (void)state;
+    test_use_groups(test_context(), 0, false);
+    check_adaptive(test_context(), 0, "");
+}
+
+/* Groups with more work-items than pairs, and with fewer than components. */
+static void test_adaptive_groups(void **state) {
+    (void)state;
+    eqf_context *ctx = test_context();
+    test_use_groups(ctx, 8, false);
+    check_adaptive(ctx, 8, " by groups of 8");
+    test_use_groups(ctx, 4, false);
+    check_adaptive(ctx, 4, " by groups of 4");
+    test_use_groups(ctx, 0, false);
 }
 
 /* The dense field: both integrators, exact and estimated divergence, the matrix products of CLBlast. */
@@ -506,10 +522,11 @@ static void test_double(void **state) {
 int main(int argc, char **argv) { /* test_portability_tiny [NAME]: the tests whose names match, "test_message" */
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_potentials),     cmocka_unit_test(test_monte_carlo), cmocka_unit_test(test_flow),
-        cmocka_unit_test(test_groups),         cmocka_unit_test(test_training),    cmocka_unit_test(test_adaptive),
-        cmocka_unit_test(test_dense),          cmocka_unit_test(test_energy),      cmocka_unit_test(test_quench),
-        cmocka_unit_test(test_user_potential), cmocka_unit_test(test_double),      cmocka_unit_test(test_message),
+        cmocka_unit_test(test_potentials),      cmocka_unit_test(test_monte_carlo),    cmocka_unit_test(test_flow),
+        cmocka_unit_test(test_groups),          cmocka_unit_test(test_training),       cmocka_unit_test(test_adaptive),
+        cmocka_unit_test(test_adaptive_groups), cmocka_unit_test(test_dense),          cmocka_unit_test(test_energy),
+        cmocka_unit_test(test_quench),          cmocka_unit_test(test_user_potential), cmocka_unit_test(test_double),
+        cmocka_unit_test(test_message),
     };
     return cmocka_run_group_tests(tests, NULL, test_context_teardown);
 }

@@ -1,0 +1,80 @@
+/* Evaluates the message field with a work-group a sample (message_group.clh): message_group_values, then
+ * message_group_sources. pairs [P]; scratch [samples of the launch][SLICE_SIZE]; x, velocity [samples][N*D]; times,
+ * divergence [samples]; weights: message_group_weights; params as in src/dynamics/message_params.h. Group n computes
+ * sample first_sample + n. A kernel is a loop over steps with one barrier; the switch between steps is the same for
+ * all work-items. */
+
+/* Values of all nodes, to scratch memory. */
+__kernel void message_group_values(__global const uint *pairs, __global const real *params,
+                                   __global const real *weights, __global real *scratch, __global const real *x,
+                                   __global const real *times, real spacing, uint first_sample) {
+    __local real sm[VALUES_LOCAL_SIZE];
+    const uint item = get_local_id(0);
+    const size_t sample = first_sample + get_group_id(0);
+    __global real *s = scratch + get_group_id(0) * (size_t)SLICE_SIZE;
+    ROLLED for (uint step = 0; step < VALUE_STEPS; step++) {
+        group_value_step(item, s, sm, weights, params, pairs, x + sample * (N * D), times[sample], spacing, step);
+        BOTH_BARRIER;
+    }
+}
+
+#ifdef HAS_ROWS
+#define PART_STEPS (SOURCE_ROW_STEPS + EDGE_STEPS)
+#else
+#define PART_STEPS EDGE_STEPS
+#endif
+ALWAYS_INLINE void group_part_step(uint item, __global real *s, __local real *sm, __global const real *weights,
+                                   __global const real *params, uint part, uint step) {
+    const uint k = part * SOURCES;
+#ifdef HAS_ROWS
+    if (step < SOURCE_ROW_STEPS)
+        group_source_row_step(item, s, sm, weights, params + PARAMS_VECTOR_OUT, k, step);
+    else
+        group_edge_step(item, s, sm, weights, params, k, 1, step - SOURCE_ROW_STEPS);
+#else
+    group_edge_step(item, s, sm, weights, params, k, min((uint)SOURCES, N - k), step);
+#endif
+}
+
+/* velocity [N*D] = v minus its mean over particles, and the divergence; if more parts follow, what these need. */
+ALWAYS_INLINE void group_finish(uint item, __global real *s, __local const real *sm, __global real *velocity,
+                                __global real *divergence, uint is_complete) {
+    if (is_complete) TURNS(turn, N * D) {
+            real mean = 0;
+            ROLLED for (uint i = 0; i < N; i++) mean += s[AT_V + i * D + turn % D];
+            velocity[turn] = s[AT_V + turn] - mean / (real)N;
+        }
+#ifdef HAS_ROWS
+    if (item == 0) s[AT_LASTING + SM_DIV] = sm[SM_DIV];
+    if (item == 0 && is_complete) *divergence = sm[SM_DIV];
+#endif
+}
+
+/* Velocity and divergence, from the edges of the source particles. SOURCES of them are a part; a launch does parts
+ * begin ... end - 1, and only devices that limit a launch need several. */
+__kernel void message_group_sources(__global const real *params, __global const real *weights, __global real *scratch,
+                                    __global real *velocity, __global real *divergence, uint first_sample, uint begin,
+                                    uint end) {
+    __local real sm[LOCAL_SIZE];
+    const uint item = get_local_id(0);
+    const size_t sample = first_sample + get_group_id(0);
+    __global real *s = scratch + get_group_id(0) * (size_t)SLICE_SIZE;
+    /* One step more, before the parts: what lasts comes from scratch memory; and one after them. */
+    const uint num_steps = (end - begin) * PART_STEPS;
+    ROLLED for (uint step = 0; step < num_steps + 2; step++) {
+        if (step == 0)
+            TURNS(turn, NUM_LASTING) sm[turn] = s[AT_LASTING + turn];
+        else if (step <= num_steps)
+            group_part_step(item, s, sm, weights, params, begin + (step - 1) / PART_STEPS, (step - 1) % PART_STEPS);
+        else
+            group_finish(item, s, sm, velocity + sample * (N * D), divergence + sample, end == NUM_PARTS);
+        BOTH_BARRIER;
+    }
+}
+
+/* weights[n] = params[sources[n]], or 0 if the source is no parameter. */
+__kernel void message_group_weights(__global const uint *sources, __global const real *params, __global real *weights,
+                                    uint num_weights, uint num_params) {
+    const uint n = get_global_id(0);
+    if (n < num_weights) weights[n] = sources[n] < num_params ? params[sources[n]] : (real)0;
+}

@@ -1,0 +1,24 @@
+/* The layout of the message field in which a work-group computes a sample (cl/dynamics/message_group.cl), for devices
+ * with local memory on the chip: velocities and divergences. Reverse passes take the other layout (message.c). */
+#ifndef EQF_MESSAGE_GROUP_H
+#define EQF_MESSAGE_GROUP_H
+
+#include "field.h"
+#include "message_params.h"
+
+typedef struct eqf__message_group eqf__message_group;
+
+/* *group_out is NULL if the device has no use for the layout, or if the sample does not fit: the log says why. d_pairs:
+ * cl/dynamics/message_common.clh; the caller keeps it alive. Errors: those of the device. */
+eqf_status eqf__message_group_create(eqf__field *field, const eqf__message_shape *shape, cl_mem d_pairs,
+                                     eqf__message_group **group_out);
+void eqf__message_group_destroy(eqf__message_group **group);
+/* The program with the divergence, for known answers. */
+eqf__program *eqf__message_group_program(const eqf__message_group *group);
+/* Transposes the weights; after each change of the parameters. */
+eqf_status eqf__message_group_prepare(eqf__message_group *group);
+/* eqf__batched_form.evaluate. */
+eqf_status eqf__message_group_evaluate(eqf__message_group *group, size_t num_samples, cl_mem d_x, cl_mem d_times,
+                                       cl_mem d_velocity, cl_mem d_divergence);
+
+#endif

@@ -1,0 +1,37 @@
+/* What the host decides for a program of cl/dynamics/message_group.cl: places in local and scratch memory, transposed
+ * weights, the number of work-items, and how much one launch does. */
+#ifndef EQF_MESSAGE_GROUP_PLAN_H
+#define EQF_MESSAGE_GROUP_PLAN_H
+
+#include "message_params.h"
+#include "ocl.h"
+
+enum { EQF__GROUP_MOST_DEFINES = 144 };
+
+typedef struct eqf__group_define {
+    const char *name;
+    size_t value;
+} eqf__group_define;
+
+typedef struct eqf__group_plan {
+    eqf__group_define defines[EQF__GROUP_MOST_DEFINES];
+    size_t num_defines;
+    size_t values_local_size; /* numbers in local memory of message_group_values */
+    size_t local_size;        /* and of message_group_sources */
+    size_t slice_size;        /* numbers in scratch memory, of a sample */
+    unsigned num_sources;     /* source particles of a part */
+    unsigned num_parts;
+    size_t widest;            /* tiles of the largest matrix product that is computed once for each source */
+    size_t num_weights;       /* transposed, with what fills their rows */
+    uint64_t turns_of_values; /* loop turns of a work-item in message_group_values, as if no loop were unrolled */
+    uint64_t turns_of_part;   /* and in a part of message_group_sources */
+} eqf__group_plan;
+
+/* has_rows: with the divergence. The turns are for groups of group_size work-items. */
+void eqf__group_plan_make(const eqf__message_shape *shape, unsigned num_particles, unsigned space_dim, bool has_rows,
+                          unsigned group_size, eqf__group_plan *plan_out);
+
+/* sources_out [num_weights]: the parameter that each weight is, or UINT32_MAX for those that fill rows. */
+void eqf__group_weight_sources(const eqf__message_shape *shape, cl_uint *sources_out);
+
+#endif
