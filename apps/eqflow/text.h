@@ -15,8 +15,8 @@ size_t text_utf8_length(const char *text);
  * it; NULL: out of memory. */
 char *text_to_utf8(const char *text);
 
-/* Replaces what would steer a terminal, in place: control characters by ?, ends of lines and tabs by blanks; keeps_lines:
- * the newlines and tabs of ASCII stay. */
+/* Replaces what would steer a terminal, in place: control characters by ?, ends of lines and tabs by blanks;
+ * keeps_lines: the newlines and tabs of ASCII stay. */
 void text_make_plain(char *text, bool keeps_lines);
 
 #endif
