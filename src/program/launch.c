@@ -23,6 +23,7 @@ eqf_status eqf__kernel_create(eqf_context *ctx, eqf__program *program, const cha
     cl_int error;
     kernel_out->name = name;
     kernel_out->program = program;
+    kernel_out->group_size = 0;
     if (ctx->device->described != NULL) return describe_kernel(ctx, program, kernel_out);
     kernel_out->id = clCreateKernel(program->id, name, &error);
     if (error != CL_SUCCESS) {
