@@ -81,6 +81,7 @@ planted integrator/field_vjp_any_time.cl 'radial, direct, dopri5' 's/k\[c\] = lo
 planted integrator/dormand_prince_rows.cl 'radial, direct, dopri5' 's/value += load_lanes(own)/value -= load_lanes(own) + 1/'
 
 planted mcmc/metropolis.cl potentials 's/mean += COMP/mean -= COMP/'
+planted mcmc/states.cl potentials 's/low_of_high\[ladder\] - low_of_low/low_of_low[ladder] - low_of_high/'
 planted mcmc/replica.cl potentials 's/block \* V) \* REAL(-1/block * V) * REAL(1/'
 planted minima/quench.cl potentials 's/before - step_back/before + step_back/'
 planted potential/double_well.clh potentials 's/DW_QUARTIC)/-DW_QUARTIC)/'
