@@ -1,5 +1,5 @@
-/* What launches of the message field have to do: the tape (cl/dynamics/message.cl), and the work-groups with local memory
- * (cl/dynamics/message_group.cl). */
+/* What launches of the message field have to do: the tape (cl/dynamics/message.cl), and the work-groups with local
+ * memory (cl/dynamics/message_group.cl). */
 #include <math.h>
 #include <string.h>
 
@@ -38,8 +38,8 @@ static double divide_up(double count, double by) {
 
 /* ---- The tape --------------------------------------------------------------------------------------------------- */
 
-/* Slots of a turn, square roots and divisions among them, and the longest chain of loads that wait for each other. A load
- * or a store of V lanes is a slot, too. */
+/* Slots of a turn, square roots and divisions among them, and the longest chain of loads that wait for each other. A
+ * load or a store of V lanes is a slot, too. */
 typedef struct turn_cost {
     double slots, special, loads;
 } turn_cost;
@@ -51,6 +51,7 @@ enum { SLOTS_SILU = 13 + 14, SLOTS_SATURATE = 12, SLOTS_EXP = 13 };
  * stores. Its gradient: 16 products and 8 loads for each row; then sums over lanes. */
 static turn_cost dense_turn(const cl_uint *word) {
     if (word[0] == MESSAGE_DENSE) return (turn_cost){16.0 * word[4] + 40, 0, word[4] / 4.0};
+    if (word[0] == MESSAGE_DENSE_START_REVERSE) return (turn_cost){2.0 * word[3], 0, word[3] / 4.0};
     return (turn_cost){24.0 * word[3] + 16 * 16, 0, word[3] / 4.0};
 }
 
@@ -87,27 +88,71 @@ static turn_cost value_turn(unsigned operation, const sizes *s) {
         case MESSAGE_EDGE_ACTIVATE: return (turn_cost){SLOTS_SILU + 5, 1, 1};
         case MESSAGE_EDGE_OUTPUT: return (turn_cost){s->E * (SLOTS_SILU + 9) + s->K * 5, s->E, s->E + s->K};
         case MESSAGE_SOURCE_OUTPUT: return (turn_cost){3 * s->N + 5 * s->M * D, 0, s->N + s->M};
-        default: return (turn_cost){4, 0, 1};
+        default: return (turn_cost){0, 0, 0};
     }
 }
 
-/* Reverse operations follow the ones that they reverse (message_ops.clh), and do two to three times as much: an adjoint of
- * each number that was read, which is read, added to and written. */
-static turn_cost turn_of(const cl_uint *word, const sizes *s) {
-    unsigned operation = word[0];
-    if (operation == MESSAGE_DENSE || operation == MESSAGE_DENSE_GRADIENT || operation == MESSAGE_DENSE_START_REVERSE)
-        return dense_turn(word);
-    turn_cost cost = {0, 0, 0};
-    double factor = 1;
-    for (; cost.slots <= 0 || (cost.slots <= 4 && factor < 2 && operation > MESSAGE_DENSE_START_REVERSE);) {
-        cost = row_turn(operation, s);
-        if (cost.slots <= 0) cost = value_turn(operation, s);
-        if (cost.slots > 4 || operation <= MESSAGE_DENSE_START_REVERSE) break;
-        operation--; /* the operation before it in the list is what it reverses, or another reverse of that */
-        factor = 2;
-        cost.slots = 0;
+/* Sums over neighbours or channels in reverse: what their forward does, and an adjoint of each number that was read. */
+static turn_cost reverse_sum_turn(unsigned operation, const sizes *s) {
+    const double N = s->N, D = s->D, H = s->H, M = s->M, E = s->E, R = s->R, square = D * D;
+    switch (operation) {
+        case MESSAGE_FIRST_HOP_REVERSE_GEOMETRY: return (turn_cost){M * 5 * D, 0, M};
+        case MESSAGE_SUM_SCALARS_REVERSE_NODES: return (turn_cost){3 * N, 0, N};
+        case MESSAGE_SUM_VECTORS_REVERSE_NODES: return (turn_cost){N * (6 + 8 * D), 0, N};
+        case MESSAGE_SUM_VECTORS_REVERSE_GEOMETRY: return (turn_cost){M * (6 + 4 * D), 0, M};
+        case MESSAGE_CONVERT_ROWS_REVERSE: return (turn_cost){(s->group > 1 ? 1 : H) * 4 * D, 0, 1};
+        case MESSAGE_CONVERT_ROWS_REVERSE_GEOMETRY: return (turn_cost){H * 3 * D, 0, H};
+        case MESSAGE_FIRST_HOP_ROWS_REVERSE_GEOMETRY: return (turn_cost){H * (2 + 3 * D) + M * 7 * square, 0, H + M};
+        case MESSAGE_SUM_SCALAR_ROWS_REVERSE_NODES: return (turn_cost){N * 4 * (1 + 2 * D) + 4 * 4 * D, 0, N};
+        case MESSAGE_SUM_SCALAR_ROWS_REVERSE_GEOMETRY: return (turn_cost){H * (5 + 4 * D), 0, H};
+        case MESSAGE_SUM_VECTOR_ROWS_REVERSE_NODES: return (turn_cost){N * (4 + D * (4 + 8 * D)), 0, N};
+        case MESSAGE_SUM_VECTOR_ROWS_REVERSE_GEOMETRY: return (turn_cost){M * D * (4 + 5 * D), 0, M};
+        case MESSAGE_EDGE_INVARIANTS_REVERSE_SOURCE: return (turn_cost){N * (14 * D + 3 * square), 0, N};
+        case MESSAGE_EDGE_MIX_REVERSE_SOURCE: return (turn_cost){N * (16 + 4 * D), 0, N};
+        case MESSAGE_EDGE_OUTPUT_GRADIENT: return (turn_cost){N * (SLOTS_SILU + 14), N, N};
+        case MESSAGE_EDGE_RADIAL_REVERSE: return (turn_cost){N * 14, 0, N};
+        case MESSAGE_EDGE_REVERSE_GEOMETRY:
+            return (turn_cost){R * (12 * D + 5 * square) + E * (9 + 3 * D) + s->K * 3, 0, R + E + s->K};
+        default: return (turn_cost){0, 0, 0};
     }
-    return (turn_cost){factor * cost.slots, factor * cost.special, factor * cost.loads};
+}
+
+/* Turns of one channel of a pair, a row or an edge. */
+static turn_cost reverse_turn(unsigned operation, const sizes *s) {
+    const double D = s->D, square = D * D;
+    switch (operation) {
+        case MESSAGE_GEOMETRY_REVERSE: return (turn_cost){s->K * 6 + 20 * D, 1, 1};
+        case MESSAGE_ACTIVATE_REVERSE: return (turn_cost){8, 0, 1};
+        case MESSAGE_INVARIANTS_REVERSE: return (turn_cost){2 * SLOTS_SATURATE + 8 * D + 6, 4, 1};
+        case MESSAGE_GATE_REVERSE: return (turn_cost){14 * D + 8, 2, 1};
+        case MESSAGE_SQUARES_REVERSE: return (turn_cost){SLOTS_SATURATE + 5 * D, 2, 1};
+        case MESSAGE_FIRST_HOP_REVERSE_FILTERS: return (turn_cost){4 * D + 4, 0, 1};
+        case MESSAGE_SUM_SCALARS_REVERSE_FILTERS: return (turn_cost){9, 0, 1};
+        case MESSAGE_SUM_VECTORS_REVERSE_FILTERS: return (turn_cost){16 * D + 16, 0, 1};
+        case MESSAGE_ACTIVATE_ROWS_REVERSE: return (turn_cost){D * 9 + 4, 0, D};
+        case MESSAGE_INVARIANT_ROWS_REVERSE: return (turn_cost){2 * SLOTS_SATURATE + D * (12 * D + 12) + 8 * D, 4, D};
+        case MESSAGE_GATE_ROWS_REVERSE: return (turn_cost){D * (24 * D + 10) + 10 * D, 2, D};
+        case MESSAGE_SQUARE_ROWS_REVERSE: return (turn_cost){SLOTS_SATURATE + 2 * 9 * D, 2, 2};
+        case MESSAGE_FIRST_HOP_ROWS_REVERSE_FILTERS: return (turn_cost){5 * square + 2 * D + 8, 0, 2};
+        case MESSAGE_SUM_SCALAR_ROWS_REVERSE_FILTERS: return (turn_cost){6 * D + 3, 0, 1};
+        case MESSAGE_SUM_VECTOR_ROWS_REVERSE_FILTERS: return (turn_cost){2 * D * (6 * D + 4), 0, 1};
+        case MESSAGE_EDGE_INVARIANTS_REVERSE: return (turn_cost){20 * D + 3 * square, 0, 2};
+        case MESSAGE_EDGE_MIX_REVERSE: return (turn_cost){34 + 2 * D, 0, 2};
+        case MESSAGE_EDGE_ACTIVATE_REVERSE: return (turn_cost){SLOTS_SILU + 12, 1, 1};
+        case MESSAGE_EDGE_OUTPUT_REVERSE: return (turn_cost){SLOTS_SILU + 20, 1, 1};
+        case MESSAGE_SOURCE_OUTPUT_REVERSE_EDGES: return (turn_cost){6 * D + 4, 0, 1};
+        case MESSAGE_SOURCE_OUTPUT_REVERSE_VECTORS: return (turn_cost){24 * D, 0, 1};
+        default: return (turn_cost){2 * s->N, 0, 1}; /* copies of a configuration */
+    }
+}
+
+static turn_cost turn_of(const cl_uint *word, const sizes *s) {
+    if (word[0] == MESSAGE_DENSE || word[0] == MESSAGE_DENSE_GRADIENT || word[0] == MESSAGE_DENSE_START_REVERSE)
+        return dense_turn(word);
+    turn_cost cost = value_turn(word[0], s);
+    if (cost.slots <= 0) cost = row_turn(word[0], s);
+    if (cost.slots <= 0) cost = reverse_sum_turn(word[0], s);
+    return cost.slots > 0 ? cost : reverse_turn(word[0], s);
 }
 
 static void count_tape(const eqf__launch_seen *launch, const sizes *s, eqf__work *w) {
@@ -153,9 +198,9 @@ static void add_loop(const group_work *g, double turns, double slots, double loc
     g->w->chain += divide_up(turns, g->s->group) * chain;
 }
 
-/* A matrix product: tiles of 3 rows and 4 outputs. For each input 12 products, 3 loads from local memory and one of four
- * weights, which neighbours share; four inputs wait for one load. Weights are read once for as many rows as the group
- * has at a time. */
+/* A matrix product: tiles of 3 rows and 4 outputs. For each input 12 products, 3 loads from local memory and one of
+ * four weights, which neighbours share; four inputs wait for one load. Weights are read once for as many rows as the
+ * group has at a time. */
 static void add_product(const group_work *g, double rows, double inputs, double outputs) {
     const double wide = divide_up(outputs, 4), tiles = divide_up(rows, 3) * wide, lanes = divide_up(tiles, 32) * 32;
     const double rounds = divide_up(tiles, g->s->group);
