@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Every program that the library assembles for the devices of platforms/*/*.device, compiled by NVIDIA's, AMD's and
 # Intel's own compilers. No GPU is needed. Warnings are errors; scratch and spilled registers above
-# platforms/<vendor>/*.ceilings are too. What is not installed is skipped and counted. Five minutes on two idle cores.
+# platforms/<vendor>/*.ceilings are too. What is not installed is skipped and counted. A program is compiled once: its
+# figures are kept in $XDG_CACHE_HOME/eqflow-vendors/figures, so a second pass takes seconds, and one that was stopped
+# goes on. All devices: two hours of a core, most of it Intel's compiler; the second time minutes.
 # Exit code: 0, 1 (complaints), 77 (nothing could be compiled), 2 (usage). Usage: tests/vendors.sh [--build FOLDER]
 # [--only REGEX] [--cases PREFIX] [--jobs N] [--fetch] [--csv FILE] [--write] [--planted]
 #   --build FOLDER   where the tests were built [build]

@@ -14,19 +14,13 @@
 #include "progress.h"
 #include "ranks.h"
 #include "signals.h"
+#include "text.h"
 #include "words.h"
 
 static void speak(cli_app *app, const char *kind, const char *format, va_list arguments) {
     char line[2048];
     vsnprintf(line, sizeof line, format, arguments);
-    /* A message is one line without control characters, whatever a file name or a driver contains. */
-    for (char *c = line; *c; c++) {
-        if (iscntrl((unsigned char)*c)) *c = *c == '\n' || *c == '\r' || *c == '\t' ? ' ' : '?';
-        /* U+0080 ... U+009F are control characters too, U+2028 and U+2029 end lines */
-        const unsigned char *bytes = (const unsigned char *)c;
-        if (bytes[0] == 0xc2 && bytes[1] >= 0x80 && bytes[1] < 0xa0) c[0] = c[1] = '?';
-        if (bytes[0] == 0xe2 && bytes[1] == 0x80 && (bytes[2] == 0xa8 || bytes[2] == 0xa9)) c[0] = c[1] = c[2] = ' ';
-    }
+    text_make_plain(line, false); /* whatever a file name or a driver contains */
     if (app->has_progress_line) fputs("\r\033[K", stderr);
     app->has_progress_line = false;
     char rank[32] = "";

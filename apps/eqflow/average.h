@@ -13,7 +13,7 @@ enum { MOST_OBSERVABLES = 16, MOST_POINTS = 1000 };
 
 typedef struct average_flags {
     const char *data_path, *preset_name, *log_weights_path, *scan_text;
-    const char *table_path, *pairs_path, *histograms_path;
+    const char *table_path, *pairs_path, *histograms_path, *each_path;
     cli_list observables, texts, text_constants; /* of the last: "NAME=X" */
     cli_list with;                               /* "NAME=VALUE:FILE" */
     uint64_t num_blocks, num_bins;
@@ -82,9 +82,10 @@ exit_code average_combined_moments(cli_app *app, const averages *a, const double
 void average_print_sets(const averages *a, cli_output *output);
 void average_combined_clear(averages *a);
 
-/* Write the files of --pairs and --histograms, if these are given. */
+/* Write the files of --pairs, --histograms and --each, if these are given. */
 exit_code average_write_pairs(cli_app *app, const average_flags *flags, const averages *a);
 exit_code average_write_histograms(cli_app *app, const average_flags *flags, const averages *a);
+exit_code average_write_each(cli_app *app, const average_flags *flags, const averages *a);
 
 /* A CSV text, which is written to a file when it is complete. */
 typedef struct text_file {

@@ -1,4 +1,4 @@
-/* Tables of eqflow average: pair density and histograms. */
+/* Tables of eqflow average: pair density, histograms, and the values of every configuration. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,4 +69,19 @@ exit_code average_write_histograms(cli_app *app, const average_flags *flags, con
     }
     free(density);
     return text_end(app, &file, flags->histograms_path, code);
+}
+
+/* One row for each configuration, in their order. */
+exit_code average_write_each(cli_app *app, const average_flags *flags, const averages *a) {
+    if (!flags->each_path) return EXIT_CODE_OK;
+    text_file file = {NULL, NULL, 0};
+    const exit_code code = text_begin(app, &file);
+    if (code == EXIT_CODE_OK) fputs("configuration,log_weight", file.stream);
+    for (size_t c = 0; c < a->num_columns && code == EXIT_CODE_OK; c++) fprintf(file.stream, ",%s", a->columns[c].name);
+    for (size_t b = 0; b < a->num && code == EXIT_CODE_OK; b++) {
+        fprintf(file.stream, "\n%zu,%.9g", b, a->log_weights[b]);
+        for (size_t c = 0; c < a->num_columns; c++) fprintf(file.stream, ",%.9g", a->columns[c].values[b]);
+    }
+    if (code == EXIT_CODE_OK) fputc('\n', file.stream);
+    return text_end(app, &file, flags->each_path, code);
 }

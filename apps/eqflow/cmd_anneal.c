@@ -20,6 +20,7 @@ typedef struct anneal_flags {
     sample_files equal, walkers; /* equally weighted configurations; the walkers as they are */
     uint64_t num_walkers, num_repeats, num_pilot, num_latent_moves, num_langevin_moves;
     double ess_decay;
+    cli_list start_constants; /* "NAME=X" */
     flow_flags flow;
     eqf_flow_options flow_options;
     system_flags target;
@@ -238,6 +239,8 @@ static exit_code check_flags(cli_app *app, anneal_flags *flags) {
     const bool is_samples = ends_with(flags->start_path, ".npy") || ends_with(flags->start_path, ".xyz");
     if (is_samples && !flags->preset_name)
         return app_fail(app, EXIT_CODE_USAGE, "samples need --preset PRESET: the potential whose equilibrium they are");
+    if (!is_samples && flags->start_constants.num_texts > 0)
+        return app_fail(app, EXIT_CODE_USAGE, "--from belongs to samples: a model's density has no constants");
     if (!is_samples && flags->preset_name)
         return app_fail(app, EXIT_CODE_USAGE, "--preset belongs to samples: a model knows its own potential");
     if ((code = sample_files_check(app, &flags->equal)) != EXIT_CODE_OK ||
@@ -245,6 +248,18 @@ static exit_code check_flags(cli_app *app, anneal_flags *flags) {
         (code = files_check_writable(app, flags->steps_path, "the steps")) != EXIT_CODE_OK)
         return code;
     return flow_flags_read(app, &flags->flow, &flags->flow_options);
+}
+
+/* --from NAME=X: constants of the samples' potential that are not those of the preset. */
+static exit_code set_start_constants(cli_app *app, const anneal_flags *flags, eqf_potential_options *start) {
+    for (size_t c = 0; c < flags->start_constants.num_texts; c++) {
+        char name[64];
+        double value;
+        exit_code code = system_read_constant(app, "--from", flags->start_constants.texts[c], name, &value);
+        if (code == EXIT_CODE_OK) code = system_set_constant(app, name, value, start);
+        if (code != EXIT_CODE_OK) return code;
+    }
+    return EXIT_CODE_OK;
 }
 
 static exit_code open_samples(cli_app *app, anneal_flags *flags, anneal_start *start,
@@ -255,6 +270,7 @@ static exit_code open_samples(cli_app *app, anneal_flags *flags, anneal_start *s
     if (code != EXIT_CODE_OK) return code;
     start->potential = *target_out = preset->model->potential;
     start->preset = preset->name;
+    if ((code = set_start_constants(app, flags, &start->potential)) != EXIT_CODE_OK) return code;
     if ((code = system_apply(app, &flags->target, target_out)) != EXIT_CODE_OK) return code;
     if ((code = work_read_configurations(app, flags->start_path, &start->potential, &start->samples)) != EXIT_CODE_OK)
         return code;
@@ -357,6 +373,12 @@ static size_t way_options(anneal_flags *flags, cli_option options_out[]) {
          .argument = "PRESET",
          .value = &flags->preset_name,
          .help = "the potential that SAMPLES (.npy or .xyz) are equilibrium of"},
+        {.kind = OPTION_LIST,
+         .name = "from",
+         .argument = "NAME=X",
+         .value = &flags->start_constants,
+         .default_text = "the preset's",
+         .help = "a constant of the potential that SAMPLES are equilibrium of; once for each"},
     };
     return OPTIONS_PUT(options_out, rows);
 }
@@ -372,7 +394,8 @@ exit_code cmd_anneal(cli_app *app) {
         .operands = operands,
         .examples = "  eqflow anneal lj13.safetensors -o x.npy\n"
                     "  eqflow anneal dw4.safetensors --temperature 1.2 --steps steps.csv\n"
-                    "  eqflow anneal dw4.npy --preset dw4 --temperature 0.8\n",
+                    "  eqflow anneal dw4.npy --preset dw4 --temperature 0.8\n"
+                    "  eqflow anneal gas.npy --preset lj55 --from epsilon=0 -o x.npy\n",
     };
     anneal_flags flags = {.num_walkers = 8192,
                           .num_repeats = 16,

@@ -194,6 +194,7 @@ static exit_code print_all(cli_app *app, const average_flags *flags, averages *a
     output_text(&output, "table_output", flags->table_path ? "table in" : NULL, flags->table_path);
     output_text(&output, "pairs_output", flags->pairs_path ? "pair distribution in" : NULL, flags->pairs_path);
     output_text(&output, "histograms_output", flags->histograms_path ? "histograms in" : NULL, flags->histograms_path);
+    output_text(&output, "each_output", flags->each_path ? "values of each in" : NULL, flags->each_path);
     if (code == EXIT_CODE_OK) return output_finish(&output);
     output_abandon(&output);
     return code;
@@ -202,17 +203,18 @@ static exit_code print_all(cli_app *app, const average_flags *flags, averages *a
 /* ---- The command ------------------------------------------------------------------------------ */
 
 static exit_code check_flags(cli_app *app, const average_flags *flags, scan_range *scan_out) {
-    files_use uses[6 + 2 * CLI_LIST_MAX] = {{"--table", flags->table_path, FILES_WRITTEN},
+    files_use uses[7 + 2 * CLI_LIST_MAX] = {{"--table", flags->table_path, FILES_WRITTEN},
                                             {"--pairs", flags->pairs_path, FILES_WRITTEN},
                                             {"--histograms", flags->histograms_path, FILES_WRITTEN},
+                                            {"--each", flags->each_path, FILES_WRITTEN},
                                             {"FILE", flags->data_path, FILES_READ},
                                             {"--log-weights", flags->log_weights_path, FILES_READ},
                                             {"--potential", flags->system.potential_path, FILES_READ}};
     for (size_t w = 0; w < CLI_LIST_MAX; w++) {
         const char *with = w < flags->with.num_texts ? average_path_of_set(flags->with.texts[w]) : NULL;
         const char *text = w < flags->texts.num_texts ? flags->texts.texts[w] : NULL;
-        uses[6 + 2 * w] = (files_use){"--with", with, FILES_READ};
-        uses[7 + 2 * w] = (files_use){"--observable-text", text, FILES_READ};
+        uses[7 + 2 * w] = (files_use){"--with", with, FILES_READ};
+        uses[8 + 2 * w] = (files_use){"--observable-text", text, FILES_READ};
     }
     exit_code code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses);
     if (code == EXIT_CODE_OK) code = average_check_sets(app, flags);
@@ -220,6 +222,8 @@ static exit_code check_flags(cli_app *app, const average_flags *flags, scan_rang
     if (code == EXIT_CODE_OK && flags->with.num_texts > 0 && flags->log_weights_path)
         code = app_fail(app, EXIT_CODE_USAGE,
                         "--with combines sets without weights of their own: it excludes --log-weights");
+    if (code == EXIT_CODE_OK && flags->with.num_texts > 0 && flags->each_path)
+        code = app_fail(app, EXIT_CODE_USAGE, "--each has the rows of one file: it excludes --with");
     if (code == EXIT_CODE_OK && flags->has_equal_weights && flags->log_weights_path)
         code = app_fail(app, EXIT_CODE_USAGE, "--equal-weights and --log-weights exclude each other");
     if (code == EXIT_CODE_OK && flags->table_path && scan_out->num == 0)
@@ -232,6 +236,7 @@ static exit_code check_flags(cli_app *app, const average_flags *flags, scan_rang
             code = app_fail(app, EXIT_CODE_USAGE, "unknown observable '%s'; see eqflow average --help",
                             flags->observables.texts[o]);
     if (code == EXIT_CODE_OK) code = files_check_writable(app, flags->table_path, "the table");
+    if (code == EXIT_CODE_OK) code = files_check_writable(app, flags->each_path, "the values");
     if (code == EXIT_CODE_OK) code = files_check_writable(app, flags->pairs_path, "the pair distribution");
     return code == EXIT_CODE_OK ? files_check_writable(app, flags->histograms_path, "the histograms") : code;
 }
@@ -267,6 +272,7 @@ static exit_code average(cli_app *app, average_flags *flags, const scan_range *s
     if (code == EXIT_CODE_OK) code = average_weigh_sets(app, flags, options, num_options, &a);
     if (code == EXIT_CODE_OK) code = average_write_pairs(app, flags, &a);
     if (code == EXIT_CODE_OK) code = average_write_histograms(app, flags, &a);
+    if (code == EXIT_CODE_OK) code = average_write_each(app, flags, &a);
     if (code == EXIT_CODE_OK) code = print_all(app, flags, &a, scan, options, num_options);
     clear(&a);
     return code;
@@ -365,6 +371,11 @@ static size_t table_options(average_flags *flags, cli_option options_out[]) {
          .argument = "FILE.csv",
          .value = &flags->histograms_path,
          .help = "of every observable"},
+        {.kind = OPTION_TEXT,
+         .name = "each",
+         .argument = "FILE.csv",
+         .value = &flags->each_path,
+         .help = "the observables of every configuration, in their order"},
         {.kind = OPTION_COUNT,
          .name = "bins",
          .argument = "COUNT",

@@ -1,8 +1,10 @@
 /* The gallery: models that come with the library, each with its card. */
+#define _XOPEN_SOURCE 700 /* getline */
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "eqflow/gallery.h"
 #include "eqflow/model.h"
@@ -11,11 +13,20 @@
 #include "files.h"
 #include "options.h"
 #include "output.h"
+#include "text.h"
+
+/* Opens a card, which must be a file: opening a pipe would wait. */
+static FILE *open_card(const char *path) {
+    struct stat about;
+    return path && stat(path, &about) == 0 && S_ISREG(about.st_mode) ? fopen(path, "r") : NULL;
+}
 
 /* The figures of a model's card, NAME.json; NULL: there are none. */
 static json_t *read_figures(const char *model_path) {
     char *path = files_with_extension(model_path, ".json");
-    json_t *figures = path ? json_load_file(path, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    FILE *card = open_card(path);
+    json_t *figures = card ? json_loadf(card, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    if (card) fclose(card);
     free(path);
     return figures;
 }
@@ -41,13 +52,13 @@ static exit_code add_row(cli_app *app, cli_output *output, json_t *list, const e
     if (isfinite(kl)) snprintf(kl_text, sizeof kl_text, "%.3f", kl);
     output_line(output, "%-20s %-10s %8s  %-8s %10zu %8s %9s", entry->name, system, size, field,
                 eqf_model_num_params(model), ess_text, kl_text);
-    json_array_append_new(list, json_pack("{s:s, s:o, s:s, s:I, s:I, s:s, s:I, s:o, s:o, s:o, s:O?}", "name",
-                                          entry->name, "path", output_json_text(entry->model_path), "system", system,
-                                          "num_particles", (json_int_t)options->potential.num_particles, "space_dim",
-                                          (json_int_t)options->potential.space_dim, "field", field, "num_params",
-                                          (json_int_t)eqf_model_num_params(model), "ess_fraction", output_real(ess),
-                                          "ess_fraction_standard_error", output_real(error), "kl", output_real(kl),
-                                          "card", card));
+    json_array_append_new(
+        list, json_pack("{s:o, s:o, s:s, s:I, s:I, s:s, s:I, s:o, s:o, s:o, s:O?}", "name",
+                        output_json_text(entry->name), "path", output_json_text(entry->model_path), "system", system,
+                        "num_particles", (json_int_t)options->potential.num_particles, "space_dim",
+                        (json_int_t)options->potential.space_dim, "field", field, "num_params",
+                        (json_int_t)eqf_model_num_params(model), "ess_fraction", output_real(ess),
+                        "ess_fraction_standard_error", output_real(error), "kl", output_real(kl), "card", card));
     json_decref(card);
     eqf_model_destroy(&model);
     return EXIT_CODE_OK;
@@ -91,11 +102,15 @@ static exit_code show_card(cli_app *app, const char *name) {
     const eqf_status status = eqf_gallery_find(app->ctx, name, &path);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_READ);
     char *card_path = files_with_extension(path, app->is_json ? ".json" : ".md");
-    FILE *card = card_path ? fopen(card_path, "r") : NULL;
+    FILE *card = open_card(card_path);
     exit_code code = EXIT_CODE_OK;
     if (card) {
-        char text[4096];
-        for (size_t size; (size = fread(text, 1, sizeof text, card)) > 0;) fwrite(text, 1, size, stdout);
+        char *line = NULL;
+        for (size_t size = 0; getline(&line, &size, card) >= 0;) {
+            text_make_plain(line, true);
+            fputs(line, stdout);
+        }
+        free(line);
         fclose(card);
         code = app_flush_stdout(app);
     } else {

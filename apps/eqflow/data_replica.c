@@ -14,7 +14,8 @@
 #include "signals.h"
 #include "work.h"
 
-size_t replica_options(replica_flags *flags, cli_option options_out[]) {
+/* Options of the ladders. */
+static size_t ladder_options(replica_flags *flags, cli_option options_out[]) {
     const cli_option rows[] = {
         {.kind = OPTION_HEADING, .name = "Replica exchange in temperature"},
         {.kind = OPTION_COUNT,
@@ -35,6 +36,12 @@ size_t replica_options(replica_flags *flags, cli_option options_out[]) {
          .high = 1e6,
          .default_text = "4 times the system's",
          .help = "of the ladder"},
+        {.kind = OPTION_LIST,
+         .name = "to",
+         .argument = "NAME=X",
+         .value = &flags->to,
+         .default_text = "none",
+         .help = "exchange in lambda: a constant that goes in equal steps from the system's to X; once for each"},
         {.kind = OPTION_COUNT,
          .name = "ladders",
          .argument = "COUNT",
@@ -53,6 +60,13 @@ size_t replica_options(replica_flags *flags, cli_option options_out[]) {
          .high = 1e6,
          .default_text = "10",
          .help = "between exchanges"},
+    };
+    return OPTIONS_PUT(options_out, rows);
+}
+
+/* Options of the ladders' starts and of files. */
+static size_t file_options(replica_flags *flags, cli_option options_out[]) {
+    const cli_option rows[] = {
         {.kind = OPTION_TEXT,
          .name = "start",
          .argument = "HOW",
@@ -74,6 +88,11 @@ size_t replica_options(replica_flags *flags, cli_option options_out[]) {
     return OPTIONS_PUT(options_out, rows);
 }
 
+size_t replica_options(replica_flags *flags, cli_option options_out[]) {
+    const size_t num = ladder_options(flags, options_out);
+    return num + file_options(flags, options_out + num);
+}
+
 exit_code replica_check(cli_app *app, const replica_flags *flags) {
     const struct {
         bool is_given;
@@ -82,6 +101,7 @@ exit_code replica_check(cli_app *app, const replica_flags *flags) {
                   {flags->is_num_ladders_set, "ladders"},
                   {flags->is_exchange_interval_set, "exchange-interval"},
                   {flags->start, "start"},
+                  {flags->to.num_texts > 0, "to"},
                   {flags->each_path, "each"},
                   {flags->ladder_path, "ladder"}};
     for (size_t o = 0; o < sizeof others / sizeof others[0] && !flags->is_num_temperatures_set; o++)
@@ -197,30 +217,10 @@ static exit_code write_each(cli_app *app, const replica_flags *flags, const repl
     return code;
 }
 
-static exit_code write_ladder(cli_app *app, const replica_flags *flags, const eqf_replica_diagnostics *d) {
-    if (!flags->ladder_path) return EXIT_CODE_OK;
-    text_file file = {NULL, NULL, 0};
-    const exit_code code = text_begin(app, &file);
-    if (code != EXIT_CODE_OK) return code;
-    fputs(
-        "number,temperature,acceptance,step_size,swap_acceptance,mean_energy,mean_energy_standard_error,heat_capacity,"
-        "heat_capacity_standard_error,mean_energy_from_gas,from_gas_standard_error,mean_energy_from_start,"
-        "from_start_standard_error\n",
-        file.stream);
-    for (unsigned k = 0; k < d->num_temperatures; k++) {
-        const eqf_replica_temperature *at = &d->at[k];
-        fprintf(file.stream, "%u,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g\n", k, at->temperature,
-                at->acceptance, at->step_size, at->swap_acceptance, at->mean_energy, at->mean_energy_standard_error,
-                at->heat_capacity, at->heat_capacity_standard_error, at->start_means[0], at->start_standard_errors[0],
-                at->start_means[1], at->start_standard_errors[1]);
-    }
-    return text_end(app, &file, flags->ladder_path, code);
-}
-
 /* ---- Results ----------------------------------------------------------------------------------------------------- */
 
-static json_t *temperature_json(const eqf_replica_temperature *at) {
-    return json_pack(
+static json_t *temperature_json(const eqf_replica_temperature *at, const eqf_replica_log_z *z) {
+    json_t *row = json_pack(
         "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "temperature", output_real(at->temperature),
         "acceptance", output_real(at->acceptance), "step_size", output_real(at->step_size), "swap_acceptance",
         output_real(at->swap_acceptance), "mean_energy", output_real(at->mean_energy), "mean_energy_standard_error",
@@ -229,21 +229,33 @@ static json_t *temperature_json(const eqf_replica_temperature *at) {
         output_real(at->start_means[0]), "mean_energy_from_gas_standard_error",
         output_real(at->start_standard_errors[0]), "mean_energy_from_start", output_real(at->start_means[1]),
         "mean_energy_from_start_standard_error", output_real(at->start_standard_errors[1]));
+    json_object_set_new(row, "log_z", output_real(z->log_z));
+    json_object_set_new(row, "log_z_standard_error", output_real(z->standard_error));
+    json_object_set_new(row, "log_z_from_gas", output_real(z->start_log_z[0]));
+    json_object_set_new(row, "log_z_from_gas_standard_error", output_real(z->start_standard_errors[0]));
+    json_object_set_new(row, "log_z_from_start", output_real(z->start_log_z[1]));
+    json_object_set_new(row, "log_z_from_start_standard_error", output_real(z->start_standard_errors[1]));
+    return row;
 }
 
-static void print_ladder(cli_output *output, const eqf_replica_diagnostics *d) {
+static void print_ladder(cli_app *app, cli_output *output, const replica_flags *flags,
+                         const eqf_potential_options *states, const eqf_replica_diagnostics *d) {
     json_t *all = json_array();
-    output_line(output, "%11s %10s %10s %13s    %-9s %10s", "temperature", "accepted", "exchanged", "mean energy", "",
-                "C / k");
+    const bool is_lambda = flags->to.num_texts > 0;
+    output_line(output, "%11s %10s %10s %13s    %-9s %10s", is_lambda ? "lambda" : "temperature", "accepted",
+                "exchanged", "mean energy", "", "C / k");
     for (unsigned k = 0; k < d->num_temperatures; k++) {
         const eqf_replica_temperature *at = &d->at[k];
         char texts[7][32];
-        output_line(output, "%11s %10s %10s %13s +- %-9s %10s +- %s", output_format(at->temperature, texts[0]),
+        output_line(output, "%11s %10s %10s %13s +- %-9s %10s +- %s",
+                    output_format(is_lambda ? (double)k / (d->num_temperatures - 1) : at->temperature, texts[0]),
                     output_format(at->acceptance, texts[1]), output_format(at->swap_acceptance, texts[2]),
                     output_format(at->mean_energy, texts[3]), output_format(at->mean_energy_standard_error, texts[4]),
                     output_format(at->heat_capacity, texts[5]),
                     output_format(at->heat_capacity_standard_error, texts[6]));
-        json_array_append_new(all, temperature_json(at));
+        json_t *row = temperature_json(at, &d->log_z[k]);
+        replica_add_constants(app, flags, &states[k], row);
+        json_array_append_new(all, row);
     }
     output_json(output, "temperatures", all);
 }
@@ -252,13 +264,13 @@ static void print_ladder(cli_output *output, const eqf_replica_diagnostics *d) {
 static void speak(cli_app *app, const eqf_replica_diagnostics *d) {
     for (unsigned k = 0; k + 1 < d->num_temperatures; k++)
         if (d->at[k].swap_acceptance < 0.05) {
-            app_warn(app, "only %.1f %% of the exchanges at temperature %.4g are taken: raise --replicas",
-                     100 * d->at[k].swap_acceptance, d->at[k].temperature);
+            app_warn(app, "only %.1f %% of the exchanges of chains %u and %u of a ladder are taken: raise --replicas",
+                     100 * d->at[k].swap_acceptance, k, k + 1);
             return;
         }
     if (d->num_round_trips < d->num_ladders)
         app_warn(app,
-                 "%.0f round trips from the lowest temperature to the highest and back in %u ladders are few: raise "
+                 "%.0f round trips from one end of the ladder to the other and back in %u ladders are few: raise "
                  "--thinning or "
                  "--replicas",
                  d->num_round_trips, d->num_ladders);
@@ -310,7 +322,8 @@ static exit_code require_bound(cli_app *app, const eqf_potential_options *potent
 }
 
 static exit_code print_result(cli_app *app, const replica_flags *flags, const replica_request *request,
-                              const eqf_preset *preset, const eqf_replica_diagnostics *d) {
+                              const eqf_preset *preset, const eqf_potential_options *states,
+                              const eqf_replica_diagnostics *d) {
     const eqf_potential_options *potential = &preset->model->potential;
     char note[64] = "";
     if (isfinite(preset->mean_energy)) snprintf(note, sizeof note, "(known: %g)", preset->mean_energy);
@@ -334,9 +347,13 @@ static exit_code print_result(cli_app *app, const replica_flags *flags, const re
     output_number(&output, "num_round_trips", "round trips", d->num_round_trips, NULL);
     output_number(&output, "largest_start_difference", "two starts differ by (standard errors)",
                   d->largest_start_difference, "(largest of the temperatures)");
+    output_number(&output, "largest_log_z_difference", "  ln Z likewise", d->largest_log_z_difference, NULL);
     output_number(&output, "mean_energy", "mean energy (kT)", d->at[0].mean_energy, note[0] ? note : NULL);
     output_number(&output, "mean_energy_standard_error", "  standard error", d->at[0].mean_energy_standard_error, NULL);
-    print_ladder(&output, d);
+    const unsigned last = d->num_temperatures - 1;
+    output_number(&output, "log_z_difference", "ln Z(last) - ln Z(first)", d->log_z[last].log_z, NULL);
+    output_number(&output, "log_z_difference_standard_error", "  standard error", d->log_z[last].standard_error, NULL);
+    print_ladder(app, &output, flags, states, d);
     speak(app, d);
     return output_finish(&output);
 }
@@ -352,11 +369,18 @@ static exit_code require_same_ends(cli_app *app, const eqf_replica_diagnostics *
 
 /* ---- The run ----------------------------------------------------------------------------------------------------- */
 
-static exit_code sample(cli_app *app, const eqf_potential_options *potential, const eqf_replica_options *options,
-                        size_t num, float *x, float *energy, eqf_replica_diagnostics *diagnostics) {
+/* states: those of --to, or NULL. */
+static exit_code sample(cli_app *app, const eqf_potential_options *potential, const eqf_potential_options *states,
+                        const eqf_replica_options *options, size_t num, float *x, float *energy,
+                        eqf_replica_diagnostics *diagnostics) {
     cli_progress progress;
     progress_watch(&progress, app, NULL, "sweeps");
-    const eqf_status status = eqf_replica_sample(app->ctx, potential, options, num, x, energy, diagnostics);
+    eqf_replica_options of_states = *options;
+    of_states.num_temperatures = 0;
+    of_states.highest_temperature = 0;
+    const eqf_status status = states ? eqf_replica_sample_states(app->ctx, options->num_temperatures, states,
+                                                                 &of_states, num, x, energy, diagnostics)
+                                     : eqf_replica_sample(app->ctx, potential, options, num, x, energy, diagnostics);
     progress_end(&progress);
     if (status == EQF_ERROR_INTERRUPTED || (status == EQF_OK && signals_is_stop_requested()))
         return app_fail(app, EXIT_CODE_INTERRUPTED, "interrupted; nothing written");
@@ -367,11 +391,14 @@ exit_code replica_make(cli_app *app, const replica_flags *flags, const replica_r
                        const eqf_preset *preset) {
     const eqf_potential_options *potential = &preset->model->potential;
     const size_t num_dof = (size_t)potential->num_particles * potential->space_dim, R = (size_t)flags->num_temperatures;
-    float *start = app_alloc(app, num_dof, sizeof *start, "the start");
+    eqf_potential_options *states = app_alloc(app, R, sizeof *states, "the states");
+    float *start = states ? app_alloc(app, num_dof, sizeof *start, "the start") : NULL;
     float *x = start ? app_alloc(app, R * request->num, num_dof * sizeof *x, "that many configurations") : NULL;
     float *energy = x ? app_alloc(app, R * request->num, sizeof *energy, "their energies") : NULL;
     bool has_start = false;
-    exit_code code = energy ? find_start(app, flags, preset, start, &has_start) : EXIT_CODE_DEVICE;
+    const bool is_lambda = flags->to.num_texts > 0;
+    exit_code code = energy ? replica_make_states(app, flags, potential, states) : EXIT_CODE_DEVICE;
+    if (code == EXIT_CODE_OK) code = find_start(app, flags, preset, start, &has_start);
     eqf_replica_options options = EQF_REPLICA_OPTIONS_INIT;
     options.num_temperatures = (unsigned)flags->num_temperatures;
     options.highest_temperature = flags->is_highest_set ? flags->highest : 4 * potential->temperature;
@@ -382,17 +409,20 @@ exit_code replica_make(cli_app *app, const replica_flags *flags, const replica_r
     options.start = has_start ? start : NULL;
     options.seed = app->seed;
     eqf_replica_diagnostics diagnostics = EQF_REPLICA_DIAGNOSTICS_INIT;
-    if (code == EXIT_CODE_OK) code = sample(app, potential, &options, request->num, x, energy, &diagnostics);
+    if (code == EXIT_CODE_OK)
+        code = sample(app, potential, is_lambda ? states : NULL, &options, request->num, x, energy, &diagnostics);
     const sample_files files = {.x = request->path, .energies = request->energies_path};
     const sample_set lowest = {.potential = potential, .num = request->num, .x = x, .energy = energy};
     if (code == EXIT_CODE_OK) code = sample_files_write(app, &files, &lowest);
     if (code == EXIT_CODE_OK) code = write_each(app, flags, request, potential, diagnostics.num_temperatures, x);
-    if (code == EXIT_CODE_OK) code = write_ladder(app, flags, &diagnostics);
-    if (code == EXIT_CODE_OK) code = print_result(app, flags, request, preset, &diagnostics);
+    if (code == EXIT_CODE_OK) code = replica_write_ladder(app, flags, states, &diagnostics);
+    if (code == EXIT_CODE_OK) code = print_result(app, flags, request, preset, states, &diagnostics);
     if (code == EXIT_CODE_OK)
-        code = require_bound(app, potential, options.highest_temperature, x + (R - 1) * request->num * num_dof,
-                             request->path);
+        code = require_bound(app, is_lambda ? &states[R - 1] : potential,
+                             is_lambda ? states[R - 1].temperature : options.highest_temperature,
+                             x + (R - 1) * request->num * num_dof, request->path);
     if (code == EXIT_CODE_OK) code = require_same_ends(app, &diagnostics, request->path);
+    free(states);
     free(start);
     free(x);
     free(energy);

@@ -2,6 +2,9 @@
 #ifndef DATA_REPLICA_H
 #define DATA_REPLICA_H
 
+#include <jansson.h>
+#include <stdio.h>
+
 #include "eqflow/mcmc.h"
 #include "eqflow/preset.h"
 #include "files.h"
@@ -12,6 +15,7 @@ typedef struct replica_flags {
     bool is_num_temperatures_set, is_num_ladders_set, is_exchange_interval_set, is_highest_set;
     double highest;
     const char *start, *each_path, *ladder_path;
+    cli_list to; /* "NAME=X" */
 } replica_flags;
 
 /* Values of the command's other flags. */
@@ -25,6 +29,15 @@ typedef struct replica_request {
 size_t replica_options(replica_flags *flags, cli_option options_out[]);
 /* An error if an option that needs --replicas is given without it. */
 exit_code replica_check(cli_app *app, const replica_flags *flags);
+/* The potentials [num_temperatures] of a ladder's entries: the temperature in a geometric row to the highest, the
+ * constants of --to in equal steps (data_states.c). */
+exit_code replica_make_states(cli_app *app, const replica_flags *flags, const eqf_potential_options *potential,
+                              eqf_potential_options *states_out);
+/* The table of --ladder, if it is given. states [num_temperatures]: of its entries. */
+exit_code replica_write_ladder(cli_app *app, const replica_flags *flags, const eqf_potential_options *states,
+                               const eqf_replica_diagnostics *diagnostics);
+/* Adds the values of the constants of --to in an entry. */
+void replica_add_constants(cli_app *app, const replica_flags *flags, const eqf_potential_options *state, json_t *row);
 
 enum { REPLICA_NUM_USES = EQF_REPLICA_MAX_TEMPERATURES + 2 };
 /* The files of --ladder, --start and, for each temperature, --each: into uses_out [REPLICA_NUM_USES]. */

@@ -122,6 +122,7 @@ exit_code output_finish(cli_output *output) {
     } else {
         is_written = fclose(output->stream) == 0;
         output->stream = NULL;
+        if (is_written) text_make_plain(output->text, true);
         is_written = is_written && fputs(output->text, stdout) != EOF;
     }
     is_written = fflush(stdout) == 0 && is_written;

@@ -45,6 +45,15 @@ exit_code system_choose(cli_app *app, const system_flags *flags, const char *nam
  * model is code of another person, and is accepted only with --trust-potential or --potential. */
 exit_code system_apply(cli_app *app, const system_flags *flags, eqf_potential_options *potential);
 
+/* One constant by the name of its flag, or of an own potential: gives it; sets it and checks the potential
+ * (system_constant.c). */
+exit_code system_get_constant(cli_app *app, const char *name, const eqf_potential_options *potential,
+                              double *value_out);
+exit_code system_set_constant(cli_app *app, const char *name, double value, eqf_potential_options *potential);
+/* "NAME=NUMBER", the value of an option. */
+exit_code system_read_constant(cli_app *app, const char *option, const char *text, char name_out[64],
+                               double *value_out);
+
 /* Copies the potential's texts, which then live as long as app and not only as long as its model. */
 exit_code system_keep_texts(cli_app *app, eqf_potential_options *potential);
 

@@ -1,5 +1,6 @@
 #include "text.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,4 +51,15 @@ char *text_to_utf8(const char *text) {
     }
     *end = '\0';
     return copy;
+}
+
+void text_make_plain(char *text, bool keeps_lines) {
+    for (char *c = text; *c; c++) {
+        if (keeps_lines && (*c == '\n' || *c == '\t')) continue;
+        if (iscntrl((unsigned char)*c)) *c = *c == '\n' || *c == '\r' || *c == '\t' ? ' ' : '?';
+        /* U+0080 ... U+009F are control characters too, U+2028 and U+2029 end lines */
+        const unsigned char *bytes = (const unsigned char *)c;
+        if (bytes[0] == 0xc2 && bytes[1] >= 0x80 && bytes[1] < 0xa0) c[0] = c[1] = '?';
+        if (bytes[0] == 0xe2 && bytes[1] == 0x80 && (bytes[2] == 0xa8 || bytes[2] == 0xa9)) c[0] = c[1] = c[2] = ' ';
+    }
 }

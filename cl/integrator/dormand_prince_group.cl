@@ -76,9 +76,9 @@ adaptive_begin(__global const real *state, __global real *slope, __global real *
     if (get_local_id(0) == 0) store_control(start, control + BLOCKED(sample, CONTROL_SIZE, 0));
 }
 
-/* The slope of stage `row`, at most 5, in a work-item's slot; 0 where the slot has no component. (An index is safe even
- * where it is not used: llvmpipe may execute both branches.) */
-#define OWN_SLOPE(row, o) (SLOT(o) < STATE_SIZE ? sm_k[(row) * STATE_SIZE + SLOT(o)] : (real)0)
+/* The slope of stage `row` in a work-item's slot. A row ends with a 0, which slots without a component read: with a
+ * condition instead, compilers may read a neighbour's number, and checkers of races complain. */
+#define OWN_SLOPE(row, o) sm_k[(row) * (STATE_SIZE + 1) + SLOT(o)]
 
 /* Group i has sample block_begin LANES + i, and owns the i-th sums of the gradient: grad [num_partials]
  * [ANY_TIME_GRAD_SIZE][LANES]. num_running += number of samples that are not done. */
@@ -89,7 +89,8 @@ adaptive_steps(__global real *state, __global real *slope, __global real *carry,
                uint has_log_det, real direction, real equal_step, uint max_steps, uint max_turns, uint block_begin,
                uint block_end) {
     __local real4 sm_field[(FIELD_LOCAL_SIZE + 3) / 4], sm_sums[GROUP_SIZE];
-    __local real sm_state[SHARED_SIZE], sm_k[NUM_STAGES * STATE_SIZE]; /* each work-item reads its own slots only */
+    /* Of the slopes each work-item reads its own slots only. */
+    __local real sm_state[SHARED_SIZE], sm_k[NUM_STAGES * (STATE_SIZE + 1)];
     const uint sample = block_begin * LANES + get_group_id(0);
     const real adjoint = adjoint_scale * adjoint_log_det[sample];
     real y[SLOTS], left_out[SLOTS], next[SLOTS], next_left_out[SLOTS], error[SLOTS], k[SLOTS];
@@ -98,14 +99,16 @@ adaptive_steps(__global real *state, __global real *slope, __global real *carry,
     load_slots(state, sample, y);
     load_slots(carry, sample, left_out);
     load_slots(slope, sample, k);
-    barrier(CLK_GLOBAL_MEM_FENCE); /* all have loaded the control */
+    if (get_local_id(0) == 0)
+        for (uint row = 0; row < NUM_STAGES; row++) sm_k[row * (STATE_SIZE + 1) + STATE_SIZE] = 0;
+    barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE); /* all have loaded the control */
     for (uint turn = 0; turn < max_turns && now.status == (real)STATUS_RUNNING; turn++) {
         const real s = now.s;
         integer is_last, is_finite;
         const real h = step_size(now, equal_step, &is_last);
         UNROLL
         for (uint o = 0; o < SLOTS; o++) {
-            if (SLOT(o) < STATE_SIZE) sm_k[SLOT(o)] = k[o];
+            if (SLOT(o) < STATE_SIZE) OWN_SLOPE(0, o) = k[o];
             error[o] = (real)tableau_e[0] * k[o];
         }
         for (uint stage = 1; stage < NUM_STAGES; stage++) {
@@ -128,7 +131,7 @@ adaptive_steps(__global real *state, __global real *slope, __global real *carry,
             system_group_slope(constants, (__local real *)sm_field, sm_state, adjoint, direction, next, k);
             UNROLL
             for (uint o = 0; o < SLOTS; o++) {
-                if (SLOT(o) < STATE_SIZE) sm_k[stage * STATE_SIZE + SLOT(o)] = k[o];
+                if (SLOT(o) < STATE_SIZE) OWN_SLOPE(stage, o) = k[o];
                 error[o] = fma((real)tableau_e[stage], k[o], error[o]);
             }
         }

@@ -4,7 +4,7 @@
  *       P = F.v    P > 0:  v <- (1 - mixing)(v + dt F) + mixing |v + dt F| F/|F|,   x <- x + dt v
  *                  P <= 0: x <- x - dt v / 2,  v <- dt F,  dt halved,               x <- x + dt v
  * State: x_blocked, velocity_blocked [num_blocks][N*D][V]; control_blocked [num_blocks][NUM_CONTROLS][V].
- * Defined by the host: N, D. The file before this text defines potential_force. */
+ * Defined by the host: N, D, LOCAL_CHAINS. The files before this text define potential_force and CONFIGURATION. */
 enum { CONTROL_TIME_STEP, CONTROL_MIXING, CONTROL_NUM_DOWNHILL, CONTROL_IS_DONE, CONTROL_GRADIENT_NORM,
        CONTROL_NUM_STEPS, NUM_CONTROLS };
 
@@ -26,10 +26,11 @@ enum { CONTROL_TIME_STEP, CONTROL_MIXING, CONTROL_NUM_DOWNHILL, CONTROL_IS_DONE,
 #define LARGEST_FORCE REAL(1e15)
 #endif
 
-static inline void finite_force(const realv *x, realv *force) {
+static inline void finite_force(const CONFIGURATION x, CONFIGURATION force) {
     potential_force(x, force);
     UNROLL_STATE
-    for (uint c = 0; c < N * D; c++) force[c] = fmin(fmax(force[c], (realv)-LARGEST_FORCE), (realv)LARGEST_FORCE);
+    for (uint c = 0; c < N * D; c++)
+        COMPONENT_OF(force, c) = fmin(fmax(COMPONENT_OF(force, c), (realv)-LARGEST_FORCE), (realv)LARGEST_FORCE);
 }
 
 __kernel void quench_begin(__global real *velocity_blocked, __global real *control_blocked, uint num_blocks,
@@ -48,9 +49,12 @@ __kernel void quench_begin(__global real *velocity_blocked, __global real *contr
 /* At most num_steps steps. A lane is done when |grad u| <= gradient_tolerance; then its state stays the same, and the
  * work-item ends when all lanes are done. No coordinate changes by more than largest_displacement in a step: a larger
  * velocity is scaled down as a whole, so that its direction stays. */
-__kernel void quench_steps(__global real *x_blocked, __global real *velocity_blocked, __global real *control_blocked,
-                           uint num_blocks, uint num_steps, real gradient_tolerance, real largest_time_step,
-                           real largest_displacement) {
+CONFIGURATION_KERNEL void quench_steps(__global real *x_blocked, __global real *velocity_blocked,
+                                       __global real *control_blocked, uint num_blocks, uint num_steps,
+                                       real gradient_tolerance, real largest_time_step, real largest_displacement) {
+    MAKE_CONFIGURATION(x);
+    MAKE_CONFIGURATION(velocity);
+    MAKE_CONFIGURATION(force);
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
     __global real *control = control_blocked + (size_t)block * NUM_CONTROLS * V;
@@ -61,20 +65,19 @@ __kernel void quench_steps(__global real *x_blocked, __global real *velocity_blo
     realv num_downhill = load_lanes(control + CONTROL_NUM_DOWNHILL * V);
     realv num_taken = load_lanes(control + CONTROL_NUM_STEPS * V);
     realv gradient_norm = load_lanes(control + CONTROL_GRADIENT_NORM * V);
-    realv x[N * D], velocity[N * D], force[N * D];
     UNROLL_STATE
     for (uint c = 0; c < N * D; c++) {
-        x[c] = load_lanes(x_blocked + ((size_t)block * (N * D) + c) * V);
-        velocity[c] = load_lanes(velocity_blocked + ((size_t)block * (N * D) + c) * V);
+        COMPONENT_OF(x, c) = load_lanes(x_blocked + ((size_t)block * (N * D) + c) * V);
+        COMPONENT_OF(velocity, c) = load_lanes(velocity_blocked + ((size_t)block * (N * D) + c) * V);
     }
     for (uint step = 0; step < num_steps; step++) {
         finite_force(x, force);
         realv power = (real)0, force_squared = (real)0, speed_squared = (real)0;
         UNROLL_STATE
         for (uint c = 0; c < N * D; c++) {
-            power += force[c] * velocity[c];
-            force_squared += force[c] * force[c];
-            speed_squared += velocity[c] * velocity[c];
+            power += COMPONENT_OF(force, c) * COMPONENT_OF(velocity, c);
+            force_squared += COMPONENT_OF(force, c) * COMPONENT_OF(force, c);
+            speed_squared += COMPONENT_OF(velocity, c) * COMPONENT_OF(velocity, c);
         }
         realv norm = sqrt(force_squared);
         gradient_norm = select_lanes(norm, gradient_norm, is_done);
@@ -103,24 +106,26 @@ __kernel void quench_steps(__global real *x_blocked, __global real *velocity_blo
         realv longest = (real)0;
         UNROLL_STATE
         for (uint c = 0; c < N * D; c++) {
-            realv next = of_velocity * velocity[c] + of_force * force[c];
-            x[c] = select_lanes(x[c] - step_back * velocity[c], x[c], is_done);
-            velocity[c] = next;
+            realv next = of_velocity * COMPONENT_OF(velocity, c) + of_force * COMPONENT_OF(force, c);
+            const realv before = COMPONENT_OF(x, c);
+            COMPONENT_OF(x, c) = select_lanes(before - step_back * COMPONENT_OF(velocity, c), before, is_done);
+            COMPONENT_OF(velocity, c) = next;
             longest = fmax(longest, fabs(next));
         }
         longest *= time_step;
         realv scale = fmin((realv)1, largest_displacement / fmax(longest, (realv)1e-30f));
         UNROLL_STATE
         for (uint c = 0; c < N * D; c++) {
-            velocity[c] *= scale;
-            x[c] = select_lanes(x[c] + time_step * velocity[c], x[c], is_done);
+            COMPONENT_OF(velocity, c) *= scale;
+            const realv before = COMPONENT_OF(x, c);
+            COMPONENT_OF(x, c) = select_lanes(before + time_step * COMPONENT_OF(velocity, c), before, is_done);
         }
         num_taken += select_lanes((realv)1, (realv)0, is_done);
     }
     UNROLL_STATE
     for (uint c = 0; c < N * D; c++) {
-        store_lanes(x_blocked + ((size_t)block * (N * D) + c) * V, x[c]);
-        store_lanes(velocity_blocked + ((size_t)block * (N * D) + c) * V, velocity[c]);
+        store_lanes(x_blocked + ((size_t)block * (N * D) + c) * V, COMPONENT_OF(x, c));
+        store_lanes(velocity_blocked + ((size_t)block * (N * D) + c) * V, COMPONENT_OF(velocity, c));
     }
     store_lanes(control + CONTROL_TIME_STEP * V, time_step);
     store_lanes(control + CONTROL_MIXING * V, mixing);
@@ -132,21 +137,24 @@ __kernel void quench_steps(__global real *x_blocked, __global real *velocity_blo
 
 /* Rows of the Hessian by central differences of the force; one work-item a block and row:
  *   hessian[block][row][column][V] = -(F_column(x + h e_row) - F_column(x - h e_row)) / 2h,  from block first_block */
-__kernel void quench_hessian(__global const real *x_blocked, __global real *hessian, uint first_block,
-                             uint num_blocks, real difference) {
+CONFIGURATION_KERNEL void quench_hessian(__global const real *x_blocked, __global real *hessian, uint first_block,
+                                         uint num_blocks, real difference) {
+    MAKE_CONFIGURATION(x);
+    MAKE_CONFIGURATION(above);
+    MAKE_CONFIGURATION(below);
     uint item = get_global_id(0), block = item / (N * D), row = item % (N * D);
     if (block >= num_blocks) return;
-    realv x[N * D], above[N * D], below[N * D];
     UNROLL_STATE
     for (uint c = 0; c < N * D; c++)
-        x[c] = load_lanes(x_blocked + ((size_t)(first_block + block) * (N * D) + c) * V);
+        COMPONENT_OF(x, c) = load_lanes(x_blocked + ((size_t)(first_block + block) * (N * D) + c) * V);
     UNROLL_STATE
-    for (uint c = 0; c < N * D; c++) x[c] += c == row ? difference : (real)0;
+    for (uint c = 0; c < N * D; c++) COMPONENT_OF(x, c) += c == row ? difference : (real)0;
     finite_force(x, above);
     UNROLL_STATE
-    for (uint c = 0; c < N * D; c++) x[c] -= c == row ? (real)2 * difference : (real)0;
+    for (uint c = 0; c < N * D; c++) COMPONENT_OF(x, c) -= c == row ? (real)2 * difference : (real)0;
     finite_force(x, below);
     UNROLL_STATE
     for (uint c = 0; c < N * D; c++)
-        store_lanes(hessian + ((size_t)item * (N * D) + c) * V, (below[c] - above[c]) / ((real)2 * difference));
+        store_lanes(hessian + ((size_t)item * (N * D) + c) * V,
+                    (COMPONENT_OF(below, c) - COMPONENT_OF(above, c)) / ((real)2 * difference));
 }

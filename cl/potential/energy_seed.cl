@@ -8,16 +8,16 @@
  * An energy or force that overflows float counts as the largest float, and has no force. A NaN stays NaN. State is
  * blocked, [num_blocks][N*D][V]; numbers per sample [num_blocks][V]. One work-item for each block. The file before this
  * text is potential/energy.cl. */
-__kernel void energy_seed(__global const real *x_blocked, __global const real *log_det, __global real *adjoint_x,
-                          __global real *adjoint_log_det, __global real *weight,
-                          __global real *free_energy, /* input: prior.log_prob(z) */
-                          __global real *error, real energy_cap, uint batch_size, uint num_blocks) {
+CONFIGURATION_KERNEL void energy_seed(__global const real *x_blocked, __global const real *log_det,
+                                      __global real *adjoint_x, __global real *adjoint_log_det, __global real *weight,
+                                      __global real *free_energy, /* input: prior.log_prob(z) */
+                                      __global real *error, real energy_cap, uint batch_size, uint num_blocks) {
+    MAKE_CONFIGURATION(x);
+    MAKE_CONFIGURATION(force);
     uint block = get_global_id(0);
     if (block >= num_blocks) return;
-    realv x[N * D], force[N * D];
     load_block(x_blocked, block, x);
     realv energy = select_lanes(potential_energy(x), (realv)NAN, is_any_non_finite(x));
-    potential_force(x, force);
     integerv is_capped = energy > (realv)energy_cap;
     if (isfinite(energy_cap)) is_capped |= energy == (realv)INFINITY; /* the same result type for scalars and vectors */
     realv above = fmin(energy, (realv)FLT_MAX) - energy_cap;
@@ -28,15 +28,18 @@ __kernel void energy_seed(__global const real *x_blocked, __global const real *l
     realv is_real = min(convert_realv((uintv)batch_size - min(sample, (uintv)batch_size)), (realv)1.0f);
     integerv is_padding = is_real == (realv)0;
     realv share = is_real / (real)batch_size;
+    realv value = energy + load_lanes(free_energy + (size_t)block * V) - load_lanes(log_det + (size_t)block * V);
+    store_lanes(free_energy + (size_t)block * V, select_lanes(value, (realv)0, is_padding));
+    /* Loaded again: energy and forces at once need more registers than GPUs have. */
+    load_block(x_blocked, block, x);
+    potential_force(x, force);
     UNROLL_STATE
     for (uint c = 0; c < N * D; c++) {
-        realv slope = -shrink * force[c];
+        realv slope = -shrink * COMPONENT_OF(force, c);
         slope = select_lanes(slope, (realv)0, is_padding | (is_capped & !isfinite(slope)));
         store_lanes(adjoint_x + ((size_t)block * (N * D) + c) * V, share * slope);
     }
     store_lanes(adjoint_log_det + (size_t)block * V, -share);
     store_lanes(weight + (size_t)block * V, share);
     store_lanes(error + (size_t)block * V, (realv)0);
-    realv value = energy + load_lanes(free_energy + (size_t)block * V) - load_lanes(log_det + (size_t)block * V);
-    store_lanes(free_energy + (size_t)block * V, select_lanes(value, (realv)0, is_padding));
 }

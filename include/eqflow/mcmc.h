@@ -96,6 +96,14 @@ typedef struct eqf_replica_temperature {
     double start_means[2], start_standard_errors[2];
 } eqf_replica_temperature;
 
+/* ln Z of a temperature minus that of the lowest, Z being the integral of exp(-U / T): by the Bennett acceptance ratio
+ * between neighbours, with errors from the spread of the ladders; NaN where neighbours do not overlap. start_log_z: of
+ * the ladders that began [0] as gas and [1] from the start; NaN without a start. */
+typedef struct eqf_replica_log_z {
+    double log_z, standard_error;
+    double start_log_z[2], start_standard_errors[2];
+} eqf_replica_log_z;
+
 typedef struct eqf_replica_diagnostics {
     size_t struct_size; /* set by EQF_REPLICA_DIAGNOSTICS_INIT */
     unsigned num_temperatures, num_ladders, num_burn_in, thinning, exchange_interval;
@@ -105,6 +113,9 @@ typedef struct eqf_replica_diagnostics {
     /* largest over the temperatures of |difference of the two start_means|, in standard errors; NaN without a start */
     double largest_start_difference;
     eqf_replica_temperature at[EQF_REPLICA_MAX_TEMPERATURES]; /* lowest first */
+    eqf_replica_log_z log_z[EQF_REPLICA_MAX_TEMPERATURES];    /* lowest first */
+    /* largest over the temperatures of |difference of the two start_log_z|, in standard errors; NaN without a start */
+    double largest_log_z_difference;
 } eqf_replica_diagnostics;
 #define EQF_REPLICA_DIAGNOSTICS_INIT {.struct_size = sizeof(eqf_replica_diagnostics)}
 
@@ -115,6 +126,17 @@ typedef struct eqf_replica_diagnostics {
 eqf_status eqf_replica_sample(eqf_context *ctx, const eqf_potential_options *potential,
                               const eqf_replica_options *options, size_t num_samples, float *x_out, float *energy_out,
                               eqf_replica_diagnostics *diagnostics_out);
+
+/* Replica exchange between states that differ in constants, in temperature or in kind (exchange in lambda): a ladder
+ * has one chain for each of states [num_states], and neighbours exchange configurations with probability
+ *     min(1, exp(u_k(x_k) + u_k+1(x_k+1) - u_k(x_k+1) - u_k+1(x_k))),
+ * u_k = U_k / T_k. States have the same particles and dimensions. Of the options num_temperatures and
+ * highest_temperature must be 0. Energies and means of a state are u_k; heat capacities are the variance of u_k;
+ * log_z is ln of the integral of exp(-u_k), minus that of the first state. Each state has a program of its own, which
+ * is built at its first use. Otherwise as eqf_replica_sample. */
+eqf_status eqf_replica_sample_states(eqf_context *ctx, unsigned num_states, const eqf_potential_options *states,
+                                     const eqf_replica_options *options, size_t num_samples, float *x_out,
+                                     float *energy_out, eqf_replica_diagnostics *diagnostics_out);
 
 #ifdef __cplusplus
 }

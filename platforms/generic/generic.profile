@@ -16,6 +16,7 @@ group_min_particles_wide = 2        # reverse solves and dopri5 hold up to ten s
     # no work-item's registers (tests/vendors.sh: 0.1 to 1.8 KB of scratch)
 group_staging_particles = 40        # from here a stage's 2 N (N-1) lookups outweigh copying its table to local memory
 local_memory = yes                  # tables may be staged there
+private_numbers = 48                # as in gpu.profile: loops over so many are unrolled, and their arrays are in registers
 native_sqrt = no                    # its accuracy is implementation-defined (OpenCL C 1.2, section 6.12.2)
 table_cells = 512                   # first resolution of the field's table; doubled until its error is small
 last_resort = no                    # auto may choose it

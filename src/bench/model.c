@@ -58,7 +58,8 @@ static void note_launch(void *user, const eqf__launch_seen *launch) {
     kernel_total *total = total_of(t, launch->kernel);
     total->seconds += seconds.total;
     total->occupancy = seconds.occupancy;
-    if (strcmp(launch->kernel, "trajectory") == 0) {
+    /* A training's layout is that of its reverse solve, which takes longer and comes after the other one. */
+    if (strcmp(launch->kernel, "trajectory") == 0 || strcmp(launch->kernel, "trajectory_adjoint") == 0) {
         t->sum.is_by_group = strstr(launch->options, "GROUP_SIZE") != NULL;
         t->sum.is_staged = strstr(launch->options, "STAGE_IS_LOCAL") != NULL;
     }

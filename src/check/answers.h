@@ -14,6 +14,7 @@ typedef enum eqf__topic {
     EQF__TOPIC_ENERGY_SEED,
     EQF__TOPIC_CHAINS,
     EQF__TOPIC_REPLICAS,
+    EQF__TOPIC_STATES,
     EQF__TOPIC_DESCENTS,
     EQF__TOPIC_STEP, /* of training */
     EQF__TOPIC_AUGMENT,
@@ -46,7 +47,8 @@ enum {
     EQF__FROM_FIELD = 1 << EQF__FIELD_PROGRAM,
     EQF__FROM_INTEGRATOR = 1 << EQF__INTEGRATOR_PROGRAM,
     EQF__FROM_FLOW = EQF__FROM_FIELD | EQF__FROM_INTEGRATOR,
-    EQF__FROM_ONE = 1 /* for topics with one program */
+    EQF__FROM_ONE = 1, /* for topics with one program, */
+    EQF__FROM_TWO = 3  /* or two */
 };
 
 typedef struct eqf__problem eqf__problem;
@@ -108,6 +110,8 @@ EQF__ANSWER(forces);
 EQF__ANSWER(chains);
 EQF__ANSWER(replica_sweeps); /* replica.c */
 EQF__ANSWER(replica_swaps);
+EQF__ANSWER(state_energies); /* states.c */
+EQF__ANSWER(state_swaps);
 EQF__ANSWER(own_energies); /* own_potential.c */
 EQF__ANSWER(own_forces);
 EQF__ANSWER(energy_seeds); /* energy_seed.c */

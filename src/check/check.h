@@ -70,6 +70,14 @@ typedef struct eqf__replica_kernels {
 eqf_status eqf__check_replicas(eqf__checker *checker, const eqf_potential_options *potential,
                                const eqf__replica_kernels *kernels);
 
+/* The kernels of exchanges between two states: energies of each one's program, the rest of the first one's. */
+typedef struct eqf__state_kernels {
+    const eqf__kernel *energy_low, *energy_high, *swap, *ways;
+    size_t group_low, group_high; /* of the energies; 0: any */
+} eqf__state_kernels;
+eqf_status eqf__check_states(eqf__checker *checker, const eqf_potential_options *low, const eqf_potential_options *high,
+                             const eqf__state_kernels *kernels);
+
 /* Descents by the program of a run, whose kernels exist. */
 struct eqf__quench;
 eqf_status eqf__check_quench(eqf__checker *checker, const struct eqf__quench *run);

@@ -112,6 +112,11 @@ static eqf_status fail_to_list(eqf_context *ctx, cl_int error, const char *whose
 
 static eqf_status fail_without_devices(eqf_context *ctx, const char *empty_platforms) {
     const bool has_rusticl = strstr(empty_platforms, "rusticl") != NULL;
+    if (strstr(empty_platforms, "Portable Computing Language") != NULL) /* PoCL: it then offers none, without a word */
+        return eqf__fail(ctx, EQF_ERROR_NO_DEVICE,
+                         "OpenCL is installed (%s) but offers no device: can its cache be written (folder pocl of "
+                         "XDG_CACHE_HOME or of HOME's .cache, or POCL_CACHE_DIR)?",
+                         empty_platforms);
     return eqf__fail(ctx, EQF_ERROR_NO_DEVICE,
                      "OpenCL is installed (%s) but offers no device: %s; for CPUs install pocl-opencl-icd",
                      empty_platforms,

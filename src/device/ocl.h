@@ -32,6 +32,7 @@ typedef struct eqf__device {
     bool has_fast_local_memory; /* local memory is on the chip, separate from global memory */
     /* most loop turns of a work-item, or of a group that shares a sample, in one launch; 0: no limit */
     uint64_t launch_iterations;
+    unsigned private_numbers; /* most numbers of a configuration for which energies and descents use private memory */
     unsigned table_cells; /* first resolution of a field's table */
     bool is_lost;         /* it stopped working: its results are not used and its programs not stored */
     bool is_last_resort;  /* auto takes it only if there is no other */

@@ -39,6 +39,7 @@ static const key_rule key_rules[] = {
     {"group_min_particles_wide", VALUE_COUNT, 0, 1 << 20, NULL},
     {"group_staging_particles", VALUE_COUNT, 0, 1 << 20, NULL},
     {"local_memory", VALUE_FLAG, 0, 0, NULL},
+    {"private_numbers", VALUE_COUNT, 0, 1 << 20, NULL},
     {"native_sqrt", VALUE_FLAG, 0, 0, NULL},
     {"table_cells", VALUE_COUNT, 256, 4096, "256 512 1024 2048 4096"},
     {"last_resort", VALUE_FLAG, 0, 0, NULL},
@@ -49,7 +50,7 @@ _Static_assert((int)NUM_KEYS <= (int)EQF_PROFILE_MAX_VALUES, "every key has a pl
 static const char known_keys[] =
     "build_option, vector_width, num_partials, max_work_items_per_unit, max_work_items_least, launch_iterations, "
     "local_size, group_size, group_min_particles, group_min_particles_wide, group_staging_particles, local_memory, "
-    "native_sqrt, table_cells, last_resort";
+    "private_numbers, native_sqrt, table_cells, last_resort";
 
 static bool parse_count(const char *text, uint64_t *count_out) {
     if (!isdigit((unsigned char)text[0])) return false;
@@ -372,6 +373,7 @@ eqf_status eqf__profile_apply(eqf_context *ctx, const eqf__profile_facts *facts,
         device->has_fast_local_memory = flag_of(profile, "local_memory");
         device->group_staging_particles =
             device->has_fast_local_memory ? count_of(profile, "group_staging_particles") : UINT32_MAX;
+        device->private_numbers = count_of(profile, "private_numbers");
         parse_count(eqf__profile_get(profile, "launch_iterations"), &iterations);
         device->launch_iterations = iterations;
         device->table_cells = count_of(profile, "table_cells");

@@ -39,8 +39,8 @@ static size_t group_turns_of_try(const eqf__field *field, size_t group_size, boo
  * stages and four numbers for each work-item. */
 static size_t group_local_bytes(const eqf__field *field, size_t group_size, size_t state_size) {
     const size_t num_dof = (size_t)field->num_particles * field->space_dim;
-    return (field->any_time->group_local_size(field, group_size) + 2 * num_dof + (STAGES_PER_STEP + 1) * state_size +
-            4 * group_size + 8) *
+    return (field->any_time->group_local_size(field, group_size) + 2 * num_dof +
+            (STAGES_PER_STEP + 1) * (state_size + 1) + 4 * group_size + 8) *
            sizeof(float);
 }
 

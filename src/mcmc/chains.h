@@ -15,4 +15,9 @@ eqf_status eqf__replica_sample(eqf__checker *checker, const eqf_potential_option
                                const eqf_replica_options *options, size_t num_samples, float *x_out, float *energy_out,
                                eqf_replica_diagnostics *diagnostics_out);
 
+/* eqf_replica_sample_states; the checker gets its known answers. */
+eqf_status eqf__replica_sample_states(eqf__checker *checker, unsigned num_states, const eqf_potential_options *states,
+                                      const eqf_replica_options *options, size_t num_samples, float *x_out,
+                                      float *energy_out, eqf_replica_diagnostics *diagnostics_out);
+
 #endif

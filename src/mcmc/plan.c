@@ -44,15 +44,8 @@ eqf_status eqf__mcmc_launch_sweeps(eqf_context *ctx, const eqf_potential_options
     return *sweeps_out > 0 ? EQF_OK : eqf__budget_refuse(ctx, "sweep", potential->num_particles, "");
 }
 
-/* At most 64 chains, whose states fit into seven eighths of a group's local memory: drivers use some of it. */
 unsigned eqf__mcmc_local_chains(const eqf_context *ctx, const eqf_potential_options *potential) {
-    const eqf__device *device = ctx->device;
-    const uint64_t room = device->info.local_memory_bytes / 8 * 7,
-                   state = sizeof(float) * potential->num_particles * potential->space_dim;
-    if (device->vector_width != 1 || !device->has_fast_local_memory || !eqf__potential_is_pair_sum(potential)) return 0;
-    for (unsigned chains = 64; chains >= 8; chains /= 2)
-        if (chains * state <= room && chains <= device->info.max_work_group_size) return chains;
-    return 0;
+    return eqf__potential_local_items(ctx, potential, sizeof(float));
 }
 
 eqf_status eqf__mcmc_program(eqf_context *ctx, const eqf_potential_options *potential, const char *name,

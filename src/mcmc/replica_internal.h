@@ -36,6 +36,8 @@ typedef struct replica_run {
     uint64_t num_sweeps_done, num_sweeps_total; /* per chain */
     uint64_t num_moves;              /* proposed at each temperature, in all ladders, since the counts were zero */
     cl_uint num_rounds, first_round; /* of exchanges; first_round: the first after burn-in */
+    /* states with constants of their own (states.c), whose energies are reduced by their own temperatures */
+    bool has_states;
 } replica_run;
 
 eqf_status eqf__replica_make_plan(eqf_context *ctx, const eqf_potential_options *potential,
@@ -46,5 +48,10 @@ eqf_status eqf__replica_make_plan(eqf_context *ctx, const eqf_potential_options 
 eqf_status eqf__replica_diagnose(const replica_run *run, size_t num_samples, const float *energies,
                                  const double *acceptance, const cl_uint *swaps, const cl_uint *trips,
                                  eqf_replica_diagnostics *diagnostics);
+
+/* Differences of ln Z along a ladder of num_states, into diagnostics. forward, reverse [num_states - 1, num]:
+ * u_k+1 - u_k of sample n of state k, u_k - u_k+1 of sample n of state k + 1; sample n is of ladder n % num_ladders. */
+eqf_status eqf__replica_log_z(eqf_context *ctx, unsigned num_states, unsigned num_ladders, bool has_start, size_t num,
+                              const double *forward, const double *reverse, eqf_replica_diagnostics *diagnostics);
 
 #endif

@@ -80,6 +80,28 @@ static void summarise(const replica_run *run, size_t num_samples, const float *e
     }
 }
 
+/* Along temperatures the work follows from the energies alone; those are reduced by T_0. */
+static eqf_status find_log_z(const replica_run *run, size_t num_samples, const float *energies,
+                             eqf_replica_diagnostics *diagnostics) {
+    const replica_plan *plan = &run->plan;
+    const unsigned R = plan->num_temperatures;
+    double *forward = eqf__alloc(run->ctx, 2 * (R - 1) * num_samples, sizeof *forward, "differences of ln Z"),
+           *reverse = forward + (R - 1) * num_samples;
+    if (forward == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    for (unsigned k = 0; k + 1 < R; k++) {
+        const double factor =
+            plan->temperatures[0] / plan->temperatures[k + 1] - plan->temperatures[0] / plan->temperatures[k];
+        for (size_t n = 0; n < num_samples; n++) {
+            forward[k * num_samples + n] = factor * (double)energies[k * num_samples + n];
+            reverse[k * num_samples + n] = -factor * (double)energies[(k + 1) * num_samples + n];
+        }
+    }
+    const eqf_status status = eqf__replica_log_z(run->ctx, R, plan->num_ladders, run->options->start != NULL,
+                                                 num_samples, forward, reverse, diagnostics);
+    free(forward);
+    return status;
+}
+
 eqf_status eqf__replica_diagnose(const replica_run *run, size_t num_samples, const float *energies,
                                  const double *acceptance, const cl_uint *swaps, const cl_uint *trips,
                                  eqf_replica_diagnostics *diagnostics) {
@@ -104,12 +126,12 @@ eqf_status eqf__replica_diagnose(const replica_run *run, size_t num_samples, con
         for (unsigned l = 0; l < num_ladders; l++) taken += swaps[(size_t)l * R + k];
         for (cl_uint round = run->first_round; round < run->num_rounds; round++) offered += round % 2 == k % 2;
         at->swap_acceptance = k + 1 < R && offered > 0 ? taken / (offered * num_ladders) : NAN;
-        summarise(run, num_samples, energies + k * num_samples, plan->temperatures[0] / plan->temperatures[k], sums,
-                  at);
+        const double factor = run->has_states ? 1 : plan->temperatures[0] / plan->temperatures[k];
+        summarise(run, num_samples, energies + k * num_samples, factor, sums, at);
         const double difference = fabs(at->start_means[0] - at->start_means[1]) /
                                   hypot(at->start_standard_errors[0], at->start_standard_errors[1]);
         if (!(difference <= diagnostics->largest_start_difference)) diagnostics->largest_start_difference = difference;
     }
     free(sums);
-    return EQF_OK;
+    return run->has_states ? EQF_OK : find_log_z(run, num_samples, energies, diagnostics);
 }

@@ -1,11 +1,15 @@
 /* Potentials on the device: batches of energies and forces. */
 #include "eqflow/potential.h"
 
+#include <string.h>
+
 #include "batch.h"
 #include "budget.h"
 #include "ocl.h"
 #include "potential.h"
 #include "program.h"
+
+enum { ENERGY_ARRAYS = 2 }; /* configurations in cl/potential/energy.cl: x and force */
 
 typedef struct evaluation {
     eqf__program *program;
@@ -30,10 +34,33 @@ static eqf_status check_budget(eqf_context *ctx, const eqf_potential_options *po
     return eqf__budget_refuse(ctx, "energy", potential->num_particles, "");
 }
 
+/* At most 64 work-items; drivers use some of a group's local memory, so this takes seven eighths of it. */
+unsigned eqf__potential_local_items(const eqf_context *ctx, const eqf_potential_options *potential,
+                                    size_t bytes_of_number) {
+    const eqf__device *device = ctx->device;
+    const uint64_t room = device->info.local_memory_bytes / 8 * 7,
+                   state = bytes_of_number * potential->num_particles * potential->space_dim;
+    if (device->vector_width != 1 || !device->has_fast_local_memory || !eqf__potential_is_pair_sum(potential)) return 0;
+    for (unsigned items = 64; items >= 8; items /= 2)
+        if (items * state <= room && items <= device->info.max_work_group_size) return items;
+    return 0;
+}
+
+unsigned eqf__potential_define_local(const eqf_context *ctx, const eqf_potential_options *potential,
+                                     size_t bytes_of_number, char *defines, size_t size) {
+    const uint64_t numbers = (uint64_t)potential->num_particles * potential->space_dim;
+    const unsigned items =
+        numbers > ctx->device->private_numbers ? eqf__potential_local_items(ctx, potential, bytes_of_number) : 0;
+    const size_t length = strlen(defines);
+    if (items > 0) snprintf(defines + length, size - length, " -D LOCAL_CHAINS=%u", items);
+    return items;
+}
+
 eqf_status eqf__potential_program(eqf_context *ctx, const eqf_potential_options *potential,
                                   eqf__program **program_out) {
-    char defines[EQF__POTENTIAL_DEFINES_SIZE];
-    EQF__TRY(eqf__potential_program_defines(ctx, potential, defines, sizeof defines));
+    char defines[EQF__POTENTIAL_DEFINES_SIZE + EQF__LOCAL_DEFINE_SIZE];
+    EQF__TRY(eqf__potential_program_defines(ctx, potential, defines, EQF__POTENTIAL_DEFINES_SIZE));
+    eqf__potential_define_local(ctx, potential, ENERGY_ARRAYS * sizeof(float), defines, sizeof defines);
     const char *files[] = {"common/real.clh", EQF__POTENTIAL_FILES(ctx, potential), "potential/energy.cl",
                            "common/pack.cl", NULL};
     return eqf__program_get(ctx, "potential", files, defines, program_out);
@@ -47,6 +74,9 @@ static eqf_status evaluation_prepare(eqf_context *ctx, const eqf_potential_optio
     EQF__TRY(eqf__potential_program(ctx, potential, &work->program));
     EQF__TRY(eqf__kernel_create(ctx, work->program, "evaluate_energy", &work->energy));
     EQF__TRY(eqf__kernel_create(ctx, work->program, "evaluate_force", &work->force));
+    char defines[EQF__LOCAL_DEFINE_SIZE] = "";
+    work->energy.group_size = work->force.group_size =
+        eqf__potential_define_local(ctx, potential, ENERGY_ARRAYS * sizeof(float), defines, sizeof defines);
     const eqf__real real = eqf__real_float(device);
     const size_t num_dof = (size_t)potential->num_particles * potential->space_dim;
     EQF__TRY(eqf__batch_create(ctx, work->program, &real, num_dof, batch_size, &work->batch));

@@ -24,6 +24,17 @@ eqf_status eqf__potential_program_defines(eqf_context *ctx, const eqf_potential_
 eqf_status eqf__potential_program_defines_double(eqf_context *ctx, const eqf_potential_options *potential, char *buffer,
                                                  size_t size);
 
+/* The number of work-items of a group whose states, of bytes_of_number for each number of a configuration, are in local
+ * memory; 0: they are in private memory (pair sums on GPUs alone have this form). */
+unsigned eqf__potential_local_items(const eqf_context *ctx, const eqf_potential_options *potential,
+                                    size_t bytes_of_number);
+/* The same for energies and descents, which keep small configurations in private memory (private_numbers of the
+ * profile). Adds -D LOCAL_CHAINS to defines [size], which has room for EQF__LOCAL_DEFINE_SIZE more. The number is the
+ * group_size of the kernels of cl/potential/energy.cl and energy_seed.cl, and of cl/minima/quench.cl. */
+#define EQF__LOCAL_DEFINE_SIZE 32
+unsigned eqf__potential_define_local(const eqf_context *ctx, const eqf_potential_options *potential,
+                                     size_t bytes_of_number, char *defines, size_t size);
+
 /* The program of energies and forces. */
 eqf_status eqf__potential_program(eqf_context *ctx, const eqf_potential_options *potential, eqf__program **program_out);
 /* eqf_potential_evaluate without the program's self-check. */

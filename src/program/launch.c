@@ -23,6 +23,7 @@ eqf_status eqf__kernel_create(eqf_context *ctx, eqf__program *program, const cha
     cl_int error;
     kernel_out->name = name;
     kernel_out->program = program;
+    kernel_out->group_size = 0;
     if (ctx->device->described != NULL) return describe_kernel(ctx, program, kernel_out);
     kernel_out->id = clCreateKernel(program->id, name, &error);
     if (error != CL_SUCCESS) {
@@ -105,6 +106,7 @@ eqf_status eqf__launch(eqf_context *ctx, const eqf__kernel *kernel, size_t globa
     if (kernel->id == NULL) /* the creation of its owner failed, and the owner was used nevertheless */
         return eqf__fail(ctx, EQF_ERROR_DEVICE,
                          "a kernel is missing since an earlier failure: destroy what failed and make it anew");
+    if (local_size == 0) local_size = kernel->group_size;
     if (local_size == 0) local_size = global_size > 1 ? kernel->local_size : 1;
     note_launch(ctx, kernel, local_size);
     note_for_checks(ctx, kernel);

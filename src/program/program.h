@@ -40,6 +40,7 @@ typedef struct eqf__kernel {
     const char *name; /* static */
     eqf__program *program;
     size_t local_size; /* the profile's, or as many as the device can run of this kernel */
+    size_t group_size; /* not 0: its text requires groups of this size; set by who made it */
 } eqf__kernel;
 eqf_status eqf__kernel_create(eqf_context *ctx, eqf__program *program, const char *name, eqf__kernel *kernel_out);
 void eqf__kernel_destroy(eqf__kernel *kernel);
@@ -53,7 +54,7 @@ typedef struct eqf__argument {
 } eqf__argument;
 #define EQF__ARG(variable) ((eqf__argument){sizeof(variable), &(variable)})
 
-/* Sets the arguments and enqueues a 1-D range of global_size work-items in groups of local_size (0: the kernel's).
+/* Sets the arguments and enqueues a 1-D range of global_size work-items in groups of local_size (0: the kernel's own).
  * global_size is rounded up to a multiple of local_size; kernels check their index. global_size 0: nothing. */
 eqf_status eqf__launch(eqf_context *ctx, const eqf__kernel *kernel, size_t global_size, size_t local_size,
                        size_t num_arguments, const eqf__argument *arguments);

@@ -77,14 +77,16 @@ void eqf__quench_begin(eqf_context *ctx, const eqf_potential_options *potential,
     eqf__quench_choose_scales(run_out, scales.stiffness);
 }
 
-static eqf_status get_program(eqf__quench *run, eqf__program **program_out) {
+static eqf_status get_program(eqf__quench *run, eqf__program **program_out, unsigned *group_size_out) {
     eqf_context *ctx = run->ctx;
     const bool is_double = eqf__is_double(&run->real);
-    char constants[EQF__POTENTIAL_DEFINES_SIZE], defines[EQF__POTENTIAL_DEFINES_SIZE + 64];
+    char constants[EQF__POTENTIAL_DEFINES_SIZE], defines[EQF__POTENTIAL_DEFINES_SIZE + 64 + EQF__LOCAL_DEFINE_SIZE];
     EQF__TRY(is_double ? eqf__potential_program_defines_double(ctx, run->potential, constants, sizeof constants)
                        : eqf__potential_program_defines(ctx, run->potential, constants, sizeof constants));
     snprintf(defines, sizeof defines, "%s -D V=%u%s", constants, run->real.vector_width,
              is_double ? " -D USE_DOUBLE" : "");
+    /* three configurations: place, velocity and force */
+    *group_size_out = eqf__potential_define_local(ctx, run->potential, 3 * run->real.size, defines, sizeof defines);
     const char *files[] = {"common/real.clh",     EQF__POTENTIAL_FILES(ctx, run->potential),
                            "potential/energy.cl", "minima/quench.cl",
                            "common/pack.cl",      NULL};
@@ -102,11 +104,13 @@ static eqf_status create_hessians(eqf__quench *run, size_t num_blocks) {
 eqf_status eqf__quench_create(eqf__quench *run) {
     eqf_context *ctx = run->ctx;
     eqf__program *program;
-    EQF__TRY(get_program(run, &program));
+    unsigned group_size;
+    EQF__TRY(get_program(run, &program, &group_size));
     EQF__TRY(eqf__kernel_create(ctx, program, "evaluate_energy", &run->energy));
     EQF__TRY(eqf__kernel_create(ctx, program, "quench_begin", &run->begin));
     EQF__TRY(eqf__kernel_create(ctx, program, "quench_steps", &run->steps));
     EQF__TRY(eqf__kernel_create(ctx, program, "quench_hessian", &run->hessian));
+    run->energy.group_size = run->steps.group_size = run->hessian.group_size = group_size;
     EQF__TRY(eqf__batch_create(ctx, program, &run->real, run->num_dof, run->batch_size, &run->batch));
 
     const size_t num_dof = run->num_dof, lanes = eqf__batch_lanes(&run->batch), bytes = lanes * run->real.size;

@@ -50,6 +50,20 @@ static eqf_status check_ladders(eqf__checker *checker, const eqf_potential_optio
     return eqf__replica_sample(checker, potential, &options, NUM_SAMPLES, x, NULL, NULL);
 }
 
+/* From the potential to a warmer one. */
+static eqf_status check_states(eqf__checker *checker, const eqf_potential_options *potential) {
+    enum { NUM_SAMPLES = 4, NUM_STATES = 2 };
+    float x[NUM_STATES * NUM_SAMPLES * NUM_DOF];
+    eqf_potential_options states[NUM_STATES] = {*potential, *potential};
+    states[1].temperature *= 2;
+    eqf_replica_options options = EQF_REPLICA_OPTIONS_INIT;
+    options.num_ladders = NUM_SAMPLES;
+    options.num_burn_in = 100;
+    options.thinning = 10;
+    eqf__check_begin(checker);
+    return eqf__replica_sample_states(checker, NUM_STATES, states, &options, NUM_SAMPLES, x, NULL, NULL);
+}
+
 static eqf_status check_seed(eqf__checker *checker, const eqf_potential_options *potential) {
     eqf__kernel seed = {0};
     eqf_status status = eqf__energy_seed_create(checker->ctx, potential, &seed);
@@ -73,6 +87,7 @@ static eqf_status check_kind(eqf__checker *checker, eqf_potential_kind kind) {
     EQF__TRY(eqf__check_potential(checker, &potential));
     EQF__TRY(check_chains(checker, &potential));
     EQF__TRY(check_ladders(checker, &potential));
+    EQF__TRY(check_states(checker, &potential));
     EQF__TRY(check_seed(checker, &potential));
     EQF__TRY(check_descents(checker, &potential, false));
     return checker->ctx->device->info.has_fp64 ? check_descents(checker, &potential, true) : EQF_OK;

@@ -87,13 +87,17 @@ eqf_status eqf__flow_launch_gradient(eqf_flow *flow, eqf__gradient_workspace *w,
 
 eqf_status eqf__energy_seed_create(eqf_context *ctx, const eqf_potential_options *target,
                                    eqf__kernel *energy_seed_out) {
-    char defines[EQF__POTENTIAL_DEFINES_SIZE];
-    EQF__TRY(eqf__potential_program_defines(ctx, target, defines, sizeof defines));
+    char defines[EQF__POTENTIAL_DEFINES_SIZE + EQF__LOCAL_DEFINE_SIZE];
+    EQF__TRY(eqf__potential_program_defines(ctx, target, defines, EQF__POTENTIAL_DEFINES_SIZE));
+    /* two configurations: x and force */
+    const unsigned group_size = eqf__potential_define_local(ctx, target, 2 * sizeof(float), defines, sizeof defines);
     const char *const files[] = {"common/real.clh", EQF__POTENTIAL_FILES(ctx, target), "potential/energy.cl",
                                  "potential/energy_seed.cl", NULL};
     eqf__program *program;
     EQF__TRY(eqf__program_get(ctx, "energy_seed", files, defines, &program));
-    return eqf__kernel_create(ctx, program, "energy_seed", energy_seed_out);
+    EQF__TRY(eqf__kernel_create(ctx, program, "energy_seed", energy_seed_out));
+    energy_seed_out->group_size = group_size;
+    return EQF_OK;
 }
 
 eqf_status eqf__flow_launch_energy_gradient(eqf_flow *flow, const eqf__kernel *energy_seed, eqf__gradient_workspace *w,

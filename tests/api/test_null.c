@@ -167,6 +167,7 @@ CALL(eqf_flow_prior_sample, p[0], 1, 0, NUM, p[4])
 CALL(eqf_flow_step_statistics, p[0], p[1])
 CALL_VOID(eqf_flow_reset_step_statistics, p[0])
 CALL(eqf_mcmc_sample, p[0], p[1], p[2], NUM, p[4], p[5], p[6])
+CALL(eqf_replica_sample_states, p[0], 2, p[2], p[3], 1, p[5], p[6], p[7])
 CALL(eqf_replica_sample, p[0], p[1], p[2], 1, p[4], p[5], p[6])
 CALL(eqf_minima_quench, p[0], p[1], p[2], NUM, p[4], p[5], p[6], p[7], p[8], p[9])
 CALL(eqf_minima_random_starts, p[0], p[1], 1, 0, NUM, p[5])
@@ -408,6 +409,11 @@ static void test_null(void **state) {
     replica_options.num_temperatures = replica_options.num_ladders = 2;
     replica_options.num_burn_in = replica_options.thinning = 10;
     replica_options.highest_temperature = 100;
+    static eqf_replica_options state_options = EQF_REPLICA_OPTIONS_INIT;
+    static eqf_potential_options states[2];
+    states[0] = states[1] = f.potential;
+    state_options.num_ladders = 2;
+    state_options.num_burn_in = state_options.thinning = 10;
     static eqf_frame_value frame_value = {"energy", NULL};
     static eqf_anneal_state anneal_state = EQF_ANNEAL_STATE_INIT;
     static eqf_anneal_result anneal_result = EQF_ANNEAL_RESULT_INIT;
@@ -575,6 +581,7 @@ static void test_null(void **state) {
         ROW(eqf_flow_step_statistics, "!!", f.flow, &statistics),
         ROW(eqf_flow_reset_step_statistics, "~", f.flow),
         ROW(eqf_mcmc_sample, "!!o.!oo", ctx, potential, &mcmc_options, _, a, b, &diagnostics),
+        ROW(eqf_replica_sample_states, "!.!!.!oo", ctx, _, states, &state_options, _, x, a, &replicas),
         ROW(eqf_replica_sample, "!!!.!oo", ctx, potential, &replica_options, _, x, a, &replicas),
         ROW(eqf_minima_quench, "!!o.!!oo!o", ctx, potential, &quench_options, _, x, quenched_x, quenched_energy, w,
             f.results, &quench_summary),

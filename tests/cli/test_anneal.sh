@@ -35,6 +35,12 @@ if cmp -s x.npy x_before.npy; then fail "another seed gave the same configuratio
 succeed "$eqflow" data dw2 -n 2000 -o data.npy --quiet
 succeed "$eqflow" anneal data.npy --preset dw2 --temperature 2 -n 2000 --pilot 300 --quiet --json
 within "$(json ess_fraction stdout)" 0.4 1 "effective sample size, from samples"
+# From samples made with another constant than the preset's: the way back has the opposite difference of ln Z (by quadrature 2.3479 - see
+# cli.average - from T = 1 to 3).
+succeed "$eqflow" data dw2 --temperature 3 -n 2000 -o hot.npy --quiet
+succeed "$eqflow" anneal hot.npy --preset dw2 --from temperature=3 -n 2000 --pilot 300 --quiet --json
+near "$(json log_z stdout)" 2.3479 "$(json log_z_standard_error stdout)" "ln Z at T = 1 minus that at T = 3"
+near "$(json mean_energy stdout)" -3.8707 "$(json mean_energy_standard_error stdout)" "mean energy, from T = 3"
 
 refuse() { # CODE PATTERN ARGUMENTS...
     local code=$1 pattern=$2
@@ -43,6 +49,12 @@ refuse() { # CODE PATTERN ARGUMENTS...
 }
 refuse 2 'needs? .*--preset|--preset PRESET' data.npy
 refuse 2 'knows its own potential' model.safetensors --preset dw2
+refuse 2 'from belongs to samples' model.safetensors --from temperature=3
+refuse 2 'give NAME=NUMBER' hot.npy --preset dw2 --from temperature
+refuse 2 'give NAME=NUMBER' hot.npy --preset dw2 --from temperature=hot
+refuse 2 'no constant of this name' hot.npy --preset dw2 --from colour=3
+refuse 2 'no constant of this name' hot.npy --preset dw2 --from epsilon=3
+refuse 2 'temperature' hot.npy --preset dw2 --from temperature=-1
 refuse 2 'fewer than 2 walkers' model.safetensors -n 10
 refuse 2 'reweighting' model.safetensors --latent-moves 0 --langevin-moves 0
 refuse 2 'name one file' model.safetensors -o a.npy --walkers a.npy

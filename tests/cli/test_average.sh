@@ -71,6 +71,18 @@ succeed run hot.npy --temperature 3 --with temperature=3:twin.npy --observable m
 within "$(value energy mean stdout)" "$(awk -v v="$(value energy mean alone)" 'BEGIN { print v - 1e-6 }')" \
     "$(awk -v v="$(value energy mean alone)" 'BEGIN { print v + 1e-6 }')" "a set with itself"
 
+# The values of each configuration: their mean is the mean.
+succeed run x.npy --each each.csv --observable mean_distance --json
+if [ "$(head -1 each.csv)" = configuration,log_weight,energy,mean_distance ] && [ "$(wc -l <each.csv)" -eq "$(($(json num_samples stdout) + 1))" ]; then
+    pass
+else
+    fail "$(head -2 each.csv)"
+fi
+for c in 3 4; do
+    name=$([ $c -eq 3 ] && echo energy || echo mean_distance)
+    within "$(awk -F, -v c=$c -v m="$(value $name mean stdout)" 'NR > 1 { sum += $c; n++ } END { printf "%.9f", sum / n - m }' each.csv)" -1e-5 1e-5 "mean $name of each"
+done
+
 refuse() { # CODE PATTERN ARGUMENTS...
     local code=$1 pattern=$2
     shift 2
@@ -89,6 +101,8 @@ refuse 2 'is no number' x.npy --preset dw2 --with temperature=hot:hot.npy
 refuse 2 'no constant of this name' x.npy --preset dw2 --with colour=3:hot.npy
 refuse 3 'no such file' x.npy --preset dw2 --with temperature=3:none.npy
 refuse 2 'excludes --log-weights' x.npy --preset dw2 --with temperature=3:hot.npy --log-weights lw.npy
+refuse 2 'excludes --with' x.npy --preset dw2 --with temperature=3:hot.npy --each each.csv
+refuse 2 'would overwrite' x.npy --preset dw2 --each x.npy
 refuse 2 'belongs to --scan' x.npy --preset dw2 --table t.csv
 refuse 2 'would overwrite' x.npy --preset dw2 --pairs x.npy
 refuse 3 'numbers, but there are' x.npy --preset dw2 --log-weights w.npy

@@ -22,6 +22,17 @@ expect 5 'a\.icd names libeqflow-is-not-there\.so\.1, which cannot be loaded \(.
 expect 5 'a\.icd is empty' env OCL_ICD_VENDORS="$work/empty" "$eqflow" devices
 expect 5 'which is no OpenCL driver' env OCL_ICD_VENDORS="$work/noise" "$eqflow" devices
 expect 5 'names libeqflow-is-not-there' env OCL_ICD_VENDORS="$work/broken" "$eqflow" selftest
+# PoCL without a cache folder that it can make offers no device, and is installed.
+pocl=${vendors:-$machine_vendors}/pocl.icd
+if [ -f "$pocl" ] && OCL_ICD_VENDORS=$pocl "$eqflow" devices | grep -q 'Portable\|pthread\|PoCL\|cpu'; then
+    env -u POCL_CACHE_DIR OCL_ICD_VENDORS="$pocl" XDG_CACHE_HOME=/dev/null "$eqflow" devices >stdout 2>stderr
+    code=$?
+    if [ $code -eq 0 ] || { [ $code -eq 5 ] && grep -q 'offers no device: can its cache be written' stderr; }; then # 0: a PoCL that can do without
+        pass
+    else
+        fail "PoCL without a cache: exit code $code: $(cat stderr)"
+    fi
+fi
 rusticl=${vendors:-$machine_vendors}/rusticl.icd
 if [ -f "$rusticl" ]; then
     expect 5 'OpenCL is installed \(rusticl\) but offers no device: rusticl wants its driver named, RUSTICL_ENABLE=' \

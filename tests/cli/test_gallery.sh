@@ -30,6 +30,21 @@ cp "$source_root/apps/gallery/dw2-radial.safetensors" own/mine.safetensors
 EQFLOW_GALLERY=$work/own succeed "$eqflow" gallery
 if grep -q '^mine .* - *-$' stdout; then pass; else fail "a model without a card: $(cat stdout)"; fi
 EQFLOW_GALLERY=$work/own fail_with 3 "its card .*mine.md is not" "$eqflow" gallery mine
+# A gallery of somebody else: neither cards nor names steer the terminal, names of other bytes are in the JSON too, and a
+# pipe is no card.
+printf '# A card \033[31mof\302\233 mine \302\261 1\n\tAnd more.\n' >own/mine.md
+EQFLOW_GALLERY=$work/own succeed "$eqflow" gallery mine
+if printf '# A card ?[31mof?? mine \302\261 1\n\tAnd more.\n' | cmp -s - stdout; then pass; else fail "a card that steers: $(od -c stdout | head -4)"; fi
+cp own/mine.safetensors "own/$(printf 'w\366\033[31mter').safetensors"
+EQFLOW_GALLERY=$work/own succeed "$eqflow" gallery
+if ! grep -aq "$(printf '\033')" stdout && grep -aq '?\[31mter' stdout; then pass; else fail "a name that steers: $(od -c stdout | head -9)"; fi
+EQFLOW_GALLERY=$work/own succeed "$eqflow" gallery --json
+if [ "$(grep -c '"name":' stdout)" -eq 2 ]; then pass; else fail "a name in Latin 1 is not in the JSON: $(cat stdout)"; fi
+rm own/w*
+mkfifo own/mine.json
+EQFLOW_GALLERY=$work/own succeed timeout 10 "$eqflow" gallery
+EQFLOW_GALLERY=$work/own fail_with 3 "its card .*mine.json is not" timeout 10 "$eqflow" gallery mine --json
+rm own/mine.json
 
 "$eqflow" devices >/dev/null 2>&1 || skip "no OpenCL device"
 model=gallery:dw4-radial

@@ -15,6 +15,7 @@ same x.npy t0.npy "the lowest temperature's samples"
 if [ -e t3.npy ] && [ ! -e t4.npy ] && [ "$(wc -l <l.csv)" -eq 5 ]; then pass; else fail "$(ls) $(cat l.csv)"; fi
 within "$(awk -F, '$1 == 3 { print $2 }' l.csv)" 6 6 "highest temperature"
 if [ "$(json largest_start_difference stdout)" = null ]; then pass; else fail "no start, but a difference"; fi
+if [ "$(json largest_log_z_difference stdout)" = null ] && head -1 l.csv | grep -q ',log_z,log_z_standard_error,'; then pass; else fail "$(head -1 l.csv)"; fi
 # The samples of a higher temperature are that one's equilibrium, by a run of its own.
 succeed "$eqflow" average t3.npy --preset dw2 --temperature 6 --json --quiet
 hot=$(sed -n '/"energy"/,/}/s/^ *"mean": \(.*[^,]\),\{0,1\}$/\1/p' stdout | head -1)
@@ -36,6 +37,22 @@ if [ "$(json largest_start_difference stdout)" = null ]; then pass; else fail "g
 succeed run dw2 -n 32 --replicas 2 --start before.npy -o f.npy
 if [ "$(json largest_start_difference stdout)" != null ]; then pass; else fail "a start from a file, but no difference"; fi
 
+# Exchange in lambda: at the last entry the equilibrium of its own constants, by a run of its own; ln Z by MBAR from the files.
+succeed run dw2 -n 1600 --replicas 3 --to quadratic=-2.5 -o x.npy --each 's%.npy' --ladder l.csv
+difference=$(json log_z_difference stdout)
+error=$(json log_z_difference_standard_error stdout)
+within "$(awk -F, '$1 == 2 { print $20 }' l.csv)" -2.5 -2.5 "constant of the last entry"
+within "$(awk -F, '$1 == 1 { print $20 }' l.csv)" -3.25 -3.25 "constant of the entry between"
+last=$(awk -F, '$1 == 2 { print $6 }' l.csv)
+last_error=$(awk -F, '$1 == 2 { print $7 }' l.csv)
+succeed run dw2 -n 1600 --quadratic -2.5 -o direct.npy
+within "$(awk -v a="$last" -v b="$(json mean_energy stdout)" -v e="$last_error" -v f="$(json mean_energy_standard_error stdout)" \
+    'BEGIN { d = (a - b) / sqrt(e * e + f * f); print d < 0 ? -d : d }')" 0 4 "mean energy of the last entry, errors off a run of its own"
+succeed "$eqflow" average s0.npy --preset dw2 --with quadratic=-3.25:s1.npy --with quadratic=-2.5:s2.npy --blocks 4 --observable mean_distance \
+    --quiet --json
+mbar=$(sed -n 's/^ *"free_energy": \([^,]*\),*$/\1/p' stdout | tail -1)
+within "$(awk -v a="$difference" -v b="$mbar" -v e="$error" 'BEGIN { d = (a + b) / e; print d < 0 ? -d : d }')" 0 2 "ln Z by MBAR, errors off"
+
 refuse() { # CODE PATTERN ARGUMENTS...
     local code=$1 pattern=$2
     shift 2
@@ -43,6 +60,12 @@ refuse() { # CODE PATTERN ARGUMENTS...
 }
 refuse 2 'belongs to --replicas' dw2 -n 9 -o n.npy --highest-temperature 3
 refuse 2 'belongs to --replicas' dw2 -n 9 -o n.npy --ladder n.csv
+refuse 2 'belongs to --replicas' dw2 -n 9 -o n.npy --to quadratic=-2
+refuse 2 'give NAME=NUMBER' dw2 -n 9 -o n.npy --replicas 2 --to quadratic
+refuse 2 'no constant of this name' dw2 -n 9 -o n.npy --replicas 2 --to epsilon=2
+refuse 2 'use --highest-temperature' dw2 -n 9 -o n.npy --replicas 2 --to temperature=2
+refuse 2 'below the system' dw2 -n 9 -o n.npy --replicas 2 --to quadratic=-2 --highest-temperature 0.5
+refuse 2 'quartic' dw2 -n 9 -o n.npy --replicas 2 --to quartic=1e40
 refuse 2 'at least 2' dw2 -n 9 -o n.npy --replicas 1
 refuse 2 "must be above the potential's temperature" dw2 -n 9 -o n.npy --replicas 2 --highest-temperature 0.5
 refuse 2 'even number' dw2 -n 9 -o n.npy --replicas 2 --ladders 3

@@ -93,7 +93,7 @@ static void test_chain(void **state) {
         assert_int_equal(strncmp(value->origin, expected->origin, strlen(expected->origin)), 0);
         assert_int_equal(value->origin[strlen(expected->origin)], ':');
         /* Every key, a reason for each, and the language version whatever was added. */
-        assert_int_equal(profile->num_values, 15);
+        assert_int_equal(profile->num_values, 16);
         for (unsigned v = 0; v < profile->num_values; v++) assert_true(profile->values[v].reason[0] != '\0');
         assert_int_equal(strncmp(value_of(profile, "build_option")->value, "-cl-std=CL1.2", 13), 0);
         for (unsigned i = 0; i < profile->num_issues; i++) {

@@ -10,8 +10,9 @@
 enum { NUM_TEMPERATURES = 5, NUM = 3200, DOF2 = 4, DOF4 = 8 };
 
 /* Mean and variance of u / t of a pair at distance d in the plane, density d exp(-u(d) / t): Simpson's rule. u at
- * temperature 1. */
-static void integrate(const eqf_potential_options *potential, double t, double *mean_out, double *variance_out) {
+ * temperature 1. ln Z but for a constant that all temperatures share. */
+static void integrate(const eqf_potential_options *potential, double t, double *mean_out, double *variance_out,
+                      double *log_z_out) {
     enum { STEPS = 20000 };
     const double last = 20;
     double sums[3] = {0};
@@ -24,6 +25,7 @@ static void integrate(const eqf_potential_options *potential, double t, double *
         sums[2] += w * u / t * u / t;
     }
     *mean_out = sums[1] / sums[0];
+    *log_z_out = log(sums[0]) + 10 / t;
     *variance_out = sums[2] / sums[0] - *mean_out * *mean_out;
 }
 
@@ -55,11 +57,19 @@ static void test_integrals(void **state) {
     assert_int_equal(d.num_ladders, 32);
     assert_int_equal(d.num_sweeps, 1000 + 100 * NUM / 32);
     assert_true(isnan(d.largest_start_difference) && isnan(d.at[0].start_means[0]));
+    assert_true(isnan(d.largest_log_z_difference));
+    double log_z_lowest = 0;
     for (unsigned k = 0; k < NUM_TEMPERATURES; k++) {
         const eqf_replica_temperature *at = &d.at[k];
-        double mean, variance;
+        double mean, variance, log_z;
         assert_true(fabs(at->temperature - pow(8, k / 4.0)) < 1e-12);
-        integrate(potential, at->temperature, &mean, &variance);
+        integrate(potential, at->temperature, &mean, &variance, &log_z);
+        if (k == 0) log_z_lowest = log_z;
+        assert_true(isnan(d.log_z[k].start_log_z[0]) && isnan(d.log_z[k].start_standard_errors[1]));
+        if (k == 0)
+            assert_true(d.log_z[0].log_z == 0 && d.log_z[0].standard_error == 0);
+        else
+            assert_within(d.log_z[k].log_z, log_z - log_z_lowest, d.log_z[k].standard_error, "ln Z", at->temperature);
         assert_within(at->mean_energy / at->temperature, mean, at->mean_energy_standard_error / at->temperature,
                       "mean energy", at->temperature);
         assert_within(at->heat_capacity, variance, at->heat_capacity_standard_error, "heat capacity", at->temperature);
@@ -106,6 +116,8 @@ static void test_two_starts(void **state) {
         d.at[0].start_means[1], d.largest_start_difference);
     assert_true(fabs(d.at[0].mean_energy - preset->mean_energy) < 4 * d.at[0].mean_energy_standard_error);
     assert_true(d.largest_start_difference > 0 && d.largest_start_difference < 4.5);
+    assert_true(d.largest_log_z_difference > 0 && d.largest_log_z_difference < 4.5);
+    assert_true(fabs(0.5 * (d.log_z[1].start_log_z[0] + d.log_z[1].start_log_z[1]) - d.log_z[1].log_z) < 0.02);
     /* Without time to forget, the starts are as far apart as can be: the figure does say so. */
     options.num_burn_in = options.thinning = options.exchange_interval = 1;
     TEST_OK(ctx, eqf_replica_sample(ctx, &preset->model->potential, &options, 64, x, NULL, &d));

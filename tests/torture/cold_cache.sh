@@ -4,7 +4,7 @@
 # others must give the same bits and say nothing; afterwards no entry is damaged, and a further run builds nothing
 # anew. The driver's own cache stays.
 set -u
-eqflow=${1:?the program}
+eqflow=$(realpath "${1:?the program}")
 rounds=${2:-5} seed=${3:-$RANDOM} limit=${4:-0}
 export LC_ALL=C EQFLOW_DEVICE=${EQFLOW_DEVICE:-auto}
 . "$(dirname "${BASH_SOURCE[0]}")/../support/own_folder.sh"

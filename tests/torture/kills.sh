@@ -8,7 +8,7 @@
 # with the same bits as one that was never killed.
 set -u
 eqflow=$(realpath "${1:?the program}")
-count=${2:-60} seed=${3:-$RANDOM} library=${4:-} limit=${5:-0}
+count=${2:-60} seed=${3:-$RANDOM} library=${4:+$(realpath "$4")} limit=${5:-0}
 export LC_ALL=C EQFLOW_DEVICE=${EQFLOW_DEVICE:-auto}
 . "$(dirname "${BASH_SOURCE[0]}")/../support/own_folder.sh"
 own_folder kills

@@ -3,7 +3,7 @@
 # -DEQFLOW_MPI=ON) mpirun ends within half a minute and not with 0; every output is the old file or the new one, whole;
 # a training goes on from its checkpoint and ends with the bits of one that was never killed.
 set -u
-eqflow=${1:?the program}
+eqflow=$(realpath "${1:?the program}")
 count=${2:-10} seed=${3:-$RANDOM} limit=${4:-0}
 export LC_ALL=C EQFLOW_DEVICE=${EQFLOW_DEVICE:-auto} POCL_MAX_PTHREAD_COUNT=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 . "$(dirname "${BASH_SOURCE[0]}")/../support/own_folder.sh"

@@ -9,7 +9,7 @@
 # TORTURE_SECONDS in the environment: it stops then, begun when all is ready. TORTURE_STATE: a file that keeps how far each command, class and
 # code has come; the next call with it goes on from there.
 set -u
-eqflow=${1:?the program} library=${2:?libfailing_calls.so}
+eqflow=$(realpath "${1:?the program}") library=$(realpath "${2:?libfailing_calls.so}") # the script changes its folder
 is_long=0 is_few=0
 case ${3:-} in
     --long) is_long=1 ;;

@@ -202,6 +202,17 @@ static eqf_status chains(target *t) {
     return eqf_mcmc_sample(t->ctx, &t->potential, &options, NUM_GENERATED, x, u, &diagnostics);
 }
 
+static eqf_status states(target *t) {
+    eqf_potential_options two[2] = {t->potential, t->potential};
+    two[1].temperature *= 2;
+    eqf_replica_options options = EQF_REPLICA_OPTIONS_INIT;
+    options.num_ladders = NUM_GENERATED / 2;
+    options.num_burn_in = 20;
+    options.thinning = 10;
+    float x[NUM_GENERATED * MAX_DOF];
+    return eqf_replica_sample_states(t->ctx, 2, two, &options, NUM_GENERATED / 2, x, NULL, NULL);
+}
+
 static eqf_status ladders(target *t) {
     eqf_replica_options options = EQF_REPLICA_OPTIONS_INIT;
     options.num_temperatures = 2;
@@ -259,6 +270,7 @@ static const struct {
     {"energy", energy, false},
     {"mcmc", chains, false},
     {"replica", ladders, false},
+    {"states", states, false},
     {"minima", minima, false},
     {"minima-double", minima_double, false},
     {"probe", probe, true},

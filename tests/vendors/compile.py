@@ -8,6 +8,7 @@ import concurrent.futures
 import fnmatch
 import glob
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -286,6 +287,16 @@ def bare_inline(text):
     return None
 
 
+def cached_path(compiler, text, options):
+    """Where the figures of a program are kept: they depend on its text, its options, the compiler and this script alone."""
+    cache = os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~/.cache")) + "/eqflow-vendors/figures"
+    with open(os.path.abspath(__file__), "rb") as stream:
+        # The part of this script that compiles; tables and ceilings may change without another compilation.
+        script = stream.read().split(b"# ---- Programs ---")[0]
+    key = hashlib.sha256(b"\0".join([script, compiler.name.encode(), compiler.target.encode(), options.encode(), text.encode()])).hexdigest()
+    return f"{cache}/{key}.json"
+
+
 def compile_one(compiler, program, folder):
     name, text, options = program[:3]
     os.makedirs(folder)
@@ -295,8 +306,18 @@ def compile_one(compiler, program, folder):
     function = bare_inline(text)
     if function:
         return name, None, f"{function} is inline and not static"
+    kept = cached_path(compiler, text, options)
+    if os.path.exists(kept):
+        with open(kept, encoding="utf-8") as stream:
+            return name, json.load(stream), ""
     try:
-        return name, compiler.compile(path, options.split(), folder), ""
+        figures = compiler.compile(path, options.split(), folder)
+        os.makedirs(os.path.dirname(kept), exist_ok=True)
+        part = f"{kept}.{os.getpid()}"
+        with open(part, "w", encoding="utf-8") as stream:
+            json.dump(figures, stream)
+        os.replace(part, kept)
+        return name, figures, ""
     except Wrong as wrong:
         lines = [line for line in str(wrong).splitlines() if re.search(r"error|warning|fatal|[Uu]nresolved|undefined|too much|exceed", line)]
         return name, None, " | ".join(lines[:3]) or str(wrong)[-300:]
