@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Every device test on every OpenCL implementation of this machine, one row each: Debian's ICD files, drivers unpacked
-# from Python wheels by
-# --fetch; portability.tiny under oclgrind. Skips are counted apart from passes, and what did not end counts as failed.
-# Every implementation also gives log-densities of the same models, which are compared with the first one's. About an
-# hour on two cores, half of it rusticl's. Usage: tests/matrix.sh [--build FOLDER] [--only NAME] [--quick | -R REGEX]
-# [--limit SECONDS] [--fetch] [--write]
+# from Python wheels by --fetch, those of Debian 13 by --debian13; portability.tiny under oclgrind. Skips are counted
+# apart from passes, and what did not end counts as failed. Every implementation also gives log-densities of the same
+# models, which are compared with the first one's. About an hour on two cores, half of it rusticl's.
+# Usage: tests/matrix.sh [--build FOLDER] [--only NAME] [--quick | -R REGEX] [--limit SECONDS] [--fetch] [--debian13]
+# [--write]
 #   --build FOLDER   where the tests were built [build]
 #   --only NAME      implementations whose name holds NAME
 #   --quick          three programs alone: portability.tiny, flow.double, potential.potential
@@ -12,13 +12,15 @@
 #   --limit SECONDS  a program that takes longer is ended and counted as failed [900]
 #   --fetch          first unpack PoCL and Intel's CPU runtime from the Python registry into
 #     $XDG_CACHE_HOME/eqflow-opencl
+#   --debian13       also Debian 13's PoCL and Mesa, in a root of their own beside those, which debootstrap makes (needs
+#     root); library and tests are built there
 #   --write          put the rows into the table of docs/devices.md, each when its implementation is through; others
 #     stay as they are
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 export LC_ALL=C
 
-build=build only='' pattern='' limit=900 wants_fetch=0 wants_write=0
+build=build only='' pattern='' limit=900 wants_fetch=0 wants_write=0 wants_debian13=0
 fail_usage() {
     echo "error: $*" >&2
     exit 2
@@ -32,6 +34,7 @@ while [ $# -gt 0 ]; do
         ;;
     --quick) pattern='^(portability\.tiny|flow\.double|potential\.potential)$' ;;
     --fetch) wants_fetch=1 ;;
+    --debian13) wants_debian13=1 ;;
     --write) wants_write=1 ;;
     *) fail_usage "unknown argument '$1'; the first lines of tests/matrix.sh say what there is" ;;
     esac
@@ -45,13 +48,19 @@ tests_of() { ctest --test-dir "$build" -N -L '^device$' -LE '^long$' "$@" | sed 
 mapfile -t all_tests < <(tests_of)
 mapfile -t tests < <(tests_of ${pattern:+-R "$pattern"})
 [ ${#tests[@]} -gt 0 ] || fail_usage "no device test is called '$pattern'"
-revision=$(git rev-parse --short HEAD 2>/dev/null || echo 'no git')
-git diff --quiet HEAD -- . ':!docs' 2>/dev/null || revision="$revision, changed"
+# Within a root of --debian13 these are set: what its rows' names begin with, the revision, and the folder with the
+# models and first log-densities of the outer run.
+prefix=${EQFLOW_MATRIX_PREFIX:-} revision=${EQFLOW_MATRIX_REVISION:-} models=${EQFLOW_MATRIX_MODELS:-}
+if [ -z "$revision" ]; then
+    revision=$(git rev-parse --short HEAD 2>/dev/null || echo 'no git')
+    git diff --quiet HEAD -- . ':!docs' 2>/dev/null || revision="$revision, changed"
+fi
 logs=${TMPDIR:-/tmp}/eqflow-matrix
 mkdir -p "$logs"
 drivers=${XDG_CACHE_HOME:-$HOME/.cache}/eqflow-opencl
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
+models=${models:-$scratch}
 export XDG_CACHE_HOME=$scratch/cache POCL_CACHE_DIR=${POCL_CACHE_DIR:-$HOME/.cache/pocl/kcache}
 
 # ---- Drivers from wheels ----
@@ -171,16 +180,16 @@ run_program() {
 agreement() {
     local system worst=0 one
     for system in dw4 lj13; do
-        if [ ! -f "$scratch/$system.safetensors" ]; then
-            timeout "$limit" "$eqflow" data "$system" -n 64 -o "$scratch/$system.npy" --burn-in 200 --thinning 1 --quiet >/dev/null 2>&1
-            timeout "$limit" "$eqflow" train "$system" --data "$scratch/$system.npy" -o "$scratch/$system.safetensors" --steps 3 \
+        if [ ! -f "$models/$system.safetensors" ]; then
+            timeout "$limit" "$eqflow" data "$system" -n 64 -o "$models/$system.npy" --burn-in 200 --thinning 1 --quiet >/dev/null 2>&1
+            timeout "$limit" "$eqflow" train "$system" --data "$models/$system.npy" -o "$models/$system.safetensors" --steps 3 \
                 --batch-size 16 --quiet >/dev/null 2>&1 || { echo none; return; }
         fi
         rm -f "$scratch/l.npy"
-        timeout "$limit" "$eqflow" log-prob "$scratch/$system.safetensors" --data "$scratch/$system.npy" -o "$scratch/l.npy" --quiet \
+        timeout "$limit" "$eqflow" log-prob "$models/$system.safetensors" --data "$models/$system.npy" -o "$scratch/l.npy" --quiet \
             >/dev/null 2>"$scratch/error" || { echo none; return; }
-        [ -f "$scratch/$system.first" ] || cp "$scratch/l.npy" "$scratch/$system.first"
-        one=$(paste <(od -An -v -tf4 -w4 -j128 "$scratch/$system.first") <(od -An -v -tf4 -w4 -j128 "$scratch/l.npy") |
+        [ -f "$models/$system.first" ] || cp "$scratch/l.npy" "$models/$system.first"
+        one=$(paste <(od -An -v -tf4 -w4 -j128 "$models/$system.first") <(od -An -v -tf4 -w4 -j128 "$scratch/l.npy") |
             awk '$1 ~ /[0-9]/ && $2 ~ /[0-9]/ { n++; d = $1 - $2; if (d < 0) d = -d; if (d > worst) worst = d }
                 END { if (n == 64) printf "%.2g", worst; else print "none" }')
         [ "$one" != none ] || { echo none; return; }
@@ -219,12 +228,12 @@ run_device() { # NAME INDEX JSON
 
 run_icd() { # ICD-FILE
     local name json=$scratch/devices.json num
-    name=$(basename "$1" .icd)
-    [[ $name == *"$only"* ]] || [ ! -f "$scratch/lj13.first" ] || return 0
+    name=$prefix$(basename "$1" .icd)
+    [[ $name == *"$only"* ]] || [ ! -f "$models/lj13.first" ] || return 0
     mkdir -p "$scratch/vendors" && rm -f "$scratch/vendors"/* && cp "$1" "$scratch/vendors/" # loaders want a folder
     export OCL_ICD_VENDORS=$scratch/vendors LD_LIBRARY_PATH=$loader_path
     case $1 in "$drivers"/*) LD_LIBRARY_PATH=$(dirname "$(cat "$1")")${loader_path:+:$loader_path} ;; esac
-    [ "$name" != rusticl ] || export RUSTICL_ENABLE=${RUSTICL_ENABLE:-llvmpipe}
+    [ "$name" != "${prefix}rusticl" ] || export RUSTICL_ENABLE=${RUSTICL_ENABLE:-llvmpipe}
     unset EQFLOW_DEVICE
     if ! timeout 300 "$eqflow" devices --json >"$json" 2>"$scratch/error"; then
         [[ $name == *"$only"* ]] || return 0
@@ -249,7 +258,7 @@ icds=("${OCL_ICD_VENDORS:-/etc/OpenCL/vendors}"/*.icd "$drivers"/*/*.icd)
 # --uninitialized: 21.10 stops kernels with a "freeze" instruction there, and then blames the next ones.
 run_oclgrind() {
     local name=oclgrind num_run=0 passed=0 failed=0 skipped=0 lines
-    [[ $name == *"$only"* ]] || return 0
+    [ -z "$prefix" ] && [[ $name == *"$only"* ]] || return 0
     unset OCL_ICD_VENDORS
     export LD_LIBRARY_PATH=$loader_path EQFLOW_DEVICE=0
     if ! command -v oclgrind >/dev/null; then
@@ -274,10 +283,64 @@ run_oclgrind() {
     write_rows "$name"
 }
 
+# Debian 13 in a root of its own. The tree is copied into it, built there with Debian 13's compiler, and this script runs
+# there with the same options; its rows come back.
+run_debian13() {
+    local root=$drivers/debian13 log=$logs/debian13.log inner=() reason='' line name
+    if [ "$(id -u)" -ne 0 ] || ! command -v debootstrap >/dev/null || ! command -v unshare >/dev/null; then
+        reason='needs root, debootstrap and unshare'
+    elif [ ! -f "$root/complete" ]; then
+        mkdir -p "$root"
+        if debootstrap --variant=minbase trixie "$root" "${EQFLOW_DEBIAN_MIRROR:-http://deb.debian.org/debian}" >"$log" 2>&1; then
+            touch "$root/complete"
+        else
+            reason="debootstrap failed, see $log"
+        fi
+    fi
+    if [ -n "$reason" ]; then
+        note debian13 "skipped: all, $reason"
+        row debian13 '-' '-' '-' '-' "0 of ${#all_tests[@]}" 0 0 all '-'
+        write_rows debian13
+        return
+    fi
+    mkdir -p "$root/eqflow" "$root/models" && rm -rf "$root/eqflow/docs" "$root/models/"*
+    git ls-files -z | tar --null --files-from=- -cf - | tar -xf - -C "$root/eqflow"
+    sed -i '/^| debian13-/d; /^ - debian13-/d' "$root/eqflow/docs/devices.md"
+    cp "$models"/*.safetensors "$models"/*.npy "$models"/*.first "$root/models/" 2>/dev/null
+    cp /etc/resolv.conf "$root/etc/resolv.conf"
+    inner=(--limit "$limit")
+    [ -z "$pattern" ] || inner+=(-R "$pattern")
+    [ -z "$only" ] || inner+=(--only "$only")
+    # The mounts are of a namespace that ends with its process.
+    # shellcheck disable=SC2016 # expanded there
+    unshare --mount --propagation private bash -c '
+        mount -t proc proc "$0/proc" && mount -t sysfs sysfs "$0/sys" && mount --rbind /dev "$0/dev" || exit 2
+        exec chroot "$0" env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+            http_proxy="${http_proxy:-}" EQFLOW_MATRIX_PREFIX=debian13- EQFLOW_MATRIX_MODELS=/models \
+            EQFLOW_MATRIX_REVISION="$1" bash -c "set -euo pipefail; cd /eqflow; . cmake/setup.sh
+                install_packages \"\${build_packages[@]}\" libcmocka-dev jq mesa-opencl-icd
+                build_release all -DBUILD_TESTING=ON
+                exec tests/matrix.sh \"\$@\"" matrix "${@:2}"' "$root" "$revision" --write "${inner[@]}" ||
+        num_failures=$((num_failures + 1)) # of a test, which its row names, or of the build
+    while IFS= read -r line; do
+        case $line in
+        '| debian13-'*"$revision |") rows+=("$line") ;;
+        ' - debian13-'*) notes+=("$line") ;;
+        esac
+    done <"$root/eqflow/docs/devices.md"
+    if ! printf '%s\n' "${rows[@]}" | grep -q '^| debian13-'; then
+        note debian13 'skipped: all, it could not be built there'
+        row debian13 '-' '-' '-' '-' "0 of ${#all_tests[@]}" 0 0 all '-'
+        write_rows debian13
+    fi
+    for name in $(printf '%s\n' "${rows[@]}" | sed -n 's/^| \(debian13-[^ ]*\) .*/\1/p' | sort -u); do write_rows "$name"; done
+}
+
 # The slowest last.
 for icd in "${icds[@]}"; do [[ -n $stops || ! -f $icd || $icd == */rusticl.icd ]] || run_icd "$icd"; done
 [ -n "$stops" ] || run_oclgrind
 for icd in "${icds[@]}"; do [[ -n $stops || ! -f $icd || $icd != */rusticl.icd ]] || run_icd "$icd"; done
+[ -n "$stops" ] || [ "$wants_debian13" -eq 0 ] || run_debian13
 
 # ---- The table ----
 echo

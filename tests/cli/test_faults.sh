@@ -107,8 +107,8 @@ dense="sample d.safetensors -n 20 -o x.npy"
         dormand_prince_adjoint $(train --gradient otd)
     caught integrator/dormand_prince_batched.cl 's/-direction \* weight \* adjoint)/direction * weight * adjoint)/' \
         dormand_prince_batched_adjoint $(train --field dense --gradient otd)
-    caught minima/quench.cl 's/x\[c\] - step_back/x[c] + step_back/' minima minima dw2 -n 8
-    caught minima/quench.cl 's/(below\[c\] - above\[c\])/(above[c] - below[c])/' minima minima dw2 -n 8 --float
+    caught minima/quench.cl 's/before - step_back/before + step_back/' minima minima dw2 -n 8
+    caught minima/quench.cl 's/COMPONENT_OF(below, c) - COMPONENT_OF(above, c)/COMPONENT_OF(above, c) - COMPONENT_OF(below, c)/' minima minima dw2 -n 8 --float
     caught potential/energy_seed.cl 's/realv slope = -shrink/realv slope = shrink/' energy_seed \
         train dw2 --loss energy -o n.safetensors --steps 1 --num-generated 16
     caught train/adam.cl 's/p -= learning_rate/p += learning_rate/' train $(train)

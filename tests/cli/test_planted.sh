@@ -5,6 +5,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh" "$1"
 "$eqflow" devices >/dev/null 2>&1 || skip "no OpenCL device"
 group=(--set-profile group_size=64 --set-profile group_min_particles=3)
+by_group=(--set-profile vector_width=1 --set-profile group_size=8 --set-profile local_memory=yes)
 
 # planted FILE SUBJECT SED [FLAGS...]: selftest of that subject with that fault ends with 8.
 declare -A is_planted
@@ -82,7 +83,7 @@ planted integrator/dormand_prince_rows.cl 'radial, direct, dopri5' 's/value += l
 planted mcmc/metropolis.cl potentials 's/mean += COMP/mean -= COMP/'
 planted mcmc/states.cl potentials 's/low_of_high\[ladder\] - low_of_low/low_of_low[ladder] - low_of_high/'
 planted mcmc/replica.cl potentials 's/block \* V) \* REAL(-1/block * V) * REAL(1/'
-planted minima/quench.cl potentials 's/x\[c\] - step_back/x[c] + step_back/'
+planted minima/quench.cl potentials 's/before - step_back/before + step_back/'
 planted potential/double_well.clh potentials 's/DW_QUARTIC)/-DW_QUARTIC)/'
 planted potential/lennard_jones.clh potentials 's/s \* (s - 2.0f))/s * (s + 2.0f))/'
 planted potential/morse.clh potentials 's/MORSE_DEPTH \* (e \* (e - 2.0f))/MORSE_DEPTH * (e * (e + 2.0f))/'
@@ -100,7 +101,13 @@ planted train/batch.cl 'training' 's/position % num/position % (num - 1)/'
 planted train/augment.cl 'training' 's/q\[0\]\[1\] = -s/q[0][1] = s/'
 planted train/weighted.cl training 's/store_lanes(at, f \* load/store_lanes(at, -f * load/'
 planted train/flow_matching.cl training 's/(real)2 \* share \* difference/(real)-2 * share * difference/'
-planted dynamics/message.clh message 's/\*value = z \* sigma/*value = -z * sigma/'
+planted dynamics/message_common.clh message 's/\*value = z \* sigma/*value = -z * sigma/'
+planted dynamics/message.clh message 's/j < i; j++) sum -= GET_ADJOINT/j < i; j++) sum += GET_ADJOINT/'
+planted dynamics/message_group.cl 'message, rk4' 's/s\[AT_V + turn\] - mean/s[AT_V + turn] + mean/' "${by_group[@]}"
+planted dynamics/message_group.clh 'message, rk4' 's/y1 = fma((real4)x1\[i\], b, y1)/y1 = fma((real4)-x1[i], b, y1)/' "${by_group[@]}"
+planted dynamics/message_group_values.clh 'message, rk4' 's/R_OF(j, i)\[a\] = -r/R_OF(j, i)[a] = r/' "${by_group[@]}"
+planted dynamics/message_group_edges.clh 'message, rk4' 's/to\[2 \* R\] = across;/to[2 * R] = -across;/' "${by_group[@]}"
+planted dynamics/message_group_rows.clh 'message, rk4' 's/real slope = steep \* r\[c\];/real slope = -steep * r[c];/' "${by_group[@]}"
 planted train/path.cl training 's/fma((realv)h, total, at)/fma((realv)-h, total, at)/'
 
 # Numbers of operations, which the host reads from the same file.

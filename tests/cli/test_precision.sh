@@ -33,6 +33,11 @@ succeed "$eqflow" evaluate message.safetensors --data data.npy -n 64 --precision
 within "$(json float_log_prob_error stdout)" 1e-9 1e-4 "message field: float32 against double, nats"
 within "$(json jacobian_error stdout)" 0 1e-6 "message field: double against the map's own Jacobian, nats"
 succeed "$eqflow" sample message.safetensors -n 5 -o y.npy --precision double --quiet
+# One sample a work-item, as on GPUs.
+succeed "$eqflow" log-prob message.safetensors --data data.npy -o wide8.npy --precision double --json --quiet
+wide=$(json mean_log_prob stdout)
+succeed "$eqflow" log-prob message.safetensors --data data.npy -o wide1.npy --precision double --json --quiet --set-profile vector_width=1
+within "$(awk -v a="$wide" -v b="$(json mean_log_prob stdout)" 'BEGIN { print a - b }')" -1e-6 1e-6 "double, by lanes less one by one"
 succeed "$eqflow" selftest --only double
 grep -Eq 'ok +radial, direct, rk4, double: log-densities' stdout && pass || fail "selftest says nothing of double: $(cat stdout)"
 finish

@@ -31,7 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t num_bytes) {
 /* Magic, version, key, sizes that fill the file, and the digest. */
 size_t fuzz_repair(uint8_t *bytes, size_t num_bytes, size_t capacity) {
     eqf__cache_header header;
-    if (num_bytes <= sizeof header || strncmp((const char *)bytes, "known", 5) == 0) return num_bytes;
+    if (num_bytes <= sizeof header || memcmp(bytes, "known", 5) == 0) return num_bytes;
     (void)capacity;
     memcpy(&header, bytes, sizeof header);
     memcpy(header.magic, "EQFCACHE", 8);
