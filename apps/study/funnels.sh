@@ -29,7 +29,7 @@ cd "$folder"
 # 1. Ladders from the minimum and from gas. Exit code 9, two starts that differ, is an answer too.
 if [ $is_sampling -eq 1 ]; then
     code=0
-    "$eqflow" data "$preset" "${run[@]}" -o t_0.npy --each 't_%.npy' --ladder ladder.csv --seed 1 --json >ladder.json || code=$?
+    "$eqflow" data "$preset" "${run[@]}" -o lowest.npy --each 't_%.npy' --ladder ladder.csv --seed 1 --json >ladder.json || code=$?
     [ $code -eq 0 ] || [ $code -eq 9 ] || exit $code
 fi
 ladders=$(sed -n 's/^ *"num_ladders": *\([0-9]*\),*$/\1/p' ladder.json)

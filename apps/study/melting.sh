@@ -15,7 +15,7 @@ cd "$folder"
 
 # 1. Configurations at eight temperatures, T = 0.3 ... 1.2 in a geometric row, from 16 ladders, half of which begin at the icosahedron.
 "$eqflow" data lj13 --temperature 0.3 -n "$num" --replicas 8 --highest-temperature 1.2 --burn-in "$burn_in" --thinning "$thinning" \
-    --ladders 16 -o t_0.npy --each 't_%.npy' --ladder ladder.csv --seed 1
+    --ladders 16 -o cold.npy --each 't_%.npy' --ladder ladder.csv --seed 1
 
 # 2. All of them together by MBAR, at as many temperatures as the figure wants.
 with=()

@@ -19,6 +19,13 @@ else
     fail "$(head -5 study/melting.svg)"
 fi
 if command -v python3 >/dev/null; then succeed python3 -c 'import xml.dom.minidom; xml.dom.minidom.parse("study/melting.svg")'; fi
+# Funnels of lj38: a run far too short, whose starts must differ; at its lowest temperature those from the minimum are still in the fcc funnel.
+succeed env EQFLOW="$eqflow" "$source_root/apps/study/funnels.sh" --short lj38 funnels
+if [ "$(wc -l <funnels/funnels.csv)" -eq 4 ]; then pass; else fail "$(cat funnels/funnels.csv)"; fi
+within "$(awk -F, 'NR == 2 { print $2 }' funnels/funnels.csv)" 0 0.3 "in the fcc funnel, from gas"
+within "$(awk -F, 'NR == 2 { print $4 }' funnels/funnels.csv)" 0.6 1 "in the fcc funnel, from the minimum"
+within "$(awk -F, 'NR == 2 { print $6 }' funnels/funnels.csv)" 4 1000 "errors apart"
+expect 2 'unknown option' "$source_root/apps/study/funnels.sh" --nothing
 # The page's commands are the script's.
 page=$(tr -s ' \\\n' ' ' <"$source_root/docs/study.md")
 for words in '--replicas 8 --highest-temperature 1.2 --burn-in 6000 --thinning 200' '-n 960' '--blocks 20' 'temperature=0.3:1.2:37'; do
