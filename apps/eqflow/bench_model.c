@@ -14,7 +14,7 @@ static const char *const works[] = {[EQF_BENCH_SAMPLE] = "sample", [EQF_BENCH_TR
 static const char *const layouts[] = {[EQF_BENCH_AS_CHOSEN] = "chosen",
                                       [EQF_BENCH_LANES] = "lanes",
                                       [EQF_BENCH_GROUP] = "group",
-                                      [EQF_BENCH_GROUP_STAGED] = "group, local table"};
+                                      [EQF_BENCH_GROUP_STAGED] = "group, local"};
 
 typedef struct model_session {
     cli_app *app;

@@ -13,26 +13,36 @@ __kernel void message_group_values(__global const uint *pairs, __global const re
     const size_t sample = first_sample + get_group_id(0);
     __global real *s = scratch + get_group_id(0) * (size_t)SLICE_SIZE;
     ROLLED for (uint step = 0; step < VALUE_STEPS; step++) {
-        group_value_step(item, s, sm, weights, params, pairs, x + sample * (N * D), times[sample], spacing, step);
+        group_value_step(item, s, sm, params, pairs, x + sample * (N * D), times[sample], spacing, step);
+        ROLLED for (uint call = 0; call < CALLS; call++) {
+            group_product p = {.num_rows = 0};
+            group_value_product(step, call, &p);
+            run_product(item, s, sm, weights, &p, 0);
+        }
         BOTH_BARRIER;
     }
 }
 
 #ifdef HAS_ROWS
-#define PART_STEPS (SOURCE_ROW_STEPS + EDGE_STEPS)
+#define EDGES_FROM SOURCE_ROW_STEPS
 #else
-#define PART_STEPS EDGE_STEPS
+#define EDGES_FROM 0
 #endif
-ALWAYS_INLINE void group_part_step(uint item, __global real *s, __local real *sm, __global const real *weights,
-                                   __global const real *params, uint part, uint step) {
+#define PART_STEPS (EDGES_FROM + EDGE_STEPS)
+ALWAYS_INLINE void group_part_step(uint item, __global real *s, __local real *sm, __global const real *params,
+                                   uint part, uint step) {
     const uint k = part * SOURCES;
+    if (step >= EDGES_FROM) group_edge_step(item, s, sm, params, k, min((uint)SOURCES, N - k), step - EDGES_FROM);
 #ifdef HAS_ROWS
-    if (step < SOURCE_ROW_STEPS)
-        group_source_row_step(item, s, sm, weights, params + PARAMS_VECTOR_OUT, k, step);
     else
-        group_edge_step(item, s, sm, weights, params, k, 1, step - SOURCE_ROW_STEPS);
-#else
-    group_edge_step(item, s, sm, weights, params, k, min((uint)SOURCES, N - k), step);
+        group_source_row_step(item, s, sm, params + PARAMS_VECTOR_OUT, k, step);
+#endif
+}
+ALWAYS_INLINE void group_part_product(uint part, uint step, uint call, group_product *p) {
+    if (step >= EDGES_FROM) group_edge_product(min((uint)SOURCES, N - part * SOURCES), step - EDGES_FROM, call, p);
+#ifdef HAS_ROWS
+    else
+        group_source_row_product(step, call, p);
 #endif
 }
 
@@ -62,12 +72,17 @@ __kernel void message_group_sources(__global const real *params, __global const 
     /* One step more, before the parts: what lasts comes from scratch memory; and one after them. */
     const uint num_steps = (end - begin) * PART_STEPS;
     ROLLED for (uint step = 0; step < num_steps + 2; step++) {
-        if (step == 0)
-            TURNS(turn, NUM_LASTING) sm[turn] = s[AT_LASTING + turn];
-        else if (step <= num_steps)
-            group_part_step(item, s, sm, weights, params, begin + (step - 1) / PART_STEPS, (step - 1) % PART_STEPS);
-        else
+        const uint part = begin + (step - 1) / PART_STEPS, part_step = (step - 1) % PART_STEPS;
+        const uint is_of_part = step > 0 && step <= num_steps;
+        if (step == 0) TURNS(turn, NUM_LASTING) sm[turn] = s[AT_LASTING + turn];
+        if (is_of_part) group_part_step(item, s, sm, params, part, part_step);
+        if (step > num_steps)
             group_finish(item, s, sm, velocity + sample * (N * D), divergence + sample, end == NUM_PARTS);
+        ROLLED for (uint call = 0; call < CALLS; call++) {
+            group_product p = {.num_rows = 0};
+            if (is_of_part) group_part_product(part, part_step, call, &p);
+            run_product(item, s, sm, weights, &p, part * SOURCES);
+        }
         BOTH_BARRIER;
     }
 }

@@ -75,8 +75,8 @@ typedef struct eqf_bench_estimate {
     char longest[64];     /* that kernel */
     double longest_share; /* of `seconds` */
     uint64_t num_launches;
-    bool is_by_group; /* trajectories had a work-group a sample */
-    bool is_staged;   /* and their table in local memory */
+    bool is_by_group; /* trajectories, or evaluations of the message field, had a work-group a sample */
+    bool is_staged;   /* and their table, or the field's tensors, in local memory */
 } eqf_bench_estimate;
 #define EQF_BENCH_ESTIMATE_INIT \
     { .struct_size = sizeof(eqf_bench_estimate) }

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../cl/dynamics/message_ops.clh"
 #include "program.h"
 
 /* Sizes that a program was assembled for. */
@@ -51,6 +50,14 @@ static double argument(const eqf__launch_seen *launch, size_t place) {
     if (place < launch->num_arguments && launch->arguments[place].num_bytes == sizeof value)
         memcpy(&value, launch->arguments[place].value, sizeof value);
     return value;
+}
+
+double eqf__cost_defined(const char *options, const char *name) {
+    return defined(options, name);
+}
+
+double eqf__cost_argument(const eqf__launch_seen *launch, size_t place) {
+    return argument(launch, place);
 }
 
 static double divide_up(double count, double by) {
@@ -257,41 +264,6 @@ static void count_sum_partials(const eqf__launch_seen *launch, const sizes *s, e
     w->cached += numbers * (partials + 1) * sizeof(float);
 }
 
-/* ---- The message field ------------------------------------------------------------------------------------------ */
-
-/* Turns of an operation's inner loop: over the inputs of a dense product (cl/dynamics/message_dense.clh), over the
- * rows that a weight's gradient adds up, over neighbours, or over the numbers of one edge. */
-static double message_inner(const cl_uint *word, const sizes *s) {
-    const cl_uint operation = word[0];
-    if (operation == MESSAGE_DENSE) return word[4] + 4;
-    if (operation == MESSAGE_DENSE_GRADIENT || operation == MESSAGE_DENSE_START_REVERSE) return word[3] + 4;
-    if (operation == MESSAGE_CLEAR) return 1;
-    const bool is_sum = (operation >= MESSAGE_FIRST_HOP && operation <= MESSAGE_SUM_VECTORS_REVERSE_GEOMETRY) ||
-                        (operation >= MESSAGE_FIRST_HOP_ROWS && operation <= MESSAGE_SUM_VECTOR_ROWS_REVERSE_GEOMETRY);
-    return is_sum ? s->N * (s->D + 1) : s->D * (s->D + 2) + 8;
-}
-
-/* A turn of that loop is two multiply-adds with three numbers from scratch memory. (Dense products, most of the work:
- * one product with one number from scratch and one weight, four side by side.) */
-static void count_message(const eqf__launch_seen *launch, const sizes *s, eqf__work *w) {
-    if (launch->num_arguments < 19) return;
-    cl_mem handle;
-    memcpy(&handle, launch->arguments[0].value, sizeof handle);
-    const cl_uint *tape = eqf__described_memory(handle);
-    const double blocks = argument(launch, 18), items = fmax(s->group, 1);
-    for (cl_uint at = (cl_uint)argument(launch, 2); at < (cl_uint)argument(launch, 3); at++) {
-        const cl_uint *word = tape + (size_t)at * MESSAGE_WORDS;
-        const double turns = (double)word[1] - (double)word[MESSAGE_WORDS - 1];
-        const bool is_dense = word[0] == MESSAGE_DENSE;
-        const double inner = message_inner(word, s);
-        const double rounds = divide_up(turns, items);
-        w->slots += blocks * s->V * (rounds * items * inner * 2 + items * SLOTS_BARRIER);
-        w->cached += blocks * s->V * turns * inner * (is_dense ? 1.25 : 1.5) * sizeof(float);
-        w->chain += rounds * (1 + inner / 8) + 1;
-    }
-    w->numbers = 96;
-}
-
 /* ---- Priors ----------------------------------------------------------------------------------------------------- */
 
 /* Philox: ten rounds of two products and four other operations for four words; Box and Muller: a logarithm, a square
@@ -323,7 +295,6 @@ static const struct {
     {"radial_gradient", count_gradient},
     {"sum_partials", count_sum_partials},
     {"prior_sample", count_draw},
-    {"message_run", count_message},
 };
 
 void eqf__cost_count(const eqf__launch_seen *launch, eqf__work *work_out) {
@@ -335,6 +306,7 @@ void eqf__cost_count(const eqf__launch_seen *launch, eqf__work *work_out) {
             rows[r].count(launch, &s, &work);
             work.is_counted = true;
         }
+    if (!work.is_counted) work.is_counted = eqf__cost_message(launch, &work);
     if (!work.is_counted) {
         /* Kernels over configurations or over parameters: each number read and written once, twenty slots for it. */
         const double numbers = (double)launch->global_size * s.V * fmax(1, s.N * s.D);

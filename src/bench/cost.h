@@ -22,6 +22,13 @@ typedef struct eqf__work {
 } eqf__work;
 
 void eqf__cost_count(const eqf__launch_seen *launch, eqf__work *work_out);
+/* Adds to the work, if the kernel is one of the message field (cost_message.c). */
+bool eqf__cost_message(const eqf__launch_seen *launch, eqf__work *work);
+
+/* -D NAME=number of a program's options; 0: it is not there. */
+double eqf__cost_defined(const char *options, const char *name);
+/* A launch's argument of type uint. */
+double eqf__cost_argument(const eqf__launch_seen *launch, size_t place);
 
 /* Seconds by cause, as if each were alone, and all together. */
 typedef struct eqf__seconds {

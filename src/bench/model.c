@@ -59,9 +59,14 @@ static void note_launch(void *user, const eqf__launch_seen *launch) {
     total->seconds += seconds.total;
     total->occupancy = seconds.occupancy;
     /* A training's layout is that of its reverse solve, which takes longer and comes after the other one. */
-    if (strcmp(launch->kernel, "trajectory") != 0 && strcmp(launch->kernel, "trajectory_adjoint") != 0) return;
-    t->sum.is_by_group = strstr(launch->options, "GROUP_SIZE") != NULL;
-    t->sum.is_staged = strstr(launch->options, "STAGE_IS_LOCAL") != NULL;
+    if (strcmp(launch->kernel, "trajectory") == 0 || strcmp(launch->kernel, "trajectory_adjoint") == 0) {
+        t->sum.is_by_group = strstr(launch->options, "GROUP_SIZE") != NULL;
+        t->sum.is_staged = strstr(launch->options, "STAGE_IS_LOCAL") != NULL;
+    }
+    /* The message field: its tape, for which a group of one is none; and its kernels with local memory. */
+    if (strcmp(launch->kernel, "message_run") == 0)
+        t->sum.is_by_group |= eqf__cost_defined(launch->options, "GROUP_SIZE") > 1;
+    if (strcmp(launch->kernel, "message_group_sources") == 0) t->sum.is_by_group = t->sum.is_staged = true;
 }
 
 static void finish(tally *t, const eqf__described_listener *listener) {

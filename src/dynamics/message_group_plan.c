@@ -290,9 +290,10 @@ void eqf__group_weight_sources(const eqf__message_shape *shape, cl_uint *sources
 
 /* ---- Loop turns -------------------------------------------------------------------------------------------------- */
 
-/* Of a matrix product, and of a loop over `turns` turns with `inner` turns in each; a loop of n turns counts n + 1. */
+/* Of a matrix product, whose tile takes at most 16 to store, and of a loop over `turns` turns with `inner` turns in
+ * each; a loop of n turns counts n + 1. */
 static uint64_t product_turns(size_t rows, size_t inputs, size_t outputs, size_t group) {
-    return 1 + divide_up(divide_up(rows, 3) * divide_up(outputs, 4), group) * (inputs + 2);
+    return 1 + divide_up(divide_up(rows, 3) * divide_up(outputs, 4), group) * (inputs + 18);
 }
 
 static uint64_t loop_turns(size_t turns, size_t inner, size_t group) {
@@ -374,7 +375,9 @@ void eqf__group_plan_make(const eqf__message_shape *shape, unsigned num_particle
     const size_t edges = (has_rows ? 2 : 1) * plan_out->num_sources * (s.N - 1);
     plan_out->widest = larger(divide_up(edges, 3) * divide_up(s.E, 4), divide_up(s.N, 3) * divide_up(s.H, 4));
     if (has_rows && s.L > 2) plan_out->widest = larger(plan_out->widest, divide_up(s.full, 3) * divide_up(s.H, 4));
-    plan_out->turns_of_values = value_turns(&s, group_size);
-    plan_out->turns_of_part =
-        edge_turns(&s, plan_out->num_sources, group_size) + (has_rows ? row_turns(&s, group_size) : 0);
+    /* Steps, and the calls of each, are loop turns too: at most 32 steps a hop besides two a chunk of four channels. */
+    const uint64_t steps = (uint64_t)s.L * (32 + divide_up(s.H, 2)) + 2 * s.N + 16, calls = 6;
+    plan_out->turns_of_values = value_turns(&s, group_size) + calls * steps;
+    plan_out->turns_of_part = edge_turns(&s, plan_out->num_sources, group_size) +
+                              (has_rows ? row_turns(&s, group_size) : 0) + calls * steps;
 }

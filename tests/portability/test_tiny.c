@@ -435,9 +435,7 @@ static void test_user_potential(void **state) {
 }
 
 /* The message field: velocities, divergences, log-densities, the gradient of the nll by all parameters. */
-static void test_message(void **state) {
-    (void)state;
-    eqf_context *ctx = test_context();
+static void check_message(eqf_context *ctx, const char *layout) {
     eqf_model_options options = test_model_options(&tiny);
     options.integrator.num_steps = NUM_STEPS;
     options.dynamics.kind = EQF_DYNAMICS_MESSAGE;
@@ -478,8 +476,8 @@ static void test_message(void **state) {
     for (size_t p = 0; p < num_params; ++p) largest = fmax(largest, fabs(by_params[p]));
     for (size_t p = 0; p < num_params; ++p)
         test_compare(&worst_gradient, p, fabs(gradient[p] - by_params[p]) / largest);
-    bool is_good = test_report(&worst, "message field: velocities, divergences, log-densities");
-    is_good &= test_report(&worst_gradient, "message field: gradients");
+    bool is_good = test_report(&worst, "message field%s: velocities, divergences, log-densities", layout);
+    is_good &= test_report(&worst_gradient, "message field%s: gradients", layout);
     free(x);
     free(h_x);
     free(gradient);
@@ -488,6 +486,30 @@ static void test_message(void **state) {
     eqf_flow_destroy(&flow);
     eqf_model_destroy(&model);
     assert_true(is_good);
+}
+
+static void test_message(void **state) {
+    (void)state;
+    check_message(test_context(), "");
+}
+
+/* One sample a work-group, in local memory: more work-items than a matrix product has tiles. */
+static void test_message_group(void **state) {
+    (void)state;
+    eqf_context *ctx = test_context();
+    eqf__device *device;
+    TEST_OK(ctx, eqf__device_get(ctx, &device));
+    const eqf__device before = *device;
+    device->vector_width = 1;
+    device->group_size = 8;
+    device->has_fast_local_memory = true;
+    eqf__launches_note(ctx);
+    check_message(ctx, " by groups of 8");
+    const bool is_by_group = strstr(eqf__launches_noted(ctx), ":message_group_sources") != NULL;
+    device->vector_width = before.vector_width;
+    device->group_size = before.group_size;
+    device->has_fast_local_memory = before.has_fast_local_memory;
+    assert_true(is_by_group);
 }
 
 static void test_double(void **state) {
@@ -526,7 +548,7 @@ int main(int argc, char **argv) { /* test_portability_tiny [NAME]: the tests who
         cmocka_unit_test(test_groups),          cmocka_unit_test(test_training),       cmocka_unit_test(test_adaptive),
         cmocka_unit_test(test_adaptive_groups), cmocka_unit_test(test_dense),          cmocka_unit_test(test_energy),
         cmocka_unit_test(test_quench),          cmocka_unit_test(test_user_potential), cmocka_unit_test(test_double),
-        cmocka_unit_test(test_message),
+        cmocka_unit_test(test_message),         cmocka_unit_test(test_message_group),
     };
     return cmocka_run_group_tests(tests, NULL, test_context_teardown);
 }
