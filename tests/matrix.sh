@@ -305,7 +305,7 @@ run_debian13() {
     fi
     mkdir -p "$root/eqflow" "$root/models" && rm -rf "$root/eqflow/docs" "$root/models/"*
     git ls-files -z | tar --null --files-from=- -cf - | tar -xf - -C "$root/eqflow"
-    sed -i '/^| debian13-/d; /^ - debian13-/d' "$root/eqflow/docs/devices.md"
+    sed -i '/^| debian13/d; /^ - debian13/d' "$root/eqflow/docs/devices.md"
     cp "$models"/*.safetensors "$models"/*.npy "$models"/*.first "$root/models/" 2>/dev/null
     cp /etc/resolv.conf "$root/etc/resolv.conf"
     inner=(--limit "$limit")
