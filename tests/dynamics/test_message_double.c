@@ -145,12 +145,10 @@ static double brute_force(eqf_context *ctx, eqf__field *field, double t, const d
     return trace;
 }
 
-static void test_field(void **state) {
-    (void)state;
-    eqf_context *ctx = test_context();
-    if (!has_fp64(ctx)) skip();
+/* Cases 0 ... num_cases - 1. */
+static bool check_fields(eqf_context *ctx, size_t num_cases) {
     bool is_good = true;
-    for (size_t n = 0; n < NUM_CASES; ++n) {
+    for (size_t n = 0; n < num_cases; ++n) {
         const message_case *c = &cases[n];
         const size_t num_dof = (size_t)c->num_particles * c->space_dim;
         eqf_model *model = make_model(ctx, c, 5 + n);
@@ -183,7 +181,33 @@ static void test_field(void **state) {
         ref_message_destroy(reference);
         eqf_model_destroy(&model);
     }
-    assert_true(is_good);
+    return is_good;
+}
+
+static void test_field(void **state) {
+    (void)state;
+    if (!has_fp64(test_context())) skip();
+    assert_true(check_fields(test_context(), NUM_CASES));
+}
+
+/* The layout in local memory (cl/dynamics/message_group.cl), in double. */
+static void test_field_by_groups(void **state) {
+    (void)state;
+    eqf_context *ctx = test_context();
+    eqf__device *device;
+    if (!has_fp64(ctx)) skip();
+    TEST_OK(ctx, eqf__device_get(ctx, &device));
+    const eqf__device before = *device;
+    device->vector_width = 1;
+    device->group_size = 16;
+    device->has_fast_local_memory = true;
+    eqf__launches_note(ctx);
+    const bool is_good = check_fields(ctx, 4);
+    const bool is_by_group = strstr(eqf__launches_noted(ctx), "message_group_divergence_double") != NULL;
+    device->vector_width = before.vector_width;
+    device->group_size = before.group_size;
+    device->has_fast_local_memory = before.has_fast_local_memory;
+    assert_true(is_good && is_by_group);
 }
 
 /* ---- Flows ------------------------------------------------------------------------------------------------------- */
@@ -246,6 +270,7 @@ static void test_flow(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_field), cmocka_unit_test(test_flow)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_field_by_groups), cmocka_unit_test(test_field),
+                                       cmocka_unit_test(test_flow)};
     return cmocka_run_group_tests(tests, NULL, test_context_teardown);
 }
