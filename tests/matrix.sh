@@ -150,7 +150,7 @@ run_program() {
     wait "$child" || code=$?
     [ -z "$stops" ] || return 0
     child='' num_run=$((num_run + 1))
-    total=$(sed -n 's/^.*\[=*\] Running \([0-9]*\) test.*/\1/p' "$log" | awk '{ n += $1 } END { print n + 0 }')
+    total=$(sed -n 's/^.*\[=*\] \(tests: \)\{0,1\}Running \([0-9]*\) test.*/\2/p' "$log" | awk '{ n += $1 } END { print n + 0 }')
     ok=$(names OK "$log" | grep -c .) skips=$(names SKIPPED "$log" | grep -c .)
     fails=$((total - ok - skips))
     if [ "$fails" -le 0 ] && { [ "$code" -ne 0 ] || [ "$total" -eq 0 ] || [ "$fails" -lt 0 ]; }; then fails=1; fi
@@ -305,7 +305,7 @@ run_debian13() {
     fi
     mkdir -p "$root/eqflow" "$root/models" && rm -rf "$root/eqflow/docs" "$root/models/"*
     git ls-files -z | tar --null --files-from=- -cf - | tar -xf - -C "$root/eqflow"
-    sed -i '/^| debian13-/d; /^ - debian13-/d' "$root/eqflow/docs/devices.md"
+    sed -i '/^| debian13/d; /^ - debian13/d' "$root/eqflow/docs/devices.md"
     cp "$models"/*.safetensors "$models"/*.npy "$models"/*.first "$root/models/" 2>/dev/null
     cp /etc/resolv.conf "$root/etc/resolv.conf"
     inner=(--limit "$limit")

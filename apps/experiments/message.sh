@@ -127,7 +127,7 @@ draw() {
     local system field list=(${systems//,/ }) separator axis best
     {
         echo "set multiplot layout ${#list[@]},2"
-        echo "set logscale x; set format x '10^{%T}'; set xlabel 'training samples'; set key below horizontal"
+        echo "set logscale x; set format x '10^{%T}'; set xlabel 'training samples'; set bmargin 7; set key at graph 0.5, graph -0.29 center top horizontal maxrows 3"
         echo "set xrange [$(tr ',' '\n' <<<"$sizes" | sort -g | awk 'NR == 1 { low = $1 } END { printf "%g:%g", low / 1.6, $1 * 1.6 }')]"
         for system in "${list[@]}"; do
             best=$(published_rows | awk -F, -v s="$system" '$1 == s && $4 > best { best = $4 } END { print best }')

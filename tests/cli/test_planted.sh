@@ -3,7 +3,8 @@
 # on none without.
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh" "$1"
-"$eqflow" devices >/dev/null 2>&1 || skip "no OpenCL device"
+only_apply=${2:-}
+[ -n "$only_apply" ] || "$eqflow" devices >/dev/null 2>&1 || skip "no OpenCL device"
 group=(--set-profile group_size=64 --set-profile group_min_particles=3)
 by_group=(--set-profile vector_width=1 --set-profile group_size=8 --set-profile local_memory=yes)
 
@@ -20,6 +21,10 @@ planted() {
         fail "$file: no fault was planted"
         return
     fi
+    if [ -n "$only_apply" ]; then
+        pass
+        return
+    fi
     EQFLOW_KERNEL_PATH=$work/kernels "$eqflow" selftest --only "$subject" --quiet "$@" >stdout 2>stderr
     code=$?
     if [ $code -eq 8 ] && grep -q '^FAILED' stdout; then
@@ -30,8 +35,10 @@ planted() {
     fi
 }
 
-succeed "$eqflow" selftest --quiet
-succeed "$eqflow" selftest --quiet "${group[@]}"
+if [ -z "$only_apply" ]; then
+    succeed "$eqflow" selftest --quiet
+    succeed "$eqflow" selftest --quiet "${group[@]}"
+fi
 
 planted common/real.clh 'radial, direct, rk4' 's/realv r = x - whole;/realv r = whole - x;/'
 planted common/random.clh 'dense, rk4' 's/sqrt(/0.99f * sqrt(/'
