@@ -140,9 +140,11 @@ adaptive_steps(__global real *state, __global real *slope, __global real *carry,
         const real size = group_error(sm_sums, error, y, next, k, rtol, atol, has_log_det, &is_finite);
         const integer is_accepted = step_decide(&now, h, is_last, size, is_finite, max_steps);
 #ifdef HAS_QUADRATURE
-        for (uint stage = 0; stage + 1 < (is_accepted ? NUM_STAGES : 1); stage++) {
+        /* The second stage has the weight 0. (A `continue` instead, before the loop's barriers, gave wrong gradients in
+         * groups of 32 on PoCL 3.1.) */
+        for (uint n = 0; n < (is_accepted ? NUM_STAGES - 2 : 0); n++) {
+            const uint stage = n + (n > 0);
             const real weight = tableau_a[(NUM_STAGES - 1) * (NUM_STAGES - 1) + stage];
-            if (weight == 0) continue;
             __constant const real *a = tableau_a + stage * (NUM_STAGES - 1);
             real stage_state[SLOTS];
             UNROLL
