@@ -56,17 +56,17 @@ exit_code average_check_sets(cli_app *app, const average_flags *flags) {
 
 /* "NAME=VALUE:FILE" */
 static exit_code parse(cli_app *app, const char *text, combined *c) {
-    const char *equals = strchr(text, '='), *colon = equals ? strchr(equals, ':') : NULL;
+    const char *path = average_path_of_set(text), *equals = strchr(text, '='), *colon = path ? path - 1 : NULL;
     char number[64];
     const unsigned s = c->num_sets;
-    if (!colon || equals == text || colon[1] == '\0' || (size_t)(equals - text) >= sizeof c->names[s] ||
+    if (!path || equals == text || (size_t)(equals - text) >= sizeof c->names[s] ||
         (size_t)(colon - equals - 1) >= sizeof number)
         return app_fail(app, EXIT_CODE_USAGE, "--with %s: give NAME=VALUE:FILE, such as temperature=1.2:x.npy", text);
     snprintf(c->names[s], sizeof c->names[s], "%.*s", (int)(equals - text), text);
     snprintf(number, sizeof number, "%.*s", (int)(colon - equals - 1), equals + 1);
     if (!options_number(number, &c->values[s]))
         return app_fail(app, EXIT_CODE_USAGE, "--with %s: '%s' is no number", text, number);
-    c->paths[s] = colon + 1;
+    c->paths[s] = path;
     c->num_sets++;
     return EXIT_CODE_OK;
 }

@@ -6,10 +6,6 @@
 #include "potential.h"
 #include "replica_internal.h"
 
-enum {
-    NUM_TUNED_ROUNDS = 80
-}; /* burn-in has about this many adjustments of the step sizes, in its first three quarters */
-
 static unsigned min_unsigned(unsigned a, unsigned b) {
     return a < b ? a : b;
 }
@@ -167,9 +163,7 @@ static eqf_status take_acceptance(replica_run *run, double *acceptance_out) {
 /* Tunes one step size for each temperature as in eqf_mcmc_sample; in the last quarter they are fixed. */
 static eqf_status burn_in(replica_run *run) {
     const replica_plan *plan = &run->plan;
-    const unsigned interval = plan->exchange_interval, tuned = plan->num_burn_in - plan->num_burn_in / 4;
-    unsigned round = (plan->num_burn_in / NUM_TUNED_ROUNDS + interval - 1) / interval * interval;
-    round = round > interval ? round : interval;
+    const unsigned round = eqf__replica_round_sweeps(plan), tuned = eqf__replica_num_tuned(plan);
     while (run->num_sweeps_done < plan->num_burn_in) {
         const unsigned left = plan->num_burn_in - (unsigned)run->num_sweeps_done;
         double acceptance[EQF_REPLICA_MAX_TEMPERATURES];
@@ -177,8 +171,7 @@ static eqf_status burn_in(replica_run *run) {
         EQF__TRY(take_acceptance(run, acceptance));
         if (run->num_sweeps_done > tuned) continue;
         for (unsigned k = 0; k < plan->num_temperatures; k++)
-            run->h_steps[k] =
-                (float)fmin(run->h_steps[k] * exp(1.5 * (acceptance[k] - plan->target_acceptance)), plan->largest_step);
+            run->h_steps[k] = eqf__replica_tuned_step(plan, run->h_steps[k], acceptance[k], plan->largest_step);
         EQF__TRY(eqf__buffer_write(run->ctx, run->steps, 0, plan->num_temperatures * sizeof(float), run->h_steps));
     }
     run->first_round = run->num_rounds;

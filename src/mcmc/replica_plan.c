@@ -78,3 +78,20 @@ eqf_status eqf__replica_make_plan(eqf_context *ctx, const eqf_potential_options 
             potential->temperature * pow(o->highest_temperature / potential->temperature, (double)k / (double)(R - 1));
     return eqf__mcmc_launch_sweeps(ctx, potential, &plan->launch_sweeps);
 }
+
+/* Burn-in has about this many adjustments of the step sizes, in its first three quarters. */
+enum { NUM_TUNED_ROUNDS = 80 };
+
+unsigned eqf__replica_round_sweeps(const replica_plan *plan) {
+    const unsigned interval = plan->exchange_interval;
+    const unsigned round = (plan->num_burn_in / NUM_TUNED_ROUNDS + interval - 1) / interval * interval;
+    return round > interval ? round : interval;
+}
+
+unsigned eqf__replica_num_tuned(const replica_plan *plan) {
+    return plan->num_burn_in - plan->num_burn_in / 4;
+}
+
+float eqf__replica_tuned_step(const replica_plan *plan, float step, double acceptance, double largest) {
+    return (float)fmin(step * exp(1.5 * (acceptance - plan->target_acceptance)), largest);
+}

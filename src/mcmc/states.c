@@ -6,8 +6,6 @@
 
 #include "states.h"
 
-enum { NUM_TUNED_ROUNDS = 80 }; /* as in replica.c */
-
 static void clear(states_run *run) {
     for (unsigned k = 0; k < run->num_states; k++) {
         mcmc_state *s = &run->states[k];
@@ -160,12 +158,9 @@ static void take_acceptance(states_run *run, double *acceptance_out) {
     run->num_moves = 0;
 }
 
-/* As in replica.c: step sizes are tuned in the first three quarters. */
 static eqf_status burn_in(states_run *run) {
     const replica_plan *plan = &run->plan;
-    const unsigned interval = plan->exchange_interval, tuned = plan->num_burn_in - plan->num_burn_in / 4;
-    unsigned round = (plan->num_burn_in / NUM_TUNED_ROUNDS + interval - 1) / interval * interval;
-    round = round > interval ? round : interval;
+    const unsigned round = eqf__replica_round_sweeps(plan), tuned = eqf__replica_num_tuned(plan);
     while (run->num_sweeps_done < plan->num_burn_in) {
         const unsigned left = plan->num_burn_in - (unsigned)run->num_sweeps_done;
         double acceptance[EQF_REPLICA_MAX_TEMPERATURES];
@@ -174,7 +169,7 @@ static eqf_status burn_in(states_run *run) {
         if (run->num_sweeps_done > tuned) continue;
         for (unsigned k = 0; k < run->num_states; k++) {
             mcmc_state *s = &run->states[k];
-            s->step = (float)fmin(s->step * exp(1.5 * (acceptance[k] - plan->target_acceptance)), s->largest_step);
+            s->step = eqf__replica_tuned_step(plan, s->step, acceptance[k], s->largest_step);
         }
     }
     run->first_round = run->num_rounds;
