@@ -60,7 +60,8 @@ CHAIN_KERNEL void particle_change(__global const real *x_blocked, __global real 
     store_lanes(change + (size_t)block * V, potential_energy_change(x, particle, moved));
 }
 
-/* Accepts the move with probability min(1, exp(-share_start dE_start - share_target du)), u of this program's potential.
+/* Accepts the move with probability min(1, exp(-share_start dE_start - share_target du)), u of this program's
+ * potential.
  *   after [num_blocks][V]: E_start of the proposed configurations if is_whole, else dE_start
  *   before [num_blocks][V]: E_start of the configurations, which becomes that of the accepted ones; only if is_whole
  *   accepted [num_blocks][V] uint += 1 in lanes that accept

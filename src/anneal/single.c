@@ -1,6 +1,6 @@
-/* Metropolis moves of single particles: a sweep displaces each particle of every walker in turn, and E_beta of the whole
- * decides. From a flow this takes a log-density of every walker for each particle; from a potential only the energies
- * of one particle's pairs. */
+/* Metropolis moves of single particles: a sweep displaces each particle of every walker in turn, and E_beta of the
+ * whole decides. From a flow this takes a log-density of every walker for each particle; from a potential only the
+ * energies of one particle's pairs. */
 #include <math.h>
 #include <stdlib.h>
 

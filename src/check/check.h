@@ -78,7 +78,7 @@ typedef struct eqf__state_kernels {
 eqf_status eqf__check_states(eqf__checker *checker, const eqf_potential_options *low, const eqf_potential_options *high,
                              const eqf__state_kernels *kernels);
 
-/* The kernels of moves of single particles (cl/mcmc/particle.cl): of the target's program, but change of the start's. */
+/* The kernels of moves of single particles (cl/mcmc/particle.cl): of the target's program; change of the start's. */
 typedef struct eqf__particle_kernels {
     eqf__kernel place, accept, change;
     size_t group_target, group_start; /* 0: any */

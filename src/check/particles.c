@@ -48,8 +48,8 @@ static double move_on_host(particles_problem *p, const eqf_potential_options *po
     return added;
 }
 
-/* Energies of the start that make the logarithm of the acceptance ratio -2 ... 0.6, but for three configurations of zero
- * density before, after, and both. */
+/* Energies of the start that make the logarithm of the acceptance ratio -2 ... 0.6, but for three configurations of
+ * zero density before, after, and both. */
 static void choose_start_energies(particles_problem *p) {
     for (size_t lane = 0; lane < p->lanes; lane++) {
         const size_t b = lane < NUM ? lane : NUM - 1;

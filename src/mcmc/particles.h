@@ -40,8 +40,8 @@ eqf_status eqf__particles_propose(eqf__particles *particles, const eqf__particle
 /* Decides. start_energy [num]: E_start of the proposed configurations; NULL if it is a potential, or if its share
  * is 0. */
 eqf_status eqf__particles_decide(eqf__particles *particles, const eqf__particle_move *move, const float *start_energy);
-/* The configurations after the moves. start_energy_out [num] (or NULL): their E_start, if the caller has computed it for
- * every move. *acceptance_out: the accepted fraction. */
+/* The configurations after the moves. start_energy_out [num] (or NULL): their E_start, if the caller has computed it
+ * for every move. *acceptance_out: the accepted fraction. */
 eqf_status eqf__particles_take(eqf__particles *particles, float *x_out, float *start_energy_out,
                                double *acceptance_out);
 
