@@ -1,7 +1,7 @@
-/* LLVM, the compiler in most OpenCL drivers, installs handlers of crashes with SA_RESETHAND while it writes a file. PoCL
- * compiles when a kernel is launched, so they are still there when the kernel crashes. The system takes such a handler
- * back when it calls it, and LLVM then installs ours again. If a second thread crashes between the two, and threads of
- * one kernel do crash together, the default action ends the process without our line. So this file replaces
+/* LLVM, the compiler in most OpenCL drivers, installs handlers of crashes with SA_RESETHAND while it writes a file.
+ * PoCL compiles when a kernel is launched, so they are still there when the kernel crashes. The system takes such a
+ * handler back when it calls it, and LLVM then installs ours again. If a second thread crashes between the two, and
+ * threads of one kernel do crash together, the default action ends the process without our line. So this file replaces
  * sigaction() for all loaded libraries, and leaves those handlers out. */
 #define _GNU_SOURCE /* RTLD_NEXT */
 
