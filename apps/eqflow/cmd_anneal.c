@@ -12,6 +12,7 @@
 #include "sample_files.h"
 #include "signals.h"
 #include "system.h"
+#include "virial.h"
 #include "work.h"
 
 typedef struct anneal_flags {
@@ -259,6 +260,8 @@ static exit_code check_flags(cli_app *app, anneal_flags *flags) {
 
 /* --from NAME=X: constants of the samples' potential that are not those of the preset. */
 static exit_code set_start_constants(cli_app *app, const anneal_flags *flags, eqf_potential_options *start) {
+    exit_code checked = system_check_once(app, "--from", &flags->start_constants);
+    if (checked != EXIT_CODE_OK) return checked;
     for (size_t c = 0; c < flags->start_constants.num_texts; c++) {
         char name[64];
         double value;
@@ -281,7 +284,8 @@ static exit_code open_samples(cli_app *app, anneal_flags *flags, anneal_start *s
     if ((code = system_apply(app, &flags->target, target_out)) != EXIT_CODE_OK) return code;
     if ((code = work_read_configurations(app, flags->start_path, &start->potential, &start->samples)) != EXIT_CODE_OK)
         return code;
-    return app_open(app);
+    if ((code = app_open(app)) != EXIT_CODE_OK) return code;
+    return virial_check(app, &start->potential, start->samples.shape[0], start->samples.data);
 }
 
 static exit_code open_model(cli_app *app, anneal_flags *flags, anneal_start *start, eqf_potential_options *target_out) {
