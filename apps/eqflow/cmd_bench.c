@@ -388,10 +388,11 @@ exit_code cmd_bench(cli_app *app) {
         .print_more = bench_print_columns,
         .examples = "  eqflow bench --system lj13 --batch 4096 --json\n  eqflow bench --model h200 --system lj13\n",
     };
-    const char *system = "all", *model_device = NULL, *field = "radial";
+    const char *system = "all", *model_device = NULL, *field = "radial", *integrator = "rk4";
     uint64_t batch = 0;
-    double seconds = 0.5;
-    bool is_serving = false, is_start_up = false, is_field_set = false;
+    double seconds = 0.5, steps = 12;
+    bool is_serving = false, is_start_up = false;
+    bool is_field_set = false, is_integrator_set = false, is_steps_set = false;
     const cli_option options[] = {
         {.kind = OPTION_TEXT,
          .name = "system",
@@ -429,7 +430,21 @@ exit_code cmd_bench(cli_app *app) {
          .argument = "KIND",
          .value = &field,
          .is_set = &is_field_set,
-         .help = "radial or message, of --model"},
+         .help = "radial, dense or message, of --model"},
+        {.kind = OPTION_TEXT,
+         .name = "integrator",
+         .argument = "METHOD",
+         .value = &integrator,
+         .is_set = &is_integrator_set,
+         .help = "rk4 or dopri5, of --model"},
+        {.kind = OPTION_NUMBER,
+         .name = "steps",
+         .argument = "N",
+         .value = &steps,
+         .is_set = &is_steps_set,
+         .low = 1,
+         .high = 1e6,
+         .help = "that dopri5 tries for a sample, of --model"},
         {.kind = OPTION_FLAG,
          .name = "serve",
          .value = &is_serving,
@@ -439,12 +454,14 @@ exit_code cmd_bench(cli_app *app) {
     const char *words[OPERANDS_MAX];
     exit_code code;
     if (!options_parse(app, &help, options, sizeof options / sizeof options[0], words, &code)) return code;
-    if (is_field_set && !model_device) return app_fail(app, EXIT_CODE_USAGE, "--field belongs to --model");
+    if ((is_field_set || is_integrator_set || is_steps_set) && !model_device)
+        return app_fail(app, EXIT_CODE_USAGE, "--field, --integrator and --steps belong to --model");
     if (is_serving) return bench_serve(app);
     bench_selection selection;
     if ((code = select_systems(app, system, &selection)) != EXIT_CODE_OK) return code;
     if (is_start_up) return bench_start_up_report(app, selection.start_up);
     if (model_device)
-        return bench_model_report(app, model_device, field, batch, selection.presets, selection.num_presets);
+        return bench_model_report(app, &(bench_model_question){model_device, field, integrator, steps}, batch,
+                                  selection.presets, selection.num_presets);
     return run_session(app, &selection, seconds, batch);
 }

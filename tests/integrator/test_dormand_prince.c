@@ -38,9 +38,10 @@ static void elementary_weights(double phi[NUM_TREES][STAGES], double inverse_gam
             aaac[i] += a * aac[j];
         }
         const double c = tableau_c[i];
-        const double all[NUM_TREES] = {1,      c,           c * c,         ac[i],      c * c * c,     c * ac[i],
-                                       ac2[i], aac[i],      c * c * c * c, c * c * ac[i], c * ac2[i], c * aac[i],
-                                       ac[i] * ac[i], ac3[i], acac[i],     aac2[i],    aaac[i]};
+        const double all[NUM_TREES] = {1,          c,          c * c,         ac[i],         c * c * c,
+                                       c * ac[i],  ac2[i],     aac[i],        c * c * c * c, c * c * ac[i],
+                                       c * ac2[i], c * aac[i], ac[i] * ac[i], ac3[i],        acac[i],
+                                       aac2[i],    aaac[i]};
         for (int tree = 0; tree < NUM_TREES; ++tree) phi[tree][i] = all[tree];
     }
     for (int tree = 0; tree < NUM_TREES; ++tree) inverse_gamma[tree] = 1.0 / gamma[tree];
@@ -105,8 +106,7 @@ static void test_field_at_any_time(void **state) {
                 double div, scale;
                 const double *one = h_x + b * num_dof;
                 ref_velocity(radial, system->num_particles, system->space_dim, times[at], one, expected, &div, &scale);
-                double size =
-                    ref_velocity_scale(radial, system->num_particles, system->space_dim, times[at], one);
+                double size = ref_velocity_scale(radial, system->num_particles, system->space_dim, times[at], one);
                 for (size_t c = 0; c < num_dof; ++c)
                     test_compare(&of_velocity, b, fabs(velocity[b * num_dof + c] - expected[c]) / size);
                 test_compare(&of_divergence, b, fabs(divergence[b] - div) / scale);
@@ -440,7 +440,7 @@ TEST_BY_GROUPS(test_limits)
 
 typedef struct layout {
     const char *system;
-    unsigned group_size; /* particles: more, fewer, one a group; odd sizes too; more than the Gaussians */
+    unsigned group_size;             /* particles: more, fewer, one a group; odd sizes too; more than the Gaussians */
     unsigned num_distance, num_time; /* 0: the default */
 } layout;
 
@@ -451,7 +451,7 @@ static void test_layouts(void **state) {
     eqf_context *ctx = test_context();
     /* The last two are sizes at which PoCL 3.1 gave wrong gradients, of the order of .1, when a `continue` stood before
      * the barriers of a loop over stages. */
-    static const layout layouts[] = {{"dw2", 3, 0, 0},  {"line3", 5, 0, 0}, {"dw4", 64, 0, 0}, {"dw5", 4, 0, 0},
+    static const layout layouts[] = {{"dw2", 3, 0, 0},   {"line3", 5, 0, 0}, {"dw4", 64, 0, 0}, {"dw5", 4, 0, 0},
                                      {"lj13", 64, 0, 0}, {"lj13", 7, 0, 0},  {"dw4", 32, 7, 3}, {"dw4", 64, 7, 3}};
     bool is_good = true;
     for (size_t l = 0; l < sizeof layouts / sizeof *layouts; ++l) {
