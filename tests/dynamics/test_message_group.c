@@ -1,6 +1,6 @@
 /* The message field with a work-group a sample and its tensors in local memory (cl/dynamics/message_group.cl): against
  * the double-precision reference, against the other layout, and in as many launches as a small budget makes of it. */
-#include "message_field.h"
+#include "message_reverse.h"
 
 static eqf__device before;
 
@@ -51,6 +51,24 @@ static void test_values(void **state) {
     }
     use_layout(32, 0);
     is_good &= check_values(large_cases + 1, 121);
+    assert_true(is_good);
+}
+
+/* The vector-Jacobian product of the velocity alone has kernels of its own. */
+static bool was_reversed_by_groups(void) {
+    return strstr(eqf__launches_noted(test_context()), ":message_group_node_adjoints") != NULL;
+}
+
+static void test_reverse(void **state) {
+    (void)state;
+    static const unsigned group_sizes[] = {16, 32, 64, 7};
+    bool is_good = true;
+    for (size_t c = 0; c < NUM_CASES; ++c) {
+        use_layout(group_sizes[c % 4], 0);
+        eqf__launches_note(test_context());
+        is_good &= check_reverse(cases + c, false, 200 + c);
+        assert_true(was_reversed_by_groups());
+    }
     assert_true(is_good);
 }
 
@@ -145,9 +163,11 @@ static void test_small_memory(void **state) {
     assert_true(is_good);
 }
 
-int main(void) {
+int main(int argc, char **argv) { /* test_dynamics_message_group [NAME]: the tests whose names match */
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_values, set_layout_up, set_layout_back),
+        cmocka_unit_test_setup_teardown(test_reverse, set_layout_up, set_layout_back),
         cmocka_unit_test_setup_teardown(test_edges, set_layout_up, set_layout_back),
         cmocka_unit_test_setup_teardown(test_small_memory, set_layout_up, set_layout_back),
     };
