@@ -29,8 +29,7 @@ static void test_reverse(void **state) {
 /* ---- Layouts ----------------------------------------------------------------------------------------------------- */
 
 /* Everything again with one sample a work-item and with a work-group a sample; and in as many launches as a small
- * budget makes of it. With local memory values and divergences have kernels of their own, and the reverse is as
- * before. */
+ * budget makes of it. With local memory values, divergences and the reverse of values have kernels of their own. */
 static void test_layouts(void **state) {
     (void)state;
     static const struct {
