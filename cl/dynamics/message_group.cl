@@ -1,8 +1,8 @@
 /* The values of the message field's nodes, with a work-group a sample (message_group.clh): message_group_values, after
- * which come message_group_sources, or in a reverse pass message_group_edge_adjoints. pairs [P]; scratch [samples of the launch][SLICE_SIZE]; x, velocity [samples][N*D]; times,
- * divergence [samples]; weights: message_group_weights; params as in src/dynamics/message_params.h. Group n computes
- * sample first_sample + n. A kernel is a loop over steps with one barrier; the switch between steps is the same for
- * all work-items. */
+ * which come message_group_sources or, in a reverse pass, message_group_edge_adjoints. pairs [P]; scratch [samples of
+ * the launch][SLICE_SIZE]; x, velocity [samples][N*D]; times, divergence [samples]; weights: message_group_weights;
+ * params as in src/dynamics/message_params.h. Group n computes sample first_sample + n. A kernel is a loop over steps
+ * with one barrier; the switch between steps is the same for all work-items. */
 
 /* Values of all nodes, to scratch memory. */
 __kernel void message_group_values(__global const uint *pairs, __global const real *params,

@@ -1,5 +1,5 @@
-/* What launches of the message field have to do: the tape (cl/dynamics/message.cl); work-groups with local memory are in
- * cost_message_group.c. */
+/* What launches of the message field have to do: the tape (cl/dynamics/message.cl); work-groups with local memory are
+ * in cost_message_group.c. */
 #include <string.h>
 
 #include "../../cl/dynamics/message_ops.clh"

@@ -27,6 +27,7 @@ typedef struct eqf__group_plan {
     size_t values_local_size; /* numbers in local memory of message_group_values */
     size_t local_size;        /* and of message_group_sources, or message_group_edge_adjoints */
     size_t nodes_local_size;  /* of message_group_node_adjoints */
+    size_t num_columns;       /* of the filters' adjoints, which it has in local memory at a time */
     size_t slice_size;        /* numbers in scratch memory, of a sample */
     unsigned num_sources;     /* source particles of a part */
     unsigned num_parts;

@@ -60,6 +60,7 @@ static void place_nodes(eqf__group_plan *plan, const eqf__group_sizes *s, size_t
     while (columns > 4 && end + s->P * (columns | 1) > most) columns -= 4;
     eqf__group_take(plan, "SM_ADJ_F", &end, s->P * (columns | 1));
     eqf__group_define_one(plan, "COLUMNS", columns);
+    plan->num_columns = columns;
     plan->nodes_local_size = eqf__larger(most, end);
     eqf__group_define_one(plan, "NODES_LOCAL_SIZE", plan->nodes_local_size);
 }
@@ -111,7 +112,8 @@ static uint64_t edge_adjoint_turns(const eqf__group_sizes *s, size_t num_sources
            eqf__loop_turns(edges * D, R + 1, G);
 }
 
-static uint64_t node_turns(const eqf__group_sizes *s, size_t G) {
+/* columns: of the filters at a time. */
+static uint64_t node_turns(const eqf__group_sizes *s, size_t columns, size_t G) {
     const size_t N = s->N, D = s->D, H = s->H, M = s->M, E = s->E, R = s->R, K = s->K, P = s->P;
     const size_t filters = s->shape->num_filters, runs = s->shape->num_b > 0 ? 2 * N + 1 : 1;
     const uint64_t readout =
@@ -128,9 +130,9 @@ static uint64_t node_turns(const eqf__group_sizes *s, size_t G) {
                          eqf__loop_turns(P * M, 6 * D + 4, G) + eqf__loop_turns(N * N, M * (D + 1) + 2 * D, G) +
                          eqf__product_turns(N, H + M, H, G) + 2 * eqf__product_turns(s->full, M, M, G) +
                          gradient_turns(N, H, H + M, G) + 2 * gradient_turns(s->full, M, M, G);
-    /* Columns of the filters come at least four at a time. */
-    const uint64_t chunk = eqf__loop_turns(P * 4, 0, G) + eqf__product_turns(P, 4, K, G) + gradient_turns(P, K, 4, G) +
-                           (runs - 1) * (eqf__product_turns(3, 4, K, G) + gradient_turns(3, K, 4, G) + 6);
+    const uint64_t chunk = eqf__loop_turns(P * columns, 0, G) + eqf__product_turns(P, columns, K, G) +
+                           gradient_turns(P, K, columns, G) +
+                           (runs - 1) * (eqf__product_turns(3, columns, K, G) + gradient_turns(3, K, columns, G) + 6);
     const uint64_t last = eqf__loop_turns(P, K + 2 * D, G) + eqf__loop_turns(K + 1, P, G) +
                           eqf__loop_turns(s->full, N, G) +
                           eqf__loop_turns(s->shape->num_times * EQF__MESSAGE_NUM_TIME, 0, G);
@@ -141,11 +143,13 @@ static uint64_t node_turns(const eqf__group_sizes *s, size_t G) {
                            eqf__loop_turns(s->full, N, G) + eqf__loop_turns(N * s->full, 0, G) +
                            eqf__loop_turns(s->full * s->rs + 2 * N * s->es + E, 0, G) +
                            eqf__loop_turns(s->shape->num_times, 0, G);
-    return begin + readout + (s->L - 1) * hop + first_hop + eqf__divide_up(filters, 4) * chunk + last;
+    return begin + readout + (s->L - 1) * hop + first_hop + eqf__divide_up(filters, columns) * chunk + last;
 }
 
 void eqf__group_reverse_turns(eqf__group_plan *plan, const eqf__group_sizes *s, size_t group) {
-    const uint64_t steps = 16 + 8 * (uint64_t)s->L + (s->shape->num_filters / 4 + 1) * (2 * s->N + 2), calls = 12;
+    const uint64_t steps =
+        16 + 8 * (uint64_t)s->L + eqf__divide_up(s->shape->num_filters, plan->num_columns) * (2 * s->N + 2);
+    const uint64_t calls = 12;
     plan->turns_of_part = edge_adjoint_turns(s, plan->num_sources, group) + calls * 12;
-    plan->turns_of_nodes = node_turns(s, group) + calls * steps;
+    plan->turns_of_nodes = node_turns(s, plan->num_columns, group) + calls * steps;
 }
