@@ -3,13 +3,15 @@
 # from Python wheels by --fetch, those of Debian 13 by --debian13; portability.tiny under oclgrind. Skips are counted
 # apart from passes, and what did not end counts as failed. Every implementation also gives log-densities of the same
 # models, which are compared with the first one's. About an hour on two cores, half of it rusticl's.
-# Usage: tests/matrix.sh [--build FOLDER] [--only NAME] [--quick | -R REGEX] [--limit SECONDS] [--fetch] [--debian13]
-# [--write]
+# Usage: tests/matrix.sh [--build FOLDER] [--only NAME] [--quick | -R REGEX] [--limit SECONDS] [--resume] [--fetch]
+# [--debian13] [--write]
 #   --build FOLDER   where the tests were built [build]
 #   --only NAME      implementations whose name holds NAME
 #   --quick          three programs alone: portability.tiny, flow.double, potential.potential
 #   -R REGEX         of ctest: only these device tests
 #   --limit SECONDS  a program that takes longer is ended and counted as failed [900]
+#   --resume         what an earlier run of this revision has finished is not run again, but counted: logs and exit codes
+#     stay in $TMPDIR/eqflow-matrix. So a row can be filled in several sittings, also with several -R
 #   --fetch          first unpack PoCL and Intel's CPU runtime from the Python registry into
 #     $XDG_CACHE_HOME/eqflow-opencl
 #   --debian13       also Debian 13's PoCL and Mesa, in a root of their own beside those, which debootstrap makes (needs
@@ -20,7 +22,7 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 export LC_ALL=C
 
-build=build only='' pattern='' limit=900 wants_fetch=0 wants_write=0 wants_debian13=0
+build=build only='' pattern='' limit=900 wants_fetch=0 wants_write=0 wants_debian13=0 wants_resume=0
 fail_usage() {
     echo "error: $*" >&2
     exit 2
@@ -34,6 +36,7 @@ while [ $# -gt 0 ]; do
         ;;
     --quick) pattern='^(portability\.tiny|flow\.double|potential\.potential)$' ;;
     --fetch) wants_fetch=1 ;;
+    --resume) wants_resume=1 ;;
     --debian13) wants_debian13=1 ;;
     --write) wants_write=1 ;;
     *) fail_usage "unknown argument '$1'; the first lines of tests/matrix.sh say what there is" ;;
@@ -140,22 +143,37 @@ value() {
 # names WORD FILE: of the tests of cmocka that ended so, each once.
 names() { sed -n "s/^.*\[ *$1 *\] \([A-Za-z_][A-Za-z0-9_]*\).*/\1/p" "$2" | sort -u; }
 
-# run_program NAME TEST LOG COMMAND...: adds to num_run, passed, failed, skipped of the caller. A test that did not end
-# is a failed one; so is a program without a test, or one that is content but exits with an error.
-run_program() {
-    local name=$1 test=$2 log=$3 code=0 total ok skips fails one reason begin=$SECONDS
-    shift 3
+# run_once LOG COMMAND...: sets code and seconds of the caller. With --resume, what ended before, by itself, is not run
+# again.
+run_once() {
+    local log=$1 begin=$SECONDS of=''
+    shift
+    if [ "$wants_resume" -eq 1 ] && [ -f "$log.end" ]; then
+        read -r code seconds of <"$log.end"
+        if [ "$of" = "$revision" ] && [ "$code" -ne 124 ] && [ "$code" -ne 137 ]; then return 0; fi
+    fi
+    code=0
     timeout -k 10 "$limit" "$@" >"$log" 2>&1 &
     child=$!
     wait "$child" || code=$?
+    child='' seconds=$((SECONDS - begin))
+    [ -n "$stops" ] || echo "$code $seconds $revision" >"$log.end"
+}
+
+# run_program NAME TEST LOG COMMAND...: adds to num_run, passed, failed, skipped of the caller. A test that did not end
+# is a failed one; so is a program without a test, or one that is content but exits with an error.
+run_program() {
+    local name=$1 test=$2 log=$3 code=0 seconds=0 total ok skips fails one reason
+    shift 3
+    run_once "$log" "$@"
     [ -z "$stops" ] || return 0
-    child='' num_run=$((num_run + 1))
+    num_run=$((num_run + 1))
     total=$(sed -n 's/^.*\[=*\] \(tests: \)\{0,1\}Running \([0-9]*\) test.*/\2/p' "$log" | awk '{ n += $1 } END { print n + 0 }')
     ok=$(names OK "$log" | grep -c .) skips=$(names SKIPPED "$log" | grep -c .)
     fails=$((total - ok - skips))
     if [ "$fails" -le 0 ] && { [ "$code" -ne 0 ] || [ "$total" -eq 0 ] || [ "$fails" -lt 0 ]; }; then fails=1; fi
     passed=$((passed + ok)) skipped=$((skipped + skips)) failed=$((failed + fails))
-    printf '    %-28s %s passed, %s failed, %s skipped, %d s\n' "$test" "$ok" "$fails" "$skips" $((SECONDS - begin))
+    printf '    %-28s %s passed, %s failed, %s skipped, %d s\n' "$test" "$ok" "$fails" "$skips" "$seconds"
     for one in $(names SKIPPED "$log"); do # the reason stands in the line above
         reason=$(grep -m1 -B1 "SKIPPED *\] $one" "$log" | head -1 | sed 's/^skipped: //; s/|/ /g' | cut -c1-200)
         case $reason in *SKIPPED* | '[ RUN'*) reason='no reason given' ;; esac
@@ -166,7 +184,7 @@ run_program() {
     if [ "$code" -ge 124 ]; then
         one=$(grep -o 'RUN *\] [A-Za-z_][A-Za-z0-9_]*' "$log" | tail -1 | sed 's/.* //')
         reason="$reason${reason:+, }exit code $code"
-        [ $((SECONDS - begin)) -lt "$limit" ] || reason="${reason%exit code *}out of time ($limit s)"
+        [ "$seconds" -lt "$limit" ] || reason="${reason%exit code *}out of time ($limit s)"
         reason="$reason in ${one:-no test}"
     elif [ "$fails" -eq "$total" ] && [ "$total" -gt 1 ]; then
         reason="all $total of its tests"
@@ -199,7 +217,8 @@ agreement() {
 }
 
 run_device() { # NAME INDEX JSON
-    local name=$1 index=$2 json=$3 num_run=0 passed=0 failed=0 skipped=0 off test
+    local name=$1 index=$2 json=$3 num_run=0 passed=0 failed=0 skipped=0 off test code=0 seconds=0
+    local selftest=$logs/$name-$index-selftest.log
     export EQFLOW_DEVICE=$index
     local device driver profile fp64
     device=$(value name "$index" "$json") driver=$(value driver_version "$index" "$json")
@@ -212,13 +231,14 @@ run_device() { # NAME INDEX JSON
     elif awk -v o="$off" 'BEGIN { exit !(o > 1e-4) }'; then
         failure "log-densities disagree"
     fi
-    timeout "$limit" "$eqflow" selftest >"$scratch/selftest" 2>&1 || failure "self-test: $(tail -1 "$scratch/selftest" | sed 's/; options, log and source.*//')"
+    run_once "$selftest" "$eqflow" selftest
+    [ "$code" -eq 0 ] || [ -n "$stops" ] || failure "self-test: $(tail -1 "$selftest" | sed 's/; options, log and source.*//')"
     for test in "${tests[@]}"; do
         [ -z "$stops" ] || break
         run_program "$name" "$test" "$logs/$name-$index-$test.log" "$build/tests/test_${test//./_}"
     done
     # Where no kernel builds one reason is enough: the log has the rest.
-    if grep -q 'did not build' "$scratch/selftest"; then failures=("${failures[0]}" "with it all tests that need a kernel, $failed"); fi
+    if grep -q 'did not build' "$selftest"; then failures=("${failures[0]}" "with it all tests that need a kernel, $failed"); fi
     note_failures "$name"
     row "$name" "$device" "$driver" "$profile" "$fp64" "$num_run of ${#all_tests[@]}" "$passed" "$failed" "$skipped" "$off"
     if [ -z "$stops" ] && [ "$(value type "$index" "$json")" = gpu ]; then # what only such a machine can tell
@@ -266,7 +286,7 @@ run_oclgrind() {
         row "$name" '-' '-' '-' '-' "0 of ${#all_tests[@]}" 0 0 all '-'
     else
         echo "$name"
-        rm -f "$logs"/oclgrind*.log
+        rm -f "$logs"/oclgrind*
         run_program "$name" portability.tiny "$logs/oclgrind-output.log" \
             oclgrind --data-races --log "$logs/oclgrind.log" "$build/tests/test_portability_tiny"
         lines=$(grep -c . "$logs/oclgrind.log" 2>/dev/null)
@@ -311,6 +331,7 @@ run_debian13() {
     inner=(--limit "$limit")
     [ -z "$pattern" ] || inner+=(-R "$pattern")
     [ -z "$only" ] || inner+=(--only "$only")
+    [ "$wants_resume" -eq 0 ] || inner+=(--resume)
     # The mounts are of a namespace that ends with its process.
     # shellcheck disable=SC2016 # expanded there
     unshare --mount --propagation private bash -c '

@@ -34,11 +34,10 @@ exit_code replica_make_states(cli_app *app, const replica_flags *flags, const eq
         states_out[k] = *potential;
         states_out[k].temperature *= pow(ratio, (double)k / (num - 1));
     }
-    for (size_t c = 0; c < flags->to.num_texts; c++) {
-        const exit_code code = put_row(app, flags->to.texts[c], num, states_out);
-        if (code != EXIT_CODE_OK) return code;
-    }
-    return EXIT_CODE_OK;
+    exit_code code = system_check_once(app, "--to", &flags->to);
+    for (size_t c = 0; c < flags->to.num_texts && code == EXIT_CODE_OK; c++)
+        code = put_row(app, flags->to.texts[c], num, states_out);
+    return code;
 }
 
 /* The name of one of the constants of --to, and its value in a state. */

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "exit_code.h"
+#include "handlers.h"
 
 /* Global variables, because signal handlers have nothing else. */
 static volatile sig_atomic_t is_stop_requested;
@@ -48,10 +50,14 @@ static void end_at_once(int number) {
 /* Ctrl-C in a terminal also ends a linker that a driver has started, and the driver then aborts. Drivers also abort
  * when memory or threads run out. */
 static void crash(int number) {
-    static volatile sig_atomic_t is_said;
+    static atomic_flag is_said = ATOMIC_FLAG_INIT;
+    const struct timespec moment = {1, 0};
     if (is_stop_requested && number == SIGABRT) end_at_once(number);
-    if (!is_said) say(number == SIGABRT ? &aborted_line : &crashed_line);
-    is_said = 1;
+    if (!atomic_flag_test_and_set(&is_said)) {
+        say(number == SIGABRT ? &aborted_line : &crashed_line);
+    } else {
+        nanosleep(&moment, NULL); /* another thread says it and ends the process */
+    }
     signal(number, SIG_DFL);
     raise(number);
 }
@@ -117,7 +123,7 @@ static void take(int number, void (*handler)(int), int flags) {
     action.sa_handler = handler;
     action.sa_flags = flags;
     sigemptyset(&action.sa_mask);
-    sigaction(number, &action, NULL);
+    handlers_set(number, &action, NULL);
 }
 
 static void take_stop_signals(void) {
@@ -145,6 +151,7 @@ void signals_install(void) {
     for (size_t i = 0; i < NUM_CRASHES; i++) {
         struct sigaction now;
         if (sigaction(crashes[i], NULL, &now) == 0 && now.sa_handler == SIG_DFL) is_ours[i] = true;
+        if (is_ours[i]) handlers_keep(crashes[i]);
     }
     take_crash_signals();
     /* A closed pipe or a file size limit gives a write error with a message instead of ending the process. */

@@ -53,6 +53,8 @@ exit_code system_set_constant(cli_app *app, const char *name, double value, eqf_
 /* "NAME=NUMBER", the value of an option. */
 exit_code system_read_constant(cli_app *app, const char *option, const char *text, char name_out[64],
                                double *value_out);
+/* Refuses a list of these in which a name comes twice. */
+exit_code system_check_once(cli_app *app, const char *option, const cli_list *list);
 
 /* Copies the potential's texts, which then live as long as app and not only as long as its model. */
 exit_code system_keep_texts(cli_app *app, eqf_potential_options *potential);

@@ -57,3 +57,13 @@ exit_code system_read_constant(cli_app *app, const char *option, const char *tex
     snprintf(name_out, 64, "%.*s", (int)(equals - text), text);
     return EXIT_CODE_OK;
 }
+
+exit_code system_check_once(cli_app *app, const char *option, const cli_list *list) {
+    for (size_t i = 0; i < list->num_texts; i++)
+        for (size_t j = 0; j < i; j++) {
+            const size_t length = strcspn(list->texts[i], "=");
+            if (strcspn(list->texts[j], "=") == length && strncmp(list->texts[i], list->texts[j], length) == 0)
+                return app_fail(app, EXIT_CODE_USAGE, "%s %.*s is given twice", option, (int)length, list->texts[i]);
+        }
+    return EXIT_CODE_OK;
+}

@@ -7,16 +7,9 @@
 
 #include <pthread.h>
 
-#if defined __has_feature
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define HAS_SANITIZER /* it replaces pthread_create itself, and gives threads such stacks */
-#endif
-#endif
-#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
-#define HAS_SANITIZER
-#endif
+#include "sanitizer.h"
 
-#if defined __linux__ && !defined HAS_SANITIZER
+#if defined __linux__ && !defined HAS_SANITIZER /* which replaces pthread_create itself, and gives such stacks */
 
 #include <dlfcn.h>
 #include <errno.h>

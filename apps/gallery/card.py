@@ -182,7 +182,7 @@ def add(args):
     card = {**about, **made, "version": version, "evaluate": how, "figures": figures}
     old_path.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n")
     path.with_suffix(".md").write_text(text_of(args.name, card))
-    draw(path, args.name, 20000 if about["field"] == "radial" else 4000)
+    draw(path, args.name, 20000 if about["field"] == "radial" else 4000 if about["num_particles"] <= 13 else 500)
 
 
 def cards():
@@ -243,7 +243,7 @@ def main():
             if args.name not in (None, name):
                 continue
             # Quick: enough to see another model or a wrong figure, little enough for the deep fields.
-            quick = 2000 if card["field"] == "radial" else 300 if card["num_particles"] <= 4 else 100
+            quick = 2000 if card["field"] == "radial" else 300 if card["num_particles"] <= 4 else 100 if card["num_particles"] <= 13 else 12
             problems += compare(name, quick if args.quick else card["figures"]["num_samples"])
     elif args.name:
         add(args)

@@ -15,6 +15,7 @@ typedef enum eqf__topic {
     EQF__TOPIC_CHAINS,
     EQF__TOPIC_REPLICAS,
     EQF__TOPIC_STATES,
+    EQF__TOPIC_PARTICLES,
     EQF__TOPIC_DESCENTS,
     EQF__TOPIC_STEP, /* of training */
     EQF__TOPIC_AUGMENT,
@@ -114,6 +115,9 @@ EQF__ANSWER(replica_sweeps); /* replica.c */
 EQF__ANSWER(replica_swaps);
 EQF__ANSWER(state_energies); /* states.c */
 EQF__ANSWER(state_swaps);
+EQF__ANSWER(particle_places); /* particles.c */
+EQF__ANSWER(particle_changes);
+EQF__ANSWER(particle_moves);
 EQF__ANSWER(own_energies); /* own_potential.c */
 EQF__ANSWER(own_forces);
 EQF__ANSWER(energy_seeds); /* energy_seed.c */

@@ -89,6 +89,7 @@ planted integrator/dormand_prince_rows.cl 'radial, direct, dopri5' 's/value += l
 
 planted mcmc/metropolis.cl potentials 's/mean += COMP/mean -= COMP/'
 planted mcmc/states.cl potentials 's/low_of_high\[ladder\] - low_of_low/low_of_low[ladder] - low_of_high/'
+planted mcmc/particle.cl potentials 's/share_start \* (is_whole/-share_start * (is_whole/'
 planted mcmc/replica.cl potentials 's/block \* V) \* REAL(-1/block * V) * REAL(1/'
 planted minima/quench.cl potentials 's/before - step_back/before + step_back/'
 planted potential/double_well.clh potentials 's/DW_QUARTIC)/-DW_QUARTIC)/'

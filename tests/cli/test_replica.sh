@@ -63,6 +63,7 @@ refuse 2 'belongs to --replicas' dw2 -n 9 -o n.npy --ladder n.csv
 refuse 2 'belongs to --replicas' dw2 -n 9 -o n.npy --to quadratic=-2
 refuse 2 'give NAME=NUMBER' dw2 -n 9 -o n.npy --replicas 2 --to quadratic
 refuse 2 'no constant of this name' dw2 -n 9 -o n.npy --replicas 2 --to epsilon=2
+refuse 2 '--to quadratic is given twice' dw2 -n 9 -o n.npy --replicas 2 --to quadratic=-2 --to quadratic=-3
 refuse 2 'use --highest-temperature' dw2 -n 9 -o n.npy --replicas 2 --to temperature=2
 refuse 2 'below the system' dw2 -n 9 -o n.npy --replicas 2 --to quadratic=-2 --highest-temperature 0.5
 refuse 2 'quartic' dw2 -n 9 -o n.npy --replicas 2 --to quartic=1e40

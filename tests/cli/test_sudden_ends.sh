@@ -50,6 +50,18 @@ if "$eqflow" devices | grep -q '^ *\* .*\(pthread\|cpu\)'; then
     done
 fi
 
+# ---- Two threads of a driver crash at once, after its compiler has installed a handler of its own: one line ----
+if [ -n "$faulty" ] && [ -e "$faulty" ]; then
+    (ulimit -c 0 && exec env LD_PRELOAD="$faulty" EQFLOW_FAULT=two-crashes "$eqflow" data dw2 -n 20 -o y.npy --burn-in 20 --thinning 20) >stdout 2>stderr
+    code=$?
+    if [ $code -eq 139 ] && [ "$(grep -c '^eqflow data: crashed while computing' stderr)" -eq 1 ] && [ ! -e y.npy ]; then
+        pass
+        echo "ok $code, two threads: $(tail -1 stderr)"
+    else
+        fail "two threads crash: exit code $code: $(cat stderr)"
+    fi
+fi
+
 # ---- The k-th call fails ----
 if [ -n "$failing" ] && [ -e "$failing" ]; then
     succeed "$eqflow" data dw2 -n 100 -o x.npy --burn-in 50 --thinning 20 --quiet

@@ -4,11 +4,15 @@
  *   killed      the third reading, or waiting, finds that a kernel was killed
  *   flipped     the third reading has the sign of its numbers changed
  *   nan         the third reading is full of NaN
+ *   two-crashes the third reading crashes in two threads of the driver, the second one while the first runs a handler
+ *               that the system takes back when it is called; drivers' compilers (LLVM) install such
  *   slow-store  a program's binary takes as many seconds as EQFLOW_FAULT_AT says, whatever signals come */
 #define _GNU_SOURCE
 #define CL_TARGET_OPENCL_VERSION 120
 #include <CL/cl.h>
 #include <dlfcn.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -27,6 +31,35 @@ static int is_due(void) {
 
 static void *real(const char *name) {
     return dlsym(RTLD_NEXT, name);
+}
+
+/* As LLVM's SignalHandler does, it takes itself back and returns, and the instruction crashes again. Until then the
+ * action is the default one (SA_RESETHAND): half a second here, microseconds in LLVM. */
+static struct sigaction before;
+static void compilers_handler(int number) {
+    const struct timespec moment = {0, 500000000};
+    nanosleep(&moment, NULL);
+    sigaction(number, &before, NULL);
+}
+
+static void *crash_after(void *seconds) {
+    const struct timespec moment = {0, (long)(*(const double *)seconds * 1e9)};
+    nanosleep(&moment, NULL);
+    while (seconds != NULL) raise(SIGSEGV); /* as an instruction does that is tried again */
+    return NULL;
+}
+
+static void crash_twice(void) {
+    static const double at[] = {0, .2};
+    pthread_t threads[2];
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = compilers_handler;
+    action.sa_flags = SA_NODEFER | (int)SA_RESETHAND | SA_ONSTACK;
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGSEGV, &action, &before);
+    for (int t = 0; t < 2; t++) pthread_create(&threads[t], NULL, crash_after, (void *)&at[t]);
+    for (int t = 0; t < 2; t++) pthread_join(threads[t], NULL);
 }
 
 CL_API_ENTRY cl_int CL_API_CALL clGetDeviceInfo(cl_device_id device, cl_device_info what, size_t size, void *value,
@@ -48,6 +81,7 @@ CL_API_ENTRY cl_int CL_API_CALL clEnqueueReadBuffer(cl_command_queue queue, cl_m
     const int due = is_due();
     if (due && fault_is("lost")) return CL_DEVICE_NOT_AVAILABLE;
     if (due && fault_is("killed")) return CL_OUT_OF_RESOURCES;
+    if (due && fault_is("two-crashes")) crash_twice();
     const cl_int code = call(queue, buffer, blocking, offset, size, target, num_events, events, event);
     if (code == CL_SUCCESS && due && (fault_is("flipped") || fault_is("nan"))) {
         float *numbers = target;
