@@ -135,7 +135,8 @@ static void add_rows(const group_work *g, double chunk) {
 }
 
 /* The gradient of a matrix: tiles of 4 outputs and 4 inputs. For each row 16 products, 4 loads from local memory and
- * one of four inputs from scratch memory, which the tiles of other outputs share; then 16 sums in the group's gradient. */
+ * one of four inputs from scratch memory, which the tiles of other outputs share; then 16 sums in the group's
+ * gradient. */
 static void add_gradient(const group_work *g, double rows, double inputs, double outputs) {
     const double wide = eqf__cost_divide_up(inputs, 4), tiles = eqf__cost_divide_up(outputs, 4) * wide,
                  waves = eqf__cost_divide_up(tiles, 32);
