@@ -97,8 +97,8 @@ exit_code bench_start_up_report(cli_app *app, const eqf_preset *preset);
 /* Three or four significant digits in few columns; "-" where there is none. */
 const char *bench_brief(double value, char text[32]);
 
-/* What --model asks. device: a name, a file, or "here": the open one, which is measured too (by RK4). steps: of a method
- * with step control. */
+/* What --model asks. device: a name, a file, or "here": the open one, which is measured too (by RK4). steps: of a
+ * method with step control. */
 typedef struct bench_model_question {
     const char *device, *field, *integrator;
     double steps;
