@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "app.h"
+#include "eqflow/bench.h"
 #include "eqflow/device.h"
 #include "eqflow/flow.h"
 #include "eqflow/mcmc.h"
@@ -96,6 +97,8 @@ void bench_start_up_print(cli_output *output, const eqf_preset *preset, const be
 exit_code bench_start_up_report(cli_app *app, const eqf_preset *preset);
 /* Three or four significant digits in few columns; "-" where there is none. */
 const char *bench_brief(double value, char text[32]);
+/* What is measured: the device, and what its figures are divided by. */
+void bench_describe_device(cli_output *output, const eqf_device_info *device, const eqf_bench_yardsticks *y);
 
 /* What --model asks. device: a name, a file, or "here": the open one, which is measured too (by RK4). steps: of a
  * method with step control. */

@@ -150,7 +150,8 @@ static exit_code model_work(model_session *session, const char *system, const eq
     question.num_steps = session->steps;
     eqf_status status = eqf_bench_model(ctx, session->text, model, &question, &chosen);
     if (status != EQF_OK) return fail_model(session, status);
-    if (session->is_here && session->method == EQF_INTEGRATOR_RK4 && work != EQF_BENCH_MATCH) {
+    const bool is_adaptive = eqf_integrator_method_describe(session->method)->has_step_control;
+    if (session->is_here && !is_adaptive && work != EQF_BENCH_MATCH) {
         exit_code code = measure_here(session, model, work, batch, &measured);
         if (code != EXIT_CODE_OK) return code;
     }

@@ -294,30 +294,6 @@ static exit_code select_systems(cli_app *app, const char *name, bench_selection 
     return app_fail(app, EXIT_CODE_USAGE, "unknown system '%s'; there are dw2, dw4, lj13, lj55, sweep, all", name);
 }
 
-static void describe_device(bench_session *session) {
-    cli_output *output = &session->output;
-    const eqf_device_info *device = &session->device;
-    const eqf_bench_yardsticks *y = &session->yardsticks;
-    char fma[32], copy[32];
-    output_line(output, "%s, %u compute units", device->name, device->compute_units);
-    output_line(output, "%s, driver %s; profile %s, %u samples a work-item", device->platform_name,
-                device->driver_version, device->profile_name, device->vector_width);
-    output_line(output, "FMA peak %s GFLOP/s (float32), copy %s GB/s (read + write), measured",
-                bench_brief(y->fma_gflops, fma), bench_brief(y->copy_gbps, copy));
-    output_text(output, "version", NULL, eqf_version());
-    output_text(output, "revision", NULL, eqf_version_revision());
-    output_text(output, "device", NULL, device->name);
-    output_text(output, "platform", NULL, device->platform_version);
-    output_text(output, "driver", NULL, device->driver_version);
-    output_text(output, "profile", NULL, device->profile_name);
-    output_count(output, "compute_units", NULL, device->compute_units);
-    output_count(output, "vector_width", NULL, device->vector_width);
-    output_number(output, "fma_peak_gflops", NULL, y->fma_gflops, NULL);
-    output_number(output, "copy_bandwidth_gbps", NULL, y->copy_gbps, NULL);
-    output_count(output, "copy_bytes", NULL, y->copy_bytes);
-    output_number(output, "seconds_per_figure", NULL, session->seconds, NULL);
-}
-
 static exit_code bench_all(bench_session *session, const bench_selection *selection, const bench_start_up *here) {
     cli_app *app = session->app;
     json_t *systems = json_object(), *sizes = json_array(), *gaussians = json_array();
@@ -361,7 +337,8 @@ static exit_code run_session(cli_app *app, const bench_selection *selection, dou
     if (status == EQF_OK) status = eqf_bench_probe(app->ctx, &session.yardsticks);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
     if ((code = output_begin(&session.output, app)) != EXIT_CODE_OK) return code;
-    describe_device(&session);
+    bench_describe_device(&session.output, &session.device, &session.yardsticks);
+    output_number(&session.output, "seconds_per_figure", NULL, seconds, NULL);
     for (size_t i = 0; i < selection->num_presets; i++) {
         session.num_total += num_preset_figures(&session, selection->presets[i]);
     }
