@@ -19,7 +19,7 @@ typedef struct anneal_flags {
     const char *start_path, *preset_name;
     const char *steps_path;
     sample_files equal, walkers; /* equally weighted configurations; the walkers as they are */
-    uint64_t num_walkers, num_repeats, num_pilot, num_latent_moves, num_langevin_moves;
+    uint64_t num_walkers, num_repeats, num_pilot, num_latent_moves, num_langevin_moves, num_particle_sweeps;
     double ess_decay;
     cli_list start_constants; /* "NAME=X" */
     flow_flags flow;
@@ -49,12 +49,23 @@ static bool ends_with(const char *text, const char *end) {
 
 /* ---- Running ---------------------------------------------------------------------------------- */
 
+/* The columns of single particles are there only if they are moved. */
+static void append_header(FILE *log, const anneal_flags *flags) {
+    fprintf(log,
+            "run,step,beta,ess_fraction,resampled_fraction,log_z,latent_acceptance,langevin_acceptance,latent_step,"
+            "langevin_step,energy_evaluations,log_prob_evaluations,score_evaluations%s\n",
+            flags->num_particle_sweeps > 0 ? ",particle_acceptance,particle_step" : "");
+}
+
 static void append_step(FILE *log, const eqf_anneal_state *state) {
     if (log == NULL) return;
-    fprintf(log, "%s,%u,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.0f,%.0f,%.0f\n", state->is_pilot ? "pilot" : "main",
+    fprintf(log, "%s,%u,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.0f,%.0f,%.0f", state->is_pilot ? "pilot" : "main",
             state->step, state->beta, state->ess_fraction, state->resampled_fraction, state->log_z,
             state->latent_acceptance, state->langevin_acceptance, state->latent_step, state->langevin_step,
             state->energy_evaluations, state->log_prob_evaluations, state->score_evaluations);
+    if (isfinite(state->particle_acceptance))
+        fprintf(log, ",%.9g,%.9g", state->particle_acceptance, state->particle_step);
+    fputc('\n', log);
 }
 
 /* Does all steps; last_out: the last state. */
@@ -193,6 +204,7 @@ static exit_code anneal(cli_app *app, const anneal_flags *flags, const anneal_st
                                         .num_langevin_moves = (unsigned)flags->num_langevin_moves,
                                         .has_no_latent_moves = flags->num_latent_moves == 0,
                                         .has_no_langevin_moves = flags->num_langevin_moves == 0,
+                                        .num_particle_sweeps = (unsigned)flags->num_particle_sweeps,
                                         .ess_decay = flags->ess_decay};
     eqf_annealer *annealer = NULL;
     const double began = app_seconds();
@@ -204,12 +216,7 @@ static exit_code anneal(cli_app *app, const anneal_flags *flags, const anneal_st
     char *text = NULL;
     size_t size = 0;
     FILE *log = flags->steps_path ? open_memstream(&text, &size) : NULL;
-    if (log) {
-        fputs("run,step,beta,ess_fraction,resampled_fraction,log_z,latent_acceptance,langevin_acceptance,latent_step,"
-              "langevin_step,"
-              "energy_evaluations,log_prob_evaluations,score_evaluations\n",
-              log);
-    }
+    if (log) append_header(log, flags);
     eqf_anneal_state last;
     exit_code code = walk(app, annealer, log, &last);
     if (log && fclose(log) != 0 && code == EXIT_CODE_OK)
@@ -232,7 +239,7 @@ static exit_code check_flags(cli_app *app, anneal_flags *flags) {
     sample_files_uses(&flags->walkers, "--walkers", uses + 5);
     exit_code code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses);
     if (code != EXIT_CODE_OK) return code;
-    if (flags->num_latent_moves + flags->num_langevin_moves == 0)
+    if (flags->num_latent_moves + flags->num_langevin_moves + flags->num_particle_sweeps == 0)
         return app_fail(app, EXIT_CODE_USAGE, "without moves this is reweighting: use eqflow evaluate, or allow moves");
     if (flags->num_walkers < 2 * flags->num_repeats)
         return app_fail(app, EXIT_CODE_USAGE, "-n %llu leaves fewer than 2 walkers for each of %llu repeats",
@@ -365,6 +372,13 @@ static size_t way_options(anneal_flags *flags, cli_option options_out[]) {
          .low = 0,
          .high = 1000,
          .help = "Langevin moves at each step"},
+        {.kind = OPTION_COUNT,
+         .name = "particle-sweeps",
+         .argument = "COUNT",
+         .value = &flags->num_particle_sweeps,
+         .low = 0,
+         .high = 1000,
+         .help = "sweeps of moves of single particles at each step"},
         {.kind = OPTION_NUMBER,
          .name = "ess-decay",
          .argument = "X",

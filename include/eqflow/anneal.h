@@ -16,7 +16,7 @@ extern "C" {
 typedef struct eqf_anneal_options {
     size_t struct_size;
     uint64_t seed;
-    size_t num_walkers;          /* 8192: configurations that are annealed together, of all repeats */
+    size_t num_walkers; /* 8192: configurations that are annealed together, of all repeats */
     /* 16: independent parts of the walkers, 2 or more; num_walkers is rounded up to a multiple */
     unsigned num_repeats;
     size_t num_pilot;            /* 1024: walkers of the pilot run, which chooses the betas and the step sizes */
@@ -28,6 +28,8 @@ typedef struct eqf_anneal_options {
     /* 0.5: a repeat is resampled when its effective sample size is below this fraction of its walkers; (0, 1] */
     double resample_below;
     unsigned max_steps; /* 2000: steps in beta after which the pilot run gives up */
+    /* 0 at each beta: each moves every particle once, in turn; from a flow one takes N log-densities of a walker */
+    unsigned num_particle_sweeps;
 } eqf_anneal_options;
 #define EQF_ANNEAL_OPTIONS_INIT \
     { .struct_size = sizeof(eqf_anneal_options) }
@@ -45,6 +47,8 @@ typedef struct eqf_anneal_state {
     double latent_step, langevin_step; /* angle of the rotation in latent space; h of the Langevin proposal, length^2 */
     double energy_evaluations, log_prob_evaluations,
         score_evaluations; /* counts, each of one configuration, since the start and with the pilot run */
+    /* of moves of single particles (NaN: none), and the standard deviation of their displacement, length */
+    double particle_acceptance, particle_step;
 } eqf_anneal_state;
 #define EQF_ANNEAL_STATE_INIT \
     { .struct_size = sizeof(eqf_anneal_state) }

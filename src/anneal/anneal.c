@@ -27,8 +27,9 @@ static eqf_status check_options(eqf_context *ctx, eqf_anneal_options *o) {
         {o->num_walkers >= 2 * (size_t)o->num_repeats, "num_walkers must be at least 2 for each repeat"},
         {o->num_walkers <= ((size_t)1 << 28), "num_walkers must be at most 268435456"},
         {o->num_pilot >= 16 && o->num_pilot <= ((size_t)1 << 28), "num_pilot must be 16 ... 268435456"},
-        {o->num_latent_moves <= 1000 && o->num_langevin_moves <= 1000, "at most 1000 moves of a kind at each step"},
-        {o->num_latent_moves > 0 || o->num_langevin_moves > 0,
+        {o->num_latent_moves <= 1000 && o->num_langevin_moves <= 1000 && o->num_particle_sweeps <= 1000,
+         "at most 1000 moves of a kind at each step"},
+        {o->num_latent_moves > 0 || o->num_langevin_moves > 0 || o->num_particle_sweeps > 0,
          "without moves this is reweighting: use `eqf_estimate_weights`"},
         {o->ess_decay > 0 && o->ess_decay < 1, "ess_decay must lie between 0 and 1"},
         {o->resample_below > 0 && o->resample_below <= 1, "resample_below must lie in (0, 1]"},
@@ -60,17 +61,23 @@ static eqf_status create(eqf_context *ctx, const eqf_potential_options *target, 
     if (options != NULL) EQF__TRY(EQF__READ(ctx, EQF_ANNEAL_OPTIONS_INIT, options, &a->options));
     EQF__TRY(check_options(ctx, &a->options));
     EQF__TRY(eqf_potential_check(ctx, target));
-    if (!is_from_flow) a->options.num_latent_moves = 0;
-    if (a->options.num_latent_moves + a->options.num_langevin_moves == 0)
+    bool has_moves = false, has_forces = false;
+    for (const eqf__anneal_kind *kind = eqf__anneal_kinds; kind < eqf__anneal_kinds + EQF__ANNEAL_NUM_KINDS; kind++) {
+        unsigned *num = eqf__anneal_num_moves(&a->options, kind);
+        if (kind->needs_latents && !is_from_flow) *num = 0;
+        has_moves = has_moves || *num > 0;
+        has_forces = has_forces || (*num > 0 && kind->needs_forces);
+    }
+    if (!has_moves)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT,
-                         "from a potential there are no latents to move: allow Langevin moves");
+                         "from a potential there are no latents to move: allow Langevin moves or sweeps of particles");
     a->system = (eqf__anneal_system){.ctx = ctx,
                                      .target = *target,
                                      .num_dof = (size_t)target->num_particles * target->space_dim,
                                      .num_particles = target->num_particles,
                                      .space_dim = target->space_dim,
                                      .has_latents = is_from_flow,
-                                     .has_forces = a->options.num_langevin_moves > 0};
+                                     .has_forces = has_forces};
     a->schedule = eqf__alloc(ctx, a->options.max_steps, sizeof *a->schedule, "the temperatures");
     a->log_z = eqf__alloc(ctx, a->options.num_repeats, sizeof *a->log_z, "the repeats");
     a->is_pilot = true;
@@ -133,6 +140,7 @@ void eqf_annealer_destroy(eqf_annealer **annealer) {
     if (annealer == NULL || *annealer == NULL) return;
     eqf_annealer *dying = *annealer;
     clear_walkers(dying);
+    eqf__anneal_clear_particles(&dying->system);
     free(dying->system.start.x);
     free(dying->schedule);
     free(dying->log_z);
@@ -217,44 +225,47 @@ static eqf_status reweigh(eqf_annealer *a, double delta, eqf_anneal_state *state
     return EQF_OK;
 }
 
-/* In the pilot run step sizes are tuned to these acceptances: 0.574 for Langevin moves (Roberts and Rosenthal, J. R.
- * Stat. Soc. B 60 (1998) 255), 0.3 for latent moves. */
-static const double wanted_langevin = 0.574, wanted_latent = 0.3;
-static void tune(double *step, double acceptance, double wanted, double most) {
-    *step = fmin(*step * exp(2 * (acceptance - wanted)), most);
+/* In the pilot run sizes are tuned to the kind's acceptance. */
+static void tune(const eqf__anneal_kind *kind, double *size, double acceptance) {
+    *size = fmin(*size * exp(2 * (acceptance - kind->wanted_acceptance)), kind->most_size);
 }
 
-static eqf_status move(eqf_annealer *a, eqf_anneal_state *state) {
-    eqf__anneal_system *s = &a->system;
-    eqf__anneal_step *now = &a->schedule[a->step];
-    const unsigned stream_step = a->step << 1 | a->is_pilot;
-    /* At the first step of the pilot run step sizes are a guess: more moves, to tune them. */
-    const unsigned factor = a->is_pilot && a->step == 0 ? 5 : 1;
+/* The moves of a kind; *acceptance_out: their mean, NaN if there are none. */
+static eqf_status move_kind(eqf_annealer *a, const eqf__anneal_kind *kind, double *size, double *acceptance_out) {
+    /* At the first step of the pilot run sizes are a guess: more moves, to tune them. */
+    const unsigned factor = a->is_pilot && a->step == 0 ? kind->first_factor : 1,
+                   num = factor * *eqf__anneal_num_moves(&a->options, kind);
     double acceptance, sum = 0;
-    for (unsigned m = 0; m < factor * a->options.num_latent_moves; m++) {
-        const eqf__anneal_place place = {a->options.seed, EQF__ANNEAL_LATENT, stream_step, m};
-        EQF__TRY(eqf__anneal_move_latents(s, &a->walkers, &a->proposed, a->beta, now->angle, place, &acceptance));
-        if (a->is_pilot) tune(&now->angle, acceptance, wanted_latent, 1.5707963267948966);
+    for (unsigned m = 0; m < num; m++) {
+        const eqf__anneal_place place = {a->options.seed, kind->purpose, a->step << 1 | a->is_pilot, m};
+        EQF__TRY(kind->move(&a->system, &a->walkers, &a->proposed, a->beta, *size, place, &acceptance));
+        if (a->is_pilot) tune(kind, size, acceptance);
         sum += acceptance;
     }
-    state->latent_acceptance = a->options.num_latent_moves > 0 ? sum / (factor * a->options.num_latent_moves) : NAN;
-    state->langevin_acceptance = NAN;
-    if (!s->has_forces) return EQF_OK;
-    /* After latent moves the forces are not those of the new places. */
-    if (a->options.num_latent_moves > 0 || a->step == 0) EQF__TRY(eqf__anneal_evaluate(s, &a->walkers));
-    sum = 0;
-    for (unsigned m = 0; m < factor * factor * a->options.num_langevin_moves; m++) {
-        const eqf__anneal_place place = {a->options.seed, EQF__ANNEAL_LANGEVIN, stream_step, m};
-        EQF__TRY(
-            eqf__anneal_move_langevin(s, &a->walkers, &a->proposed, a->beta, now->langevin_step, place, &acceptance));
-        if (a->is_pilot) tune(&now->langevin_step, acceptance, wanted_langevin, INFINITY);
-        sum += acceptance;
-    }
-    state->langevin_acceptance = sum / (factor * factor * a->options.num_langevin_moves);
+    *acceptance_out = num > 0 ? sum / num : NAN;
     return EQF_OK;
 }
 
-/* Mean square of a coordinate, which sets the first Langevin step size. */
+static double *number_in(eqf_anneal_state *state, size_t offset) {
+    return (double *)(void *)((char *)state + offset);
+}
+
+static eqf_status move(eqf_annealer *a, eqf_anneal_state *state) {
+    double *sizes = a->schedule[a->step].sizes;
+    bool has_forces = a->step > 0; /* whether the walkers' forces are those of their places */
+    for (unsigned k = 0; k < EQF__ANNEAL_NUM_KINDS; k++) {
+        const eqf__anneal_kind *kind = &eqf__anneal_kinds[k];
+        const bool has_moves = *eqf__anneal_num_moves(&a->options, kind) > 0;
+        if (has_moves && kind->needs_forces && !has_forces) EQF__TRY(eqf__anneal_evaluate(&a->system, &a->walkers));
+        EQF__TRY(move_kind(a, kind, &sizes[k], number_in(state, kind->acceptance_at)));
+        if (has_moves && kind->is_partial) EQF__TRY(eqf__anneal_evaluate(&a->system, &a->walkers));
+        if (has_moves) has_forces = kind->keeps_forces || kind->is_partial;
+        *number_in(state, kind->state_size_at) = sizes[k];
+    }
+    return EQF_OK;
+}
+
+/* Mean square of a coordinate, the unit of the first sizes. */
 static double mean_square(const eqf__walkers *walkers) {
     double sum = 0, num = 0;
     for (size_t c = 0; c < walkers->num * walkers->num_dof; c++) {
@@ -273,8 +284,11 @@ static eqf_status plan(eqf_annealer *a) {
             "the pilot run reached beta %.3g only in %u steps: use more pilot walkers, more moves, or a better start",
             a->beta, a->options.max_steps);
     eqf__anneal_step *now = &a->schedule[a->step];
-    *now = a->step > 0 ? a->schedule[a->step - 1]
-                       : (eqf__anneal_step){.angle = 1, .langevin_step = 1e-3 * mean_square(&a->walkers)};
+    if (a->step > 0) *now = a->schedule[a->step - 1];
+    for (unsigned k = 0; k < EQF__ANNEAL_NUM_KINDS && a->step == 0; k++) {
+        const eqf__anneal_kind *kind = &eqf__anneal_kinds[k];
+        now->sizes[k] = kind->first_size * pow(mean_square(&a->walkers), 0.5 * kind->size_power);
+    }
     now->delta = find_delta(a);
     return EQF_OK;
 }
@@ -303,8 +317,6 @@ eqf_status eqf_annealer_advance(eqf_annealer *a, eqf_anneal_state *state_out) {
     state.num_steps = a->num_steps;
     state.beta = a->beta;
     state.log_z = log_z_so_far(a);
-    state.latent_step = now->angle;
-    state.langevin_step = now->langevin_step;
     if (a->beta == 1) {
         if (a->is_pilot) { /* the repeats follow its schedule */
             a->num_steps = a->step;

@@ -11,7 +11,8 @@ typedef enum eqf__anneal_purpose {
     EQF__ANNEAL_RESAMPLE,
     EQF__ANNEAL_LATENT,
     EQF__ANNEAL_LANGEVIN,
-    EQF__ANNEAL_OUTPUT
+    EQF__ANNEAL_OUTPUT,
+    EQF__ANNEAL_PARTICLE
 } eqf__anneal_purpose;
 
 /* Selects random numbers: each (seed, purpose, step, move, walker) has different ones. */
@@ -64,8 +65,10 @@ typedef struct eqf__anneal_system {
     size_t num_dof;
     unsigned num_particles, space_dim;
     bool has_latents, has_forces;
+    struct eqf__particles *particles; /* for moves of single particles (particles.h), made at the first one */
     eqf__anneal_costs costs;
 } eqf__anneal_system;
+void eqf__anneal_clear_particles(eqf__anneal_system *system);
 /* Draws new walkers from the start; if the start is a set of samples, from part `part` of num_parts. */
 eqf_status eqf__anneal_draw(eqf__anneal_system *system, uint64_t seed, unsigned part, unsigned num_parts,
                             eqf__walkers *walkers);
@@ -77,12 +80,32 @@ eqf_status eqf__anneal_evaluate_latents(eqf__anneal_system *system, eqf__walkers
 /* E_beta of a walker; infinite if its density is zero. */
 double eqf__anneal_energy(const eqf__walkers *walkers, size_t w, double beta);
 
-/* Moves that leave exp(-E_beta) invariant. proposed: scratch of the walkers' shape. *acceptance_out: accepted
- * fraction. */
-eqf_status eqf__anneal_move_latents(eqf__anneal_system *system, eqf__walkers *walkers, eqf__walkers *proposed,
-                                    double beta, double angle, eqf__anneal_place place, double *acceptance_out);
-eqf_status eqf__anneal_move_langevin(eqf__anneal_system *system, eqf__walkers *walkers, eqf__walkers *proposed,
-                                     double beta, double step_size, eqf__anneal_place place, double *acceptance_out);
+/* A move of all walkers that leaves exp(-E_beta) invariant. proposed: scratch of the walkers' shape. *acceptance_out:
+ * accepted fraction. */
+typedef eqf_status eqf__anneal_move(eqf__anneal_system *system, eqf__walkers *walkers, eqf__walkers *proposed,
+                                    double beta, double size, eqf__anneal_place place, double *acceptance_out);
+
+/* A kind of moves: a row of a table. Every step in beta makes the moves of each kind in the table's order. */
+typedef struct eqf__anneal_kind {
+    eqf__anneal_move *move;
+    eqf__anneal_purpose purpose;
+    double wanted_acceptance; /* to which the pilot run tunes the size */
+    double first_size, most_size;
+    unsigned size_power;   /* first_size is in units of this power of the length of a coordinate */
+    unsigned first_factor; /* so many times more moves at the pilot's first step, where the size is a guess */
+    bool needs_latents, needs_forces;
+    bool keeps_forces;                           /* afterwards walkers have the forces of their places */
+    bool is_partial;                             /* afterwards walkers have only their places */
+    size_t num_at, acceptance_at, state_size_at; /* offsets: in the options, and twice in the state */
+} eqf__anneal_kind;
+enum { EQF__ANNEAL_NUM_KINDS = 3 };
+extern const eqf__anneal_kind eqf__anneal_kinds[EQF__ANNEAL_NUM_KINDS];
+/* How many moves of a kind the options ask for. */
+static inline unsigned *eqf__anneal_num_moves(eqf_anneal_options *options, const eqf__anneal_kind *kind) {
+    return (unsigned *)(void *)((char *)options + kind->num_at);
+}
+/* In latent space; along forces; of single particles. */
+eqf__anneal_move eqf__anneal_move_latents, eqf__anneal_move_langevin, eqf__anneal_move_particles;
 
 /* The next three are about the weights of walkers begin ... begin + num - 1. */
 /* ESS (fraction) of the weights after a step `delta` in beta. */

@@ -6,8 +6,8 @@
 
 /* A step of the schedule that the pilot run found. */
 typedef struct eqf__anneal_step {
-    double delta, beta; /* the step, and its end */
-    double angle, langevin_step;
+    double delta, beta;                  /* the step, and its end */
+    double sizes[EQF__ANNEAL_NUM_KINDS]; /* of the moves of each kind */
 } eqf__anneal_step;
 
 struct eqf_annealer {

@@ -1,4 +1,4 @@
-/* Moves that leave exp(-E_beta) invariant, of all walkers at once. */
+/* Moves of whole configurations that leave exp(-E_beta) invariant, of all walkers at once. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -15,6 +15,7 @@ typedef enum eqf__topic {
     EQF__TOPIC_CHAINS,
     EQF__TOPIC_REPLICAS,
     EQF__TOPIC_STATES,
+    EQF__TOPIC_PARTICLES,
     EQF__TOPIC_DESCENTS,
     EQF__TOPIC_STEP, /* of training */
     EQF__TOPIC_AUGMENT,
@@ -37,7 +38,8 @@ enum {
     EQF__BY_TABLE = 1 << 7, /* the field is read from a table */
     EQF__BY_SUM = 1 << 8,   /* the field is summed directly */
     EQF__IS_SMALL = 1 << 9, /* the host computes everything */
-    EQF__IS_LARGE = 1 << 10 /* the host computes only velocities, of fields of many particles (flow_problem.h) */
+    EQF__IS_LARGE = 1 << 10, /* the host computes only velocities, of fields of many particles (flow_problem.h) */
+    EQF__IS_COSTLY = 1 << 11 /* the divergence costs much more than the velocity, whose reverse pass is its own */
 };
 
 /* Programs of a problem. Those of a flow are different ones for values and for gradients. */
@@ -105,6 +107,7 @@ EQF__ANSWER(losses); /* flow_gradients.c */
 EQF__ANSWER(gradients);
 EQF__ANSWER(reverse_passes);
 EQF__ANSWER(vjp);
+EQF__ANSWER(velocity_vjp);
 EQF__ANSWER(energies); /* potential.c */
 EQF__ANSWER(forces);
 EQF__ANSWER(chains);
@@ -112,6 +115,9 @@ EQF__ANSWER(replica_sweeps); /* replica.c */
 EQF__ANSWER(replica_swaps);
 EQF__ANSWER(state_energies); /* states.c */
 EQF__ANSWER(state_swaps);
+EQF__ANSWER(particle_places); /* particles.c */
+EQF__ANSWER(particle_changes);
+EQF__ANSWER(particle_moves);
 EQF__ANSWER(own_energies); /* own_potential.c */
 EQF__ANSWER(own_forces);
 EQF__ANSWER(energy_seeds); /* energy_seed.c */

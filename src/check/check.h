@@ -78,6 +78,14 @@ typedef struct eqf__state_kernels {
 eqf_status eqf__check_states(eqf__checker *checker, const eqf_potential_options *low, const eqf_potential_options *high,
                              const eqf__state_kernels *kernels);
 
+/* The kernels of moves of single particles (cl/mcmc/particle.cl): of the target's program; change of the start's. */
+typedef struct eqf__particle_kernels {
+    eqf__kernel place, accept, change;
+    size_t group_target, group_start; /* 0: any */
+} eqf__particle_kernels;
+eqf_status eqf__check_particles(eqf__checker *checker, const eqf_potential_options *target,
+                                const eqf_potential_options *start, const eqf__particle_kernels *kernels);
+
 /* Descents by the program of a run, whose kernels exist. */
 struct eqf__quench;
 eqf_status eqf__check_quench(eqf__checker *checker, const struct eqf__quench *run);

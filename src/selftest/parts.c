@@ -3,6 +3,7 @@
 
 #include "chains.h"
 #include "host_potential.h"
+#include "particles.h"
 #include "potential.h"
 #include "quench.h"
 #include "selftest_internal.h"
@@ -64,6 +65,17 @@ static eqf_status check_states(eqf__checker *checker, const eqf_potential_option
     return eqf__replica_sample_states(checker, NUM_STATES, states, &options, NUM_SAMPLES, x, NULL, NULL);
 }
 
+/* Moves under the potential and a warmer one. */
+static eqf_status check_particles(eqf__checker *checker, const eqf_potential_options *potential) {
+    eqf_potential_options start = *potential;
+    start.temperature *= 2;
+    eqf__particles particles;
+    eqf__check_begin(checker);
+    const eqf_status status = eqf__particles_create(checker, potential, &start, 1, &particles);
+    if (status == EQF_OK) eqf__particles_clear(&particles);
+    return status;
+}
+
 static eqf_status check_seed(eqf__checker *checker, const eqf_potential_options *potential) {
     eqf__kernel seed = {0};
     eqf_status status = eqf__energy_seed_create(checker->ctx, potential, &seed);
@@ -88,6 +100,7 @@ static eqf_status check_kind(eqf__checker *checker, eqf_potential_kind kind) {
     EQF__TRY(check_chains(checker, &potential));
     EQF__TRY(check_ladders(checker, &potential));
     EQF__TRY(check_states(checker, &potential));
+    EQF__TRY(check_particles(checker, &potential));
     EQF__TRY(check_seed(checker, &potential));
     EQF__TRY(check_descents(checker, &potential, false));
     return checker->ctx->device->info.has_fp64 ? check_descents(checker, &potential, true) : EQF_OK;

@@ -210,7 +210,9 @@ static void test_from_flow(void **state) {
     TEST_OK(ctx, eqf_model_create(ctx, &options, &model));
     TEST_OK(ctx, eqf_flow_create(ctx, model, NULL, &flow));
     print_message("quadrature: ln Z %.4f, mean energy %.4f\n", log_z, mean_energy);
-    const struct { unsigned latent, langevin; } moves[] = {{2, 3}, {6, 0}, {0, 4}};
+    const struct {
+        unsigned latent, langevin, particle;
+    } moves[] = {{2, 3, 0}, {6, 0, 0}, {0, 4, 0}, {0, 0, 6}, {2, 1, 1}};
     for (size_t m = 0; m < sizeof moves / sizeof moves[0]; m++) {
         const eqf_anneal_options anneal = {.struct_size = sizeof anneal,
                                            .seed = 7,
@@ -218,6 +220,7 @@ static void test_from_flow(void **state) {
                                            .num_pilot = 400,
                                            .num_latent_moves = moves[m].latent,
                                            .num_langevin_moves = moves[m].langevin,
+                                           .num_particle_sweeps = moves[m].particle,
                                            .has_no_latent_moves = moves[m].latent == 0,
                                            .has_no_langevin_moves = moves[m].langevin == 0};
         eqf_annealer *annealer, *again;
@@ -252,16 +255,127 @@ static void test_from_samples(void **state) {
     eqf_mcmc_options options = EQF_MCMC_OPTIONS_INIT;
     eqf_mcmc_diagnostics diagnostics = EQF_MCMC_DIAGNOSTICS_INIT;
     TEST_OK(ctx, eqf_mcmc_sample(ctx, &start, &options, NUM, x, energy, &diagnostics));
-    const eqf_anneal_options anneal = {.struct_size = sizeof anneal, .seed = 3, .num_walkers = 8000, .num_pilot = 500};
-    eqf_annealer *annealer;
-    TEST_OK(ctx, eqf_annealer_create_from_samples(ctx, &start, NUM, x, &target, &anneal, &annealer));
-    const eqf_anneal_result result = run(ctx, annealer);
-    check_near(result.log_z, result.log_z_standard_error, log_z - log_z_start);
-    check_near(result.mean_energy, result.mean_energy_standard_error, mean_energy);
-    check_outputs(ctx, annealer, &target, &result);
-    eqf_annealer_destroy(&annealer);
+    for (unsigned turn = 0; turn < 2; turn++) { /* along forces; of single particles */
+        const eqf_anneal_options anneal = {.struct_size = sizeof anneal,
+                                           .seed = 3,
+                                           .num_walkers = 8000,
+                                           .num_pilot = 500,
+                                           .has_no_langevin_moves = turn == 1,
+                                           .num_particle_sweeps = turn};
+        eqf_annealer *annealer;
+        TEST_OK(ctx, eqf_annealer_create_from_samples(ctx, &start, NUM, x, &target, &anneal, &annealer));
+        const eqf_anneal_result result = run(ctx, annealer);
+        check_near(result.log_z, result.log_z_standard_error, log_z - log_z_start);
+        check_near(result.mean_energy, result.mean_energy_standard_error, mean_energy);
+        check_outputs(ctx, annealer, &target, &result);
+        eqf_annealer_destroy(&annealer);
+    }
     free(x);
     free(energy);
+}
+
+/* ---- Invariance -------------------------------------------------------------------------------------------------- */
+
+/* Means of u, of E_start = -log q and of the mean square of a coordinate under exp(-E_beta), by quadrature over the two
+ * free coordinates of three particles on a line; log q is the device's. */
+static void integrate_mixture(eqf_context *ctx, eqf_flow *flow, const eqf_potential_options *target, double beta,
+                              double *means_out) {
+    enum { SIDE = 181 };
+    const double step = 0.1;
+    float *x = test_floats(SIDE * SIDE * 3), *log_prob = test_floats(SIDE * SIDE);
+    for (size_t n = 0; n < SIDE * SIDE; n++) {
+        const double a = ((double)(n / SIDE) - SIDE / 2) * step, b = ((double)(n % SIDE) - SIDE / 2) * step;
+        x[3 * n] = (float)(a / sqrt(2) + b / sqrt(6));
+        x[3 * n + 1] = (float)(-a / sqrt(2) + b / sqrt(6));
+        x[3 * n + 2] = (float)(-2 * b / sqrt(6));
+    }
+    TEST_OK(ctx, eqf_flow_log_prob(flow, SIDE * SIDE, x, log_prob, NULL));
+    double sums[4] = {0};
+    for (size_t n = 0; n < SIDE * SIDE; n++) {
+        const double wide[3] = {x[3 * n], x[3 * n + 1], x[3 * n + 2]}, u = ref_potential_energy(target, wide, NULL),
+                     start = -(double)log_prob[n], weight = exp(-beta * (u + 15) - (1 - beta) * start);
+        sums[0] += weight;
+        sums[1] += weight * u;
+        sums[2] += weight * start;
+        sums[3] += weight * (wide[0] * wide[0] + wide[1] * wide[1] + wide[2] * wide[2]) / 3;
+    }
+    for (size_t s = 0; s < 3; s++) means_out[s] = sums[s + 1] / sums[0];
+    free(x);
+    free(log_prob);
+}
+
+/* Each kind of moves brings independent walkers from the flow's density to exp(-E_beta). Their means are compared with
+ * quadrature, within four of the standard errors of independent walkers. */
+static void check_invariance(eqf_context *ctx, eqf__anneal_system *system, const eqf__anneal_kind *kind, double beta,
+                             double size, unsigned num_moves, const double *known) {
+    enum { NUM = 4096 };
+    eqf__walkers walkers, proposed;
+    double acceptance = 0;
+    TEST_OK(ctx, eqf__walkers_create(ctx, NUM, 3, true, system->has_forces, &walkers));
+    TEST_OK(ctx, eqf__walkers_create(ctx, NUM, 3, true, system->has_forces, &proposed));
+    TEST_OK(ctx, eqf__anneal_draw(system, 11, 0, 1, &walkers));
+    TEST_OK(ctx, eqf__anneal_evaluate(system, &walkers));
+    for (unsigned m = 0; m < num_moves; m++) {
+        const eqf__anneal_place place = {5, kind->purpose, 1, m};
+        TEST_OK(ctx, kind->move(system, &walkers, &proposed, beta, size, place, &acceptance));
+    }
+    TEST_OK(ctx, eqf__anneal_evaluate(system, &walkers));
+    double sums[3] = {0}, squares[3] = {0};
+    for (size_t w = 0; w < NUM; w++) {
+        const float *x = walkers.x + 3 * w;
+        assert_true(fabs((double)x[0] + x[1] + x[2]) < 1e-5);
+        const double values[3] = {walkers.energy[w], walkers.start_energy[w],
+                                  ((double)x[0] * x[0] + (double)x[1] * x[1] + (double)x[2] * x[2]) / 3};
+        for (size_t s = 0; s < 3; s++) {
+            sums[s] += values[s];
+            squares[s] += values[s] * values[s];
+        }
+    }
+    for (size_t s = 0; s < 3; s++) {
+        const double mean = sums[s] / NUM, error = sqrt((squares[s] / NUM - mean * mean) / NUM);
+        print_message("beta %.2f, purpose %d, acceptance %.2f, number %zu: %.4f +- %.4f, by quadrature %.4f\n", beta,
+                      (int)kind->purpose, acceptance, s, mean, error, known[s]);
+        assert_true(fabs(mean - known[s]) < 4 * error);
+    }
+    eqf__walkers_clear(&walkers);
+    eqf__walkers_clear(&proposed);
+}
+
+static void test_invariance(void **state) {
+    (void)state;
+    eqf_context *ctx = test_context();
+    const eqf_potential_options target = three_on_a_line();
+    eqf_model_options options = EQF_MODEL_OPTIONS_INIT;
+    options.potential = target;
+    options.prior_scale = 2;
+    options.seed = 2;
+    eqf_model *model;
+    eqf_flow *flow;
+    TEST_OK(ctx, eqf_model_create(ctx, &options, &model));
+    TEST_OK(ctx, eqf_flow_create(ctx, model, NULL, &flow));
+    const double betas[] = {0.3, 1};
+    for (size_t b = 0; b < 2; b++) {
+        double known[3];
+        integrate_mixture(ctx, flow, &target, betas[b], known);
+        for (size_t k = 0; k < EQF__ANNEAL_NUM_KINDS; k++) {
+            const eqf__anneal_kind *kind = &eqf__anneal_kinds[k];
+            if (kind->needs_forces && betas[b] == 1) continue; /* barriers: it would take too many moves */
+            eqf__anneal_system system = {.ctx = ctx,
+                                         .start = {.flow = flow},
+                                         .target = target,
+                                         .num_dof = 3,
+                                         .num_particles = 3,
+                                         .space_dim = 1,
+                                         .has_latents = true,
+                                         .has_forces = kind->needs_forces};
+            const double size = kind->purpose == EQF__ANNEAL_LATENT ? 0.7 : kind->needs_forces ? 0.2 : 3;
+            check_invariance(ctx, &system, kind, betas[b], size, kind->purpose == EQF__ANNEAL_PARTICLE ? 40 : 120,
+                             known);
+            eqf__anneal_clear_particles(&system);
+        }
+    }
+    eqf_flow_destroy(&flow);
+    eqf_model_destroy(&model);
 }
 
 /* ---- Refusals ---------------------------------------------------------------------------------------------------- */
@@ -290,6 +404,7 @@ static void test_refusals(void **state) {
         {.struct_size = sizeof(eqf_anneal_options), .ess_decay = NAN},
         {.struct_size = sizeof(eqf_anneal_options), .resample_below = -1},
         {.struct_size = sizeof(eqf_anneal_options), .has_no_langevin_moves = true},
+        {.struct_size = sizeof(eqf_anneal_options), .num_particle_sweeps = 1001},
     };
     for (size_t b = 0; b < sizeof bad / sizeof bad[0]; b++) {
         assert_int_equal(eqf_annealer_create_from_samples(ctx, &target, 20, x, &target, &bad[b], &annealer),
@@ -307,7 +422,8 @@ static void test_refusals(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_resampling), cmocka_unit_test(test_weights),      cmocka_unit_test(test_score),
-        cmocka_unit_test(test_from_flow),  cmocka_unit_test(test_from_samples), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_from_flow),  cmocka_unit_test(test_from_samples), cmocka_unit_test(test_invariance),
+        cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, test_context_teardown);
 }

@@ -1,6 +1,7 @@
 /* Do annealing's error bars hold? From a flow that knows nothing (its ESS is below 0.01) to a target whose integrals
  * are known by quadrature, with 100 seeds: how many of the results lie within one, two and three of their own standard
- * errors? Long: minutes of one core. EQF_COVERAGE_SEEDS: another number of seeds. */
+ * errors? Long: minutes of one core. EQF_COVERAGE_SEEDS: another number of seeds; EQF_COVERAGE_CASE: one of the tests
+ * below. */
 #include <math.h>
 #include <stdlib.h>
 

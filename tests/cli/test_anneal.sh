@@ -35,6 +35,15 @@ if cmp -s x.npy x_before.npy; then fail "another seed gave the same configuratio
 succeed "$eqflow" data dw2 -n 2000 -o data.npy --quiet
 succeed "$eqflow" anneal data.npy --preset dw2 --temperature 2 -n 2000 --pilot 300 --quiet --json
 within "$(json ess_fraction stdout)" 0.4 1 "effective sample size, from samples"
+# Single particles: from the model, of log q of the whole, and from samples, of two energies.
+succeed run --latent-moves 0 --langevin-moves 0 --particle-sweeps 3 --json --steps steps.csv
+near "$(json log_z stdout)" 7.26039 "$(json log_z_standard_error stdout)" "ln Z by moves of single particles"
+near "$(json mean_energy stdout)" -3.8707 "$(json mean_energy_standard_error stdout)" "mean energy by moves of single particles"
+if head -1 steps.csv | grep -q ',particle_acceptance,particle_step$' && [ "$(awk -F, '{ print NF }' steps.csv | sort -u)" = 15 ]; then pass; else fail "$(cat steps.csv)"; fi
+within "$(json score_evaluations stdout)" 0 0 "scores of moves of single particles"
+succeed "$eqflow" anneal data.npy --preset dw2 --temperature 2 -n 2000 --pilot 300 --langevin-moves 0 --particle-sweeps 2 --quiet --json
+near "$(json log_z stdout)" -1.8219 "$(json log_z_standard_error stdout)" "ln Z at T = 2 minus that at T = 1"
+within "$(json log_prob_evaluations stdout)" 0 0 "log-densities from samples"
 # From samples made with another constant than the preset's: the way back has the opposite difference of ln Z (by quadrature 2.3479 - see
 # cli.average - from T = 1 to 3).
 succeed "$eqflow" data dw2 --temperature 3 -n 2000 -o hot.npy --quiet
@@ -75,6 +84,11 @@ refuse 2 'temperature' hot.npy --preset dw2 --from temperature=-1
 refuse 2 '--from temperature is given twice' hot.npy --preset dw2 --from temperature=3 --from temperature=2
 refuse 2 'fewer than 2 walkers' model.safetensors -n 10
 refuse 2 'reweighting' model.safetensors --latent-moves 0 --langevin-moves 0
+refuse 2 'particle-sweeps' model.safetensors --particle-sweeps 1001
+refuse 2 'particle-sweeps' model.safetensors --particle-sweeps -1
+refuse 2 'particle-sweeps' model.safetensors --particle-sweeps many
+refuse 2 'particle-sweeps' model.safetensors --particle-sweeps 1 --particle-sweeps 2
+refuse 2 'no latents to move|reweighting' hot.npy --preset dw2 --langevin-moves 0
 refuse 2 'name one file' model.safetensors -o a.npy --walkers a.npy
 refuse 2 'unknown preset|no preset' data.npy --preset nothing
 refuse 3 'lj13|particles|shape' data.npy --preset lj13

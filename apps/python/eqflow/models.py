@@ -344,7 +344,7 @@ class Model:
                callback: Optional[Callable[[dict], Any]] = None, **options: Any) -> Annealing:
         """ln Z, mean energy and weighted configurations of the potential by annealed sequential Monte Carlo from this model (docs/anneal.md).
 
-        options: those of eqf_anneal_options: num_repeats, num_pilot, num_latent_moves, num_langevin_moves, ess_decay, ... callback gets each
+        options: those of eqf_anneal_options: num_repeats, num_pilot, num_latent_moves, num_langevin_moves, num_particle_sweeps, ess_decay, ... callback gets each
         step as a dict; one that returns True ends the run."""
         target = potential or self.potential
         lib, c = library(), self._context
