@@ -26,9 +26,7 @@ __kernel void dense_inputs(__global const real *x_blocked, __global const real *
     const uintv low = (uint)first + lane_index();
     const uintv high = (uintv)(uint)(first >> 32) + select((uintv)0, (uintv)1, low < (uintv)(uint)first);
     for (uint r = 1; r <= NUM_DIRECTIONS; r++) {
-        set_direction(r - 1, low, high, seed_low, seed_high, x);
-        UNROLL_STATE
-        for (uint c = 0; c < DOF; c++) store_lanes(inputs + c * num_columns + COLUMN(r, block), x[c]);
+        store_direction(inputs + COLUMN(r, block), num_columns, r - 1, low, high, seed_low, seed_high);
         store_lanes(inputs + DOF * num_columns + COLUMN(r, block), (realv)0);
     }
     for (uint f = DOF + 1; f < FEATURES_IN; f++)

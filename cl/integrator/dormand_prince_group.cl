@@ -111,7 +111,8 @@ adaptive_steps(__global real *state, __global real *slope, __global real *carry,
             if (SLOT(o) < STATE_SIZE) OWN_SLOPE(0, o) = k[o];
             error[o] = (real)tableau_e[0] * k[o];
         }
-        for (uint stage = 1; stage < NUM_STAGES; stage++) {
+        uint stage = 1;
+        do { /* not `for`, which might have no turn: the state before it would then have to be kept too */
             __constant const real *a = tableau_a + stage * (NUM_STAGES - 1);
             UNROLL
             for (uint o = 0; o < SLOTS; o++) next[o] = a[0] * OWN_SLOPE(0, o);
@@ -134,7 +135,7 @@ adaptive_steps(__global real *state, __global real *slope, __global real *carry,
                 if (SLOT(o) < STATE_SIZE) OWN_SLOPE(stage, o) = k[o];
                 error[o] = fma((real)tableau_e[stage], k[o], error[o]);
             }
-        }
+        } while (++stage < ROLLED(NUM_STAGES));
         UNROLL
         for (uint o = 0; o < SLOTS; o++) error[o] *= h;
         const real size = group_error(sm_sums, error, y, next, k, rtol, atol, has_log_det, &is_finite);
@@ -142,8 +143,8 @@ adaptive_steps(__global real *state, __global real *slope, __global real *carry,
 #ifdef HAS_QUADRATURE
         /* The second stage has the weight 0. (A `continue` instead, before the loop's barriers, gave wrong gradients in
          * groups of 32 on PoCL 3.1.) */
-        for (uint n = 0; n < (is_accepted ? NUM_STAGES - 2 : 0); n++) {
-            const uint stage = n + (n > 0);
+        for (uint n = 0; n < (is_accepted ? ROLLED(NUM_STAGES - 2) : 0); n++) {
+            stage = n + (n > 0);
             const real weight = tableau_a[(NUM_STAGES - 1) * (NUM_STAGES - 1) + stage];
             __constant const real *a = tableau_a + stage * (NUM_STAGES - 1);
             real stage_state[SLOTS];
