@@ -10,7 +10,8 @@
 #include "bench.h"
 #include "eqflow/bench.h"
 
-static const char *const works[] = {[EQF_BENCH_SAMPLE] = "sample", [EQF_BENCH_TRAIN] = "train"};
+static const char *const works[] = {
+    [EQF_BENCH_SAMPLE] = "sample", [EQF_BENCH_TRAIN] = "train", [EQF_BENCH_MATCH] = "train by flow matching"};
 static const char *const layouts[] = {[EQF_BENCH_AS_CHOSEN] = "chosen",
                                       [EQF_BENCH_LANES] = "lanes",
                                       [EQF_BENCH_GROUP] = "group",
@@ -145,7 +146,7 @@ static exit_code model_work(model_session *session, const char *system, const eq
     question.batch_size = batch;
     eqf_status status = eqf_bench_model(ctx, session->text, model, &question, &chosen);
     if (status != EQF_OK) return fail_model(session, status);
-    if (session->is_here) {
+    if (session->is_here && work != EQF_BENCH_MATCH) {
         exit_code code = measure_here(session, model, work, batch, &measured);
         if (code != EXIT_CODE_OK) return code;
     }
@@ -173,7 +174,8 @@ static exit_code model_all(model_session *session, const eqf_preset *const *pres
         const size_t batches[] = {256, 4096};
         for (size_t b = 0; b < sizeof batches / sizeof batches[0]; b++) {
             const size_t batch = session->batch > 0 ? (size_t)session->batch : batches[b];
-            for (eqf_bench_work work = EQF_BENCH_SAMPLE; work <= EQF_BENCH_TRAIN; work++) {
+            for (eqf_bench_work work = EQF_BENCH_SAMPLE; work <= EQF_BENCH_MATCH; work++) {
+                if (work == EQF_BENCH_MATCH && !eqf_dynamics_kind_describe(session->field)->is_batched) continue;
                 exit_code code = model_work(session, presets[p]->name, &model, work, batch);
                 if (code != EXIT_CODE_OK) return code;
             }

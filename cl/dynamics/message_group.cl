@@ -1,8 +1,8 @@
-/* Evaluates the message field with a work-group a sample (message_group.clh): message_group_values, then
- * message_group_sources. pairs [P]; scratch [samples of the launch][SLICE_SIZE]; x, velocity [samples][N*D]; times,
- * divergence [samples]; weights: message_group_weights; params as in src/dynamics/message_params.h. Group n computes
- * sample first_sample + n. A kernel is a loop over steps with one barrier; the switch between steps is the same for
- * all work-items. */
+/* The values of the message field's nodes, with a work-group a sample (message_group.clh): message_group_values, after
+ * which come message_group_sources or, in a reverse pass, message_group_edge_adjoints. pairs [P]; scratch [samples of
+ * the launch][SLICE_SIZE]; x, velocity [samples][N*D]; times, divergence [samples]; weights: message_group_weights;
+ * params as in src/dynamics/message_params.h. Group n computes sample first_sample + n. A kernel is a loop over steps
+ * with one barrier; the switch between steps is the same for all work-items. */
 
 /* Values of all nodes, to scratch memory. */
 __kernel void message_group_values(__global const uint *pairs, __global const real *params,
@@ -18,70 +18,6 @@ __kernel void message_group_values(__global const uint *pairs, __global const re
             group_product p = {.num_rows = 0};
             group_value_product(step, call, &p);
             run_product(item, s, sm, weights, &p, 0);
-        }
-        BOTH_BARRIER;
-    }
-}
-
-#ifdef HAS_ROWS
-#define EDGES_FROM SOURCE_ROW_STEPS
-#else
-#define EDGES_FROM 0
-#endif
-#define PART_STEPS (EDGES_FROM + EDGE_STEPS)
-ALWAYS_INLINE void group_part_step(uint item, __global real *s, __local real *sm, __global const real *params,
-                                   uint part, uint step) {
-    const uint k = part * SOURCES;
-    if (step >= EDGES_FROM) group_edge_step(item, s, sm, params, k, min((uint)SOURCES, N - k), step - EDGES_FROM);
-#ifdef HAS_ROWS
-    else
-        group_source_row_step(item, s, sm, params + PARAMS_VECTOR_OUT, k, step);
-#endif
-}
-ALWAYS_INLINE void group_part_product(uint part, uint step, uint call, group_product *p) {
-    if (step >= EDGES_FROM) group_edge_product(min((uint)SOURCES, N - part * SOURCES), step - EDGES_FROM, call, p);
-#ifdef HAS_ROWS
-    else
-        group_source_row_product(step, call, p);
-#endif
-}
-
-/* velocity [N*D] = v minus its mean over particles, and the divergence; if more parts follow, what these need. */
-ALWAYS_INLINE void group_finish(uint item, __global real *s, __local const real *sm, __global real *velocity,
-                                __global real *divergence, uint is_complete) {
-    if (is_complete) TURNS(turn, N * D) {
-            real mean = 0;
-            ROLLED for (uint i = 0; i < N; i++) mean += s[AT_V + i * D + turn % D];
-            velocity[turn] = s[AT_V + turn] - mean / (real)N;
-        }
-#ifdef HAS_ROWS
-    if (item == 0) s[AT_LASTING + SM_DIV] = sm[SM_DIV];
-    if (item == 0 && is_complete) *divergence = sm[SM_DIV];
-#endif
-}
-
-/* Velocity and divergence, from the edges of the source particles. SOURCES of them are a part; a launch does parts
- * begin ... end - 1, and only devices that limit a launch need several. */
-__kernel void message_group_sources(__global const real *params, __global const real *weights, __global real *scratch,
-                                    __global real *velocity, __global real *divergence, uint first_sample, uint begin,
-                                    uint end) {
-    __local real sm[LOCAL_SIZE];
-    const uint item = get_local_id(0);
-    const size_t sample = first_sample + get_group_id(0);
-    __global real *s = scratch + get_group_id(0) * (size_t)SLICE_SIZE;
-    /* One step more, before the parts: what lasts comes from scratch memory; and one after them. */
-    const uint num_steps = (end - begin) * PART_STEPS;
-    ROLLED for (uint step = 0; step < num_steps + 2; step++) {
-        const uint part = begin + (step - 1) / PART_STEPS, part_step = (step - 1) % PART_STEPS;
-        const uint is_of_part = step > 0 && step <= num_steps;
-        if (step == 0) TURNS(turn, NUM_LASTING) sm[turn] = s[AT_LASTING + turn];
-        if (is_of_part) group_part_step(item, s, sm, params, part, part_step);
-        if (step > num_steps)
-            group_finish(item, s, sm, velocity + sample * (N * D), divergence + sample, end == NUM_PARTS);
-        ROLLED for (uint call = 0; call < CALLS; call++) {
-            group_product p = {.num_rows = 0};
-            if (is_of_part) group_part_product(part, part_step, call, &p);
-            run_product(item, s, sm, weights, &p, part * SOURCES);
         }
         BOTH_BARRIER;
     }

@@ -45,7 +45,8 @@ eqf_status eqf_bench_describe(eqf_context *ctx, char **text_out);
 
 typedef enum eqf_bench_work {
     EQF_BENCH_SAMPLE, /* a call of eqf_flow_sample, log-densities too */
-    EQF_BENCH_TRAIN   /* a step of likelihood by RK4 */
+    EQF_BENCH_TRAIN,  /* a step of likelihood by RK4 */
+    EQF_BENCH_MATCH   /* a step of flow matching, of fields that can (EQF_OBJECTIVE_FLOW_MATCHING) */
 } eqf_bench_work;
 
 typedef enum eqf_bench_layout {

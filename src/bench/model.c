@@ -120,6 +120,7 @@ static eqf_status train(eqf_context *inner, eqf_model *model, const eqf_bench_qu
     training.batch_size = question->batch_size;
     training.num_steps = training.validation_interval = 1000000000; /* for ever, and no validation */
     training.integration_penalty = question->integration_penalty;
+    if (question->work == EQF_BENCH_MATCH) training.objective = EQF_OBJECTIVE_FLOW_MATCHING;
     eqf_status status = eqf_trainer_create(inner, model, &training, question->batch_size, x, 0, NULL, &trainer);
     if (status == EQF_OK) listen(inner, listener);
     if (status == EQF_OK) status = eqf_trainer_advance(trainer, 1, &state);
@@ -147,7 +148,7 @@ static eqf_status check_question(eqf_context *ctx, const eqf_bench_question *que
     if (question->batch_size == 0 || question->batch_size > (size_t)1 << 24)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "batch_size is %zu: it must be 1 to 2^24",
                          question->batch_size);
-    if ((unsigned)question->work > EQF_BENCH_TRAIN || (unsigned)question->layout > EQF_BENCH_GROUP_STAGED)
+    if ((unsigned)question->work > EQF_BENCH_MATCH || (unsigned)question->layout > EQF_BENCH_GROUP_STAGED)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "work %u or layout %u is not one of eqflow/bench.h",
                          (unsigned)question->work, (unsigned)question->layout);
     return EQF_OK;
@@ -169,8 +170,8 @@ static eqf_status run(eqf_context *inner, const char *description, const eqf_mod
     EQF__TRY(set_layout(inner, question));
     EQF__TRY(eqf__device_open_description(inner, "the device", description));
     EQF__TRY(eqf_model_create(inner, options, &model));
-    const eqf_status status = question->work == EQF_BENCH_TRAIN ? train(inner, model, question, options, &listener)
-                                                                : sample(inner, model, question, options, &listener);
+    const eqf_status status = question->work == EQF_BENCH_SAMPLE ? sample(inner, model, question, options, &listener)
+                                                                 : train(inner, model, question, options, &listener);
     eqf_model_destroy(&model);
     EQF__TRY(status);
     if ((question->layout == EQF_BENCH_GROUP || question->layout == EQF_BENCH_GROUP_STAGED) &&

@@ -35,6 +35,8 @@ const eqf__known_answer eqf__known_answers[] = {
      .run = eqf__answer_scores},
     {"vector-Jacobian products", EQF__TOPIC_FLOW, GRADIENTS | EQF__BY_BATCH, .from = EQF__FROM_FIELD,
      .shows = EQF__FROM_FIELD, .tolerance = 3e-4, .run = eqf__answer_vjp},
+    {"vector-Jacobian products of velocities", EQF__TOPIC_FLOW, GRADIENTS | EQF__BY_BATCH | EQF__IS_COSTLY,
+     .from = EQF__FROM_FIELD, .tolerance = 3e-4, .run = eqf__answer_velocity_vjp},
     {"losses", EQF__TOPIC_FLOW, GRADIENTS, .from = EQF__FROM_PRIOR, .tolerance = 1e-4, .run = eqf__answer_losses},
     {"gradients", EQF__TOPIC_FLOW, GRADIENTS | EQF__BY_SUM | EQF__IS_SMALL, .from = EQF__FROM_PRIOR | EQF__FROM_FLOW,
      .tolerance = 3e-4, .goes_on = true, .run = eqf__answer_gradients},

@@ -38,7 +38,8 @@ enum {
     EQF__BY_TABLE = 1 << 7, /* the field is read from a table */
     EQF__BY_SUM = 1 << 8,   /* the field is summed directly */
     EQF__IS_SMALL = 1 << 9, /* the host computes everything */
-    EQF__IS_LARGE = 1 << 10 /* the host computes only velocities, of fields of many particles (flow_problem.h) */
+    EQF__IS_LARGE = 1 << 10, /* the host computes only velocities, of fields of many particles (flow_problem.h) */
+    EQF__IS_COSTLY = 1 << 11 /* the divergence costs much more than the velocity, whose reverse pass is its own */
 };
 
 /* Programs of a problem. Those of a flow are different ones for values and for gradients. */
@@ -106,6 +107,7 @@ EQF__ANSWER(losses); /* flow_gradients.c */
 EQF__ANSWER(gradients);
 EQF__ANSWER(reverse_passes);
 EQF__ANSWER(vjp);
+EQF__ANSWER(velocity_vjp);
 EQF__ANSWER(energies); /* potential.c */
 EQF__ANSWER(forces);
 EQF__ANSWER(chains);

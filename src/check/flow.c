@@ -12,7 +12,8 @@ static unsigned properties(const eqf_flow *flow, const eqf__field_problem *of_fi
     return (eqf__is_double(&flow->solver->real) ? EQF__IN_DOUBLE : EQF__IN_FLOAT) |
            (flow->field->batched != NULL ? EQF__BY_BATCH : EQF__BY_TEXT) |
            (flow->field->evaluation == EQF_FIELD_TABLE ? EQF__BY_TABLE : EQF__BY_SUM) |
-           (of_field->is_large ? EQF__IS_LARGE : EQF__IS_SMALL);
+           (of_field->is_large ? EQF__IS_LARGE : EQF__IS_SMALL) |
+           (flow->field->batched != NULL && flow->field->batched->is_divergence_costly ? EQF__IS_COSTLY : 0);
 }
 
 /* False: the host has no formula for this flow. */

@@ -105,17 +105,17 @@ static double way_of(const eqf__flow_problem *t, unsigned b, size_t c) {
     return eqf__host_number((unsigned)(b * t->flow->num_dof + c), 33);
 }
 
-/* Sum over samples of adjoint_velocity . v + adjoint_divergence div v, at configurations and parameters displaced by
- * `shift` along their directions. */
-static double host_product(eqf__flow_problem *t, double shift) {
+/* Sum over samples of adjoint_velocity . v, and with the divergence of adjoint_divergence div v, at configurations and
+ * parameters displaced by `shift` along their directions. */
+static double host_product(eqf__flow_problem *t, bool has_divergence, double shift) {
     const size_t num_dof = t->flow->num_dof;
     double sum = 0, *x = calloc(num_dof, sizeof *x);
     if (x == NULL) return NAN;
     shift_params(t, shift);
     for (unsigned b = 0; b < eqf__flow_num_known(t); b++) {
-        double divergence;
+        double divergence = 0;
         for (size_t c = 0; c < num_dof; c++) x[c] = t->h_x[b * num_dof + c] + shift * way_of(t, b, c);
-        if (!eqf__flow_host_velocity(t, b, x, vjp_time, t->h_y, &divergence)) divergence = NAN;
+        if (!eqf__flow_host_velocity(t, b, x, vjp_time, t->h_y, has_divergence ? &divergence : NULL)) divergence = NAN;
         sum += (double)adjoint_divergence(t, b) * divergence;
         for (size_t c = 0; c < num_dof; c++) sum += (double)adjoint_velocity(t, b, c) * t->h_y[c];
     }
@@ -125,7 +125,7 @@ static double host_product(eqf__flow_problem *t, double shift) {
 }
 
 /* Derivatives with respect to configurations and parameters, compared with differences along a direction in both. */
-static eqf_status check_vjp(eqf__flow_problem *t, double *error_out) {
+static eqf_status check_vjp(eqf__flow_problem *t, bool has_divergence, double *error_out) {
     const size_t num = EQF__FLOW_BATCH * t->flow->num_dof;
     const double step = 3e-5;
     float of_divergence[EQF__FLOW_BATCH], *adjoints = eqf__alloc(t->flow->ctx, num, sizeof(float), "the known answers");
@@ -135,8 +135,8 @@ static eqf_status check_vjp(eqf__flow_problem *t, double *error_out) {
         of_divergence[b] = adjoint_divergence(t, b);
         for (size_t c = 0; c < t->flow->num_dof; c++) adjoints[b * t->flow->num_dof + c] = adjoint_velocity(t, b, c);
     }
-    const eqf_status status =
-        eqf__flow_velocity_vjp(t->twin, vjp_time, EQF__FLOW_BATCH, t->x, adjoints, of_divergence, t->y, t->gradient);
+    const eqf_status status = eqf__flow_velocity_vjp(t->twin, vjp_time, EQF__FLOW_BATCH, t->x, adjoints,
+                                                     has_divergence ? of_divergence : NULL, t->y, t->gradient);
     free(adjoints);
     EQF__TRY(status);
     size = choose_direction(t);
@@ -147,17 +147,26 @@ static eqf_status check_vjp(eqf__flow_problem *t, double *error_out) {
             size = fmax(size, fabs(part));
         }
     along += along_direction(t);
-    const double expected = (host_product(t, step) - host_product(t, -step)) / (2 * step);
+    const double expected =
+        (host_product(t, has_divergence, step) - host_product(t, has_divergence, -step)) / (2 * step);
     *error_out = fabs(expected - along) / fmax(size, 1e-3);
     return EQF_OK;
 }
 
-EQF__ANSWER(vjp) {
-    eqf__flow_problem *t = eqf__flow_problem_of(problem);
+static eqf_status check_vjp_of_field(eqf__flow_problem *t, bool has_divergence, double *error_out) {
     const double calm = t->share;
     if (eqf__flow_share_of_field(t) != calm) EQF__TRY(eqf__flow_set_share(t, eqf__flow_share_of_field(t)));
-    EQF__TRY(check_vjp(t, error_out));
+    EQF__TRY(check_vjp(t, has_divergence, error_out));
     return t->share != calm ? eqf__flow_set_share(t, calm) : EQF_OK;
+}
+
+EQF__ANSWER(vjp) {
+    return check_vjp_of_field(eqf__flow_problem_of(problem), true, error_out);
+}
+
+/* Flow matching needs no more, and a field may have a kernel of its own for it. */
+EQF__ANSWER(velocity_vjp) {
+    return check_vjp_of_field(eqf__flow_problem_of(problem), false, error_out);
 }
 
 /* ---- The reverse pass of the solver alone ------------------------------------------------------------------------ */

@@ -262,18 +262,18 @@ bool eqf__host_message_velocity(const eqf__host_field *field, const double *x, d
                     .z = parts[11]};
     double *near = parts[12], *sides = parts[13];
     const double step = 1e-5;
-    *divergence_out = 0;
+    double divergence = 0;
     memcpy(near, x, step_dof * sizeof *near);
-    const size_t num_moved = field->is_symmetric ? D : step_dof;
+    const size_t num_moved = divergence_out == NULL ? 0 : field->is_symmetric ? D : step_dof;
     for (size_t c = 0; c < num_moved; c++) {
         for (int side = 0; side < 2; side++) {
             near[c] = x[c] + (side ? step : -step);
             velocity(&s, near, t, sides + (size_t)side * step_dof);
         }
         near[c] = x[c];
-        *divergence_out += (sides[step_dof + c] - sides[c]) / (2 * step);
+        divergence += (sides[step_dof + c] - sides[c]) / (2 * step);
     }
-    *divergence_out *= (double)step_dof / (double)num_moved;
+    if (divergence_out != NULL) *divergence_out = divergence * ((double)step_dof / (double)num_moved);
     velocity(&s, x, t, velocity_out);
     free(memory);
     return true;

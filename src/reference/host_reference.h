@@ -12,7 +12,8 @@ enum { EQF__REFERENCE_MAX_GAUSSIANS = 1024 };
 
 /* A field with its parameters in the order of the flat vector (src/dynamics/radial_params.h, dense_params.h). */
 typedef struct eqf__host_field eqf__host_field;
-/* v [N, D] and its divergence at (x [N, D], t). False, here and below: out of memory. */
+/* v [N, D] and its divergence at (x [N, D], t); of kinds with a costly divergence that one may be NULL. False, here and
+ * below: out of memory. */
 typedef bool (*eqf__host_velocity_function)(const eqf__host_field *field, const double *x, double t,
                                             double *velocity_out, double *divergence_out);
 struct eqf__host_field {

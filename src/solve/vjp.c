@@ -108,12 +108,13 @@ static eqf_status open_batched(vjp *v) {
     return EQF_OK;
 }
 
-static eqf_status launch_batched(vjp *v, const eqf__noise *noise, size_t num_blocks, cl_mem d_x) {
+static eqf_status launch_batched(vjp *v, const eqf__noise *noise, size_t num_blocks, cl_mem d_x, bool has_divergence) {
     eqf__field *field = v->flow->field;
+    const bool is_apart = !has_divergence && field->batched->is_divergence_costly;
     EQF__TRY(eqf__fill_zero(v->flow->ctx, v->d_adjoint_x,
                             num_blocks * v->flow->num_dof * field->real.vector_width * sizeof(float)));
     EQF__TRY(field->batched->vjp(field, noise, num_blocks, d_x, v->d_times, v->d_adjoint_velocity,
-                                 v->d_adjoint_divergence, v->d_adjoint_x, v->d_grad));
+                                 is_apart ? NULL : v->d_adjoint_divergence, v->d_adjoint_x, v->d_grad));
     return field->batched->contract(field, v->d_grad, v->d_gradient);
 }
 
@@ -154,7 +155,8 @@ static eqf_status open(vjp *v, size_t batch_size) {
     return write_times(v, lanes);
 }
 
-/* x, adjoint_velocity [count, N, D]; adjoint_divergence [count] or NULL (zeros). */
+/* x, adjoint_velocity [count, N, D]; adjoint_divergence [count] or NULL (zeros, with which a field whose divergence is
+ * costly does not compute it). */
 static eqf_status run_chunk(vjp *v, size_t first, size_t count, const float *x, const float *adjoint_velocity,
                             const float *adjoint_divergence, float *adjoint_x_out) {
     eqf_flow *flow = v->flow;
@@ -172,7 +174,7 @@ static eqf_status run_chunk(vjp *v, size_t first, size_t count, const float *x, 
         EQF__TRY(eqf__buffer_write(flow->ctx, v->d_adjoint_divergence, 0, count * sizeof(float), adjoint_divergence));
     EQF__TRY(eqf__fill_zero(flow->ctx, v->d_grad, v->grad_bytes > 0 ? v->grad_bytes : 4));
     EQF__TRY(eqf__fill_zero(flow->ctx, v->d_grad_shared, v->grad_shared_bytes > 0 ? v->grad_shared_bytes : 4));
-    EQF__TRY(flow->field->batched != NULL    ? launch_batched(v, &noise, blocks, batch->d_x)
+    EQF__TRY(flow->field->batched != NULL    ? launch_batched(v, &noise, blocks, batch->d_x, adjoint_divergence != NULL)
              : flow->field->any_time != NULL ? launch_any_time(v, blocks, batch->d_x)
                                              : launch_stage(v, blocks, batch->d_x));
     EQF__TRY(eqf__buffer_read(flow->ctx, v->d_gradient, 0, flow->field->num_trained * sizeof(float), v->h_gradient));

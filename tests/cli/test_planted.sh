@@ -111,10 +111,16 @@ planted train/weighted.cl training 's/store_lanes(at, f \* load/store_lanes(at, 
 planted train/flow_matching.cl training 's/(real)2 \* share \* difference/(real)-2 * share * difference/'
 planted dynamics/message_common.clh message 's/\*value = z \* sigma/*value = -z * sigma/'
 planted dynamics/message.clh message 's/j < i; j++) sum -= GET_ADJOINT/j < i; j++) sum += GET_ADJOINT/'
-planted dynamics/message_group.cl 'message, rk4' 's/s\[AT_V + turn\] - mean/s[AT_V + turn] + mean/' "${by_group[@]}"
+planted dynamics/message_group.cl 'message, rk4' 's/params\[sources\[n\]\] : (real)0/-params[sources[n]] : (real)0/' "${by_group[@]}"
 planted dynamics/message_group.clh 'message, rk4' 's/y1 = fma((real4)x1\[i\], b, y1)/y1 = fma((real4)-x1[i], b, y1)/' "${by_group[@]}"
 planted dynamics/message_group_values.clh 'message, rk4' 's/R_OF(j, i)\[a\] = -r/R_OF(j, i)[a] = r/' "${by_group[@]}"
 planted dynamics/message_group_edges.clh 'message, rk4' 's/to\[2 \* R\] = across;/to[2 * R] = -across;/' "${by_group[@]}"
+planted dynamics/message_group_sources.cl 'message, rk4' 's/s\[AT_V + turn\] - mean/s[AT_V + turn] + mean/' "${by_group[@]}"
+planted dynamics/message_group_gradient.clh 'message, rk4' 's/g2 = fma((real4)y\[at + o2\], x, g2)/g2 = fma((real4)-y[at + o2], x, g2)/' "${by_group[@]}"
+planted dynamics/message_group_reverse_edges.clh 'message, rk4' 's/sm\[SM_SUM_TAU + ch\] += sum_tau/sm[SM_SUM_TAU + ch] -= sum_tau/' "${by_group[@]}"
+planted dynamics/message_group_reverse_nodes.clh 'message, rk4' 's/adjoint_v = factor \* adjoint\[a\] - shrink/adjoint_v = factor * adjoint[a] + shrink/' "${by_group[@]}"
+planted dynamics/message_group_reverse.clh 'message, rk4' 's/j < i; j++) sum -= sm/j < i; j++) sum += sm/' "${by_group[@]}"
+planted dynamics/message_group_reverse.cl 'message, rk4' 's/(real)0;/(real)1;/' "${by_group[@]}"
 planted dynamics/message_group_rows.clh 'message, rk4' 's/real slope = steep \* r\[c\];/real slope = -steep * r[c];/' "${by_group[@]}"
 planted train/path.cl training 's/fma((realv)h, total, at)/fma((realv)-h, total, at)/'
 

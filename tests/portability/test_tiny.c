@@ -434,7 +434,33 @@ static void test_user_potential(void **state) {
     assert_true(is_good);
 }
 
-/* The message field: velocities, divergences, log-densities, the gradient of the nll by all parameters. */
+/* The vector-Jacobian product of the velocity, which flow matching uses. */
+static void compare_velocity_vjp(eqf_context *ctx, eqf_flow *flow, const ref_message *message, size_t num_params,
+                                 const float *x, const double *h_x, test_worst *worst) {
+    double adjoint[6], by_x[6], *one = calloc(num_params, sizeof *one), *sum = calloc(num_params, sizeof *sum);
+    float adjoints[NUM * 6], adjoint_x[NUM * 6], *gradient = test_output(num_params);
+    assert_true(one != NULL && sum != NULL);
+    for (size_t n = 0; n < NUM * 6; ++n) adjoints[n] = 0.25f * (float)((n * 7) % 11) - 1.0f;
+    TEST_OK(ctx, eqf_flow_velocity_vjp(flow, 0.5, NUM, x, adjoints, NULL, adjoint_x, gradient));
+    test_output_end(num_params, gradient);
+    for (size_t b = 0; b < NUM; ++b) {
+        double largest = 0.0;
+        for (size_t n = 0; n < 6; ++n) adjoint[n] = (double)adjoints[6 * b + n];
+        ref_message_gradient(message, 0.5, h_x + 6 * b, adjoint, 0.0, by_x, one);
+        for (size_t p = 0; p < num_params; ++p) sum[p] += one[p];
+        for (size_t n = 0; n < 6; ++n) largest = fmax(largest, fabs(by_x[n]));
+        for (size_t n = 0; n < 6; ++n) test_compare(worst, b, fabs((double)adjoint_x[6 * b + n] - by_x[n]) / largest);
+    }
+    double largest = 0.0;
+    for (size_t p = 0; p < num_params; ++p) largest = fmax(largest, fabs(sum[p]));
+    for (size_t p = 0; p < num_params; ++p) test_compare(worst, p, fabs((double)gradient[p] - sum[p]) / largest);
+    free(one);
+    free(sum);
+    free(gradient);
+}
+
+/* The message field: velocities, divergences, log-densities, the gradient of the nll by all parameters, and that of the
+ * velocity alone. */
 static void check_message(eqf_context *ctx, const char *layout) {
     eqf_model_options options = test_model_options(&tiny);
     options.integrator.num_steps = NUM_STEPS;
@@ -476,6 +502,7 @@ static void check_message(eqf_context *ctx, const char *layout) {
     for (size_t p = 0; p < num_params; ++p) largest = fmax(largest, fabs(by_params[p]));
     for (size_t p = 0; p < num_params; ++p)
         test_compare(&worst_gradient, p, fabs(gradient[p] - by_params[p]) / largest);
+    compare_velocity_vjp(ctx, flow, message, num_params, x, h_x, &worst_gradient);
     bool is_good = test_report(&worst, "message field%s: velocities, divergences, log-densities", layout);
     is_good &= test_report(&worst_gradient, "message field%s: gradients", layout);
     free(x);
@@ -505,7 +532,8 @@ static void test_message_group(void **state) {
     device->has_fast_local_memory = true;
     eqf__launches_note(ctx);
     check_message(ctx, " by groups of 8");
-    const bool is_by_group = strstr(eqf__launches_noted(ctx), ":message_group_sources") != NULL;
+    const bool is_by_group = strstr(eqf__launches_noted(ctx), ":message_group_sources") != NULL &&
+                             strstr(eqf__launches_noted(ctx), ":message_group_node_adjoints") != NULL;
     device->vector_width = before.vector_width;
     device->group_size = before.group_size;
     device->has_fast_local_memory = before.has_fast_local_memory;
