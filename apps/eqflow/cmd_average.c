@@ -188,7 +188,7 @@ static exit_code print_averages(cli_app *app, const average_flags *flags, const 
 static void warn_of_copies(cli_app *app, const averages *a) {
     for (size_t n = 1; n < a->num; n++)
         if (a->columns[0].values[n] != a->columns[0].values[0]) return;
-    app_warn(app, "all %zu configurations have the same energy, so standard errors say nothing: are they copies of one?",
+    app_warn(app, "all %zu configurations have the same energy, so the errors say nothing: are they copies of one?",
              a->num);
 }
 
