@@ -184,6 +184,14 @@ static exit_code print_averages(cli_app *app, const average_flags *flags, const 
     return code;
 }
 
+/* Copies of one configuration have standard errors of 0. Column 0 is the energy. */
+static void warn_of_copies(cli_app *app, const averages *a) {
+    for (size_t n = 1; n < a->num; n++)
+        if (a->columns[0].values[n] != a->columns[0].values[0]) return;
+    app_warn(app, "all %zu configurations have the same energy, so the errors say nothing: are they copies of one?",
+             a->num);
+}
+
 static exit_code print_all(cli_app *app, const average_flags *flags, averages *a, const scan_range *scan,
                            const cli_option *options, size_t num_options) {
     cli_output output;
@@ -195,8 +203,11 @@ static exit_code print_all(cli_app *app, const average_flags *flags, averages *a
     output_text(&output, "pairs_output", flags->pairs_path ? "pair distribution in" : NULL, flags->pairs_path);
     output_text(&output, "histograms_output", flags->histograms_path ? "histograms in" : NULL, flags->histograms_path);
     output_text(&output, "each_output", flags->each_path ? "values of each in" : NULL, flags->each_path);
-    if (code == EXIT_CODE_OK) return output_finish(&output);
-    output_abandon(&output);
+    if (code == EXIT_CODE_OK)
+        code = output_finish(&output);
+    else
+        output_abandon(&output);
+    if (code == EXIT_CODE_OK) warn_of_copies(app, a);
     return code;
 }
 

@@ -112,6 +112,10 @@ refuse 2 'is no number' x.npy --preset dw2 --with temperature=hot:hot.npy
 refuse 2 'no constant of this name' x.npy --preset dw2 --with colour=3:hot.npy
 refuse 3 'no such file' x.npy --preset dw2 --with temperature=3:none.npy
 refuse 2 'excludes --log-weights' x.npy --preset dw2 --with temperature=3:hot.npy --log-weights lw.npy
+# Copies of one configuration.
+npy '<f4' False '(32, 2, 2)' alike.npy < <(for _ in $(seq 32); do printf '\0\0\200\77\0\0\0\0\0\0\0\0\0\0\0\0'; done)
+succeed "$eqflow" average alike.npy --preset dw2 --quiet
+if [ "$(wc -l <stderr)" -eq 1 ] && grep -q 'all 32 configurations have the same energy' stderr; then pass; else fail "copies of one: $(cat stderr)"; fi
 refuse 2 'excludes --with' x.npy --preset dw2 --with temperature=3:hot.npy --each each.csv
 refuse 2 'would overwrite' x.npy --preset dw2 --each x.npy
 refuse 2 'belongs to --scan' x.npy --preset dw2 --table t.csv
