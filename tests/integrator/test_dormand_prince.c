@@ -505,9 +505,9 @@ static void test_layouts(void **state) {
     assert_true(is_good);
 }
 
-/* Log-densities of samples of a trained model: by lanes and by groups they may differ by what the tolerance leaves open,
- * and that is the layout's own error: against a tolerance of 1e-7, which is rounding. Were it the order of sums alone,
- * the difference would not shrink with the tolerance. */
+/* Log-densities of samples of a trained model: by lanes and by groups they may differ by what the tolerance leaves
+ * open, and that is the layout's own error: against a tolerance of 1e-7, which is rounding. Were it the order of sums
+ * alone, the difference would not shrink with the tolerance. */
 static void test_layouts_of_trained_model(void **state) {
     (void)state;
     enum { BATCH = 128 };
