@@ -124,7 +124,7 @@ static exit_code evaluate_columns(cli_app *app, const average_flags *flags, aver
     const eqf_observable *rows = eqf_observables(&num_rows);
     for (size_t o = 0; o < flags->observables.num_texts && code == EXIT_CODE_OK; o++) {
         const eqf_observable *row = eqf_observable_find(flags->observables.texts[o]);
-        code = evaluate_row(app, flags, a, row);
+        if (row) code = evaluate_row(app, flags, a, row); /* the energy has its column already */
     }
     for (size_t r = 0; r < num_rows && flags->observables.num_texts == 0 && code == EXIT_CODE_OK; r++)
         if (a->potential.space_dim >= rows[r].least_dim) code = evaluate_row(app, flags, a, &rows[r]);
