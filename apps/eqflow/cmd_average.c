@@ -407,7 +407,7 @@ exit_code cmd_average(cli_app *app) {
             "with errors by the jackknife over contiguous blocks. A scan reweights the same configurations to other "
             "temperatures or constants; its ESS says how far that carries.",
         .operands = operands,
-        .examples = "  eqflow average lj13.npy --preset lj13 --scan temperature=0.8:1.2:9\n"
+        .examples = "  eqflow average lj13.npy --preset lj13 --temperature 0.8:1.2:9\n"
                     "  eqflow average walkers.npy --preset lj13 --log-weights lw.npy\n"
                     "  eqflow average t0.npy --preset lj13 --with temperature=1.2:t1.npy\n"
                     "  eqflow average x.npy --preset dw4 --observable-text mine.cl --pairs g.csv\n",
@@ -421,6 +421,8 @@ exit_code cmd_average(cli_app *app) {
     const char *words[OPERANDS_MAX];
     exit_code code;
     scan_range scan;
+    char scan_word[SCAN_WORD_SIZE];
+    if ((code = scan_take_words(app, scan_word)) != EXIT_CODE_OK) return code;
     if (!options_parse(app, &help, options, num_options, words, &code)) return code;
     flags.data_path = words[0];
     code = check_flags(app, &flags, &scan);
