@@ -140,8 +140,8 @@ value() {
         $1 == key && index_now == wanted { sub(/^[^:]*: */, ""); sub(/,$/, ""); gsub(/"/, ""); print; exit }' "$3"
 }
 
-# names WORD FILE: of the tests of cmocka that ended so, each once.
-names() { sed -n "s/^.*\[ *$1 *\] \([A-Za-z_][A-Za-z0-9_]*\).*/\1/p" "$2" | sort -u; }
+# names WORD FILE: of the tests of cmocka that ended so, each once; not its summary ("tests: 5 test(s).").
+names() { sed -n "s/^.*\[ *$1 *\] \([A-Za-z_][A-Za-z0-9_]*\) *$/\1/p" "$2" | sort -u; }
 
 # run_once LOG COMMAND...: sets code and seconds of the caller. With --resume, what ended before, by itself, is not run
 # again.
@@ -168,7 +168,7 @@ run_program() {
     run_once "$log" "$@"
     [ -z "$stops" ] || return 0
     num_run=$((num_run + 1))
-    total=$(sed -n 's/^.*\[=*\] \(tests: \)\{0,1\}Running \([0-9]*\) test.*/\2/p' "$log" | awk '{ n += $1 } END { print n + 0 }')
+    total=$(sed -n 's/^.*\[=*\] \([A-Za-z0-9_.]*: \)\{0,1\}Running \([0-9]*\) test.*/\2/p' "$log" | awk '{ n += $1 } END { print n + 0 }')
     ok=$(names OK "$log" | grep -c .) skips=$(names SKIPPED "$log" | grep -c .)
     fails=$((total - ok - skips))
     if [ "$fails" -le 0 ] && { [ "$code" -ne 0 ] || [ "$total" -eq 0 ] || [ "$fails" -lt 0 ]; }; then fails=1; fi

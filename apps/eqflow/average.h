@@ -56,6 +56,10 @@ exit_code average_moments(cli_app *app, const average_flags *flags, const averag
                           size_t column_index, eqf_moments *moments);
 json_t *average_json(const eqf_moments *moments);
 
+/* `--temperature 0.8:1.2:9` and `--constant NAME=1:2:5` (so every constant with a range) become `--scan
+ * NAME=FIRST:LAST:COUNT` on the command line. word_out: the new word, which must live as long as the command line. */
+enum { SCAN_WORD_SIZE = 256 };
+exit_code scan_take_words(cli_app *app, char word_out[SCAN_WORD_SIZE]);
 /* "NAME=FIRST:LAST:COUNT"; NULL: no scan. */
 exit_code scan_parse(cli_app *app, const char *text, scan_range *scan_out);
 /* The averages at each value: as rows on stdout, as "scan" in JSON, and in the table of flags. options: of the command

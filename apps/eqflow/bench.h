@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "app.h"
+#include "eqflow/bench.h"
 #include "eqflow/device.h"
 #include "eqflow/flow.h"
 #include "eqflow/mcmc.h"
@@ -96,10 +97,18 @@ void bench_start_up_print(cli_output *output, const eqf_preset *preset, const be
 exit_code bench_start_up_report(cli_app *app, const eqf_preset *preset);
 /* Three or four significant digits in few columns; "-" where there is none. */
 const char *bench_brief(double value, char text[32]);
+/* What is measured: the device, and what its figures are divided by. */
+void bench_describe_device(cli_output *output, const eqf_device_info *device, const eqf_bench_yardsticks *y);
 
-/* The time that a described device would take for each of the presets, in each layout. device: a name, a file, or
- * "here": the open one, which is measured too. batch 0: 256 and 4096. */
-exit_code bench_model_report(cli_app *app, const char *device, const char *field, uint64_t batch,
+/* What --model asks. device: a name, a file, or "here": the open one, which is measured too (by RK4). steps: of a
+ * method with step control. */
+typedef struct bench_model_question {
+    const char *device, *field, *integrator;
+    double steps;
+} bench_model_question;
+
+/* The time that a described device would take for each of the presets, in each layout. batch 0: 256 and 4096. */
+exit_code bench_model_report(cli_app *app, const bench_model_question *question, uint64_t batch,
                              const eqf_preset *const *presets, size_t num_presets);
 
 /* Answers requests on stdin until quit or its end. */

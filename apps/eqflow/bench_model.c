@@ -24,6 +24,8 @@ typedef struct model_session {
     bool is_here;
     uint64_t batch;
     eqf_dynamics_kind field;
+    eqf_integrator_method method;
+    double steps;       /* of a method with step control */
     const char *device; /* its name, or its file's */
     json_t *rows;
 } model_session;
@@ -144,9 +146,12 @@ static exit_code model_work(model_session *session, const char *system, const eq
     double measured = 0;
     question.work = work;
     question.batch_size = batch;
+    question.method = session->method;
+    question.num_steps = session->steps;
     eqf_status status = eqf_bench_model(ctx, session->text, model, &question, &chosen);
     if (status != EQF_OK) return fail_model(session, status);
-    if (session->is_here && work != EQF_BENCH_MATCH) {
+    const bool is_adaptive = eqf_integrator_method_describe(session->method)->has_step_control;
+    if (session->is_here && !is_adaptive && work != EQF_BENCH_MATCH) {
         exit_code code = measure_here(session, model, work, batch, &measured);
         if (code != EXIT_CODE_OK) return code;
     }
@@ -185,12 +190,15 @@ static exit_code model_all(model_session *session, const eqf_preset *const *pres
     return EXIT_CODE_OK;
 }
 
-exit_code bench_model_report(cli_app *app, const char *device, const char *field, uint64_t batch,
+exit_code bench_model_report(cli_app *app, const bench_model_question *question, uint64_t batch,
                              const eqf_preset *const *presets, size_t num_presets) {
-    model_session session = {.app = app, .batch = batch, .device = device};
+    const char *device = question->device, *field = question->field, *integrator = question->integrator;
+    model_session session = {.app = app, .batch = batch, .device = device, .steps = question->steps};
     exit_code code = EXIT_CODE_OK;
     if (eqf_dynamics_kind_find(field, &session.field) != EQF_OK)
-        return app_fail(app, EXIT_CODE_USAGE, "unknown field '%s'; there are radial and message", field);
+        return app_fail(app, EXIT_CODE_USAGE, "unknown field '%s'; there are radial, dense and message", field);
+    if (eqf_integrator_method_find(integrator, &session.method) != EQF_OK)
+        return app_fail(app, EXIT_CODE_USAGE, "unknown integrator '%s'; there are rk4 and dopri5", integrator);
     if (num_presets == 0) return app_fail(app, EXIT_CODE_USAGE, "--model wants a system: dw2, dw4, lj13, lj55 or all");
     if ((code = output_begin(&session.output, app)) != EXIT_CODE_OK) return code;
     code = find_device(&session, device);
@@ -198,8 +206,9 @@ exit_code bench_model_report(cli_app *app, const char *device, const char *field
     if (code == EXIT_CODE_OK) {
         output_text(&session.output, "device", NULL, device);
         output_text(&session.output, "field", NULL, field);
-        output_line(&session.output, "%s, %s field: what a call takes at best, counted and not measured", device,
-                    field);
+        output_text(&session.output, "integrator", NULL, integrator);
+        output_line(&session.output, "%s, %s field by %s: what a call takes at best, counted and not measured", device,
+                    field, integrator);
         output_line(&session.output, "  %-18s %9s %9s %8s %5s  %s", "layout", "us/sample", "calls/s", "launches",
                     "occ.", "longest kernel");
         code = model_all(&session, presets, num_presets);

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "bench.h"
+#include "eqflow/version.h"
 #include "output.h"
 
 /* Three or four significant digits in few columns; "-" where there is none. */
@@ -13,6 +14,26 @@ const char *bench_brief(double value, char text[32]) {
                                                              : "%.3g",
              value);
     return text;
+}
+
+void bench_describe_device(cli_output *output, const eqf_device_info *device, const eqf_bench_yardsticks *y) {
+    char fma[32], copy[32];
+    output_line(output, "%s, %u compute units", device->name, device->compute_units);
+    output_line(output, "%s, driver %s; profile %s, %u samples a work-item", device->platform_name,
+                device->driver_version, device->profile_name, device->vector_width);
+    output_line(output, "FMA peak %s GFLOP/s (float32), copy %s GB/s (read + write), measured",
+                bench_brief(y->fma_gflops, fma), bench_brief(y->copy_gbps, copy));
+    output_text(output, "version", NULL, eqf_version());
+    output_text(output, "revision", NULL, eqf_version_revision());
+    output_text(output, "device", NULL, device->name);
+    output_text(output, "platform", NULL, device->platform_version);
+    output_text(output, "driver", NULL, device->driver_version);
+    output_text(output, "profile", NULL, device->profile_name);
+    output_count(output, "compute_units", NULL, device->compute_units);
+    output_count(output, "vector_width", NULL, device->vector_width);
+    output_number(output, "fma_peak_gflops", NULL, y->fma_gflops, NULL);
+    output_number(output, "copy_bandwidth_gbps", NULL, y->copy_gbps, NULL);
+    output_count(output, "copy_bytes", NULL, y->copy_bytes);
 }
 
 json_t *bench_start_up_json(const bench_start_up *s) {

@@ -245,6 +245,9 @@ static exit_code check_flags(cli_app *app, anneal_flags *flags) {
         return app_fail(app, EXIT_CODE_USAGE, "-n %llu leaves fewer than 2 walkers for each of %llu repeats",
                         (unsigned long long)flags->num_walkers, (unsigned long long)flags->num_repeats);
     const bool is_samples = ends_with(flags->start_path, ".npy") || ends_with(flags->start_path, ".xyz");
+    if (is_samples && flags->num_langevin_moves + flags->num_particle_sweeps == 0)
+        return app_fail(app, EXIT_CODE_USAGE,
+                        "samples have no latents to move: allow --langevin-moves or --particle-sweeps");
     if (is_samples && !flags->preset_name)
         return app_fail(app, EXIT_CODE_USAGE, "samples need --preset PRESET: the potential whose equilibrium they are");
     if (!is_samples && flags->start_constants.num_texts > 0)

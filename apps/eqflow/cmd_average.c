@@ -124,7 +124,7 @@ static exit_code evaluate_columns(cli_app *app, const average_flags *flags, aver
     const eqf_observable *rows = eqf_observables(&num_rows);
     for (size_t o = 0; o < flags->observables.num_texts && code == EXIT_CODE_OK; o++) {
         const eqf_observable *row = eqf_observable_find(flags->observables.texts[o]);
-        code = evaluate_row(app, flags, a, row);
+        if (row) code = evaluate_row(app, flags, a, row); /* the energy has its column already */
     }
     for (size_t r = 0; r < num_rows && flags->observables.num_texts == 0 && code == EXIT_CODE_OK; r++)
         if (a->potential.space_dim >= rows[r].least_dim) code = evaluate_row(app, flags, a, &rows[r]);
@@ -184,6 +184,14 @@ static exit_code print_averages(cli_app *app, const average_flags *flags, const 
     return code;
 }
 
+/* Copies of one configuration have standard errors of 0. Column 0 is the energy. */
+static void warn_of_copies(cli_app *app, const averages *a) {
+    for (size_t n = 1; n < a->num; n++)
+        if (a->columns[0].values[n] != a->columns[0].values[0]) return;
+    app_warn(app, "all %zu configurations have the same energy, so the errors say nothing: are they copies of one?",
+             a->num);
+}
+
 static exit_code print_all(cli_app *app, const average_flags *flags, averages *a, const scan_range *scan,
                            const cli_option *options, size_t num_options) {
     cli_output output;
@@ -195,8 +203,11 @@ static exit_code print_all(cli_app *app, const average_flags *flags, averages *a
     output_text(&output, "pairs_output", flags->pairs_path ? "pair distribution in" : NULL, flags->pairs_path);
     output_text(&output, "histograms_output", flags->histograms_path ? "histograms in" : NULL, flags->histograms_path);
     output_text(&output, "each_output", flags->each_path ? "values of each in" : NULL, flags->each_path);
-    if (code == EXIT_CODE_OK) return output_finish(&output);
-    output_abandon(&output);
+    if (code == EXIT_CODE_OK)
+        code = output_finish(&output);
+    else
+        output_abandon(&output);
+    if (code == EXIT_CODE_OK) warn_of_copies(app, a);
     return code;
 }
 
@@ -232,7 +243,8 @@ static exit_code check_flags(cli_app *app, const average_flags *flags, scan_rang
         code = app_fail(app, EXIT_CODE_USAGE,
                         "--preset PRESET or --potential FILE.cl is missing: whose configurations are these?");
     for (size_t o = 0; o < flags->observables.num_texts && code == EXIT_CODE_OK; o++)
-        if (!eqf_observable_find(flags->observables.texts[o]))
+        if (strcmp(flags->observables.texts[o], "energy") != 0 && /* it is always there */
+            !eqf_observable_find(flags->observables.texts[o]))
             code = app_fail(app, EXIT_CODE_USAGE, "unknown observable '%s'; see eqflow average --help",
                             flags->observables.texts[o]);
     if (code == EXIT_CODE_OK) code = files_check_writable(app, flags->table_path, "the table");
@@ -396,7 +408,7 @@ exit_code cmd_average(cli_app *app) {
             "with errors by the jackknife over contiguous blocks. A scan reweights the same configurations to other "
             "temperatures or constants; its ESS says how far that carries.",
         .operands = operands,
-        .examples = "  eqflow average lj13.npy --preset lj13 --scan temperature=0.8:1.2:9\n"
+        .examples = "  eqflow average lj13.npy --preset lj13 --temperature 0.8:1.2:9\n"
                     "  eqflow average walkers.npy --preset lj13 --log-weights lw.npy\n"
                     "  eqflow average t0.npy --preset lj13 --with temperature=1.2:t1.npy\n"
                     "  eqflow average x.npy --preset dw4 --observable-text mine.cl --pairs g.csv\n",
@@ -410,6 +422,8 @@ exit_code cmd_average(cli_app *app) {
     const char *words[OPERANDS_MAX];
     exit_code code;
     scan_range scan;
+    char scan_word[SCAN_WORD_SIZE];
+    if ((code = scan_take_words(app, scan_word)) != EXIT_CODE_OK) return code;
     if (!options_parse(app, &help, options, num_options, words, &code)) return code;
     flags.data_path = words[0];
     code = check_flags(app, &flags, &scan);

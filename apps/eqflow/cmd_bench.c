@@ -294,30 +294,6 @@ static exit_code select_systems(cli_app *app, const char *name, bench_selection 
     return app_fail(app, EXIT_CODE_USAGE, "unknown system '%s'; there are dw2, dw4, lj13, lj55, sweep, all", name);
 }
 
-static void describe_device(bench_session *session) {
-    cli_output *output = &session->output;
-    const eqf_device_info *device = &session->device;
-    const eqf_bench_yardsticks *y = &session->yardsticks;
-    char fma[32], copy[32];
-    output_line(output, "%s, %u compute units", device->name, device->compute_units);
-    output_line(output, "%s, driver %s; profile %s, %u samples a work-item", device->platform_name,
-                device->driver_version, device->profile_name, device->vector_width);
-    output_line(output, "FMA peak %s GFLOP/s (float32), copy %s GB/s (read + write), measured",
-                bench_brief(y->fma_gflops, fma), bench_brief(y->copy_gbps, copy));
-    output_text(output, "version", NULL, eqf_version());
-    output_text(output, "revision", NULL, eqf_version_revision());
-    output_text(output, "device", NULL, device->name);
-    output_text(output, "platform", NULL, device->platform_version);
-    output_text(output, "driver", NULL, device->driver_version);
-    output_text(output, "profile", NULL, device->profile_name);
-    output_count(output, "compute_units", NULL, device->compute_units);
-    output_count(output, "vector_width", NULL, device->vector_width);
-    output_number(output, "fma_peak_gflops", NULL, y->fma_gflops, NULL);
-    output_number(output, "copy_bandwidth_gbps", NULL, y->copy_gbps, NULL);
-    output_count(output, "copy_bytes", NULL, y->copy_bytes);
-    output_number(output, "seconds_per_figure", NULL, session->seconds, NULL);
-}
-
 static exit_code bench_all(bench_session *session, const bench_selection *selection, const bench_start_up *here) {
     cli_app *app = session->app;
     json_t *systems = json_object(), *sizes = json_array(), *gaussians = json_array();
@@ -361,7 +337,8 @@ static exit_code run_session(cli_app *app, const bench_selection *selection, dou
     if (status == EQF_OK) status = eqf_bench_probe(app->ctx, &session.yardsticks);
     if (status != EQF_OK) return app_fail_status(app, status, ACTIVITY_COMPUTE);
     if ((code = output_begin(&session.output, app)) != EXIT_CODE_OK) return code;
-    describe_device(&session);
+    bench_describe_device(&session.output, &session.device, &session.yardsticks);
+    output_number(&session.output, "seconds_per_figure", NULL, seconds, NULL);
     for (size_t i = 0; i < selection->num_presets; i++) {
         session.num_total += num_preset_figures(&session, selection->presets[i]);
     }
@@ -388,10 +365,11 @@ exit_code cmd_bench(cli_app *app) {
         .print_more = bench_print_columns,
         .examples = "  eqflow bench --system lj13 --batch 4096 --json\n  eqflow bench --model h200 --system lj13\n",
     };
-    const char *system = "all", *model_device = NULL, *field = "radial";
+    const char *system = "all", *model_device = NULL, *field = "radial", *integrator = "rk4";
     uint64_t batch = 0;
-    double seconds = 0.5;
-    bool is_serving = false, is_start_up = false, is_field_set = false;
+    double seconds = 0.5, steps = 12;
+    bool is_serving = false, is_start_up = false;
+    bool is_field_set = false, is_integrator_set = false, is_steps_set = false;
     const cli_option options[] = {
         {.kind = OPTION_TEXT,
          .name = "system",
@@ -429,7 +407,21 @@ exit_code cmd_bench(cli_app *app) {
          .argument = "KIND",
          .value = &field,
          .is_set = &is_field_set,
-         .help = "radial or message, of --model"},
+         .help = "radial, dense or message, of --model"},
+        {.kind = OPTION_TEXT,
+         .name = "integrator",
+         .argument = "METHOD",
+         .value = &integrator,
+         .is_set = &is_integrator_set,
+         .help = "rk4 or dopri5, of --model"},
+        {.kind = OPTION_NUMBER,
+         .name = "steps",
+         .argument = "N",
+         .value = &steps,
+         .is_set = &is_steps_set,
+         .low = 1,
+         .high = 1e6,
+         .help = "that dopri5 tries for a sample, of --model"},
         {.kind = OPTION_FLAG,
          .name = "serve",
          .value = &is_serving,
@@ -439,12 +431,14 @@ exit_code cmd_bench(cli_app *app) {
     const char *words[OPERANDS_MAX];
     exit_code code;
     if (!options_parse(app, &help, options, sizeof options / sizeof options[0], words, &code)) return code;
-    if (is_field_set && !model_device) return app_fail(app, EXIT_CODE_USAGE, "--field belongs to --model");
+    if ((is_field_set || is_integrator_set || is_steps_set) && !model_device)
+        return app_fail(app, EXIT_CODE_USAGE, "--field, --integrator and --steps belong to --model");
     if (is_serving) return bench_serve(app);
     bench_selection selection;
     if ((code = select_systems(app, system, &selection)) != EXIT_CODE_OK) return code;
     if (is_start_up) return bench_start_up_report(app, selection.start_up);
     if (model_device)
-        return bench_model_report(app, model_device, field, batch, selection.presets, selection.num_presets);
+        return bench_model_report(app, &(bench_model_question){model_device, field, integrator, steps}, batch,
+                                  selection.presets, selection.num_presets);
     return run_session(app, &selection, seconds, batch);
 }

@@ -90,6 +90,12 @@ static void say_what_is_left(int number) {
     say(&storing_line);
 }
 
+/* Runs when an interrupted command has said so and its kernels are not stored after PATIENCE. */
+static void end_with_result(int number) {
+    (void)number;
+    _exit(result_code);
+}
+
 static void end_of_process(void) {
     if (!is_command_running) return;
     if (is_stop_requested) end_at_once(0);
@@ -190,10 +196,10 @@ void signals_end_command(void) {
 }
 
 void signals_set_result(int code, bool is_quiet) {
-    if (is_stop_requested) return;
     result_code = code;
-    if (is_quiet) return;
-    take(SIGALRM, say_what_is_left, SA_RESTART); /* a driver may not handle EINTR */
+    if (is_quiet && !is_stop_requested) return;
+    /* SA_RESTART: a driver may not handle EINTR */
+    take(SIGALRM, is_stop_requested ? end_with_result : say_what_is_left, SA_RESTART);
     alarm(PATIENCE);
 }
 

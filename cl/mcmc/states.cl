@@ -42,6 +42,13 @@ __kernel void state_swap(__global real *x_low, __global real *x_high, __global c
     swaps[ladder]++;
 }
 
+/* After sweeps: moves [num_ladders] uint += the accepted moves of a state's chains in the last launch. */
+__kernel void state_count(__global const uint *accepted, __global uint *moves, uint num_ladders) {
+    const uint ladder = get_global_id(0);
+    if (ladder >= num_ladders) return;
+    moves[ladder] += accepted[ladder];
+}
+
 /* After a round of exchanges: way as in replica.cl, of the configurations at the first and at the last state; trips
  * [num_ladders] uint += 1 where one came back to the first from the last. */
 __kernel void state_ways(__global uint *way_first, __global uint *way_last, __global uint *trips, uint num_ladders) {

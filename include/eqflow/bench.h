@@ -45,7 +45,7 @@ eqf_status eqf_bench_describe(eqf_context *ctx, char **text_out);
 
 typedef enum eqf_bench_work {
     EQF_BENCH_SAMPLE, /* a call of eqf_flow_sample, log-densities too */
-    EQF_BENCH_TRAIN,  /* a step of likelihood by RK4 */
+    EQF_BENCH_TRAIN,  /* a step of likelihood: by RK4, or the continuous adjoint (OTD) by DOPRI5 */
     EQF_BENCH_MATCH   /* a step of flow matching, of fields that can (EQF_OBJECTIVE_FLOW_MATCHING) */
 } eqf_bench_work;
 
@@ -61,7 +61,9 @@ typedef struct eqf_bench_question {
     eqf_bench_work work;
     eqf_bench_layout layout;
     size_t batch_size;
-    double integration_penalty; /* of training */
+    double integration_penalty; /* of training by RK4 */
+    eqf_integrator_method method;
+    double num_steps; /* of DOPRI5, that a sample tries in each direction; 0: 12. A description cannot know them */
 } eqf_bench_question;
 #define EQF_BENCH_QUESTION_INIT \
     { .struct_size = sizeof(eqf_bench_question), .batch_size = 256 }
@@ -82,9 +84,9 @@ typedef struct eqf_bench_estimate {
 #define EQF_BENCH_ESTIMATE_INIT \
     { .struct_size = sizeof(eqf_bench_estimate) }
 
-/* description: text of a device. Fields whose matrix products are CLBlast's (dense) are UNSUPPORTED. Errors: FORMAT
- * (a description without rates too), UNSUPPORTED (the device, or the field in that layout), those of flows and
- * training. */
+/* description: text of a device. CLBlast's matrix products (dense field) are counted by their sizes, as if they ran at
+ * the rate of multiply-adds. Errors: FORMAT (a description without rates too), UNSUPPORTED (the device, the field in
+ * that layout, DOPRI5 of a field that is evaluated in batches), those of flows and training. */
 eqf_status eqf_bench_model(eqf_context *ctx, const char *description, const eqf_model_options *model,
                            const eqf_bench_question *question, eqf_bench_estimate *estimate_out);
 

@@ -10,7 +10,7 @@
 /* Sizes that a program was assembled for. */
 typedef struct sizes {
     double N, D, K, M, V, group, stage_size, grad_stage_size;
-    double pairs;
+    double pairs, steps;
     bool is_table, is_local; /* the field's table; copied to local memory */
 } sizes;
 
@@ -29,7 +29,7 @@ static bool has_file(const eqf__launch_seen *launch, const char *file) {
     return strstr(launch->source, line) != NULL;
 }
 
-static sizes sizes_of(const eqf__launch_seen *launch) {
+static sizes sizes_of(const eqf__launch_seen *launch, double num_steps) {
     const char *options = launch->options;
     sizes s = {.N = defined(options, "N"),
                .D = defined(options, "D"),
@@ -40,6 +40,7 @@ static sizes sizes_of(const eqf__launch_seen *launch) {
                .stage_size = defined(options, "STAGE_SIZE"),
                .grad_stage_size = defined(options, "GRAD_STAGE_SIZE")};
     s.pairs = s.N * (s.N - 1) / 2;
+    s.steps = num_steps;
     s.is_table = has_file(launch, "dynamics/radial_table.clh");
     s.is_local = strstr(options, "STAGE_IS_LOCAL") != NULL;
     return s;
@@ -195,6 +196,95 @@ static void count_adjoint(const eqf__launch_seen *launch, const sizes *s, eqf__w
     if (!is_group) w->numbers = 40 + (dof <= LARGEST_IN_REGISTERS ? 9 * dof : 32);
 }
 
+/* ---- Steps of a sample's own ------------------------------------------------------------------------------------ */
+
+/* A and B at a time (radial_any_time.clh); by groups the work-items share them, and meet twice. */
+static void add_field_of_time(eqf__work *w, double times, const sizes *s, bool is_group) {
+    const double each = (s->K + 1) * s->M + 20 * s->M;
+    if (!is_group) {
+        w->slots += times * each;
+        return;
+    }
+    const double rounds = divide_up(s->K + 1, s->group) * s->M + s->M + 20;
+    w->slots += times * s->group * (rounds + 2 * SLOTS_BARRIER);
+    w->local += times * s->group * rounds * sizeof(float);
+    w->chain += times * rounds / 8; /* reads of neighbouring numbers, which do not wait for each other */
+}
+
+/* The slope of the state: of x and log_det or, in reverse, of x and its adjoint. */
+static eqf__work adaptive_slope(const sizes *s, bool is_group, bool is_reverse) {
+    eqf__work w = is_group ? velocity_by_group(s) : velocity_by_lanes(s);
+    if (!is_reverse) return w;
+    const double items = is_group ? w.special / 2 : s->pairs;
+    w.slots += items * (5 * s->D + 16);
+    w.special += items;
+    if (is_group) w.local += items * s->D * sizeof(float);
+    return w;
+}
+
+/* A stage of the gradient's integral: the pair's sums again, then for each Gaussian 37 more, and the sums over time of
+ * (K + 1) M numbers, which are read and written. By groups each unordered pair has a note (radial_group.clh). */
+static eqf__work adaptive_quadrature(const sizes *s, bool is_group) {
+    const double numbers = (s->K + 1) * s->M + s->K + s->M;
+    eqf__work w = {.cached = 2 * numbers * sizeof(float)};
+    if (!is_group) {
+        w.slots = s->pairs * (5 * s->D + 24 + s->K * (SLOTS_GAUSSIAN + 37)) + numbers * 4;
+        w.special = 2 * s->pairs;
+        return w;
+    }
+    const double rounds = divide_up(s->pairs, s->group), owned = divide_up(s->K + 1, s->group);
+    w.slots = s->group * (rounds * (4 * s->D + 27 + s->K * SLOTS_GAUSSIAN + 2 * SLOTS_BARRIER) + owned * s->pairs * 37 +
+                          2 * s->K + divide_up(numbers, s->group) * 6);
+    w.special = rounds * s->group * 2;
+    w.local = s->group * owned * s->pairs * 6 * sizeof(float);
+    w.chain = rounds + 2 * s->K / 8;
+    return w;
+}
+
+/* `slopes` of num_samples samples, each at a time of its own but for `shared` of them. */
+static void add_slopes(const eqf__launch_seen *launch, const sizes *s, double num_samples, double slopes, double shared,
+                       eqf__work *w) {
+    const bool is_group = has_file(launch, "common/group.clh");
+    const bool is_reverse = has_file(launch, "integrator/dormand_prince_adjoint.clh");
+    const eqf__work slope = adaptive_slope(s, is_group, is_reverse);
+    add_work(w, num_samples * slopes, &slope);
+    add_field_of_time(w, num_samples * (slopes - (is_group ? 0 : shared)), s, is_group);
+    if (!is_group) w->numbers = 64;
+}
+
+static double adaptive_samples(const eqf__launch_seen *launch, const sizes *s) {
+    return has_file(launch, "common/group.clh") ? (double)launch->global_size / s->group
+                                                : (double)launch->global_size * s->V;
+}
+
+static void count_adaptive_begin(const eqf__launch_seen *launch, const sizes *s, eqf__work *w) {
+    const double samples = adaptive_samples(launch, s);
+    add_slopes(launch, s, samples, 2, 0, w);
+    w->slots += samples * 2 * s->N * s->D * 16;
+    w->bytes += samples * 8 * s->N * s->D * sizeof(float);
+    w->chain /= fmax(w->groups, 1);
+}
+
+/* A step: six slopes, the last two of one time; sums of stages (21 multiply-adds a component, and ten more at each of
+ * six). In reverse five stages of the integral have weights. */
+static void count_adaptive_steps(const eqf__launch_seen *launch, const sizes *s, eqf__work *w) {
+    const bool is_group = has_file(launch, "common/group.clh");
+    const bool is_reverse = has_file(launch, "integrator/dormand_prince_adjoint.clh");
+    const double samples = adaptive_samples(launch, s), tried = samples * s->steps;
+    const double dof = s->N * s->D, state = is_reverse ? 2 * dof : dof + 1;
+    add_slopes(launch, s, tried, 6, 1, w);
+    w->slots += tried * (21 + 6 * 10 + 20) * (is_group ? fmax(state, s->group) : state);
+    if (is_group) w->local += tried * 40 * fmax(state, s->group) * sizeof(float);
+    if (is_reverse) {
+        const eqf__work stage = adaptive_quadrature(s, is_group);
+        add_work(w, tried * 5, &stage);
+        add_field_of_time(w, tried * 5, s, is_group);
+    }
+    w->bytes += samples * 6 * state * sizeof(float);
+    w->chain /= fmax(w->groups, 1);
+    if (is_group) w->group_bytes += 8 * (state + 1) * sizeof(float);
+}
+
 /* ---- Tables and their gradients --------------------------------------------------------------------------------- */
 
 /* Places of arguments: num_stages, num_point_blocks. A Gaussian at a point is SLOTS_POINT, of which exp2_clamped 13. */
@@ -283,6 +373,8 @@ static const struct {
 } rows[] = {
     {"trajectory", count_trajectory},
     {"trajectory_adjoint", count_adjoint},
+    {"adaptive_begin", count_adaptive_begin},
+    {"adaptive_steps", count_adaptive_steps},
     {"radial_basis", count_basis},
     {"radial_points", count_points},
     {"radial_cells", count_cells},
@@ -297,8 +389,8 @@ static const struct {
     {"prior_sample", count_draw},
 };
 
-void eqf__cost_count(const eqf__launch_seen *launch, eqf__work *work_out) {
-    const sizes s = sizes_of(launch);
+void eqf__cost_count(const eqf__launch_seen *launch, double num_steps, eqf__work *work_out) {
+    const sizes s = sizes_of(launch, num_steps);
     eqf__work work = {.bytes = 0};
     place_items(launch, &s, &work);
     for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++)
@@ -306,7 +398,7 @@ void eqf__cost_count(const eqf__launch_seen *launch, eqf__work *work_out) {
             rows[r].count(launch, &s, &work);
             work.is_counted = true;
         }
-    if (!work.is_counted) work.is_counted = eqf__cost_message(launch, &work);
+    if (!work.is_counted) work.is_counted = eqf__cost_message(launch, &work) || eqf__cost_dense(launch, &work);
     if (!work.is_counted) {
         /* Kernels over configurations or over parameters: each number read and written once, twenty slots for it. */
         const double numbers = (double)launch->global_size * s.V * fmax(1, s.N * s.D);

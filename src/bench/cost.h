@@ -21,9 +21,12 @@ typedef struct eqf__work {
     bool is_counted;            /* else only a guess: a kernel without a row in cost.c */
 } eqf__work;
 
-void eqf__cost_count(const eqf__launch_seen *launch, eqf__work *work_out);
+/* num_steps: of an integrator with step control, that a sample tries; launches do not say. */
+void eqf__cost_count(const eqf__launch_seen *launch, double num_steps, eqf__work *work_out);
 /* Adds to the work, if the kernel is one of the message field (cost_message.c). */
 bool eqf__cost_message(const eqf__launch_seen *launch, eqf__work *work);
+/* The same of the dense field, its matrix products, and RK4 of batches (cost_dense.c). */
+bool eqf__cost_dense(const eqf__launch_seen *launch, eqf__work *work);
 
 /* -D NAME=number of a program's options; 0: it is not there. */
 double eqf__cost_defined(const char *options, const char *name);

@@ -9,7 +9,7 @@
 #include "eqflow/train.h"
 #include "program.h"
 
-enum { MAX_KERNELS = 64 };
+enum { MAX_KERNELS = 64, DEFAULT_STEPS = 12 };
 
 /* One kernel's launches. */
 typedef struct kernel_total {
@@ -23,7 +23,7 @@ typedef struct tally {
     eqf_bench_estimate sum;
     kernel_total kernels[MAX_KERNELS]; /* the last: all for which there was no place */
     size_t num_kernels;
-    bool is_dense; /* matrix products of CLBlast, of which a described device sees nothing */
+    double num_steps; /* of an integrator with step control */
 } tally;
 
 static kernel_total *total_of(tally *t, const char *name) {
@@ -40,8 +40,7 @@ static void note_launch(void *user, const eqf__launch_seen *launch) {
     tally *t = user;
     eqf__work work;
     eqf__seconds seconds;
-    t->is_dense |= strncmp(launch->kernel, "dense_", 6) == 0;
-    eqf__cost_count(launch, &work);
+    eqf__cost_count(launch, t->num_steps, &work);
     eqf__cost_time(&t->rates, &work, &seconds);
     t->sum.seconds += seconds.total;
     t->sum.arithmetic += seconds.arithmetic;
@@ -59,7 +58,8 @@ static void note_launch(void *user, const eqf__launch_seen *launch) {
     total->seconds += seconds.total;
     total->occupancy = seconds.occupancy;
     /* A training's layout is that of its reverse solve, which takes longer and comes after the other one. */
-    if (strcmp(launch->kernel, "trajectory") == 0 || strcmp(launch->kernel, "trajectory_adjoint") == 0) {
+    if (strcmp(launch->kernel, "trajectory") == 0 || strcmp(launch->kernel, "trajectory_adjoint") == 0 ||
+        strcmp(launch->kernel, "adaptive_steps") == 0) {
         t->sum.is_by_group = strstr(launch->options, "GROUP_SIZE") != NULL;
         t->sum.is_staged = strstr(launch->options, "STAGE_IS_LOCAL") != NULL;
     }
@@ -98,7 +98,9 @@ static eqf_status sample(eqf_context *inner, const eqf_model *model, const eqf_b
     float *log_prob = eqf__alloc(inner, question->batch_size, sizeof *log_prob, "the log-densities");
     eqf_flow *flow = NULL;
     eqf_status status = x == NULL || log_prob == NULL ? EQF_ERROR_OUT_OF_MEMORY : EQF_OK;
-    if (status == EQF_OK) status = eqf_flow_create(inner, model, NULL, &flow);
+    eqf_flow_options flow_options = EQF_FLOW_OPTIONS_INIT;
+    flow_options.method = question->method;
+    if (status == EQF_OK) status = eqf_flow_create(inner, model, &flow_options, &flow);
     if (status == EQF_OK) listen(inner, listener);
     if (status == EQF_OK) status = eqf_flow_sample(flow, 1, 0, question->batch_size, x, log_prob);
     listen(inner, NULL);
@@ -120,6 +122,10 @@ static eqf_status train(eqf_context *inner, eqf_model *model, const eqf_bench_qu
     training.batch_size = question->batch_size;
     training.num_steps = training.validation_interval = 1000000000; /* for ever, and no validation */
     training.integration_penalty = question->integration_penalty;
+    if (eqf_integrator_method_describe(question->method)->has_step_control) {
+        training.gradient = EQF_GRADIENT_OTD;
+        training.integration_penalty = 0;
+    }
     if (question->work == EQF_BENCH_MATCH) training.objective = EQF_OBJECTIVE_FLOW_MATCHING;
     eqf_status status = eqf_trainer_create(inner, model, &training, question->batch_size, x, 0, NULL, &trainer);
     if (status == EQF_OK) listen(inner, listener);
@@ -151,6 +157,10 @@ static eqf_status check_question(eqf_context *ctx, const eqf_bench_question *que
     if ((unsigned)question->work > EQF_BENCH_MATCH || (unsigned)question->layout > EQF_BENCH_GROUP_STAGED)
         return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "work %u or layout %u is not one of eqflow/bench.h",
                          (unsigned)question->work, (unsigned)question->layout);
+    if (eqf_integrator_method_describe(question->method) == NULL || !(question->num_steps >= 0) ||
+        question->num_steps > 1e6)
+        return eqf__fail(ctx, EQF_ERROR_INVALID_ARGUMENT, "method %u is none, or %g steps are not 0 to 10^6",
+                         (unsigned)question->method, question->num_steps);
     return EQF_OK;
 }
 
@@ -167,6 +177,10 @@ static eqf_status run(eqf_context *inner, const char *description, const eqf_mod
                       const eqf_bench_question *question, tally *t) {
     eqf__described_listener listener = {.on_launch = note_launch, .user = t};
     eqf_model *model = NULL;
+    if (eqf_integrator_method_describe(question->method)->has_step_control &&
+        eqf_dynamics_kind_describe(options->dynamics.kind)->is_batched)
+        return eqf__fail(inner, EQF_ERROR_UNSUPPORTED,
+                         "how often DOPRI5 evaluates a field in batches depends on numbers that a description lacks");
     EQF__TRY(set_layout(inner, question));
     EQF__TRY(eqf__device_open_description(inner, "the device", description));
     EQF__TRY(eqf_model_create(inner, options, &model));
@@ -178,8 +192,6 @@ static eqf_status run(eqf_context *inner, const char *description, const eqf_mod
         (!t->sum.is_by_group || t->sum.is_staged != (question->layout == EQF_BENCH_GROUP_STAGED)))
         return eqf__fail(inner, EQF_ERROR_UNSUPPORTED, "%s does not run this field in that layout",
                          inner->device->info.name);
-    if (t->is_dense)
-        return eqf__fail(inner, EQF_ERROR_UNSUPPORTED, "the matrix products of this field are CLBlast's: not counted");
     finish(t, &listener);
     return EQF_OK;
 }
@@ -193,7 +205,7 @@ eqf_status eqf_bench_model(eqf_context *ctx, const char *description, const eqf_
     EQF__TRY(EQF__READ(ctx, EQF_BENCH_QUESTION_INIT, question, &asked));
     EQF__TRY(EQF__CHECK_SIZE(ctx, EQF_BENCH_ESTIMATE_INIT, estimate_out));
     EQF__TRY(check_question(ctx, &asked));
-    tally t = {.sum = EQF_BENCH_ESTIMATE_INIT};
+    tally t = {.sum = EQF_BENCH_ESTIMATE_INIT, .num_steps = asked.num_steps > 0 ? asked.num_steps : DEFAULT_STEPS};
     EQF__TRY(eqf__description_rates(ctx, "the device", description, &t.rates));
     EQF__TRY(check_rates(ctx, &t.rates));
     eqf_context_options options = EQF_CONTEXT_OPTIONS_INIT;

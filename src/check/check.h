@@ -72,7 +72,7 @@ eqf_status eqf__check_replicas(eqf__checker *checker, const eqf_potential_option
 
 /* The kernels of exchanges between two states: energies of each one's program, the rest of the first one's. */
 typedef struct eqf__state_kernels {
-    const eqf__kernel *energy_low, *energy_high, *swap, *ways;
+    const eqf__kernel *energy_low, *energy_high, *swap, *count, *ways;
     size_t group_low, group_high; /* of the energies; 0: any */
 } eqf__state_kernels;
 eqf_status eqf__check_states(eqf__checker *checker, const eqf_potential_options *low, const eqf_potential_options *high,

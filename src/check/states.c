@@ -24,6 +24,7 @@ enum {
     WAY_HIGH,
     SWAPS,
     TRIPS,
+    MOVES, /* counts the exchanges twice, as if they were accepted moves */
     NUM_BUFFERS
 };
 
@@ -33,11 +34,11 @@ typedef struct states_problem {
     const eqf__state_kernels *kernels;
     cl_uint num_blocks;
     size_t num_dof, lanes;
-    double *h_x;                     /* [N*D]: scratch */
-    float *x[2];                     /* [lanes, N*D]: before the exchanges */
-    float *blocked[2];               /* [num_blocks][N*D][V]: the same, then after the exchanges */
-    float *energy[4];                /* [lanes], in the order of the buffers */
-    cl_uint *way[2], *swaps, *trips; /* [lanes] */
+    double *h_x;                             /* [N*D]: scratch */
+    float *x[2];                             /* [lanes, N*D]: before the exchanges */
+    float *blocked[2];                       /* [num_blocks][N*D][V]: the same, then after the exchanges */
+    float *energy[4];                        /* [lanes], in the order of the buffers */
+    cl_uint *way[2], *swaps, *trips, *moves; /* [lanes] */
     cl_mem buffers[NUM_BUFFERS];
 } states_problem;
 
@@ -54,7 +55,7 @@ static eqf_status make_room(states_problem *p) {
     p->lanes = (size_t)p->num_blocks * V;
     float *reals = eqf__alloc(ctx, p->lanes * (4 * p->num_dof + 4), sizeof *reals, "the known answers");
     p->x[0] = reals;
-    p->way[0] = eqf__alloc(ctx, p->lanes * 4, sizeof(cl_uint), "the known answers");
+    p->way[0] = eqf__alloc(ctx, p->lanes * 5, sizeof(cl_uint), "the known answers");
     p->h_x = eqf__alloc(ctx, p->num_dof, sizeof *p->h_x, "the known answers");
     if (reals == NULL || p->way[0] == NULL || p->h_x == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     const size_t row = p->lanes * p->num_dof;
@@ -64,6 +65,7 @@ static eqf_status make_room(states_problem *p) {
     p->way[1] = p->way[0] + p->lanes;
     p->swaps = p->way[1] + p->lanes;
     p->trips = p->swaps + p->lanes;
+    p->moves = p->trips + p->lanes;
     return EQF_OK;
 }
 
@@ -108,7 +110,7 @@ static eqf_status run_device(states_problem *p) {
         void *data;
     } made[NUM_BUFFERS] = {{row, p->blocked[0]},  {row, p->blocked[1]},  {reals, p->energy[0]}, {reals, p->energy[1]},
                            {reals, p->energy[2]}, {reals, p->energy[3]}, {whole, p->way[0]},    {whole, p->way[1]},
-                           {whole, p->swaps},     {whole, p->trips}};
+                           {whole, p->swaps},     {whole, p->trips},     {whole, p->moves}};
     cl_mem *b = p->buffers;
     for (size_t m = 0; m < NUM_BUFFERS; m++)
         EQF__TRY(eqf__buffer_create(ctx, made[m].num_bytes, made[m].data, "the known answers", &b[m]));
@@ -121,6 +123,9 @@ static eqf_status run_device(states_problem *p) {
                          EQF__ARG(num_ladders), EQF__ARG(seed_low), EQF__ARG(seed_high), EQF__ARG(round), EQF__ARG(k)));
     EQF__TRY(EQF__LAUNCH(ctx, p->kernels->ways, num_ladders, 0, EQF__ARG(b[WAY_LOW]), EQF__ARG(b[WAY_HIGH]),
                          EQF__ARG(b[TRIPS]), EQF__ARG(num_ladders)));
+    for (unsigned twice = 0; twice < 2; twice++)
+        EQF__TRY(EQF__LAUNCH(ctx, p->kernels->count, num_ladders, 0, EQF__ARG(b[SWAPS]), EQF__ARG(b[MOVES]),
+                             EQF__ARG(num_ladders)));
     for (size_t m = 0; m < NUM_BUFFERS; m++) EQF__TRY(eqf__buffer_read(ctx, b[m], 0, made[m].num_bytes, made[m].data));
     return EQF_OK;
 }
@@ -159,7 +164,8 @@ static double error_of_ladder(const states_problem *p, size_t ladder) {
     if (is_near) return 0;
     cl_uint low = way_before(taken, ladder), high = way_before(!taken, ladder);
     bool is_right = p->trips[ladder] == (low == 2) && p->way[0][ladder] == 1 &&
-                    p->way[1][ladder] == (high == 1 ? 2 : high) && p->swaps[ladder] == taken;
+                    p->way[1][ladder] == (high == 1 ? 2 : high) && p->swaps[ladder] == taken &&
+                    p->moves[ladder] == 2 * (cl_uint)taken;
     for (unsigned s = 0; s < 2; s++)
         for (size_t c = 0; c < p->num_dof; c++)
             is_right = is_right && p->blocked[s][(ladder / V * p->num_dof + c) * V + ladder % V] ==

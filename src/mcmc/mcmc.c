@@ -14,10 +14,6 @@
 /* Burn-in consists of about this many rounds; in its first three quarters the step size is tuned after each round. */
 #define NUM_BURN_IN_ROUNDS 80u
 
-static unsigned min_unsigned(unsigned a, unsigned b) {
-    return a < b ? a : b;
-}
-
 /* ---- Run ----------------------------------------------------------------------------------------------- */
 
 static void run_clear(mcmc_run *run) {
@@ -123,7 +119,7 @@ static eqf_status take_sweeps(mcmc_run *run, const char *stage, unsigned num_swe
     cl_uint num_series_blocks = run->num_sweeps_done < plan->num_burn_in ? 0 : run->num_series_blocks;
     for (unsigned done = 0; done < num_sweeps;) {
         cl_uint first_sweep = (cl_uint)run->num_sweeps_done;
-        cl_uint count = min_unsigned(num_sweeps - done, plan->launch_sweeps);
+        cl_uint count = eqf__min_unsigned(num_sweeps - done, plan->launch_sweeps);
         EQF__TRY(EQF__LAUNCH(run->ctx, &run->sweeps, num_blocks, run->local_chains, EQF__ARG(run->x_blocked),
                              EQF__ARG(run->accepted), EQF__ARG(run->series), EQF__ARG(num_blocks),
                              EQF__ARG(first_block), EQF__ARG(seed_low), EQF__ARG(seed_high), EQF__ARG(first_sweep),
@@ -149,23 +145,20 @@ static eqf_status take_acceptance(mcmc_run *run, double *acceptance_out) {
     return EQF_OK;
 }
 
-/* Tunes one step size for all chains towards the target acceptance, by the acceptance of all chains in a round. In the
- * last quarter of burn-in the step size is fixed. */
+/* Tunes one step size for all chains towards the target acceptance, by the acceptance of all chains in a round. */
 static eqf_status burn_in(mcmc_run *run) {
     const mcmc_plan *plan = &run->plan;
-    unsigned num_tuned = plan->num_burn_in - plan->num_burn_in / 4;
+    unsigned num_tuned = eqf__mcmc_num_tuned(plan->num_burn_in);
     unsigned round_sweeps = (plan->num_burn_in + NUM_BURN_IN_ROUNDS - 1) / NUM_BURN_IN_ROUNDS;
     if (round_sweeps > 50) round_sweeps = 50;
     while (run->num_sweeps_done < plan->num_burn_in) {
         unsigned left = plan->num_burn_in - (unsigned)run->num_sweeps_done;
-        EQF__TRY(take_sweeps(run, "burn-in", min_unsigned(left, round_sweeps)));
+        EQF__TRY(take_sweeps(run, "burn-in", eqf__min_unsigned(left, round_sweeps)));
         double acceptance;
         EQF__TRY(take_acceptance(run, &acceptance));
-        /* The logarithm of the step changes in proportion to the acceptance's error. A step larger by a factor e lowers
-         * the acceptance by about 0.3, so with 1.5 the tuning settles in a few rounds. */
-        if (run->num_sweeps_done <= num_tuned) run->step_size *= exp(1.5 * (acceptance - plan->target_acceptance));
-        /* A potential that does not hold its particles accepts every move: the step must have a limit. */
-        run->step_size = fmin(run->step_size, plan->largest_step_size);
+        if (run->num_sweeps_done <= num_tuned)
+            run->step_size =
+                eqf__mcmc_tuned_step(run->step_size, acceptance, plan->target_acceptance, plan->largest_step_size);
     }
     return EQF_OK;
 }

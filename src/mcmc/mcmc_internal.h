@@ -45,6 +45,18 @@ typedef struct mcmc_run {
     double num_accepted, num_proposed; /* since they were last set to zero */
 } mcmc_run;
 
+static inline unsigned eqf__min_unsigned(unsigned a, unsigned b) {
+    return a < b ? a : b;
+}
+
+/* Burn-in, of chains and of ladders. The step size (length) after a round with that accepted fraction: its logarithm
+ * changes in proportion to the acceptance's error. A step larger by a factor e lowers the acceptance by about 0.3, so
+ * with 1.5 the tuning settles in a few rounds. A potential that does not hold its particles accepts every move: the
+ * step has a limit. */
+double eqf__mcmc_tuned_step(double step, double acceptance, double target, double largest);
+/* In the last quarter, from this sweep on, step sizes are fixed. */
+unsigned eqf__mcmc_num_tuned(unsigned num_burn_in);
+
 eqf_status eqf__mcmc_check_options(eqf_context *ctx, const eqf_mcmc_options *options);
 eqf_status eqf__mcmc_make_plan(eqf_context *ctx, const eqf_potential_options *potential,
                                const eqf_mcmc_options *options, size_t num_samples, mcmc_plan *plan);

@@ -65,8 +65,12 @@ eqf_status eqf__mcmc_program(eqf_context *ctx, const eqf_potential_options *pote
     return eqf__program_get(ctx, name, files, defines, program_out);
 }
 
-static unsigned min_unsigned(unsigned a, unsigned b) {
-    return a < b ? a : b;
+double eqf__mcmc_tuned_step(double step, double acceptance, double target, double largest) {
+    return fmin(step * exp(1.5 * (acceptance - target)), largest);
+}
+
+unsigned eqf__mcmc_num_tuned(unsigned num_burn_in) {
+    return num_burn_in - num_burn_in / 4;
 }
 
 /* Few long chains cost less burn-in than many short ones, and R-hat has a meaning for them. The number does not depend
@@ -107,7 +111,7 @@ eqf_status eqf__mcmc_make_plan(eqf_context *ctx, const eqf_potential_options *po
             "%zu samples from %u chains need more than 4294967295 sweeps: use more chains or less thinning",
             num_samples, wanted);
     EQF__TRY(eqf__mcmc_launch_sweeps(ctx, potential, &plan->launch_sweeps));
-    plan->num_series_chains = min_unsigned(wanted, MAX_SERIES_CHAINS);
+    plan->num_series_chains = eqf__min_unsigned(wanted, MAX_SERIES_CHAINS);
     plan->num_series_blocks = (plan->num_series_chains + V - 1) / V;
     uint64_t series_steps = (uint64_t)plan->num_kept * plan->thinning / SERIES_INTERVAL;
     plan->num_series_steps = series_steps < MAX_SERIES_STEPS ? (unsigned)series_steps : MAX_SERIES_STEPS;

@@ -6,10 +6,6 @@
 #include "potential.h"
 #include "replica_internal.h"
 
-static unsigned min_unsigned(unsigned a, unsigned b) {
-    return a < b ? a : b;
-}
-
 static void run_clear(replica_run *run) {
     eqf__kernel *kernels[] = {&run->start, &run->sweeps, &run->swap, &run->keep};
     cl_mem *buffers[] = {&run->x_blocked, &run->factor_of, &run->step_of,  &run->accepted,   &run->energy,
@@ -128,7 +124,7 @@ static eqf_status take_sweeps(replica_run *run, const char *stage, unsigned num_
     cl_uint seed_low = (cl_uint)run->options->seed, seed_high = (cl_uint)(run->options->seed >> 32);
     for (unsigned done = 0, in_round = 0; done < num_sweeps;) {
         cl_uint first_sweep = (cl_uint)run->num_sweeps_done;
-        cl_uint count = min_unsigned(plan->exchange_interval - in_round, plan->launch_sweeps);
+        cl_uint count = eqf__min_unsigned(plan->exchange_interval - in_round, plan->launch_sweeps);
         EQF__TRY(EQF__LAUNCH(run->ctx, &run->sweeps, num_blocks, run->local_chains, EQF__ARG(run->x_blocked),
                              EQF__ARG(run->factor_of), EQF__ARG(run->step_of), EQF__ARG(run->accepted),
                              EQF__ARG(run->energy), EQF__ARG(num_blocks), EQF__ARG(seed_low), EQF__ARG(seed_high),
@@ -163,11 +159,11 @@ static eqf_status take_acceptance(replica_run *run, double *acceptance_out) {
 /* Tunes one step size for each temperature as in eqf_mcmc_sample; in the last quarter they are fixed. */
 static eqf_status burn_in(replica_run *run) {
     const replica_plan *plan = &run->plan;
-    const unsigned round = eqf__replica_round_sweeps(plan), tuned = eqf__replica_num_tuned(plan);
+    const unsigned round = eqf__replica_round_sweeps(plan), tuned = eqf__mcmc_num_tuned(plan->num_burn_in);
     while (run->num_sweeps_done < plan->num_burn_in) {
         const unsigned left = plan->num_burn_in - (unsigned)run->num_sweeps_done;
         double acceptance[EQF_REPLICA_MAX_TEMPERATURES];
-        EQF__TRY(take_sweeps(run, "burn-in", min_unsigned(left, round)));
+        EQF__TRY(take_sweeps(run, "burn-in", eqf__min_unsigned(left, round)));
         EQF__TRY(take_acceptance(run, acceptance));
         if (run->num_sweeps_done > tuned) continue;
         for (unsigned k = 0; k < plan->num_temperatures; k++)

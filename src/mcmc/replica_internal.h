@@ -43,11 +43,9 @@ typedef struct replica_run {
 eqf_status eqf__replica_make_plan(eqf_context *ctx, const eqf_potential_options *potential,
                                   const eqf_replica_options *options, size_t num_samples, replica_plan *plan);
 
-/* Burn-in, of temperatures and of states: sweeps of a round, a multiple of the exchange interval; and a step size after
- * a round with that accepted fraction (length; `largest` bounds it). In the last quarter, from sweep `num_tuned` on,
- * step sizes are fixed. */
+/* Burn-in, of temperatures and of states: sweeps of a round, a multiple of the exchange interval; and
+ * eqf__mcmc_tuned_step of steps in float. */
 unsigned eqf__replica_round_sweeps(const replica_plan *plan);
-unsigned eqf__replica_num_tuned(const replica_plan *plan);
 float eqf__replica_tuned_step(const replica_plan *plan, float step, double acceptance, double largest);
 
 /* energies [num_temperatures, num_samples]; acceptance [num_temperatures], swaps [num_ladders, num_temperatures],

@@ -88,10 +88,6 @@ unsigned eqf__replica_round_sweeps(const replica_plan *plan) {
     return round > interval ? round : interval;
 }
 
-unsigned eqf__replica_num_tuned(const replica_plan *plan) {
-    return plan->num_burn_in - plan->num_burn_in / 4;
-}
-
 float eqf__replica_tuned_step(const replica_plan *plan, float step, double acceptance, double largest) {
-    return (float)fmin(step * exp(1.5 * (acceptance - plan->target_acceptance)), largest);
+    return (float)eqf__mcmc_tuned_step((double)step, acceptance, plan->target_acceptance, largest);
 }

@@ -10,11 +10,13 @@ static void clear(states_run *run) {
     for (unsigned k = 0; k < run->num_states; k++) {
         mcmc_state *s = &run->states[k];
         eqf__kernel *kernels[] = {&s->start, &s->sweeps, &s->keep, &s->energy};
-        cl_mem *buffers[] = {&s->x_blocked, &s->accepted, &s->own, &s->of_above, &s->of_below, &s->way, &s->swaps};
+        cl_mem *buffers[] = {&s->x_blocked, &s->accepted, &s->own,   &s->of_above,
+                             &s->of_below,  &s->way,      &s->swaps, &s->moves};
         for (size_t i = 0; i < sizeof kernels / sizeof kernels[0]; i++) eqf__kernel_destroy(kernels[i]);
         for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++) eqf__buffer_destroy(buffers[i]);
     }
     eqf__kernel_destroy(&run->swap);
+    eqf__kernel_destroy(&run->count);
     eqf__kernel_destroy(&run->ways);
     eqf__buffer_destroy(&run->trips);
     eqf__buffer_destroy(&run->x_kept);
@@ -39,6 +41,7 @@ static eqf_status create_state(states_run *run, mcmc_state *s) {
     EQF__TRY(eqf__kernel_create(ctx, program, "state_energy", &s->energy));
     if (s == run->states) {
         EQF__TRY(eqf__kernel_create(ctx, program, "state_swap", &run->swap));
+        EQF__TRY(eqf__kernel_create(ctx, program, "state_count", &run->count));
         EQF__TRY(eqf__kernel_create(ctx, program, "state_ways", &run->ways));
     }
     EQF__TRY(eqf__buffer_create(ctx, reals * run->num_dof, NULL, "the chains", &s->x_blocked));
@@ -47,6 +50,7 @@ static eqf_status create_state(states_run *run, mcmc_state *s) {
     EQF__TRY(eqf__buffer_create(ctx, reals, NULL, "the chains' energies", &s->of_above));
     EQF__TRY(eqf__buffer_create(ctx, reals, NULL, "the chains' energies", &s->of_below));
     EQF__TRY(eqf__buffer_create(ctx, whole, NULL, "the chains' ways", &s->way));
+    EQF__TRY(eqf__buffer_create(ctx, whole, NULL, "the counts of moves", &s->moves));
     return eqf__buffer_create(ctx, whole, NULL, "the counts of exchanges", &s->swaps);
 }
 
@@ -72,6 +76,7 @@ static eqf_status place_state(states_run *run, unsigned k) {
     cl_float start_scale = (cl_float)s->start_scale;
     EQF__TRY(eqf__fill_zero(ctx, s->way, run->lanes * sizeof(cl_uint)));
     EQF__TRY(eqf__fill_zero(ctx, s->swaps, run->lanes * sizeof(cl_uint)));
+    EQF__TRY(eqf__fill_zero(ctx, s->moves, run->lanes * sizeof(cl_uint)));
     EQF__TRY(EQF__LAUNCH(ctx, &s->start, num_blocks, 0, EQF__ARG(s->x_blocked), EQF__ARG(num_blocks),
                          EQF__ARG(first_block), EQF__ARG(seed_low), EQF__ARG(seed_high), EQF__ARG(start_scale)));
     if (run->options->start == NULL) return EQF_OK;
@@ -125,17 +130,16 @@ static eqf_status exchange(states_run *run) {
 
 /* Adds the accepted moves of the last launch. */
 static eqf_status count_accepted(states_run *run, mcmc_state *s) {
-    EQF__TRY(eqf__buffer_read(run->ctx, s->accepted, 0, run->lanes * sizeof(cl_uint), run->h_counts));
-    for (unsigned ladder = 0; ladder < run->plan.num_ladders; ladder++) s->num_taken += run->h_counts[ladder];
-    return EQF_OK;
+    cl_uint num_ladders = run->plan.num_ladders;
+    return EQF__LAUNCH(run->ctx, &run->count, num_ladders, 0, EQF__ARG(s->accepted), EQF__ARG(s->moves),
+                       EQF__ARG(num_ladders));
 }
 
 /* num_sweeps is a multiple of the interval; an exchange follows each interval. */
 static eqf_status take_sweeps(states_run *run, const char *stage, unsigned num_sweeps) {
     const replica_plan *plan = &run->plan;
     for (unsigned done = 0, in_round = 0; done < num_sweeps;) {
-        const unsigned left = plan->exchange_interval - in_round,
-                       count = left < plan->launch_sweeps ? left : plan->launch_sweeps;
+        const unsigned count = eqf__min_unsigned(plan->exchange_interval - in_round, plan->launch_sweeps);
         for (unsigned k = 0; k < run->num_states; k++) EQF__TRY(sweep(run, k, count));
         for (unsigned k = 0; k < run->num_states; k++) EQF__TRY(count_accepted(run, &run->states[k]));
         done += count;
@@ -144,28 +148,34 @@ static eqf_status take_sweeps(states_run *run, const char *stage, unsigned num_s
         run->num_moves += (uint64_t)count * plan->num_ladders * run->num_particles;
         if (in_round != 0) continue;
         EQF__TRY(exchange(run));
+        EQF__TRY(eqf__finish(run->ctx)); /* so that the reported progress is real */
         EQF__TRY(eqf__progress(run->ctx, stage, (double)run->num_sweeps_done, (double)run->num_sweeps_total));
     }
     return EQF_OK;
 }
 
 /* The accepted fraction of moves in each state since the last call. */
-static void take_acceptance(states_run *run, double *acceptance_out) {
+static eqf_status take_acceptance(states_run *run, double *acceptance_out) {
     for (unsigned k = 0; k < run->num_states; k++) {
-        acceptance_out[k] = run->num_moves > 0 ? (double)run->states[k].num_taken / (double)run->num_moves : 0;
-        run->states[k].num_taken = 0;
+        const mcmc_state *s = &run->states[k];
+        uint64_t num_taken = 0;
+        EQF__TRY(eqf__buffer_read(run->ctx, s->moves, 0, run->plan.num_ladders * sizeof(cl_uint), run->h_counts));
+        for (unsigned ladder = 0; ladder < run->plan.num_ladders; ladder++) num_taken += run->h_counts[ladder];
+        acceptance_out[k] = run->num_moves > 0 ? (double)num_taken / (double)run->num_moves : 0;
+        EQF__TRY(eqf__fill_zero(run->ctx, s->moves, run->lanes * sizeof(cl_uint)));
     }
     run->num_moves = 0;
+    return EQF_OK;
 }
 
 static eqf_status burn_in(states_run *run) {
     const replica_plan *plan = &run->plan;
-    const unsigned round = eqf__replica_round_sweeps(plan), tuned = eqf__replica_num_tuned(plan);
+    const unsigned round = eqf__replica_round_sweeps(plan), tuned = eqf__mcmc_num_tuned(plan->num_burn_in);
     while (run->num_sweeps_done < plan->num_burn_in) {
         const unsigned left = plan->num_burn_in - (unsigned)run->num_sweeps_done;
         double acceptance[EQF_REPLICA_MAX_TEMPERATURES];
-        EQF__TRY(take_sweeps(run, "burn-in", left < round ? left : round));
-        take_acceptance(run, acceptance);
+        EQF__TRY(take_sweeps(run, "burn-in", eqf__min_unsigned(left, round)));
+        EQF__TRY(take_acceptance(run, acceptance));
         if (run->num_sweeps_done > tuned) continue;
         for (unsigned k = 0; k < run->num_states; k++) {
             mcmc_state *s = &run->states[k];
@@ -210,7 +220,7 @@ static eqf_status run_ladders(states_run *run, size_t num_samples, float *x_out,
     double acceptance[EQF_REPLICA_MAX_TEMPERATURES];
     for (unsigned k = 0; k < run->num_states; k++) EQF__TRY(create_state(run, &run->states[k]));
     for (mcmc_state *low = run->states, *high = low + 1; high < run->states + run->num_states; low++, high++) {
-        const eqf__state_kernels kernels = {&low->energy, &high->energy,     &run->swap,
+        const eqf__state_kernels kernels = {&low->energy, &high->energy,     &run->swap,        &run->count,
                                             &run->ways,   low->local_chains, high->local_chains};
         EQF__TRY(eqf__check_states(run->checker, low->potential, high->potential, &kernels));
     }
@@ -224,7 +234,7 @@ static eqf_status run_ladders(states_run *run, size_t num_samples, float *x_out,
         for (unsigned k = 0; k < run->num_states; k++)
             EQF__TRY(keep(run, k, first, count, num_samples, x_out, energies));
     }
-    take_acceptance(run, acceptance);
+    EQF__TRY(take_acceptance(run, acceptance));
     return eqf__states_diagnose(run, num_samples, x_out, energies, acceptance, diagnostics);
 }
 

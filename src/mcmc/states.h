@@ -15,7 +15,7 @@ typedef struct mcmc_state {
     cl_mem x_blocked, accepted;     /* [num_blocks][N*D][V], [num_blocks][V] */
     cl_mem own, of_above, of_below; /* [num_blocks][V]: its energies of its configurations, and of its neighbours' */
     cl_mem way, swaps;              /* [num_blocks][V], [lanes] */
-    uint64_t num_taken;             /* accepted moves since the count was zero */
+    cl_mem moves;                   /* [lanes]: accepted moves since the counts were zero */
 } mcmc_state;
 
 typedef struct states_run {
@@ -27,7 +27,7 @@ typedef struct states_run {
     mcmc_state *states; /* [num_states] */
     cl_uint num_particles, num_dof, num_blocks;
     size_t lanes; /* num_blocks times V */
-    eqf__kernel swap, ways;
+    eqf__kernel swap, count, ways;
     cl_mem trips;                                          /* [lanes] */
     cl_mem x_kept, energy_kept;                            /* [ladders, N*D], [ladders] */
     float *h_x, *h_energy;                                 /* [lanes, N*D], [lanes] */

@@ -131,9 +131,9 @@ static void print_coverage(const char *of, const coverage *c, unsigned num) {
                   of, c->within[0], c->within[1], c->within[2], num, c->sum / num, sqrt(c->squares / num));
 }
 
-/* 95 of 100 must lie within three errors. */
+/* 95 of 100 must lie within three errors. num_particle_sweeps 0: the default moves; else these alone. */
 static void measure(eqf_context *ctx, const char *name, eqf_flow *flow, const eqf_potential_options *target,
-                    double log_z, double mean_energy) {
+                    double log_z, double mean_energy, unsigned num_particle_sweeps) {
     const unsigned num = num_seeds();
     const double ess = ess_of_flow(ctx, flow, target);
     print_message("%s: quadrature ln Z %.5f, mean energy %.5f; ESS of the flow %.1e\n", name, log_z, mean_energy, ess);
@@ -141,8 +141,13 @@ static void measure(eqf_context *ctx, const char *name, eqf_flow *flow, const eq
     coverage of_log_z = {{0}, 0, 0}, of_energy = {{0}, 0, 0};
     double log_z_error = 0, energy_error = 0, evaluations = 0, least_ess = 1;
     for (unsigned seed = 1; seed <= num; seed++) {
-        const eqf_anneal_options options = {
-            .struct_size = sizeof options, .seed = seed, .num_walkers = 2048, .num_pilot = 256};
+        const eqf_anneal_options options = {.struct_size = sizeof options,
+                                            .seed = seed,
+                                            .num_walkers = 2048,
+                                            .num_pilot = 256,
+                                            .has_no_latent_moves = num_particle_sweeps > 0,
+                                            .has_no_langevin_moves = num_particle_sweeps > 0,
+                                            .num_particle_sweeps = num_particle_sweeps};
         const eqf_anneal_result result = anneal(ctx, flow, target, &options, &evaluations);
         count(&of_log_z, result.log_z, result.log_z_standard_error, log_z);
         count(&of_energy, result.mean_energy, result.mean_energy_standard_error, mean_energy);
@@ -170,8 +175,7 @@ static eqf_flow *make_flow(eqf_context *ctx, const eqf_potential_options *target
     return flow;
 }
 
-static void test_line(void **state) {
-    (void)state;
+static void measure_line(unsigned num_particle_sweeps) {
     eqf_context *ctx = test_context();
     eqf_potential_options target = EQF_POTENTIAL_OPTIONS_INIT; /* double wells: the presets' constants */
     target.num_particles = 3;
@@ -185,13 +189,12 @@ static void test_line(void **state) {
     assert_true(fabs(log_z - rough[0]) < 2e-4 && fabs(mean_energy - rough[1]) < 2e-4);
     eqf_model *model;
     eqf_flow *flow = make_flow(ctx, &target, 30, &model);
-    measure(ctx, "3 particles on a line", flow, &target, log_z, mean_energy);
+    measure(ctx, "3 particles on a line", flow, &target, log_z, mean_energy, num_particle_sweeps);
     eqf_flow_destroy(&flow);
     eqf_model_destroy(&model);
 }
 
-static void test_dw4(void **state) {
-    (void)state;
+static void measure_dw4(unsigned num_particle_sweeps) {
     eqf_context *ctx = test_context();
     const eqf_preset *preset = eqf_preset_find("dw4");
     const eqf_potential_options *target = &preset->model->potential;
@@ -204,15 +207,39 @@ static void test_dw4(void **state) {
     assert_true(fabs(log_z - preset->log_z) < 3 * preset->log_z_error);
     eqf_model *model;
     eqf_flow *flow = make_flow(ctx, target, 1, &model);
-    measure(ctx, "dw4", flow, target, log_z, mean_energy);
+    measure(ctx, "dw4", flow, target, log_z, mean_energy, num_particle_sweeps);
     eqf_flow_destroy(&flow);
     eqf_model_destroy(&model);
+}
+
+static void test_line(void **state) {
+    (void)state;
+    measure_line(0);
+}
+
+static void test_line_particles(void **state) {
+    (void)state;
+    measure_line(3);
+}
+
+static void test_dw4(void **state) {
+    (void)state;
+    measure_dw4(0);
+}
+
+static void test_dw4_particles(void **state) {
+    (void)state;
+    measure_dw4(3);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_line),
+        cmocka_unit_test(test_line_particles),
         cmocka_unit_test(test_dw4),
+        cmocka_unit_test(test_dw4_particles),
     };
+    const char *only = getenv("EQF_COVERAGE_CASE");
+    if (only != NULL) cmocka_set_test_filter(only);
     return cmocka_run_group_tests(tests, NULL, test_context_teardown);
 }

@@ -6,9 +6,12 @@
 #include <string.h>
 
 #include "cost.h"
+#include "dopri5.h"
 #include "eqflow/eqflow.h"
 #include "program.h"
+#include "solve.h"
 #include "support.h"
+#include "train_internal.h"
 
 static eqf_model_options options_of(const char *system, eqf_dynamics_kind kind) {
     eqf_model_options options = EQF_MODEL_OPTIONS_INIT;
@@ -39,7 +42,7 @@ static void test_counted_by_hand(void **state) {
                                      .num_arguments = 11,
                                      .arguments = arguments};
     eqf__work work;
-    eqf__cost_count(&launch, &work);
+    eqf__cost_count(&launch, 0, &work);
     assert_true(work.is_counted);
     assert_near(work.slots, 5 * 2 * (4 * 3 * 23) + 5 * 2 * (11 * 6));
     assert_near(work.special, 5 * 2 * 4 * 3);
@@ -124,6 +127,34 @@ static void test_all_devices(void **state) {
     assert_null(eqf_bench_device_text("no-such-device"));
 }
 
+/* What is not the default: the dense field, and steps of a sample's own, which take as much time as there are. */
+static void test_other_solves(void **state) {
+    (void)state;
+    eqf_context *ctx = test_context();
+    for (size_t d = 0; eqf_bench_device_name(d) != NULL; d++)
+        for (int s = 0; s < 6; s++) {
+            const bool is_dense = s >= 4;
+            const eqf_model_options options =
+                options_of(s % 4 < 2 ? "dw4" : "lj13", is_dense ? EQF_DYNAMICS_DENSE : EQF_DYNAMICS_RADIAL);
+            eqf_bench_question question = EQF_BENCH_QUESTION_INIT;
+            eqf_bench_estimate e = EQF_BENCH_ESTIMATE_INIT, longer = EQF_BENCH_ESTIMATE_INIT;
+            const char *text = eqf_bench_device_text(eqf_bench_device_name(d));
+            char what[128];
+            question.work = s % 2 == 0 ? EQF_BENCH_SAMPLE : EQF_BENCH_TRAIN;
+            question.method = is_dense ? EQF_INTEGRATOR_RK4 : EQF_INTEGRATOR_DOPRI5;
+            question.batch_size = is_dense ? 64 : 4096;
+            snprintf(what, sizeof what, "%s, case %d", eqf_bench_device_name(d), s);
+            TEST_OK(ctx, eqf_bench_model(ctx, text, &options, &question, &e));
+            check_estimate(&e, what);
+            if (is_dense) continue;
+            if (!e.is_by_group) fail_msg("%s: not by groups", what);
+            question.num_steps = 24; /* twice the default */
+            TEST_OK(ctx, eqf_bench_model(ctx, text, &options, &question, &longer));
+            if (!(longer.gflop > 1.7 * e.gflop && longer.gflop < 2 * e.gflop))
+                fail_msg("%s: %g GFLOP of twice as many steps, %g", what, longer.gflop, e.gflop);
+        }
+}
+
 /* A device that is full takes twice as long for twice as many; one that is not takes hardly longer. */
 static void test_batch(void **state) {
     (void)state;
@@ -165,8 +196,16 @@ static void test_refusals(void **state) {
     eqf_bench_question question = EQF_BENCH_QUESTION_INIT;
     eqf_bench_estimate e = EQF_BENCH_ESTIMATE_INIT;
     const char *text = eqf_bench_device_text("h200");
+    question.method = EQF_INTEGRATOR_DOPRI5;
     assert_int_equal(eqf_bench_model(ctx, text, &options, &question, &e), EQF_ERROR_UNSUPPORTED);
     options = options_of("dw4", EQF_DYNAMICS_RADIAL);
+    question.method = (eqf_integrator_method)9;
+    assert_int_equal(eqf_bench_model(ctx, text, &options, &question, &e), EQF_ERROR_INVALID_ARGUMENT);
+    question.method = EQF_INTEGRATOR_DOPRI5;
+    question.num_steps = -1;
+    assert_int_equal(eqf_bench_model(ctx, text, &options, &question, &e), EQF_ERROR_INVALID_ARGUMENT);
+    question.method = EQF_INTEGRATOR_RK4;
+    question.num_steps = 0;
     assert_int_equal(eqf_bench_model(ctx, "name = nothing else\n", &options, &question, &e), EQF_ERROR_FORMAT);
     char *no_rates = malloc(strlen(text) + 1);
     assert_non_null(no_rates);
@@ -223,67 +262,105 @@ static double shortest_step(eqf_context *ctx, eqf_trainer *trainer) {
     return best;
 }
 
-/* Rates and calls are measured in turns; of each the best. */
+typedef struct here_case {
+    const char *system;
+    eqf_dynamics_kind kind;
+    eqf_integrator_method method;
+    size_t batch;
+} here_case;
+
+/* A step control would take as many steps as numbers ask for; so that they are known, all have the same size, and the
+ * tolerance accepts them. */
+enum { EQUAL_STEPS = 10 };
+
+static void take_equal_steps(eqf_flow *flow) {
+    eqf__dopri5 *dopri5 = eqf__dopri5_of(flow->solver);
+    if (dopri5 == NULL) return;
+    dopri5->equal_step = 1.0f / EQUAL_STEPS;
+    dopri5->options.rtol = dopri5->options.atol = 1e6;
+}
+
+/* Rates and calls are measured in turns; of each the best. Returns whether the model is within a factor 1.5. */
+static bool compare_here(eqf_context *ctx, const here_case *c) {
+    const eqf_model_options options = options_of(c->system, c->kind);
+    const size_t num_dof = (size_t)options.potential.num_particles * options.potential.space_dim;
+    const bool is_adaptive = eqf_integrator_method_describe(c->method)->has_step_control;
+    double measured[2] = {INFINITY, INFINITY}, modelled[2] = {INFINITY, INFINITY};
+    float *x = calloc(c->batch * num_dof, sizeof *x), *log_prob = calloc(c->batch, sizeof *log_prob);
+    assert_true(x != NULL && log_prob != NULL);
+    eqf_model *model = calm_model(ctx, &options);
+    eqf_flow *flow = NULL;
+    eqf_trainer *trainer = NULL;
+    eqf_flow_options flow_options = EQF_FLOW_OPTIONS_INIT;
+    eqf_training_options training = EQF_TRAINING_OPTIONS_INIT;
+    flow_options.method = c->method;
+    training.batch_size = c->batch;
+    training.num_steps = training.validation_interval = 1000000000;
+    training.learning_rate = 1e-7;
+    if (is_adaptive) training.gradient = EQF_GRADIENT_OTD;
+    if (is_adaptive) training.integration_penalty = 0;
+    TEST_OK(ctx, eqf_flow_create(ctx, model, &flow_options, &flow));
+    TEST_OK(ctx, eqf_flow_prior_sample(flow, 5, 0, c->batch, x));
+    TEST_OK(ctx, eqf_trainer_create(ctx, model, &training, c->batch, x, 0, NULL, &trainer));
+    take_equal_steps(flow);
+    take_equal_steps(trainer->flow);
+    for (int round = 0; round < NUM_ROUNDS; round++) {
+        char *text = NULL;
+        TEST_OK(ctx, eqf_bench_describe(ctx, &text));
+        for (int work = 0; work < 2; work++) {
+            eqf_bench_question question = EQF_BENCH_QUESTION_INIT;
+            eqf_bench_estimate e = EQF_BENCH_ESTIMATE_INIT;
+            question.work = work == 0 ? EQF_BENCH_SAMPLE : EQF_BENCH_TRAIN;
+            question.batch_size = c->batch;
+            question.integration_penalty = training.integration_penalty;
+            question.method = c->method;
+            question.num_steps = EQUAL_STEPS;
+            TEST_OK(ctx, eqf_bench_model(ctx, text, &options, &question, &e));
+            modelled[work] = fmin(modelled[work], e.seconds);
+            const double took =
+                work == 0 ? shortest_sample(ctx, flow, c->batch, x, log_prob) : shortest_step(ctx, trainer);
+            measured[work] = fmin(measured[work], took);
+        }
+        eqf_free(text);
+    }
+    eqf_trainer_destroy(&trainer);
+    eqf_flow_destroy(&flow);
+    eqf_model_destroy(&model);
+    free(x);
+    free(log_prob);
+    bool is_near = true;
+    for (int work = 0; work < 2; work++) {
+        const double ratio = measured[work] / modelled[work];
+        print_message("%s, %s field by %s, %s: measured %.3f ms, model %.3f ms, ratio %.2f\n", c->system,
+                      eqf_dynamics_kind_describe(c->kind)->name, eqf_integrator_method_describe(c->method)->name,
+                      work == 0 ? "sample" : "train", 1e3 * measured[work], 1e3 * modelled[work], ratio);
+        is_near &= ratio > 1 / 1.5 && ratio < 1.5;
+    }
+    return is_near;
+}
+
 static void test_this_processor(void **state) {
     (void)state;
-    enum { BATCH = 1024 };
-    static const char *const systems[] = {"dw4", "lj13"};
+    static const here_case cases[] = {{"dw4", EQF_DYNAMICS_RADIAL, EQF_INTEGRATOR_RK4, 1024},
+                                      {"lj13", EQF_DYNAMICS_RADIAL, EQF_INTEGRATOR_RK4, 1024},
+                                      {"dw4", EQF_DYNAMICS_RADIAL, EQF_INTEGRATOR_DOPRI5, 1024},
+                                      {"lj13", EQF_DYNAMICS_RADIAL, EQF_INTEGRATOR_DOPRI5, 64},
+                                      {"dw4", EQF_DYNAMICS_DENSE, EQF_INTEGRATOR_RK4, 256}};
     eqf_context *ctx = test_context();
     eqf_device_info info = EQF_DEVICE_INFO_INIT;
     TEST_OK(ctx, eqf_context_device(ctx, &info));
     if (info.type != EQF_DEVICE_CPU || info.vector_width == 1 || getenv("EQFLOW_SANITIZED") != NULL) skip();
-    double measured[4] = {INFINITY, INFINITY, INFINITY, INFINITY},
-           modelled[4] = {INFINITY, INFINITY, INFINITY, INFINITY};
-    float *x = calloc(BATCH * 39, sizeof *x), *log_prob = calloc(BATCH, sizeof *log_prob);
-    assert_true(x != NULL && log_prob != NULL);
-    for (int s = 0; s < 2; s++) {
-        const eqf_model_options options = options_of(systems[s], EQF_DYNAMICS_RADIAL);
-        eqf_model *model = calm_model(ctx, &options);
-        eqf_flow *flow = NULL;
-        eqf_trainer *trainer = NULL;
-        eqf_training_options training = EQF_TRAINING_OPTIONS_INIT;
-        training.batch_size = BATCH;
-        training.num_steps = training.validation_interval = 1000000000;
-        training.learning_rate = 1e-7;
-        TEST_OK(ctx, eqf_flow_create(ctx, model, NULL, &flow));
-        TEST_OK(ctx, eqf_flow_prior_sample(flow, 5, 0, BATCH, x));
-        TEST_OK(ctx, eqf_trainer_create(ctx, model, &training, BATCH, x, 0, NULL, &trainer));
-        for (int round = 0; round < NUM_ROUNDS; round++) {
-            char *text = NULL;
-            TEST_OK(ctx, eqf_bench_describe(ctx, &text));
-            for (int work = 0; work < 2; work++) {
-                eqf_bench_question question = EQF_BENCH_QUESTION_INIT;
-                eqf_bench_estimate e = EQF_BENCH_ESTIMATE_INIT;
-                question.work = work == 0 ? EQF_BENCH_SAMPLE : EQF_BENCH_TRAIN;
-                question.batch_size = BATCH;
-                question.integration_penalty = training.integration_penalty;
-                TEST_OK(ctx, eqf_bench_model(ctx, text, &options, &question, &e));
-                modelled[2 * s + work] = fmin(modelled[2 * s + work], e.seconds);
-                const double took =
-                    work == 0 ? shortest_sample(ctx, flow, BATCH, x, log_prob) : shortest_step(ctx, trainer);
-                measured[2 * s + work] = fmin(measured[2 * s + work], took);
-            }
-            eqf_free(text);
-        }
-        eqf_trainer_destroy(&trainer);
-        eqf_flow_destroy(&flow);
-        eqf_model_destroy(&model);
-    }
-    free(x);
-    free(log_prob);
-    for (int r = 0; r < 4; r++)
-        print_message("%s, %s: measured %.3f ms, model %.3f ms, ratio %.2f\n", systems[r / 2],
-                      r % 2 == 0 ? "sample" : "train", 1e3 * measured[r], 1e3 * modelled[r], measured[r] / modelled[r]);
-    for (int r = 0; r < 4; r++) {
-        const double ratio = measured[r] / modelled[r];
-        if (!(ratio > 1 / 1.5 && ratio < 1.5)) fail_msg("%s, work %d: ratio %.2f", systems[r / 2], r % 2, ratio);
-    }
+    bool is_good = true;
+    for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) is_good &= compare_here(ctx, &cases[c]);
+    assert_true(is_good);
 }
 
-int main(void) {
+int main(int argc, char **argv) { /* test_bench_model [NAME]: the tests whose names match */
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_counted_by_hand), cmocka_unit_test(test_occupancy), cmocka_unit_test(test_all_devices),
-        cmocka_unit_test(test_batch),           cmocka_unit_test(test_refusals),  cmocka_unit_test(test_this_processor),
+        cmocka_unit_test(test_other_solves),    cmocka_unit_test(test_batch),     cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_this_processor),
     };
     return cmocka_run_group_tests(tests, NULL, test_context_teardown);
 }

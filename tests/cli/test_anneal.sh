@@ -87,8 +87,7 @@ refuse 2 'reweighting' model.safetensors --latent-moves 0 --langevin-moves 0
 refuse 2 'particle-sweeps' model.safetensors --particle-sweeps 1001
 refuse 2 'particle-sweeps' model.safetensors --particle-sweeps -1
 refuse 2 'particle-sweeps' model.safetensors --particle-sweeps many
-refuse 2 'particle-sweeps' model.safetensors --particle-sweeps 1 --particle-sweeps 2
-refuse 2 'no latents to move|reweighting' hot.npy --preset dw2 --langevin-moves 0
+refuse 2 'no latents to move' hot.npy --preset dw2 --langevin-moves 0
 refuse 2 'name one file' model.safetensors -o a.npy --walkers a.npy
 refuse 2 'unknown preset|no preset' data.npy --preset nothing
 refuse 3 'lj13|particles|shape' data.npy --preset lj13

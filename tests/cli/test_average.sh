@@ -23,6 +23,11 @@ if [ "$(value smallest_distance mean stdout)" = "$(value largest_distance mean s
 within "$(awk -F, 'NR > 1 { s += $3 * 3.14159265 * ($2 * $2 - $1 * $1) } END { print s }' g.csv)" 0.98 1.0001 "pair density, integral"
 within "$(awk -F, '$1 == "energy" { s += $4 * ($3 - $2) } END { print s }' h.csv)" 0.99 1.0001 "histogram, integral"
 if [ "$(wc -l <scan.csv)" -eq 4 ] && head -1 scan.csv | grep -q '^temperature,ess_fraction,energy,energy_standard_error,energy_variance'; then pass; else fail "$(cat scan.csv)"; fi
+# The same scan in the words of the constant itself.
+succeed run x.npy --temperature 0.9:1.1:3 --table same.csv --json
+same scan.csv same.csv "--temperature FIRST:LAST:COUNT"
+succeed run x.npy --table same.csv --json --temperature=0.9:1.1:3
+same scan.csv same.csv "--temperature=FIRST:LAST:COUNT"
 # At the temperature of the data the scan is the average; away from it the ESS falls.
 within "$(awk -F, '$1 == 1 { print $2 }' scan.csv)" 1 1 "ESS at the data's own temperature"
 within "$(awk -F, '$1 == 0.9 { print $2 }' scan.csv)" 0.7 0.9999 "ESS beside it"
@@ -90,17 +95,29 @@ refuse() { # CODE PATTERN ARGUMENTS...
 }
 refuse 2 'whose configurations' x.npy
 refuse 2 'unknown observable' x.npy --preset dw2 --observable q8
+succeed run x.npy --observable energy --json
+if grep -q '"energy"' stdout && ! grep -q '"mean_distance"' stdout; then pass; else fail "$(cat stdout)"; fi
 refuse 2 'NAME=FIRST:LAST:COUNT' x.npy --preset dw2 --scan temperature
 refuse 2 'NAME=FIRST:LAST:COUNT' x.npy --preset dw2 --scan temperature=1:2
 refuse 2 'is no number' x.npy --preset dw2 --scan temperature=1:2:many
 refuse 2 'whole number from 2' x.npy --preset dw2 --scan temperature=1:2:1
 refuse 2 'no constant of this name' x.npy --preset dw2 --scan colour=1:2:3
+refuse 2 'no constant of this name' x.npy --preset dw2 --constant colour=1:2:3
+refuse 2 'one constant can be scanned' x.npy --preset dw2 --scan temperature=1:2:3 --quartic 0.8:1:3
+refuse 2 'one constant can be scanned' x.npy --preset dw2 --temperature 1:2:3 --temperature=1:3:3
+refuse 2 'whole number from 2' x.npy --preset dw2 --temperature 1:2:1
+refuse 2 'is no number' x.npy --preset dw2 --temperature 1::3
+refuse 2 'temperature' x.npy --preset dw2 --temperature 1:2
 refuse 2 'NAME=NUMBER' x.npy --preset dw2 --observable-text mine.cl --observable-constant factor
 refuse 2 'give NAME=VALUE:FILE' x.npy --preset dw2 --with temperature=3
 refuse 2 'is no number' x.npy --preset dw2 --with temperature=hot:hot.npy
 refuse 2 'no constant of this name' x.npy --preset dw2 --with colour=3:hot.npy
 refuse 3 'no such file' x.npy --preset dw2 --with temperature=3:none.npy
 refuse 2 'excludes --log-weights' x.npy --preset dw2 --with temperature=3:hot.npy --log-weights lw.npy
+# Copies of one configuration.
+npy '<f4' False '(32, 2, 2)' alike.npy < <(for _ in $(seq 32); do printf '\0\0\200\77\0\0\0\0\0\0\0\0\0\0\0\0'; done)
+succeed "$eqflow" average alike.npy --preset dw2 --quiet
+if [ "$(wc -l <stderr)" -eq 1 ] && grep -q 'all 32 configurations have the same energy' stderr; then pass; else fail "copies of one: $(cat stderr)"; fi
 refuse 2 'excludes --with' x.npy --preset dw2 --with temperature=3:hot.npy --each each.csv
 refuse 2 'would overwrite' x.npy --preset dw2 --each x.npy
 refuse 2 'belongs to --scan' x.npy --preset dw2 --table t.csv

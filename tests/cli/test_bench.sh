@@ -55,8 +55,12 @@ succeed "$eqflow" bench --model h200 --system lj13 --batch 512 --json
 [ "$(grep -c '"is_chosen": *true' stdout)" -ge 1 ] && pass || fail "no layout is chosen: $(cat stdout)"
 for key in seconds occupancy gflop num_launches; do within "$(field $key <stdout | head -n 1 | tr -d " ")" 1e-12 1e12 "--model: $key"; done
 expect 2 "no device 'no-such-device': there are here, " "$eqflow" bench --model no-such-device --system dw4
-expect 2 '--field belongs to --model' "$eqflow" bench --field message --system dw2 --seconds 0.01
-expect 2 'not counted' "$eqflow" bench --model h200 --field dense --system dw2
+expect 2 'belong to --model' "$eqflow" bench --field message --system dw2 --seconds 0.01
+expect 2 'numbers that a description lacks' "$eqflow" bench --model h200 --field dense --integrator dopri5 --system dw2
+expect 2 'belong to --model' "$eqflow" bench --steps 20 --system dw2 --seconds 0.01
+expect 2 'there are rk4 and dopri5' "$eqflow" bench --model h200 --integrator euler --system dw2
+succeed "$eqflow" bench --model h200 --integrator dopri5 --steps 20 --system dw2 --batch 64
+succeed "$eqflow" bench --model h200 --field dense --system dw2 --batch 64
 echo 'spam = 1' >odd.device
 expect 3 "odd.device: .*'spam' is no key of a device's description" "$eqflow" bench --model odd.device --system dw2
 head -c 70000 /dev/zero | tr '\0' '#' >long.device

@@ -188,6 +188,24 @@ cp y.npy terminated.npy
 succeed "$eqflow" "${data[@]}" --quiet
 same y.npy terminated.npy "data, and data that SIGTERM ended while it stored kernels"
 cuts_short HUP 0 "${data[@]}"
+# A signal before: the run ends, and does not store its kernels first. Its log says that it has built them.
+[ -e x.npy ] || succeed "$eqflow" data dw2 -n 100 -o x.npy --burn-in 50 --thinning 20 --quiet
+slowly 25 train dw2 --data x.npy -o y.safetensors --steps 1000000 --batch-size 16 --validation-interval 1 --quiet
+for _ in $(seq 1200); do
+    [ ! -s y.csv ] || break
+    sleep 0.05
+done
+start=$(date +%s%N)
+kill -INT "$child"
+wait "$child"
+code=$?
+elapsed=$((($(date +%s%N) - start) / 1000000))
+if [ $code -eq 130 ] && [ -s y.csv ] && [ -s y.safetensors.checkpoint ] && [ $elapsed -lt 20000 ] && [ "$(wc -l <stderr)" -eq 1 ]; then
+    pass
+    echo "ok $code after $elapsed ms: $(cat stderr)"
+else
+    fail "SIGINT before kernels are stored: exit code $code after $elapsed ms: $(cat stderr)"
+fi
 if [ -e m.safetensors ]; then
     cuts_short TERM 0 sample m.safetensors -n 20 -o y.npy
     same y.npy good.npy "a sample that was cut short while it stored kernels"

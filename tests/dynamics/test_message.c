@@ -156,7 +156,8 @@ static void test_edges(void **state) {
     tear_down(&f);
 }
 
-int main(void) {
+int main(int argc, char **argv) { /* test_dynamics_message [NAME]: the tests whose names match, "test_reverse" */
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values),  cmocka_unit_test(test_reverse_of_values),
         cmocka_unit_test(test_reverse), cmocka_unit_test(test_layouts),

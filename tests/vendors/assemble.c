@@ -9,6 +9,7 @@
 
 #include "described.h"
 #include "eqflow/eqflow.h"
+#include "particles.h"
 
 enum { BATCH = 9, NUM_GENERATED = 8, MAX_DOF = 165 };
 
@@ -45,9 +46,9 @@ static const char user_text[] =
 
 /* ---- Cases: what a user can ask for, each with a context of its own ---------------------------------------------- */
 
-#define TRY(call)                                 \
-    do {                                          \
-        const eqf_status try_status = (call);     \
+#define TRY(call)                                    \
+    do {                                             \
+        const eqf_status try_status = (call);        \
         if (try_status != EQF_OK) return try_status; \
     } while (0)
 
@@ -216,6 +217,22 @@ static eqf_status states(target *t) {
     return eqf_replica_sample_states(t->ctx, 2, two, &options, NUM_GENERATED / 2, x, NULL, NULL);
 }
 
+/* Moves of single particles of annealing. */
+static eqf_status particles(target *t) {
+    eqf_potential_options start = t->potential;
+    start.temperature *= 2;
+    eqf__checker checker = eqf__checker_of(t->ctx);
+    eqf__particles all;
+    float x[BATCH * MAX_DOF];
+    TRY(eqf__particles_create(&checker, &t->potential, &start, BATCH, &all));
+    const eqf__particle_move move = {.step_size = 0.1, .share_start = 0.5, .share_target = 0.5};
+    eqf_status status = eqf__particles_put(&all, t->x, NULL);
+    if (status == EQF_OK) status = eqf__particles_propose(&all, &move, x);
+    if (status == EQF_OK) status = eqf__particles_decide(&all, &move, NULL);
+    eqf__particles_clear(&all);
+    return status;
+}
+
 static eqf_status ladders(target *t) {
     eqf_replica_options options = EQF_REPLICA_OPTIONS_INIT;
     options.num_temperatures = 2;
@@ -274,6 +291,7 @@ static const struct {
     {"mcmc", chains, false},
     {"replica", ladders, false},
     {"states", states, false},
+    {"particle", particles, false},
     {"minima", minima, false},
     {"minima-double", minima_double, false},
     {"probe", probe, true},
