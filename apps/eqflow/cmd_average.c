@@ -124,7 +124,7 @@ static exit_code evaluate_columns(cli_app *app, const average_flags *flags, aver
     const eqf_observable *rows = eqf_observables(&num_rows);
     for (size_t o = 0; o < flags->observables.num_texts && code == EXIT_CODE_OK; o++) {
         const eqf_observable *row = eqf_observable_find(flags->observables.texts[o]);
-        code = evaluate_row(app, flags, a, row);
+        if (row) code = evaluate_row(app, flags, a, row); /* the energy has its column already */
     }
     for (size_t r = 0; r < num_rows && flags->observables.num_texts == 0 && code == EXIT_CODE_OK; r++)
         if (a->potential.space_dim >= rows[r].least_dim) code = evaluate_row(app, flags, a, &rows[r]);
@@ -243,7 +243,8 @@ static exit_code check_flags(cli_app *app, const average_flags *flags, scan_rang
         code = app_fail(app, EXIT_CODE_USAGE,
                         "--preset PRESET or --potential FILE.cl is missing: whose configurations are these?");
     for (size_t o = 0; o < flags->observables.num_texts && code == EXIT_CODE_OK; o++)
-        if (!eqf_observable_find(flags->observables.texts[o]))
+        if (strcmp(flags->observables.texts[o], "energy") != 0 && /* it is always there */
+            !eqf_observable_find(flags->observables.texts[o]))
             code = app_fail(app, EXIT_CODE_USAGE, "unknown observable '%s'; see eqflow average --help",
                             flags->observables.texts[o]);
     if (code == EXIT_CODE_OK) code = files_check_writable(app, flags->table_path, "the table");

@@ -95,6 +95,8 @@ refuse() { # CODE PATTERN ARGUMENTS...
 }
 refuse 2 'whose configurations' x.npy
 refuse 2 'unknown observable' x.npy --preset dw2 --observable q8
+succeed run x.npy --observable energy --json
+if grep -q '"energy"' stdout && ! grep -q '"mean_distance"' stdout; then pass; else fail "$(cat stdout)"; fi
 refuse 2 'NAME=FIRST:LAST:COUNT' x.npy --preset dw2 --scan temperature
 refuse 2 'NAME=FIRST:LAST:COUNT' x.npy --preset dw2 --scan temperature=1:2
 refuse 2 'is no number' x.npy --preset dw2 --scan temperature=1:2:many
