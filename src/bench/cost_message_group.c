@@ -251,7 +251,7 @@ static void count_adjoints(const eqf__launch_seen *launch, const eqf__message_si
     w->local += w->groups * one.local;
     w->cached += w->groups * one.cached;
     w->chain += one.chain;
-    w->numbers = is_nodes ? 96 : 72;
+    w->numbers = is_nodes ? 168 : 96;
     w->group_bytes = sizeof(float) * eqf__cost_defined(options, is_nodes ? "NODES_LOCAL_SIZE" : "LOCAL_SIZE");
 }
 
@@ -273,6 +273,7 @@ static void count_group(const eqf__launch_seen *launch, const eqf__message_sizes
     w->cached += w->groups * one.cached;
     w->chain += one.chain;
     w->numbers = s->has_rows ? has_values ? 104 : 128 : has_values ? 72 : 56;
+    if (strstr(options, "HAS_REVERSE") != NULL) w->numbers = 96; /* values for the reverse pass */
     w->group_bytes = sizeof(float) * eqf__cost_defined(options, has_values ? "VALUES_LOCAL_SIZE" : "LOCAL_SIZE");
 }
 

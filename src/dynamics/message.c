@@ -14,6 +14,9 @@ static const size_t most_scratch_bytes = (size_t)512 << 20;
 /* Numbers of slices. That for gradients is fixed, as each slice has a partial sum. The others are many more than a CPU
  * has threads, so that all threads finish at about the same time. */
 static const size_t cpu_gradient_slices = 32, gpu_gradient_slices = 128, cpu_slices = 64, gpu_slices = 4096;
+/* That of work-groups with local memory, of which a unit holds several: by the cost model an H200 needs two thirds of
+ * the time that it needs with 128, and gains little from more. */
+static const size_t group_gradient_slices = 256;
 
 typedef struct device_tape {
     cl_mem d_words;             /* NULL: not written yet */
@@ -24,11 +27,11 @@ typedef struct device_tape {
 typedef struct message_state {
     eqf__batched_form form;
     eqf__message_shape shape;
-    eqf__message_group *group; /* evaluates with local memory; NULL: tapes do */
-    unsigned group_size;       /* number of work-items that compute a block */
-    size_t gradient_slices, most_slices;
-    device_tape tapes[2][3]; /* [has_divergence][eqf__message_reverse] */
-    cl_mem d_pairs;          /* [P]: cl/dynamics/message.clh */
+    eqf__message_group *group;                         /* evaluates with local memory; NULL: tapes do */
+    unsigned group_size;                               /* number of work-items that compute a block */
+    size_t gradient_slices, group_slices, most_slices; /* group_slices: of a gradient by `group` */
+    device_tape tapes[2][3];                           /* [has_divergence][eqf__message_reverse] */
+    cl_mem d_pairs;                                    /* [P]: cl/dynamics/message.clh */
     cl_mem d_scratch;
     size_t scratch_bytes;
     eqf__kernel run, run_reverse, contract; /* run_reverse has all operations; it and contract are built at first use */
@@ -196,8 +199,8 @@ static eqf_status message_vjp(eqf__field *field, const eqf__noise *noise, size_t
         bool can;
         EQF__TRY(eqf__message_group_prepare_reverse(state->group, &can));
         if (can)
-            return eqf__message_group_vjp(state->group, num_slices, num_blocks, d_x, d_times, d_adjoint_velocity,
-                                          d_adjoint_x, d_grad);
+            return eqf__message_group_vjp(state->group, state->group_slices, num_blocks, d_x, d_times,
+                                          d_adjoint_velocity, d_adjoint_x, d_grad);
     }
     EQF__TRY(ensure_reverse(field));
     EQF__TRY(ensure_tape(field, d_adjoint_divergence != NULL,
@@ -216,7 +219,8 @@ static eqf_status message_vjp(eqf__field *field, const eqf__noise *noise, size_t
 static eqf_status message_contract(eqf__field *field, cl_mem d_grad, cl_mem d_gradient) {
     message_state *state = field->state;
     EQF__TRY(ensure_reverse(field));
-    const cl_uint num_slices = (cl_uint)state->gradient_slices, num_params = (cl_uint)field->num_params;
+    const cl_uint num_params = (cl_uint)field->num_params;
+    const cl_uint num_slices = (cl_uint)(state->form.grad_size / field->num_params);
     return EQF__LAUNCH(field->ctx, &state->contract, field->num_params, 0, EQF__ARG(d_grad), EQF__ARG(d_gradient),
                        EQF__ARG(num_slices), EQF__ARG(num_params));
 }
@@ -264,7 +268,9 @@ static eqf_status choose_slices(eqf__field *field, bool is_gpu) {
     const size_t wanted = is_gpu ? gpu_gradient_slices : cpu_gradient_slices;
     state->gradient_slices = granted == 0 ? 1 : granted < wanted ? granted : wanted;
     state->most_slices = is_gpu ? gpu_slices : cpu_slices;
-    state->form.grad_size = state->gradient_slices * field->num_params;
+    state->group_slices = state->group == NULL ? 0 : is_gpu ? group_gradient_slices : cpu_gradient_slices;
+    const size_t most = state->group_slices > state->gradient_slices ? state->group_slices : state->gradient_slices;
+    state->form.grad_size = most * field->num_params;
     return EQF_OK;
 }
 
@@ -301,9 +307,9 @@ static eqf_status message_create(eqf__field *field, const eqf__field_needs *need
     field->evaluation = EQF_FIELD_DIRECT;
     field->resolution = 0;
     state->group_size = field->real.vector_width == 1 && device->group_size > 1 ? device->group_size : 1;
-    EQF__TRY(choose_slices(field, device->info.type == EQF_DEVICE_GPU));
     EQF__TRY(create_pairs(field));
     EQF__TRY(create_kernels(field));
+    EQF__TRY(choose_slices(field, device->info.type == EQF_DEVICE_GPU));
     return eqf__buffer_create(ctx, field->num_params * field->real.size, NULL, "the parameters", &field->d_params);
 }
 

@@ -81,6 +81,9 @@ static eqf_status solve(target *t, eqf_dynamics_kind kind, const eqf_flow_option
     eqf_energy_loss energy_loss = EQF_ENERGY_LOSS_INIT;
     if (status == EQF_OK && has_gradient && options->method == EQF_INTEGRATOR_RK4)
         status = eqf_flow_energy_gradient(flow, &t->potential, 1e3, 0.1, BATCH, t->x, &energy_loss, gradient);
+    /* A message field has a program of its own for the reverse of velocities. */
+    if (status == EQF_OK && has_gradient && kind == EQF_DYNAMICS_MESSAGE)
+        status = eqf_flow_velocity_vjp(flow, 0.5, BATCH, t->x, t->x, NULL, out, gradient);
     eqf_flow_destroy(&flow);
     eqf_model_destroy(&model);
     free(gradient);
