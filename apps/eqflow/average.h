@@ -13,7 +13,7 @@ enum { MOST_OBSERVABLES = 16, MOST_POINTS = 1000 };
 
 typedef struct average_flags {
     const char *data_path, *preset_name, *log_weights_path, *scan_text;
-    const char *table_path, *pairs_path, *histograms_path, *each_path;
+    const char *table_path, *pairs_path, *histograms_path, *each_path, *report_path;
     cli_list observables, texts, text_constants; /* of the last: "NAME=X" */
     cli_list with;                               /* "NAME=VALUE:FILE" */
     uint64_t num_blocks, num_bins;
@@ -91,7 +91,14 @@ exit_code average_write_pairs(cli_app *app, const average_flags *flags, const av
 exit_code average_write_histograms(cli_app *app, const average_flags *flags, const averages *a);
 exit_code average_write_each(cli_app *app, const average_flags *flags, const averages *a);
 
-/* A CSV text, which is written to a file when it is complete. */
+/* Between which values a column's histogram goes: a little beyond those of all configurations with a weight. */
+void average_range(const averages *a, const column *of, double *low_out, double *high_out);
+
+/* --report: one HTML page with the tables and pictures of what was found, the results as JSON. */
+exit_code average_write_report(cli_app *app, const average_flags *flags, const averages *a, const scan_range *scan,
+                               const json_t *found);
+
+/* A text, which is written to a file when it is complete. */
 typedef struct text_file {
     FILE *stream;
     char *text;

@@ -41,6 +41,18 @@ exit_code average_write_pairs(cli_app *app, const average_flags *flags, const av
     return text_end(app, &file, flags->pairs_path, code);
 }
 
+void average_range(const averages *a, const column *of, double *low_out, double *high_out) {
+    double low = INFINITY, high = -INFINITY;
+    for (size_t b = 0; b < a->num; b++) {
+        if (a->log_weights[b] == -INFINITY || !isfinite(of->values[b])) continue;
+        low = fmin(low, of->values[b]);
+        high = fmax(high, of->values[b]);
+    }
+    const double margin = high > low ? 1e-6 * (high - low) : 0.5;
+    *low_out = low - margin;
+    *high_out = high + margin;
+}
+
 /* Histograms of all observables, each over the range of its values. */
 exit_code average_write_histograms(cli_app *app, const average_flags *flags, const averages *a) {
     if (!flags->histograms_path) return EXIT_CODE_OK;
@@ -50,15 +62,8 @@ exit_code average_write_histograms(cli_app *app, const average_flags *flags, con
     exit_code code = density ? text_begin(app, &file) : EXIT_CODE_DEVICE;
     if (code == EXIT_CODE_OK) fputs("observable,low,high,density\n", file.stream);
     for (size_t c = 0; c < a->num_columns && code == EXIT_CODE_OK; c++) {
-        double low = INFINITY, high = -INFINITY;
-        for (size_t b = 0; b < a->num; b++) {
-            if (a->log_weights[b] == -INFINITY || !isfinite(a->columns[c].values[b])) continue;
-            low = fmin(low, a->columns[c].values[b]);
-            high = fmax(high, a->columns[c].values[b]);
-        }
-        const double margin = high > low ? 1e-6 * (high - low) : 0.5;
-        low -= margin;
-        high += margin;
+        double low, high;
+        average_range(a, &a->columns[c], &low, &high);
         if (eqf_estimate_histogram(a->num, a->columns[c].values, a->log_weights, low, high, num_bins, density) !=
             EQF_OK)
             code = app_fail(app, EXIT_CODE_FAILURE, "%s has no histogram", a->columns[c].name);

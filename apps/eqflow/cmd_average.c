@@ -203,6 +203,8 @@ static exit_code print_all(cli_app *app, const average_flags *flags, averages *a
     output_text(&output, "pairs_output", flags->pairs_path ? "pair distribution in" : NULL, flags->pairs_path);
     output_text(&output, "histograms_output", flags->histograms_path ? "histograms in" : NULL, flags->histograms_path);
     output_text(&output, "each_output", flags->each_path ? "values of each in" : NULL, flags->each_path);
+    output_text(&output, "report_output", flags->report_path ? "report in" : NULL, flags->report_path);
+    if (code == EXIT_CODE_OK) code = average_write_report(app, flags, a, scan, output.root);
     if (code == EXIT_CODE_OK)
         code = output_finish(&output);
     else
@@ -214,18 +216,20 @@ static exit_code print_all(cli_app *app, const average_flags *flags, averages *a
 /* ---- The command ------------------------------------------------------------------------------ */
 
 static exit_code check_flags(cli_app *app, const average_flags *flags, scan_range *scan_out) {
-    files_use uses[7 + 2 * CLI_LIST_MAX] = {{"--table", flags->table_path, FILES_WRITTEN},
+    enum { NUM_OWN = 8 };
+    files_use uses[NUM_OWN + 2 * CLI_LIST_MAX] = {{"--table", flags->table_path, FILES_WRITTEN},
                                             {"--pairs", flags->pairs_path, FILES_WRITTEN},
                                             {"--histograms", flags->histograms_path, FILES_WRITTEN},
                                             {"--each", flags->each_path, FILES_WRITTEN},
+                                            {"--report", flags->report_path, FILES_WRITTEN},
                                             {"FILE", flags->data_path, FILES_READ},
                                             {"--log-weights", flags->log_weights_path, FILES_READ},
                                             {"--potential", flags->system.potential_path, FILES_READ}};
     for (size_t w = 0; w < CLI_LIST_MAX; w++) {
         const char *with = w < flags->with.num_texts ? average_path_of_set(flags->with.texts[w]) : NULL;
         const char *text = w < flags->texts.num_texts ? flags->texts.texts[w] : NULL;
-        uses[7 + 2 * w] = (files_use){"--with", with, FILES_READ};
-        uses[8 + 2 * w] = (files_use){"--observable-text", text, FILES_READ};
+        uses[NUM_OWN + 2 * w] = (files_use){"--with", with, FILES_READ};
+        uses[NUM_OWN + 1 + 2 * w] = (files_use){"--observable-text", text, FILES_READ};
     }
     exit_code code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses);
     if (code == EXIT_CODE_OK) code = average_check_sets(app, flags);
@@ -249,6 +253,7 @@ static exit_code check_flags(cli_app *app, const average_flags *flags, scan_rang
                             flags->observables.texts[o]);
     if (code == EXIT_CODE_OK) code = files_check_writable(app, flags->table_path, "the table");
     if (code == EXIT_CODE_OK) code = files_check_writable(app, flags->each_path, "the values");
+    if (code == EXIT_CODE_OK) code = files_check_writable(app, flags->report_path, "the report");
     if (code == EXIT_CODE_OK) code = files_check_writable(app, flags->pairs_path, "the pair distribution");
     return code == EXIT_CODE_OK ? files_check_writable(app, flags->histograms_path, "the histograms") : code;
 }
@@ -388,6 +393,11 @@ static size_t table_options(average_flags *flags, cli_option options_out[]) {
          .argument = "FILE.csv",
          .value = &flags->each_path,
          .help = "the observables of every configuration, in their order"},
+        {.kind = OPTION_TEXT,
+         .name = "report",
+         .argument = "FILE.html",
+         .value = &flags->report_path,
+         .help = "a page with all of this, drawn: averages, scan, free energies, histograms, pairs"},
         {.kind = OPTION_COUNT,
          .name = "bins",
          .argument = "COUNT",

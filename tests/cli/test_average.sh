@@ -114,12 +114,27 @@ refuse 2 'is no number' x.npy --preset dw2 --with temperature=hot:hot.npy
 refuse 2 'no constant of this name' x.npy --preset dw2 --with colour=3:hot.npy
 refuse 3 'no such file' x.npy --preset dw2 --with temperature=3:none.npy
 refuse 2 'excludes --log-weights' x.npy --preset dw2 --with temperature=3:hot.npy --log-weights lw.npy
+# ---- The report: what was found, drawn ----
+succeed "$eqflow" average x.npy --preset dw2 --with temperature=3:hot.npy --temperature 1:3:5 --report page.html --json
+if [ "$(json report_output stdout)" = '"page.html"' ] && grep -q '<h2>Averages</h2>' page.html && grep -q '</html>' page.html; then pass; else fail "no report"; fi
+free_energy=$(printf '%.6g' "$(sed -n 's/.*"free_energy": \([-0-9.e]*\).*/\1/p' stdout | sed -n 2p)")
+if grep -q "<td>$free_energy ± [-0-9.e]* kT</td><td>temperature = 3," page.html; then pass; else fail "the report lacks $free_energy"; fi
+if [ "$(grep -c '<tr><td>temperature = ' page.html)" -eq 5 ]; then pass; else fail "rows of the scan in the report"; fi
+if command -v gnuplot >/dev/null; then
+    if [ "$(grep -c '<figure id=' page.html)" -ge 6 ]; then pass; else fail "$(grep -c '<figure id=' page.html) pictures in the report"; fi
+fi
+mkdir -p few # a PATH without gnuplot
+succeed env PATH="$PWD/few" "$eqflow" average x.npy --preset dw2 --report bare.html
+if [ "$(grep -c 'gnuplot-nox' stderr)" -eq 1 ] && grep -q 'No pictures: ' bare.html && ! grep -q '<figure' bare.html; then pass; else fail "without gnuplot: $(cat stderr)"; fi
+
 # Copies of one configuration.
 npy '<f4' False '(32, 2, 2)' alike.npy < <(for _ in $(seq 32); do printf '\0\0\200\77\0\0\0\0\0\0\0\0\0\0\0\0'; done)
 succeed "$eqflow" average alike.npy --preset dw2 --quiet
 if [ "$(wc -l <stderr)" -eq 1 ] && grep -q 'all 32 configurations have the same energy' stderr; then pass; else fail "copies of one: $(cat stderr)"; fi
 refuse 2 'excludes --with' x.npy --preset dw2 --with temperature=3:hot.npy --each each.csv
 refuse 2 'would overwrite' x.npy --preset dw2 --each x.npy
+refuse 2 'would overwrite' x.npy --preset dw2 --report x.npy
+refuse 2 'name one file' x.npy --preset dw2 --report page.csv --each page.csv
 refuse 2 'belongs to --scan' x.npy --preset dw2 --table t.csv
 refuse 2 'would overwrite' x.npy --preset dw2 --pairs x.npy
 refuse 3 'numbers, but there are' x.npy --preset dw2 --log-weights w.npy
