@@ -505,6 +505,43 @@ static void test_layouts(void **state) {
     assert_true(is_good);
 }
 
+/* Log-densities of samples of a trained model: by lanes and by groups they may differ by what the tolerance leaves
+ * open, and that is the layout's own error: against a tolerance of 1e-7, which is rounding. Were it the order of sums
+ * alone, the difference would not shrink with the tolerance. */
+static void test_layouts_of_trained_model(void **state) {
+    (void)state;
+    enum { BATCH = 128 };
+    static const double rtol[] = {1e-5, 1e-7};
+    eqf_context *ctx = test_context();
+    eqf_model *model = NULL;
+    if (ctx->device->launch_iterations > 0) skip();
+    TEST_OK(ctx, eqf_model_load(ctx, "gallery:dw4-radial", &model));
+    float x[BATCH * 8], log_prob[2][2][BATCH];
+    for (int t = 0; t < 2; ++t)
+        for (int by_group = 0; by_group < 2; ++by_group) {
+            test_use_groups(ctx, by_group ? 32 : 0, false);
+            eqf_flow *flow = adaptive_flow(ctx, model, rtol[t]);
+            if (t == 0 && !by_group) TEST_OK(ctx, eqf_flow_sample(flow, 7, 0, BATCH, x, NULL));
+            TEST_OK(ctx, eqf_flow_log_prob(flow, BATCH, x, log_prob[t][by_group], NULL));
+            test_assert_groups(flow, by_group ? 32 : 0);
+            test_use_groups(ctx, 0, false);
+            eqf_flow_destroy(&flow);
+        }
+    double between[2] = {0, 0}, own = 0;
+    for (size_t b = 0; b < BATCH; ++b)
+        for (int t = 0; t < 2; ++t) {
+            between[t] += pow(log_prob[t][0][b] - log_prob[t][1][b], 2) / BATCH;
+            own += t == 0 ? pow(log_prob[0][0][b] - log_prob[1][0][b], 2) / BATCH : 0;
+        }
+    for (int t = 0; t < 2; ++t) between[t] = sqrt(between[t]);
+    own = sqrt(own);
+    print_message("root mean squares in nats: layouts at 1e-5 %.1e, at 1e-7 %.1e; tolerance 1e-5 against 1e-7 %.1e\n",
+                  between[0], between[1], own);
+    assert_true(between[0] < 1.5 * own);
+    assert_true(between[1] < 5e-6 && between[1] < 0.5 * between[0]);
+    eqf_model_destroy(&model);
+}
+
 int main(int argc, char **argv) {
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
@@ -520,6 +557,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_independence_by_groups),
         cmocka_unit_test(test_limits_by_groups),
         cmocka_unit_test(test_layouts),
+        cmocka_unit_test(test_layouts_of_trained_model),
     };
     return cmocka_run_group_tests(tests, NULL, test_context_teardown);
 }
