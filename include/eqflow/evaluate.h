@@ -68,6 +68,9 @@ typedef struct eqf_evaluation_figures {
      * double, over 256 data. jacobian_error: largest difference between those in double and ln|det| of the map's
      * Jacobian, by differences column by column, over two data of up to 64 coordinates; it is the integration error. */
     double float_log_prob_error, jacobian_error;
+    /* ln Z of the target by Bennett's acceptance ratio from samples and data together; its error is for independent
+     * data. NaN if the two do not overlap. */
+    double log_z_bar, log_z_bar_standard_error;
 } eqf_evaluation_figures;
 
 /* Reasons to doubt a figure. X(name, text of the kind). */

@@ -24,6 +24,7 @@ static void forget_all(eqf_evaluation_figures *f) {
     f->free_energy_difference = f->mean_energy_model = f->mean_energy_data = NAN;
     f->mean_energy_reweighted = f->mean_energy_reweighted_standard_error = f->log_prob_invariance_error = NAN;
     f->reverse_kl = f->reverse_kl_standard_error = f->ess_fraction_data = f->ess_fraction_data_standard_error = NAN;
+    f->log_z_bar = f->log_z_bar_standard_error = NAN;
     f->above_data_fraction = f->float_log_prob_error = f->jacobian_error = NAN;
     for (int kind = 0; kind < EQF_NUM_SYMMETRIES; kind++) f->changes[kind] = (eqf_log_prob_change){NAN, NAN};
     f->round_trip = (eqf_round_trip){NAN, NAN};
@@ -44,6 +45,7 @@ static eqf_status measure(const eqf__evaluated *of, size_t num_round_trip, eqf_e
     EQF__TRY(eqf_flow_create(of->ctx, of->model, &result->flow_options, &flow));
     eqf_status status = eqf__evaluate_data(of, flow, result);
     if (status == EQF_OK) status = eqf__evaluate_samples(of, flow, result);
+    if (status == EQF_OK) eqf__evaluate_log_z(result);
     if (status == EQF_OK) status = eqf_flow_step_statistics(flow, &result->steps);
     if (status == EQF_OK) status = eqf__evaluate_invariance(of, flow, result);
     if (status == EQF_OK) status = eqf__evaluate_in_double(of, flow, result);
@@ -122,6 +124,7 @@ void eqf_evaluation_destroy(eqf_evaluation **evaluation) {
     free(dying->sample_log_probs);
     free(dying->log_weights);
     free(dying->data_energies);
+    free(dying->data_log_weights);
     free(dying);
     *evaluation = NULL;
 }

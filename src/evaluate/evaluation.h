@@ -12,7 +12,7 @@ struct eqf_evaluation {
     eqf_flow_options flow_options;
     eqf_step_statistics steps;
     float *samples, *sample_energies, *sample_log_probs, *data_energies;
-    double *log_weights;
+    double *log_weights, *data_log_weights; /* [num_samples], [num_data]: -u - log_prob */
     eqf_evaluation_warning warnings[EQF__MAX_WARNINGS];
     char texts[EQF__MAX_WARNINGS][EQF__WARNING_SIZE];
     size_t num_warnings;
@@ -42,6 +42,8 @@ eqf_status eqf__shared_energy(const eqf__evaluated *of, size_t num, const float 
 
 eqf_status eqf__evaluate_data(const eqf__evaluated *of, eqf_flow *flow, eqf_evaluation *result);
 eqf_status eqf__evaluate_samples(const eqf__evaluated *of, eqf_flow *flow, eqf_evaluation *result);
+/* ln Z from both, when both have their weights. */
+void eqf__evaluate_log_z(eqf_evaluation *result);
 eqf_status eqf__evaluate_invariance(const eqf__evaluated *of, eqf_flow *flow, eqf_evaluation *result);
 /* Figures of a flow in double precision; nothing for others. */
 eqf_status eqf__evaluate_in_double(const eqf__evaluated *of, eqf_flow *flow, eqf_evaluation *result);

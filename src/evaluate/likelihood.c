@@ -42,11 +42,11 @@ static eqf_status measure_forward_ess(const eqf__evaluated *of, const double *nl
     eqf_evaluation_figures *f = &result->figures;
     double *log_weights = eqf__alloc(of->ctx, of->num_data, sizeof *log_weights, "the weights");
     if (log_weights == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    result->data_log_weights = log_weights;
     for (size_t b = 0; b < of->num_data; b++) log_weights[b] = nlls[b] - (double)result->data_energies[b];
     if (eqf_estimate_forward_ess(of->num_data, log_weights, EQF__NUM_RESAMPLES, eqf_seed_for(of->seed, "bootstrap"),
                                  &f->ess_fraction_data, &f->ess_fraction_data_standard_error) != EQF_OK)
         f->ess_fraction_data = f->ess_fraction_data_standard_error = NAN;
-    free(log_weights);
     return EQF_OK;
 }
 

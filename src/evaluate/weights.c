@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "eqflow/estimate.h"
+#include "eqflow/free_energy.h"
 #include "evaluation.h"
 
 double eqf_free_energy_difference(double log_z, double prior_scale, unsigned num_particles, unsigned space_dim) {
@@ -91,6 +92,19 @@ static eqf_status draw(const eqf__evaluated *of, eqf_flow *flow, size_t num_draw
     EQF__TRY(eqf__shared_sample(of, flow, eqf_seed_for(of->seed, "evaluate"), num_drawn, num_new, x,
                                 result->sample_log_probs + num_drawn));
     return eqf__shared_energy(of, num_new, x, result->sample_energies + num_drawn);
+}
+
+/* Bennett's acceptance ratio between the model, whose Z is 1 and whose energy is -log_prob, and the target: the work
+ * from model to target is u + log_prob of the samples, that back is -log_prob - u of the data (docs/method.md, section
+ * 7). */
+void eqf__evaluate_log_z(eqf_evaluation *result) {
+    eqf_evaluation_figures *f = &result->figures;
+    double difference, *work = malloc(f->num_samples * sizeof *work);
+    for (size_t b = 0; b < f->num_samples && work != NULL; b++) work[b] = -result->log_weights[b];
+    if (work != NULL && eqf_free_energy_bar(f->num_samples, work, f->num_data, result->data_log_weights, &difference,
+                                            &f->log_z_bar_standard_error) == EQF_OK)
+        f->log_z_bar = -difference;
+    free(work);
 }
 
 static void describe_energies(const eqf__evaluated *of, eqf_evaluation *result) {

@@ -84,7 +84,7 @@ cp stdout evaluation.json
 for key in nll nll_standard_error nll_without_constant nll_refined entropy kl kl_standard_error kl_direct kl_direct_standard_error ess_fraction max_weight_fraction log_z \
     reverse_kl reverse_kl_standard_error ess_fraction_data ess_fraction_data_standard_error above_data_fraction \
     log_z_standard_error mean_energy_model mean_energy_reweighted mean_energy_data num_samples num_data \
-    log_prob_invariance_error; do
+    log_z_bar log_z_bar_standard_error log_prob_invariance_error; do
     case $(json $key evaluation.json) in
     '' | null | *[!-+0-9.e]*) fail "evaluate --json: $key is '$(json $key evaluation.json)'" ;;
     *) pass ;;

@@ -130,6 +130,11 @@ static void test_two_ways(void **state) {
                   figures->reverse_kl_standard_error, figures->above_data_fraction);
     assert_true(fabs(figures->ess_fraction - figures->ess_fraction_data) < 4 * error);
     assert_false(warns(evaluation, EQF_WARNING_ESS_DISAGREES));
+    print_message("ln Z %.4f +- %.4f, with the data %.4f +- %.4f, known %.4f\n", figures->log_z,
+                  figures->log_z_standard_error, figures->log_z_bar, figures->log_z_bar_standard_error,
+                  figures->known_log_z);
+    assert_true(fabs(figures->log_z_bar - figures->known_log_z) < 4 * figures->log_z_bar_standard_error);
+    assert_true(figures->log_z_bar_standard_error < figures->log_z_standard_error);
     const float *energy = eqf_evaluation_sample_energies(evaluation), *data = eqf_evaluation_data_energies(evaluation);
     const float *log_prob = eqf_evaluation_sample_log_probs(evaluation);
     double sum = 0, highest = -INFINITY;
