@@ -1,6 +1,5 @@
 /* The report of eqflow average: averages, the scan, free energies between sets, and their pictures. */
 #include <math.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,13 +21,6 @@ typedef struct pictures {
     size_t num;
     const char *problem; /* why there is no picture, NULL: none yet */
 } pictures;
-
-__attribute__((format(printf, 2, 3))) static void set_text(char text[], const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof((report_row *)NULL)->label, format, arguments);
-    va_end(arguments);
-}
 
 static double number_of(const json_t *object, const char *key) {
     const json_t *value = json_object_get(object, key);
@@ -138,10 +130,11 @@ static void print_averages(FILE *html, const averages *a, const json_t *found) {
     report_row rows[MOST_OBSERVABLES + 1];
     for (size_t c = 0; c < a->num_columns; c++) {
         const json_t *m = json_object_get(found, a->columns[c].name);
-        set_text(rows[c].label, "%s", a->columns[c].title);
-        set_text(rows[c].value, "%.6g ± %.2g", number_of(m, "mean"), number_of(m, "standard_error"));
-        set_text(rows[c].note, "variance %.5g ± %.2g", number_of(m, "variance"),
+        char note[96];
+        snprintf(note, sizeof note, "variance %.5g ± %.2g", number_of(m, "variance"),
                  number_of(m, "variance_standard_error"));
+        fill_row(&rows[c], a->columns[c].title, note, "%.6g ± %.2g", number_of(m, "mean"),
+                 number_of(m, "standard_error"));
     }
     fputs("<h2>Averages</h2>\n", html);
     page_table(html, "figures", a->num_columns, rows);
@@ -154,14 +147,11 @@ static void print_sets(FILE *html, const json_t *sets) {
     json_array_foreach((json_t *)sets, index, set) {
         const char *file = json_string_value(json_object_get(set, "file")),
                    *constant = json_string_value(json_object_get(set, "constant"));
-        snprintf(rows[index].label, sizeof rows[index].label, "%s", file ? file : "-");
-        set_text(rows[index].value, "%.6g ± %.2g kT", number_of(set, "free_energy"),
+        char note[160], at[96] = "of the command";
+        if (constant) snprintf(at, sizeof at, "%.60s = %.6g", constant, number_of(set, "value"));
+        snprintf(note, sizeof note, "%s, %.0f configurations", at, number_of(set, "num_samples"));
+        fill_row(&rows[index], file ? file : "-", note, "%.6g ± %.2g kT", number_of(set, "free_energy"),
                  number_of(set, "free_energy_standard_error"));
-        if (constant)
-            set_text(rows[index].note, "%s = %.6g, %.0f configurations", constant, number_of(set, "value"),
-                     number_of(set, "num_samples"));
-        else
-            set_text(rows[index].note, "of the command, %.0f configurations", number_of(set, "num_samples"));
     }
     fputs("<h2>Free energies, −ln Z of each set less that of the first, by MBAR</h2>\n", html);
     page_table(html, "figures", json_array_size(sets), rows);
@@ -172,12 +162,14 @@ static bool print_scan(FILE *html, const json_t *points, const char *constant) {
     size_t index;
     const json_t *point;
     json_array_foreach((json_t *)points, index, point) {
-        const json_t *energy = json_object_get(point, "energy");
         if (!rows) break;
-        set_text(rows[index].label, "%s = %.6g", constant, number_of(point, "value"));
-        set_text(rows[index].value, "%.6g ± %.2g kT", number_of(energy, "mean"), number_of(energy, "standard_error"));
-        set_text(rows[index].note, "variance %.5g ± %.2g, ESS %.3g", number_of(energy, "variance"),
+        const json_t *energy = json_object_get(point, "energy");
+        char label[96], note[128];
+        snprintf(label, sizeof label, "%s = %.6g", constant, number_of(point, "value"));
+        snprintf(note, sizeof note, "variance %.5g ± %.2g, ESS %.3g", number_of(energy, "variance"),
                  number_of(energy, "variance_standard_error"), number_of(point, "ess_fraction"));
+        fill_row(&rows[index], label, note, "%.6g ± %.2g kT", number_of(energy, "mean"),
+                 number_of(energy, "standard_error"));
     }
     fputs("<h2>Scan: mean reduced energy</h2>\n", html);
     if (rows) page_table(html, "figures", json_array_size(points), rows);
@@ -187,21 +179,15 @@ static bool print_scan(FILE *html, const json_t *points, const char *constant) {
 
 static void print_origin(cli_app *app, FILE *html, const average_flags *flags, const averages *a) {
     report_row rows[6];
-    char *command = app_command_line(app, NULL);
-    snprintf(rows[0].label, sizeof rows[0].label, "command");
-    snprintf(rows[0].value, sizeof rows[0].value, "%s", command ? command : "-");
-    snprintf(rows[1].label, sizeof rows[1].label, "configurations");
-    snprintf(rows[1].value, sizeof rows[1].value, "%zu of %s", a->num, flags->data_path);
-    snprintf(rows[2].label, sizeof rows[2].label, "weights");
-    snprintf(rows[2].value, sizeof rows[2].value, "%s", a->weights_are);
-    snprintf(rows[3].label, sizeof rows[3].label, "potential");
-    system_describe(&a->potential, rows[3].value, sizeof rows[3].value);
-    snprintf(rows[4].label, sizeof rows[4].label, "errors");
-    snprintf(rows[4].value, sizeof rows[4].value, "one standard error, by the jackknife over %llu contiguous blocks",
+    char *command = app_command_line(app, NULL), potential[1024];
+    system_describe(&a->potential, potential, sizeof potential);
+    fill_row(&rows[0], "command", "", "%s", command ? command : "-");
+    fill_row(&rows[1], "configurations", "", "%zu of %s", a->num, flags->data_path);
+    fill_row(&rows[2], "weights", "", "%s", a->weights_are);
+    fill_row(&rows[3], "potential", "", "%s", potential);
+    fill_row(&rows[4], "errors", "", "one standard error, by the jackknife over %llu contiguous blocks",
              (unsigned long long)flags->num_blocks);
-    snprintf(rows[5].label, sizeof rows[5].label, "eqflow");
-    snprintf(rows[5].value, sizeof rows[5].value, "%s, revision %.12s", eqf_version(), eqf_version_revision());
-    for (size_t r = 0; r < 6; r++) rows[r].note[0] = '\0';
+    fill_row(&rows[5], "eqflow", "", "%s, revision %.12s", eqf_version(), eqf_version_revision());
     free(command);
     fputs("<h2>How it was made</h2>\n", html);
     page_table(html, "origin", 6, rows);
@@ -227,18 +213,14 @@ static void print_pictures(pictures *to, const average_flags *flags, const avera
 static void print_top(FILE *html, const average_flags *flags, const averages *a, const json_t *found) {
     report_row tiles[4];
     const json_t *energy = json_object_get(json_object_get(found, "averages"), "energy");
-    set_text(tiles[0].label, "mean energy");
-    set_text(tiles[0].value, "%.5g", number_of(energy, "mean"));
-    set_text(tiles[0].note, "± %.2g kT", number_of(energy, "standard_error"));
-    set_text(tiles[1].label, "heat capacity / k");
-    set_text(tiles[1].value, "%.4g", number_of(energy, "variance"));
-    set_text(tiles[1].note, "± %.2g, variance of u", number_of(energy, "variance_standard_error"));
-    set_text(tiles[2].label, "effective sample size");
-    set_text(tiles[2].value, "%.3g", number_of(found, "ess_fraction"));
-    set_text(tiles[2].note, "of %zu configurations", a->num);
-    set_text(tiles[3].label, "largest weight");
-    set_text(tiles[3].value, "%.2g %%", 100 * number_of(found, "max_weight_fraction"));
-    set_text(tiles[3].note, "of all");
+    char note[64];
+    snprintf(note, sizeof note, "± %.2g kT", number_of(energy, "standard_error"));
+    fill_row(&tiles[0], "mean energy", note, "%.5g", number_of(energy, "mean"));
+    snprintf(note, sizeof note, "± %.2g, variance of u", number_of(energy, "variance_standard_error"));
+    fill_row(&tiles[1], "heat capacity / k", note, "%.4g", number_of(energy, "variance"));
+    snprintf(note, sizeof note, "of %zu configurations", a->num);
+    fill_row(&tiles[2], "effective sample size", note, "%.3g", number_of(found, "ess_fraction"));
+    fill_row(&tiles[3], "largest weight", "of all", "%.2g %%", 100 * number_of(found, "max_weight_fraction"));
     char title[160];
     snprintf(title, sizeof title, "%.80s — averages", flags->preset_name ? flags->preset_name : "own potential");
     page_begin(html, title, flags->data_path, 4, tiles);

@@ -1,6 +1,5 @@
 #include <inttypes.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,17 +88,6 @@ static exit_code print_result(cli_app *app, const evaluate_flags *flags, const e
 }
 
 /* ---- Report ----------------------------------------------------------------------------------- */
-
-static void fill_row(report_row *row, const char *label, const char *note, const char *format, ...)
-    APP_PRINTF(4, 5);
-static void fill_row(report_row *row, const char *label, const char *note, const char *format, ...) {
-    va_list arguments;
-    snprintf(row->label, sizeof row->label, "%s", label);
-    snprintf(row->note, sizeof row->note, "%s", note);
-    va_start(arguments, format);
-    vsnprintf(row->value, sizeof row->value, format, arguments);
-    va_end(arguments);
-}
 
 static size_t fill_tiles(const evaluated *result, report_row tiles[4]) {
     size_t num = 0;

@@ -1,6 +1,7 @@
 /* The page of a report: its head, its tables, its pictures, one style. */
 #include "report_page.h"
 
+#include <stdarg.h>
 #include <string.h>
 
 #include "text.h"
@@ -111,6 +112,15 @@ void page_table(FILE *html, const char *class_name, size_t num_rows, const repor
         fputs("</tr>\n", html);
     }
     fputs("</table></div>\n", html);
+}
+
+void fill_row(report_row *row, const char *label, const char *note, const char *format, ...) {
+    va_list arguments;
+    snprintf(row->label, sizeof row->label, "%s", label);
+    snprintf(row->note, sizeof row->note, "%s", note);
+    va_start(arguments, format);
+    vsnprintf(row->value, sizeof row->value, format, arguments);
+    va_end(arguments);
 }
 
 void page_begin(FILE *html, const char *title, const char *subtitle, size_t num_tiles, const report_row *tiles) {

@@ -45,7 +45,7 @@ static eqf_status measure(const eqf__evaluated *of, size_t num_round_trip, eqf_e
     EQF__TRY(eqf_flow_create(of->ctx, of->model, &result->flow_options, &flow));
     eqf_status status = eqf__evaluate_data(of, flow, result);
     if (status == EQF_OK) status = eqf__evaluate_samples(of, flow, result);
-    if (status == EQF_OK) eqf__evaluate_log_z(result);
+    if (status == EQF_OK) status = eqf__evaluate_log_z(of, result);
     if (status == EQF_OK) status = eqf_flow_step_statistics(flow, &result->steps);
     if (status == EQF_OK) status = eqf__evaluate_invariance(of, flow, result);
     if (status == EQF_OK) status = eqf__evaluate_in_double(of, flow, result);

@@ -42,8 +42,8 @@ eqf_status eqf__shared_energy(const eqf__evaluated *of, size_t num, const float 
 
 eqf_status eqf__evaluate_data(const eqf__evaluated *of, eqf_flow *flow, eqf_evaluation *result);
 eqf_status eqf__evaluate_samples(const eqf__evaluated *of, eqf_flow *flow, eqf_evaluation *result);
-/* ln Z from both, when both have their weights. */
-void eqf__evaluate_log_z(eqf_evaluation *result);
+/* ln Z from data and samples together, after both were evaluated. */
+eqf_status eqf__evaluate_log_z(const eqf__evaluated *of, eqf_evaluation *result);
 eqf_status eqf__evaluate_invariance(const eqf__evaluated *of, eqf_flow *flow, eqf_evaluation *result);
 /* Figures of a flow in double precision; nothing for others. */
 eqf_status eqf__evaluate_in_double(const eqf__evaluated *of, eqf_flow *flow, eqf_evaluation *result);

@@ -97,14 +97,18 @@ static eqf_status draw(const eqf__evaluated *of, eqf_flow *flow, size_t num_draw
 /* Bennett's acceptance ratio between the model, whose Z is 1 and whose energy is -log_prob, and the target: the work
  * from model to target is u + log_prob of the samples, that back is -log_prob - u of the data (docs/method.md, section
  * 7). */
-void eqf__evaluate_log_z(eqf_evaluation *result) {
+eqf_status eqf__evaluate_log_z(const eqf__evaluated *of, eqf_evaluation *result) {
     eqf_evaluation_figures *f = &result->figures;
-    double difference, *work = malloc(f->num_samples * sizeof *work);
-    for (size_t b = 0; b < f->num_samples && work != NULL; b++) work[b] = -result->log_weights[b];
-    if (work != NULL && eqf_free_energy_bar(f->num_samples, work, f->num_data, result->data_log_weights, &difference,
-                                            &f->log_z_bar_standard_error) == EQF_OK)
+    double difference, error, *work = eqf__alloc(of->ctx, f->num_samples, sizeof *work, "the work");
+    if (work == NULL) return EQF_ERROR_OUT_OF_MEMORY;
+    for (size_t b = 0; b < f->num_samples; b++) work[b] = -result->log_weights[b];
+    if (eqf_free_energy_bar(f->num_samples, work, f->num_data, result->data_log_weights, &difference, &error) ==
+        EQF_OK) {
         f->log_z_bar = -difference;
+        f->log_z_bar_standard_error = error;
+    }
     free(work);
+    return EQF_OK;
 }
 
 static void describe_energies(const eqf__evaluated *of, eqf_evaluation *result) {
