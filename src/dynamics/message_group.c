@@ -24,7 +24,8 @@ struct eqf__message_group {
     eqf__field *field;
     eqf__message_shape shape;
     group_way ways[EQF__GROUP_NUM_PASSES];
-    bool has_reverse, is_reverse_tried; /* the way for the reverse pass is made at its first use */
+    /* The ways for reverse passes are made at their first use. */
+    bool has_way[EQF__GROUP_NUM_PASSES], is_tried[EQF__GROUP_NUM_PASSES];
     eqf__kernel transpose;
     cl_mem d_pairs; /* the field's */
     cl_mem d_sources, d_weights, d_scratch;
@@ -36,7 +37,7 @@ struct eqf__message_group {
 /* The files of a pass, its kernels after message_group_values, its program's name and define. */
 typedef struct group_text {
     const char *name, *define, *kernels[2];
-    const char *files[11];
+    const char *files[16];
 } group_text;
 
 #define VALUES_TEXT                                                                 \
@@ -54,6 +55,16 @@ static const group_text texts[EQF__GROUP_NUM_PASSES] = {
                             {VALUES_TEXT, "dynamics/message_group_gradient.clh",
                              "dynamics/message_group_reverse_edges.clh", "dynamics/message_group_reverse_nodes.clh",
                              "dynamics/message_group_reverse.clh", "dynamics/message_group_reverse.cl"}},
+    [EQF__GROUP_DIVERGENCE_REVERSE] = {"_divergence_reverse",
+                                       " -D HAS_ROWS -D HAS_REVERSE",
+                                       {"message_group_row_adjoints", "message_group_node_adjoints"},
+                                       {VALUES_TEXT, "dynamics/message_group_rows.clh",
+                                        "dynamics/message_group_gradient.clh",
+                                        "dynamics/message_group_reverse_edges.clh",
+                                        "dynamics/message_group_row_edges.clh", "dynamics/message_group_row_sums.clh",
+                                        "dynamics/message_group_row_reverse.clh",
+                                        "dynamics/message_group_reverse_nodes.clh",
+                                        "dynamics/message_group_reverse.clh", "dynamics/message_group_reverse.cl"}},
 };
 
 static eqf_status build(eqf__field *field, const group_way *way, const group_text *text, eqf__program **program_out) {
@@ -284,20 +295,26 @@ eqf_status eqf__message_group_evaluate(eqf__message_group *group, size_t num_sam
 
 /* ---- Reverse pass ------------------------------------------------------------------------------------------------ */
 
-eqf_status eqf__message_group_prepare_reverse(eqf__message_group *group, bool *can_out) {
-    if (!group->is_reverse_tried) EQF__TRY(create_way(group, EQF__GROUP_REVERSE, &group->has_reverse));
-    group->is_reverse_tried = true;
-    *can_out = group->has_reverse;
+static eqf__group_pass reverse_of(bool has_divergence) {
+    return has_divergence ? EQF__GROUP_DIVERGENCE_REVERSE : EQF__GROUP_REVERSE;
+}
+
+eqf_status eqf__message_group_prepare_reverse(eqf__message_group *group, bool has_divergence, bool *can_out) {
+    const eqf__group_pass pass = reverse_of(has_divergence);
+    if (!group->is_tried[pass]) EQF__TRY(create_way(group, pass, &group->has_way[pass]));
+    group->is_tried[pass] = true;
+    *can_out = group->has_way[pass];
     return EQF_OK;
 }
 
-eqf__program *eqf__message_group_reverse_program(const eqf__message_group *group) {
-    return group->has_reverse ? group->ways[EQF__GROUP_REVERSE].values.program : NULL;
+eqf__program *eqf__message_group_reverse_program(const eqf__message_group *group, bool has_divergence) {
+    const eqf__group_pass pass = reverse_of(has_divergence);
+    return group->has_way[pass] ? group->ways[pass].values.program : NULL;
 }
 
-/* Buffers of the reverse pass; d_grad is any buffer if there is no gradient. */
+/* Buffers of the reverse pass; d_grad is any buffer if there is no gradient, d_adjoint_divergence if there is none. */
 typedef struct adjoint_buffers {
-    cl_mem d_times, d_adjoint_velocity, d_adjoint_x, d_grad;
+    cl_mem d_times, d_adjoint_velocity, d_adjoint_divergence, d_adjoint_x, d_grad;
     cl_uint has_gradient;
 } adjoint_buffers;
 
@@ -308,25 +325,37 @@ static eqf_status launch_adjoints(const eqf__message_group *group, const group_w
     const cl_uint num_params = (cl_uint)field->num_params;
     for (cl_uint begin = 0, end; begin < way->plan.num_parts; begin = end) {
         end = begin + (cl_uint)most < way->plan.num_parts ? begin + (cl_uint)most : way->plan.num_parts;
-        EQF__TRY(EQF__LAUNCH(field->ctx, &way->later[0], count * way->group_size, way->group_size,
-                             EQF__ARG(field->d_params), EQF__ARG(group->d_weights), EQF__ARG(group->d_scratch),
-                             EQF__ARG(b->d_adjoint_velocity), EQF__ARG(b->d_grad), EQF__ARG(num_params),
-                             EQF__ARG(b->has_gradient), EQF__ARG(first), EQF__ARG(begin), EQF__ARG(end)));
+        if (way == &group->ways[EQF__GROUP_DIVERGENCE_REVERSE])
+            EQF__TRY(EQF__LAUNCH(field->ctx, &way->later[0], count * way->group_size, way->group_size,
+                                 EQF__ARG(group->d_pairs), EQF__ARG(field->d_params), EQF__ARG(group->d_weights),
+                                 EQF__ARG(group->d_scratch), EQF__ARG(b->d_adjoint_velocity),
+                                 EQF__ARG(b->d_adjoint_divergence), EQF__ARG(b->d_grad), EQF__ARG(num_params),
+                                 EQF__ARG(b->has_gradient), EQF__ARG(first), EQF__ARG(begin), EQF__ARG(end)));
+        else
+            EQF__TRY(EQF__LAUNCH(field->ctx, &way->later[0], count * way->group_size, way->group_size,
+                                 EQF__ARG(field->d_params), EQF__ARG(group->d_weights), EQF__ARG(group->d_scratch),
+                                 EQF__ARG(b->d_adjoint_velocity), EQF__ARG(b->d_grad), EQF__ARG(num_params),
+                                 EQF__ARG(b->has_gradient), EQF__ARG(first), EQF__ARG(begin), EQF__ARG(end)));
     }
     return EQF__LAUNCH(field->ctx, &way->later[1], count * way->group_size, way->group_size, EQF__ARG(group->d_pairs),
                        EQF__ARG(field->d_params), EQF__ARG(group->d_weights), EQF__ARG(group->d_scratch),
                        EQF__ARG(b->d_times), EQF__ARG(b->d_adjoint_velocity), EQF__ARG(b->d_adjoint_x),
                        EQF__ARG(b->d_grad), EQF__ARG(num_params), EQF__ARG(b->has_gradient),
-                       EQF__REAL_ARG(&field->real, *spacing), EQF__ARG(first));
+                       EQF__REAL_ARG(&field->real, *spacing), EQF__ARG(first), EQF__ARG(b->d_adjoint_divergence));
 }
 
 eqf_status eqf__message_group_vjp(eqf__message_group *group, size_t num_slices, size_t num_samples, cl_mem d_x,
-                                  cl_mem d_times, cl_mem d_adjoint_velocity, cl_mem d_adjoint_x, cl_mem d_grad) {
+                                  cl_mem d_times, cl_mem d_adjoint_velocity, cl_mem d_adjoint_divergence,
+                                  cl_mem d_adjoint_x, cl_mem d_grad) {
     const eqf__field *field = group->field;
-    const group_way *way = &group->ways[EQF__GROUP_REVERSE];
+    const group_way *way = &group->ways[reverse_of(d_adjoint_divergence != NULL)];
     const eqf__real_argument spacing = spacing_of(field);
-    const adjoint_buffers buffers = {d_times, d_adjoint_velocity, d_adjoint_x,
-                                     d_grad != NULL ? d_grad : field->d_params, d_grad != NULL};
+    const adjoint_buffers buffers = {d_times,
+                                     d_adjoint_velocity,
+                                     d_adjoint_divergence != NULL ? d_adjoint_divergence : field->d_params,
+                                     d_adjoint_x,
+                                     d_grad != NULL ? d_grad : field->d_params,
+                                     d_grad != NULL};
     if (d_grad == NULL) num_slices = num_samples < most_slices ? num_samples : most_slices;
     EQF__TRY(ensure_scratch(group, way->plan.slice_size, &num_slices));
     for (size_t begin = 0; begin < num_samples; begin += num_slices) {

@@ -56,22 +56,30 @@ static void test_values(void **state) {
     assert_true(is_good);
 }
 
-/* The vector-Jacobian product of the velocity alone has kernels of its own. */
 static bool was_reversed_by_groups(void) {
     return strstr(eqf__launches_noted(test_context()), ":message_group_node_adjoints") != NULL;
 }
 
-static void test_reverse(void **state) {
-    (void)state;
+static void check_reverse_of(bool has_divergence) {
     static const unsigned group_sizes[] = {16, 32, 64, 7};
     bool is_good = true;
     for (size_t c = 0; c < NUM_CASES; ++c) {
         use_layout(group_sizes[c % 4], 0);
         eqf__launches_note(test_context());
-        is_good &= check_reverse(cases + c, false, 200 + c);
+        is_good &= check_reverse(cases + c, has_divergence, 200 + c);
         assert_true(was_reversed_by_groups());
     }
     assert_true(is_good);
+}
+
+static void test_reverse(void **state) {
+    (void)state;
+    check_reverse_of(false);
+}
+
+static void test_divergence_reverse(void **state) {
+    (void)state;
+    check_reverse_of(true);
 }
 
 /* About the smallest budget with which the layout is used: then a launch does one source particle. */
@@ -291,6 +299,7 @@ int main(int argc, char **argv) { /* test_dynamics_message_group [NAME]: the tes
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_values, set_layout_up, set_layout_back),
         cmocka_unit_test_setup_teardown(test_reverse, set_layout_up, set_layout_back),
+        cmocka_unit_test_setup_teardown(test_divergence_reverse, set_layout_up, set_layout_back),
         cmocka_unit_test_setup_teardown(test_reverse_edges, set_layout_up, set_layout_back),
         cmocka_unit_test_setup_teardown(test_reverse_budget, set_layout_up, set_layout_back),
         cmocka_unit_test_setup_teardown(test_edges, set_layout_up, set_layout_back),
