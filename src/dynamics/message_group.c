@@ -37,18 +37,19 @@ struct eqf__message_group {
 /* The files of a pass, its kernels after message_group_values, its program's name and define. */
 typedef struct group_text {
     const char *name, *define, *kernels[2];
-    const char *files[16];
+    const char *files[17]; /* the last is NULL */
 } group_text;
 
 #define VALUES_TEXT                                                                 \
     "common/real.clh", "dynamics/message_common.clh", "dynamics/message_group.clh", \
         "dynamics/message_group_values.clh", "dynamics/message_group_edges.clh", "dynamics/message_group.cl"
+#define ROWS_TEXT VALUES_TEXT, "dynamics/message_group_rows.clh", "dynamics/message_group_row_steps.clh"
 static const group_text texts[EQF__GROUP_NUM_PASSES] = {
     [EQF__GROUP_VELOCITY] = {"", "", {"message_group_sources"}, {VALUES_TEXT, "dynamics/message_group_sources.cl"}},
     [EQF__GROUP_DIVERGENCE] = {"_divergence",
                                " -D HAS_ROWS",
                                {"message_group_sources"},
-                               {VALUES_TEXT, "dynamics/message_group_rows.clh", "dynamics/message_group_sources.cl"}},
+                               {ROWS_TEXT, "dynamics/message_group_sources.cl"}},
     [EQF__GROUP_REVERSE] = {"_reverse",
                             " -D HAS_REVERSE",
                             {"message_group_edge_adjoints", "message_group_node_adjoints"},
@@ -58,8 +59,7 @@ static const group_text texts[EQF__GROUP_NUM_PASSES] = {
     [EQF__GROUP_DIVERGENCE_REVERSE] = {"_divergence_reverse",
                                        " -D HAS_ROWS -D HAS_REVERSE",
                                        {"message_group_row_adjoints", "message_group_node_adjoints"},
-                                       {VALUES_TEXT, "dynamics/message_group_rows.clh",
-                                        "dynamics/message_group_gradient.clh",
+                                       {ROWS_TEXT, "dynamics/message_group_gradient.clh",
                                         "dynamics/message_group_reverse_edges.clh",
                                         "dynamics/message_group_row_edges.clh", "dynamics/message_group_row_sums.clh",
                                         "dynamics/message_group_row_reverse.clh",
