@@ -103,21 +103,22 @@ static uint64_t edge_adjoint_turns(const eqf__group_sizes *s, size_t num_sources
     return eqf__group_edge_turns(s, num_sources, G) + eqf__loop_turns(edges, D, G) +
            eqf__loop_turns(edges * 3 * R, 0, G) + 4 * eqf__loop_turns(edges * E, 0, G) +
            eqf__loop_turns(edges * 8, E / 8 + 2, G) + eqf__loop_turns(E, edges + 2, G) +
-           eqf__gradient_turns(edges, E, E, G) + eqf__gradient_turns(edges, 3 * R, E, G) + eqf__product_turns(edges, E, E, G) +
-           eqf__product_turns(edges, E, 3 * R, G) + eqf__loop_turns(N * E, num_sources + 2, G) +
-           eqf__loop_turns(num_sources * E, N, G) + eqf__loop_turns(N * R, (num_sources + N) * D + 2 * D + 4, G) +
-           eqf__loop_turns(edges * D, R + 1, G);
+           eqf__gradient_turns(edges, E, E, G) + eqf__gradient_turns(edges, 3 * R, E, G) +
+           eqf__product_turns(edges, E, E, G) + eqf__product_turns(edges, E, 3 * R, G) +
+           eqf__loop_turns(N * E, num_sources + 2, G) + eqf__loop_turns(num_sources * E, N, G) +
+           eqf__loop_turns(N * R, (num_sources + N) * D + 2 * D + 4, G) + eqf__loop_turns(edges * D, R + 1, G);
 }
 
 /* columns: of the filters at a time. */
 static uint64_t node_turns(const eqf__group_sizes *s, size_t columns, size_t G) {
     const size_t N = s->N, D = s->D, H = s->H, M = s->M, E = s->E, R = s->R, K = s->K, P = s->P;
     const size_t filters = s->shape->num_filters, runs = s->shape->num_b > 0 ? 2 * N + 1 : 1;
-    const uint64_t readout =
-        2 * eqf__product_turns(N, E, H + R, G) + 2 * eqf__gradient_turns(N, H + R, E, G) + eqf__loop_turns(N * M, D + 1, G) +
-        eqf__loop_turns(M, s->full, G) + eqf__loop_turns(E, P + N, G) + eqf__product_turns(N, M, H, G) +
-        eqf__gradient_turns(N, H, M, G) + eqf__loop_turns(N * R, D, G) + eqf__loop_turns(N * M, D, G) +
-        eqf__product_turns(s->full, R, M, G) + eqf__gradient_turns(s->full, M, R, G) + eqf__loop_turns(N * H, 0, G);
+    const uint64_t readout = 2 * eqf__product_turns(N, E, H + R, G) + 2 * eqf__gradient_turns(N, H + R, E, G) +
+                             eqf__loop_turns(N * M, D + 1, G) + eqf__loop_turns(M, s->full, G) +
+                             eqf__loop_turns(E, P + N, G) + eqf__product_turns(N, M, H, G) +
+                             eqf__gradient_turns(N, H, M, G) + eqf__loop_turns(N * R, D, G) +
+                             eqf__loop_turns(N * M, D, G) + eqf__product_turns(s->full, R, M, G) +
+                             eqf__gradient_turns(s->full, M, R, G) + eqf__loop_turns(N * H, 0, G);
     const uint64_t hop = 2 * eqf__loop_turns(N * M, 4 * D, G) + eqf__product_turns(N, M, H, G) +
                          eqf__gradient_turns(N, H, M, G) + 2 * eqf__loop_turns(N * H, 0, G) +
                          eqf__product_turns(N, H, 2 * H + 2 * M, G) + eqf__gradient_turns(N, 2 * H + 2 * M, H, G) +
@@ -127,9 +128,10 @@ static uint64_t node_turns(const eqf__group_sizes *s, size_t columns, size_t G) 
                          eqf__loop_turns(P * M, 6 * D + 4, G) + eqf__loop_turns(N * N, M * (D + 1) + 2 * D, G) +
                          eqf__product_turns(N, H + M, H, G) + 2 * eqf__product_turns(s->full, M, M, G) +
                          eqf__gradient_turns(N, H, H + M, G) + 2 * eqf__gradient_turns(s->full, M, M, G);
-    const uint64_t chunk = eqf__loop_turns(P * columns, 0, G) + eqf__product_turns(P, columns, K, G) +
-                           eqf__gradient_turns(P, K, columns, G) +
-                           (runs - 1) * (eqf__product_turns(3, columns, K, G) + eqf__gradient_turns(3, K, columns, G) + 6);
+    const uint64_t chunk =
+        eqf__loop_turns(P * columns, 0, G) + eqf__product_turns(P, columns, K, G) +
+        eqf__gradient_turns(P, K, columns, G) +
+        (runs - 1) * (eqf__product_turns(3, columns, K, G) + eqf__gradient_turns(3, K, columns, G) + 6);
     const uint64_t last = eqf__loop_turns(P, K + 2 * D, G) + eqf__loop_turns(K + 1, P, G) +
                           eqf__loop_turns(s->full, N, G) +
                           eqf__loop_turns(s->shape->num_times * EQF__MESSAGE_NUM_TIME, 0, G);

@@ -162,9 +162,9 @@ static uint64_t readout_turns(const eqf__group_sizes *s, size_t G) {
            eqf__loop_turns(edges * D, R * (2 * D + 3) + E + 4, G) + eqf__loop_turns(reduced * D * M, 0, G) +
            eqf__loop_turns(M, D, G) + eqf__loop_turns(N * R, D * (4 * D + 3) + 4 * D, G) +
            2 * (eqf__product_turns(reduced, E, H + R, G) + eqf__gradient_turns(reduced, H + R, E, G)) +
-           eqf__product_turns(D, M, H, G) + eqf__gradient_turns(D, H, M, G) +
-           eqf__product_turns(reduced * D, R, M, G) + eqf__gradient_turns(reduced * D, M, R, G) +
-           2 * eqf__loop_turns(reduced * H, 0, G) + 2 * eqf__loop_turns(reduced * D * M, 0, G);
+           eqf__product_turns(D, M, H, G) + eqf__gradient_turns(D, H, M, G) + eqf__product_turns(reduced * D, R, M, G) +
+           eqf__gradient_turns(reduced * D, M, R, G) + 2 * eqf__loop_turns(reduced * H, 0, G) +
+           2 * eqf__loop_turns(reduced * D * M, 0, G);
 }
 
 /* A chunk has at least four channels. */
@@ -193,10 +193,10 @@ uint64_t eqf__group_row_reverse_turns(const eqf__group_sizes *s, size_t G) {
     const uint64_t copies = eqf__loop_turns(reduced * H + full * D * M, 0, G) +
                             (s->L - 1) * (eqf__loop_turns(full * (H + M) + full * D * 5 * M, 0, G) + H) +
                             2 * eqf__loop_turns(full * H, D, G);
-    const uint64_t cleared = eqf__loop_turns(2 * s->P * eqf__in_fours(s->shape->num_filters) + 4 * N * full +
-                                                 s->L * (N * 2 * H + full * 6 * M + N * 4 * M) +
-                                                 full * s->rs + 2 * N * s->es + s->E + s->P,
-                                             0, G);
+    const uint64_t cleared =
+        eqf__loop_turns(2 * s->P * eqf__in_fours(s->shape->num_filters) + 4 * N * full +
+                            s->L * (N * 2 * H + full * 6 * M + N * 4 * M) + full * s->rs + 2 * N * s->es + s->E + s->P,
+                        0, G);
     const uint64_t first = 2 * eqf__loop_turns(reduced * H, D, G) + eqf__loop_turns(full, H, G) +
                            eqf__product_turns(reduced, H, H, G) + eqf__gradient_turns(reduced, H, H, G) +
                            eqf__loop_turns(N * (H + M), 2 * square, G) +
