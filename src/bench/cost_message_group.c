@@ -211,24 +211,29 @@ static void count_adjoints(const eqf__launch_seen *launch, const eqf__message_si
     w->local += w->groups * one.local;
     w->cached += w->groups * one.cached;
     w->chain += one.chain;
-    w->numbers = is_nodes ? 168 : 96;
+    w->numbers = is_nodes ? (s->has_rows ? 128 : 82) : 96;
     w->group_bytes = sizeof(float) * eqf__cost_defined(options, is_nodes ? "NODES_LOCAL_SIZE" : "LOCAL_SIZE");
 }
 
-static void count_row_adjoints(const eqf__launch_seen *launch, const eqf__message_sizes *s, eqf__work *w) {
+/* Of one source particle: its rows and read-out, or then its rows' adjoints. */
+static void count_row_adjoints(const eqf__launch_seen *launch, const eqf__message_sizes *s, bool is_values,
+                               eqf__work *w) {
     const char *options = launch->options;
     eqf__work one = {.slots = 0};
     const eqf__group_work g = {s, &one};
-    const double sources = eqf__cost_argument(launch, 11) - eqf__cost_argument(launch, 10);
-    eqf__group_add_rows(&g, eqf__cost_defined(options, "CHUNK"));
-    eqf__group_add_edges(&g, s->N - 1);
-    eqf__group_add_row_adjoints(&g, eqf__cost_defined(options, "ROW_CHUNK"));
-    w->slots += w->groups * sources * one.slots;
-    w->local += w->groups * sources * one.local;
-    w->cached += w->groups * sources * one.cached;
-    w->chain += sources * one.chain;
-    w->numbers = 255;
-    w->group_bytes = sizeof(float) * eqf__cost_defined(options, "LOCAL_SIZE");
+    if (is_values) {
+        eqf__group_add_rows(&g, eqf__cost_defined(options, "CHUNK"));
+        eqf__group_add_edges(&g, s->N - 1);
+        eqf__group_add_row_readout(&g);
+    } else {
+        eqf__group_add_row_adjoints(&g, eqf__cost_defined(options, "ROW_CHUNK"));
+    }
+    w->slots += w->groups * one.slots;
+    w->local += w->groups * one.local;
+    w->cached += w->groups * one.cached;
+    w->chain += one.chain;
+    w->numbers = 128;
+    w->group_bytes = sizeof(float) * eqf__cost_defined(options, is_values ? "LOCAL_SIZE" : "ROWS_LOCAL_SIZE");
 }
 
 /* Registers by NVIDIA's and AMD's compilers: docs/devices.md. */
@@ -260,8 +265,10 @@ bool eqf__cost_message_group(const eqf__launch_seen *launch, const eqf__message_
         count_group(launch, s, false, work);
     } else if (strcmp(launch->kernel, "message_group_edge_adjoints") == 0) {
         count_adjoints(launch, s, false, work);
+    } else if (strcmp(launch->kernel, "message_group_row_values") == 0) {
+        count_row_adjoints(launch, s, true, work);
     } else if (strcmp(launch->kernel, "message_group_row_adjoints") == 0) {
-        count_row_adjoints(launch, s, work);
+        count_row_adjoints(launch, s, false, work);
     } else if (strcmp(launch->kernel, "message_group_node_adjoints") == 0) {
         count_adjoints(launch, s, true, work);
     } else if (strcmp(launch->kernel, "message_group_weights") == 0) {

@@ -57,7 +57,8 @@ static inline void eqf__group_add_gradient(const eqf__group_work *g, double rows
  * its edges. */
 void eqf__group_add_rows(const eqf__group_work *g, double chunk);
 void eqf__group_add_edges(const eqf__group_work *g, double count);
-/* Their reverse (cost_message_rows.c); add_rows and add_edges count the values. */
+/* Their reverse (cost_message_rows.c): what the rows leave in scratch memory, and the read-out; then the hops. */
+void eqf__group_add_row_readout(const eqf__group_work *g);
 void eqf__group_add_row_adjoints(const eqf__group_work *g, double chunk);
 
 #endif

@@ -1,8 +1,8 @@
 /* What the reverse of the message field's rows of derivatives by work-groups has to do, for one source particle
- * (message_group_row_adjoints in cl/dynamics/message_group_reverse.cl). */
+ * (message_group_row_values and message_group_row_adjoints in cl/dynamics/message_group_reverse.cl). */
 #include "cost_message_group.h"
 
-static void add_readout(const eqf__group_work *g) {
+void eqf__group_add_row_readout(const eqf__group_work *g) {
     const eqf__message_sizes *s = g->s;
     const double N = s->N, D = s->D, H = s->H, M = s->M, E = s->E, R = s->R, edges = N - 1, rows = 2 * edges;
     eqf__group_add_loop(g, edges, 2 * D + 16, 2 * D, 1, 0);
@@ -30,6 +30,9 @@ static void add_readout(const eqf__group_work *g) {
     eqf__group_add_product(g, s->reduced * D, R, M);
     eqf__group_add_gradient(g, s->reduced * D, M, R);
     eqf__group_add_loop(g, 2 * s->reduced * (H + D * M), 8, 1, 1, 1);
+    const double vectors = s->full * D * M;
+    eqf__group_add_loop(g, s->reduced * H + vectors, 8, 1, 1, 1);
+    eqf__group_add_loop(g, (s->L - 1) * (s->full * (4 * H + 5 * M) + 5 * vectors), 8, 1, 1, 1);
     for (int step = 0; step < 8; step++) eqf__group_add_step(g);
 }
 
@@ -64,27 +67,23 @@ static void add_hop(const eqf__group_work *g, bool is_last, double chunk) {
     eqf__group_add_gradient(g, rows * D, M, 2 * M);
     eqf__group_add_product(g, rows * D, M, M);
     eqf__group_add_gradient(g, rows * D, M, M);
+    if (is_last) eqf__group_add_loop(g, s->full * M, 8 * D + 16, 3 * D + 2, D + 1, 2);
     /* The source's own turns have N terms more: the others wait for them. */
-    eqf__group_add_loop(g, N * M, N * (14 + D * (4 + expand) + square * (3 + expand)) + 8 * square,
-                        N * (D + square) * of_row + 6 * square, N * 3 + 6 * D, N / 4 + N);
-    eqf__group_add_loop(g, s->pairs * M, 2 * (20 + D * (12 + expand) + square * (8 + expand)),
-                        2 * (D + square) * of_row, 2 * (2 * square + 3 * D), 6);
-    eqf__group_add_loop(g, N * (N - 1), M * (12 + D * (4 + expand) + square * (5 + expand)), M * (D + square) * of_row,
-                        M * (3 + square + D), M * 0.5);
+    eqf__group_add_loop(g, N * M, N * (14 + D * 4 + square * 3) + 8 * square, N * (D + square) + 6 * square,
+                        N * 3 + 6 * D, N / 4 + N);
+    eqf__group_add_loop(g, s->pairs * M, 2 * (20 + D * 12 + square * 8), 2 * (D + square), 2 * (2 * square + 3 * D), 6);
+    eqf__group_add_loop(g, N * (N - 1), M * (12 + D * 4 + square * 5), M * (D + square), M * (3 + square + D), M * 0.5);
     eqf__group_add_product(g, s->full * D, M, M);
     eqf__group_add_gradient(g, s->full * D, M, M);
     eqf__group_add_product(g, s->full, M, H);
     eqf__group_add_gradient(g, s->full, H, M);
-    for (int step = 0; step < 9; step++) eqf__group_add_step(g);
+    for (int step = 0; step < 10; step++) eqf__group_add_step(g);
 }
 
 void eqf__group_add_row_adjoints(const eqf__group_work *g, double chunk) {
     const eqf__message_sizes *s = g->s;
-    const double N = s->N, D = s->D, H = s->H, M = s->M, vectors = s->full * D * M;
-    /* What the rows leave in scratch memory. */
-    eqf__group_add_loop(g, s->reduced * H + vectors, 8, 1, 1, 1);
-    eqf__group_add_loop(g, (s->L - 1) * (s->full * (4 * H + 5 * M) + 5 * vectors), 8, 1, 1, 1);
-    add_readout(g);
+    const double N = s->N, D = s->D, H = s->H, M = s->M;
+    eqf__group_add_loop(g, s->reduced * (H + D * M) + N * s->full, 8, 1, 1, 1);
     for (double l = s->L; l > 1; l--) add_hop(g, l >= s->L, chunk);
     eqf__group_add_loop(g, s->reduced * H, 4 * D, 2 * D, 0, 0);
     eqf__group_add_loop(g, s->full, H * 5, H, 2 * H, H * 0.3);

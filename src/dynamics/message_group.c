@@ -11,13 +11,16 @@ static const size_t most_scratch_bytes = (size_t)512 << 20;
 static const size_t most_slices = 4096;
 /* A group has so many times the profile's work-items at most, if its matrix products have as many tiles. */
 enum { MOST_MULTIPLE = 4 };
+/* The most kernels of a way after its values. */
+enum { MOST_LATER = 3 };
 
 /* A program, for one of the passes. */
 typedef struct group_way {
     eqf__group_plan plan;
     unsigned group_size;
     eqf__kernel values;
-    eqf__kernel later[2]; /* what follows values: the sources; or the adjoints of edges, then of nodes */
+    eqf__kernel later[MOST_LATER]; /* what follows values: the sources; or the adjoints of the nodes, then of edges, or
+                                    * two kernels for the rows of a source */
 } group_way;
 
 struct eqf__message_group {
@@ -36,7 +39,7 @@ struct eqf__message_group {
 
 /* The files of a pass, its kernels after message_group_values, its program's name and define. */
 typedef struct group_text {
-    const char *name, *define, *kernels[2];
+    const char *name, *define, *kernels[MOST_LATER];
     const char *files[17]; /* the last is NULL */
 } group_text;
 
@@ -52,19 +55,18 @@ static const group_text texts[EQF__GROUP_NUM_PASSES] = {
                                {ROWS_TEXT, "dynamics/message_group_sources.cl"}},
     [EQF__GROUP_REVERSE] = {"_reverse",
                             " -D HAS_REVERSE",
-                            {"message_group_edge_adjoints", "message_group_node_adjoints"},
+                            {"message_group_node_adjoints", "message_group_edge_adjoints"},
                             {VALUES_TEXT, "dynamics/message_group_gradient.clh",
                              "dynamics/message_group_reverse_edges.clh", "dynamics/message_group_reverse_nodes.clh",
                              "dynamics/message_group_reverse.clh", "dynamics/message_group_reverse.cl"}},
-    [EQF__GROUP_DIVERGENCE_REVERSE] = {"_divergence_reverse",
-                                       " -D HAS_ROWS -D HAS_REVERSE",
-                                       {"message_group_row_adjoints", "message_group_node_adjoints"},
-                                       {ROWS_TEXT, "dynamics/message_group_gradient.clh",
-                                        "dynamics/message_group_reverse_edges.clh",
-                                        "dynamics/message_group_row_edges.clh", "dynamics/message_group_row_sums.clh",
-                                        "dynamics/message_group_row_reverse.clh",
-                                        "dynamics/message_group_reverse_nodes.clh",
-                                        "dynamics/message_group_reverse.clh", "dynamics/message_group_reverse.cl"}},
+    [EQF__GROUP_DIVERGENCE_REVERSE] =
+        {"_divergence_reverse",
+         " -D HAS_ROWS -D HAS_REVERSE",
+         {"message_group_node_adjoints", "message_group_row_values", "message_group_row_adjoints"},
+         {ROWS_TEXT, "dynamics/message_group_gradient.clh", "dynamics/message_group_reverse_edges.clh",
+          "dynamics/message_group_row_edges.clh", "dynamics/message_group_row_sums.clh",
+          "dynamics/message_group_row_reverse.clh", "dynamics/message_group_reverse_nodes.clh",
+          "dynamics/message_group_reverse.clh", "dynamics/message_group_reverse.cl"}},
 };
 
 static eqf_status build(eqf__field *field, const group_way *way, const group_text *text, eqf__program **program_out) {
@@ -112,12 +114,14 @@ static void make_plan(const eqf__message_group *group, eqf__group_pass pass, uns
 
 static void release_way(group_way *way) {
     eqf__kernel_destroy(&way->values);
-    for (unsigned k = 0; k < 2; k++) eqf__kernel_destroy(&way->later[k]);
+    for (unsigned k = 0; k < MOST_LATER; k++) eqf__kernel_destroy(&way->later[k]);
 }
 
 static size_t local_bytes(const eqf__field *field, const eqf__group_plan *plan) {
-    const size_t most = plan->local_size > plan->values_local_size ? plan->local_size : plan->values_local_size;
-    return (plan->nodes_local_size > most ? plan->nodes_local_size : most) * field->real.size;
+    const size_t sizes[] = {plan->values_local_size, plan->local_size, plan->rows_local_size, plan->nodes_local_size};
+    size_t most = 0;
+    for (unsigned n = 0; n < 4; n++) most = sizes[n] > most ? sizes[n] : most;
+    return most * field->real.size;
 }
 
 /* Builds the way's kernels; *most_out: the largest group that all of them can have, 0 if the driver does not say. */
@@ -128,7 +132,7 @@ static eqf_status create_kernels(eqf__field *field, group_way *way, const group_
     release_way(way);
     EQF__TRY(build(field, way, text, &program));
     EQF__TRY(eqf__kernel_create(ctx, program, "message_group_values", &way->values));
-    for (unsigned k = 0; k < 2 && text->kernels[k] != NULL; k++) {
+    for (unsigned k = 0; k < MOST_LATER && text->kernels[k] != NULL; k++) {
         EQF__TRY(eqf__kernel_create(ctx, program, text->kernels[k], &way->later[k]));
         const size_t most = eqf__kernel_largest_group(ctx, &way->later[k]);
         if (*most_out == 0 || (most > 0 && most < *most_out)) *most_out = most;
@@ -318,26 +322,48 @@ typedef struct adjoint_buffers {
     cl_uint has_gradient;
 } adjoint_buffers;
 
-static eqf_status launch_adjoints(const eqf__message_group *group, const group_way *way, const adjoint_buffers *b,
-                                  const eqf__real_argument *spacing, cl_uint first, size_t count) {
+static eqf_status launch_edge_adjoints(const eqf__message_group *group, const group_way *way, const adjoint_buffers *b,
+                                       cl_uint first, size_t count) {
     const eqf__field *field = group->field;
     const size_t most = eqf__budget_units(field->ctx, way->plan.turns_of_part, 0, way->plan.num_parts);
     const cl_uint num_params = (cl_uint)field->num_params;
     for (cl_uint begin = 0, end; begin < way->plan.num_parts; begin = end) {
         end = begin + (cl_uint)most < way->plan.num_parts ? begin + (cl_uint)most : way->plan.num_parts;
-        if (way == &group->ways[EQF__GROUP_DIVERGENCE_REVERSE])
-            EQF__TRY(EQF__LAUNCH(field->ctx, &way->later[0], count * way->group_size, way->group_size,
-                                 EQF__ARG(group->d_pairs), EQF__ARG(field->d_params), EQF__ARG(group->d_weights),
-                                 EQF__ARG(group->d_scratch), EQF__ARG(b->d_adjoint_velocity),
-                                 EQF__ARG(b->d_adjoint_divergence), EQF__ARG(b->d_grad), EQF__ARG(num_params),
-                                 EQF__ARG(b->has_gradient), EQF__ARG(first), EQF__ARG(begin), EQF__ARG(end)));
-        else
-            EQF__TRY(EQF__LAUNCH(field->ctx, &way->later[0], count * way->group_size, way->group_size,
-                                 EQF__ARG(field->d_params), EQF__ARG(group->d_weights), EQF__ARG(group->d_scratch),
-                                 EQF__ARG(b->d_adjoint_velocity), EQF__ARG(b->d_grad), EQF__ARG(num_params),
-                                 EQF__ARG(b->has_gradient), EQF__ARG(first), EQF__ARG(begin), EQF__ARG(end)));
+        EQF__TRY(EQF__LAUNCH(field->ctx, &way->later[1], count * way->group_size, way->group_size,
+                             EQF__ARG(field->d_params), EQF__ARG(group->d_weights), EQF__ARG(group->d_scratch),
+                             EQF__ARG(b->d_adjoint_velocity), EQF__ARG(b->d_grad), EQF__ARG(num_params),
+                             EQF__ARG(b->has_gradient), EQF__ARG(first), EQF__ARG(begin), EQF__ARG(end)));
     }
-    return EQF__LAUNCH(field->ctx, &way->later[1], count * way->group_size, way->group_size, EQF__ARG(group->d_pairs),
+    return EQF_OK;
+}
+
+/* One source particle after the other: their rows have the same place in scratch memory. */
+static eqf_status launch_row_adjoints(const eqf__message_group *group, const group_way *way, const adjoint_buffers *b,
+                                      cl_uint first, size_t count) {
+    const eqf__field *field = group->field;
+    const cl_uint num_params = (cl_uint)field->num_params;
+    for (cl_uint k = 0; k < field->num_particles; k++) {
+        EQF__TRY(EQF__LAUNCH(field->ctx, &way->later[1], count * way->group_size, way->group_size,
+                             EQF__ARG(group->d_pairs), EQF__ARG(field->d_params), EQF__ARG(group->d_weights),
+                             EQF__ARG(group->d_scratch), EQF__ARG(b->d_adjoint_velocity),
+                             EQF__ARG(b->d_adjoint_divergence), EQF__ARG(b->d_grad), EQF__ARG(num_params),
+                             EQF__ARG(b->has_gradient), EQF__ARG(first), EQF__ARG(k)));
+        EQF__TRY(EQF__LAUNCH(field->ctx, &way->later[2], count * way->group_size, way->group_size,
+                             EQF__ARG(group->d_pairs), EQF__ARG(group->d_weights), EQF__ARG(group->d_scratch),
+                             EQF__ARG(b->d_grad), EQF__ARG(num_params), EQF__ARG(b->has_gradient), EQF__ARG(k)));
+    }
+    return EQF_OK;
+}
+
+static eqf_status launch_adjoints(const eqf__message_group *group, const group_way *way, const adjoint_buffers *b,
+                                  const eqf__real_argument *spacing, cl_uint first, size_t count) {
+    const eqf__field *field = group->field;
+    const cl_uint num_params = (cl_uint)field->num_params;
+    if (way == &group->ways[EQF__GROUP_DIVERGENCE_REVERSE])
+        EQF__TRY(launch_row_adjoints(group, way, b, first, count));
+    else
+        EQF__TRY(launch_edge_adjoints(group, way, b, first, count));
+    return EQF__LAUNCH(field->ctx, &way->later[0], count * way->group_size, way->group_size, EQF__ARG(group->d_pairs),
                        EQF__ARG(field->d_params), EQF__ARG(group->d_weights), EQF__ARG(group->d_scratch),
                        EQF__ARG(b->d_times), EQF__ARG(b->d_adjoint_velocity), EQF__ARG(b->d_adjoint_x),
                        EQF__ARG(b->d_grad), EQF__ARG(num_params), EQF__ARG(b->has_gradient),

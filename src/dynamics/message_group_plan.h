@@ -26,16 +26,17 @@ typedef struct eqf__group_plan {
     eqf__group_define defines[EQF__GROUP_MOST_DEFINES];
     size_t num_defines;
     size_t values_local_size; /* numbers in local memory of message_group_values */
-    size_t local_size; /* and of message_group_sources, or message_group_edge_adjoints, message_group_row_adjoints */
-    size_t nodes_local_size; /* of message_group_node_adjoints */
-    size_t num_columns;      /* of the filters' adjoints, which it has in local memory at a time */
-    size_t slice_size;       /* numbers in scratch memory, of a sample */
-    unsigned num_sources;    /* source particles of a part */
+    size_t local_size;        /* and of message_group_sources, _edge_adjoints or _row_values */
+    size_t rows_local_size;   /* of message_group_row_adjoints */
+    size_t nodes_local_size;  /* of message_group_node_adjoints */
+    size_t num_columns;       /* of the filters' adjoints, which it has in local memory at a time */
+    size_t slice_size;        /* numbers in scratch memory, of a sample */
+    unsigned num_sources;     /* source particles of a part */
     unsigned num_parts;
     size_t widest;            /* tiles of the largest matrix product that is computed once for each source */
     size_t num_weights;       /* transposed and not, with what fills their rows */
     uint64_t turns_of_values; /* loop turns of a work-item in message_group_values, as if no loop were unrolled */
-    uint64_t turns_of_part;   /* and in a part of the kernel after it */
+    uint64_t turns_of_part;   /* and in a part of the kernels after it, but for the nodes */
     uint64_t turns_of_nodes;  /* and in message_group_node_adjoints */
 } eqf__group_plan;
 

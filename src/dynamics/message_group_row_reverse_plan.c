@@ -45,9 +45,8 @@ static size_t place_readout(eqf__group_plan *plan, const eqf__group_sizes *s, si
     return from.high;
 }
 
-/* The hops' adjoints; order and life of the tensors as in message_group_row_reverse.clh. `most`: places that are there
- * anyway. Returns the end. */
-static size_t place_hops(eqf__group_plan *plan, const eqf__group_sizes *s, size_t begin, size_t most) {
+/* The hops' adjoints; order and life of the tensors as in message_group_row_reverse.clh. Returns the end. */
+static size_t place_hops(eqf__group_plan *plan, const eqf__group_sizes *s, size_t begin) {
     const size_t v = s->full * s->D * s->ms, last_v = s->reduced * s->D * s->ms, last_h = s->reduced * s->hs;
     const size_t rows = s->L > 2 ? s->full : s->reduced;
     size_t end = begin;
@@ -55,22 +54,22 @@ static size_t place_hops(eqf__group_plan *plan, const eqf__group_sizes *s, size_
     eqf__group_take(plan, "SM_ROW_H", &end, s->L > 1 ? s->full * s->hs : last_h);
     eqf__group_define_one(plan, "SM_ROW_W", end);
     eqf__group_define_one(plan, "SM_ROW_H_LAST", end + last_v);
-    eqf__group_define_one(plan, "SM_ROW_U_LAST", end + last_v); /* when h is done with */
-    if (s->L > 1) end += eqf__larger(s->L > 2 ? v : 0, last_v + eqf__larger(last_h, last_v));
-    eqf__group_take(plan, "SM_ROW_PN", &end, s->L > 1 ? rows * s->pq : 0);
+    if (s->L > 1) end += eqf__larger(v, last_v + last_h);
+    eqf__group_take(plan, "SM_ROW_PN", &end, s->L > 1 ? s->full * s->pq : 0);
     const size_t u = end, after = u + (s->L > 1 ? v : last_v);
     eqf__group_define_one(plan, "SM_ROW_U", u);
     eqf__group_define_one(plan, "SM_ROW_GATE", after);
     eqf__group_define_one(plan, "SM_ROW_VU", after);
     eqf__group_define_one(plan, "SM_ROW_B", after + v);
+    eqf__group_define_one(plan, "SM_ROW_U_LAST", after + v + s->full * s->ms);
     eqf__group_define_one(plan, "SM_ROW_H_FIRST", after);
     eqf__group_define_one(plan, "SM_ROW_Z_FIRST", after + last_h);
     /* In the place of u between its use and its new value. */
     eqf__group_define_one(plan, "SM_ROW_Z", u);
     eqf__group_define_one(plan, "SM_ROW_PQ", u);
-    most = eqf__larger(most, after + 2 * last_h);
+    size_t most = after + 2 * last_h;
     if (s->L > 1) {
-        most = eqf__larger(most, after + eqf__larger(rows * s->ms, v + s->full * s->ms));
+        most = eqf__larger(most, after + eqf__larger(rows * s->ms, v + s->full * s->ms + last_v));
         most = eqf__larger(most, u + rows * s->D * s->pq);
     }
     /* As many channels of A h and m at a time as there is room for. */
@@ -93,7 +92,9 @@ void eqf__group_place_row_reverse(eqf__group_plan *plan, const eqf__group_sizes 
     eqf__group_define_one(plan, "NUM_SUMS", sums);
     eqf__group_take(plan, "SM_ADJ_V", &rows, s->full);
     const size_t end = eqf__group_place_rows(plan, s, rows);
-    plan->local_size = place_hops(plan, s, rows, eqf__larger(end, place_readout(plan, s, rows)));
+    plan->local_size = eqf__larger(end, place_readout(plan, s, rows));
+    plan->rows_local_size = place_hops(plan, s, begin);
+    eqf__group_define_one(plan, "ROWS_LOCAL_SIZE", plan->rows_local_size);
     eqf__group_place_nodes(plan, s, begin, sums);
 }
 
@@ -143,6 +144,8 @@ void eqf__group_place_row_reverse_scratch(eqf__group_plan *plan, const eqf__grou
     eqf__group_take(plan, "AT_DW_FULL", end, later > 0 ? vectors * M : 0);
     eqf__group_take(plan, "AT_ROW_H", end, s->reduced * H);
     eqf__group_take(plan, "AT_ROW_U", end, s->reduced * s->D * M);
+    eqf__group_take(plan, "AT_ROW_P", end, later > 0 ? s->reduced * M : 0);
+    eqf__group_take(plan, "AT_ROW_W", end, later > 0 ? s->reduced * s->D * M : 0);
     eqf__group_take(plan, "AT_CURVE", end, s->L * s->N * H);
     eqf__group_take(plan, "AT_CURVE_P", end, later * nodes);
     eqf__group_take(plan, "AT_CURVE_N", end, later * nodes);
@@ -201,7 +204,11 @@ uint64_t eqf__group_row_reverse_turns(const eqf__group_sizes *s, size_t G) {
                            eqf__product_turns(reduced, H, H, G) + eqf__gradient_turns(reduced, H, H, G) +
                            eqf__loop_turns(N * (H + M), 2 * square, G) +
                            eqf__loop_turns(N * D, H + M * (2 * D + 2) + 2, G);
-    const uint64_t steps = 64 + (uint64_t)s->L * (40 + 2 * eqf__divide_up(H, 2)), calls = 12;
-    return eqf__group_edge_turns(s, 1, G) + eqf__group_row_turns(s, G) + readout_turns(s, G) +
-           (s->L - 1) * hop_turns(s, G) + first + copies + cleared + calls * steps;
+    const uint64_t steps = 32 + (uint64_t)s->L * (40 + 2 * eqf__divide_up(H, 2)), calls = 12;
+    const uint64_t expanded = eqf__loop_turns(full * M, 3 * D, G) + eqf__loop_turns(reduced * (D + 1) * M, 0, G);
+    const uint64_t values =
+        eqf__group_edge_turns(s, 1, G) + eqf__group_row_turns(s, G) + readout_turns(s, G) + copies + cleared;
+    const uint64_t adjoints = (s->L - 1) * hop_turns(s, G) + first + expanded +
+                              eqf__loop_turns(reduced * (H + D * M) + N * full + 4 * s->P + s->shape->num_times, 0, G);
+    return (values > adjoints ? values : adjoints) + calls * steps;
 }
