@@ -128,7 +128,16 @@ static exit_code fail_range(cli_app *app, const cli_option *option, const char *
                     text, low, option->high, app->command);
 }
 
+bool options_is_range(const char *text) {
+    const char *first = strchr(text, ':');
+    return first && strchr(first + 1, ':') && strspn(text, "0123456789+-.eE:") == strlen(text);
+}
+
 static exit_code set_value(cli_app *app, const cli_option *option, char *text) {
+    if (option->kind == OPTION_NUMBER && option->ranges && options_is_range(text)) {
+        *option->ranges = (cli_ranges){option->ranges->num + 1, option->name, app_keep(app, text)};
+        return EXIT_CODE_OK;
+    }
     if (option->is_set) *option->is_set = true;
     switch (option->kind) {
         case OPTION_FLAG: *(bool *)option->value = true; break;
