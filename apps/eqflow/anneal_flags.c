@@ -156,4 +156,3 @@ exit_code anneal_flags_check(cli_app *app, anneal_flags *flags) {
         return code;
     return flow_flags_read(app, &flags->flow, &flags->flow_options);
 }
-
