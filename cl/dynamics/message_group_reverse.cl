@@ -1,7 +1,8 @@
 /* The vector-Jacobian product of the message field's velocity with a work-group a sample (message_group.clh): after
  * message_group_values, which has left what is needed in scratch memory, message_group_edge_adjoints and
  * message_group_node_adjoints. With HAS_ROWS that of velocity and divergence: message_group_row_values and
- * message_group_row_adjoints of one source particle after the other take the place of message_group_edge_adjoints. adjoint_velocity, adjoint_x [samples][N*D]; gradients [groups][num_params]: group n,
+ * message_group_row_adjoints of one source particle after the other take the place of message_group_edge_adjoints.
+ * adjoint_velocity, adjoint_x [samples][N*D]; adjoint_divergence [samples]; gradients [groups][num_params]: group n,
  * which computes sample first_sample + n, adds to its own sum, whose order is thus that of the samples; not used if
  * has_gradient is 0. The rest as in message_group.cl. */
 

@@ -53,8 +53,8 @@ static inline void eqf__group_add_gradient(const eqf__group_work *g, double rows
     g->w->chain += rounds * (eqf__cost_divide_up(rows, 2) * 0.3 + 1.5);
 }
 
-/* Rows of derivatives with respect to one source particle, `chunk` channels of A h at a time (cost_message_group.c), and
- * its edges. */
+/* Rows of derivatives with respect to one source particle, `chunk` channels of A h at a time (cost_message_group.c),
+ * and its edges. */
 void eqf__group_add_rows(const eqf__group_work *g, double chunk);
 void eqf__group_add_edges(const eqf__group_work *g, double count);
 /* Their reverse (cost_message_rows.c): what the rows leave in scratch memory, and the read-out; then the hops. */

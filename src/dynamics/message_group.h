@@ -26,8 +26,8 @@ eqf_status eqf__message_group_evaluate(eqf__message_group *group, size_t num_sam
 eqf_status eqf__message_group_prepare_reverse(eqf__message_group *group, bool has_divergence, bool *can_out);
 /* NULL before it, or if a sample does not fit. */
 eqf__program *eqf__message_group_reverse_program(const eqf__message_group *group, bool has_divergence);
-/* eqf__batched_form.vjp; d_adjoint_divergence is NULL without a divergence. The gradient has num_slices slices: slice n has samples n, n +
- * num_slices, ... in this order. */
+/* eqf__batched_form.vjp; d_adjoint_divergence is NULL without a divergence. The gradient has num_slices slices: slice n
+ * has samples n, n + num_slices, ... in this order. */
 eqf_status eqf__message_group_vjp(eqf__message_group *group, size_t num_slices, size_t num_samples, cl_mem d_x,
                                   cl_mem d_times, cl_mem d_adjoint_velocity, cl_mem d_adjoint_divergence,
                                   cl_mem d_adjoint_x, cl_mem d_grad);
