@@ -1,6 +1,34 @@
 /* From gradients by the radial field's stage data to gradients by its parameters. radial_params.clh explains names and
  * shapes. Where a comment says "a turn", any number of work-items divides the turns. */
 
+/* The last cell of any stage to which anything was added (radial_table.clh). */
+static inline uint last_touched(__global const real *grad_shared, uint num_partials) {
+    real last = 0;
+    for (uint p = 0; p < num_partials; p++) last = fmax(last, grad_shared[p * K_PADDED]);
+    return (uint)last;
+}
+
+/* As sum_partials, of the partial gradients of num_rows tables, which become 0; most of them are 0 already, and stay in
+ * the cache as they are. Only the cells that radial_point_gradients reads are summed. A turn is V numbers. */
+__kernel void radial_take_partials(__global real *partials, __global real *out, uint num_partials, uint num,
+                                   uint num_rows, __global const real *grad_shared) {
+    const uint needed = 4 * (last_touched(grad_shared, num_partials) + 2 + V / 2);
+    const uint in_row = min((needed + V - 1) / V, (uint)STAGE_SIZE / V);
+    for (uint item = get_global_id(0); item < in_row * num_rows; item += get_global_size(0)) {
+        const size_t i = (size_t)(item / in_row) * STAGE_SIZE + item % in_row * V;
+        realv sum = load_lanes(partials + i);
+        integerv is_set = sum != (realv)0;
+        for (uint p = 1; p < num_partials; p++) {
+            realv value = load_lanes(partials + (size_t)p * num + i);
+            is_set |= value != (realv)0;
+            sum += value;
+        }
+        store_lanes(out + i, sum);
+        if (any_lane(is_set))
+            for (uint p = 0; p < num_partials; p++) store_lanes(partials + (size_t)p * num + i, (realv)0);
+    }
+}
+
 #ifdef EVENS
 #if V == 8
 #define SECOND_OF_PAIRS(a) SHUFFLE(a, a, 1, 1, 3, 3, 5, 5, 7, 7)
@@ -47,9 +75,14 @@ static inline uint put_point_gradients(__global const real *cells, __global cons
  * and are not to be read. */
 __kernel void radial_point_gradients(__global const real *cell_gradients, __global const real *geometry,
                                      __global real *point_gradients, __global uint *is_active, uint num_stages,
-                                     uint num_point_blocks) {
+                                     uint num_point_blocks, __global const real *grad_shared, uint num_partials) {
+    const uint touched = last_touched(grad_shared, num_partials);
     for (uint item = get_global_id(0); item < num_point_blocks * num_stages; item += get_global_size(0)) {
         uint block = item % num_point_blocks, j = item / num_point_blocks;
+        if (block * V / 2 > touched + 1) {
+            is_active[item] = 0;
+            continue;
+        }
         __global const real *cells = cell_gradients + (size_t)j * STAGE_SIZE;
         __global real *out0 = point_gradients + (size_t)j * 2 * num_point_blocks * V;
         __global real *out1 = out0 + num_point_blocks * V;

@@ -28,7 +28,7 @@ eqf_status eqf__radial_create_gradient_parts(eqf__field *field) {
     EQF__TRY(eqf__radial_program(field, "radial_gradients", files, &program));
     state->stage.gradient_program = program;
     EQF__TRY(eqf__kernel_create(ctx, program, "sum_partials", &state->sum));
-    EQF__TRY(eqf__kernel_create(ctx, program, "take_partials", &state->take));
+    EQF__TRY(eqf__kernel_create(ctx, program, "radial_take_partials", &state->take));
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_point_gradients", &state->point_gradients));
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_contract_coefficients", &state->contract_coefficients));
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_contract_widths", &state->contract_widths));
@@ -49,25 +49,28 @@ eqf_status eqf__radial_create_gradient_parts(eqf__field *field) {
                               "the width gradients", &state->d_partial_widths);
 }
 
-static eqf_status launch_sum(eqf__field *field, const eqf__kernel *sum, cl_mem d_partials, cl_mem d_sum,
-                             size_t num_partials, size_t num) {
+static eqf_status sum_partials(eqf__field *field, cl_mem d_partials, cl_mem d_sum, size_t num_partials, size_t num) {
     eqf__radial_state *state = field->state;
     cl_uint partials = (cl_uint)num_partials, numbers = (cl_uint)num;
-    return EQF__LAUNCH(field->ctx, sum, eqf__stride(field->ctx, num / state->real.vector_width), 0,
+    return EQF__LAUNCH(field->ctx, &state->sum, eqf__stride(field->ctx, num / state->real.vector_width), 0,
                        EQF__ARG(d_partials), EQF__ARG(d_sum), EQF__ARG(partials), EQF__ARG(numbers));
 }
 
-static eqf_status contract_table(eqf__field *field, cl_mem d_grad_stages, size_t num_partials) {
+static eqf_status contract_table(eqf__field *field, cl_mem d_grad_stages, cl_mem d_grad_shared, size_t num_partials) {
     eqf_context *ctx = field->ctx;
     eqf__radial_state *state = field->state;
     cl_uint num_rows = eqf__radial_num_rows(field), num_point_blocks = (cl_uint)state->num_point_blocks;
     const size_t row_tiles = (num_rows + 3) / 4; /* STAGES_AT_ONCE */
     const size_t k_tiles = (field->options.num_distance + state->k_at_once) / state->k_at_once;
-    EQF__TRY(launch_sum(field, &state->take, d_grad_stages, state->d_stage_sums, num_partials,
-                        field->num_stages * state->stage.grad_stage_size));
+    const cl_uint partials = (cl_uint)num_partials;
+    const cl_uint numbers = (cl_uint)(field->num_stages * state->stage.grad_stage_size);
+    EQF__TRY(EQF__LAUNCH(ctx, &state->take, eqf__stride(ctx, numbers / state->real.vector_width), 0,
+                         EQF__ARG(d_grad_stages), EQF__ARG(state->d_stage_sums), EQF__ARG(partials), EQF__ARG(numbers),
+                         EQF__ARG(num_rows), EQF__ARG(d_grad_shared)));
     EQF__TRY(EQF__LAUNCH(ctx, &state->point_gradients, eqf__stride(ctx, (size_t)num_rows * num_point_blocks), 0,
                          EQF__ARG(state->d_stage_sums), EQF__ARG(state->d_geometry), EQF__ARG(state->d_point_gradients),
-                         EQF__ARG(state->d_is_active), EQF__ARG(num_rows), EQF__ARG(num_point_blocks)));
+                         EQF__ARG(state->d_is_active), EQF__ARG(num_rows), EQF__ARG(num_point_blocks),
+                         EQF__ARG(d_grad_shared), EQF__ARG(partials)));
     EQF__TRY(EQF__LAUNCH(ctx, &state->contract_coefficients, row_tiles * k_tiles, 0, EQF__ARG(state->d_point_gradients),
                          EQF__ARG(state->d_is_active), EQF__ARG(state->d_basis), EQF__ARG(state->d_grad_coefficients),
                          EQF__ARG(num_rows), EQF__ARG(num_point_blocks), EQF__ARG(state->d_bands)));
@@ -75,18 +78,17 @@ static eqf_status contract_table(eqf__field *field, cl_mem d_grad_stages, size_t
                          EQF__ARG(state->d_is_active), EQF__ARG(state->d_coefficients), EQF__ARG(state->d_gaussians),
                          EQF__ARG(state->d_geometry), EQF__ARG(state->d_partial_widths), EQF__ARG(num_rows),
                          EQF__ARG(num_point_blocks), EQF__ARG(state->d_bands)));
-    return launch_sum(field, &state->sum, state->d_partial_widths, state->d_width_sums, num_point_blocks,
-                      state->widths_padded);
+    return sum_partials(field, state->d_partial_widths, state->d_width_sums, num_point_blocks, state->widths_padded);
 }
 
 static eqf_status contract_direct(eqf__field *field, cl_mem d_grad_stages, cl_mem d_grad_shared, size_t num_partials) {
     eqf__radial_state *state = field->state;
-    EQF__TRY(launch_sum(field, &state->sum, d_grad_stages, state->d_stage_sums, num_partials,
-                        field->num_stages * state->stage.grad_stage_size));
+    EQF__TRY(sum_partials(field, d_grad_stages, state->d_stage_sums, num_partials,
+                          field->num_stages * state->stage.grad_stage_size));
     /* Copies rows of length grad_stage_size to rows of stage_size: K + 1 for each kind of pair. */
     EQF__TRY(eqf__buffer_copy_rows(field->ctx, state->d_stage_sums, state->stage.grad_stage_size * sizeof(float),
                                    state->d_grad_coefficients, state->stage_size * sizeof(float), field->num_stages));
-    return launch_sum(field, &state->sum, d_grad_shared, state->d_width_sums, num_partials, state->widths_padded);
+    return sum_partials(field, d_grad_shared, state->d_width_sums, num_partials, state->widths_padded);
 }
 
 eqf_status eqf__radial_prepare_gradient(eqf__field *field) {
@@ -106,7 +108,7 @@ eqf_status eqf__radial_contract(eqf__field *field, cl_mem d_grad_stages, cl_mem 
     cl_uint num_stages = field->num_stages;
     EQF__TRY(eqf__radial_prepare_gradient(field));
     if (field->evaluation == EQF_FIELD_TABLE)
-        EQF__TRY(contract_table(field, d_grad_stages, num_partials));
+        EQF__TRY(contract_table(field, d_grad_stages, d_grad_shared, num_partials));
     else
         EQF__TRY(contract_direct(field, d_grad_stages, d_grad_shared, num_partials));
     EQF__TRY(EQF__LAUNCH(field->ctx, &state->time_gradients, num_stages, 0, EQF__ARG(field->d_params),
