@@ -8,6 +8,11 @@ static inline uint last_touched(__global const real *grad_shared, uint num_parti
     return (uint)last;
 }
 
+/* All further blocks of points are inactive. */
+static inline uint num_touched_blocks(__global const real *grad_shared, uint num_partials, uint num_point_blocks) {
+    return min((last_touched(grad_shared, num_partials) + 1) * 2 / V + 1, num_point_blocks);
+}
+
 /* As sum_partials, of the partial gradients of num_rows tables, which become 0; most of them are 0 already, and stay in
  * the cache as they are. Only the cells that radial_point_gradients reads are summed. A turn is V numbers. */
 __kernel void radial_take_partials(__global real *partials, __global real *out, uint num_partials, uint num,
@@ -37,8 +42,8 @@ __kernel void radial_take_partials(__global real *partials, __global real *out, 
 #endif
 static inline int is_zero4(real4 a) { return a.s0 == 0 && a.s1 == 0 && a.s2 == 0 && a.s3 == 0; }
 
-/* V points: the left ends, at even lanes, and middles of V/2 cells from number cell on. There is a cell to the left, and
- * all are below the last; as the loop over lanes in radial_point_gradients. Returns whether any is not 0. */
+/* V points: the left ends, at even lanes, and middles of V/2 cells from number cell on. There is a cell to the left,
+ * and all are below the last; as the loop over lanes in radial_point_gradients. Returns whether any is not 0. */
 static inline uint put_point_gradients(__global const real *cells, __global const real *geometry, uint cell,
                                        __global real *out0, __global real *out1) {
     const integerv is_end = as_integerv(lane_index() % 2u == 0u);
@@ -76,10 +81,10 @@ static inline uint put_point_gradients(__global const real *cells, __global cons
 __kernel void radial_point_gradients(__global const real *cell_gradients, __global const real *geometry,
                                      __global real *point_gradients, __global uint *is_active, uint num_stages,
                                      uint num_point_blocks, __global const real *grad_shared, uint num_partials) {
-    const uint touched = last_touched(grad_shared, num_partials);
+    const uint num_touched = num_touched_blocks(grad_shared, num_partials, num_point_blocks);
     for (uint item = get_global_id(0); item < num_point_blocks * num_stages; item += get_global_size(0)) {
         uint block = item % num_point_blocks, j = item / num_point_blocks;
-        if (block * V / 2 > touched + 1) {
+        if (block >= num_touched) {
             is_active[item] = 0;
             continue;
         }
@@ -126,7 +131,9 @@ __kernel void radial_point_gradients(__global const real *cell_gradients, __glob
  * and K_AT_ONCE Gaussians, so few that all sums are in registers. bands as in radial_basis. */
 __kernel void radial_contract_coefficients(__global const real *point_gradients, __global const uint *is_active,
                                            __global const real *basis, __global real *grad_coefficients,
-                                           uint num_stages, uint num_point_blocks, __global const uint *bands) {
+                                           uint num_stages, uint num_point_blocks, __global const uint *bands,
+                                           __global const real *grad_shared, uint num_partials) {
+    const uint num_touched = num_touched_blocks(grad_shared, num_partials, num_point_blocks);
     const uint num_tiles = (K + K_AT_ONCE) / K_AT_ONCE; /* of K Gaussians and the bias */
     uint first = get_global_id(0) / num_tiles * STAGES_AT_ONCE, k_begin = get_global_id(0) % num_tiles * K_AT_ONCE;
     if (first >= num_stages) return;
@@ -136,7 +143,7 @@ __kernel void radial_contract_coefficients(__global const real *point_gradients,
     for (uint i = 0; i < K_AT_ONCE * STAGES_AT_ONCE; i++) sum[i] = 0;
     UNROLL
     for (uint s = 0; s < STAGES_AT_ONCE; s++) bias_sum[s] = 0;
-    for (uint block = 0; block < num_point_blocks; block++) {
+    for (uint block = 0; block < num_touched; block++) {
         uint any_active = 0;
         realv g0[STAGES_AT_ONCE], g1[STAGES_AT_ONCE];
         if (!has_bias && (bands[block * 2] >= k_begin + K_AT_ONCE || bands[block * 2 + 1] <= k_begin)) continue;
@@ -220,20 +227,22 @@ static inline uint sum_pulls(__global const real *point_gradients, __global cons
 }
 
 /* partial_widths [num_point_blocks][K_PADDED]: the part of V points of d loss / d ln gamma_k; one work-item for each V
- * points, bands as in radial_basis. At a point, with the sums over stages H_k = sum_j (d loss / d phi) A_k and H'_k = sum_j (d loss / d phi')
- * A_k:
+ * points, bands as in radial_basis. At a point, with the sums over stages H_k = sum_j (d loss / d phi) A_k and
+ * H'_k = sum_j (d loss / d phi') A_k:
  *   d loss = sum_k H_k dR_k + H'_k dR'_k,  R = g p,  R' = g' p + g p',  p = 1/(EPSILON + S),  p' = -S' p^2,
  *   d g / d ln gamma = 2 u^2 g,  d g' / d ln gamma = (2 u^2 - 2) g',  u = (d - mu)/gamma */
 __kernel void radial_contract_widths(__global const real *point_gradients, __global const uint *is_active,
                                      __global const real *coefficients,
                                      __global const real *gaussians, __global const real *geometry,
                                      __global real *partial_widths, uint num_stages, uint num_point_blocks,
-                                     __global const uint *bands) {
+                                     __global const uint *bands, __global const real *grad_shared,
+                                     uint num_partials) {
     uint block = get_global_id(0);
     if (block >= num_point_blocks) return;
     const uint band_begin = bands[block * 2] / PULLS_AT_ONCE * PULLS_AT_ONCE, band_end = bands[block * 2 + 1];
     realv pull0[PULLS_KEPT], pull1[PULLS_KEPT];
     for (uint k = 0; k < K_PADDED; k++) partial_widths[(size_t)block * K_PADDED + k] = 0;
+    if (block >= num_touched_blocks(grad_shared, num_partials, num_point_blocks)) return;
     realv d = place_of_points(geometry, block, 2, 0);
     realv sum = 0, slope = 0, n0 = 0, m0 = 0;
     for (uint begin = band_begin; begin < band_end; begin += PULLS_AT_ONCE) {
@@ -275,15 +284,28 @@ __kernel void radial_contract_widths(__global const real *point_gradients, __glo
     }
 }
 
-/* d loss / d T_m by the coefficients of one kind of pair: row [K+1] of their gradients. */
-static inline real pull_of(__global const real *params, __global const real *row, uint kind, uint m) {
-    real constant_part = params[AT_BIAS + kind * M + m], sum = 0;
-    for (uint k = 0; k < K; k++) {
-        real importance = params[AT_IMPORTANCE + kind * K + k], weight = params[AT_WEIGHTS + (kind * K + k) * M + m];
-        constant_part += importance * importance * weight;
-        sum += row[k] * weight;
+/* pull [M] = or, unless is_first, += d loss / d T_m by the coefficients of one kind of pair: row [K+1] of their
+ * gradients. The sums of all m are added side by side, as each waits for itself. */
+static inline void add_pull(__global const real *params, __global const real *row, uint kind, uint is_first,
+                            real *pull) {
+    real constant_part[M], sum[M];
+    UNROLL
+    for (uint m = 0; m < M; m++) {
+        constant_part[m] = params[AT_BIAS + kind * M + m];
+        sum[m] = 0;
     }
-    return sum + row[K] * constant_part;
+    for (uint k = 0; k < K; k++) {
+        real importance = params[AT_IMPORTANCE + kind * K + k];
+        __global const real *weights = params + AT_WEIGHTS + (kind * K + k) * M;
+        UNROLL
+        for (uint m = 0; m < M; m++) {
+            constant_part[m] += importance * importance * weights[m];
+            sum[m] += row[k] * weights[m];
+        }
+    }
+    UNROLL
+    for (uint m = 0; m < M; m++)
+        pull[m] = is_first ? sum[m] + row[K] * constant_part[m] : pull[m] + (sum[m] + row[K] * constant_part[m]);
 }
 
 /* time_gradients [num_stages][M]: each stage's part of d loss / d ln gamma of the time Gaussians; one work-item for
@@ -294,13 +316,10 @@ __kernel void radial_time_gradients(__global const real *params, __global const 
     uint j = get_global_id(0);
     if (j >= num_stages) return;
     real t = (real)j / (real)(num_stages - 1), pull[M], projected = 0;
+    for (uint kind = 0; kind < PAIR_KINDS; kind++)
+        add_pull(params, grad_coefficients + (j * PAIR_KINDS + kind) * (K + 1), kind, kind == 0, pull);
     UNROLL
-    for (uint m = 0; m < M; m++) {
-        pull[m] = pull_of(params, grad_coefficients + j * PAIR_KINDS * (K + 1), 0, m);
-        for (uint kind = 1; kind < PAIR_KINDS; kind++)
-            pull[m] += pull_of(params, grad_coefficients + (j * PAIR_KINDS + kind) * (K + 1), kind, m);
-        projected += pull[m] * time_basis[j * M + m];
-    }
+    for (uint m = 0; m < M; m++) projected += pull[m] * time_basis[j * M + m];
     UNROLL
     for (uint m = 0; m < M; m++) {
         real u = (t - params[AT_TIME_CENTERS + m]) * exp(-params[AT_TIME_LOG_GAMMAS + m]);
@@ -325,7 +344,7 @@ __kernel void radial_gradient(__global const real *params, __global const real *
             real basis = time_basis[j * M + m], grad_bias = row[K];
             of_weight += basis * (row[k] + importance * importance * grad_bias);
             of_bias += basis * grad_bias;
-            of_width += time_gradients[j * M + m];
+            if (k == K) of_width += time_gradients[j * M + m];
         }
         if (k < K) {
             gradient[AT_WEIGHTS + at * M + m] = of_weight;

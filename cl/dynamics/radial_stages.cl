@@ -100,7 +100,8 @@ __kernel void radial_basis(__global const real *gaussians, __global const real *
     }
 }
 
-/* STAGES_AT_ONCE stages and V points in a turn. bands as in radial_basis. values [num_stages][2][num_point_blocks*V]: phi and phi' there. */
+/* STAGES_AT_ONCE stages and V points in a turn, bands as in radial_basis. values [num_stages][2][num_point_blocks*V]:
+ * phi and phi' there. */
 __kernel void radial_points(__global const real *coefficients, __global const real *basis, __global real *values,
                            uint num_stages, uint num_point_blocks, __global const uint *bands) {
     const uint num_items = num_point_blocks * ((num_stages + STAGES_AT_ONCE - 1) / STAGES_AT_ONCE);

@@ -73,11 +73,13 @@ static eqf_status contract_table(eqf__field *field, cl_mem d_grad_stages, cl_mem
                          EQF__ARG(d_grad_shared), EQF__ARG(partials)));
     EQF__TRY(EQF__LAUNCH(ctx, &state->contract_coefficients, row_tiles * k_tiles, 0, EQF__ARG(state->d_point_gradients),
                          EQF__ARG(state->d_is_active), EQF__ARG(state->d_basis), EQF__ARG(state->d_grad_coefficients),
-                         EQF__ARG(num_rows), EQF__ARG(num_point_blocks), EQF__ARG(state->d_bands)));
+                         EQF__ARG(num_rows), EQF__ARG(num_point_blocks), EQF__ARG(state->d_bands),
+                         EQF__ARG(d_grad_shared), EQF__ARG(partials)));
     EQF__TRY(EQF__LAUNCH(ctx, &state->contract_widths, num_point_blocks, 0, EQF__ARG(state->d_point_gradients),
                          EQF__ARG(state->d_is_active), EQF__ARG(state->d_coefficients), EQF__ARG(state->d_gaussians),
                          EQF__ARG(state->d_geometry), EQF__ARG(state->d_partial_widths), EQF__ARG(num_rows),
-                         EQF__ARG(num_point_blocks), EQF__ARG(state->d_bands)));
+                         EQF__ARG(num_point_blocks), EQF__ARG(state->d_bands), EQF__ARG(d_grad_shared),
+                         EQF__ARG(partials)));
     return sum_partials(field, state->d_partial_widths, state->d_width_sums, num_point_blocks, state->widths_padded);
 }
 
