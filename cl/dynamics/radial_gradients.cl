@@ -266,9 +266,9 @@ __kernel void radial_contract_widths(__global const real *point_gradients, __glo
     realv grad_slope = -m0 * p * p;
     realv grad_sum = -n0 * p * p + REAL(2.0) * m0 * slope * p * p * p;
     for (uint begin = band_begin; begin < band_end; begin += PULLS_AT_ONCE) {
-        if (PULLS_KEPT == PULLS_AT_ONCE && PULLS_AT_ONCE < K)
-            sum_pulls(point_gradients, is_active, coefficients, num_stages, num_point_blocks, block, begin, pull0,
-                      pull1);
+#if V == 1
+        sum_pulls(point_gradients, is_active, coefficients, num_stages, num_point_blocks, block, begin, pull0, pull1);
+#endif
         UNROLL_OF_PULLS
         for (uint i = 0; i < PULLS_AT_ONCE; i++) {
             const uint k = begin + i;

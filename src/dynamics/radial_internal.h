@@ -17,8 +17,8 @@ typedef struct eqf__radial_state {
     eqf__group_form group;
     eqf__any_time_form any_time;
     unsigned num_fine, num_coarse;
-    /* The number of Gaussians of a work-item in radial_contract_coefficients: 4 if V > 1, whose sums fit registers; else
-     * 1, as such devices need many work-items */
+    /* The number of Gaussians of a work-item in radial_contract_coefficients: 4 if V > 1, whose sums fit registers;
+     * else 1, as such devices need many work-items */
     unsigned k_at_once;
     /* Kinds of pair, 3 with two species: a stage's data are a row for each, of row_size numbers. */
     unsigned num_kinds;
