@@ -9,7 +9,7 @@
 #   --only NAME      implementations whose name holds NAME
 #   --quick          three programs alone: portability.tiny, flow.double, potential.potential
 #   -R REGEX         of ctest: only these device tests
-#   --limit SECONDS  a program that takes longer is ended and counted as failed [900]
+#   --limit SECONDS  a program that takes longer is ended and counted as failed; oclgrind has four times that [900]
 #   --resume         what an earlier run of this revision has finished is not run again, but counted: logs and exit codes
 #     stay in $TMPDIR/eqflow-matrix. So a row can be filled in several sittings, also with several -R
 #   --fetch          first unpack PoCL and Intel's CPU runtime from the Python registry into
@@ -51,6 +51,23 @@ tests_of() { ctest --test-dir "$build" -N -L '^device$' -LE '^long$' "$@" | sed 
 mapfile -t all_tests < <(tests_of)
 mapfile -t tests < <(tests_of ${pattern:+-R "$pattern"})
 [ ${#tests[@]} -gt 0 ] || fail_usage "no device test is called '$pattern'"
+# A test's program and what it wants in its environment, as ctest would run it.
+declare -A program_of environment_of
+while IFS='|' read -r test key value; do
+    case $key in
+    program) program_of[$test]=$value ;;
+    environment) environment_of[$test]+="$value " ;;
+    esac
+done < <(
+    ctest --test-dir "$build" -N -V -L '^device$' -LE '^long$' | awk '
+        /^[0-9]+: Test command: / { command = $0; sub(/^[0-9]+: Test command: /, "", command); gsub(/"/, "", command); num = 0 }
+        /^[0-9]+:  [A-Z_]+=/ { line = $0; sub(/^[0-9]+:  /, "", line); variables[++num] = line }
+        /^ *Test +#[0-9]+: / {
+            name = $NF
+            print name "|program|" command
+            for (v = 1; v <= num; v++) print name "|environment|" variables[v]
+        }'
+)
 # Within a root of --debian13 these are set: what its rows' names begin with, the revision, and the folder with the
 # models and first log-densities of the outer run.
 prefix=${EQFLOW_MATRIX_PREFIX:-} revision=${EQFLOW_MATRIX_REVISION:-} models=${EQFLOW_MATRIX_MODELS:-}
@@ -235,7 +252,8 @@ run_device() { # NAME INDEX JSON
     [ "$code" -eq 0 ] || [ -n "$stops" ] || failure "self-test: $(tail -1 "$selftest" | sed 's/; options, log and source.*//')"
     for test in "${tests[@]}"; do
         [ -z "$stops" ] || break
-        run_program "$name" "$test" "$logs/$name-$index-$test.log" "$build/tests/test_${test//./_}"
+        # shellcheck disable=SC2086 # no value of a test's has a space in it
+        run_program "$name" "$test" "$logs/$name-$index-$test.log" env ${environment_of[$test]-} "${program_of[$test]}"
     done
     # Where no kernel builds one reason is enough: the log has the rest.
     if grep -q 'did not build' "$selftest"; then failures=("${failures[0]}" "with it all tests that need a kernel, $failed"); fi
@@ -277,7 +295,7 @@ icds=("${OCL_ICD_VENDORS:-/etc/OpenCL/vendors}"/*.icd "$drivers"/*/*.icd)
 # oclgrind checks every memory access of a tiny program, and its log decides, as it exits with 0 whatever it finds. Not
 # --uninitialized: 21.10 stops kernels with a "freeze" instruction there, and then blames the next ones.
 run_oclgrind() {
-    local name=oclgrind num_run=0 passed=0 failed=0 skipped=0 lines
+    local name=oclgrind num_run=0 passed=0 failed=0 skipped=0 lines limit=$((4 * limit))
     [ -z "$prefix" ] && [[ $name == *"$only"* ]] || return 0
     unset OCL_ICD_VENDORS
     export LD_LIBRARY_PATH=$loader_path EQFLOW_DEVICE=0

@@ -12,10 +12,12 @@
 enum { MOST_OBSERVABLES = 16, MOST_POINTS = 1000 };
 
 typedef struct average_flags {
-    const char *data_path, *preset_name, *log_weights_path, *scan_text;
+    const char *data_path, *preset_name, *log_weights_path;
     const char *table_path, *pairs_path, *histograms_path, *each_path, *report_path;
     cli_list observables, texts, text_constants; /* of the last: "NAME=X" */
     cli_list with;                               /* "NAME=VALUE:FILE" */
+    cli_list scans;                              /* "NAME=FIRST:LAST:COUNT" */
+    cli_ranges ranges;                           /* in place of a constant's number */
     uint64_t num_blocks, num_bins;
     double neighbours, pair_range;
     bool is_neighbours_set, is_pair_range_set, has_equal_weights;
@@ -56,12 +58,9 @@ exit_code average_moments(cli_app *app, const average_flags *flags, const averag
                           size_t column_index, eqf_moments *moments);
 json_t *average_json(const eqf_moments *moments);
 
-/* `--temperature 0.8:1.2:9` and `--constant NAME=1:2:5` (so every constant with a range) become `--scan
- * NAME=FIRST:LAST:COUNT` on the command line. word_out: the new word, which must live as long as the command line. */
-enum { SCAN_WORD_SIZE = 256 };
-exit_code scan_take_words(cli_app *app, char word_out[SCAN_WORD_SIZE]);
-/* "NAME=FIRST:LAST:COUNT"; NULL: no scan. */
-exit_code scan_parse(cli_app *app, const char *text, scan_range *scan_out);
+/* The one scan that is asked for: by --scan, by a range as a constant's value (`--temperature 0.8:1.2:9`), or by one in
+ * `--constant NAME=1:2:5`, which is then taken out of the list. num of scan_out is 0 if there is none. */
+exit_code scan_choose(cli_app *app, average_flags *flags, scan_range *scan_out);
 /* The averages at each value: as rows on stdout, as "scan" in JSON, and in the table of flags. options: of the command
  * line, among which NAME is looked up. */
 exit_code scan_run(cli_app *app, const average_flags *flags, averages *a, const scan_range *scan,

@@ -16,60 +16,8 @@ static exit_code reweigh(cli_app *app, const averages *a, const eqf_potential_op
     return code;
 }
 
-/* "0.8:1.2:9", whose numbers scan_parse checks. */
-static bool is_range(const char *text) {
-    const char *first = strchr(text, ':');
-    return first && strchr(first + 1, ':') && strspn(text, "0123456789+-.eE:") == strlen(text);
-}
-
-/* The range in the value of --NAME ("0.8:1.2:9") or of --constant ("NAME=0.8:1.2:9"), or NULL. name_out, length_out:
- * the constant's name. */
-static const char *range_of(const char *option, size_t option_length, const char *value, const char **name_out,
-                            size_t *length_out) {
-    *name_out = option;
-    *length_out = option_length;
-    if (option_length == strlen("constant") && strncmp(option, "constant", option_length) == 0) {
-        const char *equals = strchr(value, '=');
-        if (!equals) return NULL;
-        *name_out = value;
-        *length_out = (size_t)(equals - value);
-        value = equals + 1;
-    }
-    return is_range(value) ? value : NULL;
-}
-
-exit_code scan_take_words(cli_app *app, char word_out[SCAN_WORD_SIZE]) {
-    unsigned num_scans = 0;
-    for (int i = 2; i < app->argc && strcmp(app->argv[i], "--") != 0; i++) {
-        const char *word = app->argv[i], *equals = strchr(word, '='), *name;
-        const bool has_value = equals != NULL; /* --NAME=VALUE is one word */
-        if (strncmp(word, "--", 2) != 0 || (!has_value && i + 1 >= app->argc)) continue;
-        const size_t option_length = has_value ? (size_t)(equals - word) - 2 : strlen(word + 2);
-        if (option_length == strlen("scan") && strncmp(word + 2, "scan", option_length) == 0) {
-            num_scans++;
-            continue;
-        }
-        size_t length;
-        const char *range =
-            range_of(word + 2, option_length, has_value ? equals + 1 : app->argv[i + 1], &name, &length);
-        if (!range) continue;
-        num_scans++;
-        const int size = snprintf(word_out, SCAN_WORD_SIZE, "--scan=%.*s=%s", (int)length, name, range);
-        if (size < 0 || size >= SCAN_WORD_SIZE)
-            return app_fail(app, EXIT_CODE_USAGE, "%s: a name or a number is too long", word);
-        app->argv[i] = word_out;
-        if (has_value) continue;
-        for (int w = i + 1; w < app->argc; w++) app->argv[w] = app->argv[w + 1]; /* the last one is NULL */
-        app->argc--;
-    }
-    return num_scans <= 1
-               ? EXIT_CODE_OK
-               : app_fail(app, EXIT_CODE_USAGE, "%u scans: one constant can be scanned at a time", num_scans);
-}
-
-exit_code scan_parse(cli_app *app, const char *text, scan_range *scan_out) {
-    *scan_out = (scan_range){.num = 0};
-    if (!text) return EXIT_CODE_OK;
+/* "NAME=FIRST:LAST:COUNT". */
+static exit_code parse(cli_app *app, const char *text, scan_range *scan_out) {
     const char *equals = strchr(text, '='), *first = equals ? strchr(equals, ':') : NULL,
                *second = first ? strchr(first + 1, ':') : NULL;
     char numbers[3][64];
@@ -94,6 +42,40 @@ exit_code scan_parse(cli_app *app, const char *text, scan_range *scan_out) {
     scan_out->last = values[1];
     scan_out->num = (size_t)values[2];
     return EXIT_CODE_OK;
+}
+
+/* Takes the last "NAME=RANGE" out of the constants of an own potential; their number. */
+static unsigned take_constants(cli_list *constants, const char **text_out) {
+    unsigned num = 0;
+    size_t kept = 0;
+    for (size_t c = 0; c < constants->num_texts; c++) {
+        const char *equals = strchr(constants->texts[c], '=');
+        if (equals && options_is_range(equals + 1)) {
+            *text_out = constants->texts[c];
+            num++;
+        } else {
+            constants->texts[kept++] = constants->texts[c];
+        }
+    }
+    constants->num_texts = kept;
+    return num;
+}
+
+exit_code scan_choose(cli_app *app, average_flags *flags, scan_range *scan_out) {
+    *scan_out = (scan_range){.num = 0};
+    const char *text = NULL;
+    char word[256];
+    if (flags->scans.num_texts > 0) text = flags->scans.texts[0];
+    const size_t num =
+        flags->scans.num_texts + flags->ranges.num + take_constants(&flags->system.own_constants, &text);
+    if (num > 1)
+        return app_fail(app, EXIT_CODE_USAGE, "%zu scans: one constant can be scanned at a time", num);
+    if (flags->ranges.num == 1) {
+        if (snprintf(word, sizeof word, "%s=%s", flags->ranges.name, flags->ranges.text) >= (int)sizeof word)
+            return app_fail(app, EXIT_CODE_USAGE, "--%s: a number is too long", flags->ranges.name);
+        text = word;
+    }
+    return text ? parse(app, text, scan_out) : EXIT_CODE_OK;
 }
 
 exit_code average_set_constant(cli_app *app, const scan_range *scan, double value, const cli_option *options,

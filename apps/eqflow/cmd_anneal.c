@@ -4,28 +4,14 @@
 
 #include "eqflow/anneal.h"
 
+#include "anneal_flags.h"
 #include "commands.h"
 #include "files.h"
-#include "flow_flags.h"
 #include "output.h"
 #include "progress.h"
-#include "sample_files.h"
 #include "signals.h"
-#include "system.h"
 #include "virial.h"
 #include "work.h"
-
-typedef struct anneal_flags {
-    const char *start_path, *preset_name;
-    const char *steps_path;
-    sample_files equal, walkers; /* equally weighted configurations; the walkers as they are */
-    uint64_t num_walkers, num_repeats, num_pilot, num_latent_moves, num_langevin_moves, num_particle_sweeps;
-    double ess_decay;
-    cli_list start_constants; /* "NAME=X" */
-    flow_flags flow;
-    eqf_flow_options flow_options;
-    system_flags target;
-} anneal_flags;
 
 /* The start: a model's flow, or samples of a preset's equilibrium. */
 typedef struct anneal_start {
@@ -42,27 +28,25 @@ static void clear_start(anneal_start *start) {
     eqf_array_clear(&start->samples);
 }
 
-static bool ends_with(const char *text, const char *end) {
-    const size_t length = strlen(text), end_length = strlen(end);
-    return length >= end_length && strcmp(text + length - end_length, end) == 0;
-}
-
 /* ---- Running ---------------------------------------------------------------------------------- */
 
 /* The columns of single particles are there only if they are moved. */
 static void append_header(FILE *log, const anneal_flags *flags) {
     fprintf(log,
             "run,step,beta,ess_fraction,resampled_fraction,log_z,latent_acceptance,langevin_acceptance,latent_step,"
-            "langevin_step,energy_evaluations,log_prob_evaluations,score_evaluations%s\n",
+            "langevin_step,energy_evaluations,log_prob_evaluations,score_evaluations,energy_correlation,"
+            "num_independent%s\n",
             flags->num_particle_sweeps > 0 ? ",particle_acceptance,particle_step" : "");
 }
 
 static void append_step(FILE *log, const eqf_anneal_state *state) {
     if (log == NULL) return;
-    fprintf(log, "%s,%u,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.0f,%.0f,%.0f", state->is_pilot ? "pilot" : "main",
+    fprintf(log, "%s,%u,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.0f,%.0f,%.0f,%.9g,%.9g",
+            state->is_pilot ? "pilot" : "main",
             state->step, state->beta, state->ess_fraction, state->resampled_fraction, state->log_z,
             state->latent_acceptance, state->langevin_acceptance, state->latent_step, state->langevin_step,
-            state->energy_evaluations, state->log_prob_evaluations, state->score_evaluations);
+            state->energy_evaluations, state->log_prob_evaluations, state->score_evaluations,
+            state->energy_correlation, state->num_independent);
     if (isfinite(state->particle_acceptance))
         fprintf(log, ",%.9g,%.9g", state->particle_acceptance, state->particle_step);
     fputc('\n', log);
@@ -135,6 +119,27 @@ static exit_code write_weighted(cli_app *app, const anneal_flags *flags, const e
 
 /* ---- Results ---------------------------------------------------------------------------------- */
 
+/* Limits: docs/anneal.md, "Independent walkers". */
+static void warn_of_errors(cli_app *app, const eqf_anneal_result *result) {
+    const double least_independent = 50, most_correlation = 0.95;
+    if (result->log_z_standard_error > 0.3)
+        app_warn(app,
+                 "the repeats differ by %.2g in ln Z: their errors are rough; use more moves (--langevin-moves) or "
+                 "walkers (-n)",
+                 result->log_z_standard_error);
+    else if (result->energy_correlation > most_correlation)
+        app_warn(app,
+                 "the moves hardly change the walkers (their energies before and after: correlation %.3f), so all "
+                 "repeats may lag behind and errors be too small: use more moves of a step (--langevin-moves, "
+                 "--latent-moves)",
+                 result->energy_correlation);
+    else if (result->num_independent < least_independent)
+        app_warn(app,
+                 "a repeat has only %.0f independent walkers, so errors may be too small: use more walkers (-n), fewer "
+                 "--repeats or more moves, and see whether the result stays",
+                 result->num_independent);
+}
+
 static exit_code print_result(cli_app *app, const anneal_flags *flags, const anneal_start *start,
                               const eqf_potential_options *target, const eqf_anneal_result *result,
                               const eqf_anneal_state *last, double seconds) {
@@ -160,6 +165,9 @@ static exit_code print_result(cli_app *app, const anneal_flags *flags, const ann
     output_number(&output, "ess_fraction", "effective sample size (fraction)", result->ess_fraction, NULL);
     output_number(&output, "max_weight_fraction", "largest weight (fraction of all)", result->max_weight_fraction,
                   NULL);
+    output_number(&output, "num_independent", "independent walkers of a repeat", result->num_independent, NULL);
+    output_number(&output, "energy_correlation", "correlation of energies by moves", result->energy_correlation,
+                  NULL);
     output_number(&output, "energy_evaluations", "energies computed", last->energy_evaluations, NULL);
     output_number(&output, "log_prob_evaluations", "log-densities computed", last->log_prob_evaluations, NULL);
     output_number(&output, "score_evaluations", "scores computed", last->score_evaluations, NULL);
@@ -173,12 +181,7 @@ static exit_code print_result(cli_app *app, const anneal_flags *flags, const ann
     output_text(&output, "steps_output", flags->steps_path ? "steps in" : NULL, flags->steps_path);
     code = output_finish(&output);
     if (code != EXIT_CODE_OK) return code;
-    if (result->log_z_standard_error > 0.3) {
-        app_warn(app,
-                 "the repeats differ by %.2g in ln Z: their errors are rough; use more moves (--langevin-moves) or "
-                 "walkers (-n)",
-                 result->log_z_standard_error);
-    }
+    warn_of_errors(app, result);
     return code;
 }
 
@@ -230,37 +233,6 @@ static exit_code anneal(cli_app *app, const anneal_flags *flags, const anneal_st
 
 /* ---- The command ------------------------------------------------------------------------------ */
 
-static exit_code check_flags(cli_app *app, anneal_flags *flags) {
-    files_use uses[SAMPLE_FILES_NUM_USES + 5] = {{"-o", flags->equal.x, FILES_NUMPY},
-                                                 {"--energies", flags->equal.energies, FILES_NUMPY},
-                                                 {"--steps", flags->steps_path, FILES_WRITTEN},
-                                                 {"START", flags->start_path, FILES_READ},
-                                                 {"--potential", flags->target.potential_path, FILES_READ}};
-    sample_files_uses(&flags->walkers, "--walkers", uses + 5);
-    exit_code code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses);
-    if (code != EXIT_CODE_OK) return code;
-    if (flags->num_latent_moves + flags->num_langevin_moves + flags->num_particle_sweeps == 0)
-        return app_fail(app, EXIT_CODE_USAGE, "without moves this is reweighting: use eqflow evaluate, or allow moves");
-    if (flags->num_walkers < 2 * flags->num_repeats)
-        return app_fail(app, EXIT_CODE_USAGE, "-n %llu leaves fewer than 2 walkers for each of %llu repeats",
-                        (unsigned long long)flags->num_walkers, (unsigned long long)flags->num_repeats);
-    const bool is_samples = ends_with(flags->start_path, ".npy") || ends_with(flags->start_path, ".xyz");
-    if (is_samples && flags->num_langevin_moves + flags->num_particle_sweeps == 0)
-        return app_fail(app, EXIT_CODE_USAGE,
-                        "samples have no latents to move: allow --langevin-moves or --particle-sweeps");
-    if (is_samples && !flags->preset_name)
-        return app_fail(app, EXIT_CODE_USAGE, "samples need --preset PRESET: the potential whose equilibrium they are");
-    if (!is_samples && flags->start_constants.num_texts > 0)
-        return app_fail(app, EXIT_CODE_USAGE, "--from belongs to samples: a model's density has no constants");
-    if (!is_samples && flags->preset_name)
-        return app_fail(app, EXIT_CODE_USAGE, "--preset belongs to samples: a model knows its own potential");
-    if ((code = sample_files_check(app, &flags->equal)) != EXIT_CODE_OK ||
-        (code = sample_files_check(app, &flags->walkers)) != EXIT_CODE_OK ||
-        (code = files_check_writable(app, flags->steps_path, "the steps")) != EXIT_CODE_OK)
-        return code;
-    return flow_flags_read(app, &flags->flow, &flags->flow_options);
-}
-
 /* --from NAME=X: constants of the samples' potential that are not those of the preset. */
 static exit_code set_start_constants(cli_app *app, const anneal_flags *flags, eqf_potential_options *start) {
     exit_code checked = system_check_once(app, "--from", &flags->start_constants);
@@ -303,107 +275,6 @@ static exit_code open_model(cli_app *app, anneal_flags *flags, anneal_start *sta
     return status == EQF_OK ? EXIT_CODE_OK : app_fail_status(app, status, ACTIVITY_COMPUTE);
 }
 
-/* Options of the walkers and of the files. */
-static size_t result_options(anneal_flags *flags, cli_option options_out[]) {
-    const cli_option rows[] = {
-        {.kind = OPTION_COUNT,
-         .letter = 'n',
-         .name = "num-walkers",
-         .argument = "COUNT",
-         .value = &flags->num_walkers,
-         .low = 4,
-         .high = 1e8,
-         .help = "configurations that go the way together, of all repeats"},
-        {.kind = OPTION_TEXT,
-         .letter = 'o',
-         .name = "output",
-         .argument = "FILE.npy",
-         .value = &flags->equal.x,
-         .help = "equally weighted configurations, [B, N, D]: the walkers resampled"},
-        {.kind = OPTION_TEXT,
-         .name = "energies",
-         .argument = "FILE.npy",
-         .value = &flags->equal.energies,
-         .help = "their energies, float32 [B]"},
-        {.kind = OPTION_TEXT,
-         .name = "walkers",
-         .argument = "FILE.npy",
-         .value = &flags->walkers.x,
-         .help = "the walkers as they are, to be weighted"},
-        {.kind = OPTION_TEXT,
-         .name = "log-weights",
-         .argument = "FILE.npy",
-         .value = &flags->walkers.log_weights,
-         .help = "logarithms of their weights, of which the mean is 1"},
-        {.kind = OPTION_TEXT,
-         .name = "steps",
-         .argument = "FILE.csv",
-         .value = &flags->steps_path,
-         .help = "every step: beta, ESS, acceptance, ln Z, cost"},
-    };
-    return OPTIONS_PUT(options_out, rows);
-}
-
-/* Options of the moves. */
-static size_t way_options(anneal_flags *flags, cli_option options_out[]) {
-    const cli_option rows[] = {
-        {.kind = OPTION_COUNT,
-         .name = "repeats",
-         .argument = "COUNT",
-         .value = &flags->num_repeats,
-         .low = 2,
-         .high = 4096,
-         .help = "independent parts of the walkers; their spread is the error"},
-        {.kind = OPTION_COUNT,
-         .name = "pilot",
-         .argument = "COUNT",
-         .value = &flags->num_pilot,
-         .low = 16,
-         .high = 1e7,
-         .help = "walkers of the pilot run"},
-        {.kind = OPTION_COUNT,
-         .name = "latent-moves",
-         .argument = "COUNT",
-         .value = &flags->num_latent_moves,
-         .low = 0,
-         .high = 1000,
-         .help = "moves of the latents at each step (models)"},
-        {.kind = OPTION_COUNT,
-         .name = "langevin-moves",
-         .argument = "COUNT",
-         .value = &flags->num_langevin_moves,
-         .low = 0,
-         .high = 1000,
-         .help = "Langevin moves at each step"},
-        {.kind = OPTION_COUNT,
-         .name = "particle-sweeps",
-         .argument = "COUNT",
-         .value = &flags->num_particle_sweeps,
-         .low = 0,
-         .high = 1000,
-         .help = "sweeps of moves of single particles at each step"},
-        {.kind = OPTION_NUMBER,
-         .name = "ess-decay",
-         .argument = "X",
-         .value = &flags->ess_decay,
-         .low = 0.01,
-         .high = 0.999,
-         .help = "what a step leaves of the effective sample size so far"},
-        {.kind = OPTION_TEXT,
-         .name = "preset",
-         .argument = "PRESET",
-         .value = &flags->preset_name,
-         .help = "the potential that SAMPLES (.npy or .xyz) are equilibrium of"},
-        {.kind = OPTION_LIST,
-         .name = "from",
-         .argument = "NAME=X",
-         .value = &flags->start_constants,
-         .default_text = "the preset's",
-         .help = "a constant of the potential that SAMPLES are equilibrium of; once for each"},
-    };
-    return OPTIONS_PUT(options_out, rows);
-}
-
 exit_code cmd_anneal(cli_app *app) {
     const char *const operands[] = {"START", NULL};
     const command_help help = {
@@ -418,24 +289,14 @@ exit_code cmd_anneal(cli_app *app) {
                     "  eqflow anneal dw4.npy --preset dw4 --temperature 0.8\n"
                     "  eqflow anneal gas.npy --preset lj55 --from epsilon=0 -o x.npy\n",
     };
-    anneal_flags flags = {.num_walkers = 8192,
-                          .num_repeats = 16,
-                          .num_pilot = 1024,
-                          .num_latent_moves = 2,
-                          .num_langevin_moves = 3,
-                          .ess_decay = 0.9};
+    anneal_flags flags;
     cli_option options[OPTIONS_MAX];
-    size_t num_options = result_options(&flags, options);
-    num_options += way_options(&flags, options + num_options);
-    num_options += sample_files_options(&flags.walkers, "the walkers as they are, with energy and log-weight of each",
-                                        options + num_options);
-    num_options += flow_flags_options(&flags.flow, 1e5, "integrator steps", options + num_options);
-    num_options += system_options(&flags.target, SYSTEM_OF_MODEL, options + num_options);
+    const size_t num_options = anneal_flags_options(&flags, options);
     const char *words[OPERANDS_MAX];
     exit_code code;
     if (!options_parse(app, &help, options, num_options, words, &code)) return code;
     flags.start_path = words[0];
-    if ((code = check_flags(app, &flags)) != EXIT_CODE_OK) return code;
+    if ((code = anneal_flags_check(app, &flags)) != EXIT_CODE_OK) return code;
     anneal_start start = {.samples = EQF_ARRAY_INIT, .preset = ""};
     eqf_potential_options target = EQF_POTENTIAL_OPTIONS_INIT;
     code = flags.preset_name ? open_samples(app, &flags, &start, &target) : open_model(app, &flags, &start, &target);

@@ -215,7 +215,7 @@ static exit_code print_all(cli_app *app, const average_flags *flags, averages *a
 
 /* ---- The command ------------------------------------------------------------------------------ */
 
-static exit_code check_flags(cli_app *app, const average_flags *flags, scan_range *scan_out) {
+static exit_code check_flags(cli_app *app, average_flags *flags, scan_range *scan_out) {
     enum { NUM_OWN = 8 };
     files_use uses[NUM_OWN + 2 * CLI_LIST_MAX] = {{"--table", flags->table_path, FILES_WRITTEN},
                                             {"--pairs", flags->pairs_path, FILES_WRITTEN},
@@ -233,7 +233,7 @@ static exit_code check_flags(cli_app *app, const average_flags *flags, scan_rang
     }
     exit_code code = files_check_distinct(app, sizeof uses / sizeof uses[0], uses);
     if (code == EXIT_CODE_OK) code = average_check_sets(app, flags);
-    if (code == EXIT_CODE_OK) code = scan_parse(app, flags->scan_text, scan_out);
+    if (code == EXIT_CODE_OK) code = scan_choose(app, flags, scan_out);
     if (code == EXIT_CODE_OK && flags->with.num_texts > 0 && flags->log_weights_path)
         code = app_fail(app, EXIT_CODE_USAGE,
                         "--with combines sets without weights of their own: it excludes --log-weights");
@@ -359,10 +359,10 @@ static size_t table_options(average_flags *flags, cli_option options_out[]) {
          .low = 2,
          .high = 1e6,
          .help = "contiguous blocks for the errors; each must be longer than a chain's memory"},
-        {.kind = OPTION_TEXT,
+        {.kind = OPTION_LIST,
          .name = "scan",
          .argument = "NAME=FIRST:LAST:COUNT",
-         .value = &flags->scan_text,
+         .value = &flags->scans,
          .help = "the averages at other values of a constant, such as temperature=0.8:1.2:9"},
         {.kind = OPTION_TEXT,
          .name = "table",
@@ -428,12 +428,12 @@ exit_code cmd_average(cli_app *app) {
     cli_option options[OPTIONS_MAX];
     size_t num_options = observable_options(&flags, options);
     num_options += table_options(&flags, options + num_options);
+    const size_t first_constant = num_options;
     num_options += system_options(&flags.system, SYSTEM_OF_EITHER, options + num_options);
+    for (size_t o = first_constant; o < num_options; o++) options[o].ranges = &flags.ranges;
     const char *words[OPERANDS_MAX];
     exit_code code;
     scan_range scan;
-    char scan_word[SCAN_WORD_SIZE];
-    if ((code = scan_take_words(app, scan_word)) != EXIT_CODE_OK) return code;
     if (!options_parse(app, &help, options, num_options, words, &code)) return code;
     flags.data_path = words[0];
     code = check_flags(app, &flags, &scan);

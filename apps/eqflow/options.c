@@ -128,7 +128,30 @@ static exit_code fail_range(cli_app *app, const cli_option *option, const char *
                     text, low, option->high, app->command);
 }
 
+bool options_is_range(const char *text) {
+    const char *first = strchr(text, ':');
+    return first && strchr(first + 1, ':') && strspn(text, "0123456789+-.eE:") == strlen(text);
+}
+
+/* A number, or a range where the option takes one. */
+static exit_code set_number(cli_app *app, const cli_option *option, char *text) {
+    app_keep(app, text);
+    if (option->ranges && options_is_range(text)) {
+        *option->ranges = (cli_ranges){option->ranges->num + 1, option->name, text};
+        return EXIT_CODE_OK;
+    }
+    if (option->is_set) *option->is_set = true;
+    double number;
+    if (!options_number(text, &number))
+        return app_fail(app, EXIT_CODE_USAGE, "--%s %s: not a finite number; see eqflow %s --help", option->name, text,
+                        app->command);
+    if (!is_allowed(option, number)) return fail_range(app, option, text);
+    *(double *)option->value = number;
+    return EXIT_CODE_OK;
+}
+
 static exit_code set_value(cli_app *app, const cli_option *option, char *text) {
+    if (option->kind == OPTION_NUMBER) return set_number(app, option, text);
     if (option->is_set) *option->is_set = true;
     switch (option->kind) {
         case OPTION_FLAG: *(bool *)option->value = true; break;
@@ -167,20 +190,7 @@ static exit_code set_value(cli_app *app, const cli_option *option, char *text) {
             *(uint64_t *)option->value = count;
             break;
         }
-        case OPTION_NUMBER: {
-            double number;
-            if (!options_number(text, &number)) {
-                app_keep(app, text);
-                return app_fail(app, EXIT_CODE_USAGE, "--%s %s: not a finite number; see eqflow %s --help",
-                                option->name, text, app->command);
-            }
-            if (!is_allowed(option, number)) {
-                app_keep(app, text);
-                return fail_range(app, option, text);
-            }
-            *(double *)option->value = number;
-            break;
-        }
+        case OPTION_NUMBER: break; /* above */
         case OPTION_HEADING: break;
     }
     free(text);

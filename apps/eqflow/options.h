@@ -18,6 +18,12 @@ typedef enum cli_option_kind {
     OPTION_NUMBER   /* value: double, finite */
 } cli_option_kind;
 
+/* Ranges "FIRST:LAST:COUNT" that stood where a number may stand; the texts are kept by app. */
+typedef struct cli_ranges {
+    unsigned num;
+    const char *name, *text; /* of the last one: the option's name, the range */
+} cli_ranges;
+
 typedef struct cli_option {
     cli_option_kind kind;
     char letter;              /* 0: none */
@@ -28,6 +34,7 @@ typedef struct cli_option {
     bool *is_set;             /* true if given; may be NULL */
     const char *default_text; /* shown instead of the value before; "" shows none */
     double low, high;         /* allowed values; both 0: any */
+    cli_ranges *ranges;       /* OPTION_NUMBER: a range is taken too, and the value left as it was; NULL: it is not */
 } cli_option;
 
 /* What --help says besides the options. */
@@ -45,6 +52,9 @@ typedef struct command_help {
 
 /* Copies an array of rows into a command's list of options; returns their number. */
 #define OPTIONS_PUT(options_out, rows) (memcpy((options_out), (rows), sizeof(rows)), sizeof(rows) / sizeof *(rows))
+
+/* Three numbers with two colons between, such as "0.8:1.2:9", by their letters alone. */
+bool options_is_range(const char *text);
 
 /* A finite decimal number and nothing else. */
 bool options_number(const char *text, double *value_out);

@@ -212,6 +212,19 @@ CHAIN_KERNEL void mcmc_sweeps(__global real *x_blocked, __global uint *accepted,
     store_lanes(accepted + (size_t)block * V, num_accepted);
 }
 
+/* rows [num, N*D]: the lanes of a block, without those after the last row. */
+static inline void store_rows(const CONFIGURATION x, uint block, __global real *rows, uint num) {
+    for (uint lane = 0; lane < V; lane++) {
+        const size_t row = (size_t)block * V + lane;
+        if (row >= num) break;
+        UNROLL_COPY
+        for (uint c = 0; c < N * D; c++) {
+            const realv one = COMPONENT_OF(x, c);
+            rows[row * (N * D) + c] = ((const real *)&one)[lane];
+        }
+    }
+}
+
 /* Copies the present configurations to the host's layout: x_kept [num_chains, N*D], energy_kept [num_chains]. The
  * chains do not change. */
 CHAIN_KERNEL void mcmc_keep(__global const real *x_blocked, __global real *x_kept, __global real *energy_kept,
@@ -222,14 +235,7 @@ CHAIN_KERNEL void mcmc_keep(__global const real *x_blocked, __global real *x_kep
     load_state(x_blocked, block, x);
     if (is_centred) remove_centre(x);
     realv energy = potential_energy(x);
-    for (uint lane = 0; lane < V; lane++) {
-        size_t chain = (size_t)block * V + lane;
-        if (chain >= num_chains) break;
-        UNROLL_COPY
-        for (uint c = 0; c < N * D; c++) {
-            const realv one = COMPONENT_OF(x, c);
-            x_kept[chain * (N * D) + c] = ((const real *)&one)[lane];
-        }
-        energy_kept[chain] = ((real *)&energy)[lane];
-    }
+    store_rows(x, block, x_kept, num_chains);
+    for (uint lane = 0; lane < V && block * V + lane < num_chains; lane++)
+        energy_kept[(size_t)block * V + lane] = ((real *)&energy)[lane];
 }

@@ -49,6 +49,9 @@ typedef struct eqf_anneal_state {
         score_evaluations; /* counts, each of one configuration, since the start and with the pilot run */
     /* of moves of single particles (NaN: none), and the standard deviation of their displacement, length */
     double particle_acceptance, particle_step;
+    /* Correlation of the walkers' energies before and after the moves of this step: near 1 they hardly change them. */
+    double energy_correlation;
+    double num_independent; /* estimated number of independent walkers of a repeat after this step */
 } eqf_anneal_state;
 #define EQF_ANNEAL_STATE_INIT \
     { .struct_size = sizeof(eqf_anneal_state) }
@@ -61,6 +64,10 @@ typedef struct eqf_anneal_result {
     double log_z, log_z_standard_error;             /* of the target; from a potential: ln(Z_target / Z_start) */
     double mean_energy, mean_energy_standard_error; /* of the target, kT */
     double ess_fraction, max_weight_fraction;       /* of the final weights of all repeats together */
+    /* As in the state, of the last step; num_independent is the smaller of that and of what the spread of the repeats'
+     * energies shows. With few independent walkers, or with moves that hardly change them, a repeat's average lags
+     * behind, and the standard errors, from the spread of repeats that all lag, are too small (docs/anneal.md). */
+    double energy_correlation, num_independent;
 } eqf_anneal_result;
 #define EQF_ANNEAL_RESULT_INIT \
     { .struct_size = sizeof(eqf_anneal_result) }

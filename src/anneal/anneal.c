@@ -44,12 +44,16 @@ static eqf_status check_options(eqf_context *ctx, eqf_anneal_options *o) {
 static eqf_status create_walkers(eqf_annealer *a, size_t num) {
     const eqf__anneal_system *s = &a->system;
     EQF__TRY(eqf__walkers_create(s->ctx, num, s->num_dof, s->has_latents, s->has_forces, &a->walkers));
+    a->energy_before = eqf__alloc(s->ctx, num, sizeof *a->energy_before, "the walkers");
+    if (a->energy_before == NULL) return EQF_ERROR_OUT_OF_MEMORY;
     return eqf__walkers_create(s->ctx, num, s->num_dof, s->has_latents, s->has_forces, &a->proposed);
 }
 
 static void clear_walkers(eqf_annealer *a) {
     eqf__walkers_clear(&a->walkers);
     eqf__walkers_clear(&a->proposed);
+    free(a->energy_before);
+    a->energy_before = NULL;
 }
 
 static eqf_status create(eqf_context *ctx, const eqf_potential_options *target, const eqf_anneal_options *options,
@@ -80,8 +84,9 @@ static eqf_status create(eqf_context *ctx, const eqf_potential_options *target, 
                                      .has_forces = has_forces};
     a->schedule = eqf__alloc(ctx, a->options.max_steps, sizeof *a->schedule, "the temperatures");
     a->log_z = eqf__alloc(ctx, a->options.num_repeats, sizeof *a->log_z, "the repeats");
+    a->family = eqf__alloc(ctx, a->options.num_repeats, sizeof *a->family, "the repeats");
     a->is_pilot = true;
-    return a->schedule == NULL || a->log_z == NULL ? EQF_ERROR_OUT_OF_MEMORY : EQF_OK;
+    return a->schedule == NULL || a->log_z == NULL || a->family == NULL ? EQF_ERROR_OUT_OF_MEMORY : EQF_OK;
 }
 
 static eqf_status finish_create(eqf_status status, eqf_annealer **annealer) {
@@ -144,6 +149,7 @@ void eqf_annealer_destroy(eqf_annealer **annealer) {
     free(dying->system.start.x);
     free(dying->schedule);
     free(dying->log_z);
+    free(dying->family);
     free(dying);
     *annealer = NULL;
 }
@@ -160,6 +166,7 @@ static eqf_status begin(eqf_annealer *a) {
         EQF__TRY(eqf__anneal_draw(&a->system, eqf__anneal_seed(place), a->is_pilot ? 0 : r + 1,
                                   a->options.num_repeats + 1, &part));
         a->log_z[r] = 0;
+        a->family[r] = eqf__anneal_first_family(a, num);
     }
     a->has_begun = true;
     return EQF_OK;
@@ -191,6 +198,7 @@ static bool resample(eqf_annealer *a, unsigned r, size_t begin, size_t num, size
     if (eqf__anneal_ess_after(&a->walkers, begin, num, 0) >= a->options.resample_below) return false;
     const eqf__anneal_place place = {a->options.seed, EQF__ANNEAL_RESAMPLE, a->step, a->is_pilot};
     eqf__anneal_resample(num, a->walkers.log_weight + begin, eqf__anneal_uniform(place, r), num, parents);
+    a->family[r] += eqf__anneal_copies(num, parents) - 1;
     a->log_z[r] += eqf__anneal_log_mean_weight(&a->walkers, begin, num);
     for (size_t w = 0; w < num; w++) eqf__walkers_copy(&a->walkers, begin + parents[w], &a->proposed, begin + w);
     for (size_t w = begin; w < begin + num; w++) {
@@ -310,7 +318,9 @@ eqf_status eqf_annealer_advance(eqf_annealer *a, eqf_anneal_state *state_out) {
     EQF__TRY(reweigh(a, now->delta, &state));
     a->beta = a->is_pilot && a->beta + now->delta >= 1 - 1e-15 ? 1 : a->is_pilot ? a->beta + now->delta : now->beta;
     if (a->is_pilot) a->schedule[a->step].beta = a->beta;
+    memcpy(a->energy_before, a->walkers.energy, a->walkers.num * sizeof *a->energy_before);
     EQF__TRY(move(a, &state));
+    eqf__anneal_measure_moves(a, &state);
     a->step++;
     state.is_pilot = a->is_pilot;
     state.step = a->step;

@@ -53,7 +53,7 @@ static void jackknife(const eqf_annealer *a, unsigned num_repeats, size_t num, d
 void eqf__anneal_summarise(const eqf_annealer *a, eqf_anneal_result *result) {
     unsigned num_repeats;
     const size_t num = walkers_of_repeat(a, &num_repeats);
-    double largest = -INFINITY, sum = 0, squares = 0;
+    double largest = -INFINITY, sum = 0, squares = 0, energy_squares = 0;
     for (size_t w = 0; w < a->walkers.num; w++) largest = fmax(largest, whole_log_weight(a, num, w));
     repeat_sums all = {0, 0};
     for (unsigned r = 0; r < num_repeats; r++) {
@@ -65,6 +65,7 @@ void eqf__anneal_summarise(const eqf_annealer *a, eqf_anneal_result *result) {
         const double weight = exp(whole_log_weight(a, num, w) - largest);
         sum += weight;
         squares += weight * weight;
+        if (weight > 0) energy_squares += weight * pow(a->walkers.energy[w] - all.energy / all.z, 2);
     }
     result->num_walkers = a->walkers.num;
     result->num_repeats = num_repeats;
@@ -73,7 +74,11 @@ void eqf__anneal_summarise(const eqf_annealer *a, eqf_anneal_result *result) {
     result->ess_fraction = sum * sum / squares / (double)a->walkers.num;
     result->max_weight_fraction = 1 / sum; /* the largest shifted weight is 1 */
     result->log_z_standard_error = result->mean_energy_standard_error = NAN;
-    if (num_repeats > 1) jackknife(a, num_repeats, num, largest, all, result);
+    if (num_repeats == 1) return;
+    jackknife(a, num_repeats, num, largest, all, result);
+    const double spread = result->mean_energy_standard_error * sqrt(num_repeats);
+    result->energy_correlation = a->energy_correlation;
+    result->num_independent = fmin(a->num_independent, energy_squares / sum / (spread * spread));
 }
 
 eqf_status eqf_annealer_result(const eqf_annealer *a, eqf_anneal_result *result_out, float *x_out, float *energy_out,

@@ -39,7 +39,7 @@ within "$(json ess_fraction stdout)" 0.4 1 "effective sample size, from samples"
 succeed run --latent-moves 0 --langevin-moves 0 --particle-sweeps 3 --json --steps steps.csv
 near "$(json log_z stdout)" 7.26039 "$(json log_z_standard_error stdout)" "ln Z by moves of single particles"
 near "$(json mean_energy stdout)" -3.8707 "$(json mean_energy_standard_error stdout)" "mean energy by moves of single particles"
-if head -1 steps.csv | grep -q ',particle_acceptance,particle_step$' && [ "$(awk -F, '{ print NF }' steps.csv | sort -u)" = 15 ]; then pass; else fail "$(cat steps.csv)"; fi
+if head -1 steps.csv | grep -q ',particle_acceptance,particle_step$' && [ "$(awk -F, '{ print NF }' steps.csv | sort -u)" = 17 ]; then pass; else fail "$(cat steps.csv)"; fi
 within "$(json score_evaluations stdout)" 0 0 "scores of moves of single particles"
 succeed "$eqflow" anneal data.npy --preset dw2 --temperature 2 -n 2000 --pilot 300 --langevin-moves 0 --particle-sweeps 2 --quiet --json
 near "$(json log_z stdout)" -1.8219 "$(json log_z_standard_error stdout)" "ln Z at T = 2 minus that at T = 1"
@@ -55,8 +55,8 @@ if [ -s stderr ]; then fail "samples of an equilibrium are doubted: $(cat stderr
 doubt() { # WHAT ARGUMENTS...
     local what=$1
     shift
-    succeed "$eqflow" anneal "$@" --preset dw2 -n 64 --pilot 64 --repeats 2 --quiet
-    if [ "$(wc -l <stderr)" -eq 1 ] && grep -q 'not of the equilibrium .* virial is .*, not 2, ' stderr; then
+    succeed "$eqflow" anneal "$@" --preset dw2 -n 400 --pilot 64 --repeats 2 --quiet
+    if [ "$(grep -c 'warning:' stderr)" -eq "${lines:-1}" ] && grep -q 'not of the equilibrium .* virial is .*, not 2, ' stderr; then
         pass
         echo "ok, $what: $(cat stderr)"
     else
@@ -66,8 +66,17 @@ doubt() { # WHAT ARGUMENTS...
 doubt 'made at T = 3, taken for T = 1' hot.npy
 doubt 'made at T = 1, taken for T = 3' data.npy --from temperature=3
 npy '<f4' False '(32, 2, 2)' alike.npy < <(for _ in $(seq 32); do printf '\0\0\200\77\0\0\0\0\0\0\0\0\0\0\0\0'; done)
-doubt 'one configuration 32 times' alike.npy
+lines=2 doubt 'one configuration 32 times' alike.npy
+if grep -q 'the moves hardly change the walkers (.* correlation 1.000)' stderr; then pass; else fail "$(cat stderr)"; fi
 
+# Few independent walkers: a line says that errors may be too small; with the walkers above there is none.
+succeed "$eqflow" anneal data.npy --preset dw2 --temperature 1.1 -n 128 --pilot 64 --repeats 8 --quiet --json
+within "$(json num_independent stdout)" 1 16 "independent walkers of a repeat of 16"
+if [ "$(wc -l <stderr)" -eq 1 ] && grep -q 'a repeat has only [0-9]* independent walkers, so errors may be too small: use more walkers' stderr; then pass; else fail "$(cat stderr)"; fi
+succeed run --json
+within "$(json num_independent stdout)" 50 125 "independent walkers of a repeat of 125"
+within "$(json energy_correlation stdout)" -0.2 0.8 "correlation of energies by the moves"
+if [ -s stderr ]; then fail "a line without need: $(cat stderr)"; else pass; fi
 refuse() { # CODE PATTERN ARGUMENTS...
     local code=$1 pattern=$2
     shift 2

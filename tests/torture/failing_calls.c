@@ -6,33 +6,46 @@
  *                          there (-9), with the call's name on stderr; half of what is being written is written
  *   EQFLOW_TORTURE_CODE    errno or OpenCL code of the failure
  *   EQFLOW_TORTURE_COUNT   a file that gets, at the end, how many such calls there were
+ *   EQFLOW_TORTURE_SERVE   the program is loaded once, with the libraries of this list beside it, and runs in a child
+ *                          for each line of its input (serve)
  * Only calls out of the program itself (and Jansson) count: a driver that finds no memory is not ours to test. */
 #define _GNU_SOURCE
 #define CL_TARGET_OPENCL_VERSION 120
 #include <CL/cl.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <execinfo.h>
 #include <fcntl.h>
 #include <link.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* ---- Whose call it is, and whether it fails ---- */
 
-enum { MAX_RANGES = 32 };
+enum { MAX_RANGES = 32, MAX_FRAMES = 96, MAX_SECONDS = 120, NUM_INTERRUPTIONS = 100 };
 static struct range {
     size_t low, high;
     int is_jansson;
 } ranges[MAX_RANGES];
 static int num_ranges;
-static long num_calls, failing_at;
-static int code, is_for_ever, is_deadly, is_ready;
+/* What a server reads after its child's end. */
+struct tally {
+    long num_calls, num_failed;
+};
+static struct tally own_tally, *tally = &own_tally;
+static long failing_at, num_of_stack;
+static uint64_t failing_stack; /* failing_at counts the calls with this stack; 0: all calls */
+static int code, is_for_ever, is_deadly, is_ready, records = -1;
 static char class_name[16];
 
 static int add_ranges(struct dl_phdr_info *info, size_t size, void *user) {
@@ -48,17 +61,30 @@ static int add_ranges(struct dl_phdr_info *info, size_t size, void *user) {
     return 0;
 }
 
-__attribute__((constructor)) static void begin(void) {
-    const char *at = getenv("EQFLOW_TORTURE_AT"), *name = getenv("EQFLOW_TORTURE_CLASS"),
-               *mode = getenv("EQFLOW_TORTURE_MODE");
-    const char *given = getenv("EQFLOW_TORTURE_CODE");
-    failing_at = at != NULL ? strtol(at, NULL, 10) : 0;
-    code = given != NULL ? (int)strtol(given, NULL, 10) : 0;
+/* The range of an address, or NULL if it is neither the program's nor Jansson's. */
+static const struct range *range_of(const void *address) {
+    for (int i = 0; i < num_ranges; i++)
+        if ((size_t)address >= ranges[i].low && (size_t)address < ranges[i].high) return &ranges[i];
+    return NULL;
+}
+
+static void set_class_and_mode(const char *name, const char *mode) {
     is_for_ever = mode != NULL && strcmp(mode, "forever") == 0;
     is_deadly = mode != NULL && strcmp(mode, "kill") == 0;
     snprintf(class_name, sizeof class_name, "%s", name != NULL ? name : "");
+}
+
+static void serve(const char *libraries);
+
+__attribute__((constructor)) static void begin(void) {
+    const char *at = getenv("EQFLOW_TORTURE_AT"), *given = getenv("EQFLOW_TORTURE_CODE"),
+               *libraries = getenv("EQFLOW_TORTURE_SERVE");
+    failing_at = at != NULL ? strtol(at, NULL, 10) : 0;
+    code = given != NULL ? (int)strtol(given, NULL, 10) : 0;
+    set_class_and_mode(getenv("EQFLOW_TORTURE_CLASS"), getenv("EQFLOW_TORTURE_MODE"));
     dl_iterate_phdr(add_ranges, NULL);
     unsetenv("LD_PRELOAD"); /* a driver's linker is not looked at */
+    if (libraries != NULL) serve(libraries);
     is_ready = 1;
 }
 
@@ -67,7 +93,7 @@ __attribute__((destructor)) static void end(void) {
     char text[32];
     is_ready = 0;
     if (path == NULL) return;
-    const int length = snprintf(text, sizeof text, "%ld\n", num_calls),
+    const int length = snprintf(text, sizeof text, "%ld\n", tally->num_calls),
               fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666);
     if (fd < 0 || write(fd, text, (size_t)length) != length || close(fd) != 0) _exit(99);
 }
@@ -79,22 +105,123 @@ static void die(const char *name) {
     kill(getpid(), SIGKILL);
 }
 
-static int counts_to_failure(const char *of_class, const void *caller) {
-    const int is_jansson = strcmp(class_name, "jansson") == 0;
-    if (!is_ready || strcmp(is_jansson ? "memory" : class_name, of_class) != 0) return 0;
-    int is_ours = 0;
-    for (int i = 0; i < num_ranges; i++)
-        is_ours = is_ours || ((size_t)caller >= ranges[i].low && (size_t)caller < ranges[i].high &&
-                              is_jansson <= ranges[i].is_jansson);
-    if (!is_ours) return 0;
-    const long call = __atomic_add_fetch(&num_calls, 1, __ATOMIC_RELAXED);
-    return failing_at > 0 && (call == failing_at || (is_for_ever && call > failing_at));
+/* Of the return addresses of the program and of Jansson (FNV-1a, 64 bits), wherever they were loaded; never 0. Drivers
+ * and the C library between them do not count. hash_of_site gets that of the innermost three. */
+static uint64_t hash_of_stack(uint64_t *hash_of_site) {
+    void *frames[MAX_FRAMES];
+    uint64_t hash = 0xcbf29ce484222325u;
+    const int num = backtrace(frames, MAX_FRAMES);
+    int num_ours = 0;
+    for (int f = 0; f < num; f++) {
+        const struct range *range = range_of(frames[f]);
+        if (range == NULL) continue;
+        size_t at = (size_t)frames[f] - range->low + (range->is_jansson ? (size_t)1 << 40 : 0);
+        for (size_t b = 0; b < sizeof at; b++, at >>= 8) hash = (hash ^ (at & 0xff)) * 0x100000001b3u;
+        if (++num_ours <= 3) *hash_of_site = hash;
+    }
+    return hash | 1;
+}
+
+static void record(uint64_t stack, uint64_t site) {
+    char line[64];
+    const int length =
+        snprintf(line, sizeof line, "%016llx %016llx\n", (unsigned long long)stack, (unsigned long long)site);
+    if (syscall(SYS_write, records, line, (size_t)length) != length) _exit(99);
+}
+
+/* Calls are made again after a signal, so that one which is interrupted for ever would never end. */
+static int is_interruption(void) {
+    return code == EINTR && (strcmp(class_name, "file") == 0 || strcmp(class_name, "open") == 0);
+}
+
+static int is_the_call(void) {
+    const long call = __atomic_add_fetch(&tally->num_calls, 1, __ATOMIC_RELAXED);
+    static __thread int is_looking; /* the unwinder's own calls do not count */
+    if (failing_stack == 0 && records < 0)
+        return failing_at > 0 && (call == failing_at || (is_for_ever && call > failing_at));
+    if (is_for_ever && tally->num_failed > 0) return !is_interruption() || tally->num_failed < NUM_INTERRUPTIONS;
+    if (is_looking) return 0;
+    is_looking = 1;
+    uint64_t site = 0;
+    const uint64_t hash = hash_of_stack(&site);
+    is_looking = 0;
+    if (records >= 0) record(hash, site);
+    const long nth = failing_stack == hash ? __atomic_add_fetch(&num_of_stack, 1, __ATOMIC_RELAXED) : 0;
+    return nth > 0 && nth == failing_at;
 }
 
 static int fails_in(const char *name, const char *of_class, const void *caller) {
-    if (!counts_to_failure(of_class, caller)) return 0;
+    const int is_jansson = strcmp(class_name, "jansson") == 0;
+    if (!is_ready || strcmp(is_jansson ? "memory" : class_name, of_class) != 0) return 0;
+    const struct range *range = range_of(caller);
+    if (range == NULL || (is_jansson && !range->is_jansson) || !is_the_call()) return 0;
+    __atomic_add_fetch(&tally->num_failed, 1, __ATOMIC_RELAXED);
     if (is_deadly && strcmp(name, "fwrite") != 0) die(name);
     return 1;
+}
+
+/* ---- A server: the program and its driver are loaded once ---- */
+
+static pid_t child;
+
+static void stop_child(int number) {
+    (void)number;
+    kill(child, SIGKILL);
+}
+
+/* What the line asks for, in the child: "CLASS MODE CODE STACK AT", STACK in hexadecimal or 0. Mode record: of
+ * each call of the class the hashes of stack and site go into the file "stacks", a line each. */
+static int take(const char *line) {
+    char name[16], mode[16];
+    unsigned long long stack;
+    if (sscanf(line, "%15s %15s %d %llx %ld", name, mode, &code, &stack, &failing_at) != 5) return 0;
+    set_class_and_mode(name, mode);
+    failing_stack = stack;
+    const int is_recording = strcmp(mode, "record") == 0;
+    const int fds[] = {open("/dev/null", O_RDONLY), open("stdout", O_WRONLY | O_CREAT | O_TRUNC, 0666),
+                       open("stderr", O_WRONLY | O_CREAT | O_TRUNC, 0666)};
+    if (is_recording) records = open("stacks", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (is_recording && records < 0) return 0;
+    for (int f = 0; f < 3; f++)
+        if (fds[f] < 0 || dup2(fds[f], f) < 0 || close(fds[f]) != 0) return 0;
+    return 1;
+}
+
+/* For each line of the input a child, which returns and runs the program in the current folder; a line is answered:
+ * its exit code as a shell gives it (124: it took too long), how many calls of the class there were, and how many
+ * failed. Ends with the input. */
+static void serve(const char *libraries) {
+    static char line[256], list[4096];
+    void *frames[4];
+    struct sigaction stop = {.sa_handler = stop_child};
+    snprintf(list, sizeof list, "%s", libraries);
+    for (char *name = strtok(list, " "); name != NULL; name = strtok(NULL, " ")) (void)dlopen(name, RTLD_LAZY);
+    backtrace(frames, 4); /* loads the unwinder */
+    tally = mmap(NULL, sizeof *tally, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (tally == MAP_FAILED) _exit(99);
+    for (;;) {
+        size_t length = 0;
+        while (length + 1 < sizeof line && syscall(SYS_read, 0, &line[length], 1) == 1 && line[length] != '\n')
+            length++;
+        if (length == 0) _exit(0);
+        line[length] = '\0';
+        *tally = (struct tally){0};
+        sigaction(SIGALRM, &stop, NULL);
+        child = fork();
+        if (child < 0) _exit(99);
+        if (child == 0) {
+            signal(SIGALRM, SIG_DFL);
+            if (!take(line)) _exit(98);
+            return;
+        }
+        int status = 0;
+        alarm(MAX_SECONDS);
+        while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
+        const int is_late = alarm(0) == 0;
+        const int result = is_late ? 124 : WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+        length = (size_t)snprintf(line, sizeof line, "%d %ld %ld\n", result, tally->num_calls, tally->num_failed);
+        if (syscall(SYS_write, 1, line, length) != (long)length) _exit(99);
+    }
 }
 
 #define CALLER __builtin_return_address(0)
