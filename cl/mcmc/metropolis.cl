@@ -105,8 +105,8 @@ static inline void draw_chain_move(uint seed_low, uint seed_high, uintv chain, u
 
 /* Particle i of each chain goes to moved [D] with probability min(1, exp(-change T_0/T)), where change is that of u,
  * reduced by T_0; factor = -log2(e) T_0/T. Returns 1 in lanes that accept the move, else 0.
- * The test is for rejection, so that a NaN (from inf to inf, after a start with overlaps) is accepted, and the chain can
- * leave the overlap; -inf is accepted, +inf rejected. */
+ * The test is for rejection, so that a NaN (from inf to inf, after a start with overlaps) is accepted, and the chain
+ * can leave the overlap; -inf is accepted, +inf rejected. */
 static inline uintv accept_move(CONFIGURATION x, uint i, const realv *moved, realv change, realv uniform,
                                 realv factor) {
     const realv chance = exp2_clamped(fmin(change * factor, (realv)0));
