@@ -471,7 +471,9 @@ static void test_layouts(void **state) {
             z[by_group] = test_output(BATCH * num_dof);
             gradient[by_group] = test_output(num_trained);
             test_use_groups(ctx, by_group ? group_size : 0, false);
-            eqf_flow *flow = adaptive_flow(ctx, model, 1e-5);
+            /* With so few Gaussians gradients by groups of 32 differ by 1.5e-4 of the norm on Intel's CPU runtime at
+             * 1e-5, which is the tolerance. */
+            eqf_flow *flow = adaptive_flow(ctx, model, layouts[l].num_distance > 0 ? 1e-6 : 1e-5);
             TEST_OK(ctx, eqf_flow_log_prob(flow, BATCH, x, log_prob[by_group], z[by_group]));
             TEST_OK(ctx, eqf_flow_nll_gradient(flow, 0.0, BATCH, x, &loss, gradient[by_group], NULL));
             test_assert_groups(flow, by_group ? group_size : 0);
