@@ -12,7 +12,19 @@ foreach(needed "struct r123array2x32{" "struct r123array4x32{" "_philox4x32bumpk
   endif()
   string(APPEND flat "${CMAKE_MATCH_2}\n")
   if(needed STREQUAL "struct r123array4x32{")
-    string(APPEND flat "inline philox_word mulhilo32(philox_word a, philox_word b, philox_word *high) { *high = mul_hi(a, b); return a * b; }\n")
+    # mul_hi of vectors is four products of 16 bits on PoCL; processors multiply every second number to 64 bits at once.
+    string(APPEND flat "#if V > 1
+inline philox_word mulhilo32(philox_word a, philox_word b, philox_word *high) {
+    const philox_pairs low_words = 0xffffffffUL;
+    philox_pairs even = (as_philox_pairs(a) & low_words) * (as_philox_pairs(b) & low_words);
+    philox_pairs odd = (as_philox_pairs(a) >> 32UL) * (as_philox_pairs(b) >> 32UL);
+    *high = as_uintv((even >> 32UL) | (odd & ~low_words));
+    return as_uintv((even & low_words) | (odd << 32UL));
+}
+#else
+inline philox_word mulhilo32(philox_word a, philox_word b, philox_word *high) { *high = mul_hi(a, b); return a * b; }
+#endif
+")
   endif()
 endforeach()
 string(REPLACE "uint32_t" "philox_word" flat "${flat}")

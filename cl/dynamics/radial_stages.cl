@@ -62,25 +62,37 @@ __kernel void radial_shared(__global const real *params, __global real *gaussian
     geometry[7] = 0;
 }
 
-/* V points in a turn. basis [num_point_blocks][K][2][V]: R_k and R'_k there. */
+/* V points in a turn. basis [num_point_blocks][K][2][V]: R_k and R'_k there. bands [num_point_blocks][2]: both are 0 at
+ * all V points for k below the first number and from the second on. (exp2_clamped: a Gaussian is 0 from 6.7 widths on,
+ * so that this is half of them and more.) */
 __kernel void radial_basis(__global const real *gaussians, __global const real *geometry, __global real *basis,
-                           uint points_per_cell, real fraction, uint num_point_blocks) {
+                           uint points_per_cell, real fraction, uint num_point_blocks, __global uint *bands) {
     for (uint block = get_global_id(0); block < num_point_blocks; block += get_global_size(0)) {
         __global real *own = basis + (size_t)block * K * 2 * V;
         realv d = place_of_points(geometry, block, points_per_cell, fraction);
         realv sum = 0, slope = 0;
+        uint band_begin = K, band_end = 0;
         for (uint k = 0; k < K; k++) {
             real inverse_gamma = gaussians[K + k];
-            realv u = (d - gaussians[k]) * inverse_gamma;
-            realv g = exp2_clamped(REAL(-1.4426950408889634) * u * u);
+            realv u = (d - gaussians[k]) * inverse_gamma, power = REAL(-1.4426950408889634) * u * u;
+            if (!any_lane(!(power < (realv)EXP2_IS_ZERO_BELOW))) {
+                store_lanes(own + (k * 2) * V, (realv)0);
+                store_lanes(own + (k * 2 + 1) * V, (realv)0);
+                continue;
+            }
+            realv g = exp2_clamped(power);
             realv g1 = REAL(-2.0) * inverse_gamma * u * g;
             sum += g;
             slope += g1;
             store_lanes(own + (k * 2) * V, g);
             store_lanes(own + (k * 2 + 1) * V, g1);
+            band_begin = min(band_begin, k);
+            band_end = k + 1;
         }
+        bands[block * 2] = min(band_begin, band_end);
+        bands[block * 2 + 1] = band_end;
         realv p = REAL(1.0) / (EPSILON + sum), p1 = -slope * p * p;
-        for (uint k = 0; k < K; k++) {
+        for (uint k = band_begin; k < band_end; k++) {
             realv g = load_lanes(own + (k * 2) * V), g1 = load_lanes(own + (k * 2 + 1) * V);
             store_lanes(own + (k * 2) * V, g * p);
             store_lanes(own + (k * 2 + 1) * V, g1 * p + g * p1);
@@ -88,22 +100,26 @@ __kernel void radial_basis(__global const real *gaussians, __global const real *
     }
 }
 
-/* STAGES_AT_ONCE stages and V points in a turn. values [num_stages][2][num_point_blocks*V]: phi and phi' there. */
+/* STAGES_AT_ONCE stages and V points in a turn, bands as in radial_basis. values [num_stages][2][num_point_blocks*V]:
+ * phi and phi' there. */
 __kernel void radial_points(__global const real *coefficients, __global const real *basis, __global real *values,
-                           uint num_stages, uint num_point_blocks) {
+                           uint num_stages, uint num_point_blocks, __global const uint *bands) {
     const uint num_items = num_point_blocks * ((num_stages + STAGES_AT_ONCE - 1) / STAGES_AT_ONCE);
     for (uint item = get_global_id(0); item < num_items; item += get_global_size(0)) {
         uint block = item % num_point_blocks, first = item / num_point_blocks * STAGES_AT_ONCE;
         realv phi0[STAGES_AT_ONCE], phi1[STAGES_AT_ONCE];
         __global const real *weights[STAGES_AT_ONCE];
+        UNROLL
         for (uint s = 0; s < STAGES_AT_ONCE; s++) {
             weights[s] = coefficients + min(first + s, num_stages - 1) * (K + 1);
             phi0[s] = (realv)weights[s][K];
             phi1[s] = 0;
         }
         __global const real *own = basis + (size_t)block * K * 2 * V;
-        for (uint k = 0; k < K; k++) {
+        const uint band_end = bands[block * 2 + 1];
+        for (uint k = bands[block * 2]; k < band_end; k++) {
             realv r0 = load_lanes(own + (k * 2) * V), r1 = load_lanes(own + (k * 2 + 1) * V);
+            UNROLL
             for (uint s = 0; s < STAGES_AT_ONCE; s++) {
                 phi0[s] = fma((realv)weights[s][k], r0, phi0[s]);
                 phi1[s] = fma((realv)weights[s][k], r1, phi1[s]);
@@ -117,6 +133,32 @@ __kernel void radial_points(__global const real *coefficients, __global const re
     }
 }
 
+#ifdef EVENS
+/* V cells from number cell on, all of them below the last; as the loop over lanes in radial_cells. */
+static inline void put_cells(__global const real *phi0, __global const real *phi1, __global const real *geometry,
+                             uint cell, __global real *cells) {
+    realv here = load_lanes(phi1 + 2 * cell), there = load_lanes(phi1 + 2 * cell + V);
+    realv m0 = EVENS(here, there), middle = ODDS(here, there);
+    here = load_lanes(phi1 + 2 * cell + 2);
+    there = load_lanes(phi1 + 2 * cell + 2 + V);
+    realv m1 = EVENS(here, there);
+    here = load_lanes(phi0 + 2 * cell);
+    there = load_lanes(phi0 + 2 * cell + V);
+    realv value = EVENS(here, there);
+    realv inverse = select_lanes((realv)geometry[3], (realv)geometry[0],
+                                 convert_realv((uintv)cell + lane_index()) < (realv)geometry[5]);
+    realv c2 = REAL(0.5) * (REAL(4.0) * middle - REAL(3.0) * m0 - m1) * inverse;
+    realv c3 = (REAL(2.0) / REAL(3.0)) * ((m0 - middle) + (m1 - middle)) * inverse * inverse;
+    realv even_low = ZIP_LOW(value, c2), even_high = ZIP_HIGH(value, c2);
+    realv odd_low = ZIP_LOW(m0, c3), odd_high = ZIP_HIGH(m0, c3);
+    cells += (size_t)cell * 4;
+    store_lanes(cells, ZIP_LOW(even_low, odd_low));
+    store_lanes(cells + V, ZIP_HIGH(even_low, odd_low));
+    store_lanes(cells + 2 * V, ZIP_LOW(even_high, odd_high));
+    store_lanes(cells + 3 * V, ZIP_HIGH(even_high, odd_high));
+}
+#endif
+
 /* A stage and V cells in a turn. cells [num_stages][STAGE_SIZE]: phi' is the parabola through the slopes at both ends
  * and the middle, phi its integral from the value at the left end. (Hermite pieces through the values at both
  * ends would add the values' rounding error, divided by the width, to the slope.) The last cell is constant. */
@@ -126,6 +168,12 @@ __kernel void radial_cells(__global const real *values, __global const real *geo
         uint block = item % num_cell_blocks, j = item / num_cell_blocks;
         __global const real *phi0 = values + (size_t)j * 2 * num_point_blocks * V, *phi1 = phi0 + num_point_blocks * V;
         uint last = (uint)geometry[6];
+#ifdef EVENS
+        if ((block + 1) * V <= last) {
+            put_cells(phi0, phi1, geometry, block * V, cells + (size_t)j * STAGE_SIZE);
+            continue;
+        }
+#endif
         for (uint lane = 0; lane < V; lane++) {
             uint cell = block * V + lane;
             if (cell > last) break;

@@ -93,6 +93,65 @@ static inline uintv metropolis_move(CONFIGURATION x, uint i, uint seed_low, uint
     return select((uintv)1, (uintv)0, is_refused);
 }
 
+#ifdef KEEPS_PAIRS /* potential/pair_sum.clh */
+/* ---- Sweeps with the energies of pairs kept --------------------------------------------------------------------- */
+
+/* As draw_move, from 64 random bits, so that a call of Philox is enough for two moves: 14 bits for each direction, or
+ * 21 in a plane, and 22 for the uniform number. A displacement and its negative are equally likely. */
+static inline void draw_short_move(uintv a, uintv b, realv *displacement, realv *uniform) {
+    const uint num_bits = D == 3 ? 14 : 21, mask = (1u << num_bits) - 1u;
+    const real unit = REAL(3.4641016151377544) / (real)(1u << num_bits); /* sqrt(12) is the cube's width */
+    const real middle = REAL(0.5) * (real)mask;
+    const uintv parts[3] = {a >> (32 - num_bits), D == 3 ? (a >> 4) & mask : ((a << 10) | (b >> 22)) & mask,
+                            ((a << 10) | (b >> 22)) & mask};
+    UNROLL
+    for (uint d = 0; d < D; d++) displacement[d] = unit * (convert_realv(parts[d]) - middle);
+    *uniform = (convert_realv(b & 0x3fffffu) + REAL(0.5)) * REAL(2.384185791015625e-7); /* 2^-22 */
+}
+
+/* As metropolis_move, at the reduced temperature 1, with the random bits a and b. pairs: those of x, before and
+ * after. */
+static inline uintv kept_move(realv *x, realv *pairs, uint i, uintv a, uintv b, realv step_size) {
+    realv moved[D], uniform, row[N], before = 0.0f, after = 0.0f;
+    draw_short_move(a, b, moved, &uniform);
+    for (uint d = 0; d < D; d++) moved[d] = x[i * D + d] + step_size * moved[d];
+    realv *own = pairs + i * (i - 1) / 2;
+    for (uint j = 0; j < i; j++) {
+        row[j] = pair_energy_at(x, j, moved OF_SPECIES(i, j));
+        after += row[j];
+        before += own[j];
+    }
+    for (uint j = i + 1; j < N; j++) {
+        row[j] = pair_energy_at(x, j, moved OF_SPECIES(i, j));
+        after += row[j];
+        before += pairs[j * (j - 1) / 2 + i];
+    }
+    const realv change = after - before;
+    const realv chance = exp2_clamped(fmin(change * REAL(-1.4426950408889634), (realv)0));
+    integerv is_refused = change > (realv)0 && uniform >= chance; /* NaN: metropolis_move */
+    for (uint d = 0; d < D; d++) x[i * D + d] = select_lanes(moved[d], x[i * D + d], is_refused);
+    for (uint j = 0; j < i; j++) own[j] = select_lanes(row[j], own[j], is_refused);
+    for (uint j = i + 1; j < N; j++) {
+        realv *pair = pairs + j * (j - 1) / 2 + i;
+        *pair = select_lanes(row[j], *pair, is_refused);
+    }
+    return select((uintv)1, (uintv)0, is_refused);
+}
+
+/* A move of each particle in turn. Returns the number of accepted ones. */
+static inline uintv kept_sweep(realv *x, realv *pairs, uint seed_low, uint seed_high, uintv chain, uint sweep,
+                               realv step_size) {
+    uintv num_accepted = 0;
+    for (uint i = 0; i < N; i += 2) {
+        uintv words[4];
+        random_words(seed_low, seed_high, chain, (uintv)sweep, i, STREAM_SWEEP, words);
+        num_accepted += kept_move(x, pairs, i, words[0], words[1], step_size);
+        if (i + 1 < N) num_accepted += kept_move(x, pairs, i + 1, words[2], words[3], step_size);
+    }
+    return num_accepted;
+}
+#endif
+
 /* Start: normal numbers of standard deviation start_scale for all coordinates. */
 __kernel void mcmc_start(__global real *x_blocked, uint num_blocks, uint first_block, uint seed_low, uint seed_high,
                          real start_scale) {
@@ -123,12 +182,25 @@ CHAIN_KERNEL void mcmc_sweeps(__global real *x_blocked, __global uint *accepted,
     uintv chain = chain_index(first_block + block), num_accepted = 0;
     CHAIN_STATE(x);
     load_state(x_blocked, block, x);
+#ifdef KEEPS_PAIRS
+    realv pairs[N * (N - 1) / 2];
+    compute_pairs(x, pairs);
+#endif
     for (uint sweep = first_sweep; sweep < first_sweep + num_sweeps; sweep++) {
+#ifdef KEEPS_PAIRS
+        num_accepted += kept_sweep(x, pairs, seed_low, seed_high, chain, sweep, (realv)step_size);
+#else
         UNROLL_MOVES
         for (uint i = 0; i < NUM_MOVES(is_centred); i++)
             num_accepted += metropolis_move(x, i, seed_low, seed_high, chain, sweep, (realv)step_size,
                                             (realv)REAL(-1.4426950408889634));
-        if (is_centred && (sweep + 1) % CENTRE_INTERVAL == 0) remove_centre(x);
+#endif
+        if (is_centred && (sweep + 1) % CENTRE_INTERVAL == 0) {
+            remove_centre(x);
+#ifdef KEEPS_PAIRS
+            compute_pairs(x, pairs); /* so that a launch that begins here gives the same bits */
+#endif
+        }
         uint sampled = sweep + 1 - series_start; /* sweeps since the start of the series */
         if (block < num_series_blocks && sampled % series_interval == 0 &&
             sampled / series_interval <= num_series_steps) {
@@ -138,6 +210,19 @@ CHAIN_KERNEL void mcmc_sweeps(__global real *x_blocked, __global uint *accepted,
     }
     store_state(x_blocked, block, x);
     store_lanes(accepted + (size_t)block * V, num_accepted);
+}
+
+/* rows [num, N*D]: the lanes of a block, without those after the last row. */
+static inline void store_rows(const CONFIGURATION x, uint block, __global real *rows, uint num) {
+    for (uint lane = 0; lane < V; lane++) {
+        const size_t row = (size_t)block * V + lane;
+        if (row >= num) break;
+        UNROLL_COPY
+        for (uint c = 0; c < N * D; c++) {
+            const realv one = COMPONENT_OF(x, c);
+            rows[row * (N * D) + c] = ((const real *)&one)[lane];
+        }
+    }
 }
 
 /* Copies the present configurations to the host's layout: x_kept [num_chains, N*D], energy_kept [num_chains]. The
@@ -150,14 +235,7 @@ CHAIN_KERNEL void mcmc_keep(__global const real *x_blocked, __global real *x_kep
     load_state(x_blocked, block, x);
     if (is_centred) remove_centre(x);
     realv energy = potential_energy(x);
-    for (uint lane = 0; lane < V; lane++) {
-        size_t chain = (size_t)block * V + lane;
-        if (chain >= num_chains) break;
-        UNROLL_COPY
-        for (uint c = 0; c < N * D; c++) {
-            const realv one = COMPONENT_OF(x, c);
-            x_kept[chain * (N * D) + c] = ((const real *)&one)[lane];
-        }
-        energy_kept[chain] = ((real *)&energy)[lane];
-    }
+    store_rows(x, block, x_kept, num_chains);
+    for (uint lane = 0; lane < V && block * V + lane < num_chains; lane++)
+        energy_kept[(size_t)block * V + lane] = ((real *)&energy)[lane];
 }

@@ -37,15 +37,7 @@ CHAIN_KERNEL void particle_place(__global const real *x_blocked, __global real *
     load_state(x_blocked, block, x);
     displace(x, block, seed_low, seed_high, step, move, particle, step_size, moved);
     put_particle(x, particle, moved);
-    for (uint lane = 0; lane < V; lane++) {
-        size_t row = (size_t)block * V + lane;
-        if (row >= num) break;
-        UNROLL_COPY
-        for (uint c = 0; c < N * D; c++) {
-            const realv one = COMPONENT_OF(x, c);
-            rows[row * (N * D) + c] = ((const real *)&one)[lane];
-        }
-    }
+    store_rows(x, block, rows, num);
 }
 
 /* change [num_blocks][V]: what the move adds to this program's potential. */

@@ -386,6 +386,7 @@ static const struct {
     {"radial_time_gradients", count_time},
     {"radial_gradient", count_gradient},
     {"sum_partials", count_sum_partials},
+    {"radial_take_partials", count_sum_partials},
     {"prior_sample", count_draw},
 };
 

@@ -50,12 +50,13 @@ typedef struct eqf__stage_form {
      * [num_trained]. */
     eqf_status (*contract)(eqf__field *field, cl_mem d_grad_stages, cl_mem d_grad_shared, size_t num_partials,
                            cl_mem d_gradient);
+    bool leaves_zero; /* contract sets the partial gradients to 0 */
 } eqf__stage_form;
 
 /* Text in which a work-group computes a sample, with the data of the stage form; for cl/integrator/rk4_group.cl. */
 typedef struct eqf__group_form {
     const char *files[4]; /* NULL-terminated */
-    size_t table_size; /* floats of a stage's table, which a group may copy to local memory; 0: no table */
+    size_t table_size;    /* floats of a stage's table, which a group may copy to local memory; 0: no table */
     /* Floats of local memory that the text needs besides such a copy. */
     size_t (*local_size)(const eqf__field *field, size_t group_size);
     /* Loop turns of the work-item with the most turns. */
@@ -79,7 +80,7 @@ typedef struct eqf__any_time_form {
     eqf_status (*contract)(eqf__field *field, cl_mem d_partials, size_t num_partials, float scale, cl_mem d_gradient);
     /* ---- Text in which a work-group computes a sample (cl/integrator/dormand_prince_group.cl), group_ in front of
      * these names; it has the same defines, and ANY_TIME. */
-    const char *group_files[5]; /* NULL-terminated */
+    const char *group_files[5];                                             /* NULL-terminated */
     size_t (*group_local_size)(const eqf__field *field, size_t group_size); /* floats of local memory */
     /* Loop turns of the work-item with the most turns. */
     eqf__any_time_turns (*group_turns)(const eqf__field *field, size_t group_size);

@@ -195,12 +195,12 @@ static eqf_status message_vjp(eqf__field *field, const eqf__noise *noise, size_t
     const bool has_gradient = d_grad != NULL;
     size_t num_slices = has_gradient ? state->gradient_slices : state->most_slices;
     if (num_blocks == 0) return EQF_OK;
-    if (state->group != NULL && d_adjoint_divergence == NULL) {
+    if (state->group != NULL) {
         bool can;
-        EQF__TRY(eqf__message_group_prepare_reverse(state->group, &can));
+        EQF__TRY(eqf__message_group_prepare_reverse(state->group, d_adjoint_divergence != NULL, &can));
         if (can)
             return eqf__message_group_vjp(state->group, state->group_slices, num_blocks, d_x, d_times,
-                                          d_adjoint_velocity, d_adjoint_x, d_grad);
+                                          d_adjoint_velocity, d_adjoint_divergence, d_adjoint_x, d_grad);
     }
     EQF__TRY(ensure_reverse(field));
     EQF__TRY(ensure_tape(field, d_adjoint_divergence != NULL,

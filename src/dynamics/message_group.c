@@ -11,20 +11,24 @@ static const size_t most_scratch_bytes = (size_t)512 << 20;
 static const size_t most_slices = 4096;
 /* A group has so many times the profile's work-items at most, if its matrix products have as many tiles. */
 enum { MOST_MULTIPLE = 4 };
+/* The most kernels of a way after its values. */
+enum { MOST_LATER = 3 };
 
 /* A program, for one of the passes. */
 typedef struct group_way {
     eqf__group_plan plan;
     unsigned group_size;
     eqf__kernel values;
-    eqf__kernel later[2]; /* what follows values: the sources; or the adjoints of edges, then of nodes */
+    eqf__kernel later[MOST_LATER]; /* what follows values: the sources; or the adjoints of the nodes, then of edges, or
+                                    * two kernels for the rows of a source */
 } group_way;
 
 struct eqf__message_group {
     eqf__field *field;
     eqf__message_shape shape;
     group_way ways[EQF__GROUP_NUM_PASSES];
-    bool has_reverse, is_reverse_tried; /* the way for the reverse pass is made at its first use */
+    /* The ways for reverse passes are made at their first use. */
+    bool has_way[EQF__GROUP_NUM_PASSES], is_tried[EQF__GROUP_NUM_PASSES];
     eqf__kernel transpose;
     cl_mem d_pairs; /* the field's */
     cl_mem d_sources, d_weights, d_scratch;
@@ -35,25 +39,34 @@ struct eqf__message_group {
 
 /* The files of a pass, its kernels after message_group_values, its program's name and define. */
 typedef struct group_text {
-    const char *name, *define, *kernels[2];
-    const char *files[11];
+    const char *name, *define, *kernels[MOST_LATER];
+    const char *files[17]; /* the last is NULL */
 } group_text;
 
 #define VALUES_TEXT                                                                 \
     "common/real.clh", "dynamics/message_common.clh", "dynamics/message_group.clh", \
         "dynamics/message_group_values.clh", "dynamics/message_group_edges.clh", "dynamics/message_group.cl"
+#define ROWS_TEXT VALUES_TEXT, "dynamics/message_group_rows.clh", "dynamics/message_group_row_steps.clh"
 static const group_text texts[EQF__GROUP_NUM_PASSES] = {
     [EQF__GROUP_VELOCITY] = {"", "", {"message_group_sources"}, {VALUES_TEXT, "dynamics/message_group_sources.cl"}},
     [EQF__GROUP_DIVERGENCE] = {"_divergence",
                                " -D HAS_ROWS",
                                {"message_group_sources"},
-                               {VALUES_TEXT, "dynamics/message_group_rows.clh", "dynamics/message_group_sources.cl"}},
+                               {ROWS_TEXT, "dynamics/message_group_sources.cl"}},
     [EQF__GROUP_REVERSE] = {"_reverse",
                             " -D HAS_REVERSE",
-                            {"message_group_edge_adjoints", "message_group_node_adjoints"},
+                            {"message_group_node_adjoints", "message_group_edge_adjoints"},
                             {VALUES_TEXT, "dynamics/message_group_gradient.clh",
                              "dynamics/message_group_reverse_edges.clh", "dynamics/message_group_reverse_nodes.clh",
                              "dynamics/message_group_reverse.clh", "dynamics/message_group_reverse.cl"}},
+    [EQF__GROUP_DIVERGENCE_REVERSE] =
+        {"_divergence_reverse",
+         " -D HAS_ROWS -D HAS_REVERSE",
+         {"message_group_node_adjoints", "message_group_row_values", "message_group_row_adjoints"},
+         {ROWS_TEXT, "dynamics/message_group_gradient.clh", "dynamics/message_group_reverse_edges.clh",
+          "dynamics/message_group_row_edges.clh", "dynamics/message_group_row_sums.clh",
+          "dynamics/message_group_row_reverse.clh", "dynamics/message_group_reverse_nodes.clh",
+          "dynamics/message_group_reverse.clh", "dynamics/message_group_reverse.cl"}},
 };
 
 static eqf_status build(eqf__field *field, const group_way *way, const group_text *text, eqf__program **program_out) {
@@ -101,12 +114,14 @@ static void make_plan(const eqf__message_group *group, eqf__group_pass pass, uns
 
 static void release_way(group_way *way) {
     eqf__kernel_destroy(&way->values);
-    for (unsigned k = 0; k < 2; k++) eqf__kernel_destroy(&way->later[k]);
+    for (unsigned k = 0; k < MOST_LATER; k++) eqf__kernel_destroy(&way->later[k]);
 }
 
 static size_t local_bytes(const eqf__field *field, const eqf__group_plan *plan) {
-    const size_t most = plan->local_size > plan->values_local_size ? plan->local_size : plan->values_local_size;
-    return (plan->nodes_local_size > most ? plan->nodes_local_size : most) * field->real.size;
+    const size_t sizes[] = {plan->values_local_size, plan->local_size, plan->rows_local_size, plan->nodes_local_size};
+    size_t most = 0;
+    for (unsigned n = 0; n < 4; n++) most = sizes[n] > most ? sizes[n] : most;
+    return most * field->real.size;
 }
 
 /* Builds the way's kernels; *most_out: the largest group that all of them can have, 0 if the driver does not say. */
@@ -117,7 +132,7 @@ static eqf_status create_kernels(eqf__field *field, group_way *way, const group_
     release_way(way);
     EQF__TRY(build(field, way, text, &program));
     EQF__TRY(eqf__kernel_create(ctx, program, "message_group_values", &way->values));
-    for (unsigned k = 0; k < 2 && text->kernels[k] != NULL; k++) {
+    for (unsigned k = 0; k < MOST_LATER && text->kernels[k] != NULL; k++) {
         EQF__TRY(eqf__kernel_create(ctx, program, text->kernels[k], &way->later[k]));
         const size_t most = eqf__kernel_largest_group(ctx, &way->later[k]);
         if (*most_out == 0 || (most > 0 && most < *most_out)) *most_out = most;
@@ -284,49 +299,89 @@ eqf_status eqf__message_group_evaluate(eqf__message_group *group, size_t num_sam
 
 /* ---- Reverse pass ------------------------------------------------------------------------------------------------ */
 
-eqf_status eqf__message_group_prepare_reverse(eqf__message_group *group, bool *can_out) {
-    if (!group->is_reverse_tried) EQF__TRY(create_way(group, EQF__GROUP_REVERSE, &group->has_reverse));
-    group->is_reverse_tried = true;
-    *can_out = group->has_reverse;
+static eqf__group_pass reverse_of(bool has_divergence) {
+    return has_divergence ? EQF__GROUP_DIVERGENCE_REVERSE : EQF__GROUP_REVERSE;
+}
+
+eqf_status eqf__message_group_prepare_reverse(eqf__message_group *group, bool has_divergence, bool *can_out) {
+    const eqf__group_pass pass = reverse_of(has_divergence);
+    if (!group->is_tried[pass]) EQF__TRY(create_way(group, pass, &group->has_way[pass]));
+    group->is_tried[pass] = true;
+    *can_out = group->has_way[pass];
     return EQF_OK;
 }
 
-eqf__program *eqf__message_group_reverse_program(const eqf__message_group *group) {
-    return group->has_reverse ? group->ways[EQF__GROUP_REVERSE].values.program : NULL;
+eqf__program *eqf__message_group_reverse_program(const eqf__message_group *group, bool has_divergence) {
+    const eqf__group_pass pass = reverse_of(has_divergence);
+    return group->has_way[pass] ? group->ways[pass].values.program : NULL;
 }
 
-/* Buffers of the reverse pass; d_grad is any buffer if there is no gradient. */
+/* Buffers of the reverse pass; d_grad is any buffer if there is no gradient, d_adjoint_divergence if there is none. */
 typedef struct adjoint_buffers {
-    cl_mem d_times, d_adjoint_velocity, d_adjoint_x, d_grad;
+    cl_mem d_times, d_adjoint_velocity, d_adjoint_divergence, d_adjoint_x, d_grad;
     cl_uint has_gradient;
 } adjoint_buffers;
 
-static eqf_status launch_adjoints(const eqf__message_group *group, const group_way *way, const adjoint_buffers *b,
-                                  const eqf__real_argument *spacing, cl_uint first, size_t count) {
+static eqf_status launch_edge_adjoints(const eqf__message_group *group, const group_way *way, const adjoint_buffers *b,
+                                       cl_uint first, size_t count) {
     const eqf__field *field = group->field;
     const size_t most = eqf__budget_units(field->ctx, way->plan.turns_of_part, 0, way->plan.num_parts);
     const cl_uint num_params = (cl_uint)field->num_params;
     for (cl_uint begin = 0, end; begin < way->plan.num_parts; begin = end) {
         end = begin + (cl_uint)most < way->plan.num_parts ? begin + (cl_uint)most : way->plan.num_parts;
-        EQF__TRY(EQF__LAUNCH(field->ctx, &way->later[0], count * way->group_size, way->group_size,
+        EQF__TRY(EQF__LAUNCH(field->ctx, &way->later[1], count * way->group_size, way->group_size,
                              EQF__ARG(field->d_params), EQF__ARG(group->d_weights), EQF__ARG(group->d_scratch),
                              EQF__ARG(b->d_adjoint_velocity), EQF__ARG(b->d_grad), EQF__ARG(num_params),
                              EQF__ARG(b->has_gradient), EQF__ARG(first), EQF__ARG(begin), EQF__ARG(end)));
     }
-    return EQF__LAUNCH(field->ctx, &way->later[1], count * way->group_size, way->group_size, EQF__ARG(group->d_pairs),
+    return EQF_OK;
+}
+
+/* One source particle after the other: their rows have the same place in scratch memory. */
+static eqf_status launch_row_adjoints(const eqf__message_group *group, const group_way *way, const adjoint_buffers *b,
+                                      cl_uint first, size_t count) {
+    const eqf__field *field = group->field;
+    const cl_uint num_params = (cl_uint)field->num_params;
+    for (cl_uint k = 0; k < field->num_particles; k++) {
+        EQF__TRY(EQF__LAUNCH(field->ctx, &way->later[1], count * way->group_size, way->group_size,
+                             EQF__ARG(group->d_pairs), EQF__ARG(field->d_params), EQF__ARG(group->d_weights),
+                             EQF__ARG(group->d_scratch), EQF__ARG(b->d_adjoint_velocity),
+                             EQF__ARG(b->d_adjoint_divergence), EQF__ARG(b->d_grad), EQF__ARG(num_params),
+                             EQF__ARG(b->has_gradient), EQF__ARG(first), EQF__ARG(k)));
+        EQF__TRY(EQF__LAUNCH(field->ctx, &way->later[2], count * way->group_size, way->group_size,
+                             EQF__ARG(group->d_pairs), EQF__ARG(group->d_weights), EQF__ARG(group->d_scratch),
+                             EQF__ARG(b->d_grad), EQF__ARG(num_params), EQF__ARG(b->has_gradient), EQF__ARG(k)));
+    }
+    return EQF_OK;
+}
+
+static eqf_status launch_adjoints(const eqf__message_group *group, const group_way *way, const adjoint_buffers *b,
+                                  const eqf__real_argument *spacing, cl_uint first, size_t count) {
+    const eqf__field *field = group->field;
+    const cl_uint num_params = (cl_uint)field->num_params;
+    if (way == &group->ways[EQF__GROUP_DIVERGENCE_REVERSE])
+        EQF__TRY(launch_row_adjoints(group, way, b, first, count));
+    else
+        EQF__TRY(launch_edge_adjoints(group, way, b, first, count));
+    return EQF__LAUNCH(field->ctx, &way->later[0], count * way->group_size, way->group_size, EQF__ARG(group->d_pairs),
                        EQF__ARG(field->d_params), EQF__ARG(group->d_weights), EQF__ARG(group->d_scratch),
                        EQF__ARG(b->d_times), EQF__ARG(b->d_adjoint_velocity), EQF__ARG(b->d_adjoint_x),
                        EQF__ARG(b->d_grad), EQF__ARG(num_params), EQF__ARG(b->has_gradient),
-                       EQF__REAL_ARG(&field->real, *spacing), EQF__ARG(first));
+                       EQF__REAL_ARG(&field->real, *spacing), EQF__ARG(first), EQF__ARG(b->d_adjoint_divergence));
 }
 
 eqf_status eqf__message_group_vjp(eqf__message_group *group, size_t num_slices, size_t num_samples, cl_mem d_x,
-                                  cl_mem d_times, cl_mem d_adjoint_velocity, cl_mem d_adjoint_x, cl_mem d_grad) {
+                                  cl_mem d_times, cl_mem d_adjoint_velocity, cl_mem d_adjoint_divergence,
+                                  cl_mem d_adjoint_x, cl_mem d_grad) {
     const eqf__field *field = group->field;
-    const group_way *way = &group->ways[EQF__GROUP_REVERSE];
+    const group_way *way = &group->ways[reverse_of(d_adjoint_divergence != NULL)];
     const eqf__real_argument spacing = spacing_of(field);
-    const adjoint_buffers buffers = {d_times, d_adjoint_velocity, d_adjoint_x,
-                                     d_grad != NULL ? d_grad : field->d_params, d_grad != NULL};
+    const adjoint_buffers buffers = {d_times,
+                                     d_adjoint_velocity,
+                                     d_adjoint_divergence != NULL ? d_adjoint_divergence : field->d_params,
+                                     d_adjoint_x,
+                                     d_grad != NULL ? d_grad : field->d_params,
+                                     d_grad != NULL};
     if (d_grad == NULL) num_slices = num_samples < most_slices ? num_samples : most_slices;
     EQF__TRY(ensure_scratch(group, way->plan.slice_size, &num_slices));
     for (size_t begin = 0; begin < num_samples; begin += num_slices) {

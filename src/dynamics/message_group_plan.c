@@ -22,8 +22,8 @@ static eqf__group_sizes sizes_of(const eqf__message_shape *shape, size_t N, size
                               .invariants = (3 * R) | 1,
                               .full = N * D,
                               .reduced = N + D - 1,
-                              .has_rows = pass == EQF__GROUP_DIVERGENCE,
-                              .is_reverse = pass == EQF__GROUP_REVERSE};
+                              .has_rows = pass == EQF__GROUP_DIVERGENCE || pass == EQF__GROUP_DIVERGENCE_REVERSE,
+                              .is_reverse = pass == EQF__GROUP_REVERSE || pass == EQF__GROUP_DIVERGENCE_REVERSE};
 }
 
 /* ---- Local memory ------------------------------------------------------------------------------------------------ */
@@ -76,7 +76,7 @@ typedef struct row_sizes {
 } row_sizes;
 
 /* Rows of derivatives with respect to one particle: order and life of the tensors as in message_group_rows.clh. */
-static size_t place_rows(eqf__group_plan *plan, const eqf__group_sizes *s, size_t begin) {
+size_t eqf__group_place_rows(eqf__group_plan *plan, const eqf__group_sizes *s, size_t begin) {
     const row_sizes of = {.h = s->full * s->hs,
                           .v = s->full * s->D * s->ms,
                           .m = s->full * s->ms,
@@ -142,10 +142,12 @@ static void place_local(eqf__group_plan *plan, const eqf__group_sizes *s) {
     eqf__group_define_one(plan, "NUM_LASTING", end);
     plan->values_local_size = place_values(plan, s, end);
     plan->num_sources = 1;
-    if (s->is_reverse) {
+    if (s->is_reverse && s->has_rows) {
+        eqf__group_place_row_reverse(plan, s, end);
+    } else if (s->is_reverse) {
         eqf__group_place_reverse(plan, s, end);
     } else if (s->has_rows) {
-        plan->local_size = place_rows(plan, s, end);
+        plan->local_size = eqf__group_place_rows(plan, s, end);
     } else { /* as many sources at a time as need no more memory than the values */
         const size_t each = (s->N - 1) * (s->invariants + 3 * s->es + 8 + 1);
         const size_t most = eqf__larger(1, (plan->values_local_size - end) / each);
@@ -172,6 +174,7 @@ static void place_scratch(eqf__group_plan *plan, const eqf__group_sizes *s) {
     eqf__group_take(plan, "AT_U", &end, s->L * wide_vectors);
     eqf__group_take(plan, "AT_W", &end, later * wide_vectors);
     if (s->is_reverse) eqf__group_place_reverse_scratch(plan, s, &end);
+    if (s->is_reverse && s->has_rows) eqf__group_place_row_reverse_scratch(plan, s, &end);
     eqf__group_take(plan, "AT_SLOPE", &end, s->has_rows || s->is_reverse ? s->L * s->N * s->H : 0);
     eqf__group_take(plan, "AT_A", &end, later * s->N * s->H);
     eqf__group_take(plan, "AT_B", &end, later * nodes);
@@ -222,7 +225,7 @@ static uint64_t value_turns(const eqf__group_sizes *s, size_t G) {
            eqf__loop_turns(N * (s->full + 4 * s->N), 0, G) + eqf__loop_turns(s->full, N, G);
 }
 
-static uint64_t row_turns(const eqf__group_sizes *s, size_t G) {
+uint64_t eqf__group_row_turns(const eqf__group_sizes *s, size_t G) {
     const size_t N = s->N, D = s->D, H = s->H, M = s->M, E = s->E, R = s->R, full = s->full, reduced = s->reduced;
     const size_t square = D * (D + 2);
     uint64_t turns = eqf__loop_turns(N * (H + M), N * (square + 2) + 3 * square, G) +
@@ -279,6 +282,6 @@ void eqf__group_plan_make(const eqf__message_shape *shape, unsigned num_particle
     const uint64_t steps = (uint64_t)s.L * (32 + eqf__divide_up(s.H, 2)) + 2 * s.N + 16, calls = 6;
     plan_out->turns_of_values = value_turns(&s, group_size) + calls * steps;
     plan_out->turns_of_part = eqf__group_edge_turns(&s, plan_out->num_sources, group_size) +
-                              (s.has_rows ? row_turns(&s, group_size) : 0) + calls * steps;
+                              (s.has_rows ? eqf__group_row_turns(&s, group_size) : 0) + calls * steps;
     if (s.is_reverse) eqf__group_reverse_turns(plan_out, &s, group_size);
 }

@@ -6,13 +6,14 @@
 #include "message_params.h"
 #include "ocl.h"
 
-enum { EQF__GROUP_MOST_DEFINES = 192 };
+enum { EQF__GROUP_MOST_DEFINES = 256 };
 
 /* What a program computes. */
 typedef enum eqf__group_pass {
     EQF__GROUP_VELOCITY,
-    EQF__GROUP_DIVERGENCE, /* and the velocity */
-    EQF__GROUP_REVERSE,    /* the velocity's vector-Jacobian product */
+    EQF__GROUP_DIVERGENCE,         /* and the velocity */
+    EQF__GROUP_REVERSE,            /* the velocity's vector-Jacobian product */
+    EQF__GROUP_DIVERGENCE_REVERSE, /* and the divergence's */
     EQF__GROUP_NUM_PASSES
 } eqf__group_pass;
 
@@ -25,7 +26,8 @@ typedef struct eqf__group_plan {
     eqf__group_define defines[EQF__GROUP_MOST_DEFINES];
     size_t num_defines;
     size_t values_local_size; /* numbers in local memory of message_group_values */
-    size_t local_size;        /* and of message_group_sources, or message_group_edge_adjoints */
+    size_t local_size;        /* and of message_group_sources, _edge_adjoints or _row_values */
+    size_t rows_local_size;   /* of message_group_row_adjoints */
     size_t nodes_local_size;  /* of message_group_node_adjoints */
     size_t num_columns;       /* of the filters' adjoints, which it has in local memory at a time */
     size_t slice_size;        /* numbers in scratch memory, of a sample */
@@ -34,7 +36,7 @@ typedef struct eqf__group_plan {
     size_t widest;            /* tiles of the largest matrix product that is computed once for each source */
     size_t num_weights;       /* transposed and not, with what fills their rows */
     uint64_t turns_of_values; /* loop turns of a work-item in message_group_values, as if no loop were unrolled */
-    uint64_t turns_of_part;   /* and in a part of message_group_sources, or message_group_edge_adjoints */
+    uint64_t turns_of_part;   /* and in a part of the kernels after it, but for the nodes */
     uint64_t turns_of_nodes;  /* and in message_group_node_adjoints */
 } eqf__group_plan;
 

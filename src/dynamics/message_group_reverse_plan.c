@@ -27,12 +27,13 @@ static size_t place_edge_adjoints(eqf__group_plan *plan, const eqf__group_sizes 
 }
 
 /* The nodes. Tensors of the read-out, of a hop, and of the filters have the same place one after the other. */
-static void place_nodes(eqf__group_plan *plan, const eqf__group_sizes *s, size_t begin, size_t num_sums) {
+void eqf__group_place_nodes(eqf__group_plan *plan, const eqf__group_sizes *s, size_t begin, size_t num_sums) {
     const size_t hn = (s->H + s->R) | 1, ab = (s->H + s->M) | 1, vectors = s->full * s->ms;
     size_t end = begin + s->full, most; /* SM_ADJ_V */
     eqf__group_take(plan, "SM_ADJ_TAU", &end, s->shape->num_times);
     eqf__group_take(plan, "SM_TIMES", &end, EQF__MESSAGE_NUM_TIME);
     eqf__group_take(plan, "SM_ADJ_R", &end, s->N * s->full);
+    if (s->has_rows) eqf__group_take(plan, "SM_ADJ_D", &end, s->P);
     const size_t filters = end;
     eqf__group_take(plan, "SM_ADJ_H", &end, s->N * s->hs);
     eqf__group_take(plan, "SM_ADJ_U", &end, 2 * vectors);
@@ -68,7 +69,7 @@ static void place_nodes(eqf__group_plan *plan, const eqf__group_sizes *s, size_t
 void eqf__group_place_reverse(eqf__group_plan *plan, const eqf__group_sizes *s, size_t begin) {
     const size_t num_sums = s->full * s->rs + 2 * s->N * s->es + s->E;
     const size_t each = (s->N - 1) * (2 * s->invariants + 3 * s->es + 8 + 2);
-    place_nodes(plan, s, begin, num_sums);
+    eqf__group_place_nodes(plan, s, begin, num_sums);
     const size_t of_all = begin + s->full + num_sums;
     const size_t granted = eqf__larger(plan->nodes_local_size, LOCAL_SIZE_OF_EDGES);
     const size_t most = granted > of_all + each ? (granted - of_all) / each : 1;
@@ -79,7 +80,7 @@ void eqf__group_place_reverse(eqf__group_plan *plan, const eqf__group_sizes *s, 
 /* ---- Scratch memory ---------------------------------------------------------------------------------------------- */
 
 void eqf__group_place_reverse_scratch(eqf__group_plan *plan, const eqf__group_sizes *s, size_t *end) {
-    const size_t edges = plan->num_sources * (s->N - 1), later = s->L - 1;
+    const size_t edges = (s->has_rows ? 2 : 1) * plan->num_sources * (s->N - 1), later = s->L - 1;
     /* Rows of what the values' matrix products read. */
     eqf__group_take(plan, "AT_E", end, s->P * eqf__in_fours(s->K));
     eqf__group_take(plan, "AT_SUMS", end, s->N * eqf__in_fours(s->H));
@@ -97,47 +98,45 @@ void eqf__group_place_reverse_scratch(eqf__group_plan *plan, const eqf__group_si
 
 /* ---- Loop turns -------------------------------------------------------------------------------------------------- */
 
-static uint64_t gradient_turns(size_t rows, size_t inputs, size_t outputs, size_t group) {
-    return 1 + eqf__divide_up(eqf__divide_up(inputs, 4) * eqf__divide_up(outputs, 4), group) * (rows + 18);
-}
-
 static uint64_t edge_adjoint_turns(const eqf__group_sizes *s, size_t num_sources, size_t G) {
     const size_t N = s->N, D = s->D, E = s->E, R = s->R, edges = num_sources * (N - 1);
     return eqf__group_edge_turns(s, num_sources, G) + eqf__loop_turns(edges, D, G) +
            eqf__loop_turns(edges * 3 * R, 0, G) + 4 * eqf__loop_turns(edges * E, 0, G) +
            eqf__loop_turns(edges * 8, E / 8 + 2, G) + eqf__loop_turns(E, edges + 2, G) +
-           gradient_turns(edges, E, E, G) + gradient_turns(edges, 3 * R, E, G) + eqf__product_turns(edges, E, E, G) +
-           eqf__product_turns(edges, E, 3 * R, G) + eqf__loop_turns(N * E, num_sources + 2, G) +
-           eqf__loop_turns(num_sources * E, N, G) + eqf__loop_turns(N * R, (num_sources + N) * D + 2 * D + 4, G) +
-           eqf__loop_turns(edges * D, R + 1, G);
+           eqf__gradient_turns(edges, E, E, G) + eqf__gradient_turns(edges, 3 * R, E, G) +
+           eqf__product_turns(edges, E, E, G) + eqf__product_turns(edges, E, 3 * R, G) +
+           eqf__loop_turns(N * E, num_sources + 2, G) + eqf__loop_turns(num_sources * E, N, G) +
+           eqf__loop_turns(N * R, (num_sources + N) * D + 2 * D + 4, G) + eqf__loop_turns(edges * D, R + 1, G);
 }
 
 /* columns: of the filters at a time. */
 static uint64_t node_turns(const eqf__group_sizes *s, size_t columns, size_t G) {
     const size_t N = s->N, D = s->D, H = s->H, M = s->M, E = s->E, R = s->R, K = s->K, P = s->P;
     const size_t filters = s->shape->num_filters, runs = s->shape->num_b > 0 ? 2 * N + 1 : 1;
-    const uint64_t readout =
-        2 * eqf__product_turns(N, E, H + R, G) + 2 * gradient_turns(N, H + R, E, G) + eqf__loop_turns(N * M, D + 1, G) +
-        eqf__loop_turns(M, s->full, G) + eqf__loop_turns(E, P + N, G) + eqf__product_turns(N, M, H, G) +
-        gradient_turns(N, H, M, G) + eqf__loop_turns(N * R, D, G) + eqf__loop_turns(N * M, D, G) +
-        eqf__product_turns(s->full, R, M, G) + gradient_turns(s->full, M, R, G) + eqf__loop_turns(N * H, 0, G);
+    const uint64_t readout = 2 * eqf__product_turns(N, E, H + R, G) + 2 * eqf__gradient_turns(N, H + R, E, G) +
+                             eqf__loop_turns(N * M, D + 1, G) + eqf__loop_turns(M, s->full, G) +
+                             eqf__loop_turns(E, P + N, G) + eqf__product_turns(N, M, H, G) +
+                             eqf__gradient_turns(N, H, M, G) + eqf__loop_turns(N * R, D, G) +
+                             eqf__loop_turns(N * M, D, G) + eqf__product_turns(s->full, R, M, G) +
+                             eqf__gradient_turns(s->full, M, R, G) + eqf__loop_turns(N * H, 0, G);
     const uint64_t hop = 2 * eqf__loop_turns(N * M, 4 * D, G) + eqf__product_turns(N, M, H, G) +
-                         gradient_turns(N, H, M, G) + 2 * eqf__loop_turns(N * H, 0, G) +
-                         eqf__product_turns(N, H, 2 * H + 2 * M, G) + gradient_turns(N, 2 * H + 2 * M, H, G) +
+                         eqf__gradient_turns(N, H, M, G) + 2 * eqf__loop_turns(N * H, 0, G) +
+                         eqf__product_turns(N, H, 2 * H + 2 * M, G) + eqf__gradient_turns(N, 2 * H + 2 * M, H, G) +
                          eqf__loop_turns(H, N, G) + eqf__product_turns(s->full, 2 * M, M, G) +
-                         gradient_turns(s->full, M, 2 * M, G) + eqf__loop_turns(N * H, N, G) +
+                         eqf__gradient_turns(s->full, M, 2 * M, G) + eqf__loop_turns(N * H, N, G) +
                          eqf__loop_turns(N * M, N * (2 * D + 2) + 4 * D, G) + eqf__loop_turns(P * H, 0, G) +
                          eqf__loop_turns(P * M, 6 * D + 4, G) + eqf__loop_turns(N * N, M * (D + 1) + 2 * D, G) +
                          eqf__product_turns(N, H + M, H, G) + 2 * eqf__product_turns(s->full, M, M, G) +
-                         gradient_turns(N, H, H + M, G) + 2 * gradient_turns(s->full, M, M, G);
-    const uint64_t chunk = eqf__loop_turns(P * columns, 0, G) + eqf__product_turns(P, columns, K, G) +
-                           gradient_turns(P, K, columns, G) +
-                           (runs - 1) * (eqf__product_turns(3, columns, K, G) + gradient_turns(3, K, columns, G) + 6);
+                         eqf__gradient_turns(N, H, H + M, G) + 2 * eqf__gradient_turns(s->full, M, M, G);
+    const uint64_t chunk =
+        eqf__loop_turns(P * columns, 0, G) + eqf__product_turns(P, columns, K, G) +
+        eqf__gradient_turns(P, K, columns, G) +
+        (runs - 1) * (eqf__product_turns(3, columns, K, G) + eqf__gradient_turns(3, K, columns, G) + 6);
     const uint64_t last = eqf__loop_turns(P, K + 2 * D, G) + eqf__loop_turns(K + 1, P, G) +
                           eqf__loop_turns(s->full, N, G) +
                           eqf__loop_turns(s->shape->num_times * EQF__MESSAGE_NUM_TIME, 0, G);
     const uint64_t first_hop = eqf__loop_turns(N * H, 0, G) + eqf__product_turns(N, H, H, G) +
-                               gradient_turns(N, H, H, G) + 2 * eqf__loop_turns(H, N, G) +
+                               eqf__gradient_turns(N, H, H, G) + 2 * eqf__loop_turns(H, N, G) +
                                eqf__loop_turns(P * (H + M), 2 * D, G) + eqf__loop_turns(P, M * (D + 1) + 2 * D, G);
     const uint64_t begin = eqf__loop_turns(s->N * s->full + 4 * P + s->shape->num_times + 1, 0, G) +
                            eqf__loop_turns(s->full, N, G) + eqf__loop_turns(N * s->full, 0, G) +
@@ -150,6 +149,7 @@ void eqf__group_reverse_turns(eqf__group_plan *plan, const eqf__group_sizes *s, 
     const uint64_t steps =
         16 + 8 * (uint64_t)s->L + eqf__divide_up(s->shape->num_filters, plan->num_columns) * (2 * s->N + 2);
     const uint64_t calls = 12;
-    plan->turns_of_part = edge_adjoint_turns(s, plan->num_sources, group) + calls * 12;
-    plan->turns_of_nodes = node_turns(s, plan->num_columns, group) + calls * steps;
+    plan->turns_of_part = s->has_rows ? eqf__group_row_reverse_turns(s, group)
+                                      : edge_adjoint_turns(s, plan->num_sources, group) + calls * 12;
+    plan->turns_of_nodes = (s->has_rows ? 2 : 1) * (node_turns(s, plan->num_columns, group) + calls * steps);
 }

@@ -56,6 +56,10 @@ static inline uint64_t eqf__loop_turns(size_t turns, size_t inner, size_t group)
 
 /* The edges' tensors of num_sources source particles, from `begin` on in local memory; returns their end. */
 size_t eqf__group_place_edges(eqf__group_plan *plan, const eqf__group_sizes *s, size_t begin, size_t num_sources);
+/* Rows of derivatives with respect to one particle, from `begin` on; returns their end. */
+size_t eqf__group_place_rows(eqf__group_plan *plan, const eqf__group_sizes *s, size_t begin);
+/* Loop turns of the rows of one particle. */
+uint64_t eqf__group_row_turns(const eqf__group_sizes *s, size_t group);
 /* Loop turns of the value's pass, and over the edges of num_sources source particles. */
 uint64_t eqf__group_edge_turns(const eqf__group_sizes *s, size_t num_sources, size_t group);
 
@@ -67,5 +71,16 @@ void eqf__group_place_weights(eqf__group_plan *plan, const eqf__group_sizes *s);
 void eqf__group_place_reverse(eqf__group_plan *plan, const eqf__group_sizes *s, size_t begin);
 void eqf__group_place_reverse_scratch(eqf__group_plan *plan, const eqf__group_sizes *s, size_t *end);
 void eqf__group_reverse_turns(eqf__group_plan *plan, const eqf__group_sizes *s, size_t group);
+/* Its nodes alone; num_sums: numbers of what the edges sum over all sources. */
+void eqf__group_place_nodes(eqf__group_plan *plan, const eqf__group_sizes *s, size_t begin, size_t num_sums);
+
+/* The same for the reverse pass with the divergence (message_group_row_reverse_plan.c). */
+void eqf__group_place_row_reverse(eqf__group_plan *plan, const eqf__group_sizes *s, size_t begin);
+void eqf__group_place_row_reverse_scratch(eqf__group_plan *plan, const eqf__group_sizes *s, size_t *end);
+uint64_t eqf__group_row_reverse_turns(const eqf__group_sizes *s, size_t group);
+
+static inline uint64_t eqf__gradient_turns(size_t rows, size_t inputs, size_t outputs, size_t group) {
+    return 1 + eqf__divide_up(eqf__divide_up(inputs, 4) * eqf__divide_up(outputs, 4), group) * (rows + 18);
+}
 
 #endif

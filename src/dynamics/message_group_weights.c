@@ -84,6 +84,15 @@ static void place_params(eqf__group_plan *plan, const eqf__message_shape *shape)
     eqf__group_define_one(plan, "P_HOP_SIZE", num > next ? list[next].from - list[num_first].from : 0);
 }
 
+/* After all others, of each hop once more the update's matrix [outputs][inputs], with each of its four kinds of inputs
+ * (h, m, sat(p), sat(n)) filled up to a multiple of four: the reverse of the divergence reads them one by one. */
+static size_t kinds_of_inputs(const eqf__message_shape *shape, size_t *counts_out) {
+    const size_t H = shape->num_scalars, M = shape->num_vectors;
+    counts_out[0] = counts_out[1] = H;
+    counts_out[2] = counts_out[3] = M;
+    return 2 * eqf__in_fours(H) + 2 * eqf__in_fours(M);
+}
+
 void eqf__group_place_weights(eqf__group_plan *plan, const eqf__group_sizes *s) {
     weight_matrix list[MOST_MATRICES];
     size_t num;
@@ -91,8 +100,15 @@ void eqf__group_place_weights(eqf__group_plan *plan, const eqf__group_sizes *s) 
     list_matrices(s->shape, list, &num);
     plan->num_weights = end;
     for (size_t n = 0; n < num; n++) plan->num_weights += straight_size(&list[n]);
+    size_t counts[4];
+    const size_t row = kinds_of_inputs(s->shape, counts);
+    plan->num_weights += (s->L - 1) * s->H * row;
     if (!s->is_reverse) return;
-    place(plan, s->shape, "R_", "R_HOP_SIZE", end, straight_size);
+    const size_t straight_end = place(plan, s->shape, "R_", "R_HOP_SIZE", end, straight_size);
+    if (s->has_rows) {
+        eqf__group_define_one(plan, "R_KINDS", straight_end);
+        eqf__group_define_one(plan, "KINDS_ROW", row);
+    }
     place_params(plan, s->shape);
 }
 
@@ -110,4 +126,13 @@ void eqf__group_weight_sources(const eqf__message_shape *shape, cl_uint *sources
             for (size_t i = 0; i < eqf__in_fours(list[n].num_inputs); i++)
                 sources_out[end++] =
                     i < list[n].num_inputs ? (cl_uint)(list[n].from + o * list[n].num_inputs + i) : UINT32_MAX;
+    size_t counts[4];
+    kinds_of_inputs(shape, counts);
+    for (unsigned l = 2; l <= shape->num_hops; l++) {
+        size_t from = shape->at_update[l];
+        for (size_t o = 0; o < shape->num_scalars; o++)
+            for (unsigned kind = 0; kind < 4; from += counts[kind++])
+                for (size_t i = 0; i < eqf__in_fours(counts[kind]); i++)
+                    sources_out[end++] = i < counts[kind] ? (cl_uint)(from + i) : UINT32_MAX;
+    }
 }

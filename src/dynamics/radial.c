@@ -12,8 +12,8 @@
 /* Releases the buffers whose sizes depend on the table's resolution. */
 static void release_resolution(eqf__radial_state *state) {
     eqf__radial_release_gradient_parts(state);
-    cl_mem *buffers[] = {&state->d_basis,        &state->d_values, &state->d_check_basis,
-                         &state->d_check_values, &state->d_cells,  &state->d_errors};
+    cl_mem *buffers[] = {&state->d_basis,       &state->d_bands,        &state->d_values, &state->d_check_basis,
+                         &state->d_check_bands, &state->d_check_values, &state->d_cells,  &state->d_errors};
     for (size_t b = 0; b < sizeof buffers / sizeof buffers[0]; b++) eqf__buffer_destroy(buffers[b]);
     eqf__kernel *kernels[] = {&state->time,   &state->shared, &state->basis,
                               &state->points, &state->cells,  &state->check};
@@ -78,6 +78,7 @@ static void describe_forms(eqf__field *field, bool has_table) {
     if (state->num_kinds > 1)
         snprintf(form->defines + length, sizeof form->defines - length, " -D FIRST_B=%u -D ROW_SIZE=%zu",
                  field->num_particles - field->options.num_b, state->row_size);
+    form->leaves_zero = has_table;
     form->turns = eqf__radial_stage_turns(field);
     form->cheaper = has_table ? "" : ", or EQF_FIELD_TABLE";
 }
@@ -88,10 +89,13 @@ static eqf_status create_table_buffers(eqf__field *field) {
     const size_t num_distance = field->options.num_distance, num_rows = eqf__radial_num_rows(field);
     const size_t points_padded = state->num_point_blocks * state->real.vector_width;
     const size_t basis_bytes = points_padded * num_distance * 2 * sizeof(float);
+    const size_t bands_bytes = state->num_point_blocks * 2 * sizeof(cl_uint);
     const size_t values_bytes = num_rows * 2 * points_padded * sizeof(float);
     EQF__TRY(eqf__buffer_create(ctx, basis_bytes, NULL, "the radial basis", &state->d_basis));
     /* The check has one point for each cell: half as many. */
     EQF__TRY(eqf__buffer_create(ctx, basis_bytes, NULL, "the radial basis", &state->d_check_basis));
+    EQF__TRY(eqf__buffer_create(ctx, bands_bytes, NULL, "the radial basis", &state->d_bands));
+    EQF__TRY(eqf__buffer_create(ctx, bands_bytes, NULL, "the radial basis", &state->d_check_bands));
     EQF__TRY(eqf__buffer_create(ctx, values_bytes, NULL, "the field's points", &state->d_values));
     EQF__TRY(eqf__buffer_create(ctx, values_bytes, NULL, "the field's points", &state->d_check_values));
     EQF__TRY(eqf__buffer_create(ctx, num_rows * state->row_size * sizeof(float), NULL, "the field's table",
@@ -139,7 +143,8 @@ static eqf_status create_stages(eqf__field *field, const eqf__device *device) {
     const size_t num_times = num_stages * field->options.num_time;
     EQF__TRY(eqf__buffer_create(ctx, num_times * size, NULL, "the time basis", &state->d_time_basis));
     EQF__TRY(eqf__buffer_create(ctx, num_times * size, NULL, "the time gradients", &state->d_time_gradients));
-    EQF__TRY(eqf__buffer_create(ctx, eqf__radial_num_rows(field) * (num_distance + 1) * size, NULL,
+    /* with 16 numbers more, as radial_contract_widths reads beyond the last row */
+    EQF__TRY(eqf__buffer_create(ctx, (eqf__radial_num_rows(field) * (num_distance + 1) + 16) * size, NULL,
                                 "the stage coefficients", &state->d_coefficients));
     EQF__TRY(eqf__buffer_create(ctx, 2 * num_distance * size, NULL, "the Gaussians", &state->d_gaussians));
     EQF__TRY(eqf__buffer_create(ctx, 8 * size, NULL, "the table's geometry", &state->d_geometry));
@@ -163,7 +168,7 @@ static eqf_status radial_create(eqf__field *field, const eqf__field_needs *needs
     if (state->num_kinds > 1 && needs->form == EQF__FORM_ANY_TIME)
         return eqf__fail(field->ctx, EQF_ERROR_UNSUPPORTED,
                          "a radial field with two species knows stages only: use EQF_INTEGRATOR_RK4");
-    state->k_at_once = device->vector_width > 1 ? field->options.num_distance + 1 : 1;
+    state->k_at_once = device->vector_width > 1 ? 4 : 1;
     /* tables have only the accuracy of float32 */
     if (eqf__is_double(&state->real)) field->evaluation = EQF_FIELD_DIRECT;
     eqf_param_slice slices[EQF__RADIAL_NUM_SLICES];

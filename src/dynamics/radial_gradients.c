@@ -7,6 +7,7 @@ void eqf__radial_release_gradient_parts(eqf__radial_state *state) {
                          &state->d_grad_coefficients, &state->d_partial_widths,  &state->d_width_sums};
     for (size_t b = 0; b < sizeof buffers / sizeof buffers[0]; b++) eqf__buffer_destroy(buffers[b]);
     eqf__kernel *kernels[] = {&state->sum,
+                              &state->take,
                               &state->point_gradients,
                               &state->contract_coefficients,
                               &state->contract_widths,
@@ -27,6 +28,7 @@ eqf_status eqf__radial_create_gradient_parts(eqf__field *field) {
     EQF__TRY(eqf__radial_program(field, "radial_gradients", files, &program));
     state->stage.gradient_program = program;
     EQF__TRY(eqf__kernel_create(ctx, program, "sum_partials", &state->sum));
+    EQF__TRY(eqf__kernel_create(ctx, program, "radial_take_partials", &state->take));
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_point_gradients", &state->point_gradients));
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_contract_coefficients", &state->contract_coefficients));
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_contract_widths", &state->contract_widths));
@@ -54,24 +56,30 @@ static eqf_status sum_partials(eqf__field *field, cl_mem d_partials, cl_mem d_su
                        EQF__ARG(d_partials), EQF__ARG(d_sum), EQF__ARG(partials), EQF__ARG(numbers));
 }
 
-static eqf_status contract_table(eqf__field *field, cl_mem d_grad_stages, size_t num_partials) {
+static eqf_status contract_table(eqf__field *field, cl_mem d_grad_stages, cl_mem d_grad_shared, size_t num_partials) {
     eqf_context *ctx = field->ctx;
     eqf__radial_state *state = field->state;
     cl_uint num_rows = eqf__radial_num_rows(field), num_point_blocks = (cl_uint)state->num_point_blocks;
     const size_t row_tiles = (num_rows + 3) / 4; /* STAGES_AT_ONCE */
     const size_t k_tiles = (field->options.num_distance + state->k_at_once) / state->k_at_once;
-    EQF__TRY(sum_partials(field, d_grad_stages, state->d_stage_sums, num_partials,
-                          field->num_stages * state->stage.grad_stage_size));
+    const cl_uint partials = (cl_uint)num_partials;
+    const cl_uint numbers = (cl_uint)(field->num_stages * state->stage.grad_stage_size);
+    EQF__TRY(EQF__LAUNCH(ctx, &state->take, eqf__stride(ctx, numbers / state->real.vector_width), 0,
+                         EQF__ARG(d_grad_stages), EQF__ARG(state->d_stage_sums), EQF__ARG(partials), EQF__ARG(numbers),
+                         EQF__ARG(num_rows), EQF__ARG(d_grad_shared)));
     EQF__TRY(EQF__LAUNCH(ctx, &state->point_gradients, eqf__stride(ctx, (size_t)num_rows * num_point_blocks), 0,
                          EQF__ARG(state->d_stage_sums), EQF__ARG(state->d_geometry), EQF__ARG(state->d_point_gradients),
-                         EQF__ARG(state->d_is_active), EQF__ARG(num_rows), EQF__ARG(num_point_blocks)));
+                         EQF__ARG(state->d_is_active), EQF__ARG(num_rows), EQF__ARG(num_point_blocks),
+                         EQF__ARG(d_grad_shared), EQF__ARG(partials)));
     EQF__TRY(EQF__LAUNCH(ctx, &state->contract_coefficients, row_tiles * k_tiles, 0, EQF__ARG(state->d_point_gradients),
                          EQF__ARG(state->d_is_active), EQF__ARG(state->d_basis), EQF__ARG(state->d_grad_coefficients),
-                         EQF__ARG(num_rows), EQF__ARG(num_point_blocks)));
+                         EQF__ARG(num_rows), EQF__ARG(num_point_blocks), EQF__ARG(state->d_bands),
+                         EQF__ARG(d_grad_shared), EQF__ARG(partials)));
     EQF__TRY(EQF__LAUNCH(ctx, &state->contract_widths, num_point_blocks, 0, EQF__ARG(state->d_point_gradients),
                          EQF__ARG(state->d_is_active), EQF__ARG(state->d_coefficients), EQF__ARG(state->d_gaussians),
                          EQF__ARG(state->d_geometry), EQF__ARG(state->d_partial_widths), EQF__ARG(num_rows),
-                         EQF__ARG(num_point_blocks)));
+                         EQF__ARG(num_point_blocks), EQF__ARG(state->d_bands), EQF__ARG(d_grad_shared),
+                         EQF__ARG(partials)));
     return sum_partials(field, state->d_partial_widths, state->d_width_sums, num_point_blocks, state->widths_padded);
 }
 
@@ -102,7 +110,7 @@ eqf_status eqf__radial_contract(eqf__field *field, cl_mem d_grad_stages, cl_mem 
     cl_uint num_stages = field->num_stages;
     EQF__TRY(eqf__radial_prepare_gradient(field));
     if (field->evaluation == EQF_FIELD_TABLE)
-        EQF__TRY(contract_table(field, d_grad_stages, num_partials));
+        EQF__TRY(contract_table(field, d_grad_stages, d_grad_shared, num_partials));
     else
         EQF__TRY(contract_direct(field, d_grad_stages, d_grad_shared, num_partials));
     EQF__TRY(EQF__LAUNCH(field->ctx, &state->time_gradients, num_stages, 0, EQF__ARG(field->d_params),

@@ -17,19 +17,19 @@ typedef struct eqf__radial_state {
     eqf__group_form group;
     eqf__any_time_form any_time;
     unsigned num_fine, num_coarse;
-    /* The number of Gaussians of a work-item in radial_contract_coefficients: all if V > 1, else 1, as such devices
-     * need many work-items */
+    /* The number of Gaussians of a work-item in radial_contract_coefficients: 4 if V > 1, whose sums fit registers;
+     * else 1, as such devices need many work-items */
     unsigned k_at_once;
     /* Kinds of pair, 3 with two species: a stage's data are a row for each, of row_size numbers. */
     unsigned num_kinds;
     size_t num_cells, num_cell_blocks, num_point_blocks, row_size, stage_size, widths_padded;
     bool has_gradient;
     cl_mem d_time_basis, d_coefficients, d_gaussians, d_geometry;
-    cl_mem d_basis, d_values, d_check_basis, d_check_values, d_cells, d_errors;
+    cl_mem d_basis, d_bands, d_values, d_check_basis, d_check_bands, d_check_values, d_cells, d_errors;
     cl_mem d_stage_sums, d_point_gradients, d_is_active, d_grad_coefficients, d_partial_widths, d_width_sums,
         d_time_gradients, d_any_time_sums;
     eqf__kernel time, shared, basis, points, cells, check;
-    eqf__kernel sum, point_gradients, contract_coefficients, contract_widths, time_gradients, gradient;
+    eqf__kernel sum, take, point_gradients, contract_coefficients, contract_widths, time_gradients, gradient;
     eqf__kernel any_time_constants, any_time_contract, any_time_sum;
 } eqf__radial_state;
 

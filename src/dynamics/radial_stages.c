@@ -55,11 +55,11 @@ static eqf_status build_stages(eqf__field *field) {
     if (field->evaluation == EQF_FIELD_DIRECT) return EQF_OK;
     EQF__TRY(EQF__LAUNCH(ctx, &state->basis, eqf__stride(ctx, num_point_blocks), 0, EQF__ARG(state->d_gaussians),
                          EQF__ARG(state->d_geometry), EQF__ARG(state->d_basis), EQF__ARG(points_per_cell),
-                         EQF__ARG(fraction), EQF__ARG(num_point_blocks)));
+                         EQF__ARG(fraction), EQF__ARG(num_point_blocks), EQF__ARG(state->d_bands)));
     size_t row_tiles = (num_rows + 3) / 4; /* STAGES_AT_ONCE */
     EQF__TRY(EQF__LAUNCH(ctx, &state->points, eqf__stride(ctx, row_tiles * num_point_blocks), 0,
                          EQF__ARG(state->d_coefficients), EQF__ARG(state->d_basis), EQF__ARG(state->d_values),
-                         EQF__ARG(num_rows), EQF__ARG(num_point_blocks)));
+                         EQF__ARG(num_rows), EQF__ARG(num_point_blocks), EQF__ARG(state->d_bands)));
     return EQF__LAUNCH(ctx, &state->cells, eqf__stride(ctx, (size_t)num_rows * num_cell_blocks), 0,
                        EQF__ARG(state->d_values), EQF__ARG(state->d_geometry), EQF__ARG(state->d_cells),
                        EQF__ARG(num_rows), EQF__ARG(num_cell_blocks), EQF__ARG(num_point_blocks));
@@ -74,11 +74,12 @@ static eqf_status measure_error(eqf__field *field, double *error_out) {
     cl_float fraction = CHECK_FRACTION;
     EQF__TRY(EQF__LAUNCH(ctx, &state->basis, eqf__stride(ctx, num_cell_blocks), 0, EQF__ARG(state->d_gaussians),
                          EQF__ARG(state->d_geometry), EQF__ARG(state->d_check_basis), EQF__ARG(points_per_cell),
-                         EQF__ARG(fraction), EQF__ARG(num_cell_blocks)));
+                         EQF__ARG(fraction), EQF__ARG(num_cell_blocks), EQF__ARG(state->d_check_bands)));
     size_t row_tiles = (num_rows + 3) / 4;
     EQF__TRY(EQF__LAUNCH(ctx, &state->points, eqf__stride(ctx, row_tiles * num_cell_blocks), 0,
                          EQF__ARG(state->d_coefficients), EQF__ARG(state->d_check_basis),
-                         EQF__ARG(state->d_check_values), EQF__ARG(num_rows), EQF__ARG(num_cell_blocks)));
+                         EQF__ARG(state->d_check_values), EQF__ARG(num_rows), EQF__ARG(num_cell_blocks),
+                         EQF__ARG(state->d_check_bands)));
     EQF__TRY(EQF__LAUNCH(ctx, &state->check, num_rows, 0, EQF__ARG(state->d_check_values), EQF__ARG(state->d_geometry),
                          EQF__ARG(state->d_cells), EQF__ARG(state->d_errors), EQF__ARG(fraction), EQF__ARG(num_rows),
                          EQF__ARG(num_cell_blocks)));

@@ -144,8 +144,8 @@ static eqf_status dopri5_prepare_reverse(eqf__solver *solver) {
     return system_create(dopri5, true, &dopri5->adjoint);
 }
 
-static eqf_status dopri5_reverse(eqf__solver *solver, const eqf__noise *noise, eqf_direction direction,
-                                 const eqf__tape *tape, const eqf__way_back *way_back) {
+static eqf_status dopri5_reverse(eqf__solver *solver, const eqf__noise *noise, eqf_direction direction, eqf__tape *tape,
+                                 const eqf__way_back *way_back) {
     eqf__dopri5 *dopri5 = (eqf__dopri5 *)solver;
     eqf__dopri5_system *system = &dopri5->adjoint;
     (void)tape;

@@ -243,15 +243,17 @@ static eqf_status launch_reverse(const eqf__rk4 *rk4, eqf_direction direction, c
     return EQF_OK;
 }
 
-static eqf_status rk4_reverse(eqf__solver *solver, const eqf__noise *noise, eqf_direction direction,
-                              const eqf__tape *tape, const eqf__way_back *way_back) {
+static eqf_status rk4_reverse(eqf__solver *solver, const eqf__noise *noise, eqf_direction direction, eqf__tape *tape,
+                              const eqf__way_back *way_back) {
     eqf__field *field = solver->field;
     (void)noise;
     EQF__TRY(rk4_prepare_reverse(solver));
     EQF__TRY(eqf__tape_begin(solver, tape));
     EQF__TRY(launch_reverse((const eqf__rk4 *)solver, direction, tape, way_back));
-    return field->stage->contract(field, tape->d_grad_stages, tape->d_grad_shared, tape->num_partials,
-                                  way_back->d_gradient);
+    EQF__TRY(field->stage->contract(field, tape->d_grad_stages, tape->d_grad_shared, tape->num_partials,
+                                    way_back->d_gradient));
+    tape->is_zero = field->stage->leaves_zero;
+    return EQF_OK;
 }
 
 eqf_status eqf__rk4_check_time(eqf__solver *solver, double t) {

@@ -296,7 +296,7 @@ static eqf_status reverse_step(rk4_batched *batched, const eqf__noise *noise, in
 }
 
 static eqf_status batched_reverse(eqf__solver *solver, const eqf__noise *noise, eqf_direction direction,
-                                  const eqf__tape *tape, const eqf__way_back *way_back) {
+                                  eqf__tape *tape, const eqf__way_back *way_back) {
     rk4_batched *batched = (rk4_batched *)solver;
     eqf__field *field = solver->field;
     const size_t num_blocks = eqf__solver_blocks(solver, way_back->batch_size);

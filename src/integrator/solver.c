@@ -213,7 +213,11 @@ void eqf__tape_clear(eqf__tape *tape) {
     memset(tape, 0, sizeof *tape);
 }
 
-eqf_status eqf__tape_begin(eqf__solver *solver, const eqf__tape *tape) {
+eqf_status eqf__tape_begin(eqf__solver *solver, eqf__tape *tape) {
+    if (tape->is_zero) {
+        tape->is_zero = false; /* until the solve that begins has ended well */
+        return EQF_OK;
+    }
     if (tape->grad_stages_count > 0)
         EQF__TRY(eqf__fill_zero(solver->ctx, tape->d_grad_stages, tape->grad_stages_count * solver->real.size));
     if (tape->grad_shared_count > 0)

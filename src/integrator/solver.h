@@ -15,6 +15,7 @@ typedef struct eqf__tape {
     size_t max_blocks, num_partials, grad_stages_count, grad_shared_count; /* counts of numbers */
     cl_mem d_checkpoints;                                                  /* [num_steps][max_blocks][N*D][V] */
     cl_mem d_grad_stages, d_grad_shared;                                   /* partial gradients */
+    bool is_zero;                                                          /* their last use has set them to 0 */
 } eqf__tape;
 
 /* The reverse solve. The loss is a mean over batch_size samples: adjoints have the factor 1/batch_size, and are 0 in
@@ -45,7 +46,7 @@ typedef struct eqf__solver_verbs {
     /* Builds the programs of the reverse solve. Errors: UNSUPPORTED if a step of it exceeds the device's launch
      * budget. */
     eqf_status (*prepare_reverse)(eqf__solver *solver);
-    eqf_status (*reverse)(eqf__solver *solver, const eqf__noise *noise, eqf_direction direction, const eqf__tape *tape,
+    eqf_status (*reverse)(eqf__solver *solver, const eqf__noise *noise, eqf_direction direction, eqf__tape *tape,
                           const eqf__way_back *way_back);
     /* Builds the programs again after the field's defines changed; NULL: they do not depend on them. */
     eqf_status (*assemble)(eqf__solver *solver);
@@ -99,7 +100,7 @@ void eqf__tape_clear(eqf__tape *tape);
 /* ---- For solvers ------------------------------------------------------------------------------------------------- */
 
 /* Sets the partial gradients to zero. */
-eqf_status eqf__tape_begin(eqf__solver *solver, const eqf__tape *tape);
+eqf_status eqf__tape_begin(eqf__solver *solver, eqf__tape *tape);
 
 static inline size_t eqf__solver_blocks(const eqf__solver *solver, size_t num_samples) {
     return (num_samples + solver->real.vector_width - 1) / solver->real.vector_width;

@@ -123,7 +123,7 @@ static eqf_status launch(eqf_trainer *trainer, size_t count, eqf_status (*weigh)
     eqf_flow *flow = trainer->flow;
     eqf__solver *solver = flow->solver;
     eqf__weighted *weighted = trainer->weighted;
-    const eqf__gradient_workspace *w = &trainer->workspace;
+    eqf__gradient_workspace *w = &trainer->workspace;
     const size_t numbers = num_numbers(trainer, count);
     const cl_uint blocks = (cl_uint)eqf__solver_blocks(solver, count);
     EQF__TRY(eqf__fill_zero(ctx, w->d_log_det, numbers * sizeof(float)));

@@ -56,22 +56,30 @@ static void test_values(void **state) {
     assert_true(is_good);
 }
 
-/* The vector-Jacobian product of the velocity alone has kernels of its own. */
 static bool was_reversed_by_groups(void) {
     return strstr(eqf__launches_noted(test_context()), ":message_group_node_adjoints") != NULL;
 }
 
-static void test_reverse(void **state) {
-    (void)state;
+static void check_reverse_of(bool has_divergence) {
     static const unsigned group_sizes[] = {16, 32, 64, 7};
     bool is_good = true;
     for (size_t c = 0; c < NUM_CASES; ++c) {
         use_layout(group_sizes[c % 4], 0);
         eqf__launches_note(test_context());
-        is_good &= check_reverse(cases + c, false, 200 + c);
+        is_good &= check_reverse(cases + c, has_divergence, 200 + c);
         assert_true(was_reversed_by_groups());
     }
     assert_true(is_good);
+}
+
+static void test_reverse(void **state) {
+    (void)state;
+    check_reverse_of(false);
+}
+
+static void test_divergence_reverse(void **state) {
+    (void)state;
+    check_reverse_of(true);
 }
 
 /* About the smallest budget with which the layout is used: then a launch does one source particle. */
@@ -103,19 +111,20 @@ static void place_oddly(fixture *f, const message_case *c) {
     f->x[4 * num_dof + 1] = f->x[4 * num_dof + D + 1];
 }
 
-/* The reverse of velocities: adjoint_x [B, N, D] and the gradient [num_params], of more samples than there are partial
- * sums. */
-static void reverse(fixture *f, double **adjoint_x_out, float **gradient_out) {
-    double *adjoint = calloc(f->batch_size * f->num_dof, sizeof *adjoint);
+/* The reverse of velocities, or of them and divergences: adjoint_x [B, N, D] and the gradient [num_params], of more
+ * samples than there are partial sums. */
+static void reverse(fixture *f, bool has_divergence, double **adjoint_x_out, float **gradient_out) {
+    double *adjoint = calloc(f->batch_size * (f->num_dof + 1), sizeof *adjoint);
     assert_non_null(adjoint);
     test_rng rng = {77};
-    for (size_t i = 0; i < f->batch_size * f->num_dof; ++i) adjoint[i] = (double)(float)test_normal(&rng);
+    for (size_t i = 0; i < f->batch_size * (f->num_dof + 1); ++i) adjoint[i] = (double)(float)test_normal(&rng);
     put_state(f);
     write_blocks(f, f->d_adjoint_velocity, f->num_dof, adjoint, 0.0);
+    write_blocks(f, f->d_adjoint_divergence, 1, adjoint + f->batch_size * f->num_dof, 0.0);
     set_zero(f, f->d_adjoint_x, f->num_blocks * f->num_dof * f->V);
     set_zero(f, f->d_grad, f->field->batched->grad_size);
     TEST_OK(f->ctx, f->field->batched->vjp(f->field, NULL, f->num_blocks, f->d_x, f->d_times, f->d_adjoint_velocity,
-                                           NULL, f->d_adjoint_x, f->d_grad));
+                                           has_divergence ? f->d_adjoint_divergence : NULL, f->d_adjoint_x, f->d_grad));
     TEST_OK(f->ctx, f->field->batched->contract(f->field, f->d_grad, f->d_gradient));
     *adjoint_x_out = read_blocks(f, f->d_adjoint_x, f->num_dof);
     *gradient_out = test_floats(f->num_params);
@@ -124,8 +133,7 @@ static void reverse(fixture *f, double **adjoint_x_out, float **gradient_out) {
 }
 
 /* The same of the reverse pass. */
-static void test_reverse_edges(void **state) {
-    (void)state;
+static void check_reverse_edges(bool has_divergence) {
     message_case c = cases[DW4];
     c.batch_size = 67;
     static const unsigned group_sizes[] = {0, 8, 32, 12};
@@ -140,7 +148,7 @@ static void test_reverse_edges(void **state) {
         num_params = f.num_params;
         count = f.batch_size * f.num_dof;
         eqf__launches_note(f.ctx);
-        reverse(&f, &adjoint_x[l], &gradient[l]);
+        reverse(&f, has_divergence, &adjoint_x[l], &gradient[l]);
         assert_true(was_reversed_by_groups() == (group_sizes[l] > 0));
         tear_down(&f);
     }
@@ -171,15 +179,27 @@ static void test_reverse_edges(void **state) {
     }
 }
 
+static void test_reverse_edges(void **state) {
+    (void)state;
+    check_reverse_edges(false);
+}
+
+static void test_divergence_reverse_edges(void **state) {
+    (void)state;
+    check_reverse_edges(true);
+}
+
 /* The smallest budget of a device that does all of a pass's work in one launch, but for the parts of the edges. */
-static uint64_t budget_of_one_part(const fixture *f, unsigned group_size, uint64_t *all_parts_out) {
+static uint64_t budget_of_one_part(const fixture *f, bool has_divergence, unsigned group_size,
+                                   uint64_t *all_parts_out) {
     eqf__message_shape shape;
     eqf__group_plan plan;
     uint64_t most = 0;
     eqf__message_shape_of(&f->field->options, &shape);
-    for (unsigned pass = 0; pass < EQF__GROUP_NUM_PASSES; ++pass) {
-        eqf__group_plan_make(&shape, f->field->num_particles, f->field->space_dim, (eqf__group_pass)pass, group_size,
-                             &plan);
+    static const eqf__group_pass passes[] = {EQF__GROUP_VELOCITY, EQF__GROUP_DIVERGENCE, EQF__GROUP_REVERSE,
+                                             EQF__GROUP_DIVERGENCE_REVERSE};
+    for (unsigned pass = 0; pass < (has_divergence ? 4 : 3); ++pass) {
+        eqf__group_plan_make(&shape, f->field->num_particles, f->field->space_dim, passes[pass], group_size, &plan);
         const uint64_t turns[] = {plan.turns_of_values, plan.turns_of_part, plan.turns_of_nodes};
         for (unsigned t = 0; t < 3; ++t) most = turns[t] > most ? turns[t] : most;
     }
@@ -189,8 +209,7 @@ static uint64_t budget_of_one_part(const fixture *f, unsigned group_size, uint64
 }
 
 /* The parts of the edges in several launches. */
-static void test_reverse_budget(void **state) {
-    (void)state;
+static void check_reverse_budget(bool has_divergence) {
     if (before.launch_iterations > 0) skip(); /* the device has a budget of its own */
     const message_case c = {13, 3, 1, 4, 2, 40, 8, 4, 3, 0};
     enum { GROUP_SIZE = 16 };
@@ -203,11 +222,11 @@ static void test_reverse_budget(void **state) {
         open_device()->info.max_work_group_size = GROUP_SIZE; /* no multiples of it */
         fixture f = set_up(&c, 1.0, 400);
         eqf__launches_note(f.ctx);
-        reverse(&f, &adjoint_x[l], &gradient[l]);
+        reverse(&f, has_divergence, &adjoint_x[l], &gradient[l]);
         assert_true(was_reversed_by_groups());
         count = f.batch_size * f.num_dof;
         num_params = f.num_params;
-        budget = budget_of_one_part(&f, GROUP_SIZE, &all_parts);
+        budget = budget_of_one_part(&f, has_divergence, GROUP_SIZE, &all_parts);
         assert_true(all_parts > budget);
         tear_down(&f);
     }
@@ -217,6 +236,16 @@ static void test_reverse_budget(void **state) {
         free(adjoint_x[l]);
         free(gradient[l]);
     }
+}
+
+static void test_reverse_budget(void **state) {
+    (void)state;
+    check_reverse_budget(false);
+}
+
+static void test_divergence_reverse_budget(void **state) {
+    (void)state;
+    check_reverse_budget(true);
 }
 
 /* Two layouts differ by rounding, two budgets not at all. Particles in one place, nearly so, and far apart. */
@@ -291,8 +320,11 @@ int main(int argc, char **argv) { /* test_dynamics_message_group [NAME]: the tes
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_values, set_layout_up, set_layout_back),
         cmocka_unit_test_setup_teardown(test_reverse, set_layout_up, set_layout_back),
+        cmocka_unit_test_setup_teardown(test_divergence_reverse, set_layout_up, set_layout_back),
         cmocka_unit_test_setup_teardown(test_reverse_edges, set_layout_up, set_layout_back),
+        cmocka_unit_test_setup_teardown(test_divergence_reverse_edges, set_layout_up, set_layout_back),
         cmocka_unit_test_setup_teardown(test_reverse_budget, set_layout_up, set_layout_back),
+        cmocka_unit_test_setup_teardown(test_divergence_reverse_budget, set_layout_up, set_layout_back),
         cmocka_unit_test_setup_teardown(test_edges, set_layout_up, set_layout_back),
         cmocka_unit_test_setup_teardown(test_small_memory, set_layout_up, set_layout_back),
     };

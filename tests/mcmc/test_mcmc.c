@@ -263,7 +263,8 @@ static void odd_counts_work(void **state) {
             size_t num_kept = (counts[k] + d->num_chains - 1) / d->num_chains;
             assert_int_equal(d->num_sweeps, 300 + 20 * num_kept);
             assert_true(d->effective_samples >= 1.0 && d->effective_samples <= (double)counts[k] + 1e-9);
-            assert_true(d->acceptance > 0.05 && d->acceptance < 0.6);
+            /* A chain alone makes 40 moves: 2 of them are accepted in one run of 100. */
+            assert_true(d->acceptance > 0.02 && d->acceptance < 0.6);
             assert_true(isfinite(d->mean_energy));
 
             /* Fewer samples from the same chains: the first ones of the longer run. */

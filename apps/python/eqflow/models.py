@@ -57,6 +57,8 @@ class Annealing(NamedTuple):
     energy: NDArray[np.float32]
     log_weights: NDArray[np.float64]  # the mean of their exponentials is Z
     steps: list[dict[str, float]]
+    num_independent: float  # independent walkers of a repeat; below 50, or
+    energy_correlation: float  # before and after the last moves, above .95: the errors may be too small
 
 
 class Model:
@@ -376,7 +378,7 @@ class Model:
             bar.close()
             lib.eqf_annealer_destroy(annealer)
         return Annealing(result.log_z, result.log_z_standard_error, result.mean_energy, result.mean_energy_standard_error, result.ess_fraction,
-                         x, energy, log_weights, steps)
+                         x, energy, log_weights, steps, result.num_independent, result.energy_correlation)
 
     def minima(self, n: int = 1000, *, seed: int = 0) -> Any:
         """The distinct minima that n samples of the model quench to; `minimum_of` says which is whose."""

@@ -312,6 +312,7 @@ def test_reweighting_and_annealing(model):
     assert annealed.steps == steps and steps[-1]["beta"] == 1
     assert abs(annealed.log_z - 29.668) < 6 * annealed.log_z_standard_error
     assert abs(np.log(np.exp(annealed.log_weights - annealed.log_z).mean())) < 1e-9
+    assert 10 < annealed.num_independent <= 100 and -0.5 < annealed.energy_correlation < 0.95
 
 
 # ---- Processes and threads -------------------------------------------------------------------------------------------
