@@ -9,10 +9,10 @@ __kernel void message_group_values(__global const uint *pairs, __global const re
                                    __global const real *weights, __global real *scratch, __global const real *x,
                                    __global const real *times, real spacing, uint first_sample) {
     __local real sm[VALUES_LOCAL_SIZE];
-    const uint item = get_local_id(0);
     const size_t sample = first_sample + get_group_id(0);
-    __global real *s = scratch + get_group_id(0) * (size_t)SLICE_SIZE;
     ROLLED for (uint step = 0; step < VALUE_STEPS; step++) {
+        const uint zero = UNKNOWN_ZERO, item = get_local_id(0) + zero;
+        __global real *s = scratch + get_group_id(0) * (size_t)SLICE_SIZE + zero;
         group_value_step(item, s, sm, params, pairs, x + sample * (N * D), times[sample], spacing, step);
         ROLLED for (uint call = 0; call < CALLS; call++) {
             group_product p = {.num_rows = 0};

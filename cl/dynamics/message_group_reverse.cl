@@ -6,10 +6,6 @@
  * which computes sample first_sample + n, adds to its own sum, whose order is thus that of the samples; not used if
  * has_gradient is 0. The rest as in message_group.cl. */
 
-/* The first particle of pair 0, which is 0; the compiler does not know this, and reads it after each barrier. So it
- * does not compute what steps begin with, for all of them, before the loop: these numbers would fill the registers. */
-#define UNKNOWN_ZERO (pairs[0] & 0xffff)
-
 #ifdef HAS_ROWS
 /* Of source particle `source`: its rows of derivatives, and the adjoints of its read-out. */
 __kernel void message_group_row_values(__global const uint *pairs, __global const real *params,

@@ -39,17 +39,17 @@ ALWAYS_INLINE void group_finish(uint item, __global real *s, __local const real 
 
 /* Velocity and divergence, from the edges of the source particles. SOURCES of them are a part; a launch does parts
  * begin ... end - 1, and only devices that limit a launch need several. */
-__kernel void message_group_sources(__global const real *params, __global const real *weights, __global real *scratch,
-                                    __global real *velocity, __global real *divergence, uint first_sample, uint begin,
-                                    uint end) {
+__kernel void message_group_sources(__global const uint *pairs, __global const real *params,
+                                    __global const real *weights, __global real *scratch, __global real *velocity,
+                                    __global real *divergence, uint first_sample, uint begin, uint end) {
     __local real sm[LOCAL_SIZE];
-    const uint item = get_local_id(0);
     const size_t sample = first_sample + get_group_id(0);
-    __global real *s = scratch + get_group_id(0) * (size_t)SLICE_SIZE;
     /* One step more, before the parts: what lasts comes from scratch memory; and one after them. */
     const uint num_steps = (end - begin) * PART_STEPS;
     ROLLED for (uint step = 0; step < num_steps + 2; step++) {
-        const uint part = begin + (step - 1) / PART_STEPS, part_step = (step - 1) % PART_STEPS;
+        const uint zero = UNKNOWN_ZERO, item = get_local_id(0) + zero;
+        __global real *s = scratch + get_group_id(0) * (size_t)SLICE_SIZE + zero;
+        const uint part = begin + zero + (step - 1) / PART_STEPS, part_step = (step - 1) % PART_STEPS;
         const uint is_of_part = step > 0 && step <= num_steps;
         if (step == 0) TURNS(turn, NUM_LASTING) sm[turn] = s[AT_LASTING + turn];
         if (is_of_part) group_part_step(item, s, sm, params, part, part_step);

@@ -1,6 +1,7 @@
 /* Metropolis Monte Carlo (Metropolis et al. 1953): V chains in each work-item, chain = block * V + lane.
  * State: x_blocked [num_blocks][N*D][V]. Random numbers: Philox counter (chain, sweep, particle, stream), so a chain
- * depends neither on the division of its sweeps into launches nor on the other chains.
+ * depends neither on the division of its sweeps into launches nor on the other chains. With SHARES_DRAWS particles 2 k
+ * and 2 k + 1 share the call of particle 2 k.
  * During sweeps the state is in private memory or, with LOCAL_CHAINS (the number of work-items in a group; V is 1), in
  * local memory: on GPUs this is on the chip for any N, while a private array that a loop indexes is not.
  * Defined by the host: N, D. The file before this text defines potential_energy and potential_energy_change. */
@@ -74,12 +75,37 @@ static inline void remove_centre(CONFIGURATION x) {
         }
 }
 
-/* A proposed move of particle i of each chain: a displacement of standard deviation step_size in each direction, at
- * temperature T; factor = -log2(e) T_0/T, where T_0 reduces u. Returns 1 in lanes that accept it, else 0. */
-static inline uintv metropolis_move(CONFIGURATION x, uint i, uint seed_low, uint seed_high, uintv chain, uint sweep,
-                                    realv step_size, realv factor) {
-    realv moved[D], uniform;
-    draw_move(seed_low, seed_high, chain, sweep, i, moved, &uniform);
+#ifdef SHARES_DRAWS
+/* As draw_move, from 64 random bits, so that a call of Philox is enough for two moves: 14 bits for each direction, or
+ * 21 in a plane, and 22 for the uniform number. A displacement and its negative are equally likely. */
+static inline void draw_short_move(uintv a, uintv b, realv *displacement, realv *uniform) {
+    const uint num_bits = D == 3 ? 14 : 21, mask = (1u << num_bits) - 1u;
+    const real unit = REAL(3.4641016151377544) / (real)(1u << num_bits); /* sqrt(12) is the cube's width */
+    const real middle = REAL(0.5) * (real)mask;
+    const uintv last = ((a << 10) | (b >> 22)) & mask;
+    const uintv parts[3] = {a >> (32 - num_bits), D == 3 ? (a >> 4) & mask : last, last};
+    UNROLL_STATE
+    for (uint d = 0; d < D; d++) displacement[d] = unit * (convert_realv(parts[d]) - middle);
+    *uniform = (convert_realv(b & 0x3fffffu) + REAL(0.5)) * REAL(2.384185791015625e-7); /* 2^-22 */
+}
+#endif
+
+/* The draw of a plain chain's move. */
+static inline void draw_chain_move(uint seed_low, uint seed_high, uintv chain, uint sweep, uint particle,
+                                   realv *displacement, realv *uniform) {
+#ifdef SHARES_DRAWS
+    uintv words[4];
+    random_words(seed_low, seed_high, chain, (uintv)sweep, particle & ~1u, STREAM_SWEEP, words);
+    const uint is_second = particle & 1u;
+    draw_short_move(is_second ? words[2] : words[0], is_second ? words[3] : words[1], displacement, uniform);
+#else
+    draw_move(seed_low, seed_high, chain, sweep, particle, displacement, uniform);
+#endif
+}
+
+/* A proposed move of particle i of each chain by step_size times moved [D], at temperature T, and a uniform number;
+ * factor = -log2(e) T_0/T, where T_0 reduces u. Returns 1 in lanes that accept it, else 0. */
+static inline uintv try_move(CONFIGURATION x, uint i, realv *moved, realv uniform, realv step_size, realv factor) {
     UNROLL_STATE
     for (uint d = 0; d < D; d++) moved[d] = COMPONENT_OF(x, i * D + d) + step_size * moved[d];
     realv change = potential_energy_change(x, i, moved);
@@ -93,23 +119,18 @@ static inline uintv metropolis_move(CONFIGURATION x, uint i, uint seed_low, uint
     return select((uintv)1, (uintv)0, is_refused);
 }
 
+/* A move of particle i of chains that draw each particle's numbers by a call of Philox. */
+static inline uintv metropolis_move(CONFIGURATION x, uint i, uint seed_low, uint seed_high, uintv chain, uint sweep,
+                                    realv step_size, realv factor) {
+    realv moved[D], uniform;
+    draw_move(seed_low, seed_high, chain, sweep, i, moved, &uniform);
+    return try_move(x, i, moved, uniform, step_size, factor);
+}
+
 #ifdef KEEPS_PAIRS /* potential/pair_sum.clh */
 /* ---- Sweeps with the energies of pairs kept --------------------------------------------------------------------- */
 
-/* As draw_move, from 64 random bits, so that a call of Philox is enough for two moves: 14 bits for each direction, or
- * 21 in a plane, and 22 for the uniform number. A displacement and its negative are equally likely. */
-static inline void draw_short_move(uintv a, uintv b, realv *displacement, realv *uniform) {
-    const uint num_bits = D == 3 ? 14 : 21, mask = (1u << num_bits) - 1u;
-    const real unit = REAL(3.4641016151377544) / (real)(1u << num_bits); /* sqrt(12) is the cube's width */
-    const real middle = REAL(0.5) * (real)mask;
-    const uintv parts[3] = {a >> (32 - num_bits), D == 3 ? (a >> 4) & mask : ((a << 10) | (b >> 22)) & mask,
-                            ((a << 10) | (b >> 22)) & mask};
-    UNROLL
-    for (uint d = 0; d < D; d++) displacement[d] = unit * (convert_realv(parts[d]) - middle);
-    *uniform = (convert_realv(b & 0x3fffffu) + REAL(0.5)) * REAL(2.384185791015625e-7); /* 2^-22 */
-}
-
-/* As metropolis_move, at the reduced temperature 1, with the random bits a and b. pairs: those of x, before and
+/* As try_move, at the reduced temperature 1, with the random bits a and b. pairs: those of x, before and
  * after. */
 static inline uintv kept_move(realv *x, realv *pairs, uint i, uintv a, uintv b, realv step_size) {
     realv moved[D], uniform, row[N], before = 0.0f, after = 0.0f;
@@ -128,7 +149,7 @@ static inline uintv kept_move(realv *x, realv *pairs, uint i, uintv a, uintv b, 
     }
     const realv change = after - before;
     const realv chance = exp2_clamped(fmin(change * REAL(-1.4426950408889634), (realv)0));
-    integerv is_refused = change > (realv)0 && uniform >= chance; /* NaN: metropolis_move */
+    integerv is_refused = change > (realv)0 && uniform >= chance; /* NaN: try_move */
     for (uint d = 0; d < D; d++) x[i * D + d] = select_lanes(moved[d], x[i * D + d], is_refused);
     for (uint j = 0; j < i; j++) own[j] = select_lanes(row[j], own[j], is_refused);
     for (uint j = i + 1; j < N; j++) {
@@ -191,9 +212,11 @@ CHAIN_KERNEL void mcmc_sweeps(__global real *x_blocked, __global uint *accepted,
         num_accepted += kept_sweep(x, pairs, seed_low, seed_high, chain, sweep, (realv)step_size);
 #else
         UNROLL_MOVES
-        for (uint i = 0; i < NUM_MOVES(is_centred); i++)
-            num_accepted += metropolis_move(x, i, seed_low, seed_high, chain, sweep, (realv)step_size,
-                                            (realv)REAL(-1.4426950408889634));
+        for (uint i = 0; i < NUM_MOVES(is_centred); i++) {
+            realv moved[D], uniform;
+            draw_chain_move(seed_low, seed_high, chain, sweep, i, moved, &uniform);
+            num_accepted += try_move(x, i, moved, uniform, (realv)step_size, (realv)REAL(-1.4426950408889634));
+        }
 #endif
         if (is_centred && (sweep + 1) % CENTRE_INTERVAL == 0) {
             remove_centre(x);

@@ -4,7 +4,7 @@
  *   factor_of, step_of [num_blocks][V] real: T_0 / T at each chain's present temperature, and the standard deviation of
  *       the displacement there
  *   chain_at [num_ladders][num_temperatures] uint: the ladder's chain (0 ... num_temperatures - 1) at each temperature
- * The file before this text is metropolis.cl, and the random numbers of a sweep are those of its chains. Defined by the
+ * The file before this text is metropolis.cl, which has a sweep's moves and random numbers. Defined by the
  * host: N, D. */
 #define STREAM_SWAP 0x73776170u
 

@@ -243,8 +243,8 @@ static void count_group(const eqf__launch_seen *launch, const eqf__message_sizes
     const eqf__group_work g = {s, &one};
     const double chunk = eqf__cost_defined(options, "CHUNK"), sources = eqf__cost_defined(options, "SOURCES");
     if (has_values) add_values(&g);
-    for (double part = has_values ? 1 : eqf__cost_argument(launch, 6),
-                end = has_values ? 1 : eqf__cost_argument(launch, 7);
+    for (double part = has_values ? 1 : eqf__cost_argument(launch, 7),
+                end = has_values ? 1 : eqf__cost_argument(launch, 8);
          part < end; part++) {
         if (s->has_rows) eqf__group_add_rows(&g, chunk);
         eqf__group_add_edges(&g, fmin(sources, s->N - part * sources) * (s->N - 1));
@@ -253,8 +253,8 @@ static void count_group(const eqf__launch_seen *launch, const eqf__message_sizes
     w->local += w->groups * one.local;
     w->cached += w->groups * one.cached;
     w->chain += one.chain;
-    w->numbers = s->has_rows ? has_values ? 104 : 128 : has_values ? 72 : 56;
-    if (strstr(options, "HAS_REVERSE") != NULL) w->numbers = 96; /* values for the reverse pass */
+    w->numbers = s->has_rows ? has_values ? 64 : 84 : has_values ? 58 : 40;
+    if (strstr(options, "HAS_REVERSE") != NULL) w->numbers = 64; /* values for the reverse pass */
     w->group_bytes = sizeof(float) * eqf__cost_defined(options, has_values ? "VALUES_LOCAL_SIZE" : "LOCAL_SIZE");
 }
 

@@ -262,9 +262,9 @@ static eqf_status launch_sources(const eqf__message_group *group, const group_wa
     for (cl_uint begin = 0, end; begin < way->plan.num_parts; begin = end) {
         end = begin + (cl_uint)most < way->plan.num_parts ? begin + (cl_uint)most : way->plan.num_parts;
         EQF__TRY(EQF__LAUNCH(field->ctx, &way->later[0], count * way->group_size, way->group_size,
-                             EQF__ARG(field->d_params), EQF__ARG(group->d_weights), EQF__ARG(group->d_scratch),
-                             EQF__ARG(d_velocity), EQF__ARG(d_divergence), EQF__ARG(first), EQF__ARG(begin),
-                             EQF__ARG(end)));
+                             EQF__ARG(group->d_pairs), EQF__ARG(field->d_params), EQF__ARG(group->d_weights),
+                             EQF__ARG(group->d_scratch), EQF__ARG(d_velocity), EQF__ARG(d_divergence), EQF__ARG(first),
+                             EQF__ARG(begin), EQF__ARG(end)));
     }
     return EQF_OK;
 }

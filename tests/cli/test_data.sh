@@ -48,7 +48,15 @@ succeed "$eqflow" data dw4 -n 64 -o unknown.npy --burn-in 200 --thinning 5 --qui
 if grep -q '(known' stdout; then fail "dw4 --quartic 1: $(grep '(known' stdout)"; else pass; fi
 succeed "$eqflow" train dw4 --data unknown.npy -o unknown.safetensors --steps 2 --batch-size 16 --quiet --quartic 1
 if grep -q 'entropy is' stdout; then fail "train dw4 --quartic 1: $(grep 'entropy is' stdout)"; else pass; fi
-# The same chains for every width of vectors.
+# The same chains, to the bit, for every width of vectors, and as groups with their states in local memory.
+for preset in lj13 dw4 blj13; do
+    for setting in vector_width=1 vector_width=8 vector_width=16 private_numbers=8; do
+        settings=(--set-profile "$setting")
+        [ $setting != private_numbers=8 ] || settings+=(--set-profile vector_width=1)
+        succeed "$eqflow" data $preset -n 100 -o "$setting.npy" --burn-in 200 --thinning 20 --quiet "${settings[@]}"
+        same "$setting.npy" vector_width=1.npy "$preset with $setting"
+    done
+done
 for width in 1 8 16; do
     succeed "$eqflow" data dw2 -n 10000 -o "width$width.npy" --burn-in 200 --thinning 5 --quiet --json --set-profile "vector_width=$width"
     within "$(json num_chains stdout)" 512 512 "chains with vectors of $width"

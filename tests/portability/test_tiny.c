@@ -533,7 +533,8 @@ static void test_message_group(void **state) {
     eqf__launches_note(ctx);
     check_message(ctx, " by groups of 8");
     const bool is_by_group = strstr(eqf__launches_noted(ctx), ":message_group_sources") != NULL &&
-                             strstr(eqf__launches_noted(ctx), ":message_group_node_adjoints") != NULL;
+                             strstr(eqf__launches_noted(ctx), ":message_group_edge_adjoints") != NULL &&
+                             strstr(eqf__launches_noted(ctx), ":message_group_row_adjoints") != NULL;
     device->vector_width = before.vector_width;
     device->group_size = before.group_size;
     device->has_fast_local_memory = before.has_fast_local_memory;
