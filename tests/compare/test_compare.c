@@ -249,7 +249,7 @@ static void test_perfect_and_not(void **state) {
             assert_true(c.aligned.distance < c.aligned.floor + 4 * c.aligned.floor_spread);
         } else {
             assert_true(c.energy.distance > 3 * c.energy.floor && c.energy.fraction_of_floors_above == 0);
-            /* Of 500 each, six pairs of seeds: 1.65 to 2.1 times the floor; at 1.3 only 1.1 to 1.5, within its noise. */
+            /* Of 500 each, six pairs of seeds: 1.65 to 2.1 times the floor; at 1.3 within its noise. */
             assert_true(c.aligned.distance > 1.4 * c.aligned.floor);
         }
     }
