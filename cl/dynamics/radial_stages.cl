@@ -133,32 +133,6 @@ __kernel void radial_points(__global const real *coefficients, __global const re
     }
 }
 
-#ifdef EVENS
-/* V cells from number cell on, all of them below the last; as the loop over lanes in radial_cells. */
-static inline void put_cells(__global const real *phi0, __global const real *phi1, __global const real *geometry,
-                             uint cell, __global real *cells) {
-    realv here = load_lanes(phi1 + 2 * cell), there = load_lanes(phi1 + 2 * cell + V);
-    realv m0 = EVENS(here, there), middle = ODDS(here, there);
-    here = load_lanes(phi1 + 2 * cell + 2);
-    there = load_lanes(phi1 + 2 * cell + 2 + V);
-    realv m1 = EVENS(here, there);
-    here = load_lanes(phi0 + 2 * cell);
-    there = load_lanes(phi0 + 2 * cell + V);
-    realv value = EVENS(here, there);
-    realv inverse = select_lanes((realv)geometry[3], (realv)geometry[0],
-                                 convert_realv((uintv)cell + lane_index()) < (realv)geometry[5]);
-    realv c2 = REAL(0.5) * (REAL(4.0) * middle - REAL(3.0) * m0 - m1) * inverse;
-    realv c3 = (REAL(2.0) / REAL(3.0)) * ((m0 - middle) + (m1 - middle)) * inverse * inverse;
-    realv even_low = ZIP_LOW(value, c2), even_high = ZIP_HIGH(value, c2);
-    realv odd_low = ZIP_LOW(m0, c3), odd_high = ZIP_HIGH(m0, c3);
-    cells += (size_t)cell * 4;
-    store_lanes(cells, ZIP_LOW(even_low, odd_low));
-    store_lanes(cells + V, ZIP_HIGH(even_low, odd_low));
-    store_lanes(cells + 2 * V, ZIP_LOW(even_high, odd_high));
-    store_lanes(cells + 3 * V, ZIP_HIGH(even_high, odd_high));
-}
-#endif
-
 /* A stage and V cells in a turn. cells [num_stages][STAGE_SIZE]: phi' is the parabola through the slopes at both ends
  * and the middle, phi its integral from the value at the left end. (Hermite pieces through the values at both
  * ends would add the values' rounding error, divided by the width, to the slope.) The last cell is constant. */
@@ -168,12 +142,6 @@ __kernel void radial_cells(__global const real *values, __global const real *geo
         uint block = item % num_cell_blocks, j = item / num_cell_blocks;
         __global const real *phi0 = values + (size_t)j * 2 * num_point_blocks * V, *phi1 = phi0 + num_point_blocks * V;
         uint last = (uint)geometry[6];
-#ifdef EVENS
-        if ((block + 1) * V <= last) {
-            put_cells(phi0, phi1, geometry, block * V, cells + (size_t)j * STAGE_SIZE);
-            continue;
-        }
-#endif
         for (uint lane = 0; lane < V; lane++) {
             uint cell = block * V + lane;
             if (cell > last) break;
@@ -189,6 +157,119 @@ __kernel void radial_cells(__global const real *values, __global const real *geo
         }
     }
 }
+
+#if V > 1
+/* The numbers of V cells, all of them below the last, as radial_cells has them, from phi at the points of two blocks
+ * and the slope at the point after them. */
+#ifdef EVENS
+static inline void put_cells(realv value_a, realv value_b, realv slope_a, realv slope_b, real slope_after,
+                             __global const real *geometry, uint cell, __global real *cells) {
+    const realv m0 = EVENS(slope_a, slope_b), middle = ODDS(slope_a, slope_b), value = EVENS(value_a, value_b);
+    const realv m1 = NEXT_LANES(m0, (realv)slope_after);
+    const realv inverse = select_lanes((realv)geometry[3], (realv)geometry[0],
+                                       convert_realv((uintv)cell + lane_index()) < (realv)geometry[5]);
+    const realv c2 = REAL(0.5) * (REAL(4.0) * middle - REAL(3.0) * m0 - m1) * inverse;
+    const realv c3 = (REAL(2.0) / REAL(3.0)) * ((m0 - middle) + (m1 - middle)) * inverse * inverse;
+    const realv even_low = ZIP_LOW(value, c2), even_high = ZIP_HIGH(value, c2);
+    const realv odd_low = ZIP_LOW(m0, c3), odd_high = ZIP_HIGH(m0, c3);
+    cells += (size_t)cell * 4;
+    store_lanes(cells, ZIP_LOW(even_low, odd_low));
+    store_lanes(cells + V, ZIP_HIGH(even_low, odd_low));
+    store_lanes(cells + 2 * V, ZIP_LOW(even_high, odd_high));
+    store_lanes(cells + 3 * V, ZIP_HIGH(even_high, odd_high));
+}
+#define IS_WHOLE(block, last) (((block) + 1) * V <= (last))
+#else
+#define put_cells(value_a, value_b, slope_a, slope_b, slope_after, geometry, cell, cells)
+#define IS_WHOLE(block, last) 0
+#endif
+
+/* Cells of a block with the last cell, or of any where shuffles are missing: values and slopes [2 V + 1] at its
+ * points. */
+static inline void put_last_cells(const real *values, const real *slopes, __global const real *geometry, uint block,
+                                  __global real *cells) {
+    const uint last = (uint)geometry[6];
+    for (uint lane = 0; lane < V && block * V + lane <= last; lane++) {
+        const uint cell = block * V + lane;
+        const real inverse = (real)cell < geometry[5] ? geometry[0] : geometry[3];
+        real4 piece = (real4)(values[2 * lane], 0, 0, 0);
+        if (cell < last) {
+            const real m0 = slopes[2 * lane], middle = slopes[2 * lane + 1], m1 = slopes[2 * lane + 2];
+            piece.s1 = m0;
+            piece.s2 = REAL(0.5) * (REAL(4.0) * middle - REAL(3.0) * m0 - m1) * inverse;
+            piece.s3 = (REAL(2.0) / REAL(3.0)) * ((m0 - middle) + (m1 - middle)) * inverse * inverse;
+        }
+        vstore4(piece, cell, cells);
+    }
+}
+
+/* radial_points and radial_cells in one, so that no values are written and read again: the same bits. A turn is
+ * STAGES_AT_ONCE stages and CELLS_AT_ONCE blocks of V cells, from the last to the first, as a block needs the slope at
+ * the next one's first point. */
+#define CELLS_AT_ONCE 8
+__kernel void radial_pieces(__global const real *coefficients, __global const real *basis, __global real *cells,
+                            uint num_stages, uint num_point_blocks, __global const uint *bands,
+                            __global const real *geometry, uint num_cell_blocks) {
+    const uint num_runs = (num_cell_blocks + CELLS_AT_ONCE - 1) / CELLS_AT_ONCE;
+    const uint num_items = num_runs * ((num_stages + STAGES_AT_ONCE - 1) / STAGES_AT_ONCE);
+    const uint last = (uint)geometry[6];
+    for (uint item = get_global_id(0); item < num_items; item += get_global_size(0)) {
+        const uint first = item / num_runs * STAGES_AT_ONCE, begin = item % num_runs * CELLS_AT_ONCE;
+        const uint end = min(begin + CELLS_AT_ONCE, num_cell_blocks), after = min(2 * end, num_point_blocks - 1);
+        __global const real *weights[STAGES_AT_ONCE];
+        real slope_after[STAGES_AT_ONCE];
+        UNROLL
+        for (uint s = 0; s < STAGES_AT_ONCE; s++) {
+            weights[s] = coefficients + min(first + s, num_stages - 1) * (K + 1);
+            slope_after[s] = 0;
+            for (uint k = bands[after * 2]; k < bands[after * 2 + 1]; k++)
+                slope_after[s] = fma(weights[s][k], basis[(((size_t)after * K + k) * 2 + 1) * V], slope_after[s]);
+        }
+        for (uint block = end; block-- > begin;) {
+            const uint a = 2 * block, b = min(a + 1, num_point_blocks - 1);
+            realv value_a[STAGES_AT_ONCE], value_b[STAGES_AT_ONCE], slope_a[STAGES_AT_ONCE], slope_b[STAGES_AT_ONCE];
+            UNROLL
+            for (uint s = 0; s < STAGES_AT_ONCE; s++) {
+                value_a[s] = value_b[s] = (realv)weights[s][K];
+                slope_a[s] = slope_b[s] = 0;
+            }
+            const uint band_end = max(bands[a * 2 + 1], bands[b * 2 + 1]);
+            for (uint k = min(bands[a * 2], bands[b * 2]); k < band_end; k++) {
+                const realv r0a = load_lanes(basis + (((size_t)a * K + k) * 2) * V);
+                const realv r1a = load_lanes(basis + (((size_t)a * K + k) * 2 + 1) * V);
+                const realv r0b = load_lanes(basis + (((size_t)b * K + k) * 2) * V);
+                const realv r1b = load_lanes(basis + (((size_t)b * K + k) * 2 + 1) * V);
+                UNROLL
+                for (uint s = 0; s < STAGES_AT_ONCE; s++) {
+                    const realv weight = (realv)weights[s][k];
+                    value_a[s] = fma(weight, r0a, value_a[s]);
+                    slope_a[s] = fma(weight, r1a, slope_a[s]);
+                    value_b[s] = fma(weight, r0b, value_b[s]);
+                    slope_b[s] = fma(weight, r1b, slope_b[s]);
+                }
+            }
+            UNROLL
+            for (uint s = 0; s < STAGES_AT_ONCE; s++) {
+                if (first + s >= num_stages) continue;
+                __global real *out = cells + (size_t)(first + s) * STAGE_SIZE;
+                if (IS_WHOLE(block, last)) {
+                    put_cells(value_a[s], value_b[s], slope_a[s], slope_b[s], slope_after[s], geometry, block * V, out);
+                } else {
+                    real values[2 * V + 1], slopes[2 * V + 1];
+                    store_lanes(values, value_a[s]);
+                    store_lanes(values + V, value_b[s]);
+                    store_lanes(slopes, slope_a[s]);
+                    store_lanes(slopes + V, slope_b[s]);
+                    values[2 * V] = 0;
+                    slopes[2 * V] = slope_after[s];
+                    put_last_cells(values, slopes, geometry, block, out);
+                }
+                slope_after[s] = slope_a[s].s0;
+            }
+        }
+    }
+}
+#endif
 
 /* The difference between the cells and direct summation where a parabola through three slopes has its largest error, at
  * (3 - sqrt 3)/6 of each cell. values: direct sums there (radial_basis with that fraction, radial_points). One

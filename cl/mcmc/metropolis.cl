@@ -103,14 +103,12 @@ static inline void draw_chain_move(uint seed_low, uint seed_high, uintv chain, u
 #endif
 }
 
-/* A proposed move of particle i of each chain by step_size times moved [D], at temperature T, and a uniform number;
- * factor = -log2(e) T_0/T, where T_0 reduces u. Returns 1 in lanes that accept it, else 0. */
-static inline uintv try_move(CONFIGURATION x, uint i, realv *moved, realv uniform, realv step_size, realv factor) {
-    UNROLL_STATE
-    for (uint d = 0; d < D; d++) moved[d] = COMPONENT_OF(x, i * D + d) + step_size * moved[d];
-    realv change = potential_energy_change(x, i, moved);
-    /* Accepted if uniform < exp(-change T_0/T). The test is for rejection, so that a NaN (from inf to inf, after a
-     * start with overlaps) is accepted, and the chain can leave the overlap; -inf is accepted, +inf rejected. */
+/* Particle i of each chain goes to moved [D] with probability min(1, exp(-change T_0/T)), where change is that of u,
+ * reduced by T_0; factor = -log2(e) T_0/T. Returns 1 in lanes that accept the move, else 0.
+ * The test is for rejection, so that a NaN (from inf to inf, after a start with overlaps) is accepted, and the chain
+ * can leave the overlap; -inf is accepted, +inf rejected. */
+static inline uintv accept_move(CONFIGURATION x, uint i, const realv *moved, realv change, realv uniform,
+                                realv factor) {
     const realv chance = exp2_clamped(fmin(change * factor, (realv)0));
     integerv is_refused = change > (realv)0 && uniform >= chance;
     UNROLL_STATE
@@ -119,19 +117,36 @@ static inline uintv try_move(CONFIGURATION x, uint i, realv *moved, realv unifor
     return select((uintv)1, (uintv)0, is_refused);
 }
 
-/* A move of particle i of chains that draw each particle's numbers by a call of Philox. */
+/* A proposed move of particle i of each chain of a ladder: a displacement of standard deviation step_size in each
+ * direction; factor as above. */
 static inline uintv metropolis_move(CONFIGURATION x, uint i, uint seed_low, uint seed_high, uintv chain, uint sweep,
                                     realv step_size, realv factor) {
     realv moved[D], uniform;
     draw_move(seed_low, seed_high, chain, sweep, i, moved, &uniform);
-    return try_move(x, i, moved, uniform, step_size, factor);
+    UNROLL_STATE
+    for (uint d = 0; d < D; d++) moved[d] = COMPONENT_OF(x, i * D + d) + step_size * moved[d];
+    return accept_move(x, i, moved, potential_energy_change(x, i, moved), uniform, factor);
+}
+
+/* The same of a plain chain, at the temperature that reduces u. */
+static inline uintv chain_move(CONFIGURATION x, uint i, uint seed_low, uint seed_high, uintv chain, uint sweep,
+                               realv step_size) {
+    realv moved[D], uniform;
+    draw_chain_move(seed_low, seed_high, chain, sweep, i, moved, &uniform);
+    UNROLL_STATE
+    for (uint d = 0; d < D; d++) moved[d] = COMPONENT_OF(x, i * D + d) + step_size * moved[d];
+#ifdef SHARES_DRAWS
+    const realv change = difference_of_rows(x, i, moved); /* as where pairs are kept, to the bit */
+#else
+    const realv change = potential_energy_change(x, i, moved);
+#endif
+    return accept_move(x, i, moved, change, uniform, (realv)REAL(-1.4426950408889634));
 }
 
 #ifdef KEEPS_PAIRS /* potential/pair_sum.clh */
 /* ---- Sweeps with the energies of pairs kept --------------------------------------------------------------------- */
 
-/* As try_move, at the reduced temperature 1, with the random bits a and b. pairs: those of x, before and
- * after. */
+/* As chain_move, with the random bits a and b. pairs: those of x, before and after. */
 static inline uintv kept_move(realv *x, realv *pairs, uint i, uintv a, uintv b, realv step_size) {
     realv moved[D], uniform, row[N], before = 0.0f, after = 0.0f;
     draw_short_move(a, b, moved, &uniform);
@@ -149,7 +164,7 @@ static inline uintv kept_move(realv *x, realv *pairs, uint i, uintv a, uintv b, 
     }
     const realv change = after - before;
     const realv chance = exp2_clamped(fmin(change * REAL(-1.4426950408889634), (realv)0));
-    integerv is_refused = change > (realv)0 && uniform >= chance; /* NaN: try_move */
+    integerv is_refused = change > (realv)0 && uniform >= chance; /* NaN: accept_move */
     for (uint d = 0; d < D; d++) x[i * D + d] = select_lanes(moved[d], x[i * D + d], is_refused);
     for (uint j = 0; j < i; j++) own[j] = select_lanes(row[j], own[j], is_refused);
     for (uint j = i + 1; j < N; j++) {
@@ -212,11 +227,8 @@ CHAIN_KERNEL void mcmc_sweeps(__global real *x_blocked, __global uint *accepted,
         num_accepted += kept_sweep(x, pairs, seed_low, seed_high, chain, sweep, (realv)step_size);
 #else
         UNROLL_MOVES
-        for (uint i = 0; i < NUM_MOVES(is_centred); i++) {
-            realv moved[D], uniform;
-            draw_chain_move(seed_low, seed_high, chain, sweep, i, moved, &uniform);
-            num_accepted += try_move(x, i, moved, uniform, (realv)step_size, (realv)REAL(-1.4426950408889634));
-        }
+        for (uint i = 0; i < NUM_MOVES(is_centred); i++)
+            num_accepted += chain_move(x, i, seed_low, seed_high, chain, sweep, (realv)step_size);
 #endif
         if (is_centred && (sweep + 1) % CENTRE_INTERVAL == 0) {
             remove_centre(x);

@@ -377,6 +377,7 @@ static const struct {
     {"adaptive_steps", count_adaptive_steps},
     {"radial_basis", count_basis},
     {"radial_points", count_points},
+    {"radial_pieces", count_points},
     {"radial_cells", count_cells},
     {"radial_check", count_check},
     {"radial_point_gradients", count_point_gradients},

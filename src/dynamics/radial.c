@@ -15,8 +15,8 @@ static void release_resolution(eqf__radial_state *state) {
     cl_mem *buffers[] = {&state->d_basis,       &state->d_bands,        &state->d_values, &state->d_check_basis,
                          &state->d_check_bands, &state->d_check_values, &state->d_cells,  &state->d_errors};
     for (size_t b = 0; b < sizeof buffers / sizeof buffers[0]; b++) eqf__buffer_destroy(buffers[b]);
-    eqf__kernel *kernels[] = {&state->time,   &state->shared, &state->basis,
-                              &state->points, &state->cells,  &state->check};
+    eqf__kernel *kernels[] = {&state->time,  &state->shared, &state->basis, &state->points,
+                              &state->cells, &state->pieces, &state->check};
     for (size_t k = 0; k < sizeof kernels / sizeof kernels[0]; k++) eqf__kernel_destroy(kernels[k]);
 }
 

@@ -28,7 +28,7 @@ typedef struct eqf__radial_state {
     cl_mem d_basis, d_bands, d_values, d_check_basis, d_check_bands, d_check_values, d_cells, d_errors;
     cl_mem d_stage_sums, d_point_gradients, d_is_active, d_grad_coefficients, d_partial_widths, d_width_sums,
         d_time_gradients, d_any_time_sums;
-    eqf__kernel time, shared, basis, points, cells, check;
+    eqf__kernel time, shared, basis, points, cells, pieces, check;
     eqf__kernel sum, take, point_gradients, contract_coefficients, contract_widths, time_gradients, gradient;
     eqf__kernel any_time_constants, any_time_contract, any_time_sum;
 } eqf__radial_state;

@@ -24,6 +24,7 @@ eqf_status eqf__radial_create_stage_kernels(eqf__field *field) {
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_basis", &state->basis));
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_points", &state->points));
     EQF__TRY(eqf__kernel_create(ctx, program, "radial_cells", &state->cells));
+    if (state->real.vector_width > 1) EQF__TRY(eqf__kernel_create(ctx, program, "radial_pieces", &state->pieces));
     return eqf__kernel_create(ctx, program, "radial_check", &state->check);
 }
 
@@ -57,6 +58,13 @@ static eqf_status build_stages(eqf__field *field) {
                          EQF__ARG(state->d_geometry), EQF__ARG(state->d_basis), EQF__ARG(points_per_cell),
                          EQF__ARG(fraction), EQF__ARG(num_point_blocks), EQF__ARG(state->d_bands)));
     size_t row_tiles = (num_rows + 3) / 4; /* STAGES_AT_ONCE */
+    if (state->real.vector_width > 1) {
+        const size_t runs = (num_cell_blocks + 7) / 8; /* CELLS_AT_ONCE */
+        return EQF__LAUNCH(ctx, &state->pieces, eqf__stride(ctx, row_tiles * runs), 0, EQF__ARG(state->d_coefficients),
+                           EQF__ARG(state->d_basis), EQF__ARG(state->d_cells), EQF__ARG(num_rows),
+                           EQF__ARG(num_point_blocks), EQF__ARG(state->d_bands), EQF__ARG(state->d_geometry),
+                           EQF__ARG(num_cell_blocks));
+    }
     EQF__TRY(EQF__LAUNCH(ctx, &state->points, eqf__stride(ctx, row_tiles * num_point_blocks), 0,
                          EQF__ARG(state->d_coefficients), EQF__ARG(state->d_basis), EQF__ARG(state->d_values),
                          EQF__ARG(num_rows), EQF__ARG(num_point_blocks), EQF__ARG(state->d_bands)));

@@ -293,7 +293,11 @@ WIDE static void adam(size_t count, float correction_1, float correction_2, floa
 }
 
 /* A direction without gradient, such as a mean that the field subtracts, has rounding errors of about 1e-7 of the
- * others. So there is a lower limit for standard deviations, relative to the mean of all. */
+ * others. So there is a lower limit for standard deviations, relative to the mean of all. Step 1 has none, and turns
+ * these errors into whole steps: of two runs whose gradients differ by 1e-7 the first updates differ by 70 %. A limit
+ * there too (25 %, and 15 to 40 % in step 2), or no update in step 1, as Vyas et al. have it (25 to 50 % in step 2),
+ * changes nothing from step 20 on, nor dw4's held-out loss beyond what layouts (.001 to .003 of .65) and seeds (.01)
+ * differ by. */
 static float smallest_deviation(size_t count, float correction_2, const float *second) {
     double sum = 0;
     for (size_t i = 0; i < count; i++) sum += (double)second[i];

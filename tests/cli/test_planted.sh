@@ -124,7 +124,7 @@ planted dynamics/message_group_reverse.cl 'message, rk4' 's/(real)0;/(real)1;/' 
 planted dynamics/message_group_row_steps.clh 'message, rk4' 's/num_rows, update + 2 \* H \* IN_FOURS(H), M, H/num_rows, update + (2 * H + M) * IN_FOURS(H), M, H/' "${by_group[@]}"
 planted dynamics/message_group_row_edges.clh 'message, rk4' 's/s\[AT_SUM_OF_TAU + ch\] += sum_tau/s[AT_SUM_OF_TAU + ch] -= sum_tau/' "${by_group[@]}"
 planted dynamics/message_group_row_sums.clh 'message, rk4' 's/of_q += part_vu/of_q -= part_vu/' "${by_group[@]}"
-planted dynamics/message_group_row_reverse.clh 'message, rk4' 's/bend_n = fma(of_n, raw, bend_n)/bend_n = fma(-of_n, raw, bend_n)/' "${by_group[@]}"
+planted dynamics/message_group_row_reverse.clh 'message, rk4' 's/HS + ch\] = adjoint \* slope/HS + ch] = -adjoint * slope/' "${by_group[@]}"
 planted dynamics/message_group_rows.clh 'message, rk4' 's/real slope = steep \* r\[c\];/real slope = -steep * r[c];/' "${by_group[@]}"
 planted train/path.cl training 's/fma((realv)h, total, at)/fma((realv)-h, total, at)/'
 

@@ -494,7 +494,9 @@ static void test_layouts(void **state) {
                       sqrt(difference / size));
         is_good &= test_report(&of_log_prob, "%s by %u: log_prob, two layouts", system->name, group_size);
         is_good &= test_report(&of_z, "%s by %u: latents, two layouts", system->name, group_size);
-        is_good &= sqrt(difference / size) < 1e-4;
+        /* Fields of few Gaussians are rough, and rounding changes their gradients by 1e-4 (by 32: 1.5e-4 on Intel's CPU
+         * runtime). The fault for which they are here changed them by 1e-2 and more. */
+        is_good &= sqrt(difference / size) < (layouts[l].num_distance > 0 ? 5e-4 : 1e-4);
         eqf_model_destroy(&model);
         free(x);
         for (int by_group = 0; by_group < 2; ++by_group) {
