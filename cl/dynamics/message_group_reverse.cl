@@ -16,6 +16,7 @@ __kernel void message_group_row_values(__global const uint *pairs, __global cons
     __local real sm[LOCAL_SIZE];
     const size_t sample = first_sample + get_group_id(0);
     __global real *gradient = gradients + get_group_id(0) * (size_t)num_params;
+    const real adjoint_div = adjoint_divergence[sample];
     /* One step more, before the others. */
     ROLLED for (uint step = 0; step < SOURCE_VALUE_STEPS + 1; step++) {
         const uint zero = UNKNOWN_ZERO, item = get_local_id(0) + zero, k = source + zero;
@@ -27,7 +28,7 @@ __kernel void message_group_row_values(__global const uint *pairs, __global cons
             if (k == 0) TURNS(turn, SUMS_END - SUMS_BEGIN) s[SUMS_BEGIN + turn] = 0;
             group_load_adjoints(item, sm, adjoint_velocity + sample * (N * D));
         } else if (is_edges) {
-            group_row_edge_step(item, s, sm, params, gradient, has_gradient, k, adjoint_divergence[sample], edge_step);
+            group_row_edge_step(item, s, sm, params, gradient, has_gradient, k, adjoint_div, edge_step);
         } else {
             group_source_row_step(item, s, sm, params + PARAMS_VECTOR_OUT, k, row_step);
         }

@@ -82,7 +82,8 @@ static inline void draw_short_move(uintv a, uintv b, realv *displacement, realv 
     const uint num_bits = D == 3 ? 14 : 21, mask = (1u << num_bits) - 1u;
     const real unit = REAL(3.4641016151377544) / (real)(1u << num_bits); /* sqrt(12) is the cube's width */
     const real middle = REAL(0.5) * (real)mask;
-    const uintv last = ((a << 10) | (b >> 22)) & mask;
+    /* The mask comes first: oclgrind knows no funnel shift, into which LLVM makes (a << 10 | b >> 22). */
+    const uintv last = ((a & (mask >> 10)) << 10) + (b >> 22);
     const uintv parts[3] = {a >> (32 - num_bits), D == 3 ? (a >> 4) & mask : last, last};
     UNROLL_STATE
     for (uint d = 0; d < D; d++) displacement[d] = unit * (convert_realv(parts[d]) - middle);

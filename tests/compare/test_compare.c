@@ -227,7 +227,7 @@ static void test_perfect_and_not(void **state) {
     for (unsigned s = 0; s < 3; s++) {
         eqf_mcmc_options chains = *preset->mcmc;
         eqf_potential_options potential = preset->model->potential;
-        if (s == 2) potential.temperature = 1.3;
+        if (s == 2) potential.temperature = 2.0;
         chains.seed = 11 + s;
         sets[s] = test_floats(NUM * DOF);
         TEST_OK(ctx, eqf_mcmc_sample(ctx, &potential, &chains, NUM, sets[s], NULL, NULL));
@@ -239,7 +239,7 @@ static void test_perfect_and_not(void **state) {
         assert_memory_equal(&c, &again, sizeof c);
         print_message(
             "T %s: energy W2 %.3f floor %.3f +- %.3f, pair %.4f floor %.4f, aligned %.3f floor %.3f +- %.3f\n",
-            s == 0 ? "1.0" : "1.3", c.energy.distance, c.energy.floor, c.energy.floor_spread, c.pair_distance.distance,
+            s == 0 ? "1" : "2", c.energy.distance, c.energy.floor, c.energy.floor_spread, c.pair_distance.distance,
             c.pair_distance.floor, c.aligned.distance, c.aligned.floor, c.aligned.floor_spread);
         assert_int_equal(c.energy.num_compared, 2000);
         /* known of 2,000 each, from pairs of independent sets: .119 +- .034 */
@@ -249,7 +249,8 @@ static void test_perfect_and_not(void **state) {
             assert_true(c.aligned.distance < c.aligned.floor + 4 * c.aligned.floor_spread);
         } else {
             assert_true(c.energy.distance > 3 * c.energy.floor && c.energy.fraction_of_floors_above == 0);
-            assert_true(c.aligned.distance > c.aligned.floor + 3 * c.aligned.floor_spread);
+            /* Of 500 each, six pairs of seeds: 1.65 to 2.1 times the floor; at 1.3 within its noise. */
+            assert_true(c.aligned.distance > 1.4 * c.aligned.floor);
         }
     }
     for (unsigned s = 0; s < 3; s++) free(sets[s]);

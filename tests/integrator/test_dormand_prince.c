@@ -471,9 +471,7 @@ static void test_layouts(void **state) {
             z[by_group] = test_output(BATCH * num_dof);
             gradient[by_group] = test_output(num_trained);
             test_use_groups(ctx, by_group ? group_size : 0, false);
-            /* With so few Gaussians gradients by groups of 32 differ by 1.5e-4 of the norm on Intel's CPU runtime at
-             * 1e-5, which is the tolerance. */
-            eqf_flow *flow = adaptive_flow(ctx, model, layouts[l].num_distance > 0 ? 1e-6 : 1e-5);
+            eqf_flow *flow = adaptive_flow(ctx, model, 1e-5);
             TEST_OK(ctx, eqf_flow_log_prob(flow, BATCH, x, log_prob[by_group], z[by_group]));
             TEST_OK(ctx, eqf_flow_nll_gradient(flow, 0.0, BATCH, x, &loss, gradient[by_group], NULL));
             test_assert_groups(flow, by_group ? group_size : 0);
@@ -496,7 +494,9 @@ static void test_layouts(void **state) {
                       sqrt(difference / size));
         is_good &= test_report(&of_log_prob, "%s by %u: log_prob, two layouts", system->name, group_size);
         is_good &= test_report(&of_z, "%s by %u: latents, two layouts", system->name, group_size);
-        is_good &= sqrt(difference / size) < 1e-4;
+        /* Fields of few Gaussians are rough, and rounding changes their gradients by 1e-4 (by 32: 1.5e-4 on Intel's CPU
+         * runtime). The fault for which they are here changed them by 1e-2 and more. */
+        is_good &= sqrt(difference / size) < (layouts[l].num_distance > 0 ? 5e-4 : 1e-4);
         eqf_model_destroy(&model);
         free(x);
         for (int by_group = 0; by_group < 2; ++by_group) {
