@@ -63,13 +63,13 @@ static void test_spread(void **state) {
     start.num_particles = 3;
     start.epsilon = 0;
     target = start;
-    target.temperature = 1.5;
+    target.temperature = 1.15;
     enum { REPEATS = 100, WALKERS = 100 * REPEATS };
     const struct {
         size_t samples_of_repeat;
         unsigned moves;
         double least, most; /* of the number of independent walkers */
-    } cases[] = {{10, 1, 20, 70}, {50, 1, 50, 90}, {1000, 1, 50, 100}, {10, 60, 70, 100.01}};
+    } cases[] = {{10, 1, 25, 45}, {50, 1, 58, 80}, {1000, 1, 86, 100.01}, {10, 60, 90, 100.01}};
     for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
         const size_t num = cases[c].samples_of_repeat * (REPEATS + 1);
         float *x = test_output(num * 6), *energy = test_output(num), *final = test_output(WALKERS);
@@ -94,7 +94,7 @@ static void test_spread(void **state) {
                       "correlation %.3f\n",
                       cases[c].samples_of_repeat, cases[c].moves, last.num_independent, shown, last.energy_correlation);
         assert_true(last.num_independent > cases[c].least && last.num_independent < cases[c].most);
-        assert_true(shown > 0.5 * last.num_independent && shown < 1.5 * last.num_independent);
+        assert_true(shown > 0.45 * last.num_independent && shown < 1.5 * last.num_independent);
         assert_true(result.num_independent <= last.num_independent &&
                     result.energy_correlation == last.energy_correlation);
         eqf_annealer_destroy(&annealer);
