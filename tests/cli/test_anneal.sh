@@ -63,7 +63,8 @@ doubt() { # WHAT ARGUMENTS...
         fail "$what: no doubt: $(cat stderr)"
     fi
 }
-doubt 'made at T = 3, taken for T = 1' hot.npy
+succeed "$eqflow" data dw2 --temperature 6 -n 2000 -o hotter.npy --quiet
+doubt 'made at T = 6, taken for T = 1' hotter.npy
 doubt 'made at T = 1, taken for T = 3' data.npy --from temperature=3
 npy '<f4' False '(32, 2, 2)' alike.npy < <(for _ in $(seq 32); do printf '\0\0\200\77\0\0\0\0\0\0\0\0\0\0\0\0'; done)
 lines=2 doubt 'one configuration 32 times' alike.npy
