@@ -133,7 +133,7 @@ static void print_averages(FILE *html, const averages *a, const json_t *found) {
         char note[96];
         snprintf(note, sizeof note, "variance %.5g ± %.2g", number_of(m, "variance"),
                  number_of(m, "variance_standard_error"));
-        fill_row(&rows[c], a->columns[c].title, note, "%.6g ± %.2g", number_of(m, "mean"),
+        page_row(&rows[c], a->columns[c].title, note, "%.6g ± %.2g", number_of(m, "mean"),
                  number_of(m, "standard_error"));
     }
     fputs("<h2>Averages</h2>\n", html);
@@ -150,7 +150,7 @@ static void print_sets(FILE *html, const json_t *sets) {
         char note[160], at[96] = "of the command";
         if (constant) snprintf(at, sizeof at, "%.60s = %.6g", constant, number_of(set, "value"));
         snprintf(note, sizeof note, "%s, %.0f configurations", at, number_of(set, "num_samples"));
-        fill_row(&rows[index], file ? file : "-", note, "%.6g ± %.2g kT", number_of(set, "free_energy"),
+        page_row(&rows[index], file ? file : "-", note, "%.6g ± %.2g kT", number_of(set, "free_energy"),
                  number_of(set, "free_energy_standard_error"));
     }
     fputs("<h2>Free energies, −ln Z of each set less that of the first, by MBAR</h2>\n", html);
@@ -168,7 +168,7 @@ static bool print_scan(FILE *html, const json_t *points, const char *constant) {
         snprintf(label, sizeof label, "%s = %.6g", constant, number_of(point, "value"));
         snprintf(note, sizeof note, "variance %.5g ± %.2g, ESS %.3g", number_of(energy, "variance"),
                  number_of(energy, "variance_standard_error"), number_of(point, "ess_fraction"));
-        fill_row(&rows[index], label, note, "%.6g ± %.2g kT", number_of(energy, "mean"),
+        page_row(&rows[index], label, note, "%.6g ± %.2g kT", number_of(energy, "mean"),
                  number_of(energy, "standard_error"));
     }
     fputs("<h2>Scan: mean reduced energy</h2>\n", html);
@@ -181,13 +181,13 @@ static void print_origin(cli_app *app, FILE *html, const average_flags *flags, c
     report_row rows[6];
     char *command = app_command_line(app, NULL), potential[1024];
     system_describe(&a->potential, potential, sizeof potential);
-    fill_row(&rows[0], "command", "", "%s", command ? command : "-");
-    fill_row(&rows[1], "configurations", "", "%zu of %s", a->num, flags->data_path);
-    fill_row(&rows[2], "weights", "", "%s", a->weights_are);
-    fill_row(&rows[3], "potential", "", "%s", potential);
-    fill_row(&rows[4], "errors", "", "one standard error, by the jackknife over %llu contiguous blocks",
+    page_row(&rows[0], "command", "", "%s", command ? command : "-");
+    page_row(&rows[1], "configurations", "", "%zu of %s", a->num, flags->data_path);
+    page_row(&rows[2], "weights", "", "%s", a->weights_are);
+    page_row(&rows[3], "potential", "", "%s", potential);
+    page_row(&rows[4], "errors", "", "one standard error, by the jackknife over %llu contiguous blocks",
              (unsigned long long)flags->num_blocks);
-    fill_row(&rows[5], "eqflow", "", "%s, revision %.12s", eqf_version(), eqf_version_revision());
+    page_row(&rows[5], "eqflow", "", "%s, revision %.12s", eqf_version(), eqf_version_revision());
     free(command);
     fputs("<h2>How it was made</h2>\n", html);
     page_table(html, "origin", 6, rows);
@@ -215,12 +215,12 @@ static void print_top(FILE *html, const average_flags *flags, const averages *a,
     const json_t *energy = json_object_get(json_object_get(found, "averages"), "energy");
     char note[64];
     snprintf(note, sizeof note, "± %.2g kT", number_of(energy, "standard_error"));
-    fill_row(&tiles[0], "mean energy", note, "%.5g", number_of(energy, "mean"));
+    page_row(&tiles[0], "mean energy", note, "%.5g", number_of(energy, "mean"));
     snprintf(note, sizeof note, "± %.2g, variance of u", number_of(energy, "variance_standard_error"));
-    fill_row(&tiles[1], "heat capacity / k", note, "%.4g", number_of(energy, "variance"));
+    page_row(&tiles[1], "heat capacity / k", note, "%.4g", number_of(energy, "variance"));
     snprintf(note, sizeof note, "of %zu configurations", a->num);
-    fill_row(&tiles[2], "effective sample size", note, "%.3g", number_of(found, "ess_fraction"));
-    fill_row(&tiles[3], "largest weight", "of all", "%.2g %%", 100 * number_of(found, "max_weight_fraction"));
+    page_row(&tiles[2], "effective sample size", note, "%.3g", number_of(found, "ess_fraction"));
+    page_row(&tiles[3], "largest weight", "of all", "%.2g %%", 100 * number_of(found, "max_weight_fraction"));
     char title[160];
     snprintf(title, sizeof title, "%.80s — averages", flags->preset_name ? flags->preset_name : "own potential");
     page_begin(html, title, flags->data_path, 4, tiles);

@@ -94,15 +94,15 @@ static size_t fill_tiles(const evaluated *result, report_row tiles[4]) {
     char note[64], text[32];
     snprintf(note, sizeof note, "± %.2g nats, %zu data", result->figures->nll_standard_error,
              result->figures->num_data);
-    fill_row(&tiles[num++], "Negative log-likelihood", note, "%s",
+    page_row(&tiles[num++], "Negative log-likelihood", note, "%s",
              isfinite(result->figures->nll) ? (snprintf(text, sizeof text, "%.4f", result->figures->nll), text) : "-");
     if (isfinite(result->figures->kl_direct)) {
         snprintf(note, sizeof note, "± %.2g nats, data against model", result->figures->kl_direct_standard_error);
-        fill_row(&tiles[num++], "KL divergence", note, "%.4f", result->figures->kl_direct);
+        page_row(&tiles[num++], "KL divergence", note, "%.4f", result->figures->kl_direct);
     }
     snprintf(note, sizeof note, "± %.2g %%, of %zu samples", 100 * result->figures->ess_fraction_standard_error,
              result->figures->num_samples);
-    fill_row(&tiles[num++], "Effective sample size", note, "%.*f %%", result->figures->ess_fraction < 0.01 ? 3 : 1,
+    page_row(&tiles[num++], "Effective sample size", note, "%.*f %%", result->figures->ess_fraction < 0.01 ? 3 : 1,
              100 * result->figures->ess_fraction);
     if (isfinite(result->figures->known_log_z)) {
         snprintf(note, sizeof note, "± %.2g, known: %g", result->figures->log_z_standard_error,
@@ -110,14 +110,14 @@ static size_t fill_tiles(const evaluated *result, report_row tiles[4]) {
     } else {
         snprintf(note, sizeof note, "± %.2g", result->figures->log_z_standard_error);
     }
-    fill_row(&tiles[num++], "ln Z", note, "%.4f", result->figures->log_z);
+    page_row(&tiles[num++], "ln Z", note, "%.4f", result->figures->log_z);
     return num;
 }
 
 static void describe_potential(const eqf_potential_options *potential, report_row *row) {
     char text[640];
     system_describe(potential, text, sizeof text);
-    fill_row(row, "target", "", "%s", text);
+    page_row(row, "target", "", "%s", text);
 }
 
 static const eqf_option *dynamics_rows(unsigned kind, size_t index) {
@@ -128,7 +128,7 @@ static void describe_field(const eqf_model *model, report_row *row) {
     const eqf_dynamics_options *dynamics = &eqf_model_options_of(model)->dynamics;
     char options[256];
     option_flags_describe(dynamics_rows, dynamics->kind, dynamics, options, sizeof options);
-    fill_row(row, "field", "", "%s: %s; %zu trained parameters", eqf_dynamics_kind_describe(dynamics->kind)->name,
+    page_row(row, "field", "", "%s: %s; %zu trained parameters", eqf_dynamics_kind_describe(dynamics->kind)->name,
              options, eqf_model_num_trained(model));
 }
 
@@ -139,7 +139,7 @@ static const eqf_option *prior_rows(unsigned kind, size_t index) {
 static void describe_prior(const eqf_model_options *made, report_row *row) {
     char options[256];
     option_flags_describe(prior_rows, made->prior_kind, made, options, sizeof options);
-    fill_row(row, "prior", "", "%s: %s", eqf_prior_kind_describe(made->prior_kind)->title, options);
+    page_row(row, "prior", "", "%s: %s", eqf_prior_kind_describe(made->prior_kind)->title, options);
 }
 
 enum { MAX_ORIGINS = 16 };
@@ -154,10 +154,10 @@ static size_t fill_origins(cli_app *app, const evaluate_flags *flags, const eqf_
     struct tm utc;
     if (gmtime_r(&now, &utc)) strftime(date, sizeof date, "%Y-%m-%d %H:%M UTC", &utc);
     eqf_device_info device = EQF_DEVICE_INFO_INIT;
-    fill_row(&rows[num++], "command", "", "%s", command ? command : "-");
-    fill_row(&rows[num++], "model", "", "%s", flags->model_path);
-    fill_row(&rows[num++], "data", "", "%s", flags->data_path ? flags->data_path : "made here by Monte Carlo");
-    fill_row(&rows[num++], "system", "", "%s: %u particles in %u dimensions",
+    page_row(&rows[num++], "command", "", "%s", command ? command : "-");
+    page_row(&rows[num++], "model", "", "%s", flags->model_path);
+    page_row(&rows[num++], "data", "", "%s", flags->data_path ? flags->data_path : "made here by Monte Carlo");
+    page_row(&rows[num++], "system", "", "%s: %u particles in %u dimensions",
              options->preset[0] ? options->preset : "own", target->num_particles, target->space_dim);
     describe_potential(target, &rows[num++]);
     describe_prior(options, &rows[num++]);
@@ -165,20 +165,20 @@ static size_t fill_origins(cli_app *app, const evaluate_flags *flags, const eqf_
     const eqf_flow_options *used = result->figures->flow;
     const eqf_integrator_method_info *method = eqf_integrator_method_describe(used->method);
     if (method->has_step_control) {
-        fill_row(&rows[num++], "integrator", "", "%s, rtol %g, atol %g (refined: a tenth)", method->title,
+        page_row(&rows[num++], "integrator", "", "%s, rtol %g, atol %g (refined: a tenth)", method->title,
                  used->adaptive.rtol, used->adaptive.atol);
     } else {
-        fill_row(&rows[num++], "integrator", "", "%s, %u steps (refined: %u)", method->title, used->num_steps,
+        page_row(&rows[num++], "integrator", "", "%s, %u steps (refined: %u)", method->title, used->num_steps,
                  2 * used->num_steps);
     }
-    fill_row(&rows[num++], "seed", "", "%" PRIu64 " (the model's: %" PRIu64 ")", app->seed, options->seed);
+    page_row(&rows[num++], "seed", "", "%" PRIu64 " (the model's: %" PRIu64 ")", app->seed, options->seed);
     if (eqf_context_device(app->ctx, &device) == EQF_OK) {
-        fill_row(&rows[num++], "device", "", "%s", device.name);
-        fill_row(&rows[num++], "platform, driver", "", "%.60s, %.30s", device.platform_name, device.driver_version);
+        page_row(&rows[num++], "device", "", "%s", device.name);
+        page_row(&rows[num++], "platform, driver", "", "%.60s, %.30s", device.platform_name, device.driver_version);
     }
-    fill_row(&rows[num++], "eqflow", "", "%s, revision %.12s (the model's: %s)", eqf_version(),
+    page_row(&rows[num++], "eqflow", "", "%s, revision %.12s (the model's: %s)", eqf_version(),
              eqf_version_revision(), eqf_model_version(model));
-    fill_row(&rows[num++], "date", "", "%s", date);
+    page_row(&rows[num++], "date", "", "%s", date);
     free(command);
     return num;
 }
@@ -189,13 +189,13 @@ static size_t fill_figures(const evaluated *result, report_row rows[MAX_EVALUATE
     for (size_t i = 0; i < num; i++) {
         char text[32], error[32];
         if (figures[i].is_count) {
-            fill_row(&rows[num_rows++], figures[i].label, figures[i].note, "%.0f", figures[i].value);
+            page_row(&rows[num_rows++], figures[i].label, figures[i].note, "%.0f", figures[i].value);
         } else if (i + 1 < num && strstr(figures[i + 1].key, "_standard_error")) { /* one row: value ± error */
             snprintf(error, sizeof error, "%.2g", figures[i + 1].value);
-            fill_row(&rows[num_rows++], figures[i].label, figures[i].note, "%s ± %s",
+            page_row(&rows[num_rows++], figures[i].label, figures[i].note, "%s ± %s",
                      output_format(figures[i].value, text), error);
         } else if (!strstr(figures[i].key, "_standard_error")) {
-            fill_row(&rows[num_rows++], figures[i].label, figures[i].note, "%s", output_format(figures[i].value, text));
+            page_row(&rows[num_rows++], figures[i].label, figures[i].note, "%s", output_format(figures[i].value, text));
         }
     }
     return num_rows;

@@ -133,21 +133,24 @@ bool options_is_range(const char *text) {
     return first && strchr(first + 1, ':') && strspn(text, "0123456789+-.eE:") == strlen(text);
 }
 
-/* A number, or a range where the option takes one. */
+/* A number, or a range where the option takes one. app keeps texts that messages or ranges show. */
 static exit_code set_number(cli_app *app, const cli_option *option, char *text) {
+    double number;
+    const bool is_number = options_number(text, &number);
+    if (is_number && is_allowed(option, number)) {
+        if (option->is_set) *option->is_set = true;
+        *(double *)option->value = number;
+        free(text);
+        return EXIT_CODE_OK;
+    }
     app_keep(app, text);
     if (option->ranges && options_is_range(text)) {
         *option->ranges = (cli_ranges){option->ranges->num + 1, option->name, text};
         return EXIT_CODE_OK;
     }
-    if (option->is_set) *option->is_set = true;
-    double number;
-    if (!options_number(text, &number))
-        return app_fail(app, EXIT_CODE_USAGE, "--%s %s: not a finite number; see eqflow %s --help", option->name, text,
-                        app->command);
-    if (!is_allowed(option, number)) return fail_range(app, option, text);
-    *(double *)option->value = number;
-    return EXIT_CODE_OK;
+    if (is_number) return fail_range(app, option, text);
+    return app_fail(app, EXIT_CODE_USAGE, "--%s %s: not a finite number; see eqflow %s --help", option->name, text,
+                    app->command);
 }
 
 static exit_code set_value(cli_app *app, const cli_option *option, char *text) {

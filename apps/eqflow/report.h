@@ -10,7 +10,7 @@ typedef struct report_row {
     char label[64], value[4096], note[200];
 } report_row;
 /* value: printed by format. Texts that are too long are cut. */
-void fill_row(report_row *row, const char *label, const char *note, const char *format, ...) APP_PRINTF(4, 5);
+void page_row(report_row *row, const char *label, const char *note, const char *format, ...) APP_PRINTF(4, 5);
 
 /* One check as a traffic light: the measured value, and what to do. */
 typedef enum report_colour { REPORT_GREEN, REPORT_YELLOW, REPORT_RED } report_colour;

@@ -114,7 +114,7 @@ void page_table(FILE *html, const char *class_name, size_t num_rows, const repor
     fputs("</table></div>\n", html);
 }
 
-void fill_row(report_row *row, const char *label, const char *note, const char *format, ...) {
+void page_row(report_row *row, const char *label, const char *note, const char *format, ...) {
     va_list arguments;
     snprintf(row->label, sizeof row->label, "%s", label);
     snprintf(row->note, sizeof row->note, "%s", note);

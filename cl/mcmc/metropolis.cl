@@ -104,14 +104,19 @@ static inline void draw_chain_move(uint seed_low, uint seed_high, uintv chain, u
 #endif
 }
 
-/* Particle i of each chain goes to moved [D] with probability min(1, exp(-change T_0/T)), where change is that of u,
- * reduced by T_0; factor = -log2(e) T_0/T. Returns 1 in lanes that accept the move, else 0.
- * The test is for rejection, so that a NaN (from inf to inf, after a start with overlaps) is accepted, and the chain
- * can leave the overlap; -inf is accepted, +inf rejected. */
+/* Whether a move is refused. It is taken with probability min(1, exp(-change T_0/T)), where change is that of u,
+ * reduced by T_0; factor = -log2(e) T_0/T. A NaN (from inf to inf, after a start with overlaps) is not refused, so that the
+ * chain can leave the overlap; -inf is taken, +inf refused. */
+static inline integerv refuses(realv change, realv uniform, realv factor) {
+    const realv chance = exp2_clamped(fmin(change * factor, (realv)0));
+    return change > (realv)0 && uniform >= chance;
+}
+
+/* Particle i of each chain goes to moved [D] where the move is not refused. Returns 1 in lanes that accept it, else
+ * 0. */
 static inline uintv accept_move(CONFIGURATION x, uint i, const realv *moved, realv change, realv uniform,
                                 realv factor) {
-    const realv chance = exp2_clamped(fmin(change * factor, (realv)0));
-    integerv is_refused = change > (realv)0 && uniform >= chance;
+    const integerv is_refused = refuses(change, uniform, factor);
     UNROLL_STATE
     for (uint d = 0; d < D; d++)
         COMPONENT_OF(x, i * D + d) = select_lanes(moved[d], COMPONENT_OF(x, i * D + d), is_refused);
@@ -163,9 +168,7 @@ static inline uintv kept_move(realv *x, realv *pairs, uint i, uintv a, uintv b, 
         after += row[j];
         before += pairs[j * (j - 1) / 2 + i];
     }
-    const realv change = after - before;
-    const realv chance = exp2_clamped(fmin(change * REAL(-1.4426950408889634), (realv)0));
-    integerv is_refused = change > (realv)0 && uniform >= chance; /* NaN: accept_move */
+    const integerv is_refused = refuses(after - before, uniform, (realv)REAL(-1.4426950408889634));
     for (uint d = 0; d < D; d++) x[i * D + d] = select_lanes(moved[d], x[i * D + d], is_refused);
     for (uint j = 0; j < i; j++) own[j] = select_lanes(row[j], own[j], is_refused);
     for (uint j = i + 1; j < N; j++) {
