@@ -105,8 +105,8 @@ static inline void draw_chain_move(uint seed_low, uint seed_high, uintv chain, u
 }
 
 /* Whether a move is refused. It is taken with probability min(1, exp(-change T_0/T)), where change is that of u,
- * reduced by T_0; factor = -log2(e) T_0/T. A NaN (from inf to inf, after a start with overlaps) is not refused, so that the
- * chain can leave the overlap; -inf is taken, +inf refused. */
+ * reduced by T_0; factor = -log2(e) T_0/T. A NaN (from inf to inf, after a start with overlaps) is not refused, so
+ * that the chain can leave the overlap; -inf is taken, +inf refused. */
 static inline integerv refuses(realv change, realv uniform, realv factor) {
     const realv chance = exp2_clamped(fmin(change * factor, (realv)0));
     return change > (realv)0 && uniform >= chance;
