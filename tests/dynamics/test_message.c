@@ -12,17 +12,18 @@ static void test_values(void **state) {
 
 /* ---- Reverse ----------------------------------------------------------------------------------------------------- */
 
-static void test_reverse_of_values(void **state) {
-    (void)state;
-    bool is_good = true;
-    for (size_t c = 0; c < NUM_CASES; ++c) is_good &= check_reverse(cases + c, false, 200 + c);
-    assert_true(is_good);
+/* With one compilation: the reverse of values, then of values and divergences. */
+static bool check_reverses(const message_case *c, uint64_t seed) {
+    fixture f = set_up(c, 1.0, seed);
+    const bool is_good = check_reverse(&f, c, false, seed) & check_reverse(&f, c, true, seed + 100);
+    tear_down(&f);
+    return is_good;
 }
 
 static void test_reverse(void **state) {
     (void)state;
     bool is_good = true;
-    for (size_t c = 0; c < NUM_CASES; ++c) is_good &= check_reverse(cases + c, true, 300 + c);
+    for (size_t c = 0; c < NUM_CASES; ++c) is_good &= check_reverses(cases + c, 200 + c);
     assert_true(is_good);
 }
 
@@ -51,8 +52,7 @@ static void test_layouts(void **state) {
                       (unsigned long long)device->launch_iterations,
                       layouts[l].has_local_memory ? ", local memory" : "");
         is_good &= check_values(cases + DW4, 100);
-        is_good &= check_reverse(cases + DW4, false, 200);
-        is_good &= check_reverse(cases + DW4, true, 300);
+        is_good &= check_reverses(cases + DW4, 200);
         device->vector_width = before.vector_width;
         device->group_size = before.group_size;
         device->launch_iterations = before.launch_iterations;
@@ -159,9 +159,8 @@ static void test_edges(void **state) {
 int main(int argc, char **argv) { /* test_dynamics_message [NAME]: the tests whose names match, "test_reverse" */
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values),  cmocka_unit_test(test_reverse_of_values),
-        cmocka_unit_test(test_reverse), cmocka_unit_test(test_layouts),
-        cmocka_unit_test(test_budget),  cmocka_unit_test(test_edges),
+        cmocka_unit_test(test_values), cmocka_unit_test(test_reverse), cmocka_unit_test(test_layouts),
+        cmocka_unit_test(test_budget), cmocka_unit_test(test_edges),
     };
     return cmocka_run_group_tests(tests, NULL, test_context_teardown);
 }

@@ -60,26 +60,24 @@ static bool was_reversed_by_groups(void) {
     return strstr(eqf__launches_noted(test_context()), ":message_group_node_adjoints") != NULL;
 }
 
-static void check_reverse_of(bool has_divergence) {
+/* Of values, and of values and divergences. Each field costs seconds of compiling: without EQF_TEST_EVERY three, of one
+ * hop, of dw4, of two species. */
+static void test_reverse(void **state) {
+    (void)state;
     static const unsigned group_sizes[] = {16, 32, 64, 7};
     bool is_good = true;
     for (size_t c = 0; c < NUM_CASES; ++c) {
+        if (!test_wants_every() && c != 1 && c != DW4 && c != NUM_CASES - 1) continue;
         use_layout(group_sizes[c % 4], 0);
-        eqf__launches_note(test_context());
-        is_good &= check_reverse(cases + c, has_divergence, 200 + c);
-        assert_true(was_reversed_by_groups());
+        fixture f = set_up(cases + c, 1.0, 200 + c);
+        for (int has_divergence = 0; has_divergence < 2; has_divergence++) {
+            eqf__launches_note(test_context());
+            is_good &= check_reverse(&f, cases + c, has_divergence, 200 + c);
+            assert_true(was_reversed_by_groups());
+        }
+        tear_down(&f);
     }
     assert_true(is_good);
-}
-
-static void test_reverse(void **state) {
-    (void)state;
-    check_reverse_of(false);
-}
-
-static void test_divergence_reverse(void **state) {
-    (void)state;
-    check_reverse_of(true);
 }
 
 /* About the smallest budget with which the layout is used: then a launch does one source particle. */
@@ -136,12 +134,13 @@ static void reverse(fixture *f, bool has_divergence, double **adjoint_x_out, flo
 static void check_reverse_edges(bool has_divergence) {
     message_case c = cases[DW4];
     c.batch_size = 67;
-    static const unsigned group_sizes[] = {0, 8, 32, 12};
-    enum { NUM_LAYOUTS = sizeof group_sizes / sizeof group_sizes[0] };
-    double *adjoint_x[NUM_LAYOUTS], worst = 0.0, largest = 0.0;
-    float *gradient[NUM_LAYOUTS];
+    static const unsigned group_sizes[] = {0, 8, 12, 32};
+    enum { MAX_LAYOUTS = sizeof group_sizes / sizeof group_sizes[0] };
+    const size_t num_layouts = test_wants_every() ? MAX_LAYOUTS : 3;
+    double *adjoint_x[MAX_LAYOUTS], worst = 0.0, largest = 0.0;
+    float *gradient[MAX_LAYOUTS];
     size_t num_params = 0, count = 0;
-    for (size_t l = 0; l < NUM_LAYOUTS; ++l) {
+    for (size_t l = 0; l < num_layouts; ++l) {
         use_layout(group_sizes[l], 0);
         fixture f = set_up(&c, 1.0, 400);
         place_oddly(&f, &c);
@@ -169,11 +168,11 @@ static void check_reverse_edges(bool has_divergence) {
     }
     print_message("layouts differ by %.1e, gradients by %.1e\n", worst, worst_gradient);
     assert_true(worst <= 1e-5 && worst_gradient <= 1e-5);
-    for (size_t l = 2; l < NUM_LAYOUTS; ++l) { /* the size of groups changes no bit */
+    for (size_t l = 2; l < num_layouts; ++l) { /* the size of groups changes no bit */
         assert_memory_equal(adjoint_x[l], adjoint_x[1], count * sizeof **adjoint_x);
         assert_memory_equal(gradient[l], gradient[1], num_params * sizeof **gradient);
     }
-    for (size_t l = 0; l < NUM_LAYOUTS; ++l) {
+    for (size_t l = 0; l < num_layouts; ++l) {
         free(adjoint_x[l]);
         free(gradient[l]);
     }
@@ -181,6 +180,7 @@ static void check_reverse_edges(bool has_divergence) {
 
 static void test_reverse_edges(void **state) {
     (void)state;
+    if (!test_wants_every()) skip(); /* the reverse of values is a part of that of both */
     check_reverse_edges(false);
 }
 
@@ -320,7 +320,6 @@ int main(int argc, char **argv) { /* test_dynamics_message_group [NAME]: the tes
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_values, set_layout_up, set_layout_back),
         cmocka_unit_test_setup_teardown(test_reverse, set_layout_up, set_layout_back),
-        cmocka_unit_test_setup_teardown(test_divergence_reverse, set_layout_up, set_layout_back),
         cmocka_unit_test_setup_teardown(test_reverse_edges, set_layout_up, set_layout_back),
         cmocka_unit_test_setup_teardown(test_divergence_reverse_edges, set_layout_up, set_layout_back),
         cmocka_unit_test_setup_teardown(test_reverse_budget, set_layout_up, set_layout_back),

@@ -34,6 +34,12 @@ static bool is_too_much(const char *system, eqf_field_evaluation evaluation, uns
     return true;
 }
 
+/* Each form costs seconds of compiling: without EQF_TEST_EVERY the tests take tables and direct sums of the layouts in
+ * turns, velocities the one and trajectories the other. */
+static bool is_other_turn(unsigned turn, unsigned evaluation) {
+    return !test_wants_every() && turn % 2 != evaluation % 2;
+}
+
 static void test_velocity(void **state) {
     (void)state;
     const double times[] = {0.0, 0.325, 1.0};
@@ -41,6 +47,7 @@ static void test_velocity(void **state) {
     for (size_t l = 0; l < NUM_LAYOUTS; ++l)
         for (unsigned evaluation = EQF_FIELD_TABLE; evaluation <= EQF_FIELD_DIRECT; ++evaluation) {
             const layout *of = layouts + l;
+            if (is_other_turn((unsigned)l, evaluation)) continue;
             if (is_too_much(of->system, (eqf_field_evaluation)evaluation, 20)) continue;
             const unsigned group_size = test_group_size(test_context(), of->group_size);
             const test_system *system = test_system_named(of->system);
@@ -74,6 +81,7 @@ static void test_trajectories(void **state) {
     for (size_t l = 0; l < NUM_LAYOUTS; ++l)
         for (unsigned evaluation = EQF_FIELD_TABLE; evaluation <= EQF_FIELD_DIRECT; ++evaluation) {
             const layout *of = layouts + l;
+            if (is_other_turn((unsigned)l + 1, evaluation)) continue;
             if (is_too_much(of->system, (eqf_field_evaluation)evaluation, 5)) continue;
             const unsigned group_size = test_group_size(test_context(), of->group_size);
             const test_system *system = test_system_named(of->system);
@@ -160,6 +168,7 @@ static void test_edges(void **state) {
     bool is_good = true;
     for (size_t l = 0; l < sizeof chosen / sizeof *chosen; ++l)
         for (unsigned evaluation = EQF_FIELD_TABLE; evaluation <= EQF_FIELD_DIRECT; ++evaluation) {
+            if (l >= 2 && is_other_turn((unsigned)l, evaluation)) continue;
             if (is_too_much(chosen[l].system, (eqf_field_evaluation)evaluation, 20)) continue;
             test_use_groups(test_context(), test_group_size(test_context(), chosen[l].group_size),
                             chosen[l].has_local_table);

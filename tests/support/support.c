@@ -73,6 +73,33 @@ int test_context_teardown(void **state) {
     return 0;
 }
 
+bool test_has_same_bits(eqf_context *ctx) {
+    eqf_device_info device = EQF_DEVICE_INFO_INIT;
+    TEST_OK(ctx, eqf_context_device(ctx, &device));
+    return strncmp(device.platform_name, "Intel(R) OpenCL", 15) != 0;
+}
+
+void test_same_doubles(eqf_context *ctx, const char *what, size_t count, const double *a, const double *b,
+                       double tolerance) {
+    const bool has_same_bits = test_has_same_bits(ctx);
+    double largest = 0.0;
+    for (size_t i = 0; i < count; i++) largest = fmax(largest, fabs(b[i]));
+    for (size_t i = 0; i < count; i++)
+        if (memcmp(&a[i], &b[i], sizeof *a) != 0 && (has_same_bits || !(fabs(a[i] - b[i]) <= tolerance * largest)))
+            fail_msg("%s: number %zu is %.17g here, %.17g there", what, i, a[i], b[i]);
+}
+
+void test_same(eqf_context *ctx, const char *what, size_t count, const float *a, const float *b, double tolerance) {
+    double *wide_a = test_to_double(count, a), *wide_b = test_to_double(count, b);
+    test_same_doubles(ctx, what, count, wide_a, wide_b, tolerance);
+    free(wide_a);
+    free(wide_b);
+}
+
+bool test_wants_every(void) {
+    return getenv("EQF_TEST_EVERY") != NULL;
+}
+
 void test_ok(eqf_context *ctx, eqf_status status, const char *file, int line) {
     if (status == EQF_OK) return;
     print_error("%s: %s\n", eqf_status_name(status), ctx ? eqf_context_error(ctx) : "");

@@ -31,6 +31,13 @@ size_t test_below(test_rng *rng, size_t bound); /* 0 ... bound - 1 */
 eqf_context *test_context(void);
 /* Group teardown for cmocka_run_group_tests. */
 int test_context_teardown(void **state);
+/* Intel's compiler for CPUs fuses products and sums in one form of a kernel and not in the other: there two forms agree
+ * to rounding, everywhere else in each bit. */
+bool test_has_same_bits(eqf_context *ctx);
+/* Fails unless the numbers are the same bits or, without test_has_same_bits, within tolerance of the largest of b. */
+void test_same(eqf_context *ctx, const char *what, size_t count, const float *a, const float *b, double tolerance);
+void test_same_doubles(eqf_context *ctx, const char *what, size_t count, const double *a, const double *b,
+                       double tolerance);
 
 /* Fails with the context's message unless status is EQF_OK. */
 void test_ok(eqf_context *ctx, eqf_status status, const char *file, int line);
@@ -82,6 +89,8 @@ void test_latents(unsigned num_particles, unsigned space_dim, double scale, uint
 
 double *test_to_double(size_t count, const float *values); /* the caller frees */
 float *test_floats(size_t count);                          /* zeroed; the caller frees */
+/* Are the conditions few, or with EQF_TEST_EVERY in the environment all (the tests NAME_every)? */
+bool test_wants_every(void);
 /* An array for count results with a guard behind it, and the check that the guard is as it was. The caller frees. */
 float *test_output(size_t count);
 void test_output_end(size_t count, const float *values);
