@@ -108,10 +108,10 @@ static eqf__work vjp_by_lanes(const sizes *s) {
 static eqf__work velocity_by_group(const sizes *s) {
     const double rows = fmin(s->N, s->group), chunks = fmin(floor(s->group / rows), s->N);
     const double turns = divide_up(s->N, rows) * divide_up(s->N, chunks), items = turns * s->group;
-    const double folds = ceil(log2(s->group)), owned = divide_up(s->N * s->D, s->group);
+    const double folds = ceil(ceil(log2(s->group)) / 2), owned = divide_up(s->N * s->D, s->group); /* of four to one */
     eqf__work w = {.slots = items * (3 * s->D + 25), .special = items, .local = items * s->D * sizeof(float)};
     w.slots += s->group * ((folds + 4) * SLOTS_BARRIER + owned * (2 + chunks));
-    w.local += s->group * (3 * folds + owned * (2 + chunks)) * sizeof(float);
+    w.local += s->group * (2 * folds + owned * (2 + chunks)) * sizeof(float);
     w.chain = turns + folds / 2;
     if (!s->is_table) {
         w.slots += items * s->K * SLOTS_GAUSSIAN;
