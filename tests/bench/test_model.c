@@ -353,8 +353,14 @@ static void test_this_processor(void **state) {
     eqf_device_info info = EQF_DEVICE_INFO_INIT;
     TEST_OK(ctx, eqf_context_device(ctx, &info));
     if (info.type != EQF_DEVICE_CPU || info.vector_width == 1 || getenv("EQFLOW_SANITIZED") != NULL) skip();
+    /* The rate of products is that of CLBlast with our parameters on PoCL. On Intel's runtime it multiplies ten times
+     * slower, with its own parameters too (docs/benchmarks.md): printed there, and not compared. */
+    const bool is_tuned = strcmp(info.platform_name, "Portable Computing Language") == 0;
     bool is_good = true;
-    for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) is_good &= compare_here(ctx, &cases[c]);
+    for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+        const bool is_near = compare_here(ctx, &cases[c]);
+        is_good &= is_near || (cases[c].kind == EQF_DYNAMICS_DENSE && !is_tuned);
+    }
     assert_true(is_good);
 }
 
