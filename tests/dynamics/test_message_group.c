@@ -180,7 +180,10 @@ static void check_reverse_edges(bool has_divergence) {
 
 static void test_reverse_edges(void **state) {
     (void)state;
-    if (!test_wants_every()) skip(); /* the reverse of values is a part of that of both */
+    if (!test_wants_every()) {
+        print_message("skipped: in dynamics.message_group_every (the next test has the reverse of both)\n");
+        skip();
+    }
     check_reverse_edges(false);
 }
 
