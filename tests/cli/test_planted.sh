@@ -44,7 +44,7 @@ planted common/real.clh 'radial, direct, rk4' 's/realv r = x - whole;/realv r = 
 planted common/random.clh 'dense, rk4' 's/sqrt(/0.99f * sqrt(/'
 planted common/pack.cl 'dense, rk4' 's/x_blocked\[((size_t)block \* num_dof + c) \* V + lane\] = x\[/x_blocked[((size_t)block * num_dof + c) * V + lane] = -x[/'
 planted common/sum.cl sums 's/sum += load_lanes/sum -= load_lanes/'
-planted common/group.clh 'direct, rk4 by group' 's/sm_sums\[item\] += sm_sums/sm_sums[item] -= sm_sums/' "${group[@]}"
+planted common/group.clh 'direct, rk4 by group' 's/? sm_sums\[item\] + sm_sums/? sm_sums[item] - sm_sums/' "${group[@]}"
 planted bench/probe_rates.cl 'probe' 's/sum0 += c0/sum0 -= c0/'
 planted bench/probe.cl 'probe' 's/a0 = fma(a0, f, t);/a0 = fma(a0, f, -t);/'
 
