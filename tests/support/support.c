@@ -73,7 +73,7 @@ int test_context_teardown(void **state) {
     return 0;
 }
 
-bool test_has_same_bits(eqf_context *ctx) {
+static bool has_same_bits_of_forms(eqf_context *ctx) {
     eqf_device_info device = EQF_DEVICE_INFO_INIT;
     TEST_OK(ctx, eqf_context_device(ctx, &device));
     return strncmp(device.platform_name, "Intel(R) OpenCL", 15) != 0;
@@ -81,7 +81,7 @@ bool test_has_same_bits(eqf_context *ctx) {
 
 void test_same_doubles(eqf_context *ctx, const char *what, size_t count, const double *a, const double *b,
                        double tolerance) {
-    const bool has_same_bits = test_has_same_bits(ctx);
+    const bool has_same_bits = has_same_bits_of_forms(ctx);
     double largest = 0.0;
     for (size_t i = 0; i < count; i++) largest = fmax(largest, fabs(b[i]));
     for (size_t i = 0; i < count; i++)

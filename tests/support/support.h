@@ -31,10 +31,10 @@ size_t test_below(test_rng *rng, size_t bound); /* 0 ... bound - 1 */
 eqf_context *test_context(void);
 /* Group teardown for cmocka_run_group_tests. */
 int test_context_teardown(void **state);
-/* Intel's compiler for CPUs fuses products and sums in one form of a kernel and not in the other: there two forms agree
- * to rounding, everywhere else in each bit. */
-bool test_has_same_bits(eqf_context *ctx);
-/* Fails unless the numbers are the same bits or, without test_has_same_bits, within tolerance of the largest of b. */
+/* Are the conditions few, or with EQF_TEST_EVERY in the environment all (the tests NAME_every)? */
+bool test_wants_every(void);
+/* Two forms of a kernel: fails unless a and b [count] are the same bits or, on Intel's runtime for CPUs, within tolerance
+ * of the largest of b: its compiler fuses products and sums in one form and not in the other. */
 void test_same(eqf_context *ctx, const char *what, size_t count, const float *a, const float *b, double tolerance);
 void test_same_doubles(eqf_context *ctx, const char *what, size_t count, const double *a, const double *b,
                        double tolerance);
@@ -89,8 +89,6 @@ void test_latents(unsigned num_particles, unsigned space_dim, double scale, uint
 
 double *test_to_double(size_t count, const float *values); /* the caller frees */
 float *test_floats(size_t count);                          /* zeroed; the caller frees */
-/* Are the conditions few, or with EQF_TEST_EVERY in the environment all (the tests NAME_every)? */
-bool test_wants_every(void);
 /* An array for count results with a guard behind it, and the check that the guard is as it was. The caller frees. */
 float *test_output(size_t count);
 void test_output_end(size_t count, const float *values);
