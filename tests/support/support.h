@@ -33,8 +33,8 @@ eqf_context *test_context(void);
 int test_context_teardown(void **state);
 /* Are the conditions few, or with EQF_TEST_EVERY in the environment all (the tests NAME_every)? */
 bool test_wants_every(void);
-/* Two forms of a kernel: fails unless a and b [count] are the same bits or, on Intel's runtime for CPUs, within tolerance
- * of the largest of b: its compiler fuses products and sums in one form and not in the other. */
+/* Two forms of a kernel: fails unless a and b [count] are the same bits or, on Intel's runtime for CPUs, within
+ * tolerance of the largest of b: its compiler fuses products and sums in one form and not in the other. */
 void test_same(eqf_context *ctx, const char *what, size_t count, const float *a, const float *b, double tolerance);
 void test_same_doubles(eqf_context *ctx, const char *what, size_t count, const double *a, const double *b,
                        double tolerance);
